@@ -1,0 +1,192 @@
+-- What the database keeps by itself: updated_at, recorded_at, copies of shift times, append-only predictions,
+-- notifications.
+
+-- Tables with an updated_at or recorded_at column get the trigger that keeps it.
+DO $$
+DECLARE
+    kept record;
+BEGIN
+    FOR kept IN
+        SELECT
+            c.relname AS table_name,
+            a.attname AS column_name
+        FROM pg_class AS c
+        JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname IN ('updated_at', 'recorded_at')
+        WHERE c.relnamespace = 'public'::regnamespace
+            AND c.relkind IN ('r', 'p')
+        ORDER BY c.relname, a.attname
+    LOOP
+        EXECUTE format(
+            'CREATE OR REPLACE TRIGGER %I BEFORE %s ON %I FOR EACH ROW EXECUTE FUNCTION %I()',
+            kept.table_name || '_set_' || kept.column_name,
+            CASE kept.column_name WHEN 'recorded_at' THEN 'INSERT' ELSE 'INSERT OR UPDATE' END,
+            kept.table_name,
+            'set_' || kept.column_name
+        );
+    END LOOP;
+END
+$$;
+
+CREATE OR REPLACE TRIGGER demand_forecasts_append_only
+    BEFORE UPDATE ON demand_forecasts
+    FOR EACH ROW EXECUTE FUNCTION refuse_update();
+CREATE OR REPLACE TRIGGER absence_forecasts_append_only
+    BEFORE UPDATE ON absence_forecasts
+    FOR EACH ROW EXECUTE FUNCTION refuse_update();
+CREATE OR REPLACE TRIGGER external_factors_append_only
+    BEFORE UPDATE ON external_factors
+    FOR EACH ROW EXECUTE FUNCTION refuse_update();
+-- An anomaly can be acknowledged and closed; what was predicted cannot be rewritten.
+CREATE OR REPLACE TRIGGER anomaly_predictions_append_only
+    BEFORE UPDATE OF
+        organization_id, anomaly_id, resource_id, anomaly_type, severity, probability, predicted_for, description,
+        model_name, model_version, available_at, recorded_at
+    ON anomaly_predictions
+    FOR EACH ROW EXECUTE FUNCTION refuse_update();
+
+-- A shift assignment's trigger reads the shift with the writer's own rights. With the owner's it would put the times of
+-- another organization's shift into the row, and the refusal of that row would show them.
+CREATE OR REPLACE FUNCTION copy_shift_times()
+RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF has_table_privilege('public.shifts', 'SELECT') THEN
+        SELECT
+            s.starts_at,
+            s.ends_at
+        INTO
+            NEW.starts_at,
+            NEW.ends_at
+        FROM public.shifts AS s
+        WHERE s.organization_id = NEW.organization_id
+            AND s.shift_id = NEW.shift_id;
+    ELSE
+        SELECT
+            s.starts_at,
+            s.ends_at
+        INTO
+            NEW.starts_at,
+            NEW.ends_at
+        FROM tenant.shifts AS s
+        WHERE s.organization_id = NEW.organization_id
+            AND s.shift_id = NEW.shift_id;
+    END IF;
+
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'shift % does not exist in this organization', NEW.shift_id
+            USING ERRCODE = 'foreign_key_violation',
+                  CONSTRAINT = 'shift_assignments_organization_id_shift_id_fkey',
+                  TABLE = 'shift_assignments';
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION copy_shift_times() IS
+    'Trigger: a shift assignment carries its shift''s times, read with the writer''s own rights; the foreign key checks them.';
+CREATE OR REPLACE TRIGGER shift_assignments_copy_shift_times
+    BEFORE INSERT OR UPDATE OF organization_id, shift_id ON shift_assignments
+    FOR EACH ROW EXECUTE FUNCTION copy_shift_times();
+
+-- Notifications. Any role may listen on any channel, so a channel's name holds the organization's secret key, and the
+-- payload holds identifiers only: the listener reads the row with its own rights.
+CREATE OR REPLACE FUNCTION notification_channel(kind text, organization_id uuid)
+RETURNS text
+LANGUAGE plpgsql
+STABLE
+AS $$
+BEGIN
+    RETURN (
+        SELECT kind || '_' || replace(o.notification_key::text, '-', '')
+        FROM organizations AS o
+        WHERE o.organization_id = notification_channel.organization_id
+    );
+END
+$$;
+COMMENT ON FUNCTION notification_channel(text, uuid) IS
+    'On which channel does this organization hear of kind (alerts, anomalies, predictions)? NULL for an organization '
+    'that the caller cannot see. LISTEN to it; the payload is JSON with identifiers, never contents.';
+
+CREATE OR REPLACE FUNCTION announce_row()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    kind CONSTANT text := TG_ARGV[0];
+    id_column CONSTANT text := TG_ARGV[1];
+    changed CONSTANT jsonb := to_jsonb(NEW);
+BEGIN
+    PERFORM pg_notify(
+        public.notification_channel(kind, NEW.organization_id),
+        json_build_object(
+            'kind', kind,
+            'id', changed -> id_column,
+            'operation', lower(TG_OP),
+            'status', changed -> 'status',
+            'severity', changed -> 'severity'
+        )::text
+    );
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION announce_row() IS
+    'Trigger(kind, id column): announces a row on its organization''s channel once the transaction commits. Runs with '
+    'the owner''s rights to read the channel''s key.';
+REVOKE ALL ON FUNCTION announce_row() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER alerts_announce
+    AFTER INSERT OR UPDATE OF status ON alerts
+    FOR EACH ROW EXECUTE FUNCTION announce_row('alerts', 'alert_id');
+CREATE OR REPLACE TRIGGER anomaly_predictions_announce
+    AFTER INSERT ON anomaly_predictions
+    FOR EACH ROW WHEN (NEW.severity = 'critical')
+    EXECUTE FUNCTION announce_row('anomalies', 'anomaly_id');
+CREATE OR REPLACE TRIGGER anomaly_predictions_announce_status
+    AFTER UPDATE OF status ON anomaly_predictions
+    FOR EACH ROW EXECUTE FUNCTION announce_row('anomalies', 'anomaly_id');
+
+-- One announcement per statement and organization, however many rows a run has: caches drop what is now old.
+CREATE OR REPLACE FUNCTION announce_predictions()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    touched uuid;
+BEGIN
+    FOR touched IN SELECT DISTINCT organization_id FROM new_rows LOOP
+        PERFORM pg_notify(
+            public.notification_channel('predictions', touched),
+            json_build_object('kind', TG_TABLE_NAME)::text
+        );
+    END LOOP;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION announce_predictions() IS
+    'Trigger: tells caches, once per statement and organization, that newer predictions of a kind were saved.';
+REVOKE ALL ON FUNCTION announce_predictions() FROM PUBLIC;
+DO $$
+DECLARE
+    announced record;
+BEGIN
+    FOR announced IN
+        SELECT
+            t.table_name,
+            o.operation
+        FROM unnest(ARRAY['demand_forecasts', 'absence_forecasts', 'anomaly_predictions']) AS t (table_name)
+        CROSS JOIN unnest(ARRAY['INSERT', 'UPDATE']) AS o (operation)
+        WHERE o.operation = 'INSERT' OR t.table_name = 'anomaly_predictions'
+    LOOP
+        EXECUTE format(
+            'CREATE OR REPLACE TRIGGER %I AFTER %s ON %I REFERENCING NEW TABLE AS new_rows '
+            'FOR EACH STATEMENT EXECUTE FUNCTION announce_predictions()',
+            announced.table_name || '_announce_' || lower(announced.operation),
+            announced.operation,
+            announced.table_name
+        );
+    END LOOP;
+END
+$$;

@@ -1,0 +1,93 @@
+-- The one place where the time-series tables get their physical form: chunks, columnstore, refresh, retention.
+--
+-- table                 rows a day per resource (or employee, product)   chunk     columnstore after
+-- resource_metrics      1,440 at a minute's sampling                     7 days    3 days
+-- operational_events    20 to 200                                        30 days   14 days
+-- demand_history        1 (daily) to 48 (half-hourly)                    90 days   60 days
+-- employee_attendance   1 to 3                                           180 days  90 days
+--
+-- A chunk should hold enough rows of each segment to fill the columnstore's batches (up to 1,000 rows), there should be
+-- few enough of them that planning a query costs little, and the indexes of the one being written should stay in a
+-- quarter of memory. At 100 resources resource_metrics writes a million rows (250 MB with its indexes) a chunk; at 2,000
+-- resources give the server 20 GB or lower the interval with set_chunk_time_interval().
+-- A chunk is compressed so long after its end, when corrections have become rare; late rows still go in afterwards and are
+-- compressed with the next run.
+--
+-- The segments are what queries name: organization and resource (employee, product). Within a segment rows stand newest
+-- first, as dashboards read them; the rest of the primary key follows so that a duplicate is found without unpacking.
+
+CREATE OR REPLACE FUNCTION time_series_layout()
+RETURNS TABLE (
+    relation text,
+    chunk_interval interval,
+    columnstore_after interval,
+    segment_by text,
+    order_by text
+)
+LANGUAGE sql
+IMMUTABLE
+AS $$
+    VALUES
+        ('operational_events', interval '30 days', interval '14 days', 'organization_id, resource_id', 'time DESC, event_id'),
+        ('demand_history', interval '90 days', interval '60 days', 'organization_id, product_id, location_id', 'time DESC'),
+        ('resource_metrics', interval '7 days', interval '3 days', 'organization_id, resource_id', 'time DESC'),
+        ('employee_attendance', interval '180 days', interval '90 days', 'organization_id, employee_id', 'time DESC')
+$$;
+COMMENT ON FUNCTION time_series_layout() IS
+    'How is each time-series table cut into chunks and compressed? The policies are made from this table when the schema is applied.';
+
+DO $$
+DECLARE
+    layout record;
+BEGIN
+    FOR layout IN SELECT * FROM time_series_layout() LOOP
+        IF database_edition() <> 'community' THEN
+            -- Rollups are views here: a condition on their bucket becomes a condition on this expression.
+            EXECUTE format(
+                'CREATE INDEX IF NOT EXISTS %I ON %I (organization_id, time_bucket(interval ''1 hour'', time))',
+                layout.relation || '_organization_id_hour_idx',
+                layout.relation
+            );
+            EXECUTE format(
+                'COMMENT ON INDEX %I IS %L',
+                layout.relation || '_organization_id_hour_idx',
+                'Serves the hourly rollup: the buckets of a period.'
+            );
+        END IF;
+        IF database_edition() = 'plain' THEN
+            -- In insertion order of time a BRIN index is tiny, and serves questions over all organizations.
+            EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %I USING brin (time)', layout.relation || '_time_idx', layout.relation);
+            EXECUTE format('COMMENT ON INDEX %I IS %L', layout.relation || '_time_idx', 'Serves questions over all organizations in a period.');
+            CONTINUE;
+        END IF;
+
+        -- Rows that a plain database already held move into chunks.
+        PERFORM create_hypertable(
+            layout.relation::regclass,
+            by_range('time', layout.chunk_interval),
+            create_default_indexes => false,
+            if_not_exists => true,
+            migrate_data => true
+        );
+
+        IF database_edition() <> 'community' THEN
+            CONTINUE;
+        END IF;
+        -- Chunks that are compressed already keep the form in which they are.
+        IF NOT EXISTS (
+            SELECT FROM timescaledb_information.hypertable_columnstore_settings AS s
+            WHERE s.hypertable = layout.relation::regclass
+                AND s.segmentby = replace(layout.segment_by, ', ', ',')
+                AND s.orderby = replace(layout.order_by, ', ', ',')
+        ) THEN
+            EXECUTE format(
+                'ALTER TABLE %I SET (timescaledb.enable_columnstore, timescaledb.segmentby = %L, timescaledb.orderby = %L)',
+                layout.relation,
+                layout.segment_by,
+                layout.order_by
+            );
+        END IF;
+        CALL add_columnstore_policy(layout.relation::regclass, after => layout.columnstore_after, if_not_exists => true);
+    END LOOP;
+END
+$$;

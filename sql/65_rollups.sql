@@ -1,0 +1,347 @@
+-- Rollups: hourly and daily summaries under the same names in every edition. Community: continuous aggregates, real-time
+-- (rows newer than the last refresh are added from the table), the daily ones built on the hourly ones. Apache and
+-- plain: views that compute the same.
+--
+-- Buckets are aligned in UTC. A rollup keeps sums and counts, never averages, so that any two buckets can be added;
+-- divide at the end. An event counts whole in the bucket in which it began: operation_totals() puts right what reaches
+-- over the edge of a period.
+--
+-- The refresh covers all of the past, so a late row of any age is seen after the next one: only buckets whose rows
+-- changed are computed again.
+
+CREATE OR REPLACE FUNCTION rollup_definitions()
+RETURNS TABLE (
+    rollup text,
+    source text,
+    bucket_width interval,
+    refresh_every interval,
+    query text,
+    description text
+)
+LANGUAGE sql
+IMMUTABLE
+AS $$
+    VALUES
+        (
+            'operational_events_hourly', 'operational_events', interval '1 hour', interval '15 minutes',
+            $query$
+            SELECT
+                organization_id,
+                time_bucket(interval '1 hour', time) AS bucket,
+                location_id,
+                resource_id,
+                event_type,
+                cause,
+                count(*) AS event_count,
+                sum(duration_minutes) AS duration_minutes,
+                sum(quantity) AS quantity,
+                sum(scrap_quantity) AS scrap_quantity,
+                sum(quality_score) AS quality_score_sum,
+                count(quality_score) AS quality_score_count
+            FROM operational_events
+            GROUP BY organization_id, time_bucket(interval '1 hour', time), location_id, resource_id, event_type, cause
+            $query$,
+            'Events by hour of their beginning, place, resource, kind and cause.'
+        ),
+        (
+            'operational_events_daily', 'operational_events_hourly', interval '1 day', interval '1 hour',
+            $query$
+            SELECT
+                organization_id,
+                time_bucket(interval '1 day', bucket) AS bucket,
+                location_id,
+                resource_id,
+                event_type,
+                cause,
+                sum(event_count) AS event_count,
+                sum(duration_minutes) AS duration_minutes,
+                sum(quantity) AS quantity,
+                sum(scrap_quantity) AS scrap_quantity,
+                sum(quality_score_sum) AS quality_score_sum,
+                sum(quality_score_count) AS quality_score_count
+            FROM operational_events_hourly
+            GROUP BY organization_id, time_bucket(interval '1 day', bucket), location_id, resource_id, event_type, cause
+            $query$,
+            'Events by UTC day of their beginning, place, resource, kind and cause.'
+        ),
+        (
+            'resource_metrics_hourly', 'resource_metrics', interval '1 hour', interval '15 minutes',
+            $query$
+            SELECT
+                organization_id,
+                time_bucket(interval '1 hour', time) AS bucket,
+                resource_id,
+                count(*) AS sample_count,
+                sum(sample_minutes) AS sample_minutes,
+                sum(downtime_minutes) AS downtime_minutes,
+                sum(utilization_pct * sample_minutes) AS utilization_pct_minutes,
+                sum(sample_minutes) FILTER (WHERE utilization_pct IS NOT NULL) AS utilization_minutes,
+                sum(efficiency_pct * sample_minutes) AS efficiency_pct_minutes,
+                sum(sample_minutes) FILTER (WHERE efficiency_pct IS NOT NULL) AS efficiency_minutes,
+                min(utilization_pct) AS utilization_pct_min,
+                max(utilization_pct) AS utilization_pct_max
+            FROM resource_metrics
+            GROUP BY organization_id, time_bucket(interval '1 hour', time), resource_id
+            $query$,
+            'Metrics by hour and resource. Mean utilization = utilization_pct_minutes / utilization_minutes, and so for efficiency.'
+        ),
+        (
+            'resource_metrics_daily', 'resource_metrics_hourly', interval '1 day', interval '1 hour',
+            $query$
+            SELECT
+                organization_id,
+                time_bucket(interval '1 day', bucket) AS bucket,
+                resource_id,
+                sum(sample_count) AS sample_count,
+                sum(sample_minutes) AS sample_minutes,
+                sum(downtime_minutes) AS downtime_minutes,
+                sum(utilization_pct_minutes) AS utilization_pct_minutes,
+                sum(utilization_minutes) AS utilization_minutes,
+                sum(efficiency_pct_minutes) AS efficiency_pct_minutes,
+                sum(efficiency_minutes) AS efficiency_minutes,
+                min(utilization_pct_min) AS utilization_pct_min,
+                max(utilization_pct_max) AS utilization_pct_max
+            FROM resource_metrics_hourly
+            GROUP BY organization_id, time_bucket(interval '1 day', bucket), resource_id
+            $query$,
+            'Metrics by UTC day and resource. Mean utilization = utilization_pct_minutes / utilization_minutes, and so for efficiency.'
+        ),
+        (
+            'demand_history_hourly', 'demand_history', interval '1 hour', interval '30 minutes',
+            $query$
+            SELECT
+                organization_id,
+                time_bucket(interval '1 hour', time) AS bucket,
+                product_id,
+                location_id,
+                count(*) AS row_count,
+                sum(quantity) AS quantity,
+                sum(revenue) AS revenue,
+                min(quantity) AS quantity_min,
+                max(quantity) AS quantity_max
+            FROM demand_history
+            GROUP BY organization_id, time_bucket(interval '1 hour', time), product_id, location_id
+            $query$,
+            'Demand by hour, product and location.'
+        ),
+        (
+            'demand_history_daily', 'demand_history_hourly', interval '1 day', interval '1 hour',
+            $query$
+            SELECT
+                organization_id,
+                time_bucket(interval '1 day', bucket) AS bucket,
+                product_id,
+                location_id,
+                sum(row_count) AS row_count,
+                sum(quantity) AS quantity,
+                sum(revenue) AS revenue,
+                min(quantity_min) AS quantity_min,
+                max(quantity_max) AS quantity_max
+            FROM demand_history_hourly
+            GROUP BY organization_id, time_bucket(interval '1 day', bucket), product_id, location_id
+            $query$,
+            'Demand by UTC day, product and location.'
+        ),
+        (
+            'employee_attendance_hourly', 'employee_attendance', interval '1 hour', interval '1 hour',
+            $query$
+            SELECT
+                organization_id,
+                time_bucket(interval '1 hour', time) AS bucket,
+                employee_id,
+                count(*) FILTER (WHERE status <> 'vacation') AS scheduled_count,
+                count(*) FILTER (WHERE status IN ('present', 'late', 'remote')) AS attended_count,
+                count(*) FILTER (WHERE status = 'late') AS late_count,
+                sum(scheduled_hours) FILTER (WHERE status <> 'vacation') AS scheduled_hours,
+                sum(hours_worked) AS hours_worked,
+                sum(performance_score) AS performance_score_sum,
+                count(performance_score) AS performance_score_count
+            FROM employee_attendance
+            GROUP BY organization_id, time_bucket(interval '1 hour', time), employee_id
+            $query$,
+            'Attendance by hour in which the work was due to begin, and employee. Attendance rate = attended_count / scheduled_count.'
+        ),
+        (
+            'employee_attendance_daily', 'employee_attendance_hourly', interval '1 day', interval '2 hours',
+            $query$
+            SELECT
+                organization_id,
+                time_bucket(interval '1 day', bucket) AS bucket,
+                employee_id,
+                sum(scheduled_count) AS scheduled_count,
+                sum(attended_count) AS attended_count,
+                sum(late_count) AS late_count,
+                sum(scheduled_hours) AS scheduled_hours,
+                sum(hours_worked) AS hours_worked,
+                sum(performance_score_sum) AS performance_score_sum,
+                sum(performance_score_count) AS performance_score_count
+            FROM employee_attendance_hourly
+            GROUP BY organization_id, time_bucket(interval '1 day', bucket), employee_id
+            $query$,
+            'Attendance by UTC day in which the work was due to begin, and employee. Attendance rate = attended_count / scheduled_count.'
+        )
+$$;
+COMMENT ON FUNCTION rollup_definitions() IS
+    'Which rollups are there, from what, and how often are they refreshed? They are made from this table when the schema is applied.';
+
+DO $$
+DECLARE
+    definition record;
+BEGIN
+    FOR definition IN SELECT * FROM rollup_definitions() LOOP
+        IF database_edition() <> 'community' THEN
+            EXECUTE format('CREATE OR REPLACE VIEW %I AS %s', definition.rollup, definition.query);
+        ELSIF to_regclass(definition.rollup) IS NULL THEN
+            -- Filled by the first refresh: filling it here would need to stand outside a transaction.
+            EXECUTE format(
+                'CREATE MATERIALIZED VIEW %I WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS %s WITH NO DATA',
+                definition.rollup,
+                definition.query
+            );
+        END IF;
+        EXECUTE format('COMMENT ON VIEW %I IS %L', definition.rollup, definition.description);
+
+        IF database_edition() = 'community' THEN
+            PERFORM add_continuous_aggregate_policy(
+                definition.rollup::regclass,
+                start_offset => NULL,
+                end_offset => definition.bucket_width,
+                schedule_interval => definition.refresh_every,
+                -- Not at once: the first rows may be loading, and two refreshes of one rollup do not go together.
+                initial_start => now() + definition.refresh_every,
+                if_not_exists => true
+            );
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- What the columns of the rollups mean; a column of the same name means the same in each of them.
+DO $$
+DECLARE
+    described record;
+BEGIN
+    FOR described IN
+        SELECT
+            r.rollup,
+            m.column_name,
+            m.meaning
+        FROM rollup_definitions() AS r
+        JOIN pg_attribute AS a ON a.attrelid = r.rollup::regclass AND a.attnum > 0
+        JOIN (
+            VALUES
+                ('organization_id', 'The tenant.'),
+                ('bucket', 'Start of the bucket, aligned in UTC.'),
+                ('location_id', 'The location.'),
+                ('resource_id', 'The resource; NULL for events of the location.'),
+                ('employee_id', 'The worker.'),
+                ('product_id', 'The customer''s own product code.'),
+                ('event_type', 'Kind of event, as in operational_events.'),
+                ('cause', 'Why it stood still or failed, if told.'),
+                ('event_count', 'Number of events that began in the bucket.'),
+                ('duration_minutes', 'Minutes that these events lasted, whole, even past the end of the bucket.'),
+                ('scrap_quantity', 'Part of quantity that is scrap.'),
+                ('quality_score_sum', 'Sum of quality scores (0 to 100 each).'),
+                ('quality_score_count', 'Number of quality scores.'),
+                ('sample_count', 'Number of samples.'),
+                ('sample_minutes', 'Minutes that the samples speak for.'),
+                ('downtime_minutes', 'Minutes down.'),
+                ('utilization_pct_minutes', 'Sum of utilization_pct times minutes.'),
+                ('utilization_minutes', 'Minutes for which utilization is known.'),
+                ('efficiency_pct_minutes', 'Sum of efficiency_pct times minutes.'),
+                ('efficiency_minutes', 'Minutes for which efficiency is known.'),
+                ('utilization_pct_min', 'Least utilization of a sample, 0 to 100.'),
+                ('utilization_pct_max', 'Greatest utilization of a sample, 0 to 100.'),
+                ('row_count', 'Number of rows of demand_history.'),
+                ('quantity', 'Sum of quantities, in the unit of the rows.'),
+                ('revenue', 'Sum of revenues, in the organization''s currency.'),
+                ('quantity_min', 'Least quantity of a row.'),
+                ('quantity_max', 'Greatest quantity of a row.'),
+                ('scheduled_count', 'Stretches of work due, vacation left out.'),
+                ('attended_count', 'Stretches of work attended: present, late or remote.'),
+                ('late_count', 'Stretches of work begun late.'),
+                ('scheduled_hours', 'Hours due, vacation left out.'),
+                ('hours_worked', 'Hours worked.'),
+                ('performance_score_sum', 'Sum of performance scores (0 to 100 each).'),
+                ('performance_score_count', 'Number of performance scores.')
+        ) AS m (column_name, meaning) ON m.column_name = a.attname
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN %I.%I IS %L', described.rollup, described.column_name, described.meaning);
+    END LOOP;
+END
+$$;
+
+CREATE OR REPLACE PROCEDURE refresh_rollups(start_time timestamptz DEFAULT NULL, end_time timestamptz DEFAULT NULL)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    definition record;
+BEGIN
+    IF database_edition() <> 'community' THEN
+        RETURN;
+    END IF;
+    FOR definition IN SELECT * FROM rollup_definitions() LOOP
+        CALL refresh_continuous_aggregate(definition.rollup::regclass, start_time, end_time);
+    END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE refresh_rollups(timestamptz, timestamptz) IS
+    'Brings the rollups up to date now, for rows of the period (all of it by default), instead of at the next scheduled '
+    'refresh. Call it outside a transaction. Does nothing where rollups are views.';
+REVOKE ALL ON PROCEDURE refresh_rollups(timestamptz, timestamptz) FROM PUBLIC;
+
+CREATE OR REPLACE PROCEDURE set_retention(relation regclass, keep interval)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    -- Late rows may come this long after the fact: raw rows must outlive the refresh that counts them.
+    least_period CONSTANT interval := interval '30 days';
+    definition record;
+    layout record;
+BEGIN
+    SELECT * INTO layout FROM time_series_layout() AS l WHERE l.relation::regclass = set_retention.relation;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION '% is not a time-series table: retention can be set for those that time_series_layout() lists', relation
+            USING ERRCODE = 'wrong_object_type';
+    END IF;
+    IF database_edition() <> 'community' THEN
+        RAISE EXCEPTION 'retention policies need the community edition of TimescaleDB, this is the % edition', database_edition()
+            USING ERRCODE = 'feature_not_supported',
+                  HINT = 'Delete old rows with a scheduled DELETE instead.';
+    END IF;
+    IF keep IS NOT NULL AND keep < least_period + layout.chunk_interval THEN
+        RAISE EXCEPTION 'keep % of % is shorter than the refresh window of its rollups (%) and one chunk (%)',
+            keep, relation, least_period, layout.chunk_interval
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Rollups whose rows are gone would be emptied by their next refresh: name a longer period.';
+    END IF;
+
+    -- With retention the refresh must not look at the time whose rows are gone, or it would empty the rollups there.
+    FOR definition IN
+        WITH RECURSIVE built_on AS (
+            SELECT d.* FROM rollup_definitions() AS d WHERE d.source = layout.relation
+            UNION ALL
+            SELECT d.* FROM rollup_definitions() AS d JOIN built_on AS b ON d.source = b.rollup
+        )
+        SELECT * FROM built_on
+    LOOP
+        PERFORM remove_continuous_aggregate_policy(definition.rollup::regclass, if_exists => true);
+        PERFORM add_continuous_aggregate_policy(
+            definition.rollup::regclass,
+            start_offset => keep - layout.chunk_interval,
+            end_offset => definition.bucket_width,
+            schedule_interval => definition.refresh_every,
+            initial_start => now() + definition.refresh_every
+        );
+    END LOOP;
+
+    PERFORM remove_retention_policy(relation, if_exists => true);
+    IF keep IS NOT NULL THEN
+        PERFORM add_retention_policy(relation, drop_after => keep);
+    END IF;
+END
+$$;
+COMMENT ON PROCEDURE set_retention(regclass, interval) IS
+    'Keeps the raw rows of a time-series table for this period (NULL: for ever, the default); the rollups stay. Refuses a '
+    'period shorter than the rollups'' refresh window plus a chunk. Community edition only.';
+REVOKE ALL ON PROCEDURE set_retention(regclass, interval) FROM PUBLIC;

@@ -1,0 +1,246 @@
+-- Views for common analytics. Each is read with organization_id in the WHERE clause.
+
+CREATE OR REPLACE VIEW employee_attendance_rate AS
+SELECT
+    a.organization_id,
+    a.employee_id,
+    -- The local month of the organization, written as midnight in the session's zone, so that
+    -- month = date_trunc('month', CURRENT_DATE) holds in any session.
+    date_trunc('month', a.time AT TIME ZONE o.timezone)::timestamptz AS month,
+    round(
+        100.0 * count(*) FILTER (WHERE a.status IN ('present', 'late', 'remote')) / count(*),
+        2
+    ) AS attendance_rate,
+    count(*) FILTER (WHERE a.status IN ('present', 'late', 'remote')) AS attended_count,
+    count(*) AS scheduled_count,
+    sum(a.hours_worked) AS hours_worked,
+    round(avg(a.performance_score), 2) AS performance_score_mean
+FROM employee_attendance AS a
+JOIN organizations AS o ON o.organization_id = a.organization_id
+WHERE a.status <> 'vacation'
+GROUP BY a.organization_id, a.employee_id, date_trunc('month', a.time AT TIME ZONE o.timezone);
+COMMENT ON VIEW employee_attendance_rate IS 'How regularly did each employee come to work, month by month? Vacation is not due and does not count.';
+COMMENT ON COLUMN employee_attendance_rate.organization_id IS 'The tenant.';
+COMMENT ON COLUMN employee_attendance_rate.employee_id IS 'The worker.';
+COMMENT ON COLUMN employee_attendance_rate.month IS 'First day of the organization''s local month, as midnight in the session''s time zone.';
+COMMENT ON COLUMN employee_attendance_rate.attendance_rate IS 'Share of scheduled stretches of work attended, 0 to 100.';
+COMMENT ON COLUMN employee_attendance_rate.attended_count IS 'Stretches attended: present, late or remote.';
+COMMENT ON COLUMN employee_attendance_rate.scheduled_count IS 'Stretches due.';
+COMMENT ON COLUMN employee_attendance_rate.hours_worked IS 'Hours worked in the month.';
+COMMENT ON COLUMN employee_attendance_rate.performance_score_mean IS 'Mean performance score, 0 to 100; NULL if none was given.';
+
+CREATE OR REPLACE VIEW production_efficiency AS
+SELECT
+    p.organization_id,
+    p.location_id,
+    p.plan_date,
+    count(*) AS plan_count,
+    sum(p.planned_quantity) AS planned_quantity,
+    sum(p.actual_quantity) AS actual_quantity,
+    round(100.0 * sum(p.actual_quantity) / sum(p.planned_quantity), 2) AS efficiency_pct
+FROM production_plans AS p
+WHERE p.status = 'completed'
+GROUP BY p.organization_id, p.location_id, p.plan_date;
+COMMENT ON VIEW production_efficiency IS 'How much of what was planned was made, by location and day? Completed plans only.';
+COMMENT ON COLUMN production_efficiency.organization_id IS 'The tenant.';
+COMMENT ON COLUMN production_efficiency.location_id IS 'The location.';
+COMMENT ON COLUMN production_efficiency.plan_date IS 'Local day of the location.';
+COMMENT ON COLUMN production_efficiency.plan_count IS 'Completed plans of the day.';
+COMMENT ON COLUMN production_efficiency.planned_quantity IS 'Quantity planned, over all products.';
+COMMENT ON COLUMN production_efficiency.actual_quantity IS 'Quantity made, over all products.';
+COMMENT ON COLUMN production_efficiency.efficiency_pct IS '100 times made by planned; above 100 when more was made.';
+
+CREATE OR REPLACE VIEW resource_latest_status AS
+SELECT
+    r.organization_id,
+    r.resource_id,
+    r.location_id,
+    r.name,
+    r.resource_type,
+    r.status,
+    e.time AS last_event_at,
+    e.event_type AS last_event_type,
+    e.cause AS last_event_cause,
+    m.time AS last_metric_at,
+    m.utilization_pct,
+    m.efficiency_pct,
+    m.downtime_minutes
+FROM resources AS r
+LEFT JOIN LATERAL (
+    SELECT
+        oe.time,
+        oe.event_type,
+        oe.cause
+    FROM operational_events AS oe
+    WHERE oe.organization_id = r.organization_id
+        AND oe.resource_id = r.resource_id
+    ORDER BY oe.time DESC, oe.event_id
+    LIMIT 1
+) AS e ON true
+LEFT JOIN LATERAL (
+    SELECT
+        rm.time,
+        rm.utilization_pct,
+        rm.efficiency_pct,
+        rm.downtime_minutes
+    FROM resource_metrics AS rm
+    WHERE rm.organization_id = r.organization_id
+        AND rm.resource_id = r.resource_id
+    ORDER BY rm.time DESC
+    LIMIT 1
+) AS m ON true;
+COMMENT ON VIEW resource_latest_status IS 'What does each resource do now: its status, its newest event and its newest metrics?';
+COMMENT ON COLUMN resource_latest_status.organization_id IS 'The tenant.';
+COMMENT ON COLUMN resource_latest_status.resource_id IS 'The resource.';
+COMMENT ON COLUMN resource_latest_status.location_id IS 'Where it stands or is based.';
+COMMENT ON COLUMN resource_latest_status.name IS 'Name shown to people.';
+COMMENT ON COLUMN resource_latest_status.resource_type IS 'Kind of resource.';
+COMMENT ON COLUMN resource_latest_status.status IS 'Status that the application keeps in resources.';
+COMMENT ON COLUMN resource_latest_status.last_event_at IS 'When the newest event began; NULL if there is none.';
+COMMENT ON COLUMN resource_latest_status.last_event_type IS 'Kind of the newest event.';
+COMMENT ON COLUMN resource_latest_status.last_event_cause IS 'Its cause, if told.';
+COMMENT ON COLUMN resource_latest_status.last_metric_at IS 'Time of the newest sample; NULL if there is none.';
+COMMENT ON COLUMN resource_latest_status.utilization_pct IS 'Utilization in the newest sample, 0 to 100.';
+COMMENT ON COLUMN resource_latest_status.efficiency_pct IS 'Efficiency in the newest sample, 0 to 100.';
+COMMENT ON COLUMN resource_latest_status.downtime_minutes IS 'Minutes down in the newest sample.';
+
+CREATE OR REPLACE VIEW shift_coverage AS
+SELECT
+    s.organization_id,
+    s.shift_id,
+    s.location_id,
+    s.name,
+    s.starts_at,
+    s.ends_at,
+    s.required_employees,
+    count(a.employee_id)::integer AS assigned_employees,
+    greatest(s.required_employees - count(a.employee_id), 0)::integer AS missing_employees
+FROM shifts AS s
+LEFT JOIN shift_assignments AS a
+    ON a.organization_id = s.organization_id
+    AND a.shift_id = s.shift_id
+    AND a.status IN ('scheduled', 'confirmed', 'completed')
+GROUP BY s.organization_id, s.shift_id;
+COMMENT ON VIEW shift_coverage IS 'Has each shift the people that it needs? Absent and cancelled assignments do not count.';
+COMMENT ON COLUMN shift_coverage.organization_id IS 'The tenant.';
+COMMENT ON COLUMN shift_coverage.shift_id IS 'The shift.';
+COMMENT ON COLUMN shift_coverage.location_id IS 'Where it is worked.';
+COMMENT ON COLUMN shift_coverage.name IS 'Name shown to people.';
+COMMENT ON COLUMN shift_coverage.starts_at IS 'First instant of the shift.';
+COMMENT ON COLUMN shift_coverage.ends_at IS 'First instant after the shift.';
+COMMENT ON COLUMN shift_coverage.required_employees IS 'How many people it needs.';
+COMMENT ON COLUMN shift_coverage.assigned_employees IS 'How many are assigned.';
+COMMENT ON COLUMN shift_coverage.missing_employees IS 'How many are missing, 0 or more.';
+
+CREATE OR REPLACE VIEW active_alerts AS
+SELECT
+    a.organization_id,
+    a.alert_id,
+    a.created_at,
+    a.severity,
+    a.alert_type,
+    a.title,
+    a.message,
+    a.status,
+    a.location_id,
+    a.resource_id,
+    r.name AS resource_name,
+    a.anomaly_id,
+    a.acknowledged_at,
+    a.acknowledged_by
+FROM alerts AS a
+LEFT JOIN resources AS r
+    ON r.organization_id = a.organization_id
+    AND r.resource_id = a.resource_id
+WHERE a.status IN ('active', 'acknowledged');
+COMMENT ON VIEW active_alerts IS 'Which alerts are not resolved yet?';
+COMMENT ON COLUMN active_alerts.organization_id IS 'The tenant.';
+COMMENT ON COLUMN active_alerts.alert_id IS 'The alert.';
+COMMENT ON COLUMN active_alerts.created_at IS 'When it was raised.';
+COMMENT ON COLUMN active_alerts.severity IS 'low, medium, high or critical.';
+COMMENT ON COLUMN active_alerts.alert_type IS 'Kind of alert.';
+COMMENT ON COLUMN active_alerts.title IS 'One line for people.';
+COMMENT ON COLUMN active_alerts.message IS 'What happened and what to do.';
+COMMENT ON COLUMN active_alerts.status IS 'active or acknowledged.';
+COMMENT ON COLUMN active_alerts.location_id IS 'Where, if it is about a place.';
+COMMENT ON COLUMN active_alerts.resource_id IS 'Which resource, if it is about one.';
+COMMENT ON COLUMN active_alerts.resource_name IS 'Name of the resource.';
+COMMENT ON COLUMN active_alerts.anomaly_id IS 'The prediction that raised it, if one did.';
+COMMENT ON COLUMN active_alerts.acknowledged_at IS 'When somebody took it on.';
+COMMENT ON COLUMN active_alerts.acknowledged_by IS 'Who took it on.';
+
+CREATE OR REPLACE VIEW current_demand_forecasts AS
+SELECT DISTINCT ON (f.organization_id, f.product_id, f.location_id, f.target_time)
+    f.organization_id,
+    f.product_id,
+    f.location_id,
+    f.target_time,
+    f.target_interval,
+    f.predicted_quantity,
+    f.lower_bound,
+    f.upper_bound,
+    f.interval_coverage_pct,
+    f.model_name,
+    f.model_version,
+    f.available_at,
+    f.recorded_at
+FROM demand_forecasts AS f
+ORDER BY
+    f.organization_id,
+    f.product_id,
+    f.location_id,
+    f.target_time,
+    f.available_at DESC,
+    f.recorded_at DESC,
+    f.model_name,
+    f.model_version DESC;
+COMMENT ON VIEW current_demand_forecasts IS 'What do we expect now? For each target the prediction with the newest available_at, whichever model made it.';
+COMMENT ON COLUMN current_demand_forecasts.organization_id IS 'The tenant.';
+COMMENT ON COLUMN current_demand_forecasts.product_id IS 'The customer''s own product code.';
+COMMENT ON COLUMN current_demand_forecasts.location_id IS 'Where the demand is expected.';
+COMMENT ON COLUMN current_demand_forecasts.target_time IS 'Start of the bucket of time that is predicted.';
+COMMENT ON COLUMN current_demand_forecasts.target_interval IS 'Length of that bucket; days are local days of the location.';
+COMMENT ON COLUMN current_demand_forecasts.predicted_quantity IS 'Quantity expected, in the product''s own unit.';
+COMMENT ON COLUMN current_demand_forecasts.lower_bound IS 'Lower end of the prediction interval.';
+COMMENT ON COLUMN current_demand_forecasts.upper_bound IS 'Upper end of the prediction interval.';
+COMMENT ON COLUMN current_demand_forecasts.interval_coverage_pct IS 'Share of outcomes that the interval is meant to hold, 0 to 100.';
+COMMENT ON COLUMN current_demand_forecasts.model_name IS 'Name of the model.';
+COMMENT ON COLUMN current_demand_forecasts.model_version IS 'Version of the model.';
+COMMENT ON COLUMN current_demand_forecasts.available_at IS 'When the model could have known it.';
+COMMENT ON COLUMN current_demand_forecasts.recorded_at IS 'When it was saved.';
+
+CREATE OR REPLACE VIEW current_absence_forecasts AS
+SELECT DISTINCT ON (f.organization_id, f.target_date, f.location_id, f.employee_id)
+    f.organization_id,
+    f.forecast_id,
+    f.location_id,
+    f.employee_id,
+    f.target_date,
+    f.absence_probability,
+    f.expected_absences,
+    f.model_name,
+    f.model_version,
+    f.available_at,
+    f.recorded_at
+FROM absence_forecasts AS f
+ORDER BY
+    f.organization_id,
+    f.target_date,
+    f.location_id,
+    f.employee_id,
+    f.available_at DESC,
+    f.recorded_at DESC,
+    f.model_name,
+    f.model_version DESC;
+COMMENT ON VIEW current_absence_forecasts IS 'Who is expected to be away, and how many at each location? For each day the prediction with the newest available_at.';
+COMMENT ON COLUMN current_absence_forecasts.organization_id IS 'The tenant.';
+COMMENT ON COLUMN current_absence_forecasts.forecast_id IS 'The prediction.';
+COMMENT ON COLUMN current_absence_forecasts.location_id IS 'The location, for a prediction of how many.';
+COMMENT ON COLUMN current_absence_forecasts.employee_id IS 'The employee, for a prediction about one person.';
+COMMENT ON COLUMN current_absence_forecasts.target_date IS 'Local day that is predicted.';
+COMMENT ON COLUMN current_absence_forecasts.absence_probability IS 'Probability that the employee is away, 0 to 1.';
+COMMENT ON COLUMN current_absence_forecasts.expected_absences IS 'Expected number of absences at the location.';
+COMMENT ON COLUMN current_absence_forecasts.model_name IS 'Name of the model.';
+COMMENT ON COLUMN current_absence_forecasts.model_version IS 'Version of the model.';
+COMMENT ON COLUMN current_absence_forecasts.available_at IS 'When the model could have known it.';
+COMMENT ON COLUMN current_absence_forecasts.recorded_at IS 'When it was saved.';

@@ -1,0 +1,492 @@
+-- Predictions as they stood, and how good they turned out to be.
+--
+-- as_of      only what the model could have known by then (available_at <= as_of)
+-- known_by   besides, only what had been saved by then (recorded_at <= known_by): for audits. Leave it out when past
+--            runs were loaded later (a backtest), or nothing would be found.
+--
+-- Accuracy counts what was said before the fact: available_at <= target. Lead time = target - available_at, in whole days.
+--   WAPE  = 100 * sum(|actual - predicted|) / sum(|actual|)       MAE = mean(|actual - predicted|)
+--   bias  = mean(predicted - actual), above 0 when too much was expected
+-- (Hyndman and Koehler, Another look at measures of forecast accuracy, 2006; Kolassa and Schuetz, Advantages of the
+-- MAD/Mean ratio over the MAPE, 2007.)
+
+-- Functions hold no data, and CREATE OR REPLACE cannot change what they return: those of this file and the next are made
+-- anew each time, so that a later version may give them other columns.
+DO $$
+DECLARE
+    earlier regprocedure;
+BEGIN
+    FOR earlier IN
+        SELECT p.oid::regprocedure
+        FROM pg_proc AS p
+        WHERE p.pronamespace = 'public'::regnamespace
+            AND p.proname IN (
+                'demand_forecasts_as_of', 'demand_forecast_outcomes', 'demand_forecast_accuracy',
+                'absence_forecasts_as_of', 'absence_forecast_accuracy',
+                'anomaly_predictions_as_of', 'anomaly_prediction_scores',
+                'operation_totals', 'planned_busy_time', 'resource_time_model', 'event_kpis', 'operational_kpis',
+                'shift_kpis', 'get_kpi_summary'
+            )
+    LOOP
+        EXECUTE format('DROP FUNCTION %s', earlier);
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION demand_forecasts_as_of(
+    org uuid,
+    as_of timestamptz,
+    period_start timestamptz DEFAULT '-infinity',
+    period_end timestamptz DEFAULT 'infinity',
+    known_by timestamptz DEFAULT 'infinity'
+)
+RETURNS TABLE (
+    product_id text,
+    location_id uuid,
+    target_time timestamptz,
+    target_interval interval,
+    predicted_quantity numeric,
+    lower_bound numeric,
+    upper_bound numeric,
+    interval_coverage_pct numeric,
+    model_name text,
+    model_version text,
+    available_at timestamptz,
+    recorded_at timestamptz
+)
+LANGUAGE plpgsql
+STABLE
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT DISTINCT ON (f.product_id, f.location_id, f.target_time)
+        f.product_id,
+        f.location_id,
+        f.target_time,
+        f.target_interval,
+        f.predicted_quantity,
+        f.lower_bound,
+        f.upper_bound,
+        f.interval_coverage_pct,
+        f.model_name,
+        f.model_version,
+        f.available_at,
+        f.recorded_at
+    FROM demand_forecasts AS f
+    WHERE f.organization_id = org
+        AND f.target_time >= period_start
+        AND f.target_time < period_end
+        AND f.available_at <= as_of
+        AND f.recorded_at <= known_by
+    ORDER BY
+        f.product_id,
+        f.location_id,
+        f.target_time,
+        f.available_at DESC,
+        f.recorded_at DESC,
+        f.model_name,
+        f.model_version DESC;
+END
+$$;
+COMMENT ON FUNCTION demand_forecasts_as_of(uuid, timestamptz, timestamptz, timestamptz, timestamptz) IS
+    'What did we expect at as_of, for targets of the period? One row per target: the newest prediction that was available then.';
+
+CREATE FUNCTION demand_forecast_outcomes(org uuid, period_start timestamptz, period_end timestamptz)
+RETURNS TABLE (
+    product_id text,
+    location_id uuid,
+    target_time timestamptz,
+    model_name text,
+    model_version text,
+    available_at timestamptz,
+    lead_time_days integer,
+    predicted_quantity numeric,
+    lower_bound numeric,
+    upper_bound numeric,
+    actual_quantity numeric
+)
+LANGUAGE plpgsql
+STABLE
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH forecasts AS MATERIALIZED (
+        SELECT
+            f.*,
+            date_add(f.target_time, f.target_interval, l.timezone) AS target_end
+        FROM demand_forecasts AS f
+        JOIN locations AS l
+            ON l.organization_id = f.organization_id
+            AND l.location_id = f.location_id
+        WHERE f.organization_id = org
+            AND l.organization_id = org
+            AND f.target_time >= period_start
+            AND f.target_time < period_end
+            AND f.available_at <= f.target_time
+    )
+    SELECT
+        f.product_id,
+        f.location_id,
+        f.target_time,
+        f.model_name,
+        f.model_version,
+        f.available_at,
+        floor(extract(epoch FROM f.target_time - f.available_at) / 86400)::integer,
+        f.predicted_quantity,
+        f.lower_bound,
+        f.upper_bound,
+        observed.quantity
+    FROM forecasts AS f
+    -- An aggregate is planned by itself: each target finds its demand by key, whatever the planner knows of the tables, and
+    -- behind a tenant's view too, where conditions of a join do not get.
+    CROSS JOIN LATERAL (
+        SELECT sum(d.quantity) AS quantity
+        FROM demand_history AS d
+        WHERE d.organization_id = org
+            AND d.product_id = f.product_id
+            AND d.location_id = f.location_id
+            AND d.time >= f.target_time
+            AND d.time < f.target_end
+            AND f.target_end <= period_end
+    ) AS observed;
+END
+$$;
+COMMENT ON FUNCTION demand_forecast_outcomes(uuid, timestamptz, timestamptz) IS
+    'What was said before the fact about each target of the period, and what happened? actual_quantity is NULL while the '
+    'target has not ended within the period or no demand was recorded in it.';
+
+CREATE FUNCTION demand_forecast_accuracy(org uuid, period_start timestamptz, period_end timestamptz)
+RETURNS TABLE (
+    model_name text,
+    model_version text,
+    lead_time_days integer,
+    target_count bigint,
+    actual_quantity numeric,
+    wape_pct numeric,
+    mae numeric,
+    bias numeric,
+    interval_count bigint,
+    interval_coverage_pct numeric
+)
+LANGUAGE plpgsql
+STABLE
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT
+        o.model_name,
+        o.model_version,
+        o.lead_time_days,
+        count(*),
+        sum(o.actual_quantity),
+        100 * sum(abs(o.actual_quantity - o.predicted_quantity)) / nullif(sum(abs(o.actual_quantity)), 0),
+        avg(abs(o.actual_quantity - o.predicted_quantity)),
+        avg(o.predicted_quantity - o.actual_quantity),
+        count(o.lower_bound),
+        100.0 * count(*) FILTER (WHERE o.actual_quantity BETWEEN o.lower_bound AND o.upper_bound)
+            / nullif(count(o.lower_bound), 0)
+    FROM demand_forecast_outcomes(org, period_start, period_end) AS o
+    WHERE o.actual_quantity IS NOT NULL
+    GROUP BY o.model_name, o.model_version, o.lead_time_days
+    ORDER BY o.model_name, o.model_version, o.lead_time_days;
+END
+$$;
+COMMENT ON FUNCTION demand_forecast_accuracy(uuid, timestamptz, timestamptz) IS
+    'How good were the demand forecasts for targets of the period, by model, version and lead time in whole days? WAPE in '
+    'percent (NULL when nothing was demanded), MAE and bias in the product''s unit, share of outcomes within the interval.';
+
+CREATE FUNCTION absence_forecasts_as_of(
+    org uuid,
+    as_of timestamptz,
+    first_date date DEFAULT '-infinity',
+    end_date date DEFAULT 'infinity',
+    known_by timestamptz DEFAULT 'infinity'
+)
+RETURNS TABLE (
+    location_id uuid,
+    employee_id uuid,
+    target_date date,
+    absence_probability numeric,
+    expected_absences numeric,
+    model_name text,
+    model_version text,
+    available_at timestamptz,
+    recorded_at timestamptz
+)
+LANGUAGE plpgsql
+STABLE
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT DISTINCT ON (f.target_date, f.location_id, f.employee_id)
+        f.location_id,
+        f.employee_id,
+        f.target_date,
+        f.absence_probability,
+        f.expected_absences,
+        f.model_name,
+        f.model_version,
+        f.available_at,
+        f.recorded_at
+    FROM absence_forecasts AS f
+    WHERE f.organization_id = org
+        AND f.target_date >= first_date
+        AND f.target_date < end_date
+        AND f.available_at <= as_of
+        AND f.recorded_at <= known_by
+    ORDER BY
+        f.target_date,
+        f.location_id,
+        f.employee_id,
+        f.available_at DESC,
+        f.recorded_at DESC,
+        f.model_name,
+        f.model_version DESC;
+END
+$$;
+COMMENT ON FUNCTION absence_forecasts_as_of(uuid, timestamptz, date, date, timestamptz) IS
+    'Who was expected at as_of to be away, on local days first_date <= day < end_date?';
+
+CREATE FUNCTION absence_forecast_accuracy(org uuid, first_date date, end_date date)
+RETURNS TABLE (
+    subject text,
+    model_name text,
+    model_version text,
+    lead_time_days integer,
+    target_count bigint,
+    actual_absences numeric,
+    mae numeric,
+    bias numeric,
+    wape_pct numeric,
+    brier_score numeric
+)
+LANGUAGE plpgsql
+STABLE
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH attended AS (
+        SELECT
+            a.employee_id,
+            e.location_id,
+            (a.time AT TIME ZONE l.timezone)::date AS local_date,
+            bool_or(a.status IN ('absent', 'sick')) AS is_away
+        FROM employee_attendance AS a
+        JOIN employees AS e
+            ON e.organization_id = a.organization_id
+            AND e.employee_id = a.employee_id
+        JOIN locations AS l
+            ON l.organization_id = e.organization_id
+            AND l.location_id = e.location_id
+        WHERE a.organization_id = org
+            AND e.organization_id = org
+            AND l.organization_id = org
+            AND a.status <> 'vacation'
+            AND a.time >= (first_date - 1)::timestamp AT TIME ZONE 'UTC'
+            AND a.time < (end_date + 1)::timestamp AT TIME ZONE 'UTC'
+        GROUP BY a.employee_id, e.location_id, (a.time AT TIME ZONE l.timezone)::date
+    ),
+    outcomes AS (
+        SELECT
+            'employee' AS subject,
+            f.model_name,
+            f.model_version,
+            f.target_date,
+            f.available_at,
+            f.absence_probability AS predicted,
+            a.is_away::integer::numeric AS actual
+        FROM absence_forecasts AS f
+        JOIN attended AS a
+            ON a.employee_id = f.employee_id
+            AND a.local_date = f.target_date
+        WHERE f.organization_id = org
+            AND f.target_date >= first_date
+            AND f.target_date < end_date
+        UNION ALL
+        SELECT
+            'location',
+            f.model_name,
+            f.model_version,
+            f.target_date,
+            f.available_at,
+            f.expected_absences,
+            count(*) FILTER (WHERE a.is_away)
+        FROM absence_forecasts AS f
+        JOIN attended AS a
+            ON a.location_id = f.location_id
+            AND a.local_date = f.target_date
+        WHERE f.organization_id = org
+            AND f.target_date >= first_date
+            AND f.target_date < end_date
+        GROUP BY f.forecast_id, f.model_name, f.model_version, f.target_date, f.available_at, f.expected_absences
+    )
+    SELECT
+        o.subject,
+        o.model_name,
+        o.model_version,
+        lead.days,
+        count(*),
+        sum(o.actual),
+        avg(abs(o.actual - o.predicted)),
+        avg(o.predicted - o.actual),
+        100 * sum(abs(o.actual - o.predicted)) / nullif(sum(o.actual), 0),
+        CASE o.subject WHEN 'employee' THEN avg((o.predicted - o.actual) ^ 2) END
+    FROM outcomes AS o
+    CROSS JOIN LATERAL (
+        SELECT floor(extract(epoch FROM o.target_date::timestamp AT TIME ZONE 'UTC' - o.available_at) / 86400)::integer
+    ) AS lead (days)
+    WHERE lead.days >= 0
+    GROUP BY o.subject, o.model_name, o.model_version, lead.days
+    ORDER BY o.subject, o.model_name, o.model_version, lead.days;
+END
+$$;
+COMMENT ON FUNCTION absence_forecast_accuracy(uuid, date, date) IS
+    'How good were the absence forecasts for local days first_date <= day < end_date, by subject (employee or location), '
+    'model, version and lead time in whole days? Brier score (Brier, 1950) for probabilities: 0 is best, 0.25 is a coin.';
+
+CREATE FUNCTION anomaly_predictions_as_of(
+    org uuid,
+    as_of timestamptz,
+    known_by timestamptz DEFAULT 'infinity'
+)
+RETURNS TABLE (
+    anomaly_id uuid,
+    resource_id uuid,
+    anomaly_type text,
+    severity text,
+    probability numeric,
+    predicted_for timestamptz,
+    description text,
+    model_name text,
+    model_version text,
+    available_at timestamptz,
+    recorded_at timestamptz
+)
+LANGUAGE plpgsql
+STABLE
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT
+        p.anomaly_id,
+        p.resource_id,
+        p.anomaly_type,
+        p.severity,
+        p.probability,
+        p.predicted_for,
+        p.description,
+        p.model_name,
+        p.model_version,
+        p.available_at,
+        p.recorded_at
+    FROM anomaly_predictions AS p
+    WHERE p.organization_id = org
+        AND p.available_at <= as_of
+        AND p.recorded_at <= known_by
+        AND (p.closed_at IS NULL OR p.closed_at > as_of)
+    ORDER BY p.probability DESC, p.predicted_for, p.anomaly_id;
+END
+$$;
+COMMENT ON FUNCTION anomaly_predictions_as_of(uuid, timestamptz, timestamptz) IS
+    'Which anomalies were predicted and not yet closed at as_of? Most probable first.';
+
+CREATE FUNCTION anomaly_prediction_scores(org uuid, period_start timestamptz, period_end timestamptz)
+RETURNS TABLE (
+    anomaly_type text,
+    model_name text,
+    model_version text,
+    prediction_count bigint,
+    confirmed_count bigint,
+    false_alarm_count bigint,
+    unknown_count bigint,
+    open_count bigint,
+    precision_pct numeric,
+    breakdown_count bigint,
+    predicted_breakdown_count bigint,
+    recall_pct numeric,
+    lead_time_minutes_mean numeric
+)
+LANGUAGE plpgsql
+STABLE
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH predictions AS (
+        SELECT
+            p.anomaly_type,
+            p.model_name,
+            p.model_version,
+            count(*) AS prediction_count,
+            count(*) FILTER (WHERE p.outcome = 'confirmed') AS confirmed_count,
+            count(*) FILTER (WHERE p.outcome = 'false_alarm') AS false_alarm_count,
+            count(*) FILTER (WHERE p.outcome = 'unknown') AS unknown_count,
+            count(*) FILTER (WHERE p.outcome IS NULL) AS open_count,
+            avg(extract(epoch FROM p.occurred_at - p.available_at) / 60) AS lead_time_minutes_mean
+        FROM anomaly_predictions AS p
+        WHERE p.organization_id = org
+            AND p.predicted_for >= period_start
+            AND p.predicted_for < period_end
+        GROUP BY p.anomaly_type, p.model_name, p.model_version
+    ),
+    breakdowns AS (
+        SELECT
+            e.resource_id,
+            e.time,
+            e.time + make_interval(secs => (e.duration_minutes * 60)::double precision) AS ended_at
+        FROM operational_events AS e
+        WHERE e.organization_id = org
+            AND e.event_type = 'breakdown'
+            AND e.time >= period_start
+            AND e.time < period_end
+    ),
+    hits AS (
+        SELECT
+            p.model_name,
+            p.model_version,
+            count(DISTINCT (b.resource_id, b.time)) AS predicted_breakdown_count
+        FROM breakdowns AS b
+        JOIN anomaly_predictions AS p
+            ON p.resource_id = b.resource_id
+            AND p.occurred_at >= b.time
+            AND p.occurred_at <= b.ended_at
+        WHERE p.organization_id = org
+            AND p.anomaly_type = 'failure'
+            AND p.outcome = 'confirmed'
+            AND p.available_at < b.time
+        GROUP BY p.model_name, p.model_version
+    )
+    SELECT
+        p.anomaly_type,
+        p.model_name,
+        p.model_version,
+        p.prediction_count,
+        p.confirmed_count,
+        p.false_alarm_count,
+        p.unknown_count,
+        p.open_count,
+        100.0 * p.confirmed_count / nullif(p.confirmed_count + p.false_alarm_count, 0),
+        CASE WHEN p.anomaly_type = 'failure' THEN (SELECT count(*) FROM breakdowns) END,
+        CASE WHEN p.anomaly_type = 'failure' THEN coalesce(h.predicted_breakdown_count, 0) END,
+        CASE
+            WHEN p.anomaly_type = 'failure' THEN
+                100.0 * coalesce(h.predicted_breakdown_count, 0) / nullif((SELECT count(*) FROM breakdowns), 0)
+        END,
+        p.lead_time_minutes_mean
+    FROM predictions AS p
+    LEFT JOIN hits AS h
+        ON h.model_name = p.model_name
+        AND h.model_version = p.model_version
+    ORDER BY p.anomaly_type, p.model_name, p.model_version;
+END
+$$;
+COMMENT ON FUNCTION anomaly_prediction_scores(uuid, timestamptz, timestamptz) IS
+    'How good were the anomaly predictions for the period, by type, model and version? precision = confirmed / (confirmed + '
+    'false alarms); recall, for failures only = breakdowns that a confirmed prediction had announced / breakdowns; lead time = '
+    'occurred_at - available_at. NULL where there is nothing to divide by.';

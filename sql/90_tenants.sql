@@ -1,0 +1,321 @@
+-- Tenant isolation by role and view. (Row-level security cannot be had beside columnstore and continuous aggregates.)
+--
+-- barnameh_tenant        the role that an application takes (SET LOCAL ROLE) to act for one organization. It has no right
+--                        on any relation of public. It has rights on schema tenant: one view per relation, which
+--                        shows the rows of current_organization_id() and takes no others.
+-- barnameh_tenant_login  the same rights, for logins of the customers' own tools; made by create_tenant_login(). It is a
+--                        role apart, so that no login shares an owner with what an application's session leaves behind.
+-- barnameh_readonly      reads everything, of all organizations: for the operator's own dashboards. Writes nothing.
+--
+-- With search_path = tenant, public, pg_temp the same bare names, and so the same queries and functions, mean the
+-- tenant's own rows. pg_temp stands last, so that no temporary table shadows a view.
+--
+-- docs/tenants.md says what this guarantees and what it does not; tests/integration/schema/test_isolation.py attacks it.
+
+-- Roles belong to the whole server: another database of it may be set up at the same moment.
+DO $$
+DECLARE
+    wanted record;
+BEGIN
+    FOR wanted IN
+        SELECT
+            w.role_name,
+            w.description
+        FROM (
+            VALUES
+                ('barnameh_tenant', 'One tenant''s rows, through the views of schema tenant; an application takes this role.'),
+                ('barnameh_tenant_login', 'One tenant''s rows, through the views of schema tenant; for the logins of customers'' own tools.'),
+                ('barnameh_readonly', 'Reads the rows of all organizations, writes nothing.')
+        ) AS w (role_name, description)
+    LOOP
+        BEGIN
+            IF to_regrole(wanted.role_name) IS NULL THEN
+                EXECUTE format('CREATE ROLE %I NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION', wanted.role_name);
+            END IF;
+            IF shobj_description(to_regrole(wanted.role_name), 'pg_authid') IS DISTINCT FROM wanted.description THEN
+                EXECUTE format('COMMENT ON ROLE %I IS %L', wanted.role_name, wanted.description);
+            END IF;
+        EXCEPTION
+            WHEN duplicate_object OR unique_violation OR internal_error THEN
+                NULL;  -- the other one did it
+        END;
+    END LOOP;
+
+    -- Who owns the schema may act as a tenant: the library's tenant scope is SET LOCAL ROLE.
+    IF NOT pg_has_role(current_user, 'barnameh_tenant', 'SET') THEN
+        GRANT barnameh_tenant TO CURRENT_USER;
+    END IF;
+END
+$$;
+
+CREATE TABLE IF NOT EXISTS tenant_logins (
+    organization_id uuid NOT NULL,
+    role_name name NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT tenant_logins_pkey PRIMARY KEY (organization_id, role_name),
+    CONSTRAINT tenant_logins_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations,
+    -- A login belongs to one organization. (As an exclusion constraint, so that every key keeps the rule that
+    -- organization_id comes first.)
+    CONSTRAINT tenant_logins_role_of_one_organization_excl EXCLUDE USING btree (role_name WITH =)
+);
+COMMENT ON TABLE tenant_logins IS 'Which login belongs to which organization. Written by create_tenant_login() and drop_tenant_login() only.';
+COMMENT ON COLUMN tenant_logins.organization_id IS 'The tenant.';
+COMMENT ON COLUMN tenant_logins.role_name IS 'The login role.';
+COMMENT ON COLUMN tenant_logins.created_at IS 'When the login was made.';
+
+CREATE SCHEMA IF NOT EXISTS tenant;
+COMMENT ON SCHEMA tenant IS 'The relations of public, each as a view of one organization''s rows: that of current_organization_id().';
+
+CREATE OR REPLACE FUNCTION current_organization_id()
+RETURNS uuid
+LANGUAGE plpgsql
+STABLE
+PARALLEL SAFE
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    own_organization_id uuid;
+BEGIN
+    SELECT l.organization_id
+    INTO own_organization_id
+    FROM public.tenant_logins AS l
+    WHERE l.role_name = session_user;
+
+    IF FOUND THEN
+        RETURN own_organization_id;
+    END IF;
+    -- The setting counts only for a login that may take the role barnameh_tenant, which no customer's login may. So a
+    -- login that was renamed, or that was made for another database of this server, sees nothing instead of anything.
+    IF NOT pg_has_role(session_user, 'barnameh_tenant', 'SET') THEN
+        RETURN NULL;
+    END IF;
+    RETURN nullif(current_setting('app.organization_id', true), '')::uuid;
+END
+$$;
+COMMENT ON FUNCTION current_organization_id() IS
+    'Whose rows does the tenant scope show? The organization that the login belongs to, whatever any setting says; for '
+    'a login that may act for any organization (it may SET ROLE barnameh_tenant), the setting app.organization_id; else NULL: '
+    'no row. Runs with the owner''s rights to read tenant_logins. Never IMMUTABLE: a cached plan would keep the first caller''s answer.';
+
+-- One view per relation of public that holds tenants' rows. Applying the schema again makes what is new and replaces
+-- what changed.
+--
+-- The view's own CHECK OPTION looks at a row after it was written: after unique keys told whether a row of that key is
+-- there, and after ON CONFLICT DO UPDATE has read, and perhaps taken over, another organization's row. A CHECK of the
+-- table comes before all of that: who has no right to write to the table itself writes rows of their own organization.
+-- (Rows that stand there already were written by who might, hence NOT VALID. A trigger instead would slow COPY down.)
+DO $$
+DECLARE
+    base record;
+    tenant_rights text;
+    check_name text;
+    usual_search_path CONSTANT text := current_setting('search_path');
+BEGIN
+    -- TimescaleDB looks at compressed chunks under a search_path of its own: names are to be printed with their schema.
+    PERFORM set_config('search_path', 'pg_catalog', true);
+    FOR base IN
+        SELECT
+            c.oid,
+            c.relname,
+            c.relkind IN ('r', 'p') AS is_table,
+            string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns,
+            bool_or(a.attname = 'recorded_at') AS keeps_history,
+            obj_description(c.oid, 'pg_class') AS description
+        FROM pg_class AS c
+        JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE c.relnamespace = 'public'::regnamespace
+            AND c.relkind IN ('r', 'p', 'v', 'm')
+            AND c.relname <> 'tenant_logins'
+            AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
+        GROUP BY c.oid, c.relname, c.relkind
+        HAVING bool_or(a.attname = 'organization_id')
+        ORDER BY c.relname
+    LOOP
+        BEGIN
+            EXECUTE format(
+                'CREATE OR REPLACE VIEW tenant.%1$I WITH (security_barrier) AS SELECT %2$s FROM public.%1$I '
+                'WHERE organization_id = (SELECT public.current_organization_id()) %3$s',
+                base.relname,
+                base.columns,
+                CASE WHEN base.is_table THEN 'WITH CASCADED CHECK OPTION' ELSE '' END
+            );
+        EXCEPTION
+            WHEN invalid_table_definition THEN
+                RAISE EXCEPTION 'view tenant.% stands in the way: its columns cannot be brought to those of public.%',
+                    base.relname, base.relname
+                    USING HINT = 'Drop the view, with what depends on it, and apply the schema again.';
+        END;
+        EXECUTE format('COMMENT ON VIEW tenant.%I IS %L', base.relname, 'Own rows of public.' || base.relname || '. ' || coalesce(base.description, ''));
+
+        tenant_rights := CASE
+            WHEN NOT base.is_table OR base.relname = 'organizations' THEN 'SELECT'
+            WHEN base.keeps_history THEN 'SELECT, INSERT, UPDATE'
+            ELSE 'SELECT, INSERT, UPDATE, DELETE'
+        END;
+        EXECUTE format('REVOKE ALL ON public.%I FROM PUBLIC, barnameh_tenant, barnameh_tenant_login', base.relname);
+        EXECUTE format('REVOKE ALL ON tenant.%I FROM PUBLIC, barnameh_tenant, barnameh_tenant_login', base.relname);
+        EXECUTE format('GRANT %s ON tenant.%I TO barnameh_tenant, barnameh_tenant_login', tenant_rights, base.relname);
+
+        check_name := base.relname || '_organization_id_is_tenants_own_check';
+        IF tenant_rights <> 'SELECT' AND NOT EXISTS (
+            SELECT FROM pg_constraint AS k WHERE k.conrelid = base.oid AND k.conname = check_name
+        ) THEN
+            EXECUTE format(
+                'ALTER TABLE public.%I ADD CONSTRAINT %I CHECK ('
+                'has_table_privilege(tableoid, ''INSERT, UPDATE'') '
+                'OR organization_id IS NOT DISTINCT FROM public.current_organization_id()) NOT VALID',
+                base.relname,
+                check_name
+            );
+        END IF;
+    END LOOP;
+    PERFORM set_config('search_path', usual_search_path, true);
+END
+$$;
+
+-- Columns of the tenant's views keep the comments of what they show.
+DO $$
+DECLARE
+    described record;
+BEGIN
+    FOR described IN
+        SELECT
+            c.relname,
+            a.attname,
+            col_description(c.oid, a.attnum) AS meaning
+        FROM pg_class AS c
+        JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        JOIN pg_class AS v ON v.relname = c.relname AND v.relnamespace = 'tenant'::regnamespace
+        WHERE c.relnamespace = 'public'::regnamespace
+            AND col_description(c.oid, a.attnum) IS NOT NULL
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN tenant.%I.%I IS %L', described.relname, described.attname, described.meaning);
+    END LOOP;
+END
+$$;
+
+CREATE OR REPLACE PROCEDURE create_tenant_login(organization_id uuid, role_name text, password text)
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM public.organizations AS o WHERE o.organization_id = create_tenant_login.organization_id) THEN
+        RAISE EXCEPTION 'organization % does not exist', organization_id USING ERRCODE = 'foreign_key_violation';
+    END IF;
+    IF role_name IS NULL OR role_name !~ '^[a-z][a-z0-9_]{0,62}$' THEN
+        RAISE EXCEPTION 'a login''s name is 1 to 63 of a-z, 0-9 and _, beginning with a letter' USING ERRCODE = 'invalid_name';
+    END IF;
+    IF to_regrole(role_name) IS NOT NULL THEN
+        RAISE EXCEPTION 'role % exists already', role_name USING ERRCODE = 'duplicate_object';
+    END IF;
+    IF password IS NULL OR length(password) < 12 THEN
+        RAISE EXCEPTION 'a password of at least 12 characters is needed' USING ERRCODE = 'invalid_password';
+    END IF;
+
+    -- The password comes in the last statement, so that no failure of another one prints it.
+    EXECUTE format(
+        'CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION INHERIT CONNECTION LIMIT 20',
+        role_name
+    );
+    EXECUTE format('COMMENT ON ROLE %I IS %L', role_name, 'Customer''s login; see tenant_logins.');
+    EXECUTE format('ALTER ROLE %I SET search_path = tenant, public, pg_temp', role_name);
+    EXECUTE format('GRANT barnameh_tenant_login TO %I WITH INHERIT TRUE, SET FALSE', role_name);
+    INSERT INTO public.tenant_logins (organization_id, role_name)
+    VALUES (create_tenant_login.organization_id, create_tenant_login.role_name);
+    EXECUTE format('ALTER ROLE %I PASSWORD %L', role_name, password);
+END
+$$;
+COMMENT ON PROCEDURE create_tenant_login(uuid, text, text) IS
+    'Makes a login for a customer''s own tools. It sees and writes that organization''s rows only, and no setting changes '
+    'which. The password may be a SCRAM-SHA-256 verifier, so that the server''s log never sees the word itself.';
+
+CREATE OR REPLACE PROCEDURE drop_tenant_login(role_name text)
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM public.tenant_logins AS l WHERE l.role_name = drop_tenant_login.role_name) THEN
+        RAISE EXCEPTION '% is not a tenant login', role_name USING ERRCODE = 'undefined_object';
+    END IF;
+    DELETE FROM public.tenant_logins AS l WHERE l.role_name = drop_tenant_login.role_name;
+    -- The role may be gone already.
+    IF to_regrole(role_name) IS NOT NULL THEN
+        PERFORM pg_terminate_backend(a.pid, 5000)
+        FROM pg_stat_activity AS a
+        WHERE a.usename = drop_tenant_login.role_name;
+        EXECUTE format('DROP OWNED BY %I', role_name);
+        EXECUTE format('DROP ROLE %I', role_name);
+    END IF;
+END
+$$;
+COMMENT ON PROCEDURE drop_tenant_login(text) IS 'Ends the sessions of a tenant login and drops it; the organization''s rows stay.';
+
+REVOKE ALL ON PROCEDURE create_tenant_login(uuid, text, text), drop_tenant_login(text) FROM PUBLIC;
+REVOKE ALL ON tenant_logins FROM PUBLIC;
+
+REVOKE ALL ON SCHEMA tenant FROM PUBLIC;
+GRANT USAGE ON SCHEMA tenant TO barnameh_tenant, barnameh_tenant_login;
+GRANT USAGE ON SCHEMA public TO barnameh_tenant, barnameh_tenant_login, barnameh_readonly;
+
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO barnameh_readonly;
+REVOKE ALL ON tenant_logins FROM barnameh_readonly;
+
+-- What the server lets everybody do, and tenants need not. Only the owner of a thing can say so: where the schema's owner
+-- does not own the extension (managed services) this stays as the provider made it.
+DO $$
+DECLARE
+    thing record;
+BEGIN
+    -- A database that was upgraded from PostgreSQL 14 lets everybody make objects that other people's queries may find.
+    IF has_schema_privilege('public', 'CREATE') THEN
+        REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+    END IF;
+
+    FOR thing IN
+        -- Large objects know owners, not organizations: sessions that act for two tenants share a role, so neither may
+        -- make one.
+        SELECT
+            p.oid::regprocedure AS routine,
+            NULL AS reader
+        FROM pg_proc AS p
+        WHERE p.pronamespace = 'pg_catalog'::regnamespace
+            AND p.proname IN ('lo_creat', 'lo_create', 'lo_from_bytea', 'lo_import')
+            AND pg_has_role(p.proowner, 'USAGE')
+        UNION ALL
+        -- TimescaleDB's management: add_job() and its like (a job outlives the session that made it, and stands in the way of
+        -- dropping the login), sizes of tables of all organizations, functions meant for its own use. What queries
+        -- call is not volatile, but for the few named here.
+        SELECT
+            p.oid::regprocedure,
+            CASE WHEN p.proname ~ '(_size|_stats|_row_count|^show_.*)$' THEN 'barnameh_readonly' END
+        FROM pg_proc AS p
+        JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+        JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'timescaledb'
+        WHERE (p.provolatile = 'v' OR p.proname ~ '(_stats|_report|^show_.*)$')
+            AND p.proname NOT IN ('time_bucket_gapfill', 'locf', 'interpolate', 'generate_uuidv7', 'to_uuidv7')
+            AND pg_has_role(p.proowner, 'USAGE')
+    LOOP
+        EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', thing.routine);
+        IF thing.reader IS NOT NULL THEN
+            EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %I', thing.routine, thing.reader);
+        END IF;
+    END LOOP;
+
+    -- Its own tables, and its views of chunks, jobs and their errors. (The schemas stay open to everybody: TimescaleDB
+    -- looks its functions up there in the name of whoever runs a query.)
+    FOR thing IN
+        SELECT
+            n.nspname,
+            c.relname
+        FROM pg_class AS c
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+        JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'timescaledb'
+        WHERE c.relkind IN ('r', 'v')
+            AND pg_has_role(c.relowner, 'USAGE')
+            AND EXISTS (SELECT FROM aclexplode(c.relacl) AS acl WHERE acl.grantee = 0)
+    LOOP
+        EXECUTE format('REVOKE ALL ON %I.%I FROM PUBLIC', thing.nspname, thing.relname);
+        EXECUTE format('GRANT SELECT ON %I.%I TO barnameh_readonly', thing.nspname, thing.relname);
+    END LOOP;
+END
+$$;

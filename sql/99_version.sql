@@ -1,0 +1,32 @@
+-- The marker: it stands in the same transaction as all of the above, so where it is, all of it is.
+
+CREATE TABLE IF NOT EXISTS schema_version (
+    version integer NOT NULL,
+    description text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT schema_version_pkey PRIMARY KEY (version)
+);
+COMMENT ON TABLE schema_version IS 'Which versions of the schema were applied to this database, and when. The greatest is the one it has.';
+COMMENT ON COLUMN schema_version.version IS 'Version of the schema, counted up with each change of it.';
+COMMENT ON COLUMN schema_version.description IS 'What the version brought.';
+COMMENT ON COLUMN schema_version.applied_at IS 'When it was applied here first.';
+
+CREATE TABLE IF NOT EXISTS seed_runs (
+    seed_name text NOT NULL,
+    seed_version integer NOT NULL,
+    anchor_at timestamptz NOT NULL,
+    seeded_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT seed_runs_pkey PRIMARY KEY (seed_name)
+);
+COMMENT ON TABLE seed_runs IS 'Which sample data was loaded into this database; a seed that stands here is not loaded again.';
+COMMENT ON COLUMN seed_runs.seed_name IS 'Name of the seed.';
+COMMENT ON COLUMN seed_runs.seed_version IS 'Version of the seed.';
+COMMENT ON COLUMN seed_runs.anchor_at IS 'The instant that the seed took for now.';
+COMMENT ON COLUMN seed_runs.seeded_at IS 'When it was loaded.';
+
+REVOKE ALL ON schema_version, seed_runs FROM PUBLIC;
+GRANT SELECT ON schema_version, seed_runs TO barnameh_readonly;
+
+INSERT INTO schema_version (version, description)
+VALUES (1, 'The first complete schema.')
+ON CONFLICT (version) DO NOTHING;

@@ -1,0 +1,21 @@
+-- The schema, in order. Apply it to any PostgreSQL 16+ database, as often as you like, all or nothing:
+--
+--     psql "$DATABASE_URL" -X -v ON_ERROR_STOP=1 --single-transaction -f sql/schema.sql
+--
+-- The container's first start does just that; db_utils.schema.apply() runs the files named here in the same order.
+-- Afterwards, outside a transaction: CALL refresh_rollups();
+\ir 01_edition.sql
+\ir 02_helpers.sql
+\ir 10_core.sql
+\ir 20_planning.sql
+\ir 30_time_series.sql
+\ir 40_predictions.sql
+\ir 50_external_and_results.sql
+\ir 55_triggers.sql
+\ir 60_hypertables.sql
+\ir 65_rollups.sql
+\ir 70_views.sql
+\ir 75_prediction_functions.sql
+\ir 80_kpis.sql
+\ir 90_tenants.sql
+\ir 99_version.sql

@@ -1,0 +1,874 @@
+-- Is this database's schema whole? Raises one exception that lists whatever is missing or wrong; says nothing when all is
+-- there. Reads only. Run it as the schema's owner:
+--
+--     psql "$DATABASE_URL" -X -v ON_ERROR_STOP=1 -f sql/verify.sql
+--
+-- The contract below names every table and view, its columns with their types, its CHECKs ({table}_{name}_check), its keys,
+-- references, exclusions and indexes ({table}_{name}) and its triggers ({table}_{name}). The rules after it hold for whatever
+-- there is, named here or not. A test holds the contract and the schema together.
+
+DO $verify$
+DECLARE
+    contract CONSTANT text := $contract$
+table organizations
+    columns  organization_id uuid, name text, industry text, timezone text, settings jsonb, notification_key uuid,
+             created_at timestamptz, updated_at timestamptz
+    checks   industry_not_blank, name_not_blank, settings_object, timezone_known
+    keys     pkey
+    triggers set_updated_at
+
+table locations
+    columns  organization_id uuid, location_id uuid, name text, location_type text, timezone text, address text,
+             latitude_degrees numeric, longitude_degrees numeric, metadata jsonb, created_at timestamptz,
+             updated_at timestamptz
+    checks   latitude_degrees_range, location_type, longitude_degrees_range, metadata_object, name_not_blank, timezone_known
+    keys     pkey, organization_id_name_key, organization_id_fkey
+    triggers set_updated_at
+
+table resources
+    columns  organization_id uuid, resource_id uuid, location_id uuid, name text, resource_type text, status text,
+             rated_capacity_per_hour numeric, capacity_unit text, metadata jsonb, created_at timestamptz,
+             updated_at timestamptz
+    checks   metadata_object, name_not_blank, rated_capacity_per_hour_positive, resource_type_not_blank, status
+    keys     pkey, organization_id_name_key, organization_id_location_id_fkey, organization_id_location_id_idx
+    triggers set_updated_at
+
+table employees
+    columns  organization_id uuid, employee_id uuid, location_id uuid, employee_code text, full_name text, role text,
+             skills text[], is_active boolean, hired_on_date date, metadata jsonb, created_at timestamptz,
+             updated_at timestamptz
+    checks   employee_code_not_blank, full_name_not_blank, metadata_object, role_not_blank, skills_without_null
+    keys     pkey, organization_id_employee_code_key, organization_id_location_id_fkey, organization_id_location_id_idx,
+             skills_idx
+    triggers set_updated_at
+
+table shifts
+    columns  organization_id uuid, shift_id uuid, location_id uuid, name text, starts_at timestamptz, ends_at timestamptz,
+             required_employees integer, required_skills text[], metadata jsonb, created_at timestamptz,
+             updated_at timestamptz
+    checks   at_most_24_hours, ends_after_start, metadata_object, name_not_blank, required_employees_not_negative
+    keys     pkey, organization_id_location_id_name_starts_at_key, organization_id_shift_id_starts_at_ends_at_key,
+             organization_id_location_id_fkey, organization_id_starts_at_idx
+    triggers set_updated_at
+
+table shift_assignments
+    columns  organization_id uuid, shift_id uuid, employee_id uuid, status text, starts_at timestamptz, ends_at timestamptz,
+             created_at timestamptz, updated_at timestamptz
+    checks   status
+    keys     pkey, organization_id_employee_id_fkey, organization_id_shift_id_fkey, employee_not_in_two_shifts_at_once_excl,
+             organization_id_employee_id_starts_at_idx
+    triggers copy_shift_times, set_updated_at
+
+table production_plans
+    columns  organization_id uuid, plan_id uuid, location_id uuid, resource_id uuid, product_id text, plan_date date,
+             planned_quantity numeric, actual_quantity numeric, status text, priority integer, metadata jsonb,
+             created_at timestamptz, updated_at timestamptz
+    checks   actual_quantity_not_negative, completed_has_actual_quantity, metadata_object, plan_date_finite,
+             planned_quantity_positive, priority, product_id_not_blank, status
+    keys     pkey, organization_id_location_id_fkey, organization_id_resource_id_fkey, organization_id_plan_date_idx,
+             organization_id_resource_id_idx
+    triggers set_updated_at
+
+table operational_events
+    columns  organization_id uuid, time timestamptz, event_id uuid, location_id uuid, resource_id uuid, employee_id uuid,
+             event_type text, cause text, product_id text, quantity numeric, scrap_quantity numeric, quality_score numeric,
+             duration_minutes numeric, metadata jsonb
+    checks   cause_not_blank, duration_minutes_at_most_a_day, event_type, metadata_object, product_id_not_blank,
+             quality_score_range, quantity_not_negative, quantity_only_when_producing, scrap_quantity_within_quantity,
+             time_not_in_future
+    keys     pkey, organization_id_employee_id_fkey, organization_id_location_id_fkey, organization_id_resource_id_fkey,
+             organization_id_event_type_time_idx, organization_id_resource_id_time_idx, organization_id_time_long_idx
+
+table demand_history
+    columns  organization_id uuid, time timestamptz, product_id text, location_id uuid, quantity numeric, revenue numeric,
+             metadata jsonb
+    checks   metadata_object, product_id_not_blank, quantity_not_negative, revenue_not_negative, time_not_in_future
+    keys     pkey, organization_id_location_id_fkey, organization_id_time_idx
+
+table resource_metrics
+    columns  organization_id uuid, time timestamptz, resource_id uuid, utilization_pct numeric, efficiency_pct numeric,
+             downtime_minutes numeric, sample_minutes numeric, metadata jsonb
+    checks   downtime_minutes_within_sample, efficiency_pct_range, metadata_object, sample_minutes_range, time_not_in_future,
+             utilization_pct_range
+    keys     pkey, organization_id_resource_id_fkey, organization_id_time_idx
+
+table employee_attendance
+    columns  organization_id uuid, time timestamptz, employee_id uuid, shift_id uuid, status text, scheduled_hours numeric,
+             hours_worked numeric, performance_score numeric, metadata jsonb
+    checks   hours_worked_range, metadata_object, no_hours_when_away, no_score_when_away, performance_score_range,
+             scheduled_hours_range, status, time_not_in_future
+    keys     pkey, organization_id_employee_id_fkey, organization_id_shift_id_fkey, organization_id_time_idx
+
+table demand_forecasts
+    columns  organization_id uuid, product_id text, location_id uuid, target_time timestamptz, target_interval interval,
+             predicted_quantity numeric, lower_bound numeric, upper_bound numeric, interval_coverage_pct numeric,
+             model_name text, model_version text, available_at timestamptz, recorded_at timestamptz, metadata jsonb
+    checks   available_at_not_in_future, bounds_around_prediction, bounds_both_or_none, bounds_finite,
+             interval_coverage_pct_range, metadata_object, model_name_not_blank, model_version_not_blank,
+             predicted_quantity_not_negative, product_id_not_blank, target_interval_positive, target_time_within_10_years
+    keys     pkey, organization_id_location_id_fkey, organization_id_target_time_idx
+    triggers announce_insert, append_only, set_recorded_at
+
+table anomaly_predictions
+    columns  organization_id uuid, anomaly_id uuid, resource_id uuid, anomaly_type text, severity text, status text,
+             probability numeric, predicted_for timestamptz, description text, model_name text, model_version text,
+             available_at timestamptz, recorded_at timestamptz, outcome text, occurred_at timestamptz, closed_at timestamptz,
+             metadata jsonb, updated_at timestamptz
+    checks   anomaly_type, available_at_not_in_future, closed_after_available, closed_has_outcome, metadata_object,
+             model_name_not_blank, model_version_not_blank, occurred_at_finite, occurred_at_when_confirmed, outcome,
+             predicted_for_within_10_years, probability_range, severity, status
+    keys     pkey, organization_id_resource_id_fkey, organization_id_available_at_idx, organization_id_resource_id_idx,
+             organization_id_status_probability_idx
+    triggers announce, announce_insert, announce_status, announce_update, append_only, set_recorded_at, set_updated_at
+
+table absence_forecasts
+    columns  organization_id uuid, forecast_id uuid, location_id uuid, employee_id uuid, target_date date,
+             absence_probability numeric, expected_absences numeric, model_name text, model_version text,
+             available_at timestamptz, recorded_at timestamptz, metadata jsonb
+    checks   absence_probability_range, available_at_not_in_future, employee_or_location, expected_absences_for_location,
+             expected_absences_not_negative, metadata_object, model_name_not_blank, model_version_not_blank,
+             probability_for_employee, target_date_within_10_years
+    keys     pkey, organization_id_run_key, organization_id_employee_id_fkey, organization_id_location_id_fkey,
+             organization_id_target_date_idx
+    triggers announce_insert, append_only, set_recorded_at
+
+table external_factors
+    columns  organization_id uuid, factor_id uuid, time timestamptz, location_id uuid, factor_type text, name text,
+             value numeric, unit text, available_at timestamptz, recorded_at timestamptz, metadata jsonb
+    checks   available_at_not_in_future, factor_type, metadata_object, name_not_blank, time_within_10_years, unit_not_blank,
+             value_finite
+    keys     pkey, organization_id_reading_key, organization_id_fkey, organization_id_location_id_fkey,
+             organization_id_time_idx
+    triggers append_only, set_recorded_at
+
+table optimization_runs
+    columns  organization_id uuid, run_id uuid, run_type text, algorithm text, status text, started_at timestamptz,
+             finished_at timestamptz, objective_value numeric, objective_unit text, parameters jsonb, result jsonb,
+             error_message text, created_at timestamptz, updated_at timestamptz
+    checks   algorithm_not_blank, completed_has_result, finished_after_start, finished_at_unless_running,
+             objective_value_finite, parameters_object, run_type, started_at_not_in_future, status
+    keys     pkey, organization_id_fkey, organization_id_run_type_started_at_idx
+    triggers set_updated_at
+
+table alerts
+    columns  organization_id uuid, alert_id uuid, created_at timestamptz, severity text, alert_type text, title text,
+             message text, status text, location_id uuid, resource_id uuid, anomaly_id uuid, acknowledged_at timestamptz,
+             acknowledged_by text, resolved_at timestamptz, resolution text, metadata jsonb, updated_at timestamptz
+    checks   acknowledged_after_created, acknowledged_has_time, active_without_times, alert_type_not_blank,
+             created_at_not_in_future, metadata_object, resolved_after_created, resolved_has_time, severity, status,
+             title_not_blank
+    keys     pkey, organization_id_anomaly_id_fkey, organization_id_fkey, organization_id_location_id_fkey,
+             organization_id_resource_id_fkey, organization_id_resource_id_idx, organization_id_status_created_at_idx
+    triggers announce, set_updated_at
+
+view operational_events_hourly
+    columns  organization_id uuid, bucket timestamptz, location_id uuid, resource_id uuid, event_type text, cause text,
+             event_count bigint, duration_minutes numeric, quantity numeric, scrap_quantity numeric,
+             quality_score_sum numeric, quality_score_count bigint
+
+view operational_events_daily
+    columns  organization_id uuid, bucket timestamptz, location_id uuid, resource_id uuid, event_type text, cause text,
+             event_count numeric, duration_minutes numeric, quantity numeric, scrap_quantity numeric,
+             quality_score_sum numeric, quality_score_count numeric
+
+view resource_metrics_hourly
+    columns  organization_id uuid, bucket timestamptz, resource_id uuid, sample_count bigint, sample_minutes numeric,
+             downtime_minutes numeric, utilization_pct_minutes numeric, utilization_minutes numeric,
+             efficiency_pct_minutes numeric, efficiency_minutes numeric, utilization_pct_min numeric,
+             utilization_pct_max numeric
+
+view resource_metrics_daily
+    columns  organization_id uuid, bucket timestamptz, resource_id uuid, sample_count numeric, sample_minutes numeric,
+             downtime_minutes numeric, utilization_pct_minutes numeric, utilization_minutes numeric,
+             efficiency_pct_minutes numeric, efficiency_minutes numeric, utilization_pct_min numeric,
+             utilization_pct_max numeric
+
+view demand_history_hourly
+    columns  organization_id uuid, bucket timestamptz, product_id text, location_id uuid, row_count bigint, quantity numeric,
+             revenue numeric, quantity_min numeric, quantity_max numeric
+
+view demand_history_daily
+    columns  organization_id uuid, bucket timestamptz, product_id text, location_id uuid, row_count numeric, quantity numeric,
+             revenue numeric, quantity_min numeric, quantity_max numeric
+
+view employee_attendance_hourly
+    columns  organization_id uuid, bucket timestamptz, employee_id uuid, scheduled_count bigint, attended_count bigint,
+             late_count bigint, scheduled_hours numeric, hours_worked numeric, performance_score_sum numeric,
+             performance_score_count bigint
+
+view employee_attendance_daily
+    columns  organization_id uuid, bucket timestamptz, employee_id uuid, scheduled_count numeric, attended_count numeric,
+             late_count numeric, scheduled_hours numeric, hours_worked numeric, performance_score_sum numeric,
+             performance_score_count numeric
+
+view employee_attendance_rate
+    columns  organization_id uuid, employee_id uuid, month timestamptz, attendance_rate numeric, attended_count bigint,
+             scheduled_count bigint, hours_worked numeric, performance_score_mean numeric
+
+view production_efficiency
+    columns  organization_id uuid, location_id uuid, plan_date date, plan_count bigint, planned_quantity numeric,
+             actual_quantity numeric, efficiency_pct numeric
+
+view resource_latest_status
+    columns  organization_id uuid, resource_id uuid, location_id uuid, name text, resource_type text, status text,
+             last_event_at timestamptz, last_event_type text, last_event_cause text, last_metric_at timestamptz,
+             utilization_pct numeric, efficiency_pct numeric, downtime_minutes numeric
+
+view shift_coverage
+    columns  organization_id uuid, shift_id uuid, location_id uuid, name text, starts_at timestamptz, ends_at timestamptz,
+             required_employees integer, assigned_employees integer, missing_employees integer
+
+view active_alerts
+    columns  organization_id uuid, alert_id uuid, created_at timestamptz, severity text, alert_type text, title text,
+             message text, status text, location_id uuid, resource_id uuid, resource_name text, anomaly_id uuid,
+             acknowledged_at timestamptz, acknowledged_by text
+
+view current_demand_forecasts
+    columns  organization_id uuid, product_id text, location_id uuid, target_time timestamptz, target_interval interval,
+             predicted_quantity numeric, lower_bound numeric, upper_bound numeric, interval_coverage_pct numeric,
+             model_name text, model_version text, available_at timestamptz, recorded_at timestamptz
+
+view current_absence_forecasts
+    columns  organization_id uuid, forecast_id uuid, location_id uuid, employee_id uuid, target_date date,
+             absence_probability numeric, expected_absences numeric, model_name text, model_version text,
+             available_at timestamptz, recorded_at timestamptz
+
+table tenant_logins
+    columns  organization_id uuid, role_name name, created_at timestamptz
+    keys     pkey, organization_id_fkey, role_of_one_organization_excl
+
+table schema_version
+    columns  version integer, description text, applied_at timestamptz
+    keys     pkey
+
+table seed_runs
+    columns  seed_name text, seed_version integer, anchor_at timestamptz, seeded_at timestamptz
+    keys     pkey
+$contract$;
+    functions CONSTANT text[] := ARRAY[
+        'absence_forecast_accuracy(uuid,date,date)',
+        'absence_forecasts_as_of(uuid,timestamptz,date,date,timestamptz)',
+        'announce_predictions()',
+        'announce_row()',
+        'anomaly_prediction_scores(uuid,timestamptz,timestamptz)',
+        'anomaly_predictions_as_of(uuid,timestamptz,timestamptz)',
+        'copy_shift_times()',
+        'create_tenant_login(uuid,text,text)',
+        'current_organization_id()',
+        'database_edition()',
+        'demand_forecast_accuracy(uuid,timestamptz,timestamptz)',
+        'demand_forecast_outcomes(uuid,timestamptz,timestamptz)',
+        'demand_forecasts_as_of(uuid,timestamptz,timestamptz,timestamptz,timestamptz)',
+        'drop_tenant_login(text)',
+        'event_kpis(numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,text,numeric,numeric,numeric,numeric,boolean)',
+        'get_kpi_summary(uuid,integer)',
+        'is_timezone(text)',
+        'multirange_minutes(tstzmultirange)',
+        'notification_channel(text,uuid)',
+        'operation_totals(uuid,timestamptz,timestamptz)',
+        'operational_kpis(uuid,timestamptz,timestamptz,text)',
+        'planned_busy_time(uuid,timestamptz,timestamptz)',
+        'refresh_rollups(timestamptz,timestamptz)',
+        'refuse_update()',
+        'resource_time_model(uuid,timestamptz,timestamptz)',
+        'rollup_definitions()',
+        'set_recorded_at()',
+        'set_retention(regclass,interval)',
+        'set_updated_at()',
+        'shift_kpis(uuid,timestamptz,timestamptz)',
+        'time_series_layout()'
+    ];
+    edition text;
+    tenant_roles regrole[];
+    problems text[] := '{}';
+    declared jsonb;  -- the contract as rows: relation, kind, label, item
+BEGIN
+    SELECT jsonb_agg(jsonb_build_object('relation', b.relation, 'kind', b.kind, 'label', l.label, 'item', i.item))
+    INTO declared
+    FROM (
+        -- A block is a relation; a line that goes on stands further in than its label.
+        SELECT
+            split_part(block, E'\n', 1) AS title,
+            regexp_replace(block, '\n {13}', ' ', 'g') AS text
+        FROM regexp_split_to_table(btrim(contract, E'\n'), '\n\n') AS block
+    ) AS blocks
+    CROSS JOIN LATERAL (SELECT split_part(title, ' ', 1) AS kind, split_part(title, ' ', 2) AS relation) AS b
+    CROSS JOIN LATERAL regexp_split_to_table(text, '\n') AS line
+    CROSS JOIN LATERAL (SELECT split_part(btrim(line), ' ', 1) AS label, substring(btrim(line) FROM '^\w+ +(.*)$') AS list) AS l
+    CROSS JOIN LATERAL regexp_split_to_table(l.list, ', *') AS i (item);
+
+    -- What the contract names -----------------------------------------------------------------------------------------
+
+    problems := problems || ARRAY(
+        SELECT format('%s %s is missing', d.kind, d.relation)
+        FROM jsonb_to_recordset(declared) AS d (relation text, kind text, label text)
+        WHERE d.label = d.kind
+            AND NOT EXISTS (
+                SELECT
+                FROM pg_class AS c
+                WHERE c.relnamespace = 'public'::regnamespace
+                    AND c.relname = d.relation
+                    AND c.relkind = CASE d.kind WHEN 'table' THEN 'r' ELSE 'v' END
+            )
+    );
+
+    problems := problems || ARRAY(
+        SELECT
+            CASE
+                WHEN a.attnum IS NULL THEN format('column %s.%s is missing', d.relation, c.name)
+                ELSE format('column %s.%s is %s, not %s', d.relation, c.name, format_type(a.atttypid, NULL), c.type_name)
+            END
+        FROM jsonb_to_recordset(declared) AS d (relation text, label text, item text)
+        CROSS JOIN LATERAL (SELECT split_part(d.item, ' ', 1) AS name, split_part(d.item, ' ', 2) AS type_name) AS c
+        LEFT JOIN pg_attribute AS a
+            ON a.attrelid = to_regclass('public.' || d.relation)
+            AND a.attname = c.name
+            AND NOT a.attisdropped
+        WHERE d.label = 'columns'
+            AND to_regclass('public.' || d.relation) IS NOT NULL
+            AND a.atttypid IS DISTINCT FROM to_regtype(c.type_name)
+    );
+
+    problems := problems || ARRAY(
+        SELECT format('CHECK %s_%s_check of %s is missing', d.relation, d.item, d.relation)
+        FROM jsonb_to_recordset(declared) AS d (relation text, label text, item text)
+        WHERE d.label = 'checks'
+            AND NOT EXISTS (
+                SELECT
+                FROM pg_constraint AS k
+                WHERE k.conrelid = to_regclass('public.' || d.relation)
+                    AND k.contype = 'c'
+                    AND k.conname = d.relation || '_' || d.item || '_check'
+            )
+    );
+
+    problems := problems || ARRAY(
+        SELECT
+            format(
+                '%s %s_%s of %s is missing or not valid',
+                CASE
+                    WHEN d.item ~ 'idx$' THEN 'index'
+                    WHEN d.item ~ 'fkey$' THEN 'foreign key'
+                    WHEN d.item ~ 'excl$' THEN 'exclusion'
+                    ELSE 'key'
+                END,
+                d.relation,
+                d.item,
+                d.relation
+            )
+        FROM jsonb_to_recordset(declared) AS d (relation text, label text, item text)
+        WHERE d.label = 'keys'
+            AND NOT EXISTS (
+                SELECT
+                FROM pg_constraint AS k
+                WHERE k.conrelid = to_regclass('public.' || d.relation)
+                    AND k.contype IN ('p', 'u', 'f', 'x')
+                    AND k.conname = d.relation || '_' || d.item
+                    AND k.convalidated
+            )
+            AND NOT EXISTS (
+                SELECT
+                FROM pg_index AS i
+                JOIN pg_class AS c ON c.oid = i.indexrelid
+                WHERE i.indrelid = to_regclass('public.' || d.relation)
+                    AND c.relname = d.relation || '_' || d.item
+                    AND d.item ~ 'idx$'
+                    AND i.indisvalid
+            )
+    );
+
+    problems := problems || ARRAY(
+        SELECT format('trigger %s_%s of %s is missing or disabled', d.relation, d.item, d.relation)
+        FROM jsonb_to_recordset(declared) AS d (relation text, label text, item text)
+        WHERE d.label = 'triggers'
+            AND NOT EXISTS (
+                SELECT
+                FROM pg_trigger AS t
+                WHERE t.tgrelid = to_regclass('public.' || d.relation)
+                    AND t.tgname = d.relation || '_' || d.item
+                    AND t.tgenabled IN ('O', 'A')
+            )
+    );
+
+    problems := problems || ARRAY(
+        SELECT format('function %s is missing', f.signature)
+        FROM unnest(functions) AS f (signature)
+        WHERE to_regprocedure('public.' || f.signature) IS NULL
+    );
+
+    problems := problems || ARRAY(
+        SELECT format('role %s is missing', r.name)
+        FROM unnest(ARRAY['barnameh_tenant', 'barnameh_tenant_login', 'barnameh_readonly']) AS r (name)
+        WHERE to_regrole(r.name) IS NULL
+    );
+    problems := problems || ARRAY(
+        SELECT 'schema tenant is missing'
+        WHERE to_regnamespace('tenant') IS NULL
+    );
+
+    -- Without these the rules below cannot even be asked about.
+    <<rules>>
+    BEGIN
+        EXIT rules WHEN EXISTS (
+            SELECT
+            FROM unnest(problems) AS p
+            WHERE p ~ '^(role|schema|table (tenant_logins|schema_version)|function (database_edition|time_series|rollup))'
+        );
+        edition := public.database_edition();
+        tenant_roles := ARRAY['barnameh_tenant', 'barnameh_tenant_login']::regrole[];
+
+        problems := problems || ARRAY(
+            SELECT 'schema_version holds no version: the schema was not applied to its end'
+            WHERE NOT EXISTS (SELECT FROM public.schema_version AS v WHERE v.version >= 1)
+        );
+
+        -- Keys name the organization first ----------------------------------------------------------------------------------
+
+        problems := problems || ARRAY(
+            SELECT format('%s of %s does not begin with organization_id', k.conname, k.conrelid::regclass)
+            FROM pg_constraint AS k
+            JOIN pg_class AS c ON c.oid = k.conrelid
+            LEFT JOIN pg_attribute AS own ON own.attrelid = k.conrelid AND own.attnum = k.conkey[1]
+            LEFT JOIN pg_attribute AS other ON other.attrelid = k.confrelid AND other.attnum = k.confkey[1]
+            WHERE c.relnamespace = 'public'::regnamespace
+                AND c.relname NOT IN ('schema_version', 'seed_runs')
+                AND CASE k.contype
+                    WHEN 'p' THEN own.attname <> 'organization_id'
+                    WHEN 'u' THEN own.attname <> 'organization_id'
+                    WHEN 'f' THEN own.attname <> 'organization_id' OR other.attname <> 'organization_id'
+                    WHEN 'x' THEN
+                        pg_get_constraintdef(k.oid) !~ '^EXCLUDE USING \w+ \(((public\.)?uuidrange\()?organization_id'
+                        AND k.conname <> 'tenant_logins_role_of_one_organization_excl'
+                    ELSE false
+                END
+        );
+        problems := problems || ARRAY(
+            SELECT format('unique index %s does not begin with organization_id', i.indexrelid::regclass)
+            FROM pg_index AS i
+            JOIN pg_class AS c ON c.oid = i.indrelid
+            LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+            WHERE i.indisunique
+                AND c.relnamespace = 'public'::regnamespace
+                AND c.relname NOT IN ('schema_version', 'seed_runs')
+                AND a.attname IS DISTINCT FROM 'organization_id'
+                AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = i.indexrelid)
+        );
+        problems := problems || ARRAY(
+            SELECT format('%s has no organization_id, or it may be NULL', c.oid::regclass)
+            FROM pg_class AS c
+            WHERE c.relnamespace = 'public'::regnamespace
+                AND c.relkind IN ('r', 'p')
+                AND c.relname NOT IN ('schema_version', 'seed_runs')
+                AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
+                AND NOT EXISTS (
+                    SELECT
+                    FROM pg_attribute AS a
+                    WHERE a.attrelid = c.oid
+                        AND a.attname = 'organization_id'
+                        AND a.attnotnull
+                )
+        );
+        problems := problems || ARRAY(
+            SELECT format('%s of %s is ON DELETE SET NULL or SET DEFAULT or RESTRICT', k.conname, k.conrelid::regclass)
+            FROM pg_constraint AS k
+            WHERE k.contype = 'f'
+                AND k.connamespace = 'public'::regnamespace
+                AND k.confdeltype NOT IN ('a', 'c')
+        );
+        problems := problems || ARRAY(
+            SELECT format('CHECK %s of %s has no name of its own ({table}_{what is wrong}_check)', k.conname, k.conrelid::regclass)
+            FROM pg_constraint AS k
+            JOIN pg_class AS c ON c.oid = k.conrelid
+            WHERE k.contype = 'c'
+                AND c.relnamespace = 'public'::regnamespace
+                AND k.conname !~ format('^%s_.+_check$', c.relname)
+        );
+
+        -- Comments ----------------------------------------------------------------------------------------------------------
+
+        problems := problems || ARRAY(
+            SELECT
+                CASE
+                    WHEN a.attnum IS NULL THEN format('%s has no comment', c.oid::regclass)
+                    ELSE format('column %s.%s has no comment', c.oid::regclass, a.attname)
+                END
+            FROM pg_class AS c
+            LEFT JOIN pg_attribute AS a
+                ON a.attrelid = c.oid
+                AND a.attnum > 0
+                AND NOT a.attisdropped
+                AND col_description(c.oid, a.attnum) IS NULL
+            WHERE c.relnamespace IN ('public'::regnamespace, to_regnamespace('tenant'))
+                AND c.relkind IN ('r', 'p', 'v', 'm')
+                AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
+                AND (a.attnum IS NOT NULL OR obj_description(c.oid, 'pg_class') IS NULL)
+            ORDER BY c.relname, a.attnum
+        );
+        problems := problems || ARRAY(
+            SELECT format('index %s has no comment that names what it serves', i.indexrelid::regclass)
+            FROM pg_index AS i
+            JOIN pg_class AS c ON c.oid = i.indrelid
+            WHERE c.relnamespace = 'public'::regnamespace
+                AND obj_description(i.indexrelid, 'pg_class') IS NULL
+                AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = i.indexrelid)
+                AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
+        );
+        problems := problems || ARRAY(
+            SELECT format('function %s has no comment', p.oid::regprocedure)
+            FROM pg_proc AS p
+            WHERE p.pronamespace = 'public'::regnamespace
+                AND obj_description(p.oid, 'pg_proc') IS NULL
+                AND NOT EXISTS (
+                    SELECT
+                    FROM pg_depend AS d
+                    WHERE d.classid = 'pg_proc'::regclass
+                        AND d.objid = p.oid
+                        AND d.deptype IN ('e', 'i')
+                )
+        );
+
+        -- What the edition adds ---------------------------------------------------------------------------------------------
+
+        IF edition = 'plain' THEN
+            problems := problems || ARRAY(
+                SELECT format('index %s_%s of %s is missing', l.relation, w.name, l.relation)
+                FROM public.time_series_layout() AS l
+                CROSS JOIN (VALUES ('time_idx', 'brin'), ('organization_id_hour_idx', 'btree')) AS w (name, method)
+                WHERE NOT EXISTS (
+                    SELECT
+                    FROM pg_index AS i
+                    JOIN pg_class AS c ON c.oid = i.indexrelid
+                    JOIN pg_am AS m ON m.oid = c.relam
+                    WHERE i.indrelid = to_regclass('public.' || l.relation)
+                        AND c.relname = l.relation || '_' || w.name
+                        AND m.amname = w.method
+                        AND i.indisvalid
+                )
+            );
+            problems := problems || ARRAY(
+                SELECT format('function %s is missing', f.signature)
+                FROM unnest(
+                    ARRAY[
+                        'time_bucket(interval,timestamp)', 'time_bucket(interval,timestamptz)',
+                        'time_bucket(interval,timestamptz,text)', 'time_bucket(interval,date)'
+                    ]
+                ) AS f (signature)
+                WHERE to_regprocedure('public.' || f.signature) IS NULL
+            );
+        ELSE
+            problems := problems || ARRAY(
+                SELECT format('%s is not a hypertable', l.relation)
+                FROM public.time_series_layout() AS l
+                WHERE NOT EXISTS (
+                    SELECT
+                    FROM timescaledb_information.hypertables AS h
+                    WHERE h.hypertable_schema = 'public'
+                        AND h.hypertable_name = l.relation
+                )
+            );
+        END IF;
+
+        IF edition = 'community' THEN
+            problems := problems || ARRAY(
+                SELECT format('%s has no columnstore segmented by %s', l.relation, l.segment_by)
+                FROM public.time_series_layout() AS l
+                WHERE NOT EXISTS (
+                    SELECT
+                    FROM timescaledb_information.hypertable_columnstore_settings AS s
+                    WHERE s.hypertable = to_regclass('public.' || l.relation)
+                        AND s.segmentby = replace(l.segment_by, ' ', '')
+                )
+            );
+            problems := problems || ARRAY(
+                SELECT format('%s has no columnstore policy', l.relation)
+                FROM public.time_series_layout() AS l
+                WHERE NOT EXISTS (
+                    SELECT
+                    FROM timescaledb_information.jobs AS j
+                    WHERE j.hypertable_schema = 'public'
+                        AND j.hypertable_name = l.relation
+                        AND j.proc_name = 'policy_compression'
+                )
+            );
+            problems := problems || ARRAY(
+                SELECT format('%s is not a continuous aggregate that is read in real time', r.rollup)
+                FROM public.rollup_definitions() AS r
+                WHERE NOT EXISTS (
+                    SELECT
+                    FROM timescaledb_information.continuous_aggregates AS a
+                    WHERE a.view_schema = 'public'
+                        AND a.view_name = r.rollup
+                        AND NOT a.materialized_only
+                )
+            );
+            problems := problems || ARRAY(
+                SELECT format('%s has no refresh policy', r.rollup)
+                FROM public.rollup_definitions() AS r
+                WHERE NOT EXISTS (
+                    SELECT
+                    FROM timescaledb_information.jobs AS j
+                    WHERE j.hypertable_schema = 'public'
+                        AND j.hypertable_name = r.rollup
+                        AND j.proc_name = 'policy_refresh_continuous_aggregate'
+                )
+            );
+        END IF;
+
+        -- Tenants: one view per relation, showing the same columns -------------------------------------------------------------
+
+        problems := problems || ARRAY(
+            SELECT
+                CASE
+                    WHEN v.oid IS NULL THEN format('view tenant.%s is missing', b.relname)
+                    WHEN NOT coalesce(v.reloptions @> '{security_barrier=true}', false) THEN
+                        format('view tenant.%s is no security barrier', b.relname)
+                    WHEN b.relkind <> 'v' AND NOT coalesce(v.reloptions @> '{check_option=cascaded}', false) THEN
+                        format('view tenant.%s has no check option', b.relname)
+                    WHEN pg_get_viewdef(v.oid) !~ format(
+                        ' FROM (public\.)?%I\s+WHERE \(organization_id = \( SELECT (public\.)?current_organization_id\(\)'
+                        ' AS current_organization_id\)\);$',
+                        b.relname
+                    ) THEN
+                        format('view tenant.%s does not show the rows of current_organization_id() only', b.relname)
+                    WHEN v.columns IS DISTINCT FROM b.columns THEN
+                        format('view tenant.%s has other columns than public.%s', b.relname, b.relname)
+                END
+            FROM (
+                SELECT
+                    c.relname,
+                    c.relkind,
+                    array_agg(a.attname || ' ' || a.atttypid::regtype ORDER BY a.attnum) AS columns
+                FROM pg_class AS c
+                JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                WHERE c.relnamespace = 'public'::regnamespace
+                    AND c.relkind IN ('r', 'p', 'v', 'm')
+                    AND c.relname <> 'tenant_logins'
+                    AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
+                GROUP BY c.oid
+                HAVING bool_or(a.attname = 'organization_id')
+            ) AS b
+            LEFT JOIN LATERAL (
+                SELECT
+                    c.oid,
+                    c.reloptions,
+                    array_agg(a.attname || ' ' || a.atttypid::regtype ORDER BY a.attnum) AS columns
+                FROM pg_class AS c
+                JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                WHERE c.relnamespace = to_regnamespace('tenant')
+                    AND c.relname = b.relname
+                    AND c.relkind = 'v'
+                GROUP BY c.oid
+            ) AS v ON true
+            ORDER BY b.relname
+        );
+        problems := problems || ARRAY(
+            SELECT format('%s has no base in public', c.oid::regclass)
+            FROM pg_class AS c
+            WHERE c.relnamespace = to_regnamespace('tenant')
+                AND to_regclass('public.' || quote_ident(c.relname)) IS NULL
+        );
+        problems := problems || ARRAY(
+            SELECT format('CHECK %s_organization_id_is_tenants_own_check of %s is missing or says something else', c.relname, c.relname)
+            FROM pg_class AS c
+            WHERE c.relnamespace = 'public'::regnamespace
+                AND c.relkind IN ('r', 'p')
+                AND c.relname NOT IN ('organizations', 'tenant_logins', 'schema_version', 'seed_runs')
+                AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
+                AND NOT EXISTS (
+                    SELECT
+                    FROM pg_constraint AS k
+                    WHERE k.conrelid = c.oid
+                        AND k.conname = c.relname || '_organization_id_is_tenants_own_check'
+                        AND pg_get_constraintdef(k.oid) ~ (
+                            '^CHECK \(\(has_table_privilege\(tableoid, ''INSERT, UPDATE''::text\) '
+                            'OR \(NOT \(organization_id IS DISTINCT FROM (public\.)?current_organization_id\(\)\)\)\)\)'
+                        )
+                )
+        );
+        problems := problems || ARRAY(
+            SELECT 'current_organization_id() must be STABLE and SECURITY DEFINER with a search_path of its own'
+            FROM pg_proc AS p
+            WHERE p.oid = to_regprocedure('public.current_organization_id()')
+                AND NOT (p.provolatile = 's' AND p.prosecdef AND p.proconfig IS NOT NULL)
+        );
+
+        -- Rights --------------------------------------------------------------------------------------------------------------
+
+        problems := problems || ARRAY(
+            SELECT format('role %s may log in, or more than its grants', r.rolname)
+            FROM pg_roles AS r
+            WHERE r.rolname IN ('barnameh_tenant', 'barnameh_tenant_login', 'barnameh_readonly')
+                AND (r.rolcanlogin OR r.rolsuper OR r.rolcreatedb OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls)
+        );
+        problems := problems || ARRAY(
+            SELECT format('role %s is a member of %s', m.member::regrole, m.roleid::regrole)
+            FROM pg_auth_members AS m
+            WHERE m.member::regrole::text IN ('barnameh_tenant', 'barnameh_tenant_login', 'barnameh_readonly')
+        );
+        problems := problems || ARRAY(
+            SELECT
+                CASE
+                    WHEN r.oid IS NULL THEN format('login %s of tenant_logins is no role: CALL drop_tenant_login(%L)', l.role_name, l.role_name)
+                    WHEN pg_has_role(r.oid, 'barnameh_tenant', 'MEMBER') THEN
+                        format('login %s may act for any organization: REVOKE barnameh_tenant FROM it', l.role_name)
+                    ELSE format('login %s is no member of barnameh_tenant_login', l.role_name)
+                END
+            FROM public.tenant_logins AS l
+            LEFT JOIN pg_roles AS r ON r.rolname = l.role_name
+            WHERE r.oid IS NULL
+                OR pg_has_role(r.oid, 'barnameh_tenant', 'MEMBER')
+                OR NOT pg_has_role(r.oid, 'barnameh_tenant_login', 'USAGE')
+        );
+
+        -- Every right on a relation or column of public, of its chunks and materializations, and of schema tenant, against
+        -- what it should be.
+        problems := problems || ARRAY(
+            WITH relations AS (
+                SELECT
+                    c.oid,
+                    c.relname,
+                    c.relkind,
+                    c.relacl,
+                    n.nspname,
+                    EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'recorded_at') AS keeps_history
+                FROM pg_class AS c
+                JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                WHERE n.nspname IN ('public', 'tenant', '_timescaledb_internal')
+                    AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
+                    AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
+            ),
+            expected AS (
+                SELECT
+                    r.oid,
+                    'barnameh_readonly' AS grantee,
+                    'SELECT' AS privilege
+                FROM relations AS r
+                WHERE r.nspname = 'public'
+                    AND r.relname <> 'tenant_logins'
+                UNION ALL
+                SELECT
+                    r.oid,
+                    t.role_name::text,
+                    p.privilege
+                FROM relations AS r
+                LEFT JOIN pg_class AS base ON base.relnamespace = 'public'::regnamespace AND base.relname = r.relname
+                CROSS JOIN unnest(tenant_roles) AS t (role_name)
+                CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p (privilege)
+                WHERE r.nspname = 'tenant'
+                    AND (
+                        p.privilege = 'SELECT'
+                        OR base.relkind IN ('r', 'p')
+                        AND base.relname <> 'organizations'
+                        AND (p.privilege <> 'DELETE' OR NOT r.keeps_history)
+                    )
+            ),
+            granted AS (
+                SELECT
+                    r.oid,
+                    CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS grantee,
+                    a.privilege_type AS privilege
+                FROM relations AS r
+                CROSS JOIN LATERAL (
+                    SELECT acl.grantee, acl.privilege_type FROM aclexplode(r.relacl) AS acl
+                    UNION ALL
+                    SELECT acl.grantee, acl.privilege_type || ' (' || col.attname || ')'
+                    FROM pg_attribute AS col
+                    CROSS JOIN LATERAL aclexplode(col.attacl) AS acl
+                    WHERE col.attrelid = r.oid
+                ) AS a
+                -- Chunks and materializations carry what their hypertable grants; readers have it there too.
+                WHERE a.grantee = 0
+                    OR a.grantee::regrole = ANY (tenant_roles)
+                    OR a.grantee::regrole = 'barnameh_readonly'::regrole
+                    AND (r.nspname <> '_timescaledb_internal' OR a.privilege_type <> 'SELECT')
+            )
+            SELECT
+                CASE
+                    WHEN g.oid IS NULL THEN format('%s lacks %s on %s', e.grantee, e.privilege, e.oid::regclass)
+                    ELSE format('%s has %s on %s', g.grantee, g.privilege, g.oid::regclass)
+                END
+            FROM expected AS e
+            FULL JOIN granted AS g ON g.oid = e.oid AND g.grantee = e.grantee AND g.privilege = e.privilege
+            WHERE e.oid IS NULL OR g.oid IS NULL
+            ORDER BY 1
+        );
+
+        problems := problems || ARRAY(
+            WITH expected (schema_name, grantee, privilege) AS (
+                VALUES
+                    ('tenant', 'barnameh_tenant', 'USAGE'),
+                    ('tenant', 'barnameh_tenant_login', 'USAGE'),
+                    ('public', 'barnameh_tenant', 'USAGE'),
+                    ('public', 'barnameh_tenant_login', 'USAGE'),
+                    ('public', 'barnameh_readonly', 'USAGE'),
+                    ('public', 'PUBLIC', 'USAGE')
+            ),
+            granted AS (
+                SELECT
+                    n.nspname AS schema_name,
+                    CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS grantee,
+                    a.privilege_type AS privilege
+                FROM pg_namespace AS n
+                CROSS JOIN LATERAL aclexplode(n.nspacl) AS a
+                WHERE n.nspname IN ('public', 'tenant')
+                    AND (a.grantee = 0 OR a.grantee::regrole = ANY (tenant_roles || 'barnameh_readonly'::regrole))
+            )
+            SELECT
+                CASE
+                    WHEN g.grantee IS NULL THEN format('%s lacks %s on schema %s', e.grantee, e.privilege, e.schema_name)
+                    ELSE format('%s has %s on schema %s', g.grantee, g.privilege, g.schema_name)
+                END
+            FROM expected AS e
+            FULL JOIN granted AS g USING (schema_name, grantee, privilege)
+            WHERE (e.grantee IS NULL OR g.grantee IS NULL)
+                AND e.grantee IS DISTINCT FROM 'PUBLIC'  -- what PUBLIC may do less is no fault
+        );
+
+        problems := problems || ARRAY(
+            SELECT format('everybody may call %s', p.oid::regprocedure)
+            FROM pg_proc AS p
+            WHERE has_function_privilege('barnameh_tenant', p.oid, 'EXECUTE')
+                AND pg_has_role(p.proowner, 'USAGE')
+                AND (
+                    -- What runs with the owner's rights, and what manages the database.
+                    p.pronamespace = 'public'::regnamespace
+                    AND (
+                        p.prosecdef AND p.proname <> 'current_organization_id'
+                        OR p.proname IN (
+                            'set_retention', 'refresh_rollups', 'create_tenant_login', 'drop_tenant_login', 'add_job', 'delete_job',
+                            'run_job', 'alter_job', 'drop_chunks', 'compress_chunk', 'decompress_chunk', 'hypertable_size'
+                        )
+                    )
+                    OR p.pronamespace = 'pg_catalog'::regnamespace
+                    AND p.proname IN ('lo_creat', 'lo_create', 'lo_from_bytea', 'lo_import')
+                )
+        );
+        problems := problems || ARRAY(
+            SELECT format('%s runs with the owner''s rights and has no search_path of its own', p.oid::regprocedure)
+            FROM pg_proc AS p
+            WHERE p.pronamespace = 'public'::regnamespace
+                AND p.prosecdef
+                AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS s (setting) WHERE s.setting ~ '^search_path=')
+                AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
+        );
+        problems := problems || ARRAY(
+            SELECT format('%s of TimescaleDB can be read by everybody', c.oid::regclass)
+            FROM pg_class AS c
+            JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+            JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'timescaledb'
+            WHERE c.relkind IN ('r', 'v')
+                AND has_table_privilege('barnameh_tenant', c.oid, 'SELECT')
+                AND pg_has_role(c.relowner, 'USAGE')
+        );
+
+    END rules;
+
+    problems := array_remove(problems, NULL);
+    IF cardinality(problems) > 0 THEN
+        RAISE EXCEPTION E'% missing or wrong in the schema of this database:\n- %',
+            CASE cardinality(problems) WHEN 1 THEN '1 thing is' ELSE cardinality(problems) || ' things are' END,
+            array_to_string(problems, E'\n- ')
+            USING HINT = 'Apply the schema again (sql/schema.sql): it makes what is missing and leaves what is there.';
+    END IF;
+END
+$verify$;
