@@ -1,0 +1,337 @@
+"""Settings: read in one place, from arguments, the environment and `.env`, all problems reported at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import psycopg2
+import psycopg2.extensions
+from dotenv import dotenv_values
+
+from db_utils.errors import ConfigurationError
+
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_DATABASE_VARIABLES = (
+    "DATABASE_URL",
+    "POSTGRES_HOST",
+    "POSTGRES_PORT",
+    "POSTGRES_DB",
+    "POSTGRES_USER",
+    "POSTGRES_PASSWORD",
+)
+_REDIS_SCHEMES = (
+    "redis://",
+    "rediss://",
+    "unix://",
+    "redis+sentinel://",
+    "rediss+sentinel://",
+    "redis+cluster://",
+    "rediss+cluster://",
+)
+_SECRET_QUERY_KEYS = {"password", "sslpassword"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that can be set, with its default. Secrets are left out of `repr`.
+
+    Durations are seconds; 0 means no limit for the timeouts, and "always" for `pool_idle_check_seconds`.
+    """
+
+    database_url: str = field(
+        default="postgresql://barnameh_user:barnameh_password@localhost:5432/barnameh_ops", repr=False
+    )
+    """DATABASE_URL, a postgresql:// URL, or POSTGRES_HOST, _PORT, _DB, _USER and _PASSWORD."""
+    replica_url: str | None = field(default=None, repr=False)
+    """A read replica for reads outside a transaction. DATABASE_REPLICA_URL."""
+    redis_url: str | None = field(default="redis://localhost:6379/0", repr=False)
+    """The prediction cache; None (an empty REDIS_URL) runs without one."""
+    sslmode: str | None = None
+    """DB_SSLMODE: disable, allow, prefer, require, verify-ca or verify-full; None leaves it to the URL."""
+    sslrootcert: str | None = None
+    """DB_SSLROOTCERT: file with the certificate authorities to trust."""
+    application_name: str = "db_utils"
+    """DB_APPLICATION_NAME: shown in pg_stat_activity."""
+    connect_timeout_seconds: float = 10.0
+    statement_timeout_seconds: float = 60.0
+    lock_timeout_seconds: float = 10.0
+    idle_in_transaction_timeout_seconds: float = 300.0
+    pool_max_connections: int = 10
+    pool_timeout_seconds: float = 30.0
+    pool_max_age_seconds: float = 3600.0
+    pool_max_idle_seconds: float = 600.0
+    pool_idle_check_seconds: float = 30.0
+    slow_query_seconds: float = 1.0
+    """DB_SLOW_QUERY_SECONDS: statements slower than this are logged as warnings; 0 logs none."""
+    cache_budget_seconds: float = 0.05
+    cache_fresh_seconds: float = 86_400.0
+    cache_stale_seconds: float = 604_800.0
+    is_configured: bool = False
+    """Whether the environment or .env says anything about the database."""
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            raise ConfigurationError("; ".join(problems))
+
+    @classmethod
+    def from_environment(
+        cls,
+        environment: Mapping[str, str] | None = None,
+        *,
+        dotenv_path: str | Path | None = ".env",
+        **overrides: Any,
+    ) -> Settings:
+        """What do the environment and `.env` say?
+
+        `environment` defaults to `os.environ`. Variables of the file at `dotenv_path` (None: no file) count
+        where the environment has none of that name. `overrides` are fields of this class and win over both.
+        Raises one `ConfigurationError` that names every bad setting.
+        """
+        values = _collect(os.environ if environment is None else environment, dotenv_path)
+        problems: list[str] = []
+        arguments: dict[str, Any] = {}
+        for name, (variable, parse) in _VARIABLES.items():
+            text = values.get(variable, "").strip()
+            if not text or name in overrides:
+                continue
+            try:
+                arguments[name] = parse(text)
+            except ValueError:
+                problems.append(f"{variable} is {text!r}: give {_EXPECTED[parse]}")
+        if "database_url" not in overrides:
+            arguments["database_url"] = _database_url(values, problems)
+        if "redis_url" not in overrides and "REDIS_URL" in values:
+            arguments["redis_url"] = values["REDIS_URL"].strip() or None
+        arguments["is_configured"] = any(values.get(name, "").strip() for name in _DATABASE_VARIABLES)
+        arguments.update(overrides)
+        try:
+            settings = cls(**arguments)
+        except ConfigurationError as error:
+            problems.append(str(error))
+            settings = None
+        if problems or settings is None:
+            raise ConfigurationError("; ".join(problems)) from None
+        return settings
+
+    def with_changes(self, **changes: Any) -> Settings:
+        """The same settings but for `changes` (fields of this class); a change that is None is left out."""
+        known = {item.name for item in fields(self)}
+        unknown = sorted(set(changes) - known)
+        if unknown:
+            raise ConfigurationError(f"unknown setting: {', '.join(unknown)}")
+        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+    def without_replica(self) -> Settings:
+        """The same settings with all reads on the primary: a replica of some other database is of no use."""
+        return replace(self, replica_url=None)
+
+    @property
+    def safe_url(self) -> str:
+        """Where the database is, without the password: fit for logs and messages."""
+        return describe_url(self.database_url)
+
+    def connection_parameters(self, url: str | None = None) -> dict[str, str]:
+        """What libpq is told to open a connection: the parts of the URL, TLS, timeouts and session settings.
+
+        Session settings travel in the start-up packet, so that they cost no round trip. Times come back in
+        UTC whatever the server's own time zone is.
+        """
+        parameters = parse_url(self.database_url if url is None else url)
+        session = {
+            "statement_timeout": _milliseconds(self.statement_timeout_seconds),
+            "lock_timeout": _milliseconds(self.lock_timeout_seconds),
+            "idle_in_transaction_session_timeout": _milliseconds(self.idle_in_transaction_timeout_seconds),
+            "TimeZone": "UTC",
+            "IntervalStyle": "postgres",
+            "DateStyle": "ISO",
+        }
+        given = parameters.get("options", "")
+        session_options = " ".join(f"-c {name}={value}" for name, value in session.items())
+        parameters["options"] = f"{session_options} {given}".strip()
+        parameters.setdefault("connect_timeout", str(max(1, round(self.connect_timeout_seconds))))
+        parameters.setdefault("application_name", self.application_name)
+        parameters.setdefault("client_encoding", "UTF8")
+        for name, value in _KEEPALIVE.items():
+            parameters.setdefault(name, value)
+        if self.sslmode:
+            parameters["sslmode"] = self.sslmode
+        if self.sslrootcert:
+            parameters["sslrootcert"] = self.sslrootcert
+        return parameters
+
+
+_KEEPALIVE = {
+    "keepalives": "1",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+
+
+def _milliseconds(seconds: float) -> int:
+    return 0 if seconds == 0 else max(1, round(seconds * 1000))
+
+
+def parse_url(url: str) -> dict[str, str]:
+    """Which libpq parameters does this URL (or `host=… dbname=…` text) stand for?
+
+    Accepts SQLAlchemy's `postgresql+psycopg2://` too. Raises `ConfigurationError`, never quoting the text.
+    """
+    if not isinstance(url, str):
+        raise ConfigurationError(f"a database URL is text, not {type(url).__name__}")
+    scheme, separator, rest = url.partition("://")
+    if separator:
+        if scheme.partition("+")[0] not in ("postgresql", "postgres"):
+            raise ConfigurationError("the database URL must start with postgresql://")
+        url = f"postgresql://{rest}"
+    try:
+        parameters: dict[str, str] = psycopg2.extensions.parse_dsn(url)
+    except psycopg2.Error:
+        parameters = {}
+    if not parameters and url != "postgresql://":
+        raise ConfigurationError(
+            "the database URL cannot be read: write postgresql://user:password@host:port/database, "
+            "with special characters of the password percent-encoded"
+        )
+    for port in parameters.get("port", "").split(","):
+        if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+            raise ConfigurationError(
+                f"the port in the database URL is {port!r}: give a number from 1 to 65535"
+            )
+    return parameters
+
+
+def describe_url(url: str) -> str:
+    """This URL without its password and other secrets."""
+    try:
+        parameters = parse_url(url)
+    except ConfigurationError:
+        return "an unreadable database URL"
+    user = quote(parameters.get("user", ""), safe="")
+    host = parameters.get("host", "")
+    port = parameters.get("port", "")
+    extra = {}
+    if host.startswith("/"):
+        extra = {"host": host, "port": port} if port else {"host": host}
+        host = port = ""
+    place = f"{host}:{port}" if port else host
+    tail = f"?{urlencode(extra, safe='/')}" if extra else ""
+    database = quote(parameters.get("dbname", ""), safe="")
+    return f"postgresql://{user}{'@' if user else ''}{place}/{database}{tail}"
+
+
+def _collect(environment: Mapping[str, str], dotenv_path: str | Path | None) -> dict[str, str]:
+    values: dict[str, str] = {}
+    if dotenv_path is not None and Path(dotenv_path).is_file():
+        try:
+            from_file = dotenv_values(dotenv_path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{dotenv_path} cannot be read: {type(error).__name__}") from None
+        values.update({name: value for name, value in from_file.items() if value is not None})
+    values.update(environment)
+    return values
+
+
+def _database_url(values: Mapping[str, str], problems: list[str]) -> str:
+    url = values.get("DATABASE_URL", "").strip()
+    if url:
+        return url
+    port = values.get("POSTGRES_PORT", "").strip() or "5432"
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        problems.append(f"POSTGRES_PORT is {port!r}: give a number from 1 to 65535")
+        port = "5432"
+    host = values.get("POSTGRES_HOST", "").strip() or "localhost"
+    database = quote(values.get("POSTGRES_DB", "").strip() or "barnameh_ops", safe="")
+    user = quote(values.get("POSTGRES_USER", "").strip() or "barnameh_user", safe="")
+    password = quote(values.get("POSTGRES_PASSWORD", "") or "barnameh_password", safe="")
+    if host.startswith("/"):
+        return f"postgresql://{user}:{password}@/{database}?host={quote(host, safe='/')}&port={port}"
+    place = f"[{host}]" if ":" in host else quote(host, safe="")
+    return f"postgresql://{user}:{password}@{place}:{port}/{database}"
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 10_000_000:
+        raise ValueError(text)
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
+def _ssl_mode(text: str) -> str:
+    if text not in _SSL_MODES:
+        raise ValueError(text)
+    return text
+
+
+_EXPECTED: dict[Callable[[str], Any], str] = {
+    _seconds: "a number of seconds, 0 or more",
+    _count: "a whole number, 1 or more",
+    _ssl_mode: f"one of {', '.join(_SSL_MODES)}",
+    str: "a text",
+}
+
+_VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "replica_url": ("DATABASE_REPLICA_URL", str),
+    "sslmode": ("DB_SSLMODE", _ssl_mode),
+    "sslrootcert": ("DB_SSLROOTCERT", str),
+    "application_name": ("DB_APPLICATION_NAME", str),
+    "connect_timeout_seconds": ("DB_CONNECT_TIMEOUT_SECONDS", _seconds),
+    "statement_timeout_seconds": ("DB_STATEMENT_TIMEOUT_SECONDS", _seconds),
+    "lock_timeout_seconds": ("DB_LOCK_TIMEOUT_SECONDS", _seconds),
+    "idle_in_transaction_timeout_seconds": ("DB_IDLE_IN_TRANSACTION_TIMEOUT_SECONDS", _seconds),
+    "pool_max_connections": ("DB_POOL_MAX_CONNECTIONS", _count),
+    "pool_timeout_seconds": ("DB_POOL_TIMEOUT_SECONDS", _seconds),
+    "pool_max_age_seconds": ("DB_POOL_MAX_AGE_SECONDS", _seconds),
+    "pool_max_idle_seconds": ("DB_POOL_MAX_IDLE_SECONDS", _seconds),
+    "pool_idle_check_seconds": ("DB_POOL_IDLE_CHECK_SECONDS", _seconds),
+    "slow_query_seconds": ("DB_SLOW_QUERY_SECONDS", _seconds),
+    "cache_budget_seconds": ("CACHE_BUDGET_SECONDS", _seconds),
+    "cache_fresh_seconds": ("CACHE_FRESH_SECONDS", _seconds),
+    "cache_stale_seconds": ("CACHE_STALE_SECONDS", _seconds),
+}
+
+
+def _problems(settings: Settings) -> list[str]:
+    problems = []
+    for name in ("database_url", "replica_url"):
+        url = getattr(settings, name)
+        variable = "DATABASE_URL" if name == "database_url" else "DATABASE_REPLICA_URL"
+        if url is None:
+            continue
+        try:
+            parse_url(url)
+        except ConfigurationError as error:
+            problems.append(f"{variable}: {error}")
+    if settings.redis_url is not None and not str(settings.redis_url).startswith(_REDIS_SCHEMES):
+        problems.append(
+            f"REDIS_URL must start with one of {', '.join(_REDIS_SCHEMES)}, or be empty for no cache"
+        )
+    for name, (variable, parse) in _VARIABLES.items():
+        value = getattr(settings, name)
+        if parse is str or value is None:
+            continue
+        try:
+            if isinstance(value, str) is not (parse is _ssl_mode):
+                raise ValueError(value)
+            parse(str(value))
+        except ValueError:
+            problems.append(f"{variable} is {value!r}: give {_EXPECTED[parse]}")
+    if settings.cache_stale_seconds < settings.cache_fresh_seconds:
+        problems.append(
+            "CACHE_STALE_SECONDS is shorter than CACHE_FRESH_SECONDS: an entry is fresh first, then stale"
+        )
+    return problems

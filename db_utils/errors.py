@@ -1,0 +1,343 @@
+"""What can go wrong, as a small family that the handlers people already have will catch.
+
+Every error of this library is a `DbUtilsError`. Most also inherit the builtin that fits (`ValueError`,
+`ConnectionError`, `TimeoutError`, `LookupError`), keep the server's SQLSTATE, survive pickling, and say in
+one sentence what to change. No message ever holds a password or a parameter value.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg2
+
+
+class DbUtilsError(Exception):
+    """Anything that this library raises on purpose.
+
+    `sqlstate` is the server's five-character code, or None where the server said nothing.
+    """
+
+    def __init__(self, message: str = "", *, sqlstate: str | None = None) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), str(self.args[0]) if self.args else "", dict(self.__dict__)))
+
+
+def _rebuild(kind: type[DbUtilsError], message: str, attributes: dict[str, Any]) -> DbUtilsError:
+    error = kind(message)
+    error.__dict__.update(attributes)
+    return error
+
+
+class ConfigurationError(DbUtilsError, ValueError):
+    """A setting is missing, malformed or contradicts another; all bad ones are named at once."""
+
+
+class InvalidInputError(DbUtilsError, ValueError):
+    """An argument cannot be used: found here, before anything was sent to the server."""
+
+
+class NotFoundError(DbUtilsError, LookupError):
+    """What was asked for does not exist (or belongs to another organization)."""
+
+
+class SchemaError(DbUtilsError):
+    """The schema could not be applied, or lacks something that this version of the library needs."""
+
+
+class CacheError(DbUtilsError):
+    """The prediction cache was misused. An unreachable one never raises: PostgreSQL answers instead."""
+
+
+class ConnectionFailedError(DbUtilsError, ConnectionError):
+    """No connection could be opened: wrong host, port, database, certificate, or no free slot."""
+
+
+class AuthenticationFailedError(ConnectionFailedError):
+    """The server was reached and refused the user or the password."""
+
+
+class ServerUnavailableError(DbUtilsError, ConnectionError):
+    """A connection that worked was lost, or the server is starting up or shutting down."""
+
+
+class PoolTimeoutError(DbUtilsError, TimeoutError):
+    """Every connection of the pool stayed in use for the whole waiting time."""
+
+
+class PoolClosedError(DbUtilsError):
+    """The manager was closed; nothing can be run through it any more."""
+
+
+class TransactionStateError(DbUtilsError, RuntimeError):
+    """A transaction was used from a second thread, after its end, or was ended by hand."""
+
+
+class QueryError(DbUtilsError):
+    """The server refused a statement.
+
+    `constraint`, `table` and `column` name what it was about where the server says so; `detail` and `hint`
+    are the server's own further words. `detail` can quote row values, so it is kept out of the message.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        sqlstate: str | None = None,
+        constraint: str | None = None,
+        table: str | None = None,
+        column: str | None = None,
+        detail: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, sqlstate=sqlstate)
+        self.constraint = constraint
+        self.table = table
+        self.column = column
+        self.detail = detail
+        self.hint = hint
+
+
+class UndefinedObjectError(QueryError):
+    """The statement names a table, column, function, type or schema that is not there."""
+
+
+class InvalidDataError(QueryError, ValueError):
+    """A value does not fit: malformed uuid, number out of range, division by zero."""
+
+
+class ConstraintViolationError(QueryError):
+    """A row breaks a rule of its table."""
+
+
+class UniqueViolationError(ConstraintViolationError):
+    """A row with this key is there already."""
+
+
+class ForeignKeyViolationError(ConstraintViolationError):
+    """A row points to another one that is not there, or is still pointed to."""
+
+
+class CheckViolationError(ConstraintViolationError):
+    """A value is outside the range that its table allows."""
+
+
+class NotNullViolationError(ConstraintViolationError):
+    """A value is missing that must be there."""
+
+
+class ExclusionViolationError(ConstraintViolationError):
+    """A row overlaps another one that it may not overlap."""
+
+
+class PermissionDeniedError(QueryError):
+    """The role may not do this, or the row belongs to another organization."""
+
+
+class SerializationError(QueryError):
+    """Two transactions got in each other's way (serialization failure or deadlock): run it again."""
+
+
+class QueryTimeoutError(QueryError, TimeoutError):
+    """A statement was stopped because it, or its wait for a lock, took longer than allowed."""
+
+
+class QueryCancelledError(QueryError):
+    """A statement was cancelled by somebody else (pg_cancel_backend)."""
+
+
+class ReadOnlyError(QueryError):
+    """A write was sent where only reads are possible: a standby, or default_transaction_read_only."""
+
+
+class ResourceExhaustedError(QueryError):
+    """The server ran out of disk space, memory or connection slots."""
+
+
+_BY_SQLSTATE: dict[str, type[QueryError]] = {
+    "23502": NotNullViolationError,
+    "23503": ForeignKeyViolationError,
+    "23505": UniqueViolationError,
+    "23514": CheckViolationError,
+    "23P01": ExclusionViolationError,
+    "25006": ReadOnlyError,
+    "25P03": QueryTimeoutError,
+    "40001": SerializationError,
+    "40P01": SerializationError,
+    "42501": PermissionDeniedError,
+    "42703": UndefinedObjectError,
+    "42704": UndefinedObjectError,
+    "42883": UndefinedObjectError,
+    "42P01": UndefinedObjectError,
+    "3F000": UndefinedObjectError,
+    "44000": PermissionDeniedError,
+    "55P03": QueryTimeoutError,
+    "57014": QueryTimeoutError,
+}
+
+_BY_CLASS: dict[str, type[QueryError]] = {
+    "22": InvalidDataError,
+    "23": ConstraintViolationError,
+    "53": ResourceExhaustedError,
+}
+
+_ADVICE: dict[str, str] = {
+    "25006": "this connection only reads (a standby, or default_transaction_read_only): use the primary",
+    "25P02": "an earlier statement failed: leave the block, or put what may fail into a nested transaction()",
+    "25P03": "the transaction was idle too long: shorten it or raise DB_IDLE_IN_TRANSACTION_TIMEOUT_SECONDS",
+    "40001": "another transaction changed the same rows: use run_in_transaction, which tries again",
+    "40P01": "two transactions waited for each other: use run_in_transaction, which tries again",
+    "44000": "the row does not belong to the organization of this scope",
+    "53100": "the server's disk is full: free or add space, nothing of this statement was kept",
+    "53200": "the server is out of memory: lower work_mem or the size of the statement",
+    "53300": "the server has no free slot: lower DB_POOL_MAX_CONNECTIONS or raise max_connections",
+    "55P03": "a lock was not free in time: raise DB_LOCK_TIMEOUT_SECONDS or look for its holder in pg_locks",
+    "57014": "it ran longer than allowed: raise DB_STATEMENT_TIMEOUT_SECONDS or pass timeout_seconds",
+}
+
+
+def translate(error: psycopg2.Error) -> DbUtilsError:
+    """Which error of this family says the same as this error of the driver?
+
+    Picks by SQLSTATE; an error without one is a lost connection, or a misuse that the driver noticed itself.
+    The caller raises it `from` the driver's error.
+    """
+    sqlstate: str | None = error.pgcode
+    if sqlstate is None:
+        return _without_sqlstate(error)
+    if sqlstate[:2] == "08" or sqlstate in ("57P01", "57P02", "57P03", "57P04", "57P05"):
+        return ServerUnavailableError(
+            f"the server ended the connection ({_primary(error)}): check that it is running, then try again",
+            sqlstate=sqlstate,
+        )
+    if sqlstate[:2] == "28":
+        return AuthenticationFailedError(_primary(error), sqlstate=sqlstate)
+    kind = _BY_SQLSTATE.get(sqlstate) or _BY_CLASS.get(sqlstate[:2], QueryError)
+    message = _primary(error)
+    advice = _ADVICE.get(sqlstate)
+    if sqlstate == "57014" and "user request" in message:
+        kind, advice = QueryCancelledError, None
+    diagnostics = error.diag
+    if advice:
+        message = f"{message}: {advice}"
+    elif diagnostics.message_hint:
+        message = f"{message} ({diagnostics.message_hint})"
+    return kind(
+        message,
+        sqlstate=sqlstate,
+        constraint=diagnostics.constraint_name,
+        table=diagnostics.table_name,
+        column=diagnostics.column_name,
+        detail=diagnostics.message_detail,
+        hint=diagnostics.message_hint,
+    )
+
+
+_LAST_WORDS = {
+    "idle-in-transaction timeout": "25P03",
+    "administrator command": "57P01",
+    "crash of another server process": "57P02",
+    "conflict with recovery": "40001",
+}
+
+
+def explain_loss(error: DbUtilsError, notices: list[str]) -> DbUtilsError:
+    """This error, or a better one where the server said why it would end the connection before it did.
+
+    What it says while the client is not asking arrives as a notice, without a code.
+    """
+    if not isinstance(error, ServerUnavailableError) or error.sqlstate is not None:
+        return error
+    for notice in reversed(notices):
+        words = notice.strip().partition("\n")[0].removeprefix("FATAL:").strip()
+        for part, sqlstate in _LAST_WORDS.items():
+            if part in words:
+                kind = _BY_SQLSTATE.get(sqlstate, ServerUnavailableError)
+                advice = _ADVICE.get(sqlstate, "check that it is running, then try again")
+                return kind(f"the server ended the connection ({words}): {advice}", sqlstate=sqlstate)
+    return error
+
+
+def _primary(error: psycopg2.Error) -> str:
+    return error.diag.message_primary or str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _without_sqlstate(error: psycopg2.Error) -> DbUtilsError:
+    text = str(error).strip().partition("\n")[0]
+    if isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
+        return ServerUnavailableError(
+            f"the connection to the server was lost ({text or 'no reason given'}): check that it is running, "
+            "then try again"
+        )
+    if isinstance(error, psycopg2.DatabaseError) and (
+        "server closed the connection" in text or "error with status PGRES_TUPLES_OK" in text or not text
+    ):
+        return ServerUnavailableError(
+            "the server closed the connection: check that it is running, then try again"
+        )
+    return InvalidInputError(f"the driver refused the statement or its parameters: {text}")
+
+
+_CONNECT_STATES: tuple[tuple[str, str, type[DbUtilsError]], ...] = (
+    ("password authentication failed", "28P01", AuthenticationFailedError),
+    ("no password supplied", "28P01", AuthenticationFailedError),
+    ("no pg_hba.conf entry", "28000", AuthenticationFailedError),
+    ("is not permitted to log in", "28000", AuthenticationFailedError),
+    ("authentication failed", "28000", AuthenticationFailedError),
+    ("too many clients", "53300", ConnectionFailedError),
+    ("remaining connection slots", "53300", ConnectionFailedError),
+    ("too many connections", "53300", ConnectionFailedError),
+    ("is starting up", "57P03", ServerUnavailableError),
+    ("is shutting down", "57P03", ServerUnavailableError),
+    ("in recovery mode", "57P03", ServerUnavailableError),
+    ("not yet accepting connections", "57P03", ServerUnavailableError),
+)
+
+
+def translate_connect(error: psycopg2.Error, *, where: str) -> DbUtilsError:
+    """Which error of this family says why no connection could be opened?
+
+    `where` describes the server without its password. The driver gives no SQLSTATE here, so the server's
+    words decide; what is not recognised is a plain `ConnectionFailedError`.
+    """
+    text = " ".join(str(error).split()).rstrip(".")
+    reason = text.partition("FATAL: ")[2].strip() or text.rpartition("failed: ")[2].strip() or text
+    for words, sqlstate, kind in _CONNECT_STATES:
+        if words in text:
+            return kind(
+                f"cannot connect to {where}: {reason}. {_connect_advice(sqlstate)}", sqlstate=sqlstate
+            )
+    if "role " in text and "does not exist" in text:
+        advice = _connect_advice("28000")
+        return AuthenticationFailedError(f"cannot connect to {where}: {reason}. {advice}", sqlstate="28000")
+    if "database " in text and "does not exist" in text:
+        return ConnectionFailedError(
+            f"cannot connect to {where}: {reason}. Check POSTGRES_DB or the database in DATABASE_URL.",
+            sqlstate="3D000",
+        )
+    if "SSL" in text or "certificate" in text:
+        return ConnectionFailedError(
+            f"cannot connect to {where}: {reason}. Check DB_SSLMODE and DB_SSLROOTCERT."
+        )
+    if "timeout expired" in text:
+        return ConnectionFailedError(
+            f"cannot connect to {where}: no answer within DB_CONNECT_TIMEOUT_SECONDS. Check host, port and "
+            "firewall."
+        )
+    return ConnectionFailedError(
+        f"cannot connect to {where}: {reason}. Check that the server runs and that host and port in "
+        "DATABASE_URL or POSTGRES_* are right."
+    )
+
+
+def _connect_advice(sqlstate: str) -> str:
+    return {
+        "28P01": "Check user and password in DATABASE_URL or POSTGRES_USER and POSTGRES_PASSWORD.",
+        "28000": "Check the user in DATABASE_URL or POSTGRES_USER, and the server's pg_hba.conf.",
+        "53300": "Lower DB_POOL_MAX_CONNECTIONS or raise the server's max_connections.",
+        "57P03": "It is starting or stopping: wait, then try again.",
+    }[sqlstate]

@@ -1,0 +1,46 @@
+"""Trying again after a conflict: how often is one question, how long to wait another."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+from db_utils.errors import InvalidInputError, SerializationError
+
+Opened = TypeVar("Opened")
+Result = TypeVar("Result")
+
+
+def exponential_delay(failures: int) -> float:
+    """Seconds to wait after so many failures: 10 ms, doubling up to 1 s, each time a random part of it."""
+    return random.uniform(0.5, 1.0) * min(1.0, 0.01 * 2.0 ** (failures - 1))
+
+
+def run_with_retries(
+    begin: Callable[[], AbstractContextManager[Opened]],
+    function: Callable[[Opened], Result],
+    *,
+    retries: int,
+    delay: Callable[[int], float] = exponential_delay,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Result:
+    """What does `function` return when its transaction has committed?
+
+    Run again from the start, at most `retries` times, while the server reports a serialization failure or a
+    deadlock; the last such error is raised. Every other error is raised at once.
+    """
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        raise InvalidInputError(f"retries is {retries!r}: give a whole number, 0 or more")
+    failures = 0
+    while True:
+        try:
+            with begin() as transaction:
+                return function(transaction)
+        except SerializationError:
+            failures += 1
+            if failures > retries:
+                raise
+            sleep(delay(failures))
