@@ -1,0 +1,258 @@
+"""The verbs: what a manager, a tenant scope and a transaction can all be asked to do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from db_utils.retries import exponential_delay, run_with_retries
+from db_utils.statement import Statement
+from db_utils.values import Parameters, Row, fetch_count, fetch_rows
+
+if TYPE_CHECKING:
+    from db_utils.bulk import RejectReport
+    from db_utils.frames import Backend, Decimals
+    from db_utils.transaction import Isolation, Transaction
+
+Result = TypeVar("Result")
+Progress = Callable[[int], None]
+
+
+class Executor(ABC):
+    """Runs SQL. `DatabaseManager`, `TenantScope` and `Transaction` differ in where and as whom.
+
+    Placeholders are `%s` with a tuple or list, or `%(name)s` with a dict; a literal percent sign is `%%`
+    where parameters are given and `%` where none are. Times come back aware, in UTC. All errors are
+    `DbUtilsError`s.
+    """
+
+    @abstractmethod
+    def _run(
+        self,
+        sql: Statement,
+        parameters: Parameters | None,
+        fetch: Callable[[Any], Result],
+        timeout_seconds: float | None,
+        reads: bool,
+        idempotent: bool,
+        primary: bool,
+    ) -> Result: ...
+
+    @abstractmethod
+    def _loading(self, timeout_seconds: float | None) -> AbstractContextManager[Any]:
+        """A driver connection inside a transaction whose statements may take as long as they need."""
+
+    @property
+    def _through_temporary_table(self) -> bool:
+        return False
+
+    @abstractmethod
+    def transaction(self, *, isolation: Isolation | None = None, read_only: bool = False) -> Transaction:
+        """All or nothing: commits when the block ends, rolls back when it raises.
+
+        Inside a transaction this is a savepoint: what fails in the inner block is undone alone.
+        `isolation` is "read committed", "repeatable read" or "serializable"; None takes the server's default.
+        """
+
+    def run_in_transaction(
+        self,
+        function: Callable[[Transaction], Result],
+        *,
+        retries: int = 5,
+        isolation: Isolation | None = None,
+        delay: Callable[[int], float] = exponential_delay,
+    ) -> Result:
+        """What does `function(transaction)` return, once it has committed?
+
+        On a serialization failure or a deadlock it runs again from the start, at most `retries` times, after
+        `delay(number of failures)` seconds. It must do nothing outside the transaction that cannot be done
+        twice.
+        """
+        return run_with_retries(
+            lambda: self.transaction(isolation=isolation), function, retries=retries, delay=delay
+        )
+
+    @abstractmethod
+    def connection(self) -> AbstractContextManager[Any]:
+        """The psycopg2 connection itself, for what this library did not think of.
+
+        It is in psycopg2's usual mode (a transaction begins by itself); it commits when the block ends, rolls
+        back when it raises, and goes back to the pool with all its session settings reset.
+        """
+
+    @abstractmethod
+    def stream(
+        self, sql: Statement, params: Parameters | None = None, *, batch_size: int = 1000
+    ) -> Iterator[Row]:
+        """Which rows does this read return, one by one, in constant memory?
+
+        The rows stay on the server and come in batches of `batch_size`. They are one snapshot. The connection
+        is in use until the last row, or until the iterator is closed or dropped.
+        """
+
+    def execute_query(
+        self,
+        sql: Statement,
+        params: Parameters | None = None,
+        *,
+        timeout_seconds: float | None = None,
+        idempotent: bool = False,
+        primary: bool = False,
+    ) -> list[Row]:
+        """Which rows does this statement return? A list of plain dicts, [] when none.
+
+        `timeout_seconds` cancels the statement on the server when it takes longer (`QueryTimeoutError`); the
+        connection stays usable. Outside a transaction a read is tried once more when the connection is lost;
+        `idempotent=True` says that this holds for a write too. `primary=True` keeps a read off the replica.
+        """
+        return self._run(sql, params, fetch_rows, timeout_seconds, True, idempotent, primary)
+
+    def execute(
+        self,
+        sql: Statement,
+        params: Parameters | None = None,
+        *,
+        timeout_seconds: float | None = None,
+        idempotent: bool = False,
+    ) -> int:
+        """How many rows did this statement touch? 0 where the server does not count (CREATE TABLE).
+
+        Committed when it returns, unless inside a transaction. Never run twice, unless `idempotent=True`
+        allows it when the connection was lost.
+        """
+        return self._run(sql, params, fetch_count, timeout_seconds, False, idempotent, True)
+
+    def execute_many(
+        self,
+        sql: str,
+        rows: Iterable[Sequence[object]],
+        *,
+        page_size: int = 1000,
+        on_reject: RejectReport | None = None,
+        progress: Progress | None = None,
+        timeout_seconds: float | None = None,
+    ) -> int:
+        """How many rows did `INSERT INTO t (a, b) VALUES %s` insert, given any iterable of tuples?
+
+        All rows or none, in statements of `page_size` rows; with `on_reject` all good rows, the others
+        reported. `progress` is called with the number of rows done so far.
+        """
+        from db_utils import bulk
+
+        with self._loading(timeout_seconds) as connection:
+            return bulk.execute_many(
+                connection, sql, rows, page_size=page_size, on_reject=on_reject, progress=progress
+            )
+
+    def copy_rows(
+        self,
+        table: str,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[object]],
+        *,
+        on_reject: RejectReport | None = None,
+        progress: Progress | None = None,
+        timeout_seconds: float | None = None,
+    ) -> int:
+        """How many rows did COPY load into `table`? The fastest way in, for any iterable, in constant memory.
+
+        All rows or none; with `on_reject` all good rows, the others reported. In a tenant scope the rows go
+        through a temporary table and its view, so a foreign row is refused.
+        """
+        from db_utils import bulk
+
+        with self._loading(timeout_seconds) as connection:
+            return bulk.copy_rows(
+                connection,
+                table,
+                columns,
+                rows,
+                on_reject=on_reject,
+                progress=progress,
+                through_temporary_table=self._through_temporary_table,
+            )
+
+    def upsert_many(
+        self,
+        table: str,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[object]],
+        *,
+        conflict_columns: Sequence[str],
+        update_columns: Sequence[str] | None = None,
+        on_reject: RejectReport | None = None,
+        progress: Progress | None = None,
+        timeout_seconds: float | None = None,
+    ) -> int:
+        """How many rows were inserted or updated, where `conflict_columns` tell that a row is there already?
+
+        `update_columns` are the ones that a newer row overwrites (None: all but the key; empty: keep the old
+        row).
+        """
+        from db_utils import bulk
+
+        with self._loading(timeout_seconds) as connection:
+            return bulk.upsert_many(
+                connection,
+                table,
+                columns,
+                rows,
+                conflict_columns=conflict_columns,
+                update_columns=update_columns,
+                on_reject=on_reject,
+                progress=progress,
+            )
+
+    @abstractmethod
+    def read_frame(
+        self,
+        sql: Statement,
+        params: Parameters | None = None,
+        *,
+        backend: Backend = "pandas",
+        decimals: Decimals = "float",
+        categories: Collection[str] = (),
+        timezone: str = "UTC",
+        timeout_seconds: float | None = None,
+        primary: bool = False,
+    ) -> Any:
+        """Which rows does this query return, as a frame of pandas, polars or Arrow (`backend`)?
+
+        Outside a transaction it is read through ADBC, several times as fast as rows, over a connection of its
+        own beside the pool, read-only, for as long as it takes or until `timeout_seconds`. Inside a
+        transaction it is read on the transaction's connection and sees what was changed there. Types, options
+        and errors are those of `db_utils.frames.read_frame`. Needs the extra `frames`.
+        """
+
+    def write_frame(
+        self,
+        table: str,
+        frame: Any,
+        *,
+        conflict_columns: Sequence[str] | None = None,
+        update_columns: Sequence[str] | None = None,
+        on_reject: RejectReport | None = None,
+        progress: Progress | None = None,
+        timeout_seconds: float | None = None,
+    ) -> int:
+        """How many rows of this frame (pandas, polars, Arrow) were loaded into the columns of the same names?
+
+        All rows or none; with `on_reject` all good rows, the others reported. With `conflict_columns` rows
+        that are there already are updated, as by `upsert_many`. Types and errors are those of
+        `db_utils.frames.write_frame`. Needs the extra `frames`.
+        """
+        from db_utils import frames
+
+        with self._loading(timeout_seconds) as connection:
+            return frames.write_frame(
+                connection,
+                table,
+                frame,
+                conflict_columns=conflict_columns,
+                update_columns=update_columns,
+                on_reject=on_reject,
+                progress=progress,
+                through_temporary_table=self._through_temporary_table,
+            )

@@ -1,0 +1,95 @@
+"""A connection while it is in use: the connection, and what the pool and the watch need to know about it."""
+
+from __future__ import annotations
+
+import select
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+import psycopg2
+import psycopg2.extensions
+
+
+class Cancellation:
+    """One attempt to stop one statement, shared by the watching and the waiting thread."""
+
+    __slots__ = ("busy", "finished", "hard_at", "idle", "lock", "next_at", "reason", "severed")
+
+    def __init__(self, reason: str, hard_at: float) -> None:
+        self.reason = reason  # "deadline" or "interrupt"
+        self.hard_at = hard_at
+        self.next_at = 0.0
+        self.lock = threading.Lock()
+        self.idle = threading.Event()
+        self.idle.set()
+        self.busy = False
+        self.finished = False
+        self.severed = False
+
+
+class Lease:
+    """A connection of the pool: `ConnectionPool.take` gives it, `ConnectionPool.give` takes it back.
+
+    One that is dropped instead (a Ctrl-C at the worst moment) gives its place back when it is collected.
+    """
+
+    __slots__ = (
+        "cancel_parameters",
+        "cancellation",
+        "connection",
+        "cursor",
+        "discard",
+        "expires_at",
+        "guard_seconds",
+        "is_counted",
+        "is_tainted",
+        "opened_at",
+        "process_id",
+        "slow_seconds",
+        "used_at",
+    )
+
+    def __init__(
+        self,
+        connection: psycopg2.extensions.connection,
+        *,
+        discard: Callable[[Lease], None],
+        cancel_parameters: dict[str, str],
+        opened_at: float,
+        expires_at: float,
+        guard_seconds: float | None,
+        slow_seconds: float,
+        process_id: int,
+    ) -> None:
+        self.connection = connection
+        self.cursor = connection.cursor()
+        self.discard = discard
+        self.cancel_parameters = cancel_parameters
+        self.cancellation: Cancellation | None = None
+        self.opened_at = opened_at  # these times are monotonic
+        self.used_at = opened_at
+        self.expires_at = expires_at
+        self.guard_seconds = guard_seconds
+        self.slow_seconds = slow_seconds
+        self.process_id = process_id
+        self.is_counted = True
+        self.is_tainted = False  # its session may hold what the next user must not find
+
+    def has_news(self) -> bool:
+        """Whether the server sent something unasked: most likely that it has ended the connection."""
+        if hasattr(select, "poll"):
+            poller = select.poll()
+            poller.register(self.connection.fileno(), select.POLLIN)
+            return bool(poller.poll(0))
+        return bool(select.select([self.connection.fileno()], [], [], 0)[0])
+
+    def take_news(self) -> None:
+        """Let the driver read it; what the server said last is in the connection's notices then."""
+        with suppress(psycopg2.Error):
+            self.connection.poll()
+
+    def __del__(self) -> None:
+        if self.is_counted:
+            with suppress(Exception):  # the interpreter may be shutting down
+                self.discard(self)

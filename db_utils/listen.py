@@ -1,0 +1,246 @@
+"""Hears of changes as they are committed: LISTEN/NOTIFY on an own connection, which comes back by itself."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+import psycopg2.sql
+
+from db_utils.errors import (
+    ConnectionFailedError,
+    DbUtilsError,
+    InvalidInputError,
+    PoolTimeoutError,
+    QueryTimeoutError,
+    ServerUnavailableError,
+)
+from db_utils.lease import Lease
+from db_utils.statement import check_timeout, run
+from db_utils.values import fetch_count
+
+_log = logging.getLogger("db_utils.listen")
+
+_HEARTBEAT_SECONDS = 15.0
+_HEARTBEAT_TIMEOUT_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 5.0
+_LONGEST_CHANNEL_BYTES = 63
+_PASSING = (ConnectionFailedError, ServerUnavailableError, QueryTimeoutError, PoolTimeoutError)
+
+
+@dataclass(frozen=True)
+class Notification:
+    """One thing that was announced.
+
+    `payload` is the announced JSON object; a payload that is none is under the key "text". `received_at` is
+    this machine's clock, in UTC. With `may_have_missed` nothing was announced: the connection was lost for a
+    while and is back, so read afresh what the channel is about.
+    """
+
+    channel: str
+    payload: dict[str, Any]
+    received_at: dt.datetime
+    may_have_missed: bool = False
+    text: str = field(default="", repr=False)
+
+
+class Listener:
+    """An endless iterator of `Notification`s; made by `DatabaseManager.listen` and `TenantScope.listen`.
+
+    It listens from the moment it is made. Use it with `with`, or `close()` it, which another thread may do
+    too.
+    """
+
+    def __init__(
+        self,
+        open_lease: Callable[[], Lease],
+        find_channels: Callable[[], Mapping[str, str]],
+        *,
+        timeout_seconds: float | None = None,
+    ) -> None:
+        """`find_channels` gives the names on the server, each with the name to report."""
+        self._timeout_seconds = None if timeout_seconds is None else check_timeout(timeout_seconds)
+        self._open_lease = open_lease
+        self._find_channels = find_channels
+        self._channels: dict[str, str] = {}
+        self._lease: Lease | None = None
+        self._ready: list[Notification] = []
+        self._closed = False
+        self._bell, self._rope = socket.socketpair()
+        self._rope.setblocking(False)
+        try:
+            self._connect()
+        except BaseException:
+            self.close()
+            self._release()
+            raise
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Notification]:
+        return self
+
+    def __next__(self) -> Notification:
+        notification = self.get(self._timeout_seconds)
+        if notification is None:
+            raise StopIteration
+        return notification
+
+    def get(self, timeout_seconds: float | None = None) -> Notification | None:
+        """What is the next announcement? Waits `timeout_seconds` for it (None: forever).
+
+        None when nothing came in time or the listener was closed. A lost connection is opened again, for as
+        long as that takes within the time; a `Notification` with `may_have_missed` for each channel tells of
+        it.
+        """
+        give_up_at = (
+            float("inf") if timeout_seconds is None else time.monotonic() + check_timeout(timeout_seconds)
+        )
+        pause_seconds = 0.05
+        while not self._closed:
+            if self._ready:
+                return self._ready.pop(0)
+            left = give_up_at - time.monotonic()
+            if left <= 0:
+                break
+            try:
+                if self._lease is None:
+                    self._connect()
+                    self._report_gap()
+                    pause_seconds = 0.05
+                else:
+                    self._wait(self._lease, left)
+            except _PASSING as error:
+                if self._closed:
+                    break
+                _log.warning("listening was interrupted, connecting again: %s", error)
+                self._drop()
+                self._sleep(min(pause_seconds, max(0.0, left)))
+                pause_seconds = min(_LONGEST_PAUSE_SECONDS, pause_seconds * 2)
+        if self._closed:
+            self._release()
+        return None
+
+    def close(self) -> None:
+        """Stop listening. Safe to call again, and from another thread."""
+        if not self._closed:
+            self._closed = True
+            with suppress(OSError):
+                self._rope.send(b"\0")
+            self._drop()
+
+    # -- the connection ----------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        channels = dict(self._find_channels())
+        lease = self._open_lease()
+        try:
+            for name in channels:
+                run(
+                    lease,
+                    psycopg2.sql.SQL("LISTEN {}").format(psycopg2.sql.Identifier(name)),
+                    None,
+                    fetch_count,
+                    _HEARTBEAT_TIMEOUT_SECONDS,
+                )
+        except BaseException:
+            lease.connection.close()
+            raise
+        self._channels = channels
+        self._lease = lease
+
+    def _drop(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            with suppress(psycopg2.Error):
+                lease.connection.close()
+
+    def _release(self) -> None:
+        self._bell.close()
+        self._rope.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_rope"):
+            self._drop()
+            self._release()
+
+    def _sleep(self, seconds: float) -> None:
+        select.select([self._bell], [], [], seconds)
+
+    def _wait(self, lease: Lease, left: float) -> None:
+        """Wait for the server to say something, and ask whether it is there when it is silent for long."""
+        connection = lease.connection
+        seconds = min(left, _HEARTBEAT_SECONDS)
+        try:
+            self._take(connection)
+            if self._ready:
+                return
+            ready, _, _ = select.select([connection.fileno(), self._bell], [], [], seconds)
+            if ready:
+                connection.poll()
+            elif seconds == _HEARTBEAT_SECONDS:
+                run(lease, "SELECT 1", None, fetch_count, _HEARTBEAT_TIMEOUT_SECONDS)
+            self._take(connection)
+        except (psycopg2.Error, OSError, ValueError) as error:
+            if isinstance(error, DbUtilsError):
+                raise
+            raise ServerUnavailableError(
+                f"the listening connection was lost ({type(error).__name__})"
+            ) from error
+
+    def _take(self, connection: Any) -> None:
+        while connection.notifies:
+            notify = connection.notifies.pop(0)
+            self._ready.append(
+                Notification(
+                    channel=self._channels.get(notify.channel, notify.channel),
+                    payload=_payload(notify.payload),
+                    received_at=dt.datetime.now(dt.UTC),
+                    text=notify.payload,
+                )
+            )
+
+    def _report_gap(self) -> None:
+        now = dt.datetime.now(dt.UTC)
+        for channel in self._channels.values():
+            self._ready.append(Notification(channel, {}, now, may_have_missed=True))
+
+
+def _payload(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {"text": text} if text else {}
+    return value if isinstance(value, dict) else {"text": text}
+
+
+def check_channels(channels: tuple[str, ...]) -> dict[str, str]:
+    """These channel names, each reported as itself; `InvalidInputError` where one cannot be a channel."""
+    if not channels:
+        raise InvalidInputError("name at least one channel to listen to")
+    for name in channels:
+        if (
+            not isinstance(name, str)
+            or not name
+            or "\0" in name
+            or len(name.encode()) > _LONGEST_CHANNEL_BYTES
+        ):
+            raise InvalidInputError(f"{name!r} cannot be a channel: give a name of 1 to 63 bytes")
+    return {name: name for name in channels}

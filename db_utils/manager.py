@@ -1,0 +1,396 @@
+"""DatabaseManager: the door to the database."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from db_utils.config import Settings
+from db_utils.errors import (
+    DbUtilsError,
+    InvalidInputError,
+    QueryError,
+    ReadOnlyError,
+    ServerUnavailableError,
+    TransactionStateError,
+)
+from db_utils.executor import Executor
+from db_utils.lease import Lease
+from db_utils.listen import Listener, check_channels
+from db_utils.pool import ConnectionPool, PoolStats
+from db_utils.raw import raw_connection
+from db_utils.replica import Replica
+from db_utils.statement import Statement, check_query, check_timeout, loading, run, text_of
+from db_utils.tenant import TenantScope
+from db_utils.transaction import (
+    LIFT_TIMEOUT,
+    Isolation,
+    Transaction,
+    begin_text,
+    check_batch_size,
+    stream_rows,
+)
+from db_utils.values import Parameters, Row, fetch_rows
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+    from db_utils.embedded import EmbeddedServer
+    from db_utils.frames import Backend, Decimals
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether the database answers, and what it is. `error` is None where `ok`."""
+
+    ok: bool
+    url: str
+    latency_ms: float | None
+    server_version: str | None
+    is_standby: bool | None
+    pool: PoolStats
+    error: str | None
+
+
+class DatabaseManager(Executor):
+    """A pool of connections to one database, and the verbs of `Executor` on it.
+
+    Safe to share between threads, and after a fork each process has its own connections. Without a `url` the
+    environment and `.env` say where the database is. Nothing is opened until the first statement.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        settings: Settings | None = None,
+        max_connections: int | None = None,
+        pool_timeout_seconds: float | None = None,
+        connect_timeout_seconds: float | None = None,
+        statement_timeout_seconds: float | None = None,
+        lock_timeout_seconds: float | None = None,
+        replica_url: str | None = None,
+        application_name: str | None = None,
+        slow_query_seconds: float | None = None,
+    ) -> None:
+        given: dict[str, Any] = {
+            "database_url": url,
+            "pool_max_connections": max_connections,
+            "pool_timeout_seconds": pool_timeout_seconds,
+            "connect_timeout_seconds": connect_timeout_seconds,
+            "statement_timeout_seconds": statement_timeout_seconds,
+            "lock_timeout_seconds": lock_timeout_seconds,
+            "replica_url": replica_url,
+            "application_name": application_name,
+            "slow_query_seconds": slow_query_seconds,
+        }
+        changes = {name: value for name, value in given.items() if value is not None}
+        if settings is None:
+            settings = Settings.from_environment(**changes)
+            if url is not None and replica_url is None:
+                settings = settings.without_replica()
+        else:
+            settings = settings.with_changes(**changes)
+        self.settings = settings
+        self._pool = ConnectionPool(settings)
+        self._replica = Replica(settings, settings.replica_url) if settings.replica_url else None
+        self._embedded: EmbeddedServer | None = None
+        self._engine: sqlalchemy.Engine | None = None
+
+    @classmethod
+    def embedded(cls, data_dir: str | Path | None = None, seed: bool = False) -> DatabaseManager:
+        """A manager on PostgreSQL 16 from a Python wheel: no Docker, no system package, schema applied.
+
+        Without `data_dir` the data is temporary and gone at `close()`. With `seed=True` the sample data is
+        there too. Needs the extra `embedded`.
+        """
+        from db_utils import schema
+        from db_utils.embedded import EmbeddedServer
+
+        server = EmbeddedServer.start(data_dir)
+        manager = cls(settings=Settings(database_url=server.url, redis_url=None))
+        manager._embedded = server
+        try:
+            schema.ensure(manager, seed=seed)
+        except BaseException:
+            manager.close()
+            raise
+        return manager
+
+    def __repr__(self) -> str:
+        return f"<DatabaseManager {self.settings.safe_url}{' closed' if self._pool.closed else ''}>"
+
+    def __enter__(self) -> DatabaseManager:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- statements ------------------------------------------------------------------------------------------
+
+    def _run(
+        self,
+        sql: Statement,
+        parameters: Parameters | None,
+        fetch: Callable[[Any], Result],
+        timeout_seconds: float | None,
+        reads: bool,
+        idempotent: bool,
+        primary: bool,
+        settings: str = "",
+    ) -> Result:
+        if reads and self._replica is not None and not primary:
+            text = sql = self._text(sql)
+            answer = self._replica.answer(
+                text, lambda pool: self._once(pool, settings + text, parameters, fetch, timeout_seconds)
+            )
+            if answer is not None:
+                return answer[0]
+        text_to_run = f"{settings}\n{sql}" if settings else sql
+        try:
+            return self._once(self._pool, text_to_run, parameters, fetch, timeout_seconds)
+        except ServerUnavailableError as error:
+            if not (reads or idempotent):
+                raise
+            if not idempotent:
+                # The server itself says whether this reads only: on read-only ground a write is refused.
+                text_to_run = f"SET TRANSACTION READ ONLY; {settings}\n{self._text(sql)}"
+            return self._again(error, text_to_run, parameters, fetch, timeout_seconds)
+
+    def _once(
+        self,
+        pool: ConnectionPool,
+        sql: Statement,
+        parameters: Parameters | None,
+        fetch: Callable[[Any], Result],
+        timeout_seconds: float | None,
+    ) -> Result:
+        lease = pool.take()
+        try:
+            result = run(lease, sql, parameters, fetch, timeout_seconds)
+        except BaseException:
+            pool.give(lease)
+            raise
+        if pool.give(lease):
+            raise TransactionStateError(
+                "the statement began a transaction, which was rolled back because nothing could follow in "
+                "it: use db.transaction()"
+            )
+        return result
+
+    def _again(
+        self,
+        first_error: ServerUnavailableError,
+        sql: Statement,
+        parameters: Parameters | None,
+        fetch: Callable[[Any], Result],
+        timeout_seconds: float | None,
+    ) -> Result:
+        try:
+            return self._once(self._pool, sql, parameters, fetch, timeout_seconds)
+        except ReadOnlyError:
+            raise first_error from None
+        except QueryError as error:
+            if error.sqlstate == "25001":  # it cannot run inside a transaction, so it is no plain read
+                raise first_error from None
+            raise
+
+    def _text(self, sql: Statement) -> str:
+        if isinstance(sql, str):
+            return sql
+        lease = self._pool.take()
+        try:
+            return text_of(sql, lease.connection)
+        finally:
+            self._pool.give(lease)
+
+    def transaction(self, *, isolation: Isolation | None = None, read_only: bool = False) -> Transaction:
+        """All or nothing on a connection of its own; see `Executor.transaction`."""
+        return Transaction(self._pool, begin_text(isolation, read_only))
+
+    def tenant(self, organization_id: uuid.UUID | str) -> TenantScope:
+        """The same verbs on the rows of one organization only.
+
+        Raises `InvalidInputError` where `organization_id` is not a UUID. One that does not exist has no rows.
+        """
+        return TenantScope(self, organization_id)
+
+    def listen(self, *channels: str, timeout_seconds: float | None = None) -> Listener:
+        """Hear of what is announced with NOTIFY on these channels, as it is committed.
+
+        The listener has a connection of its own beside the pool. Iteration ends when nothing came for
+        `timeout_seconds` (None: never). For one organization's news use `tenant(…).listen("alerts")`.
+        """
+        names = check_channels(channels)
+        return Listener(self._pool.open_beside, lambda: names, timeout_seconds=timeout_seconds)
+
+    # -- bulk and raw ----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _loading(self, timeout_seconds: float | None) -> Iterator[Any]:
+        with self._loading_transaction(timeout_seconds, "") as connection:
+            yield connection
+
+    @contextmanager
+    def _loading_transaction(self, timeout_seconds: float | None, settings: str) -> Iterator[Any]:
+        begin = f"{begin_text(None, False)} {LIFT_TIMEOUT} {settings}"
+        with (
+            Transaction(self._pool, begin) as transaction,
+            loading(transaction._usable(), timeout_seconds) as connection,
+        ):
+            yield connection
+
+    def stream(
+        self, sql: Statement, params: Parameters | None = None, *, batch_size: int = 1000
+    ) -> Iterator[Row]:
+        """Which rows does this read return, one by one, in constant memory? See `Executor.stream`."""
+        return self._stream(self._text(sql), params, batch_size, "")
+
+    def _stream(
+        self, sql: str, parameters: Parameters | None, batch_size: int, settings: str
+    ) -> Iterator[Row]:
+        check_batch_size(batch_size)
+        return self._stream_from_pool(sql, parameters, batch_size, settings)
+
+    def _stream_from_pool(
+        self, sql: str, parameters: Parameters | None, batch_size: int, settings: str
+    ) -> Iterator[Row]:
+        lease = self._pool.begin(f"BEGIN; {settings}")
+        try:
+            yield from stream_rows(lambda: self._own(lease), sql, parameters, batch_size)
+        finally:
+            self._pool.give(lease)  # ends the transaction
+
+    def _own(self, lease: Lease) -> Lease:
+        if not self._pool.owns(lease):
+            raise TransactionStateError("this stream belongs to the parent process: open one after the fork")
+        return lease
+
+    def read_frame(
+        self,
+        sql: Statement,
+        params: Parameters | None = None,
+        *,
+        backend: Backend = "pandas",
+        decimals: Decimals = "float",
+        categories: Collection[str] = (),
+        timezone: str = "UTC",
+        timeout_seconds: float | None = None,
+        primary: bool = False,
+    ) -> Any:
+        """Which rows does this query return, as a frame? See `Executor.read_frame`."""
+        return self._read_frame(
+            self._text(sql),
+            params,
+            {},
+            timeout_seconds,
+            primary,
+            backend=backend,
+            decimals=decimals,
+            categories=categories,
+            timezone=timezone,
+        )
+
+    def _read_frame(
+        self,
+        sql: str,
+        params: Parameters | None,
+        settings: dict[str, str],
+        timeout_seconds: float | None,
+        primary: bool,
+        **options: Any,
+    ) -> Any:
+        from db_utils import frames
+        from db_utils.frames.read import bind
+
+        check_query(sql)
+        limit = 0 if timeout_seconds is None else max(1, round(check_timeout(timeout_seconds) * 1000))
+        session = frames.SessionSettings({"statement_timeout": str(limit), **settings})
+        lease = self._pool.take()  # it only writes the parameters, and is back before the rows come
+        try:
+            text = bind(lease.connection, sql, params)
+        finally:
+            self._pool.give(lease)
+
+        def read(pool: ConnectionPool) -> Any:
+            return frames.read_frame(pool.dsn, text, session=session, **options)
+
+        if self._replica is not None and not primary:
+            answer = self._replica.answer(sql, read)
+            if answer is not None:
+                return answer[0]
+        return read(self._pool)
+
+    def connection(self) -> AbstractContextManager[Any]:
+        """The psycopg2 connection itself; see `Executor.connection`."""
+        return raw_connection(self._pool)
+
+    @property
+    def engine(self) -> sqlalchemy.Engine:
+        """A SQLAlchemy engine that shares this manager's pool: for pandas and SQLAlchemy users."""
+        if self._engine is None:
+            from db_utils import sharing
+
+            self._engine = sharing.engine(self._pool)
+        return self._engine
+
+    # -- state -----------------------------------------------------------------------------------------------
+
+    def health(self, *, timeout_seconds: float = 5.0) -> Health:
+        """Does the database answer, how fast, and what is it? Never raises for a database that does not."""
+        started = time.perf_counter()
+        try:
+            row = self._run(
+                "SELECT current_setting('server_version') AS server_version, pg_is_in_recovery() AS "
+                "is_standby",
+                None,
+                fetch_rows,
+                timeout_seconds,
+                True,
+                False,
+                True,
+            )[0]
+        except InvalidInputError:
+            raise
+        except DbUtilsError as error:
+            return Health(False, self.settings.safe_url, None, None, None, self.pool_stats(), str(error))
+        latency_ms = (time.perf_counter() - started) * 1000
+        return Health(
+            True,
+            self.settings.safe_url,
+            latency_ms,
+            row["server_version"],
+            row["is_standby"],
+            self.pool_stats(),
+            None,
+        )
+
+    def pool_stats(self) -> PoolStats:
+        """How full is the pool, and what has it been through?"""
+        return self._pool.pool_stats()
+
+    def wait(self, timeout_seconds: float = 30.0) -> None:
+        """Return as soon as the database accepts a connection, or raise why it does not in time."""
+        self._pool.wait(timeout_seconds)
+
+    def close(self) -> None:
+        """Close all connections; those in use close when they come back.
+
+        Stops an embedded server. Safe to repeat.
+        """
+        self._pool.close()
+        if self._replica is not None:
+            self._replica.pool.close()
+        if self._embedded is not None:
+            self._embedded.stop()
+            self._embedded = None

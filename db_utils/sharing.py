@@ -1,0 +1,54 @@
+"""Lets SQLAlchemy draw from the pool of a DatabaseManager: for pandas, and for one's own models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy
+import sqlalchemy.pool
+
+from db_utils.lease import Lease
+from db_utils.pool import ConnectionPool
+
+
+class _BorrowingPool(sqlalchemy.pool.NullPool):
+    """SQLAlchemy's pool that keeps nothing: it opens by borrowing from ours, and closes by giving back."""
+
+    lender: ConnectionPool
+
+    def _close_connection(self, connection: Any, *, terminate: bool = False) -> None:
+        lease = _borrowed.pop(id(connection), None)
+        if lease is None:
+            return
+        if terminate:
+            self.lender.discard(lease)
+            return
+        if not connection.closed:
+            connection.isolation_level = None
+            connection.readonly = None
+            connection.deferrable = None
+            connection.autocommit = True
+        self.lender.give(lease)
+
+    def _invalidate(self, *arguments: Any, **options: Any) -> None:
+        super()._invalidate(*arguments, **options)
+        self.lender.renew()
+
+
+_borrowed: dict[int, Lease] = {}
+
+
+def engine(lender: ConnectionPool) -> sqlalchemy.Engine:
+    """A SQLAlchemy engine whose connections come from this pool, one for each that is in use."""
+
+    def borrow() -> Any:
+        lease = lender.take_answering()
+        lease.connection.autocommit = False
+        _borrowed[id(lease.connection)] = lease
+        return lease.connection
+
+    pool = _BorrowingPool(borrow)
+    pool.lender = lender
+    return sqlalchemy.create_engine(
+        "postgresql+psycopg2://", pool=pool, use_native_hstore=False, hide_parameters=True
+    )

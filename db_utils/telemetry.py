@@ -1,0 +1,73 @@
+"""What the library tells about its work: logging, and OpenTelemetry spans where somebody wants them."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+_trace: Any = None
+with suppress(ImportError):  # the extra `otel` may not be installed
+    _trace = importlib.import_module("opentelemetry.trace")
+
+query_log = logging.getLogger("db_utils.query")
+pool_log = logging.getLogger("db_utils.pool")
+
+_LONGEST_TEXT = 500
+_PASSWORD = re.compile(
+    r"(\bPASSWORD\s+)(?:E?'(?:[^'\\]|\\.|'')*'|(\$\w*\$).*?\2)|(\bpassword\s*=\s*)[^\s'&]+",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+class _Spans:
+    """Whether somebody wants spans: OpenTelemetry is installed and a provider was set up.
+
+    Looked up about once a second instead of with each statement.
+    """
+
+    wanted = False
+
+    def look(self) -> None:
+        if _trace is not None:
+            provider = _trace.get_tracer_provider()
+            self.wanted = not isinstance(provider, (_trace.ProxyTracerProvider, _trace.NoOpTracerProvider))
+
+
+spans = _Spans()
+
+
+def safe_text(sql: str) -> str:
+    """This statement's text in one line, shortened, with the text of passwords taken out."""
+    text = _PASSWORD.sub(lambda match: f"{match[1] or match[3]}***", " ".join(sql.split()))
+    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
+
+
+def log_slow(sql: str, seconds: float, limit_seconds: float) -> None:
+    """Say that a statement took longer than the setting allows; its parameters are never logged."""
+    query_log.warning(
+        "slow query: %.3f s (DB_SLOW_QUERY_SECONDS=%g): %s", seconds, limit_seconds, safe_text(sql)
+    )
+
+
+@contextmanager
+def span(sql: str, connection: Any) -> Iterator[None]:
+    """A client span around one statement, with OpenTelemetry's names; no parameter values."""
+    info = connection.info
+    attributes = {
+        "db.system.name": "postgresql",
+        "db.namespace": info.dbname,
+        "db.query.text": safe_text(sql),
+        "server.address": info.host,
+        "server.port": info.port,
+    }
+    tracer = _trace.get_tracer("db_utils")
+    with tracer.start_as_current_span(
+        sql.split(None, 1)[0].upper() if sql.strip() else "query",
+        kind=_trace.SpanKind.CLIENT,
+        attributes=attributes,
+    ):
+        yield

@@ -1,0 +1,211 @@
+"""The tenant scope: the same verbs, one organization's rows only."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from db_utils.errors import InvalidInputError, NotFoundError, PermissionDeniedError
+from db_utils.executor import Executor
+from db_utils.listen import Listener, check_channels
+from db_utils.raw import raw_connection
+from db_utils.sqltext import shape
+from db_utils.statement import Statement, check_query
+from db_utils.transaction import Isolation, Transaction, begin_text
+from db_utils.values import Parameters, Row
+
+if TYPE_CHECKING:
+    from db_utils.frames import Backend, Decimals
+    from db_utils.manager import DatabaseManager
+
+Result = TypeVar("Result")
+
+TENANT_ROLE = "barnameh_tenant"
+TENANT_SEARCH_PATH = "tenant, public, pg_temp"
+
+_LEAVING_STARTS = frozenset(("RESET", "DISCARD", "DO", "LISTEN", "UNLISTEN"))
+_LEAVING_WORDS = frozenset(("ROLE", "AUTHORIZATION", "SEARCH_PATH", "SCHEMA", "APP", "ORGANIZATION_ID"))
+_LEAVING_NAMES = ('"role"', '"session_authorization"', '"search_path"', '"app', 'organization_id"')
+
+
+def organization_uuid(organization_id: object) -> uuid.UUID:
+    """This organization's id as a UUID; `InvalidInputError` where it is not one."""
+    if isinstance(organization_id, uuid.UUID):
+        return organization_id
+    try:
+        return uuid.UUID(organization_id)  # type: ignore[arg-type]
+    except (ValueError, AttributeError, TypeError):
+        raise InvalidInputError(
+            f"organization_id is {organization_id!r}: give a UUID such as "
+            "11111111-1111-1111-1111-111111111111"
+        ) from None
+
+
+def stay_in_scope(sql: str) -> None:
+    """Refuse a statement that would leave the scope: a change of role or organization, or two at once.
+
+    This catches slips. What a person who means harm may not see is decided by the grants of their login role.
+    """
+    look = shape(sql)
+    if look.statements > 1:
+        raise InvalidInputError("a tenant scope runs one statement at a time: use transaction() for several")
+    if look.controls_transaction:
+        raise PermissionDeniedError(
+            "a tenant scope begins and ends its transactions itself: use transaction()"
+        )
+    leaves = not _LEAVING_STARTS.isdisjoint(look.first_words)
+    if "SET" in look.first_words:
+        leaves = leaves or not _LEAVING_WORDS.isdisjoint(look.words)
+        leaves = leaves or any(name in look.literals for name in _LEAVING_NAMES)
+    if leaves or "SET_CONFIG" in look.words or '"set_config"' in look.literals:
+        raise PermissionDeniedError(
+            "a tenant scope keeps its role, search_path and organization: use the DatabaseManager for this "
+            "statement"
+        )
+
+
+class TenantScope(Executor):
+    """One organization's view of the database; made by `DatabaseManager.tenant`.
+
+    Every statement runs as the role `barnameh_tenant`, on the views of schema `tenant`, and ends with it: a
+    scope holds no connection. It may be shared by threads, kept as long as the manager, and used with or
+    without `with`.
+    """
+
+    def __init__(self, manager: DatabaseManager, organization_id: uuid.UUID | str) -> None:
+        self._manager = manager
+        self.organization_id = organization_uuid(organization_id)
+        self._settings = (
+            f"SET LOCAL ROLE {TENANT_ROLE}; SET LOCAL search_path = {TENANT_SEARCH_PATH}; "
+            f"SET LOCAL app.organization_id = '{self.organization_id}';"
+        )
+
+    def __repr__(self) -> str:
+        return f"<TenantScope {self.organization_id} of {self._manager!r}>"
+
+    def __enter__(self) -> TenantScope:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Nothing to give back: each statement returned its connection."""
+
+    def _run(
+        self,
+        sql: Statement,
+        parameters: Parameters | None,
+        fetch: Callable[[Any], Result],
+        timeout_seconds: float | None,
+        reads: bool,
+        idempotent: bool,
+        primary: bool,
+    ) -> Result:
+        text = self._manager._text(sql)
+        stay_in_scope(text)
+        if shape(text).may_leave_traces:
+            with self.transaction() as transaction:
+                return transaction._run(text, parameters, fetch, timeout_seconds, reads, idempotent, primary)
+        # One round trip: the server runs a text of several statements as one transaction, so the settings
+        # hold for the last one and are gone after it.
+        return self._manager._run(
+            text, parameters, fetch, timeout_seconds, reads, idempotent, primary, self._settings
+        )
+
+    def transaction(self, *, isolation: Isolation | None = None, read_only: bool = False) -> Transaction:
+        """All or nothing, in this organization's rows; see `Executor.transaction`."""
+        return Transaction(
+            self._manager._pool,
+            f"{begin_text(isolation, read_only)} {self._settings}",
+            check=stay_in_scope,
+            through_temporary_table=True,
+        )
+
+    @contextmanager
+    def _loading(self, timeout_seconds: float | None) -> Iterator[Any]:
+        with self._manager._loading_transaction(timeout_seconds, self._settings) as connection:
+            yield connection
+
+    @property
+    def _through_temporary_table(self) -> bool:
+        return True
+
+    def connection(self) -> AbstractContextManager[Any]:
+        """The psycopg2 connection itself, as this organization; see `Executor.connection`.
+
+        Whoever holds it can also leave the scope with RESET ROLE: hand it to trusted code only.
+        """
+        return raw_connection(self._manager._pool, self._settings.replace("SET LOCAL", "SET"))
+
+    def read_frame(
+        self,
+        sql: Statement,
+        params: Parameters | None = None,
+        *,
+        backend: Backend = "pandas",
+        decimals: Decimals = "float",
+        categories: Collection[str] = (),
+        timezone: str = "UTC",
+        timeout_seconds: float | None = None,
+        primary: bool = False,
+    ) -> Any:
+        """Which rows does this query return, as a frame? See `Executor.read_frame`."""
+        text = self._manager._text(sql)
+        stay_in_scope(text)
+        settings = {
+            "role": TENANT_ROLE,
+            "search_path": TENANT_SEARCH_PATH,
+            "app.organization_id": str(self.organization_id),
+        }
+        return self._manager._read_frame(
+            text,
+            params,
+            settings,
+            timeout_seconds,
+            primary,
+            backend=backend,
+            decimals=decimals,
+            categories=categories,
+            timezone=timezone,
+        )
+
+    def listen(self, *kinds: str, timeout_seconds: float | None = None) -> Listener:
+        """Hear of this organization's news as they are committed.
+
+        `kinds` are what the schema announces: "alerts", "anomalies", "predictions"; each `Notification` has
+        its kind as `channel`. Iteration ends when nothing came for `timeout_seconds` (None: never). Raises
+        `NotFoundError` for an organization that does not exist.
+        """
+        check_channels(kinds)
+        return Listener(
+            self._manager._pool.open_beside,
+            lambda: self._find_channels(kinds),
+            timeout_seconds=timeout_seconds,
+        )
+
+    def _find_channels(self, kinds: tuple[str, ...]) -> dict[str, str]:
+        """The organization's channels. Their names hold a secret, as any role may listen on any channel."""
+        rows = self.execute_query(
+            "SELECT kind, notification_channel(kind, %s) AS channel FROM unnest(%s::text[]) AS kinds (kind)",
+            (self.organization_id, list(kinds)),
+            primary=True,
+        )
+        if any(row["channel"] is None for row in rows):
+            raise NotFoundError(f"organization {self.organization_id} does not exist")
+        return {row["channel"]: row["kind"] for row in rows}
+
+    def stream(
+        self, sql: Statement, params: Parameters | None = None, *, batch_size: int = 1000
+    ) -> Iterator[Row]:
+        """Which rows does this read return, one by one, in constant memory? See `Executor.stream`."""
+        text = self._manager._text(sql)
+        stay_in_scope(text)
+        check_query(text)
+        if shape(text).may_leave_traces:
+            raise InvalidInputError(
+                "a tenant scope streams plain queries: run this one inside its transaction()"
+            )
+        return self._manager._stream(text, params, batch_size, self._settings)

@@ -1,0 +1,358 @@
+"""Transactions: all or nothing, nested by savepoints, refused to a second thread, tried again on conflict."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import psycopg2.extensions
+
+from db_utils.errors import (
+    DbUtilsError,
+    InvalidInputError,
+    ServerUnavailableError,
+    TransactionStateError,
+)
+from db_utils.executor import Executor
+from db_utils.lease import Lease
+from db_utils.pool import ConnectionPool
+from db_utils.retries import exponential_delay
+from db_utils.sqltext import shape
+from db_utils.statement import Statement, check_query, loading, run, text_of
+from db_utils.telemetry import query_log
+from db_utils.values import Parameters, Row, column_names, fetch_count, fetch_tuples
+
+if TYPE_CHECKING:
+    from db_utils.frames import Backend, Decimals
+
+Result = TypeVar("Result")
+Isolation = Literal["read committed", "repeatable read", "serializable"]
+
+_ISOLATIONS = ("read committed", "repeatable read", "serializable")
+_FAILED = psycopg2.extensions.TRANSACTION_STATUS_INERROR
+_END_TIMEOUT_SECONDS = 30.0
+_LONG_PAUSE_SECONDS = 0.05
+
+LIFT_TIMEOUT = "SET LOCAL statement_timeout = 0;"
+"""A load takes as long as it needs; its caller may set a deadline for the whole of it."""
+
+
+def begin_text(isolation: str | None, read_only: bool) -> str:
+    """The statement that begins such a transaction."""
+    if isolation is not None and isolation not in _ISOLATIONS:
+        raise InvalidInputError(f"isolation is {isolation!r}: give one of {', '.join(_ISOLATIONS)}")
+    level = f" ISOLATION LEVEL {isolation.upper()}" if isolation else ""
+    return f"BEGIN{level}{' READ ONLY' if read_only else ''};"
+
+
+class Transaction(Executor):
+    """One transaction on one connection, for the thread that opened it; made by `transaction()`.
+
+    Use it with `with`. It commits when the block ends and rolls back when the block raises. A block that
+    swallowed the failure of a statement raises `TransactionStateError` at its end, because nothing was kept.
+    """
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        begin: str,
+        *,
+        check: Callable[[str], None] | None = None,
+        through_temporary_table: bool = False,
+    ) -> None:
+        self._pool = pool
+        self._begin = begin
+        self._check = check
+        self._temporary = through_temporary_table
+        self._lease: Lease | None = None
+        self._thread_id = 0
+        self._savepoints = 0
+        self._state: Literal["new", "open", "ended"] = "new"
+        self._callbacks: list[Callable[[], object]] = []
+
+    # -- beginning and ending --------------------------------------------------------------------------------
+
+    def __enter__(self) -> Transaction:
+        if self._state != "new":
+            raise TransactionStateError(
+                "a transaction can be entered once: call transaction() again for another"
+            )
+        self._lease = self._pool.begin(self._begin)
+        self._thread_id = threading.get_ident()
+        self._state = "open"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        lease, self._lease, self._state = self._lease, None, "ended"
+        if lease is None:
+            return
+        try:
+            if kind is None:
+                self._commit(lease)
+        finally:
+            self._pool.give(lease)  # rolls back what is still open
+        if kind is None:
+            for callback in self._callbacks:
+                _call_after_commit(callback)
+
+    def after_commit(self, callback: Callable[[], object]) -> None:
+        """Call this once what the transaction wrote is committed, and never where it is rolled back.
+
+        In a nested transaction the commit of the outermost one counts. Callbacks run in their order, in this
+        thread, when the connection is back in the pool. One that raises is logged and nothing more: the
+        transaction did commit.
+        """
+        self._usable()
+        self._callbacks.append(callback)
+
+    def _commit(self, lease: Lease) -> None:
+        if lease.connection.closed:
+            raise ServerUnavailableError(
+                "the connection was lost during the transaction: nothing of it was kept"
+            )
+        if lease.connection.get_transaction_status() == _FAILED:
+            raise TransactionStateError(
+                "the transaction was rolled back, because a statement in it failed and the error was "
+                "caught: let it leave the block, or put what may fail into a nested transaction()",
+                sqlstate="25P02",
+            )
+        try:
+            run(lease, "COMMIT", None, fetch_count, _END_TIMEOUT_SECONDS)
+        except ServerUnavailableError as error:
+            raise ServerUnavailableError(
+                "the connection was lost during COMMIT: whether the transaction took effect is unknown, so "
+                "look before running it again",
+                sqlstate=error.sqlstate,
+            ) from error
+
+    def _usable(self) -> Lease:
+        if self._thread_id != threading.get_ident() and self._state == "open":
+            raise TransactionStateError(
+                "this transaction belongs to another thread: give each thread its own db.transaction()"
+            )
+        if self._lease is None:
+            raise TransactionStateError("this transaction is not open: use it inside its with block")
+        if not self._pool.owns(self._lease):
+            raise TransactionStateError(
+                "this transaction belongs to the parent process: open one after the fork"
+            )
+        if monotonic() - self._lease.used_at > _LONG_PAUSE_SECONDS and self._lease.has_news():
+            self._lease.take_news()  # or nobody would learn why the server ended it
+        return self._lease
+
+    # -- verbs -----------------------------------------------------------------------------------------------
+
+    def _run(
+        self,
+        sql: Statement,
+        parameters: Parameters | None,
+        fetch: Callable[[Any], Result],
+        timeout_seconds: float | None,
+        reads: bool,
+        idempotent: bool,
+        primary: bool,
+    ) -> Result:
+        lease = self._usable()
+        text = text_of(sql, lease.connection)
+        self._allowed(text)
+        return run(lease, text, parameters, fetch, timeout_seconds)
+
+    def _allowed(self, sql: str) -> None:
+        if shape(sql).controls_transaction:
+            raise TransactionStateError(
+                "a transaction is ended by leaving its with block, not by COMMIT or ROLLBACK; use a nested "
+                "transaction() for a savepoint"
+            )
+        if self._check is not None:
+            self._check(sql)
+            self._usable().is_tainted |= shape(sql).may_leave_traces
+
+    def _run_script(self, text: str) -> None:
+        """Run a text of several statements of our own, such as a file of the schema."""
+        lease = self._usable()
+        slow_seconds, lease.slow_seconds = lease.slow_seconds, 0.0  # a whole file is no slow query
+        try:
+            run(lease, text, None, fetch_count)
+        finally:
+            lease.slow_seconds = slow_seconds
+
+    @contextmanager
+    def _loading(self, timeout_seconds: float | None) -> Iterator[Any]:
+        lease = self._usable()
+        run(lease, LIFT_TIMEOUT, None, fetch_count)
+        with loading(lease, timeout_seconds) as connection:
+            yield connection
+        if connection.get_transaction_status() != _FAILED:
+            run(lease, "SET LOCAL statement_timeout TO DEFAULT", None, fetch_count)
+
+    @property
+    def _through_temporary_table(self) -> bool:
+        return self._temporary
+
+    def run_in_transaction(
+        self,
+        function: Callable[[Transaction], Result],
+        *,
+        retries: int = 5,
+        isolation: Isolation | None = None,
+        delay: Callable[[int], float] = exponential_delay,
+    ) -> Result:
+        """Refused: after a conflict the outermost transaction has to run again, not this one."""
+        raise TransactionStateError(
+            "run_in_transaction belongs around the outermost transaction, not inside one"
+        )
+
+    def transaction(self, *, isolation: Isolation | None = None, read_only: bool = False) -> Transaction:
+        """A savepoint: what fails in its block is undone alone. Its isolation is that of the outermost."""
+        if isolation is not None or read_only:
+            raise InvalidInputError("isolation and read_only belong to the outermost transaction()")
+        self._usable()
+        self._savepoints += 1
+        return _Savepoint(self, f"db_utils_{id(self):x}_{self._savepoints}")
+
+    @contextmanager
+    def connection(self) -> Iterator[Any]:
+        """The psycopg2 connection inside this transaction; its own commit() and rollback() do nothing."""
+        yield self._usable().connection
+
+    def read_frame(
+        self,
+        sql: Statement,
+        params: Parameters | None = None,
+        *,
+        backend: Backend = "pandas",
+        decimals: Decimals = "float",
+        categories: Collection[str] = (),
+        timezone: str = "UTC",
+        timeout_seconds: float | None = None,
+        primary: bool = False,
+    ) -> Any:
+        """Which rows does this query return, as a frame? See `Executor.read_frame`."""
+        from db_utils import frames
+
+        lease = self._usable()
+        text = text_of(sql, lease.connection)
+        self._allowed(text)
+        check_query(text)
+        with loading(lease, timeout_seconds) as connection:
+            return frames.read_frame(
+                None,
+                text,
+                params,
+                backend=backend,
+                decimals=decimals,
+                categories=categories,
+                timezone=timezone,
+                connection=connection,
+            )
+
+    def stream(
+        self, sql: Statement, params: Parameters | None = None, *, batch_size: int = 1000
+    ) -> Iterator[Row]:
+        """Which rows does this read return, one by one, in constant memory? See `Executor.stream`."""
+        text = text_of(sql, self._usable().connection)
+        self._allowed(text)
+        return stream_rows(self._usable, text, params, check_batch_size(batch_size))
+
+
+class _Savepoint(Transaction):
+    """A transaction inside another: the same connection, a savepoint instead of BEGIN."""
+
+    def __init__(self, outer: Transaction, name: str) -> None:
+        super().__init__(
+            outer._pool, "", check=outer._check, through_temporary_table=outer._through_temporary_table
+        )
+        self._outer = outer
+        self._name = name
+
+    def __enter__(self) -> Transaction:
+        if self._state != "new":
+            raise TransactionStateError(
+                "a transaction can be entered once: call transaction() again for another"
+            )
+        lease = self._outer._usable()
+        run(lease, f'SAVEPOINT "{self._name}"', None, fetch_count)
+        self._lease = lease
+        self._thread_id = self._outer._thread_id
+        self._state = "open"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        lease, self._lease, self._state = self._lease, None, "ended"
+        if lease is None or lease.connection.closed:
+            return
+        failed = lease.connection.get_transaction_status() == _FAILED
+        if kind is None and not failed:
+            run(lease, f'RELEASE SAVEPOINT "{self._name}"', None, fetch_count)
+            self._outer._callbacks.extend(self._callbacks)
+            return
+        with suppress(DbUtilsError):  # the error that is under way tells more
+            run(
+                lease,
+                f'ROLLBACK TO SAVEPOINT "{self._name}"; RELEASE SAVEPOINT "{self._name}"',
+                None,
+                fetch_count,
+            )
+        if kind is None:
+            raise TransactionStateError(
+                "the nested transaction was rolled back, because a statement in it failed and the error was "
+                "caught: let it leave the block",
+                sqlstate="25P02",
+            )
+
+
+def _call_after_commit(callback: Callable[[], object]) -> None:
+    try:
+        callback()
+    except Exception:
+        query_log.exception("a callback that was to run after a commit failed; the transaction is committed")
+
+
+def check_batch_size(batch_size: int) -> int:
+    """This number of rows, if a batch can have so many."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InvalidInputError(f"batch_size is {batch_size!r}: give a whole number, 1 or more")
+    return batch_size
+
+
+def stream_rows(
+    usable: Callable[[], Lease], sql: str, parameters: Parameters | None, batch_size: int
+) -> Iterator[Row]:
+    """The rows of a cursor on the server, fetched in batches; `usable` gives the connection or refuses it."""
+    name = f"db_utils_{next(_cursor_numbers)}"
+    run(
+        usable(), f'DECLARE "{name}" NO SCROLL CURSOR FOR {sql.rstrip().rstrip(";")}', parameters, fetch_count
+    )
+    fetch_text = f'FETCH FORWARD {batch_size} FROM "{name}"'
+    try:
+        while True:
+            names, rows = run(usable(), fetch_text, None, _names_and_tuples)
+            for row in rows:
+                yield dict(zip(names, row, strict=False))
+            if len(rows) < batch_size:
+                break
+    finally:
+        with suppress(DbUtilsError):  # a transaction that ended or failed has closed it already
+            run(usable(), f'CLOSE "{name}"', None, fetch_count)
+
+
+def _names_and_tuples(cursor: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
+    return column_names(cursor.description), fetch_tuples(cursor)
+
+
+def _numbers() -> Iterator[int]:
+    number = 0
+    while True:
+        number += 1
+        yield number
+
+
+_cursor_numbers = _numbers()
