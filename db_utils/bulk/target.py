@@ -1,0 +1,160 @@
+"""What a bulk load needs to know about its target: where it is, what it is, and the types of its columns."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2.extensions
+from psycopg2 import sql
+
+from db_utils.errors import InvalidInputError, TransactionStateError, UndefinedObjectError, translate
+
+_LOOKUP = """
+SELECT
+    n.nspname,
+    c.relname,
+    c.relkind,
+    a.attname,
+    format_type(a.atttypid, a.atttypmod),
+    format_type(a.atttypid, NULL),
+    CASE
+        WHEN base.typtype = 'e' THEN 'enum'
+        WHEN base.typnamespace = 'pg_catalog'::regnamespace THEN base.typname
+        ELSE ''
+    END,
+    CASE
+        WHEN element.typtype = 'e' THEN 'enum'
+        WHEN element.typnamespace = 'pg_catalog'::regnamespace THEN element.typname
+        WHEN element.oid IS NOT NULL THEN ''
+    END
+FROM pg_class AS c
+INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace
+LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_type AS t ON t.oid = a.atttypid
+LEFT JOIN pg_type AS base ON base.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+LEFT JOIN pg_type AS element ON element.oid = base.typelem AND base.typcategory = 'A'
+WHERE c.oid = to_regclass(%s)
+ORDER BY a.attnum
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the target."""
+
+    name: str
+    type: str
+    """PostgreSQL's internal name of the type (`int4`, `timestamptz`), for a domain of its base type; `enum` for any
+    enum, empty for other types that are not PostgreSQL's own."""
+    type_name: str
+    """The type as people write it, with its length or precision."""
+    element: Column | None
+    """For an array, its elements."""
+    cast: str = ""
+    """The type as people write it, without length or precision: a cast to it neither cuts nor rounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A table or view that rows go into."""
+
+    schema: str
+    name: str
+    is_view: bool
+    columns: dict[str, Column]
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """The name, quoted, with its schema."""
+        return sql.Identifier(self.schema, self.name)
+
+    def pick(self, names: Sequence[str]) -> list[Column]:
+        """The columns of these names. Raises `UndefinedObjectError` with what was probably meant."""
+        unknown = [name for name in names if name not in self.columns]
+        if not unknown:
+            return [self.columns[name] for name in names]
+        near = difflib.get_close_matches(unknown[0], self.columns, n=1)
+        advice = f"did you mean {near[0]}?" if near else f"it has {', '.join(self.columns)}"
+        raise UndefinedObjectError(
+            f"{self.name} has no column {unknown[0]}: {advice}",
+            sqlstate="42703",
+            table=self.name,
+            column=unknown[0],
+        )
+
+
+def find_target(connection: Any, table: str) -> Target:
+    """Which table or view does this name mean to this connection, by its search_path?
+
+    The name is read as SQL reads it: `events`, `tenant.events`, `"Mixed Case"`. Raises `UndefinedObjectError`,
+    or `TransactionStateError` where no transaction is open: a load is all or nothing by its caller's.
+    """
+    if not isinstance(table, str) or not table.strip() or "\0" in table:
+        raise InvalidInputError(
+            "table must be the name of a table, such as demand_history or tenant.demand_history"
+        )
+    status = connection.get_transaction_status()
+    if connection.autocommit and status == psycopg2.extensions.TRANSACTION_STATUS_IDLE:
+        raise TransactionStateError(
+            "a bulk load needs an open transaction: this connection is in autocommit mode"
+        )
+    with plain_cursor(connection) as cursor:
+        try:
+            cursor.execute(_LOOKUP, (table,))
+        except (psycopg2.errors.SyntaxError, psycopg2.errors.FeatureNotSupported) as error:
+            reason = error.diag.message_primary
+            raise UndefinedObjectError(
+                f"there is no table or view of this name: {reason}", table=table
+            ) from error
+        found = cursor.fetchall()
+    if not found:
+        raise UndefinedObjectError(f"there is no table or view {table}", sqlstate="42P01", table=table)
+    schema, relation, kind = found[0][:3]
+    if kind not in "rpfv":
+        raise InvalidInputError(f"{relation} is not a table or view that rows can be put into")
+    columns = {
+        name: Column(name, type_, type_name, _element(name, element), cast)
+        for _, _, _, name, type_name, cast, type_, element in found
+        if name is not None
+    }
+    return Target(schema, relation, kind == "v", columns)
+
+
+def _element(name: str, type_: str | None) -> Column | None:
+    return None if type_ is None else Column(name, type_, type_ or "its elements", None)
+
+
+def column_names(columns: object) -> list[str]:
+    """These column names, each a text and none twice. Raises `InvalidInputError`."""
+    if isinstance(columns, str) or not isinstance(columns, Sequence) or not columns:
+        raise InvalidInputError("columns must be a list of column names, at least one")
+    names = list(columns)
+    for name in names:
+        if not isinstance(name, str) or not name or "\0" in name:
+            raise InvalidInputError("columns must be a list of column names, at least one")
+        if names.count(name) > 1:
+            raise InvalidInputError(f"column {name} is named twice")
+    return names
+
+
+def plain_cursor(connection: Any) -> Any:
+    """A cursor whose rows are tuples, whatever the connection's own kind is."""
+    return connection.cursor(cursor_factory=psycopg2.extensions.cursor)
+
+
+def identifiers(names: Sequence[str]) -> sql.Composed:
+    """These names, quoted, with commas between."""
+    return sql.SQL(", ").join(map(sql.Identifier, names))
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raise the driver's errors as errors of this library."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        raise translate(error) from error
