@@ -1,0 +1,209 @@
+-- Operational events: what happened, how much was produced, why machines stood still.
+
+-- name: record_events!
+-- Which of these events are new, or differ from what was recorded?
+-- Parameters: organization_id uuid, events jsonb, replace boolean
+INSERT INTO operational_events AS e (
+    organization_id,
+    time,
+    event_id,
+    location_id,
+    resource_id,
+    employee_id,
+    event_type,
+    cause,
+    product_id,
+    quantity,
+    scrap_quantity,
+    quality_score,
+    duration_minutes,
+    metadata
+)
+SELECT
+    %(organization_id)s,
+    g.time,
+    g.event_id,
+    coalesce(g.location_id, r.location_id),
+    g.resource_id,
+    g.employee_id,
+    g.event_type,
+    g.cause,
+    g.product_id,
+    g.quantity,
+    g.scrap_quantity,
+    g.quality_score,
+    coalesce(g.duration_minutes, 0),
+    coalesce(g.metadata, '{}')
+FROM jsonb_to_recordset(%(events)s::jsonb) AS g (
+    time timestamptz,
+    event_id uuid,
+    location_id uuid,
+    resource_id uuid,
+    employee_id uuid,
+    event_type text,
+    cause text,
+    product_id text,
+    quantity numeric,
+    scrap_quantity numeric,
+    quality_score numeric,
+    duration_minutes numeric,
+    metadata jsonb
+)
+LEFT JOIN resources AS r
+    ON r.organization_id = %(organization_id)s
+    AND r.resource_id = g.resource_id
+ON CONFLICT (organization_id, event_id, time) DO UPDATE
+SET
+    location_id = excluded.location_id,
+    resource_id = excluded.resource_id,
+    employee_id = excluded.employee_id,
+    event_type = excluded.event_type,
+    cause = excluded.cause,
+    product_id = excluded.product_id,
+    quantity = excluded.quantity,
+    scrap_quantity = excluded.scrap_quantity,
+    quality_score = excluded.quality_score,
+    duration_minutes = excluded.duration_minutes,
+    metadata = excluded.metadata
+WHERE %(replace)s
+    AND (
+        e.location_id,
+        e.resource_id,
+        e.employee_id,
+        e.event_type,
+        e.cause,
+        e.product_id,
+        e.quantity,
+        e.scrap_quantity,
+        e.quality_score,
+        e.duration_minutes,
+        e.metadata
+    ) IS DISTINCT FROM (
+        excluded.location_id,
+        excluded.resource_id,
+        excluded.employee_id,
+        excluded.event_type,
+        excluded.cause,
+        excluded.product_id,
+        excluded.quantity,
+        excluded.scrap_quantity,
+        excluded.quality_score,
+        excluded.duration_minutes,
+        excluded.metadata
+    );
+
+-- name: get_events
+-- What happened, newest first?
+-- Parameters: organization_id uuid, resource_id uuid?, location_id uuid?, event_type text?, period_start timestamptz,
+--     period_end timestamptz, row_limit integer
+SELECT
+    e.time,
+    e.event_id,
+    e.location_id,
+    e.resource_id,
+    e.employee_id,
+    e.event_type,
+    e.cause,
+    e.product_id,
+    e.quantity,
+    e.scrap_quantity,
+    e.quality_score,
+    e.duration_minutes,
+    e.metadata
+FROM operational_events AS e
+WHERE e.organization_id = %(organization_id)s
+    AND (%(resource_id)s::uuid IS NULL OR e.resource_id = %(resource_id)s)
+    AND (%(location_id)s::uuid IS NULL OR e.location_id = %(location_id)s)
+    AND (%(event_type)s::text IS NULL OR e.event_type = %(event_type)s)
+    AND e.time >= %(period_start)s
+    AND e.time < %(period_end)s
+ORDER BY
+    e.time DESC,
+    e.event_id
+LIMIT %(row_limit)s;
+
+-- name: get_production_rate_hour
+-- How much was produced, hour by hour (UTC hours that begin in the period)?
+-- Parameters: organization_id uuid, resource_id uuid?, location_id uuid?, period_start timestamptz,
+--     period_end timestamptz
+SELECT
+    h.bucket,
+    h.location_id,
+    h.resource_id,
+    sum(h.event_count)::bigint AS event_count,
+    sum(h.duration_minutes) AS production_minutes,
+    sum(h.quantity) AS quantity,
+    sum(h.scrap_quantity) AS scrap_quantity,
+    60 * sum(h.quantity) / nullif(sum(h.duration_minutes), 0) AS quantity_per_production_hour,
+    sum(h.quality_score_sum) / nullif(sum(h.quality_score_count), 0) AS quality_score_mean
+FROM operational_events_hourly AS h
+WHERE h.organization_id = %(organization_id)s
+    AND h.event_type = 'production'
+    AND (%(resource_id)s::uuid IS NULL OR h.resource_id = %(resource_id)s)
+    AND (%(location_id)s::uuid IS NULL OR h.location_id = %(location_id)s)
+    AND h.bucket >= %(period_start)s
+    AND h.bucket < %(period_end)s
+GROUP BY
+    h.bucket,
+    h.location_id,
+    h.resource_id
+ORDER BY
+    h.bucket,
+    h.location_id,
+    h.resource_id;
+
+-- name: get_production_rate_day
+-- How much was produced, day by day (UTC days that begin in the period)?
+-- Parameters: organization_id uuid, resource_id uuid?, location_id uuid?, period_start timestamptz,
+--     period_end timestamptz
+SELECT
+    d.bucket,
+    d.location_id,
+    d.resource_id,
+    sum(d.event_count)::bigint AS event_count,
+    sum(d.duration_minutes) AS production_minutes,
+    sum(d.quantity) AS quantity,
+    sum(d.scrap_quantity) AS scrap_quantity,
+    60 * sum(d.quantity) / nullif(sum(d.duration_minutes), 0) AS quantity_per_production_hour,
+    sum(d.quality_score_sum) / nullif(sum(d.quality_score_count), 0) AS quality_score_mean
+FROM operational_events_daily AS d
+WHERE d.organization_id = %(organization_id)s
+    AND d.event_type = 'production'
+    AND (%(resource_id)s::uuid IS NULL OR d.resource_id = %(resource_id)s)
+    AND (%(location_id)s::uuid IS NULL OR d.location_id = %(location_id)s)
+    AND d.bucket >= %(period_start)s
+    AND d.bucket < %(period_end)s
+GROUP BY
+    d.bucket,
+    d.location_id,
+    d.resource_id
+ORDER BY
+    d.bucket,
+    d.location_id,
+    d.resource_id;
+
+-- name: get_downtime_by_cause
+-- Why did resources stand still, and for how long?
+-- Parameters: organization_id uuid, resource_id uuid?, location_id uuid?, period_start timestamptz,
+--     period_end timestamptz
+SELECT
+    t.event_type,
+    t.cause,
+    sum(t.event_count)::bigint AS event_count,
+    sum(t.minutes) AS downtime_minutes,
+    100 * sum(t.minutes) / nullif(sum(sum(t.minutes)) OVER (), 0) AS share_pct
+FROM operation_totals(
+    %(organization_id)s,
+    %(period_start)s,
+    %(period_end)s
+) AS t
+WHERE t.event_type IN ('breakdown', 'idle', 'setup', 'maintenance')
+    AND (%(resource_id)s::uuid IS NULL OR t.resource_id = %(resource_id)s)
+    AND (%(location_id)s::uuid IS NULL OR t.location_id = %(location_id)s)
+GROUP BY
+    t.event_type,
+    t.cause
+ORDER BY
+    downtime_minutes DESC,
+    t.event_type,
+    t.cause;

@@ -1,0 +1,211 @@
+-- Demand forecasts: append-only runs, the current one, the one as it stood, and how good they were.
+
+-- name: save_demand_forecasts!
+-- Which of these predictions were not saved yet?
+-- Parameters: organization_id uuid, model_name text, model_version text, available_at timestamptz, forecasts jsonb
+INSERT INTO demand_forecasts (
+    organization_id,
+    product_id,
+    location_id,
+    target_time,
+    target_interval,
+    predicted_quantity,
+    lower_bound,
+    upper_bound,
+    interval_coverage_pct,
+    model_name,
+    model_version,
+    available_at,
+    metadata
+)
+SELECT
+    %(organization_id)s,
+    g.product_id,
+    g.location_id,
+    g.target_time,
+    coalesce(g.target_interval, '1 day'),
+    g.predicted_quantity,
+    g.lower_bound,
+    g.upper_bound,
+    coalesce(g.interval_coverage_pct, 90),
+    %(model_name)s,
+    %(model_version)s,
+    %(available_at)s,
+    coalesce(g.metadata, '{}')
+FROM jsonb_to_recordset(%(forecasts)s::jsonb) AS g (
+    product_id text,
+    location_id uuid,
+    target_time timestamptz,
+    target_interval interval,
+    predicted_quantity numeric,
+    lower_bound numeric,
+    upper_bound numeric,
+    interval_coverage_pct numeric,
+    metadata jsonb
+)
+ORDER BY
+    g.product_id,
+    g.location_id,
+    g.target_time
+ON CONFLICT (organization_id, product_id, location_id, target_time, available_at, model_name, model_version) DO NOTHING;
+
+-- name: check_demand_forecasts
+-- Which of these predictions were saved before with other values?
+-- Parameters: organization_id uuid, model_name text, model_version text, available_at timestamptz, forecasts jsonb
+SELECT
+    f.product_id,
+    f.location_id,
+    f.target_time
+FROM jsonb_to_recordset(%(forecasts)s::jsonb) AS g (
+    product_id text,
+    location_id uuid,
+    target_time timestamptz,
+    target_interval interval,
+    predicted_quantity numeric,
+    lower_bound numeric,
+    upper_bound numeric,
+    interval_coverage_pct numeric,
+    metadata jsonb
+)
+JOIN demand_forecasts AS f
+    ON f.product_id = g.product_id
+    AND f.location_id = g.location_id
+    AND f.target_time = g.target_time
+WHERE f.organization_id = %(organization_id)s
+    AND f.model_name = %(model_name)s
+    AND f.model_version = %(model_version)s
+    AND f.available_at = %(available_at)s
+    AND (
+        f.target_interval,
+        f.predicted_quantity,
+        f.lower_bound,
+        f.upper_bound,
+        f.interval_coverage_pct,
+        f.metadata
+    ) IS DISTINCT FROM (
+        coalesce(g.target_interval, '1 day'),
+        g.predicted_quantity,
+        g.lower_bound,
+        g.upper_bound,
+        coalesce(g.interval_coverage_pct, 90),
+        coalesce(g.metadata, '{}')
+    )
+ORDER BY
+    f.product_id,
+    f.location_id,
+    f.target_time
+LIMIT 3;
+
+-- name: get_current_demand_forecasts
+-- What demand do we expect now, for each target the newest prediction?
+-- Parameters: organization_id uuid, product_id text?, location_id uuid?, period_start timestamptz,
+--     period_end timestamptz
+SELECT
+    f.product_id,
+    f.location_id,
+    f.target_time,
+    f.target_interval,
+    f.predicted_quantity,
+    f.lower_bound,
+    f.upper_bound,
+    f.interval_coverage_pct,
+    f.model_name,
+    f.model_version,
+    f.available_at,
+    f.recorded_at
+FROM current_demand_forecasts AS f
+WHERE f.organization_id = %(organization_id)s
+    AND (%(product_id)s::text IS NULL OR f.product_id = %(product_id)s)
+    AND (%(location_id)s::uuid IS NULL OR f.location_id = %(location_id)s)
+    AND f.target_time >= %(period_start)s
+    AND f.target_time < %(period_end)s
+ORDER BY
+    f.product_id,
+    f.location_id,
+    f.target_time;
+
+-- name: get_demand_forecasts_as_of
+-- What demand did we expect at a given time, for each target the newest prediction that was available then?
+-- Parameters: organization_id uuid, as_of timestamptz, known_by timestamptz?, product_id text?, location_id uuid?,
+--     period_start timestamptz, period_end timestamptz
+SELECT
+    f.product_id,
+    f.location_id,
+    f.target_time,
+    f.target_interval,
+    f.predicted_quantity,
+    f.lower_bound,
+    f.upper_bound,
+    f.interval_coverage_pct,
+    f.model_name,
+    f.model_version,
+    f.available_at,
+    f.recorded_at
+FROM demand_forecasts_as_of(
+    %(organization_id)s,
+    %(as_of)s,
+    %(period_start)s,
+    %(period_end)s,
+    coalesce(%(known_by)s, timestamptz 'infinity')
+) AS f
+WHERE (%(product_id)s::text IS NULL OR f.product_id = %(product_id)s)
+    AND (%(location_id)s::uuid IS NULL OR f.location_id = %(location_id)s)
+ORDER BY
+    f.product_id,
+    f.location_id,
+    f.target_time;
+
+-- name: get_demand_forecast_outcomes
+-- What was said before the fact about each target, and what happened?
+-- Parameters: organization_id uuid, product_id text?, location_id uuid?, period_start timestamptz,
+--     period_end timestamptz
+SELECT
+    o.product_id,
+    o.location_id,
+    o.target_time,
+    o.model_name,
+    o.model_version,
+    o.available_at,
+    o.lead_time_days,
+    o.predicted_quantity,
+    o.lower_bound,
+    o.upper_bound,
+    o.actual_quantity
+FROM demand_forecast_outcomes(
+    %(organization_id)s,
+    %(period_start)s,
+    %(period_end)s
+) AS o
+WHERE (%(product_id)s::text IS NULL OR o.product_id = %(product_id)s)
+    AND (%(location_id)s::uuid IS NULL OR o.location_id = %(location_id)s)
+ORDER BY
+    o.product_id,
+    o.location_id,
+    o.target_time,
+    o.available_at,
+    o.model_name,
+    o.model_version;
+
+-- name: get_demand_forecast_accuracy
+-- How good were the demand forecasts, by model, version and lead time?
+-- Parameters: organization_id uuid, period_start timestamptz, period_end timestamptz
+SELECT
+    a.model_name,
+    a.model_version,
+    a.lead_time_days,
+    a.target_count,
+    a.actual_quantity,
+    a.wape_pct,
+    a.mae,
+    a.bias,
+    a.interval_count,
+    a.interval_coverage_pct
+FROM demand_forecast_accuracy(
+    %(organization_id)s,
+    %(period_start)s,
+    %(period_end)s
+) AS a
+ORDER BY
+    a.model_name,
+    a.model_version,
+    a.lead_time_days;

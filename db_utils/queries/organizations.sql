@@ -1,0 +1,119 @@
+-- Organizations (the tenants) and their locations.
+
+-- name: check_organization
+-- Is there such an organization?
+-- Parameters: organization_id uuid
+SELECT
+    o.organization_id
+FROM organizations AS o
+WHERE o.organization_id = %(organization_id)s;
+
+-- name: create_organization<!
+-- Which organization was just created?
+-- Parameters: organization_id uuid?, name text, industry text, timezone text, settings jsonb
+INSERT INTO organizations (organization_id, name, industry, timezone, settings)
+VALUES (
+    coalesce(%(organization_id)s, gen_random_uuid()),
+    %(name)s,
+    %(industry)s,
+    %(timezone)s,
+    %(settings)s
+)
+RETURNING
+    organization_id,
+    name,
+    industry,
+    timezone,
+    settings,
+    created_at,
+    updated_at;
+
+-- name: get_organizations
+-- Which organizations are there?
+-- Parameters: industry text?
+SELECT
+    o.organization_id,
+    o.name,
+    o.industry,
+    o.timezone,
+    o.settings,
+    o.created_at,
+    o.updated_at
+FROM organizations AS o
+WHERE %(industry)s::text IS NULL OR o.industry = %(industry)s
+ORDER BY
+    o.name,
+    o.organization_id;
+
+-- name: get_organization^
+-- Who is this organization?
+-- Parameters: organization_id uuid
+SELECT
+    o.organization_id,
+    o.name,
+    o.industry,
+    o.timezone,
+    o.settings,
+    o.created_at,
+    o.updated_at
+FROM organizations AS o
+WHERE o.organization_id = %(organization_id)s;
+
+-- name: create_location<!
+-- Which location was just created?
+-- Parameters: organization_id uuid, location_id uuid?, name text, location_type text, timezone text, address text?,
+--     latitude_degrees numeric?, longitude_degrees numeric?, metadata jsonb
+INSERT INTO locations (
+    organization_id,
+    location_id,
+    name,
+    location_type,
+    timezone,
+    address,
+    latitude_degrees,
+    longitude_degrees,
+    metadata
+)
+VALUES (
+    %(organization_id)s,
+    coalesce(%(location_id)s, gen_random_uuid()),
+    %(name)s,
+    %(location_type)s,
+    %(timezone)s,
+    %(address)s,
+    %(latitude_degrees)s,
+    %(longitude_degrees)s,
+    %(metadata)s
+)
+RETURNING
+    location_id,
+    name,
+    location_type,
+    timezone,
+    address,
+    latitude_degrees,
+    longitude_degrees,
+    metadata,
+    created_at,
+    updated_at;
+
+-- name: get_locations
+-- Which locations does the organization have?
+-- Parameters: organization_id uuid, location_type text?
+SELECT
+    l.location_id,
+    l.name,
+    l.location_type,
+    l.timezone,
+    l.address,
+    l.latitude_degrees,
+    l.longitude_degrees,
+    l.metadata,
+    l.created_at,
+    l.updated_at
+FROM locations AS l
+WHERE l.organization_id = %(organization_id)s
+    AND (%(location_type)s::text IS NULL OR l.location_type = %(location_type)s)
+ORDER BY
+    l.name,
+    l.location_id;
