@@ -1,0 +1,213 @@
+"""The cache's way to Redis: the right server for a slot, scripts by their digest, redirects, one deadline."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import resources
+from typing import Any
+
+from db_utils.cache.breaker import Breaker, BreakerState
+from db_utils.cache.connection import ErrorReply
+from db_utils.cache.node import Node, UnavailableError, describe, pack
+from db_utils.cache.targets import Address, Target
+
+ASKING = pack(["ASKING"])
+TIME = pack(["TIME"])
+REDIRECTS = 3
+
+# Replies that say that this server is of no use now, whatever is asked of it.
+_OUT_OF_SERVICE = frozenset(
+    {"LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "WRONGPASS", "UNKILLABLE"}
+)
+# Before Redis 7, what went wrong inside a script is wrapped into an error of the script.
+_inside_script = re.compile(r"Error running script.*? -([A-Z]+) ").search
+
+
+class RefusedError(Exception):
+    """Redis answered, but refused the command; `code` is the first word of its reply."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Script:
+    """A Lua script of this package, sent by its digest and in full only where the server does not know it."""
+
+    def __init__(self, name: str) -> None:
+        self.text = resources.files("db_utils.cache").joinpath(f"scripts/{name}.lua").read_bytes()
+        self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
+
+    def packed(self, keys: Sequence[str], arguments: Sequence[bytes | str], *, in_full: bool) -> bytes:
+        """The command that runs it."""
+        head: tuple[bytes | str, bytes | str] = ("EVAL", self.text) if in_full else ("EVALSHA", self.digest)
+        return pack([*head, str(len(keys)), *keys, *arguments])
+
+
+class RedisClient:
+    """Runs commands that concern one slot on the server that has it, before a deadline.
+
+    A cluster's slots are learnt as they are asked for: a server that does not have one names the one that
+    has. What is known of a server is forgotten when it fails, so that after a failover any other server is
+    asked again.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        max_connections: int,
+        budget_seconds: float,
+        make_breaker: Callable[[str], Breaker],
+    ) -> None:
+        self.name = target.name
+        self._target = target
+        self._max_connections = max_connections
+        self._budget_seconds = budget_seconds
+        self._make_breaker = make_breaker
+        self._lock = threading.Lock()
+        self._closed = False
+        self._slots: dict[int, Node] = {}
+        self._nodes: dict[Address, Node] = {}
+        if target.kind == "cluster":
+            for address in target.addresses:
+                self._node(address)
+            self._only = None
+        else:
+            self._only = self._new_node(self.name, None)
+
+    def read(self, slot: int, command: bytes, deadline: float) -> tuple[Any, Any]:
+        """The server's time and its reply to a command, in one round trip. Raises UnavailableError."""
+        node, (now, reply) = self._run(slot, TIME + command, 2, deadline)
+        if isinstance(now, ErrorReply) or isinstance(reply, ErrorReply):
+            error = now if isinstance(now, ErrorReply) else reply
+            if reply_code(error) == "TRYAGAIN":  # a slot on the move, not a server in trouble
+                raise UnavailableError(f"{node.name}: {describe(error)}")
+            node.note_failure(describe(error))
+            raise UnavailableError(f"{node.name}: {describe(error)}")
+        if node.breaker.failures:
+            node.note_success()
+        return now, reply
+
+    def run_script(
+        self,
+        slot: int,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[bytes | str],
+        deadline: float,
+    ) -> tuple[Any, Any]:
+        """The server's time and a script's reply. Raises UnavailableError or RefusedError."""
+        command = script.packed(keys, arguments, in_full=False)
+        node, (now, reply) = self._run(slot, TIME + command, 2, deadline)
+        if isinstance(reply, ErrorReply) and reply_code(reply) == "NOSCRIPT":
+            command = script.packed(keys, arguments, in_full=True)
+            node, (now, reply) = self._run(slot, TIME + command, 2, deadline)
+        self._check(node, reply)
+        self._check(node, now)
+        return now, reply
+
+    def write(self, slot: int, command: bytes, deadline: float) -> Any:
+        """The reply to a command that changes something. Raises UnavailableError or RefusedError."""
+        node, (reply,) = self._run(slot, command, 1, deadline)
+        self._check(node, reply)
+        return reply
+
+    def nodes(self) -> list[Node]:
+        """Every server that is known."""
+        with self._lock:
+            return list(self._nodes.values()) if self._only is None else [self._only]
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._closed = True
+        for node in self.nodes():
+            node.close()
+
+    def _run(self, slot: int, commands: bytes, replies: int, deadline: float) -> tuple[Node, list[Any]]:
+        node = self._only or self._slots.get(slot) or self._any_node()
+        answer = node.run(commands, replies, deadline)
+        if self._only is None:
+            for _ in range(REDIRECTS):
+                redirect = next((to for to in map(_redirect, answer) if to is not None), None)
+                if redirect is None:
+                    break
+                moved, address = redirect
+                node = self._node((address[0] or self._host_of(node), address[1]))
+                if moved:
+                    self._slots[slot] = node
+                    answer = node.run(commands, replies, deadline)
+                else:
+                    asked = b"".join([ASKING + command for command in _split(commands, replies)])
+                    answer = node.run(asked, replies * 2, deadline)[1::2]
+        return node, answer
+
+    def _check(self, node: Node, reply: Any) -> None:
+        if not isinstance(reply, ErrorReply):
+            if node.breaker.failures:
+                node.note_success()
+            return
+        code = reply_code(reply)
+        if code in _OUT_OF_SERVICE:
+            node.note_failure(describe(reply))
+            raise UnavailableError(f"{node.name}: {describe(reply)}")
+        if code == "READONLY" and self._target.kind == "sentinel":
+            node.drop_connections()  # the master has become a replica: ask the Sentinels again
+        raise RefusedError(code, describe(reply))
+
+    def _node(self, address: Address) -> Node:
+        with self._lock:
+            node = self._nodes.get(address)
+            if node is None:
+                node = self._nodes[address] = self._new_node(f"Redis at {address[0]}:{address[1]}", address)
+                if self._closed:
+                    node.close()
+            return node
+
+    def _new_node(self, name: str, address: Address | None) -> Node:
+        return Node(
+            name,
+            partial(self._target.connect, address),
+            self._make_breaker(name),
+            max_connections=self._max_connections,
+            budget_seconds=self._budget_seconds,
+            on_failure=self._forget if address else None,
+        )
+
+    def _any_node(self) -> Node:
+        nodes = self.nodes()
+        for node in nodes:
+            if node.breaker.state is BreakerState.CLOSED:
+                return node
+        for node in nodes:
+            node.ask_whether_back()
+        return nodes[0]
+
+    def _host_of(self, node: Node) -> str:
+        return next(address[0] for address, known in self._nodes.items() if known is node)
+
+    def _forget(self, node: Node) -> None:
+        for slot in [slot for slot, known in list(self._slots.items()) if known is node]:
+            self._slots.pop(slot, None)
+
+
+def reply_code(error: ErrorReply) -> str:
+    """What tells this error apart from others, whichever version replied it."""
+    inner = _inside_script(str(error))
+    return inner.group(1) if inner else error.code
+
+
+def _redirect(reply: Any) -> tuple[bool, Address] | None:
+    """Whether the slot has moved for good, and to where, if this reply says so."""
+    if not isinstance(reply, ErrorReply) or reply.code not in ("MOVED", "ASK"):
+        return None
+    host, _, port = str(reply).split()[-1].rpartition(":")
+    return reply.code == "MOVED", (host, int(port))
+
+
+def _split(commands: bytes, replies: int) -> list[bytes]:
+    return [commands] if replies == 1 else [TIME, commands.removeprefix(TIME)]

@@ -1,0 +1,150 @@
+"""The cache's keys in Redis: how they are spelled, and why nobody can spell another tenant's.
+
+    pred:v1:{organization_id}:kind:entity          one prediction
+    pred:v1:{organization_id}:kind:entity:!lease   who is reading it from the database now
+    pred:v1:{organization_id}:kind:!generation     changes when a kind is invalidated
+    pred:v1:{organization_id}:!generation          changes when an organization is invalidated
+
+The braces make Redis Cluster hash the organization alone, so that one tenant's keys share a slot and one
+command can name several of them. Every part is either a checked word or percent-escaped: a colon, a brace
+or an exclamation mark inside a part never reaches the key as such.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from functools import lru_cache
+from typing import TypeAlias
+from urllib.parse import quote
+from uuid import UUID
+
+from db_utils.errors import InvalidInputError
+
+KEY_VERSION = "v1"
+MAX_ENTITY_LENGTH = 512
+
+EntityPart: TypeAlias = str | int | UUID | date | datetime
+Entity: TypeAlias = EntityPart | tuple[EntityPart, ...]
+
+_plain = re.compile(r"[A-Za-z0-9_.~-]{1,200}").fullmatch
+_kind = re.compile(r"[a-z][a-z0-9_]{0,62}").fullmatch
+_namespace = re.compile(r"[A-Za-z0-9_.-]{1,64}").fullmatch
+
+
+class PredictionKind(StrEnum):
+    """The kinds that the schema has tables for; any other lowercase word is a kind of the user's own."""
+
+    DEMAND_FORECAST = "demand_forecast"
+    ANOMALY_PREDICTION = "anomaly_prediction"
+    ABSENCE_FORECAST = "absence_forecast"
+
+
+class Space:
+    """The keys of one kind of prediction of one organization."""
+
+    __slots__ = ("generations", "kind", "organization_id", "prefix", "slot", "tenant_prefix")
+
+    def __init__(self, namespace: str, organization_id: str, kind: str) -> None:
+        tenant = f"{namespace}:{KEY_VERSION}:{{{organization_id}}}:"
+        self.organization_id = organization_id
+        self.kind = kind
+        self.tenant_prefix = tenant
+        self.prefix = f"{tenant}{kind}:"
+        self.generations = (f"{tenant}!generation", f"{self.prefix}!generation")
+        self.slot = hash_slot(organization_id)
+
+    def key(self, entity: Entity) -> str:
+        """The key of one prediction."""
+        if type(entity) is str and _plain(entity):
+            return self.prefix + entity
+        return self.prefix + entity_name(entity)
+
+
+def lease_key(key: str) -> str:
+    """The key that holds the token of whoever is reading the prediction from the database."""
+    return key + ":!lease"
+
+
+def hash_slot(tag: str) -> int:
+    """The Redis Cluster slot of a hash tag: CRC16 (XMODEM) modulo 16384."""
+    return binascii.crc_hqx(tag.encode(), 0) % 16384
+
+
+def check_namespace(namespace: str) -> str:
+    """The namespace as it is, or InvalidInputError when it could be mistaken for more than one part."""
+    if not isinstance(namespace, str) or not _namespace(namespace):
+        raise InvalidInputError(f"The cache namespace must match [A-Za-z0-9_.-]{{1,64}}, not {namespace!r}.")
+    return namespace
+
+
+def space(namespace: str, organization_id: UUID | str, kind: str) -> Space:
+    """The keys of this kind and organization; InvalidInputError when either is not one.
+
+    The organization is a UUID in any of its spellings, the kind a lowercase word of at most 63 characters.
+    """
+    try:
+        return _space(namespace, organization_id, kind)
+    except TypeError:  # unhashable, so neither a UUID nor a str
+        raise InvalidInputError("organization_id must be a UUID and kind a str.") from None
+
+
+@lru_cache(maxsize=16384)
+def _space(namespace: str, organization_id: UUID | str, kind: str) -> Space:
+    if not isinstance(kind, str) or not _kind(kind):
+        raise InvalidInputError(f"A prediction kind must match [a-z][a-z0-9_]{{0,62}}, not {kind!r}.")
+    return Space(namespace, organization_name(organization_id), str(kind))
+
+
+def organization_name(organization_id: UUID | str) -> str:
+    """The canonical spelling of an organization's UUID, or InvalidInputError."""
+    if isinstance(organization_id, UUID):
+        return str(organization_id)
+    try:
+        return str(UUID(organization_id))
+    except (ValueError, AttributeError, TypeError):
+        raise InvalidInputError(f"organization_id must be a UUID, not {organization_id!r}.") from None
+
+
+def entity_name(entity: Entity) -> str:
+    """An entity as the last part of a key: its parts percent-escaped and joined by colons.
+
+    Dates are spelled YYYYMMDD and times YYYYMMDDTHHMMSS[.ffffff]Z in UTC (a naive time is an error), so a
+    forecast may be named `(product_id, location_id, target_time)`. A number and its text are one name.
+    """
+    parts: Sequence[object] = entity if isinstance(entity, tuple) else (entity,)
+    if not parts:
+        raise InvalidInputError("A cache entity needs at least one part.")
+    name = ":".join([_part_name(part) for part in parts])
+    if len(name) > MAX_ENTITY_LENGTH:
+        raise InvalidInputError(
+            f"A cache entity has at most {MAX_ENTITY_LENGTH} characters, not {len(name)}."
+        )
+    return name
+
+
+def _part_name(part: object) -> str:
+    if isinstance(part, str):
+        if not part:
+            raise InvalidInputError("A part of a cache entity must not be empty.")
+        try:
+            return quote(part, safe="")
+        except UnicodeEncodeError:
+            raise InvalidInputError(f"A part of a cache entity is not valid Unicode: {part!r}.") from None
+    if isinstance(part, bool):
+        raise InvalidInputError("A part of a cache entity must not be a bool.")
+    if isinstance(part, int | UUID):
+        return str(part)
+    if isinstance(part, datetime):
+        if part.tzinfo is None:
+            raise InvalidInputError("A time in a cache entity needs a time zone.")
+        utc = part.astimezone(UTC)
+        return utc.strftime("%Y%m%dT%H%M%S") + (f".{utc.microsecond:06d}Z" if utc.microsecond else "Z")
+    if isinstance(part, date):
+        return part.strftime("%Y%m%d")
+    raise InvalidInputError(
+        f"A part of a cache entity is a str, int, UUID, date or datetime, not {type(part).__name__}."
+    )

@@ -1,0 +1,39 @@
+"""The way that is taken most: what a look into Redis has found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from db_utils.cache.statistics import Statistics
+from db_utils.cache.values import CachedPrediction, Freshness, UndecodableError, decode
+
+_FRESH, _STALE = Freshness.FRESH, Freshness.STALE
+
+
+def answers_in(
+    raws: Sequence[bytes | None], now_us: int, limits_us: tuple[int, int], statistics: Statistics
+) -> list[CachedPrediction | None]:
+    """The answers in these values, counted; None for a value that is not there, is none, or says "nothing"."""
+    answers: list[CachedPrediction | None] = []
+    bytes_read = stale = expired = misses = undecodable = 0
+    for raw in raws:
+        answer = None
+        if raw is None:
+            misses += 1
+        else:
+            bytes_read += len(raw)
+            try:
+                answer = decode(raw, now_us, limits_us)
+            except UndecodableError:
+                misses += 1
+                undecodable += 1
+            else:
+                if answer is not None and answer.freshness is not _FRESH:
+                    if answer.freshness is _STALE:
+                        stale += 1
+                    else:
+                        expired += 1
+        answers.append(answer)
+    hits = len(answers) - stale - expired - misses
+    statistics.looked_up(hits, stale, expired, misses, undecodable, bytes_read)
+    return answers

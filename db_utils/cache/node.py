@@ -1,0 +1,279 @@
+"""One Redis server: its pool of connections, its breaker, and the probe that asks whether it is back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from db_utils.cache.breaker import Breaker, BreakerState
+from db_utils.cache.connection import BoundedConnection, ProtocolError
+from db_utils.errors import CacheError
+
+CONNECTING_AT_ONCE = 4
+
+
+class UnavailableError(CacheError):
+    """Redis could not be asked, or did not answer within the time; the caller goes to the database.
+
+    `bypassed` means that the breaker was open and nothing was tried.
+    """
+
+    def __init__(self, message: str = "", *, bypassed: bool = False) -> None:
+        super().__init__(message)
+        self.bypassed = bypassed
+
+
+def pack(arguments: Sequence[bytes | str]) -> bytes:
+    """One command as Redis reads it; a str must be ASCII."""
+    pieces = [b"*%d\r\n" % len(arguments)]
+    for argument in arguments:
+        data = argument.encode("ascii") if isinstance(argument, str) else argument
+        pieces.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(pieces)
+
+
+def pack_words(words: Sequence[str]) -> bytes:
+    """What `pack` does, several times as fast, for words that are all ASCII text."""
+    tail = "".join([f"${len(word)}\r\n{word}\r\n" for word in words])
+    return f"*{len(words)}\r\n{tail}".encode("ascii")
+
+
+PING = pack(["PING"])
+
+
+class Node:
+    """A bounded pool of connections to one server.
+
+    Connections are opened by threads of their own, because a name that does not resolve, a TLS handshake or a
+    Sentinel that is gone can take far longer than a caller may wait: the caller leaves when its deadline
+    passes, and the connection, once open, serves the next one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], BoundedConnection],
+        breaker: Breaker,
+        *,
+        max_connections: int,
+        budget_seconds: float,
+        on_failure: Callable[[Node], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.breaker = breaker
+        self._connect = connect
+        self._max_connections = max_connections
+        self._budget_seconds = budget_seconds
+        self._on_failure = on_failure
+        self._idle: deque[BoundedConnection] = deque()
+        self._condition = threading.Condition()
+        self._open = 0
+        self._connecting = 0
+        self._waiting = 0
+        self._late = False
+        self._failures = 0
+        self._failure = ""
+        self._epoch = 0
+        self._closed = False
+
+    def run(self, commands: bytes, replies: int, deadline: float) -> list[Any]:
+        """Send these packed commands and read as many replies; an error that Redis replied is in the list.
+
+        Raises UnavailableError. A connection that turns out to have been closed while it lay idle is replaced
+        once.
+        """
+        breaker = self.breaker
+        if breaker.state is not BreakerState.CLOSED:
+            self.ask_whether_back()
+            raise UnavailableError(f"{self.name} is being left alone", bypassed=True)
+        if time.monotonic() >= deadline:  # spent before it came to this
+            raise UnavailableError(f"there was no time left to ask {self.name}")
+        while True:
+            connection = self._borrow(deadline)
+            again = connection.used
+            try:
+                answer = connection.converse(commands, replies, deadline)
+            except TimeoutError:
+                self._discard(connection)
+                self.drop_connections()  # where one has died in silence, its neighbours have too
+                self.note_failure("did not answer in time")
+                raise UnavailableError(f"{self.name} did not answer in time") from None
+            except (OSError, ValueError, ProtocolError) as error:
+                self._discard(connection)
+                if again and isinstance(error, OSError) and time.monotonic() < deadline:
+                    self.drop_connections()
+                    continue
+                self.note_failure(describe(error))
+                raise UnavailableError(f"{self.name}: {describe(error)}") from None
+            except BaseException:
+                self._discard(connection)
+                raise
+            connection.used = True
+            self._give_back(connection)
+            return answer
+
+    def note_failure(self, reason: str) -> None:
+        """Tell the breaker that a call failed."""
+        self.breaker.failed(reason)
+        if self._on_failure is not None:
+            self._on_failure(self)
+
+    def note_success(self) -> None:
+        """Tell the breaker that a call was answered sensibly."""
+        self.breaker.succeeded()
+
+    def drop_connections(self) -> None:
+        """Close what lies idle; what is in use is closed when it comes back."""
+        with self._condition:
+            self._epoch += 1
+            idle = list(self._idle)
+            self._idle.clear()
+            self._open -= len(idle)
+        for connection in idle:
+            connection.close()
+
+    def close(self) -> None:
+        """Close every connection, now or when it comes back; nothing can be run afterwards."""
+        self._closed = True
+        self.drop_connections()
+        with self._condition:
+            self._condition.notify_all()
+
+    def open_connections(self) -> int:
+        """How many connections are open or being opened."""
+        return self._open
+
+    def _borrow(self, deadline: float) -> BoundedConnection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            pass
+        with self._condition:
+            failures = self._failures
+            self._waiting += 1
+            try:
+                while True:
+                    if self._idle:
+                        return self._idle.pop()
+                    if self._closed:
+                        raise UnavailableError("the cache is closed", bypassed=True)
+                    if self._late and self._connecting == self._open > 0:
+                        raise UnavailableError(f"{self.name} is still being connected to", bypassed=True)
+                    if self._failures != failures:
+                        raise UnavailableError(f"{self.name}: {self._failure}")
+                    self._start_connecting()
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        break
+                    self._condition.wait(left)
+            finally:
+                self._waiting -= 1
+            failed = self._connecting > 0  # and not merely all in use
+            if self._connecting == self._open > 0 and (self._late or not self.breaker.failures):
+                # A server that has not failed before may just be slow to connect to: that counts once, and the
+                # others need not wait for it too.
+                failed = not self._late
+                self._late = True
+        if failed:
+            self.note_failure("no connection in time")
+        raise UnavailableError(f"{self.name}: no connection in time")
+
+    def _start_connecting(self) -> None:
+        if (
+            self._open < self._max_connections
+            and self._connecting < CONNECTING_AT_ONCE
+            and self._connecting < self._waiting
+        ):
+            self._spawn(self._open_one, self._epoch)
+            self._open += 1
+            self._connecting += 1
+
+    def _open_one(self, epoch: int) -> None:
+        try:
+            connection = self._connect()
+            connection.epoch = epoch
+        except Exception as error:
+            with self._condition:
+                self._open -= 1
+                self._connecting -= 1
+                self._late = False
+                self._failures += 1
+                self._failure = describe(error)
+                self._condition.notify_all()
+            self.note_failure(describe(error))
+            return
+        with self._condition:
+            self._connecting -= 1
+            self._late = False
+            keep = not self._closed
+            if keep:
+                self._idle.append(connection)
+                self._condition.notify()
+            else:
+                self._open -= 1
+        if not keep:
+            connection.close()
+
+    def _give_back(self, connection: BoundedConnection) -> None:
+        if self._closed or connection.epoch != self._epoch:
+            self._discard(connection)
+            return
+        self._idle.append(connection)
+        if self._waiting:
+            with self._condition:
+                self._condition.notify()
+
+    def _discard(self, connection: BoundedConnection) -> None:
+        connection.close()
+        with self._condition:
+            self._open -= 1
+            self._condition.notify()
+
+    def ask_whether_back(self) -> None:
+        """Send a probe to a server that is being left alone, if one is due."""
+        if not self._closed and self.breaker.take_probe():
+            self._spawn(self._probe)
+
+    def _probe(self) -> None:
+        """Open a connection, however long that takes, then see whether it answers within a caller's
+        budget."""
+        self.drop_connections()
+        try:
+            connection = self._connect()
+        except Exception as error:
+            self.note_failure(describe(error))
+            return
+        try:
+            (reply,) = connection.converse(PING, 1, time.monotonic() + self._budget_seconds)
+            if isinstance(reply, Exception):
+                raise reply
+        except Exception as error:
+            connection.close()
+            self.note_failure(describe(error))
+            return
+        with self._condition:
+            keep = not self._closed and self._open < self._max_connections
+            if keep:
+                connection.epoch = self._epoch
+                self._open += 1
+                self._idle.append(connection)
+        if not keep:
+            connection.close()
+        self.note_success()
+
+    def _spawn(self, work: Callable[..., None], *arguments: Any) -> None:
+        thread = threading.Thread(target=work, args=arguments, name="prediction-cache", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads, or the interpreter is shutting down
+            self.note_failure(describe(error))
+            raise UnavailableError(f"{self.name}: {describe(error)}") from None
+
+
+def describe(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return text[:200] or type(error).__name__

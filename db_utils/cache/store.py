@@ -1,0 +1,359 @@
+"""What the cache does in Redis: every call keeps to a deadline, and every trouble is counted instead of
+raised."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from db_utils.cache.client import RedisClient, RefusedError, Script
+from db_utils.cache.keys import Space, lease_key
+from db_utils.cache.node import UnavailableError, pack, pack_words
+from db_utils.cache.statistics import Statistics
+from db_utils.cache.values import Encoded
+
+logger = logging.getLogger("db_utils.cache")
+
+PENDING_LIMIT = 10_000
+PENDING_BATCH = 100
+RETRY_PENDING_SECONDS = 1.0
+WARN_AGAIN_SECONDS = 60.0
+CHUNK = 256
+GENERATION = slice(34, 50)
+STAMP = slice(26, 34)
+
+_PUT = Script("put")
+_LEASE = Script("lease")
+_RELEASE = Script("release")
+
+
+class PutOutcome(StrEnum):
+    """What became of a prediction that was to be stored."""
+
+    STORED = "stored"
+    KEPT_NEWER = "kept newer"  # Redis has a newer one, or the batch had
+    ABSENT = "absent"  # create=False, and there was nothing to replace
+    REJECTED = "rejected"  # it says that it becomes available in the future; an older copy was removed
+    REFUSED = "refused"  # Redis is full, read-only, or the key belongs to another application
+    UNAVAILABLE = "unavailable"  # Redis could not be reached, or there is none
+
+
+_OUTCOMES = {
+    1: PutOutcome.STORED,
+    2: PutOutcome.KEPT_NEWER,
+    3: PutOutcome.REFUSED,
+    4: PutOutcome.REFUSED,
+    5: PutOutcome.ABSENT,
+}
+
+
+class Allowance:
+    """The time that one call may still spend on Redis; time spent in the database is not taken from it."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, seconds: float) -> None:
+        self.left = seconds
+
+    def spend(self, since: float) -> None:
+        """Take off what has passed since this moment of `time.monotonic`."""
+        self.left -= time.monotonic() - since
+
+
+class Lease(NamedTuple):
+    """What Redis said to the wish to read: one reply a key, and what a later fill has to show."""
+
+    now_us: int
+    token: bytes
+    generations: bytes
+    replies: list[Any]
+
+
+class Item(NamedTuple):
+    """One value to be written: its key, its bytes, when Redis drops it, and the stamp of broken bytes to
+    replace."""
+
+    key: str
+    encoded: Encoded
+    keep_milliseconds: int
+    broken: bytes = b""
+
+
+class Mark(NamedTuple):
+    """What Redis must be told about a key: to drop it or, if it is a `generation`, to renew it."""
+
+    space: Space
+    generation: bool
+    until: float  # when whatever is out of date will have gone by itself
+
+
+class Store:
+    """The cache's commands. Each returns None where Redis was not there in time."""
+
+    def __init__(
+        self, client: RedisClient, statistics: Statistics, *, lease_seconds: float, keep_seconds: float
+    ) -> None:
+        self._client = client
+        self._statistics = statistics
+        self._lease_milliseconds = str(max(1, round(lease_seconds * 1000)))
+        # Generations outlive every value that names them: a value without its generation does not count.
+        self._generation_milliseconds = str(round(max(2 * keep_seconds, 86_400) * 1000))
+        self._lock = threading.Lock()
+        self._keep_seconds = keep_seconds
+        self._pending: dict[str, Mark] = {}
+        self._pending_at = 0.0
+        self._refused_at: float | None = None
+
+    @property
+    def pending(self) -> int:
+        """How many invalidations wait for Redis to come back."""
+        return len(self._pending)
+
+    def read(
+        self, space: Space, keys: Sequence[str], deadline: float
+    ) -> tuple[int, list[bytes | None]] | None:
+        """Redis' clock in microseconds and the values of the keys that count, in one round trip."""
+        if self._pending:
+            self._settle(deadline)
+        try:
+            now, replies = self._client.read(
+                space.slot, pack_words(["MGET", *space.generations, *keys]), deadline
+            )
+        except UnavailableError as error:
+            self._note(error)
+            return None
+        now_us = int(now[0]) * 1_000_000 + int(now[1])
+        tenant, kind, *raws = replies
+        if tenant is None or kind is None:
+            return now_us, [None] * len(keys)
+        generations = tenant + kind
+        values: list[bytes | None] = [
+            raw if raw is not None and raw[GENERATION] == generations else None for raw in raws
+        ]
+        if self._pending:
+            values = [
+                None if self.is_masked(space, key) else value for key, value in zip(keys, values, strict=True)
+            ]
+        return now_us, values
+
+    def is_masked(self, space: Space, key: str) -> bool:
+        """Whether what Redis has for this key is known to be out of date, because telling it so failed."""
+        pending = self._pending
+        return bool(pending) and (
+            key in pending or space.generations[1] in pending or space.generations[0] in pending
+        )
+
+    def lease(self, space: Space, seen: Mapping[str, bytes], allowance: Allowance) -> Lease | None:
+        """Ask for the right to read these keys from the database; `seen` has the stamps of the values
+        seen."""
+        began = time.monotonic()
+        token = os.urandom(12)
+        arguments: list[bytes | str] = [
+            token,
+            self._lease_milliseconds,
+            self._generation_milliseconds,
+            *_fresh_generations(),
+            *seen.values(),
+        ]
+        try:
+            now, (generations, *replies) = self._client.run_script(
+                space.slot, _LEASE, _with_leases(space, seen), arguments, began + allowance.left
+            )
+        except (UnavailableError, RefusedError) as error:
+            self._note(error)
+            return None
+        finally:
+            allowance.spend(began)
+        return Lease(int(now[0]) * 1_000_000 + int(now[1]), token, generations, replies)
+
+    def fill(self, space: Space, items: Sequence[Item], lease: Lease, allowance: Allowance) -> None:
+        """Store what was read under a lease, unless it was invalidated meanwhile or something newer is
+        there."""
+        began = time.monotonic()
+        try:
+            codes = self._put(space, items, lease.token, lease.generations, "1", began + allowance.left)
+        except (UnavailableError, RefusedError) as error:
+            self._note(error)
+            self._statistics.add(not_stored=len(items))
+        else:
+            self._count(items, codes)
+        finally:
+            allowance.spend(began)
+
+    def release(self, space: Space, keys: Sequence[str], lease: Lease, allowance: Allowance) -> None:
+        """Give leases back without having stored anything."""
+        began = time.monotonic()
+        try:
+            leases = [lease_key(key) for key in keys]
+            self._client.run_script(space.slot, _RELEASE, leases, [lease.token], began + allowance.left)
+        except (UnavailableError, RefusedError) as error:
+            self._note(error)
+        finally:
+            allowance.spend(began)
+
+    def put(
+        self, space: Space, items: Sequence[Item], *, create: bool, budget_seconds: float
+    ) -> list[PutOutcome]:
+        """Store what a writer knows to be true now.
+
+        Where that fails, the older copies are removed instead, now or as soon as Redis can be reached;
+        until then this process does not use them. The budget counts for each chunk, and nothing is tried
+        after one that failed.
+        """
+        outcomes: list[PutOutcome] = []
+        for start in range(0, len(items), CHUNK):
+            chunk = items[start : start + CHUNK]
+            deadline = time.monotonic() + budget_seconds
+            if self._pending:
+                self._settle(deadline)
+            try:
+                codes = self._put(space, chunk, b"", b"", "1" if create else "0", deadline)
+            except (UnavailableError, RefusedError) as error:
+                self._note(error)
+                rest = items[start:]
+                self._statistics.add(not_stored=len(rest))
+                if (
+                    not isinstance(error, RefusedError) or error.code != "WRONGTYPE"
+                ):  # another application's keys
+                    self._remove(space, [item.key for item in rest], deadline)
+                trouble = PutOutcome.REFUSED if isinstance(error, RefusedError) else PutOutcome.UNAVAILABLE
+                return outcomes + [trouble] * len(rest)
+            self._count(chunk, codes)
+            outcomes += [_OUTCOMES[code] for code in codes]
+        return outcomes
+
+    def remove(self, space: Space, keys: Sequence[str], deadline: float) -> bool:
+        """Drop values; whether that is done, and not left until Redis can be reached."""
+        self._statistics.add(invalidations=len(keys))
+        return self._remove(space, keys, deadline)
+
+    def renew_generation(self, space: Space, key: str, deadline: float) -> bool:
+        """Make every value under a generation worthless at once; whether that is done already."""
+        self._statistics.add(invalidations=1)
+        try:
+            self._client.write(space.slot, self._generation_command(key), deadline)
+        except (UnavailableError, RefusedError) as error:
+            self._note(error)
+            self._remember(space, [key], generation=True)
+            return False
+        return True
+
+    def _put(
+        self,
+        space: Space,
+        items: Sequence[Item],
+        token: bytes,
+        generations: bytes,
+        create: str,
+        deadline: float,
+    ) -> list[int]:
+        arguments: list[bytes | str] = [
+            token,
+            generations,
+            create,
+            self._generation_milliseconds,
+            *_fresh_generations(),
+        ]
+        for item in items:
+            arguments += [*item.encoded, str(item.keep_milliseconds), item.broken]
+        keys = _with_leases(space, [item.key for item in items])
+        codes: list[int] = self._client.run_script(space.slot, _PUT, keys, arguments, deadline)[1]
+        self._refused_at = None
+        return codes
+
+    def _count(self, items: Sequence[Item], codes: Sequence[int]) -> None:
+        stored = codes.count(1)
+        newer = codes.count(2)
+        self._statistics.add(
+            stored=stored,
+            kept_newer=newer,
+            not_stored=len(codes) - stored - newer,
+            errors=codes.count(4),
+            bytes_written=sum(
+                len(item.encoded.fixed) + len(item.encoded.body) + 24
+                for item, code in zip(items, codes, strict=True)
+                if code == 1
+            ),
+        )
+
+    def _remove(self, space: Space, keys: Sequence[str], deadline: float) -> bool:
+        names = [name for key in keys for name in (key, lease_key(key))]
+        try:
+            self._client.write(space.slot, pack_words(["UNLINK", *names]), deadline)
+        except (UnavailableError, RefusedError) as error:
+            self._note(error)
+            self._remember(space, keys, generation=False)
+            return False
+        return True
+
+    def _remember(self, space: Space, keys: Sequence[str], *, generation: bool) -> None:
+        now = time.monotonic()
+        mark = Mark(space, generation, now + self._keep_seconds)
+        with self._lock:
+            self._pending.update(dict.fromkeys(keys, mark))
+            self._pending_at = now + RETRY_PENDING_SECONDS
+            if len(self._pending) > PENDING_LIMIT:  # forget which values: drop all of their kinds
+                known = list(self._pending.items())
+                self._pending = {
+                    key if mark.generation else mark.space.generations[1]: mark._replace(generation=True)
+                    for key, mark in sorted(known, key=lambda item: item[1].until)
+                }
+
+    def _settle(self, deadline: float) -> None:
+        """Tell Redis what it could not be told before: a part of it, in vain at most once a second."""
+        now = time.monotonic()
+        with self._lock:
+            if now < self._pending_at:
+                return
+            self._pending_at = now + RETRY_PENDING_SECONDS
+            self._pending = {key: mark for key, mark in self._pending.items() if mark.until > now}
+            if not self._pending:
+                return
+            slot = next(iter(self._pending.values())).space.slot
+            batch = [(key, mark) for key, mark in self._pending.items() if mark.space.slot == slot]
+            batch = batch[:PENDING_BATCH]
+        try:
+            for key, mark in batch:
+                drop = pack_words(["UNLINK", key, lease_key(key)])
+                self._client.write(slot, self._generation_command(key) if mark.generation else drop, deadline)
+        except (UnavailableError, RefusedError) as error:
+            self._note(error)
+            return
+        with self._lock:
+            for key, mark in batch:
+                if self._pending.get(key) is mark:  # and not marked again meanwhile
+                    del self._pending[key]
+            self._pending_at = 0.0
+
+    def _generation_command(self, key: str) -> bytes:
+        return pack(["SET", key, os.urandom(8), "PX", self._generation_milliseconds])
+
+    def _note(self, error: UnavailableError | RefusedError) -> None:
+        if isinstance(error, UnavailableError):
+            self._statistics.add(**{"bypassed" if error.bypassed else "errors": 1})
+            return
+        self._statistics.add(errors=1)
+        now = time.monotonic()
+        if self._refused_at is None or now - self._refused_at >= WARN_AGAIN_SECONDS:
+            self._refused_at = now
+            logger.warning(
+                "The prediction cache cannot be written, predictions come from the database: %s refuses "
+                "(%s: %s). Check that server's memory and role, and the rights of the user in REDIS_URL.",
+                self._client.name,
+                error.code,
+                error,
+            )
+
+
+def _fresh_generations() -> tuple[bytes, bytes]:
+    random = os.urandom(16)
+    return random[:8], random[8:]
+
+
+def _with_leases(space: Space, keys: Mapping[str, Any] | Sequence[str]) -> list[str]:
+    return [*space.generations, *(name for key in keys for name in (key, lease_key(key)))]

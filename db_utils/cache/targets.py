@@ -1,0 +1,159 @@
+"""Where Redis is: one server, a Sentinel group or a Cluster, read from one URL.
+
+    redis://[user:password@]host[:6379][/database]              one server; rediss:// for TLS;
+    unix:///path?db=0 redis+sentinel://[user:password@]host[:26379],…/service[/database]      the master
+    that the Sentinels name redis+cluster://[user:password@]host[:6379],…               any nodes of the
+    cluster; it names the others
+
+`rediss+sentinel://` and `rediss+cluster://` are the same over TLS. Options follow as a query: those of
+redis-py's connections (`ssl_ca_certs=`, `ssl_certfile=`, `ssl_keyfile=`, `ssl_cert_reqs=`, `client_name=`,
+…), and `sentinel_username=` and `sentinel_password=` for Sentinels that ask for a password of their own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from db_utils.cache.connection import BoundedConnection
+from db_utils.errors import ConfigurationError
+
+Address = tuple[str, int]
+
+# What redis-py's parser takes but a bounded connection of ours decides itself.
+_DECIDED_HERE = ("max_connections", "timeout", "retry_on_timeout", "retry_on_error", "socket_timeout")
+_PORTS = {"": 6379, "sentinel": 26379, "cluster": 6379}
+
+
+class Target:
+    """The servers behind a URL, and how to open a connection to one of them."""
+
+    def __init__(self, url: str, *, connect_seconds: float) -> None:
+        scheme, hosts, rest = _split(url)
+        self.kind = scheme.partition("+")[2]
+        self.connect_seconds = connect_seconds
+        self.service = ""
+        base = scheme.partition("+")[0]
+        if self.kind == "sentinel":
+            self.service, _, database = rest.path.strip("/").partition("/")
+            if not self.service:
+                raise ConfigurationError("REDIS_URL names no Sentinel service: end it with /service-name.")
+            rest = rest._replace(path=f"/{database}")
+        options = {name: values[0] for name, values in parse_qs(rest.query).items()}
+        sentinel_login = {
+            name.removeprefix("sentinel_"): options.pop(name)
+            for name in ("sentinel_username", "sentinel_password")
+            if name in options
+        }
+        if base == "unix":
+            self.addresses: list[Address] = [(rest.path, 0)]
+            self.name = f"Redis at {rest.path}"
+        else:
+            self.addresses = [_address(host, _PORTS[self.kind]) for host in hosts]
+            places = ",".join(f"{host}:{port}" for host, port in self.addresses)
+            self.name = f"Redis {self.kind} at {places}" if self.kind else f"Redis at {places}"
+        login, at, _ = rest.netloc.rpartition("@")
+        host = "" if base == "unix" else "localhost"
+        plain = f"{base}://{login}{at}{host}{rest.path}?{urlencode(options)}"
+        try:
+            arguments = dict(parse_url(plain))  # type: ignore[no-untyped-call]
+        except ValueError as error:
+            raise ConfigurationError(f"REDIS_URL cannot be read: {error}") from None
+        kind = arguments.pop("connection_class", Connection)
+        for name in _DECIDED_HERE:
+            arguments.pop(name, None)
+        self._connection = kind
+        self._arguments: dict[str, Any] = {
+            **arguments,
+            "socket_timeout": connect_seconds,
+            "socket_connect_timeout": connect_seconds,
+            "retry": Retry(NoBackoff(), 0),
+            "protocol": 2,
+        }
+        if kind is not UnixDomainSocketConnection:
+            self._arguments.setdefault("socket_keepalive", True)
+        if self.kind == "cluster" and self._arguments.pop("db", 0):
+            raise ConfigurationError("REDIS_URL names a database, but a Redis Cluster has none.")
+        self._sentinel_arguments = {
+            name: value
+            for name, value in self._arguments.items()
+            if name.startswith("ssl_")
+            or name in ("socket_timeout", "socket_connect_timeout", "retry", "protocol")
+        } | sentinel_login
+        if kind is SSLConnection:
+            self._sentinel_arguments["ssl"] = True
+        try:
+            self._build(self.addresses[0])
+        except (TypeError, ValueError, redis.RedisError) as error:
+            raise ConfigurationError(f"REDIS_URL has an option that does not fit: {error}") from None
+
+    def connect(self, address: Address | None = None) -> BoundedConnection:
+        """A connection that is open, logged in and on its database; takes at most a few times
+        connect_seconds.
+
+        Without an address: to the only server, or to the one that the Sentinels name as master at this
+        moment.
+        """
+        if address is None:
+            address = self._master() if self.kind == "sentinel" else self.addresses[0]
+        connection = self._build(address)
+        connection.open()
+        return connection
+
+    def _build(self, address: Address) -> BoundedConnection:
+        arguments = dict(self._arguments)
+        if self._connection is not UnixDomainSocketConnection:
+            arguments["host"], arguments["port"] = address
+        return BoundedConnection(self._connection, self.connect_seconds, **arguments)
+
+    def _master(self) -> Address:
+        group: Any = Sentinel(  # type: ignore[no-untyped-call]
+            self.addresses, sentinel_kwargs=dict(self._sentinel_arguments)
+        )
+        try:
+            host, port = group.discover_master(self.service)
+        finally:
+            for sentinel in group.sentinels:
+                sentinel.close()
+        return str(host), int(port)
+
+
+_UNREADABLE = (
+    "REDIS_URL has a host or a port that cannot be read: write user:password@host:port, with special "
+    "characters of the password percent-encoded."
+)
+
+
+def _split(url: str) -> tuple[str, list[str], Any]:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ConfigurationError(_UNREADABLE) from None
+    scheme, _, kind = parts.scheme.partition("+")
+    if scheme not in ("redis", "rediss", "unix") or kind not in _PORTS or (scheme == "unix" and kind):
+        raise ConfigurationError(
+            "REDIS_URL must start with redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://, "
+            "redis+cluster:// or rediss+cluster://, or be empty for no cache."
+        )
+    if "@" in parts.path:  # a slash in the password ended the host too early
+        raise ConfigurationError(_UNREADABLE)
+    hosts = [host for host in parts.netloc.rpartition("@")[2].split(",") if host] or ["localhost"]
+    if len(hosts) > 1 and not kind:
+        raise ConfigurationError(
+            "REDIS_URL names several hosts: write redis+sentinel:// or redis+cluster:// to say what they are."
+        )
+    return parts.scheme, hosts, parts
+
+
+def _address(place: str, default_port: int) -> Address:
+    try:
+        parts = urlsplit(f"//{place}")
+        return parts.hostname or "localhost", parts.port or default_port
+    except ValueError:
+        raise ConfigurationError(_UNREADABLE) from None

@@ -1,0 +1,313 @@
+"""What the cache holds and says: predictions, their freshness, and the bytes of a value in Redis.
+
+A value is a header of 50 bytes and a body (numbers are big-endian and unsigned):
+
+    offset  size  field
+    0       1     format version, 1
+    1       1     flags: 1 = the value has tagged types, 2 = the body is deflated, 4 = the database had
+    nothing 2       8     available_at, microseconds since 1970 plus 2**63 10      8     recorded_at,
+    likewise; the later breaks a tie of the former 18      4     lifetime of the copy in milliseconds 22
+    4     what reading it from the database took, in microseconds 26      8     checked_at by Redis' clock:
+    seconds, then microseconds, 4 bytes each 34      16    the generations (organization's, then kind's)
+    that must be in force for it to count 50            UTF-8 JSON: [model_name, model_version, value]
+
+Bytes 26 to 49 are written by the script inside Redis, the others by the client. Nothing but JSON is ever
+decoded.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from db_utils.errors import InvalidInputError
+
+FORMAT_VERSION = 1
+TAGGED, DEFLATED, NOTHING = 1, 2, 4
+HEADER_BYTES = 50
+COMPRESS_ABOVE_BYTES = 4096
+MAX_BODY_BYTES = 16 * 1024 * 1024
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_BIAS = 1 << 63
+_MAX_UINT32 = 0xFFFFFFFF
+_fixed = struct.Struct(">BBQQII")
+_stamp = struct.Struct(">II")
+_header = struct.Struct(">BBQQIIII")
+_unpack_header = _header.unpack_from
+
+
+class Freshness(StrEnum):
+    """How far a prediction can still be trusted, by its age and by when it was last checked."""
+
+    FRESH = "FRESH"
+    STALE = "STALE"
+    EXPIRED = "EXPIRED"
+
+
+_FRESH, _STALE, _EXPIRED = Freshness.FRESH, Freshness.STALE, Freshness.EXPIRED
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One prediction as the database has it, on its way into the cache.
+
+    `value` is made of dict (str keys), list, tuple, str, int, float (finite), bool, None, Decimal, datetime,
+    date, time, timedelta and UUID. `available_at` is when the model could have known it, `recorded_at` the
+    database's clock when it was stored (default: `available_at`); InvalidInputError where one has no time
+    zone. Of two predictions the one with the later (available_at, recorded_at) is the newer.
+    """
+
+    value: Any
+    model_name: str
+    model_version: str
+    available_at: datetime
+    recorded_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        for moment in self.order:
+            microseconds(moment)
+        if not isinstance(self.model_name, str) or not isinstance(self.model_version, str):
+            raise InvalidInputError("model_name and model_version must be str.")
+
+    @property
+    def order(self) -> tuple[datetime, datetime]:
+        """What decides which of two predictions is newer."""
+        return self.available_at, self.recorded_at or self.available_at
+
+
+class CachedPrediction(NamedTuple):
+    """An answer, and everything one needs to know before trusting it.
+
+    `source` is "cache" or "database". `age_seconds` is the time since `available_at` and `checked_at` is when
+    the answer last agreed with the database, both by Redis' clock (by this machine's where Redis was not
+    asked). `rebuilding` means that somebody is reading a newer one at this moment.
+    """
+
+    source: str
+    value: Any
+    model_name: str
+    model_version: str
+    available_at: datetime
+    recorded_at: datetime
+    age_seconds: float
+    freshness: Freshness
+    checked_at: datetime
+    rebuilding: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How old a prediction may be: up to `fresh_seconds` FRESH, up to `stale_seconds` STALE, then EXPIRED."""
+
+    fresh_seconds: float = 86_400.0
+    stale_seconds: float = 604_800.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.fresh_seconds <= self.stale_seconds:
+            raise InvalidInputError("The limits need 0 <= fresh_seconds <= stale_seconds.")
+
+
+class UndecodableError(ValueError):
+    """The bytes in Redis are not a value of this format."""
+
+
+class Encoded(NamedTuple):
+    """A value as the client sends it: the script puts the stamp between the two parts."""
+
+    fixed: bytes
+    body: bytes
+
+    def sealed(self, checked_us: int, generations: bytes) -> bytes:
+        """The bytes that Redis holds once the script has added when it was checked and the generations."""
+        return self.fixed + _stamp.pack(*divmod(checked_us, 1_000_000)) + generations + self.body
+
+
+def encode(
+    prediction: Prediction | None, *, lifetime_seconds: float, rebuild_seconds: float = 0.0
+) -> Encoded:
+    """The bytes for a prediction, or for the fact that the database has none.
+
+    InvalidInputError when the value has a type that JSON and the tags do not cover, a number that is not
+    finite or a key that is not a str, or is larger than 16 MiB as JSON.
+    """
+    lifetime = min(max(round(lifetime_seconds * 1000), 0), _MAX_UINT32)
+    rebuild = min(max(round(rebuild_seconds * 1_000_000), 0), _MAX_UINT32)
+    if prediction is None:
+        return Encoded(_fixed.pack(FORMAT_VERSION, NOTHING, 0, 0, lifetime, rebuild), b"")
+    available, recorded = (microseconds(moment) + _BIAS for moment in prediction.order)
+    try:
+        value, tagged = _prepare(prediction.value)
+        body = json.dumps(
+            [prediction.model_name, prediction.model_version, value],
+            separators=(",", ":"),
+            ensure_ascii=False,
+            allow_nan=False,
+        ).encode()
+    except (RecursionError, UnicodeEncodeError) as error:
+        raise InvalidInputError(f"The cache cannot hold this value: {error}.") from None
+    except InvalidInputError:
+        raise
+    except ValueError as error:
+        raise InvalidInputError(f"The cache cannot hold this value, use None for NaN: {error}.") from None
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidInputError(
+            f"A cached value has at most {MAX_BODY_BYTES} bytes of JSON, not {len(body)}."
+        )
+    flags = TAGGED if tagged else 0
+    if len(body) > COMPRESS_ABOVE_BYTES:
+        smaller = zlib.compress(body, 1)
+        if len(smaller) < len(body):
+            flags, body = flags | DEFLATED, smaller
+    return Encoded(_fixed.pack(FORMAT_VERSION, flags, available, recorded, lifetime, rebuild), body)
+
+
+def decode(
+    raw: bytes,
+    now_us: int,
+    limits_us: tuple[int, int],
+    *,
+    source: str = "cache",
+    rebuilding: bool = False,
+) -> CachedPrediction | None:
+    """The answer in these bytes as of `now_us`, or None for "the database had nothing".
+
+    `limits_us` are the fresh and the stale limit in microseconds. A copy whose lifetime has passed is at
+    best STALE. UndecodableError when the bytes are anything else.
+    """
+    try:
+        version, flags, available, recorded, lifetime, _, seconds, micros = _unpack_header(raw)
+        if version != FORMAT_VERSION:
+            raise UndecodableError(f"format version {version}")
+        if flags & NOTHING:
+            return None
+        text = str(_inflate(raw) if flags & DEFLATED else raw[HEADER_BYTES:], "utf-8")
+        (model_name, model_version, value), end = (_decode_tagged if flags & TAGGED else _decode_plain)(text)
+        if end != len(text):
+            raise UndecodableError("more than one JSON text")
+        available -= _BIAS
+        checked = seconds * 1_000_000 + micros
+        age = now_us - available
+        if age > limits_us[1]:
+            freshness = _EXPIRED
+        elif age > limits_us[0] or now_us - checked >= lifetime * 1000:
+            freshness = _STALE
+        else:
+            freshness = _FRESH
+        return CachedPrediction(
+            source,
+            value,
+            model_name,
+            model_version,
+            _moment(available),
+            _moment(recorded - _BIAS),
+            age / 1e6 if age > 0 else 0.0,
+            freshness,
+            _moment(checked),
+            rebuilding,
+        )
+    except Exception as error:  # whatever a decoder makes of bytes that are not ours
+        raise UndecodableError(str(error)) from None
+
+
+def remaining(raw: bytes, now_us: int, stale_us: int, recheck_us: int) -> tuple[int, int]:
+    """How many microseconds more is this value believed, and how many did it take to read?
+
+    The value has been decoded before. One whose prediction has expired is believed for `recheck_us` at most.
+    """
+    _, flags, available, _, lifetime, rebuild, seconds, micros = _unpack_header(raw)
+    lifetime *= 1000
+    if lifetime > recheck_us and now_us - available + _BIAS > stale_us and not flags & NOTHING:
+        lifetime = recheck_us
+    return seconds * 1_000_000 + micros + lifetime - now_us, rebuild
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds since 1970 of an aware time; InvalidInputError for a naive one."""
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        raise InvalidInputError(f"available_at and recorded_at must be aware datetimes, not {moment!r}.")
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+@lru_cache(maxsize=1024)  # the predictions of one run have their times in common
+def _moment(since_1970_us: int) -> datetime:
+    return _EPOCH + timedelta(0, 0, since_1970_us)
+
+
+def _inflate(raw: bytes) -> bytes:
+    inflater = zlib.decompressobj()
+    body = inflater.decompress(memoryview(raw)[HEADER_BYTES:], MAX_BODY_BYTES)
+    if not inflater.eof:
+        raise UndecodableError("deflated body is cut off or too large")
+    return body
+
+
+_TAGS: dict[type, tuple[str, Callable[[Any], Any]]] = {
+    Decimal: ("$decimal", str),
+    datetime: ("$datetime", datetime.isoformat),
+    date: ("$date", date.isoformat),
+    time: ("$time", time.isoformat),
+    timedelta: ("$timedelta", lambda span: [span.days, span.seconds, span.microseconds]),
+    UUID: ("$uuid", str),
+}
+_UNTAG: dict[str, Callable[[Any], Any]] = {
+    "$decimal": Decimal,
+    "$datetime": datetime.fromisoformat,
+    "$date": date.fromisoformat,
+    "$time": time.fromisoformat,
+    "$timedelta": lambda parts: timedelta(*parts),
+    "$uuid": UUID,
+    "$dict": dict,
+}
+
+
+def _prepare(value: Any) -> tuple[Any, bool]:
+    """The value with every type that JSON lacks replaced by a tag, and whether there was any."""
+    kind = type(value)
+    if value is None or kind in (str, int, float, bool):
+        return value, False
+    if isinstance(value, dict):
+        tagged = False
+        prepared: dict[str, Any] = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise InvalidInputError(f"The keys of a cached value must be str, not {type(key).__name__}.")
+            prepared[key], one = _prepare(item)
+            tagged |= one
+        if len(prepared) == 1 and next(iter(prepared)).startswith("$"):
+            return {"$dict": [list(pair) for pair in prepared.items()]}, True
+        return prepared, tagged
+    if isinstance(value, list | tuple):
+        pairs = [_prepare(item) for item in value]
+        return [item for item, _ in pairs], any(one for _, one in pairs)
+    if isinstance(value, str | int | float):  # enums and other subclasses
+        return value, False
+    for base in (kind, datetime, date, time, timedelta, Decimal, UUID):
+        if base in _TAGS and isinstance(value, base):
+            tag, spell = _TAGS[base]
+            return {tag: spell(value)}, True
+    raise InvalidInputError(f"The cache cannot hold a value of type {kind.__name__}.")
+
+
+def _untag(item: dict[str, Any]) -> Any:
+    if len(item) == 1:
+        ((tag, content),) = item.items()
+        convert = _UNTAG.get(tag)
+        if convert is not None:
+            return convert(content)
+    return item
+
+
+# json.loads would look for the encoding and for white space around the text first.
+_decode_plain = json.JSONDecoder().raw_decode
+_decode_tagged = json.JSONDecoder(object_hook=_untag).raw_decode
