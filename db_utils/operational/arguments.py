@@ -1,0 +1,290 @@
+"""Arguments as people give them, turned into what a query takes, or refused before anything is sent.
+
+Every refusal is an `InvalidInputError` that names the argument and says what to give instead.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import operator
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from numbers import Integral, Real
+from typing import Any, TypeAlias
+
+import psycopg2.extensions
+
+from db_utils.errors import InvalidInputError
+from db_utils.values import dump_json
+
+Id: TypeAlias = uuid.UUID | str
+Number: TypeAlias = Decimal | float
+Metadata: TypeAlias = Mapping[str, Any]
+
+SqlText: TypeAlias = psycopg2.extensions.AsIs
+"""A few words of SQL as a parameter; only ever made of constants and whole numbers."""
+
+Period: TypeAlias = dict[str, dt.datetime | SqlText]
+
+EVER, FOREVER = SqlText("'-infinity'::timestamptz"), SqlText("'infinity'::timestamptz")
+
+MAX_DAYS = 36_500
+MAX_ROWS = 1_000_000
+
+_LONGEST_SHOWN = 60
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
+
+
+def uuid_of(value: object, name: str) -> uuid.UUID:
+    """This identifier as a UUID, from a UUID or its text."""
+    if isinstance(value, uuid.UUID):
+        return value
+    try:
+        return uuid.UUID(value)  # type: ignore[arg-type]
+    except (ValueError, AttributeError, TypeError):
+        raise InvalidInputError(
+            f"{name} is {_shown(value)}: give a UUID such as 11111111-1111-1111-1111-111111111111"
+        ) from None
+
+
+def optional_uuid(value: object, name: str) -> uuid.UUID | None:
+    """This identifier as a UUID, or None."""
+    return None if value is None else uuid_of(value, name)
+
+
+def text_of(value: object, name: str) -> str:
+    """This text, if there is something in it that can be read and stored."""
+    if not isinstance(value, str):
+        raise InvalidInputError(f"{name} is {_shown(value)}: give a text")
+    if not value.strip():
+        raise InvalidInputError(f"{name} is empty: give a text")
+    if "\0" in value:
+        raise InvalidInputError(f"{name} holds a NUL character, which PostgreSQL cannot store: take it out")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError(
+            f"{name} holds a lone surrogate, which UTF-8 cannot express: take it out"
+        ) from None
+    return str(value)
+
+
+def optional_text(value: object, name: str) -> str | None:
+    """This text, or None."""
+    return None if value is None else text_of(value, name)
+
+
+def texts_of(values: object, name: str) -> list[str]:
+    """These texts, in their order, each once."""
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise InvalidInputError(f"{name} is {_shown(values)}: give a list of texts")
+    return list(dict.fromkeys([text_of(value, f"{name}[{index}]") for index, value in enumerate(values)]))
+
+
+def choice_of(value: object, name: str, choices: Sequence[str]) -> str:
+    """This word, if it is one of the choices."""
+    if not isinstance(value, str) or value not in choices:
+        raise InvalidInputError(f"{name} is {_shown(value)}: give one of {', '.join(choices)}")
+    return str(value)
+
+
+def optional_choice(value: object, name: str, choices: Sequence[str]) -> str | None:
+    """This word, if it is one of the choices, or None."""
+    return None if value is None else choice_of(value, name, choices)
+
+
+def flag_of(value: object, name: str) -> bool:
+    """This True or False."""
+    if not isinstance(value, bool):
+        raise InvalidInputError(f"{name} is {_shown(value)}: give True or False")
+    return value
+
+
+def whole_of(value: object, name: str, least: int, most: int) -> int:
+    """This whole number, if it lies between `least` and `most`."""
+    if not isinstance(value, bool):
+        try:
+            number = operator.index(value)  # type: ignore[arg-type]
+        except TypeError:
+            pass
+        else:
+            if least <= number <= most:
+                return number
+    raise InvalidInputError(f"{name} is {_shown(value)}: give a whole number from {least} to {most}")
+
+
+def number_of(value: object, name: str) -> Decimal:
+    """This number as an exact one; NaN and infinity are refused."""
+    if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
+        raise InvalidInputError(f"{name} is {_shown(value)}: give a number")
+    if isinstance(value, Decimal):
+        number = value
+    elif isinstance(value, Integral):
+        number = Decimal(int(value))
+    else:
+        number = Decimal(repr(float(value)))  # the shortest text that means this float
+    if not number.is_finite():
+        raise InvalidInputError(f"{name} is {number}: give a finite number, or None where it is not known")
+    return number
+
+
+def optional_number(value: object, name: str) -> Decimal | None:
+    """This number, or None."""
+    return None if value is None else number_of(value, name)
+
+
+def time_of(value: object, name: str) -> dt.datetime:
+    """This instant; a time without a time zone is refused, for it could be any of forty."""
+    if not isinstance(value, dt.datetime):
+        raise InvalidInputError(f"{name} is {_shown(value)}: give a datetime with a time zone")
+    if value.tzinfo is None or value.utcoffset() is None:
+        raise InvalidInputError(f"{name} is a naive datetime: give it a time zone, e.g. tzinfo=datetime.UTC")
+    try:
+        utc = value.astimezone(dt.UTC)
+    except OverflowError:
+        raise InvalidInputError(f"{name} is {_shown(value)}: outside the years 1 to 9999 in UTC") from None
+    return dt.datetime.combine(utc.date(), utc.timetz())  # a plain datetime, whatever subclass came in
+
+
+def optional_time(value: object, name: str) -> dt.datetime | None:
+    """This instant, or None."""
+    return None if value is None else time_of(value, name)
+
+
+def date_of(value: object, name: str) -> dt.date:
+    """This day; a datetime is refused, for its day depends on the time zone."""
+    if isinstance(value, dt.datetime) or not isinstance(value, dt.date):
+        raise InvalidInputError(f"{name} is {_shown(value)}: give a date")
+    return value
+
+
+def optional_date(value: object, name: str) -> dt.date | None:
+    """This day, or None."""
+    return None if value is None else date_of(value, name)
+
+
+def span_of(value: object, name: str) -> dt.timedelta:
+    """This stretch of time, 0 or more."""
+    if not isinstance(value, dt.timedelta):
+        raise InvalidInputError(f"{name} is {_shown(value)}: give a timedelta")
+    if not dt.timedelta(0) <= value <= dt.timedelta(days=MAX_DAYS):
+        raise InvalidInputError(f"{name} is {value}: give a timedelta from 0 to {MAX_DAYS} days")
+    return dt.timedelta(value.days, value.seconds, value.microseconds)
+
+
+def json_of(value: object, name: str) -> Any:
+    """This value as JSON has it: texts, numbers, lists and dicts only; dates and identifiers as texts."""
+    try:
+        text = dump_json(value)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{name}: {error}") from None
+    if "\\u0000" in text or "\\ud" in text.lower():
+        _check_texts(json.loads(text), name)
+    return json.loads(text)
+
+
+def _check_texts(value: Any, name: str) -> None:
+    """Refuse what JSON can spell and jsonb cannot hold."""
+    if isinstance(value, str) and value:
+        text_of(f"-{value}", name)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_texts(key, name)
+            _check_texts(item, name)
+    elif isinstance(value, list):
+        for item in value:
+            _check_texts(item, name)
+
+
+def metadata_of(value: object, name: str) -> dict[str, Any]:
+    """This mapping, as JSON has it; None is the empty one."""
+    if not value and (value is None or isinstance(value, Mapping)):
+        return {}
+    if not isinstance(value, Mapping):
+        raise InvalidInputError(f"{name} is {_shown(value)}: give a dict")
+    checked: dict[str, Any] = json_of(dict(value), name)
+    return checked
+
+
+def past(days: object, start: object, end: object, *, default_days: int) -> Period:
+    """The period of facts: the last `days` times 24 hours by the server's clock, or from `start` to `end`.
+
+    Without `end` up to the newest. Returns the parameters period_start and period_end of a query, as `past_until_now`
+    and `ahead` do.
+    """
+    days, first, last = _period(days, start, end, default_days)
+    return _edges(first or _from_now(-_hours(days)), last or FOREVER)
+
+
+def past_until_now(days: object, start: object, end: object, *, default_days: int) -> Period:
+    """The period of a computation: as in `past`, but without `end` it ends now."""
+    days, first, last = _period(days, start, end, default_days)
+    return _edges(first or _from_now(-_hours(days)), last or _from_now(0))
+
+
+def ahead(days: object, start: object, end: object, *, default_days: int) -> Period:
+    """The period of plans and predictions: `days` times 24 hours from now on, or from `start` to `end` (or for ever)."""
+    days, first, last = _period(days, start, end, default_days)
+    return _edges(first or _from_now(0), last or (FOREVER if days is None else _from_now(_hours(days))))
+
+
+def always(start: object, end: object) -> Period:
+    """From `start` to `end`; what is not given has no limit."""
+    _, first, last = _period(None, start, end, None)
+    return _edges(first or EVER, last or FOREVER)
+
+
+def _period(
+    days: object, start: object, end: object, default_days: int | None
+) -> tuple[int | None, dt.datetime | None, dt.datetime | None]:
+    if days is not None and (start is not None or end is not None):
+        raise InvalidInputError("give either days, or start and end")
+    if start is None and end is not None:
+        raise InvalidInputError("end needs a start: give start and end, or days")
+    first, last = optional_time(start, "start"), optional_time(end, "end")
+    if first is not None and last is not None and first >= last:
+        raise InvalidInputError("start must be before end")
+    if days is None and start is None:
+        days = default_days
+    return None if days is None else whole_of(days, "days", 1, MAX_DAYS), first, last
+
+
+def _hours(days: int | None) -> int:
+    return 0 if days is None else 24 * days
+
+
+def _from_now(hours: int) -> SqlText:
+    """So many hours from now, by the server's clock: the planner sees a constant distance and leaves chunks out."""
+    if hours == 0:
+        return SqlText("now()")
+    return SqlText(f"(now() {'-' if hours < 0 else '+'} interval '{abs(hours)} hours')")
+
+
+def _edges(start: dt.datetime | SqlText, end: dt.datetime | SqlText) -> Period:
+    return {"period_start": start, "period_end": end}
+
+
+def local_days(
+    days: object, first_date: object, end_date: object, *, default_days: int | None = None
+) -> dict[str, int | dt.date | None]:
+    """The parameters days, first_date and end_date of a query that counts in local days; the end is not included."""
+    if days is not None and (first_date is not None or end_date is not None):
+        raise InvalidInputError("give either days, or first_date and end_date")
+    if first_date is None and end_date is not None:
+        raise InvalidInputError("end_date needs a first_date: give first_date and end_date, or days")
+    first, end = optional_date(first_date, "first_date"), optional_date(end_date, "end_date")
+    if first is not None and end is not None and first >= end:
+        raise InvalidInputError("first_date must be before end_date, which is not included")
+    if days is None and first_date is None:
+        days = default_days
+    return {
+        "days": None if days is None else whole_of(days, "days", 1, MAX_DAYS),
+        "first_date": first,
+        "end_date": end,
+    }

@@ -1,0 +1,198 @@
+"""Demand as it happened: rows, regular series, and frames to train models on."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from db_utils.operational.arguments import (
+    Id,
+    Number,
+    choice_of,
+    flag_of,
+    optional_number,
+    optional_uuid,
+    past,
+    past_until_now,
+    span_of,
+    text_of,
+    texts_of,
+    uuid_of,
+)
+from db_utils.operational.records import DemandRecord, encoded_rows, one_of_each
+from db_utils.operational.runner import QueryRunner
+from db_utils.values import Row
+
+Bucket = Literal["quarter_hour", "half_hour", "hour", "day", "week", "month"]
+
+# Where counting starts, and how far one bucket goes.
+_BUCKETS: dict[str, tuple[str, str]] = {
+    "quarter_hour": ("day", "15 minutes"),
+    "half_hour": ("day", "30 minutes"),
+    "hour": ("day", "1 hour"),
+    "day": ("day", "1 day"),
+    "week": ("week", "1 week"),
+    "month": ("month", "1 month"),
+}
+
+
+class DemandQueries(QueryRunner):
+    """Demand."""
+
+    def record_demand(
+        self, organization_id: Id, demand: Iterable[DemandRecord], *, replace: bool = True
+    ) -> int:
+        """Which of these demand rows are new, or differ from what was recorded?
+
+        Returns how many rows were written; all or none. A row of the same product, location and time is replaced where
+        it differs (a correction), or kept with `replace=False`; the same rows may be sent twice. Keys: see
+        `DemandRecord`. Raises `NotFoundError` for an unknown location.
+        """
+        flag_of(replace, "replace")
+        return self._write_pages(
+            "record_demand",
+            {"organization_id": uuid_of(organization_id, "organization_id"), "replace": replace},
+            encoded_rows(DemandRecord, demand, "demand"),
+            "demand",
+            prepare=lambda page: one_of_each(page, ("product_id", "location_id", "time"), last=replace),
+        )
+
+    def get_demand_history(
+        self,
+        organization_id: Id,
+        product_id: str,
+        *,
+        location_id: Id | None = None,
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """How much of a product was demanded, row by row?
+
+        Rows whose time lies in the last `days` times 24 hours (default 90), or `start` <= time < `end` (aware; no
+        `end`: up to the newest), oldest first, then by location: `time` (UTC; start of the bucket), `product_id`,
+        `location_id`, `quantity` (in the product's own unit), `revenue` (in the organization's currency, None where not
+        known), `metadata` (dict). Empty: no demand, or no such product.
+        """
+        return self._read(
+            "get_demand_history",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "product_id": text_of(product_id, "product_id"),
+                "location_id": optional_uuid(location_id, "location_id"),
+                **past(days, start, end, default_days=90),
+            },
+        )
+
+    def get_products(
+        self,
+        organization_id: Id,
+        *,
+        location_id: Id | None = None,
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """Which products were demanded, how much and at how many locations?
+
+        Read from the daily rollup: UTC days that begin in the last `days` times 24 hours (default 365), or `start` <= day <
+        `end` (aware). Rows by product: `product_id`, `location_count`, `first_bucket` and `last_bucket` (start of the
+        first and last UTC day with demand), `row_count`, `quantity` (in the product's own unit), `revenue` (None where
+        not known). Empty: nothing was demanded.
+        """
+        return self._read(
+            "get_products",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "location_id": optional_uuid(location_id, "location_id"),
+                **past(days, start, end, default_days=365),
+            },
+        )
+
+    def get_demand_series(
+        self,
+        organization_id: Id,
+        product_id: str,
+        *,
+        location_id: Id | None = None,
+        bucket: Bucket = "day",
+        fill_quantity: Number | None = None,
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """How much of a product was demanded in each local bucket of time, gaps included?
+
+        `bucket` is quarter_hour, half_hour, hour, day, week (from Monday) or month, counted in the location's own time
+        zone: the day of a daylight-saving change has 23 or 25 hours; an hour and its parts are time that passed since
+        the local midnight before the period. The buckets that lie wholly in
+        the last `days` times 24 hours (default 90), or in `start` to `end` (aware; no `end`: now), without a hole. Rows
+        by location, then oldest first: `bucket` and `bucket_end` (UTC), `location_id`, `product_id`, `quantity` (sum of the
+        bucket's rows, in the product's own unit; `fill_quantity` where there is none), `revenue` (None where not
+        known), `row_count`, `is_observed` (False for a gap). Empty: the product was not demanded in the period.
+        """
+        unit, width = _BUCKETS[choice_of(bucket, "bucket", tuple(_BUCKETS))]
+        return self._read(
+            "get_demand_series",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "product_id": text_of(product_id, "product_id"),
+                "location_id": optional_uuid(location_id, "location_id"),
+                "bucket_unit": unit,
+                "bucket_width": width,
+                "fill_quantity": optional_number(fill_quantity, "fill_quantity"),
+                **past_until_now(days, start, end, default_days=90),
+            },
+        )
+
+    def get_demand_training_frame(
+        self,
+        organization_id: Id,
+        product_id: str,
+        *,
+        lead: dt.timedelta = dt.timedelta(0),
+        location_id: Id | None = None,
+        bucket: Bucket = "day",
+        factor_names: Iterable[str] | None = None,
+        carry: dt.timedelta = dt.timedelta(0),
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """What was demanded in each local bucket, and what was known of the world a given time before it began?
+
+        Buckets and period as in `get_demand_series`. Of each reading of an external factor the newest version counts
+        that was available `lead` before the bucket began (available_at <= bucket - lead): a model trained on it sees
+        what it will see in service, never tomorrow's weather. A factor's value is the mean of its readings in the
+        bucket; where there is none, its last reading not older than `carry` (a day's holiday reaches the hours of the
+        day with one day). A location's own readings go before those of the whole organization. Rows by location, then
+        oldest first: `bucket`, `bucket_end` (UTC), `location_id`, `product_id`, `quantity` and `revenue` (None where
+        nothing was recorded), `is_observed`, `factors` (dict of name to float, None where not known; the same names in
+        every row: `factor_names`, or all that occur). Empty: the product was not demanded in the period.
+        """
+        unit, width = _BUCKETS[choice_of(bucket, "bucket", tuple(_BUCKETS))]
+        names = None if factor_names is None else texts_of(factor_names, "factor_names")
+        rows = self._read(
+            "get_demand_training_frame",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "product_id": text_of(product_id, "product_id"),
+                "location_id": optional_uuid(location_id, "location_id"),
+                "bucket_unit": unit,
+                "bucket_width": width,
+                "lead": span_of(lead, "lead"),
+                "carry": span_of(carry, "carry"),
+                "factor_names": names,
+                **past_until_now(days, start, end, default_days=90),
+            },
+        )
+        if names is None:
+            names = sorted({name for row in rows for name in row["factors"]})
+        for row in rows:
+            row["factors"] = _all_of(names, row["factors"])
+        return rows
+
+
+def _all_of(names: list[str], known: dict[str, Any]) -> dict[str, float | None]:
+    return {name: None if known.get(name) is None else float(known[name]) for name in names}
