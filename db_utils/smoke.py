@@ -1,0 +1,268 @@
+"""The smoke test: connect to what is configured, run every prebuilt read, show what came back.
+
+It reads only. Nothing in the database changes, whoever's database it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from db_utils import embedded, redis_server, schema
+from db_utils.cache import CachedPrediction, PredictionCache
+from db_utils.config import Settings
+from db_utils.errors import ConnectionFailedError, DbUtilsError, NotFoundError, SchemaError
+from db_utils.manager import DatabaseManager
+from db_utils.operational import OperationalDataQueries
+
+_SAMPLE_WIDTH = 60
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one prebuilt read answered."""
+
+    name: str
+    rows: int
+    milliseconds: float
+    sample: str
+    error: str | None = None
+
+
+def run(settings: Settings, console: Console) -> bool:
+    """Does all of it work? Prints what it finds; False where a read failed.
+
+    Raises `DbUtilsError` with one sentence where nothing could be run at all.
+    """
+    with contextlib.ExitStack() as stack:
+        db, settings = stack.enter_context(_database(settings, console))
+        cache = stack.enter_context(_cache(settings, console))
+        console.print(_about(db, cache))
+        if schema.version(db) is None:
+            raise SchemaError(f"{db.settings.safe_url} holds no schema yet: run python -m db_utils init")
+        queries = OperationalDataQueries(db, cache=cache)
+        samples = sample_arguments(db)
+        names = read_methods(OperationalDataQueries)
+        # What is cached is asked twice: the second answer comes from the cache.
+        names += [name for name in names if name.startswith("get_cached_")] if cache.enabled else []
+        outcomes = [call(getattr(queries, name), samples) for name in names]
+        console.print(_outcome_table(outcomes))
+        console.print(
+            _kpi_table(
+                queries.get_kpi_summary(samples["organization_id"], days=7), samples["organization_name"]
+            )
+        )
+        if cache.enabled:
+            console.print(_cache_line(cache), soft_wrap=True)
+        failures = [o for o in outcomes if o.error]
+        console.print(
+            f"{len(failures)} of {len(set(names))} prebuilt queries failed."
+            if failures
+            else f"All {len(set(names))} prebuilt queries answered."
+        )
+        return not failures
+
+
+def read_methods(queries: type) -> list[str]:
+    """The names of all prebuilt reads, in the order of their definition in the catalogue."""
+    return [name for name, _ in inspect.getmembers(queries, inspect.isfunction) if name.startswith("get_")]
+
+
+def sample_arguments(db: DatabaseManager) -> dict[str, Any]:
+    """Something to ask about, found in the database: an argument for every required parameter of a read.
+
+    The sample data's manufacturing company where it is there, else the organization that comes first.
+    """
+    rows = db.execute_query(
+        """
+        SELECT o.organization_id, o.name AS organization_name, r.resource_id, r.location_id, e.employee_id,
+            s.shift_id, d.product_id, a.anomaly_id
+        FROM organizations AS o
+        LEFT JOIN LATERAL (
+            SELECT f.product_id, f.location_id FROM current_demand_forecasts AS f
+            WHERE f.organization_id = o.organization_id ORDER BY f.target_time DESC, f.product_id, f.location_id LIMIT 1
+        ) AS d ON true
+        LEFT JOIN LATERAL (
+            SELECT x.resource_id, x.location_id FROM resources AS x
+            WHERE x.organization_id = o.organization_id ORDER BY x.location_id = d.location_id DESC, x.name LIMIT 1
+        ) AS r ON true
+        LEFT JOIN LATERAL (
+            SELECT x.employee_id FROM employees AS x WHERE x.organization_id = o.organization_id ORDER BY x.employee_code LIMIT 1
+        ) AS e ON true
+        LEFT JOIN LATERAL (
+            SELECT x.shift_id FROM shifts AS x WHERE x.organization_id = o.organization_id ORDER BY x.starts_at DESC, x.shift_id LIMIT 1
+        ) AS s ON true
+        LEFT JOIN LATERAL (
+            SELECT x.anomaly_id FROM anomaly_predictions AS x
+            WHERE x.organization_id = o.organization_id ORDER BY x.available_at DESC, x.anomaly_id LIMIT 1
+        ) AS a ON true
+        ORDER BY o.organization_id <> '11111111-1111-1111-1111-111111111111', o.name, o.organization_id
+        LIMIT 1
+        """
+    )
+    if not rows:
+        raise NotFoundError(
+            "the database holds no organization yet: load the sample data with python -m db_utils seed"
+        )
+    now = datetime.now(UTC)
+    return {**rows[0], "start": now - timedelta(days=7), "end": now, "as_of": now}
+
+
+def call(method: Callable[..., Any], samples: dict[str, Any]) -> Outcome:
+    """Run one read with sample arguments and time it; a failure is an outcome too."""
+    arguments = {
+        name: samples[name]
+        for name, parameter in inspect.signature(method).parameters.items()
+        if parameter.default is inspect.Parameter.empty
+    }
+    started = time.perf_counter()
+    try:
+        answer = method(**arguments)
+    except DbUtilsError as error:
+        return Outcome(method.__name__, 0, _milliseconds(started), "", str(error))
+    if isinstance(answer, CachedPrediction):
+        answer = [{"source": answer.source, "freshness": answer.freshness.value, "value": answer.value}]
+    rows = answer if isinstance(answer, list) else [] if answer is None else [answer]
+    return Outcome(method.__name__, len(rows), _milliseconds(started), _sample(rows))
+
+
+@contextlib.contextmanager
+def _database(settings: Settings, console: Console) -> Iterator[tuple[DatabaseManager, Settings]]:
+    """What is configured, or what answers where the compose file puts it; else, and only then, the embedded server."""
+    with DatabaseManager(settings=settings) as db:
+        try:
+            db.execute_query("SELECT 1 AS answer")
+        except ConnectionFailedError as error:
+            if settings.is_configured or type(error) is not ConnectionFailedError:
+                raise
+        else:
+            yield db, settings
+            return
+    console.print(
+        f"Nothing is configured and nothing answers at {settings.safe_url}: running on the embedded PostgreSQL 16, kept in "
+        f"{embedded.default_data_dir()}."
+    )
+    with (
+        DatabaseManager.embedded(embedded.default_data_dir(), seed=True) as db,
+        contextlib.ExitStack() as stack,
+    ):
+        redis_url = settings.redis_url
+        with PredictionCache(redis_url) as configured:
+            if redis_url == Settings().redis_url and configured.ping() is None and redis_server.find():
+                redis_url = stack.enter_context(redis_server.start())
+        yield db, settings.with_changes(redis_url=redis_url)
+
+
+@contextlib.contextmanager
+def _cache(settings: Settings, console: Console) -> Iterator[PredictionCache]:
+    with PredictionCache.from_settings(settings) as cache:
+        yield cache
+
+
+def _about(db: DatabaseManager, cache: PredictionCache) -> Table:
+    row = db.execute_query(
+        """
+        SELECT current_setting('server_version') AS server, current_database() AS database, current_user AS role,
+            (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescaledb
+        """
+    )[0]
+    known = schema.version(db)
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_row("connected to", db.settings.safe_url)
+    table.add_row("server", f"PostgreSQL {row['server']}")
+    table.add_row(
+        "edition",
+        f"{schema.edition(db)} (TimescaleDB {row['timescaledb']})"
+        if row["timescaledb"]
+        else f"{schema.edition(db)} (no TimescaleDB)",
+    ) if known is not None else None
+    table.add_row("schema version", str(known))
+    latency = cache.ping()
+    if not cache.enabled:
+        table.add_row("Redis", "none: REDIS_URL is empty, predictions come from PostgreSQL")
+    elif latency is None:
+        table.add_row("Redis", "does not answer: predictions come from PostgreSQL")
+    else:
+        table.add_row("Redis", f"answers in {1000 * latency:.1f} ms")
+    return table
+
+
+def _outcome_table(outcomes: list[Outcome]) -> Table:
+    table = Table(title="Every prebuilt query", title_justify="left")
+    table.add_column("query", no_wrap=True)
+    table.add_column("rows", justify="right")
+    table.add_column("ms", justify="right")
+    table.add_column("sample", overflow="ellipsis", no_wrap=True)
+    for outcome in outcomes:
+        table.add_row(
+            outcome.name,
+            "failed" if outcome.error else str(outcome.rows),
+            f"{outcome.milliseconds:.1f}",
+            outcome.error or outcome.sample,
+            style="red" if outcome.error else None,
+        )
+    return table
+
+
+def _kpi_table(kpis: list[dict[str, Any]], organization: str) -> Table:
+    table = Table(title=f"KPIs of the last seven days: {organization}", title_justify="left")
+    for heading, justify in (
+        ("kpi", "left"),
+        ("value", "right"),
+        ("unit", "left"),
+        ("from", "left"),
+        ("coverage", "right"),
+        ("why not", "left"),
+    ):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for row in kpis:
+        table.add_row(
+            row["kpi"],
+            "" if row["value"] is None else f"{row['value']:.2f}",
+            row["unit"],
+            ""
+            if row["value"] is None
+            else f"{row['numerator']:.0f} {row['numerator_unit']} / {row['denominator']:.0f} {row['denominator_unit']}",
+            "" if row["coverage_pct"] is None else f"{row['coverage_pct']:.0f} %",
+            row["reason"] or "",
+        )
+    return table
+
+
+def _cache_line(cache: PredictionCache) -> str:
+    known = cache.statistics()
+    rebuild = known["mean_rebuild_seconds"]
+    return (
+        f"Prediction cache: {known['hits']} hits, {known['misses']} misses, {known['stale']} stale, {known['errors']} errors, "
+        f"breaker {known['breaker']}, {known['bytes_read']} bytes read, {known['bytes_written']} written"
+        + (f", {1000 * rebuild:.1f} ms for a rebuild" if rebuild is not None else "")
+    )
+
+
+def _milliseconds(started: float) -> float:
+    return 1000 * (time.perf_counter() - started)
+
+
+def _sample(rows: list[Any]) -> str:
+    if not rows:
+        return "-"
+    first = rows[0]
+    shown = (
+        {k: v for k, v in first.items() if v is not None and not k.endswith("_id")}
+        if isinstance(first, dict)
+        else first
+    )
+    return (
+        json.dumps(shown, default=str, ensure_ascii=False)[:_SAMPLE_WIDTH]
+        if isinstance(shown, dict)
+        else str(shown)[:_SAMPLE_WIDTH]
+    )
