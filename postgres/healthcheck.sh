@@ -1,0 +1,47 @@
+#!/bin/sh
+# Healthy means: the first start ran to its end, the server answers over TCP as the configured user, and the schema is
+# there. (During the first start the server listens on its socket only, so a check there would turn green too early.)
+#
+# While the database is on its way (first start, crash recovery) this waits instead of failing: no guess at how long a
+# slow disk takes is needed, and `docker compose up --wait` returns the moment it is ready.
+set -u
+
+marker=$PGDATA/barnameh_initialised
+first_start=/tmp/barnameh_first_start
+refused=/tmp/barnameh_refused
+give_up=$(($(date +%s) + 540)) # seconds; below the timeout of the health check in docker-compose.yml
+
+export PGHOST=127.0.0.1 PGPORT=5432 PGUSER="$POSTGRES_USER" PGDATABASE="$POSTGRES_DB" \
+    PGPASSWORD="${POSTGRES_PASSWORD:-}" PGCONNECT_TIMEOUT=5 PGAPPNAME=healthcheck
+
+wait_or_fail() {
+    [ "$(date +%s)" -lt "$give_up" ] || { echo "barnameh: $1: docker compose logs postgres"; exit 1; }
+    sleep 1
+}
+
+if [ -e "$refused" ]; then
+    cat "$refused"
+    exit 1
+fi
+
+listens() { pg_isready -q -t 5 || [ $? -ne 2 ]; } # 2: no answer; 1: starting up or recovering
+
+# The first start ends with a restart: the marker is written before the server opens its port.
+while [ -e "$first_start" ] && ! { [ -e "$marker" ] && listens; }; do
+    wait_or_fail "the first start has been running for nine minutes"
+done
+
+while pg_isready -q -t 5; [ $? -eq 1 ]; do
+    wait_or_fail "the server has been starting up for nine minutes"
+done
+
+if ! answer=$(timeout 10 psql -X -q -A -t -w -c 'SELECT EXISTS (SELECT FROM public.schema_version)' 2>&1); then
+    echo "$answer"
+    echo "barnameh: POSTGRES_USER and POSTGRES_DB take effect on the first start of an empty volume only."
+    exit 1
+fi
+if [ "$answer" != t ]; then
+    echo "barnameh: the table schema_version is empty: the schema was not applied to database $POSTGRES_DB."
+    exit 1
+fi
+rm -f "$first_start"

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# First start only: the schema, the sample data, the rollups, a check, and last the marker that this went well.
+#
+# The image runs this file after its own 000_ and 001_ scripts; where the executable bit was lost (a zip download,
+# Windows) it sources the file instead, hence the subshell: nothing set here leaks into the image's script.
+#
+# PGDATA, POSTGRES_USER, POSTGRES_DB: set by the image.   SEED_SAMPLE_DATA: true (default) or false.
+(
+set -euo pipefail
+
+sql=/barnameh/sql
+seeds=/barnameh/seeds
+step="nothing yet"
+
+# Names are passed in the environment: as arguments psql would read some of them as connection strings.
+export PGUSER=$POSTGRES_USER PGDATABASE=$POSTGRES_DB PGOPTIONS=--client-min-messages=warning
+
+say() { echo "barnameh: $*"; }
+
+apply() { psql -X -q --no-password -v ON_ERROR_STOP=1 -o /dev/null "$@"; }
+
+# The manifest with absolute paths, and each file named before it runs.
+manifest() {
+    awk -v sql="$sql" '
+        $1 == "\\ir" { print "\\echo barnameh: applying sql/" $2; print "\\i " sql "/" $2; next }
+        { print }' "$sql/schema.sql"
+}
+
+finish() {
+    local status=$?
+    [ "$status" -eq 0 ] && return
+    {
+        say "FIRST START FAILED in this step: $step."
+        say "The psql line above names the file, the line and the error. Correct that, then remove the half-made"
+        say "volume and start again:"
+        say "  docker compose down -v"
+        say "  docker compose up -d --wait"
+    } >&2
+}
+trap finish EXIT
+
+# TimescaleDB would start the schema's jobs while this script is still at work, and two refreshes of one rollup refuse
+# each other. The jobs begin with the server's restart, right after this script.
+step="pausing TimescaleDB's jobs"
+apply <<'SQL'
+DO $$
+BEGIN
+    IF to_regprocedure('_timescaledb_functions.stop_background_workers()') IS NOT NULL THEN
+        PERFORM _timescaledb_functions.stop_background_workers();
+    END IF;
+END
+$$;
+SQL
+
+step="schema (sql/schema.sql)"
+SECONDS=0
+manifest | apply --single-transaction -f -
+say "schema applied in ${SECONDS} s"
+
+if [ "${SEED_SAMPLE_DATA:-true}" = true ]; then
+    step="sample data (seeds/seed_data.sql)"
+    SECONDS=0
+    say "loading seeds/seed_data.sql"
+    apply --single-transaction -f "$seeds/seed_data.sql"
+    say "sample data loaded in ${SECONDS} s"
+else
+    say "no sample data (SEED_SAMPLE_DATA=false)"
+fi
+
+step="rollups (CALL refresh_rollups())"
+apply -c 'CALL refresh_rollups()'
+
+step="planner statistics (ANALYZE)"
+apply -c 'ANALYZE'
+
+step="check (sql/verify.sql)"
+say "checking with sql/verify.sql"
+apply -f "$sql/verify.sql"
+
+step="marker"
+date -u '+%Y-%m-%dT%H:%M:%SZ' >"$PGDATA/barnameh_initialised"
+say "first start complete"
+)

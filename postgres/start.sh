@@ -1,0 +1,60 @@
+#!/bin/sh
+# What the postgres container runs, in front of the image's own entry point.
+#
+# The image looks only at whether the data folder is empty, so a first start that was killed or met an error would be
+# followed by a second one that serves half a schema. This script tells the three cases apart: an empty folder
+# (first start: init.sh leaves a marker as its very last act), a finished one, and one that never got that far.
+set -eu
+
+marker=$PGDATA/barnameh_initialised
+first_start=/tmp/barnameh_first_start
+refused=/tmp/barnameh_refused
+rm -f "$first_start" "$refused"
+
+# Stay up without serving: the reason stays the last thing in the log, the health check repeats it, and a restart
+# policy does not turn it into a loop.
+refuse() {
+    printf 'barnameh: %s\n' "$@" >"$refused"
+    cat "$refused" >&2
+    trap 'exit 1' INT TERM
+    while :; do
+        sleep 3600 &
+        wait "$!"
+    done
+}
+
+if [ -e "$marker" ]; then
+    exec docker-entrypoint.sh "$@"
+fi
+
+if [ -n "$(ls -A "$PGDATA" 2>/dev/null)" ]; then
+    refuse \
+        "THE FIRST START OF THIS DATABASE DID NOT FINISH, so its schema or its data is incomplete." \
+        "Nothing is served from it, and nothing was ever stored in it by you. The reason is further up in" \
+        "  docker compose logs postgres" \
+        "Remove the half-made volume and start again:" \
+        "  docker compose down -v" \
+        "  docker compose up -d --wait" \
+        "(A complete data folder that you brought from elsewhere, such as a restored base backup, only lacks the" \
+        "marker:  docker compose exec postgres touch $marker  and  docker compose restart postgres)"
+fi
+
+# What would stop the first start half-way is looked at before it begins.
+case $POSTGRES_DB in
+    *=* | postgres://* | postgresql://*)
+        # The image's own scripts hand the name to psql, which would read it as a connection string.
+        refuse "POSTGRES_DB is '$POSTGRES_DB'. Choose a name without '=' or '://' in .env, then: docker compose up -d --wait"
+        ;;
+esac
+case ${SEED_SAMPLE_DATA:=true} in
+    true | false) ;;
+    *) refuse "SEED_SAMPLE_DATA is '$SEED_SAMPLE_DATA'. Set it to true or false in .env, then: docker compose up -d --wait" ;;
+esac
+for file in /barnameh/sql/schema.sql /barnameh/seeds/seed_data.sql /docker-entrypoint-initdb.d/zz_barnameh_init.sh; do
+    [ -r "$file" ] || refuse \
+        "The container cannot read $file." \
+        "Make the checkout readable to everyone (chmod -R a+rX sql seeds postgres), then: docker compose up -d --wait"
+done
+
+touch "$first_start"
+exec docker-entrypoint.sh "$@"
