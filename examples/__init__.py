@@ -1,0 +1,1 @@
+"""Worked examples; run one with `python -m examples.NAME`."""
