@@ -1,0 +1,123 @@
+"""A real redis-server, a way to look into it behind the cache's back, and a proxy to break the way to it.
+
+`TEST_REDIS_URL` names the server for the tests that do not break it; without it, and for those that do, they start
+their own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from db_utils import redis_server
+from db_utils.cache import Prediction, PredictionCache
+
+from .faults import FaultProxy
+
+KIND = "demand_forecast"
+MakeCache = Callable[..., PredictionCache]
+
+
+def prediction(
+    value: Any = 1,
+    *,
+    at: datetime | None = None,
+    age: timedelta = timedelta(0),
+    recorded_at: datetime | None = None,
+) -> Prediction:
+    """A prediction that became available now, or at another time, or some time ago."""
+    return Prediction(value, "prophet", "1.2", (at or datetime.now(UTC)) - age, recorded_at)
+
+
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2].partition("/")[0])
+
+
+def wait_until(true: Callable[[], object], *, seconds: float = 30) -> None:
+    """Return as soon as it is true; fail when it does not come true."""
+    give_up_at = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < give_up_at, "it did not come true"
+        time.sleep(0.002)
+
+
+def client(url: str, **options: Any) -> redis.Redis:
+    return redis.Redis.from_url(url, protocol=2, retry=Retry(NoBackoff(), 0), **options)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """One server for all tests that do not break it."""
+    given = os.environ.get("TEST_REDIS_URL")
+    if given:
+        yield given
+        return
+    with redis_server.start() as url:
+        yield url
+
+
+@pytest.fixture
+def raw(redis_url: str) -> Iterator[redis.Redis]:
+    """What is really in that server."""
+    with client(redis_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def make_cache(redis_url: str) -> Iterator[MakeCache]:
+    """Caches that are closed after the test; each on the shared server, unless a URL is given."""
+    caches: list[PredictionCache] = []
+
+    def make(url: str | None = redis_url, **options: Any) -> PredictionCache:
+        caches.append(PredictionCache(url, **{"budget_seconds": 5.0, **options}))
+        return caches[-1]
+
+    yield make
+    for cache in caches:
+        cache.close()
+
+
+@pytest.fixture
+def cache(make_cache: MakeCache) -> PredictionCache:
+    """A cache on the shared server, with a budget that a busy machine does not exceed."""
+    return make_cache()
+
+
+@pytest.fixture
+def organization() -> UUID:
+    """An organization that no other test knows."""
+    return uuid4()
+
+
+@pytest.fixture
+def proxy(redis_url: str) -> Iterator[FaultProxy]:
+    """The way to the shared server, to be broken."""
+    with FaultProxy(redis_url) as between:
+        yield between
+
+
+class Database:
+    """Stands for PostgreSQL: counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self._numbers = itertools.count(1)
+
+    def load(self) -> Prediction:
+        self.reads += 1
+        return prediction({"read": next(self._numbers)})
+
+
+@pytest.fixture
+def database() -> Database:
+    return Database()

@@ -1,0 +1,105 @@
+"""What the library says of its work: slow statements and pool events, never a value and never a password."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from db_utils import DatabaseManager, errors, telemetry
+
+SECRET = "s3cr3t-p4ss"
+
+
+def test_a_slow_statement_is_logged_without_its_values(
+    manager_with: Callable[..., DatabaseManager], caplog: pytest.LogCaptureFixture
+) -> None:
+    db = manager_with(slow_query_seconds=0.05)
+    db.execute_query("SELECT %s AS quick", (SECRET,))
+    assert caplog.records == []
+    db.execute_query("SELECT pg_sleep(0.06),\n   %s AS slow", (SECRET,))
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("db_utils.query", logging.WARNING)
+    assert "SELECT pg_sleep(0.06), %s AS slow" in record.getMessage()
+    assert SECRET not in caplog.text
+
+
+def test_none_is_logged_where_the_limit_is_zero(
+    manager_with: Callable[..., DatabaseManager], caplog: pytest.LogCaptureFixture
+) -> None:
+    manager_with(slow_query_seconds=0).execute("SELECT pg_sleep(0.01)")
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"ALTER ROLE x PASSWORD '{SECRET}'",
+        f"create role x login encrypted password '{SECRET}'",
+        f"ALTER ROLE x PASSWORD  E'{SECRET}'",
+        f"ALTER ROLE x PASSWORD $$${SECRET}$$",
+        f"ALTER ROLE x PASSWORD $q${SECRET}$q$",
+        f"CREATE SUBSCRIPTION s CONNECTION 'host=h password={SECRET}' PUBLICATION p",
+    ],
+)
+def test_a_password_in_a_statement_is_not_logged(sql: str) -> None:
+    assert SECRET not in telemetry.safe_text(sql)
+
+
+def test_no_secret_in_any_message_repr_or_traceback(
+    manager_with: Callable[..., DatabaseManager], library_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    shown: list[str] = []
+    for url in (
+        f"postgresql://nobody_of_this_name:{SECRET}@127.0.0.1:1/d",
+        f"postgresql://nobody_of_this_name:{SECRET}@no-such-host.invalid/d",
+        f"postgresql://nobody_of_this_name:{SECRET}@/d?host=/nowhere",
+    ):
+        db = manager_with(database_url=url)
+        for use in (db.execute_query, db.stream, db.listen):
+            with pytest.raises(errors.ConnectionFailedError) as caught:
+                list(use("SELECT 1"))  # type: ignore[operator]
+            shown += traceback.format_exception(caught.value)
+        shown += [
+            repr(db),
+            repr(db.health()),
+            repr(db.settings),
+            repr(db._pool),
+            repr(db.tenant("1" * 32)),
+            repr(db.engine),
+        ]
+    assert SECRET not in "\n".join(shown)
+    assert SECRET not in caplog.text
+
+
+def test_spans_follow_the_names_of_opentelemetry(
+    manager_with: Callable[..., DatabaseManager], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    db = manager_with()
+    assert telemetry.spans.wanted
+    db.execute_query("SELECT %s AS value", (SECRET,))
+    with pytest.raises(errors.UndefinedObjectError):
+        db.execute("DELETE FROM nowhere")
+    monkeypatch.undo()
+    telemetry.spans.look()
+    assert not telemetry.spans.wanted
+    db.execute("SELECT 1")
+    read, delete = exporter.get_finished_spans()
+    assert (read.name, delete.name) == ("SELECT", "DELETE")
+    assert read.kind is trace.SpanKind.CLIENT
+    assert read.attributes is not None
+    assert read.attributes["db.system.name"] == "postgresql"
+    assert read.attributes["db.query.text"] == "SELECT %s AS value"
+    assert delete.status.status_code is trace.StatusCode.ERROR
+    assert SECRET not in "".join(span.to_json() for span in (read, delete))

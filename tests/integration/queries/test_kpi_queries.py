@@ -1,0 +1,142 @@
+"""KPIs through the methods, against exact fractions over raw rows."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from db_utils import DatabaseManager, OperationalDataQueries
+from tests.support import kpi_reference
+from tests.support.query_calls import Facts
+from tests.support.recompute import DAY, Row, groups, ratio, same
+
+ORDER = [
+    "availability",
+    "effectiveness",
+    "quality_ratio",
+    "oee",
+    "utilisation_efficiency",
+    "throughput_rate",
+    "scrap_ratio",
+    "mtbf",
+    "mttr",
+    "plan_attainment",
+    "attendance_rate",
+    "forecast_wape",
+]
+
+
+@pytest.fixture(scope="module")
+def raw_kpis(seeded: DatabaseManager, facts: Facts) -> dict[str, list[Row]]:
+    return kpi_reference.read_raw_rows(seeded, facts.organization_id)
+
+
+def assert_values(rows: list[Row], expected: Mapping[str, Fraction | None]) -> None:
+    """Each KPI has its value, or none and a reason; and the value is what its own numerator and denominator say."""
+    assert {row["kpi"]: same(row["value"], expected[row["kpi"]]) for row in rows} == dict.fromkeys(
+        expected, True
+    )
+    for row in rows:
+        assert (row["value"] is None) == (row["reason"] is not None)
+        if row["value"] is not None:
+            scale = 100 if row["unit"] == "%" else 1
+            assert same(row["value"], ratio(row["numerator"], row["denominator"], scale))
+
+
+def test_summary(queries: OperationalDataQueries, facts: Facts, raw_kpis: dict[str, list[Row]]) -> None:
+    rows = queries.get_kpi_summary(facts.organization_id, start=facts.start, end=facts.end)
+    assert [row["kpi"] for row in rows] == ORDER
+    assert {(row["period_start"], row["period_end"]) for row in rows} == {(facts.start, facts.end)}
+    assert_values(rows, kpi_reference.organization_kpis(raw_kpis, (facts.start, facts.end)))
+    assert sum(row["value"] is not None for row in rows) >= 10
+
+
+def test_summary_of_days_is_the_functions(seeded: DatabaseManager, facts: Facts) -> None:
+    with seeded.transaction() as transaction:  # one now() for both
+        answer = OperationalDataQueries(transaction).get_kpi_summary(facts.organization_id, days=7)
+        function = transaction.execute_query("SELECT * FROM get_kpi_summary(%s, 7)", (facts.organization_id,))
+        default = OperationalDataQueries(transaction).get_kpi_summary(facts.organization_id)
+    assert answer == function == default
+
+
+def test_by_location(queries: OperationalDataQueries, facts: Facts, raw_kpis: dict[str, list[Row]]) -> None:
+    rows = queries.get_location_kpis(facts.organization_id, start=facts.start, end=facts.end)
+    expected = kpi_reference.location_kpis(raw_kpis, (facts.start, facts.end))
+    by_location = groups(rows, lambda row: row["location_id"])
+    assert set(by_location) == set(expected)
+    names = {row["location_id"]: row["name"] for row in queries.get_locations(facts.organization_id)}
+    assert list(by_location) == sorted(names, key=lambda location: names[location])
+    for location, own in by_location.items():
+        assert [row["kpi"] for row in own] == ORDER
+        assert {row["location_name"] for row in own} == {names[location]}
+        assert_values(own, expected[location])
+    here = queries.get_location_kpis(
+        facts.organization_id, location_id=facts.location_id, start=facts.start, end=facts.end
+    )
+    assert here == by_location[facts.location_id]
+
+
+def test_by_resource(queries: OperationalDataQueries, facts: Facts, raw_kpis: dict[str, list[Row]]) -> None:
+    rows = queries.get_resource_kpis(facts.organization_id, start=facts.start, end=facts.end)
+    expected = kpi_reference.resource_kpis(raw_kpis, (facts.start, facts.end))
+    by_resource = groups(rows, lambda row: row["resource_id"])
+    assert set(by_resource) == set(expected)
+    for resource, own in by_resource.items():
+        assert [row["kpi"] for row in own] == ORDER[:10]
+        assert_values(own, expected[resource])
+    for column, value in (("location_id", facts.location_id), ("resource_id", facts.resource_id)):
+        answer = queries.get_resource_kpis(
+            facts.organization_id, start=facts.start, end=facts.end, **{column: value}
+        )
+        assert answer == [row for row in rows if row[column] == value]
+
+
+def test_by_shift(queries: OperationalDataQueries, facts: Facts, raw_kpis: dict[str, list[Row]]) -> None:
+    start, end = facts.now - 3 * DAY, facts.end
+    rows = queries.get_shift_kpis(facts.organization_id, start=start, end=end)
+    by_shift = groups(rows, lambda row: row["shift_id"])
+    shifts = [row for row in raw_kpis["shifts"] if start <= row["starts_at"] < end]
+    assert set(by_shift) == {row["shift_id"] for row in shifts}
+    for shift in shifts:
+        own = by_shift[shift["shift_id"]]
+        assert {(row["location_id"], row["starts_at"]) for row in own} == {
+            (shift["location_id"], shift["starts_at"])
+        }
+        models = kpi_reference.time_model(
+            {**raw_kpis, "shifts": [shift]}, (shift["starts_at"], shift["ends_at"])
+        )
+        expected = kpi_reference.event_kpis(
+            [model for model in models.values() if model["location_id"] == shift["location_id"]]
+        )
+        assert_values([row for row in own if row["kpi"] != "attendance_rate"], expected)
+    assert [row["starts_at"] for row in rows] == sorted(row["starts_at"] for row in rows)
+
+
+def test_trend(queries: OperationalDataQueries, facts: Facts, raw_kpis: dict[str, list[Row]]) -> None:
+    zone = ZoneInfo(str(queries.get_organization(facts.organization_id)["timezone"]))
+    rows = queries.get_kpi_trend(facts.organization_id, days=5)
+    by_day = groups(rows, lambda row: row["day"])
+    today = facts.now.astimezone(zone).date()
+    assert list(by_day) == [today - back * DAY for back in (5, 4, 3, 2, 1)]
+    for day, own in by_day.items():
+        period = tuple(
+            dt.datetime.combine(edge, dt.time(), zone).astimezone(dt.UTC) for edge in (day, day + DAY)
+        )
+        assert [row["kpi"] for row in own] == ORDER
+        assert {(row["period_start"], row["period_end"]) for row in own} == {period}
+        assert_values(own, kpi_reference.organization_kpis(raw_kpis, period))  # type: ignore[arg-type]
+
+
+def test_an_organization_without_rows_has_reasons(own: OperationalDataQueries) -> None:
+    organization = own.create_organization("Tabula Rasa", industry="none")["organization_id"]
+    rows = own.get_kpi_summary(organization)
+    assert all(row["value"] is None and row["reason"] for row in rows)
+    assert own.get_location_kpis(organization) == []
+    assert own.get_shift_kpis(organization) == []
+    trend: list[Any] = own.get_kpi_trend(organization, days=2)
+    assert len(trend) == 24

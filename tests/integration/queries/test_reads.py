@@ -1,0 +1,124 @@
+"""What holds for every read: it answers, in a tenant's scope the same, with the columns that its docstring names."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import uuid
+from typing import Any
+
+import pytest
+
+from db_utils import DatabaseManager, OperationalDataQueries
+from db_utils.errors import InvalidInputError, NotFoundError
+from db_utils.tenant import TENANT_ROLE, TENANT_SEARCH_PATH
+from tests.support.query_calls import (
+    READ_CASES,
+    READ_IDS,
+    READS,
+    READS_OF_ALL,
+    Facts,
+    public_methods,
+    read,
+)
+
+READ_METHODS = [name for name in public_methods() if name.startswith("get_")]
+
+
+def rows_of(answer: Any) -> list[dict[str, Any]]:
+    """The rows of an answer, whatever it is: many, one, or a prediction's value."""
+    if isinstance(answer, list):
+        return answer
+    if isinstance(answer, dict):
+        return [answer]
+    return [] if answer is None else answer.value
+
+
+def test_every_read_is_in_the_table_of_calls() -> None:
+    assert set(READ_METHODS) == set(READS) | READS_OF_ALL
+
+
+@pytest.mark.parametrize(("name", "index"), READ_CASES, ids=READ_IDS)
+def test_a_tenant_reads_what_the_owner_reads(
+    seeded: DatabaseManager, facts: Facts, name: str, index: int
+) -> None:
+    """In one transaction, so that both have the same now()."""
+    with seeded.transaction() as transaction:
+        queries = OperationalDataQueries(transaction)
+        as_owner = read(queries, facts, name, index)
+        transaction.execute(f"SET LOCAL ROLE {TENANT_ROLE}")
+        transaction.execute(f"SET LOCAL search_path = {TENANT_SEARCH_PATH}")
+        transaction.execute(
+            "SELECT set_config('app.organization_id', %s, true)", (str(facts.organization_id),)
+        )
+        as_tenant = read(queries, facts, name, index)
+    assert rows_of(as_tenant) == rows_of(as_owner)
+
+
+@pytest.mark.parametrize("name", sorted(READS))
+def test_a_tenant_scope_answers(seeded: DatabaseManager, facts: Facts, name: str) -> None:
+    assert rows_of(read(OperationalDataQueries(seeded.tenant(facts.organization_id)), facts, name, 0))
+
+
+@pytest.mark.parametrize("name", sorted(READS))
+def test_the_first_call_finds_something_in_the_sample_data(
+    queries: OperationalDataQueries, facts: Facts, name: str
+) -> None:
+    assert rows_of(read(queries, facts, name, 0))
+
+
+@pytest.mark.parametrize("name", sorted(READ_METHODS))
+def test_the_docstring_names_every_column(queries: OperationalDataQueries, facts: Facts, name: str) -> None:
+    rows = queries.get_organizations() if name in READS_OF_ALL else rows_of(read(queries, facts, name, 0))
+    text = inspect.getdoc(getattr(OperationalDataQueries, name)) or ""
+    said = set(re.findall(r"`(\w+)`", text))
+    if name.startswith("get_cached_"):
+        assert said & {
+            "get_current_demand_forecasts",
+            "get_active_anomaly_predictions",
+            "get_current_absence_forecasts",
+        }
+        return
+    assert set(rows[0]) <= said
+    assert all(set(row) == set(rows[0]) for row in rows)
+
+
+@pytest.mark.parametrize("name", sorted(READS))
+def test_another_organization_is_not_found(queries: OperationalDataQueries, facts: Facts, name: str) -> None:
+    positional, keywords = READS[name](facts)[0]
+    with pytest.raises(NotFoundError, match="does not exist"):
+        getattr(queries, name)(uuid.uuid4(), *positional, **keywords)
+
+
+@pytest.mark.parametrize("name", sorted(READS))
+def test_a_tenant_finds_no_other_organization(seeded: DatabaseManager, facts: Facts, name: str) -> None:
+    stranger = OperationalDataQueries(seeded.tenant("22222222-2222-2222-2222-222222222222"))
+    positional, keywords = READS[name](facts)[0]
+    with pytest.raises(NotFoundError):
+        getattr(stranger, name)(facts.organization_id, *positional, **keywords)
+
+
+@pytest.mark.parametrize("name", sorted(READS))
+def test_the_organization_may_be_text(queries: OperationalDataQueries, facts: Facts, name: str) -> None:
+    positional, keywords = READS[name](facts)[0]
+    assert rows_of(getattr(queries, name)(str(facts.organization_id).upper(), *positional, **keywords))
+
+
+class NoDatabase:
+    """Fails on whatever is sent to it: bad input must be found before."""
+
+    def __getattr__(self, name: str) -> Any:
+        def fail(*_: Any, **__: Any) -> Any:
+            raise AssertionError(f"{name} was called")
+
+        return fail
+
+
+@pytest.mark.parametrize("name", sorted(READS))
+@pytest.mark.parametrize("bad", ["", "not-a-uuid", "1111", 7, None, b"x", object()])
+def test_a_malformed_organization_is_refused_before_anything_is_sent(
+    facts: Facts, name: str, bad: Any
+) -> None:
+    positional, keywords = READS[name](facts)[0]
+    with pytest.raises(InvalidInputError, match="organization_id"):
+        getattr(OperationalDataQueries(NoDatabase()), name)(bad, *positional, **keywords)

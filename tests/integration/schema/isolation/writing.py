@@ -1,0 +1,271 @@
+"""Attempts to write: into, over, out of and on top of another organization's rows, and what refusals tell."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from tests.integration.schema.isolation.attackers import Attacker
+from tests.integration.schema.isolation.catalog import Relation, View
+from tests.integration.schema.isolation.population import HALF_KNOWN, Organization, Row
+from tests.integration.schema.isolation.reading import SPIES
+
+_KINDS = {"r": "TABLE", "p": "TABLE", "f": "FOREIGN TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW"}
+
+
+def _insert(target: str, row: Row, tail: str = "") -> tuple[str, list[Any]]:
+    names, marks = ", ".join(f'"{name}"' for name in row), ", ".join(["%s"] * len(row))
+    alias = " AS t" if tail.startswith(" ON CONFLICT") else ""
+    return f"INSERT INTO {target}{alias} ({names}) VALUES ({marks}){tail}", list(row.values())
+
+
+def _other_value(value: Any) -> Any:
+    """A value of the same type that no row has."""
+    if isinstance(value, datetime):
+        return value + timedelta(seconds=17)
+    if isinstance(value, date):
+        return value + timedelta(days=17)
+    try:
+        uuid.UUID(str(value))
+    except ValueError:
+        return f"{value} unheard of"
+    return str(uuid.uuid4())
+
+
+def _condition(row: Row, key: tuple[str, ...]) -> tuple[str, list[Any]]:
+    return " AND ".join(f'"{column}" = %s' for column in key), [row[column] for column in key]
+
+
+def own_rows_work(attacker: Attacker, views: list[View]) -> list[str]:
+    """Where the attacker cannot read, change and write back own rows: isolation by breaking everything is none."""
+    broken = []
+    for view in views:
+        name = f"tenant.{view.name}"
+        if not attacker.quietly(f"SELECT * FROM {name} LIMIT 5").rows:
+            broken.append(f"{name}: no row of its own")
+        if not view.is_table or view.name == "organizations":
+            continue
+        column = "metadata" if "metadata" in view.columns else "status"
+        with attacker.transaction():
+            updated = attacker.quietly(f"UPDATE {name} SET {column} = {column}")
+        refuses_update = "append-only" in updated.message
+        if not refuses_update and updated.row_count < 1:
+            broken.append(f"{name}: UPDATE {updated.sqlstate} {updated.message}")
+        for row in attacker.own.known[view.name]:
+            with attacker.transaction():
+                written = attacker.quietly(*_insert(name, _fresh(view, row)))
+            if written.sqlstate not in (
+                None,
+                "23505",
+            ):  # a key that is taken comes after what would refuse a stranger
+                broken.append(f"{name}: INSERT {written.sqlstate} {written.message}")
+    return broken
+
+
+def _fresh(view: View, row: Row) -> Row:
+    """The same row under keys that no row has; its organization and references stay."""
+    referring = {column for columns, _, _ in view.references for column in columns}
+    free = {column for key in view.keys for column in key} - referring - {"organization_id"}
+    return {column: _other_value(value) if column in free else value for column, value in row.items()}
+
+
+def _baits(attacker: Attacker, view: View, foreign: Organization) -> list[Row]:
+    """Rows of the attacker's making under the keys and references of the other organization's known rows."""
+    named = {column for key in view.keys for column in key}
+    named |= {column for columns, _, _ in view.references for column in columns}
+    pairs = zip(attacker.own.known.get(view.name, []), foreign.known.get(view.name, []), strict=True)
+    return [
+        {column: theirs[column] if column in named else value for column, value in mine.items()}
+        for mine, theirs in pairs
+    ]
+
+
+def write_into(attacker: Attacker, views: list[View], foreign: Organization) -> None:
+    """INSERT, UPDATE, DELETE, MERGE and COPY at rows of another organization, through views and tables."""
+    for view in views:
+        for target in (f"tenant.{view.name}", f"public.{view.name}"):
+            category = "write foreign rows"
+            for column in view.columns:
+                attacker.attempt(
+                    category,
+                    f'UPDATE {target} SET "{column}" = "{column}" WHERE organization_id = %s RETURNING *',
+                    [foreign.organization_id],
+                )
+                attacker.attempt(
+                    category,
+                    f'UPDATE {target} SET "{column}" = DEFAULT WHERE organization_id = %s',
+                    [foreign.organization_id],
+                )
+            attacker.attempt(
+                category,
+                f"DELETE FROM {target} WHERE organization_id = %s RETURNING *",
+                [foreign.organization_id],
+            )
+            attacker.attempt(category, f"TRUNCATE {target} CASCADE")
+            attacker.attempt(category, f"COPY {target} FROM STDIN", "\\N\n")
+            attacker.attempt(category, f"COPY {target} FROM PROGRAM 'echo'")
+            attacker.attempt(category, f"COPY {target} FROM '/etc/hostname'")
+            attacker.attempt(category, f"COPY (SELECT * FROM {target}) TO '/tmp/out'")
+            attacker.attempt(
+                category,
+                f"WITH gone AS (DELETE FROM {target} WHERE organization_id = %s RETURNING *) SELECT * FROM gone",
+                [foreign.organization_id],
+            )
+            for row in _baits(attacker, view, foreign):
+                _write_row(attacker, view, target, row, foreign)
+
+
+def _write_row(attacker: Attacker, view: View, target: str, row: Row, foreign: Organization) -> None:
+    category = "write foreign rows"
+    attacker.attempt(category, *_insert(target, row, " RETURNING *"))
+    attacker.attempt(category, *_insert(target, _fresh(view, row), " RETURNING *"))
+    for columns, table, _ in view.references:
+        if table == "shifts":  # a trigger may look the shift up, and the refusal print what it found
+            half_known = foreign.identifier(HALF_KNOWN, hidden=False)
+            attacker.attempt(category, *_insert(target, {**row, columns[1]: half_known}, " RETURNING *"))
+    for key in view.keys:
+        if not set(key) <= row.keys():
+            continue
+        condition, values = _condition(row, key)
+        attacker.attempt(
+            category,
+            f"UPDATE {target} SET organization_id = organization_id WHERE {condition} RETURNING *",
+            values,
+        )
+        attacker.attempt(category, f"DELETE FROM {target} WHERE {condition} RETURNING *", values)
+        matched = " AND ".join(f't."{column}" = %s' for column in key)
+        for action in ("UPDATE SET organization_id = t.organization_id", "DELETE"):
+            attacker.attempt(
+                category,
+                f"MERGE INTO {target} AS t USING (SELECT 1) AS s ON {matched} WHEN MATCHED THEN {action}",
+                values,
+            )
+
+
+def upsert(attacker: Attacker, views: list[View], foreign: Organization) -> None:
+    """ON CONFLICT on the keys of another organization's rows: to read them, to change them, to take them over."""
+    category = "upserts"
+    for statement in SPIES:
+        attacker.quietly(statement)
+    for view in views:
+        for row in _baits(attacker, view, foreign):
+            for key in view.keys:
+                if not set(key) <= row.keys():
+                    continue
+                conflict = f" ON CONFLICT ({', '.join(key)})"
+                for action in (
+                    "DO NOTHING",
+                    "DO UPDATE SET organization_id = excluded.organization_id RETURNING *",
+                    f"DO UPDATE SET organization_id = '{attacker.own.organization_id}' RETURNING *",
+                    "DO UPDATE SET organization_id = t.organization_id WHERE pg_temp.spy(t::text)",
+                    "DO UPDATE SET organization_id = CASE WHEN pg_temp.spy(t::text) THEN t.organization_id END",
+                ):
+                    outcome = attacker.attempt(
+                        category, *_insert(f"tenant.{view.name}", row, f"{conflict} {action}")
+                    )
+                    if outcome.worked:
+                        attacker.report(
+                            category, f"worked on another organization's key: {view.name} {key} {action}"
+                        )
+
+
+def refer(attacker: Attacker, views: list[View], foreign: Organization) -> None:
+    """Own rows that point to another organization's, and moves of own rows into it."""
+    for view in views:
+        for own_row in attacker.own.known.get(view.name, []):
+            fresh = _fresh(view, own_row)
+            for columns, table, target_columns in view.references:
+                other = foreign.known[table][0]
+                pairs = [
+                    (column, other[target])
+                    for column, target in zip(columns, target_columns, strict=True)
+                    if column != "organization_id" and column in fresh and target in other
+                ]
+                for column, value in pairs:
+                    for sql, values in (
+                        _insert(f"tenant.{view.name}", {**fresh, column: value}),
+                        (f'UPDATE tenant.{view.name} SET "{column}" = %s', [value]),
+                    ):
+                        outcome = attacker.attempt("references", sql, values)
+                        if outcome.worked and outcome.row_count > 0:
+                            attacker.report(
+                                "references",
+                                f"{view.name}.{column} points to {table} of another organization",
+                            )
+        for condition in (
+            "true",
+            f"organization_id = '{foreign.organization_id}'",
+            "organization_id IS NULL",
+        ):
+            outcome = attacker.attempt(
+                "moves",
+                f"UPDATE tenant.{view.name} SET organization_id = %s WHERE {condition}",
+                [foreign.organization_id],
+            )
+            if outcome.worked and outcome.row_count > 0:
+                attacker.report("moves", f"{view.name}: a row moved")
+
+
+def existence(attacker: Attacker, views: list[View], foreign: Organization) -> None:
+    """Does the refusal of a row tell whether another organization has a row of that key?"""
+    category = "existence by refusals"
+    for view in views:
+        for row in _baits(attacker, view, foreign):
+            for key in view.keys:
+                if not set(key) <= row.keys() or key == ("organization_id",):
+                    continue
+                absent = {**row, key[-1]: _other_value(row[key[-1]])}
+                for tail in ("", " ON CONFLICT DO NOTHING", f" ON CONFLICT ({', '.join(key)}) DO NOTHING"):
+                    answers = {
+                        attacker.attempt(category, *_insert(f"tenant.{view.name}", candidate, tail)).answer()
+                        for candidate in (row, absent)
+                    }
+                    _compare(attacker, category, f"INSERT INTO {view.name} by {key}{tail}", answers)
+                assignments = ", ".join(f'"{column}" = %s' for column in key)
+                answers = {
+                    attacker.attempt(
+                        category,
+                        f"UPDATE tenant.{view.name} SET {assignments}",
+                        [candidate[column] for column in key],
+                    ).answer()
+                    for candidate in (row, absent)
+                }
+                _compare(attacker, category, f"UPDATE {view.name} to {key}", answers)
+            for columns, _, _ in view.references:
+                column = columns[1] if len(columns) > 1 else ""
+                if column not in row:
+                    continue
+                answers = {
+                    attacker.attempt(category, *_insert(f"tenant.{view.name}", candidate)).answer()
+                    for candidate in (row, {**row, column: str(uuid.uuid4())})
+                }
+                _compare(attacker, category, f"INSERT INTO {view.name} referring by {column}", answers)
+
+
+def _compare(attacker: Attacker, category: str, what: str, answers: set[str]) -> None:
+    # The identifier that the attacker asked about may stand in the answer.
+    plain = {" ".join(word for word in answer.split() if word.count("-") != 4) for answer in answers}
+    if len(plain) > 1:
+        attacker.report(category, f"{what}: {sorted(plain)}")
+
+
+def write_relations(attacker: Attacker, relations: list[Relation], foreign: Organization) -> None:
+    """Writes at everything else that has a name: chunks, compressed chunks, materializations, catalogs."""
+    for relation in relations:
+        if relation.kind not in ("r", "p", "v", "m", "f") or relation.schema == "tenant":
+            continue
+        category = f"write {relation.family}"
+        attacker.attempt(category, f"DELETE FROM {relation.sql}")
+        attacker.attempt(category, f"INSERT INTO {relation.sql} DEFAULT VALUES")
+        if relation.family != "system catalogs":
+            attacker.attempt(category, f"INSERT INTO {relation.sql} SELECT * FROM {relation.sql} LIMIT 1")
+            attacker.attempt(category, f"TRUNCATE {relation.sql}")
+            attacker.attempt(category, f"DROP {_KINDS[relation.kind]} {relation.sql} CASCADE")
+            attacker.attempt(category, f"ALTER TABLE {relation.sql} OWNER TO CURRENT_USER")
+            attacker.attempt(category, f"ALTER TABLE {relation.sql} DISABLE TRIGGER ALL")
+            attacker.attempt(category, f"GRANT ALL ON {relation.sql} TO CURRENT_USER")
+            attacker.attempt(
+                category, f"UPDATE {relation.sql} SET organization_id = '{foreign.organization_id}'"
+            )
+            attacker.attempt(category, f"COPY {relation.sql} FROM STDIN", "\\N\n")

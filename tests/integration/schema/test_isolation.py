@@ -1,0 +1,239 @@
+"""Can one tenant reach another's rows? Everything that the catalog lists is tried, by three kinds of attacker."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+import pytest
+from psycopg2.extensions import make_dsn, parse_dsn
+
+from tests.integration.schema.isolation import (
+    calling,
+    catalog,
+    escaping,
+    overhearing,
+    population,
+    reading,
+    writing,
+)
+from tests.integration.schema.isolation.attackers import PASSWORD, Attacker, Ledger
+from tests.integration.schema.isolation.population import Organization
+
+
+@dataclass
+class Field:
+    """A database with three organizations, and the ways into it."""
+
+    url: str
+    owner: Any
+    own: Organization
+    foreign: Organization
+    third: Organization
+    login: str
+    application: str
+    edition: str
+    busy: Any  # a session of the foreign organization that is in use
+    shared: Any  # a pooled session of the application's owner
+    last: str = ""
+
+    def __post_init__(self) -> None:
+        self.last = self.fingerprint()
+        self.relations, self.views = catalog.relations(self.owner), catalog.views(self.owner)
+        self.routines, self.settings = catalog.routines(self.owner), catalog.settings(self.owner)
+
+    def attackers(self, ledger: Ledger) -> list[Attacker]:
+        """A customer's login; an application's session that acts for the customer; one that acts for nobody."""
+        as_tenant = ("SET ROLE barnameh_tenant", "SET search_path = tenant, public, pg_temp")
+        as_own = (*as_tenant, f"SET app.organization_id = '{self.own.organization_id}'")
+        application = self.url_of(self.application)
+        return [
+            Attacker("login", self.url_of(self.login), ledger, own=self.own),
+            Attacker("scope", application, ledger, own=self.own, setup=as_own, chooses_organization=True),
+            Attacker(
+                "no tenant", application, ledger, own=self.own, setup=as_tenant, chooses_organization=True
+            ),
+        ]
+
+    def url_of(self, role: str) -> str:
+        return make_dsn(**{**parse_dsn(self.url), "user": role, "password": PASSWORD})
+
+    def fingerprint(self) -> str:
+        """Of all rows of the other organizations, and of what no tenant may change."""
+        others = [self.foreign.organization_id, self.third.organization_id]
+        return catalog.contents(self.owner, others) + "\n" + catalog.arrangement(self.owner)
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Any]:
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def field(empty_database: Any, server_url: str) -> Iterator[Field]:
+    url = empty_database.settings.database_url
+    tail = uuid.uuid4().hex[:8]
+    login, application = f"isolation_login_{tail}", f"isolation_application_{tail}"
+    own, foreign, third = Organization(1, False), Organization(2, True), Organization(3, True)
+    with connected(url) as owner, connected(url) as busy, connected(url) as shared, owner.cursor() as cursor:
+        for organization in (own, foreign, third):
+            population.fill(owner, organization)
+        population.settle(owner)
+        cursor.execute(f"CREATE ROLE {application} LOGIN PASSWORD '{PASSWORD}'")
+        cursor.execute(f"GRANT barnameh_tenant TO {application} WITH INHERIT FALSE, SET TRUE")
+        cursor.execute("CALL create_tenant_login(%s, %s, %s)", [own.organization_id, login, PASSWORD])
+        cursor.execute(
+            "CALL create_tenant_login(%s, %s, %s)", [foreign.organization_id, f"{login}_b", PASSWORD]
+        )
+        try:
+            cursor.execute("SELECT database_edition()")
+            (edition,) = cursor.fetchone()
+            yield Field(url, owner, own, foreign, third, login, application, edition, busy, shared)
+        finally:
+            for name in (login, f"{login}_b"):
+                cursor.execute("CALL drop_tenant_login(%s)", [name])
+            cursor.execute(f"DROP OWNED BY {application}; DROP ROLE {application}")
+
+
+Round = Callable[[], object]
+
+# Of every round some attempts must have been made, of every category some; these are there in every edition.
+CATEGORIES = {
+    "claims to be another organization", "existence by refusals", "functions of the schema and TimescaleDB's API",
+    "functions that read by name", "large objects", "leaky predicates", "moves", "notifications",
+    "one session, two tenants", "plans", "planting", "read schema public", "read schema tenant", "read system catalogs",
+    "references", "roles", "search_path and shadowing", "sequences", "settings", "statistics and activity",
+    "system functions", "upserts", "write foreign rows", "write schema public", "write system catalogs",
+}  # fmt: skip
+CATEGORIES_OF_TIMESCALEDB = {
+    "TimescaleDB's own functions", "read chunks and TimescaleDB's own", "write chunks and TimescaleDB's own",
+}  # fmt: skip
+
+
+def rounds(field: Field, attacker: Attacker) -> dict[str, Round]:
+    """The attacks, by name."""
+    relations, views = field.relations, field.views
+    if (
+        attacker.name == "no tenant"
+    ):  # the same role as "scope": what depends on the role alone was tried there
+        relations = [relation for relation in relations if relation.schema in ("public", "tenant")]
+    routines, settings, foreign = field.routines, field.settings, field.foreign
+    roles = [
+        "barnameh_user",
+        "barnameh_tenant",
+        "barnameh_tenant_login",
+        "barnameh_readonly",
+        "pg_read_all_data",
+    ]
+    roles += [field.login, f"{field.login}_b", field.application, "none"]
+    arguments = calling.Arguments(
+        relations, foreign, [field.login, "barnameh_user", "public", "app.organization_id"]
+    )
+    most = 1 if attacker.name == "no tenant" else 12
+    return {
+        "read": lambda: reading.read_relations(attacker, relations),
+        "explain": lambda: reading.explain(attacker, relations),
+        "spy": lambda: reading.spy(attacker, views, foreign),
+        "settings": lambda: reading.spy_under_settings(attacker, settings),
+        "write": lambda: writing.write_into(attacker, views, foreign),
+        "upsert": lambda: writing.upsert(attacker, views, foreign),
+        "refer": lambda: writing.refer(attacker, views, foreign),
+        "existence": lambda: writing.existence(attacker, views, foreign),
+        "write relations": lambda: writing.write_relations(attacker, relations, foreign),
+        "call": lambda: calling.call(attacker, routines, arguments, most=most),
+        "read by name": lambda: calling.read_through_functions(attacker, relations, foreign),
+        "become": lambda: escaping.become(attacker, roles),
+        "claim": lambda: escaping.claim(attacker, foreign),
+        "shadow": lambda: escaping.shadow(attacker, views, foreign),
+        "plant": lambda: escaping.plant(attacker, views),
+        "listen": lambda: overhearing.listen(attacker, field.owner, foreign),
+        "watch": lambda: overhearing.watch(attacker, foreign, field.busy),
+        "share": lambda: overhearing.share_a_session(attacker, field.shared, views, foreign),
+        "sequences": lambda: overhearing.count_sequences(attacker, relations),
+        "large objects": lambda: overhearing.large_objects(attacker, field.owner),
+    }
+
+
+def attack(field: Field, ledger: Ledger, attacker: Attacker, name: str) -> None:
+    """One round, and whether anything of the others changed by it."""
+    attempts = ledger.attempts.total()
+    rounds(field, attacker)[name]()
+    attacker.leave()
+    before, field.last = field.last, field.fingerprint()
+    if field.last != before:
+        attacker.report(name, f"changed: {sorted(set(field.last.splitlines()) ^ set(before.splitlines()))}")
+    assert ledger.attempts.total() > attempts or (name == "claim" and attacker.chooses_organization)
+
+
+def test_no_attack_crosses(field: Field, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = Ledger()
+    for attacker in field.attackers(ledger):
+        for name in rounds(field, attacker):
+            attack(field, ledger, attacker, name)
+    with capsys.disabled():
+        print(f"\n{ledger.table()}")
+    wanted = CATEGORIES if field.edition == "plain" else CATEGORIES | CATEGORIES_OF_TIMESCALEDB
+    assert wanted <= {category for category, count in ledger.attempts.items() if count > 0}
+    assert ledger.crossing_count == 0
+
+
+def test_tenants_can_work(field: Field) -> None:
+    """Isolation that refuses everything proves nothing: own rows are read and written in every view."""
+    views = field.views
+    login, scope, nobody = field.attackers(Ledger())
+    assert len(views) > 25
+    assert writing.own_rows_work(login, views) == []
+    assert writing.own_rows_work(scope, views) == []
+    assert all(nobody.quietly(f"SELECT * FROM tenant.{view.name}").rows == [] for view in views)
+
+
+OWN_CHECK = "optimization_runs_organization_id_is_tenants_own_check"
+TRUSTING = """
+    CREATE OR REPLACE FUNCTION current_organization_id() RETURNS uuid LANGUAGE sql STABLE
+    AS $$ SELECT nullif(current_setting('app.organization_id', true), '')::uuid $$
+"""
+
+# What is broken, in which round it must be noticed, and under which heading.
+BREAKS = [
+    ("GRANT SELECT ON public.locations TO barnameh_tenant_login", "read", "read schema public"),
+    ("GRANT SELECT ON pg_statistic TO PUBLIC", "watch", "statistics and activity"),
+    ("GRANT barnameh_readonly TO {login}", "read by name", "functions that read by name"),
+    ("ALTER VIEW tenant.employees RESET (security_barrier)", "spy", "leaky predicates"),
+    (
+        f"ALTER TABLE public.optimization_runs DROP CONSTRAINT {OWN_CHECK}",
+        "existence",
+        "existence by refusals",
+    ),
+    (f"ALTER TABLE public.optimization_runs DROP CONSTRAINT IF EXISTS {OWN_CHECK}", "upsert", "upserts"),
+    (
+        "ALTER FUNCTION notification_channel(text, uuid) SECURITY DEFINER SET search_path = public",
+        "listen",
+        "notifications",
+    ),
+    ("GRANT DELETE ON public.alerts TO barnameh_tenant_login", "write relations", "write relations"),
+    ("GRANT CREATE ON SCHEMA public TO PUBLIC", "plant", "plant"),
+    (TRUSTING, "claim", "claims to be another organization"),
+]
+
+
+def test_the_alarm_rings(field: Field) -> None:
+    """Each safeguard taken away is noticed, in the round that is there for it."""
+    silent = []
+    for sql, name, category in BREAKS:
+        with field.owner.cursor() as cursor:
+            cursor.execute(sql.format(login=field.login))
+        field.last = field.fingerprint()
+        ledger = Ledger()
+        attack(field, ledger, field.attackers(ledger)[0], name)
+        if not ledger.crossings.get(category):
+            silent.append(f"{sql} ({name}): {list(ledger.crossings)}")
+    assert silent == []

@@ -1,0 +1,245 @@
+"""Chunks, columnstore, rollups and retention do what their comments say, on whichever edition this is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from db_utils import DatabaseManager, schema
+from db_utils.errors import CheckViolationError, DbUtilsError, UniqueViolationError
+from tests.support.schema_snapshot import content_hashes
+
+MANUFACTURING = UUID("11111111-1111-1111-1111-111111111111")
+TABLES = ("operational_events", "demand_history", "resource_metrics", "employee_attendance")
+ROLLUPS = tuple(f"{table}_{width}" for table in TABLES for width in ("hourly", "daily"))
+
+
+def compress_everything(db: DatabaseManager) -> int:
+    """Bring all chunks to the columnstore, as the policy would in time; 0 where there is none."""
+    if schema.edition(db) != "community":
+        return 0
+    return sum(
+        db.execute_query(
+            "SELECT count(compress_chunk(c)) AS n FROM show_chunks(%s::regclass) AS c", (table,)
+        )[0]["n"]
+        for table in TABLES
+    )
+
+
+def totals(db: DatabaseManager, relation: str) -> list[dict[str, Any]]:
+    """A rollup's contents in a fixed order."""
+    return db.execute_query(f"SELECT md5(r::text) AS row FROM {relation} AS r ORDER BY 1")
+
+
+def any_resource(db: DatabaseManager) -> dict[str, Any]:
+    return db.execute_query(
+        "SELECT resource_id, location_id FROM resources WHERE organization_id = %s ORDER BY name LIMIT 1",
+        (MANUFACTURING,),
+    )[0]
+
+
+def test_physical_form(seeded: DatabaseManager) -> None:
+    layout = {r["relation"]: r for r in seeded.execute_query("SELECT * FROM time_series_layout()")}
+    assert set(layout) == set(TABLES)
+    edition = schema.edition(seeded)
+    if edition == "plain":
+        brin = seeded.execute_query("SELECT tablename FROM pg_indexes WHERE indexdef LIKE '%USING brin%'")
+        assert {r["tablename"] for r in brin} == set(TABLES)
+        return
+    chunked = seeded.execute_query(
+        "SELECT hypertable_name, time_interval FROM timescaledb_information.dimensions WHERE hypertable_schema = 'public'"
+    )
+    assert {r["hypertable_name"]: r["time_interval"] for r in chunked} == {
+        name: row["chunk_interval"] for name, row in layout.items()
+    }
+    if edition == "community":
+        settings = seeded.execute_query(
+            "SELECT hypertable::text AS name, segmentby FROM timescaledb_information.hypertable_columnstore_settings "
+            "WHERE hypertable::text = ANY (%s)",
+            (list(TABLES),),
+        )
+        assert {r["name"]: r["segmentby"].replace(",", ", ") for r in settings} == {
+            name: row["segment_by"] for name, row in layout.items()
+        }
+        rollups = seeded.execute_query(
+            "SELECT view_name, materialized_only FROM timescaledb_information.continuous_aggregates"
+        )
+        assert {r["view_name"] for r in rollups} == set(ROLLUPS)
+        assert not any(r["materialized_only"] for r in rollups)
+
+
+def test_nothing_is_deleted_by_default(seeded: DatabaseManager) -> None:
+    if schema.edition(seeded) == "plain":
+        assert (
+            seeded.execute_query("SELECT to_regclass('timescaledb_information.jobs') AS jobs")[0]["jobs"]
+            is None
+        )
+        return
+    jobs = seeded.execute_query(
+        "SELECT proc_name FROM timescaledb_information.jobs WHERE hypertable_name IS NOT NULL"
+    )
+    assert "policy_retention" not in {r["proc_name"] for r in jobs}
+
+
+def test_compression_loses_nothing(seeded_database: DatabaseManager) -> None:
+    db = seeded_database
+    rows = content_hashes(db)
+    rollups = {name: totals(db, name) for name in ROLLUPS}
+    compressed = compress_everything(db)
+    assert (compressed > 0) == (schema.edition(db) == "community")
+    assert content_hashes(db) == rows
+    assert {name: totals(db, name) for name in ROLLUPS} == rollups
+
+
+def test_rows_into_old_chunks(seeded_database: DatabaseManager) -> None:
+    """Late rows, corrections, duplicates and deletions work after the columnstore has taken the chunk."""
+    db = seeded_database
+    compress_everything(db)
+    resource = any_resource(db)
+    # Far older than anything there, and inside the oldest hour there is.
+    oldest = db.execute_query("SELECT min(time) AS oldest FROM operational_events")[0]["oldest"]
+    for at in (oldest - timedelta(days=400), oldest + timedelta(seconds=1)):
+        event = (MANUFACTURING, at, uuid4(), resource["location_id"], resource["resource_id"])
+        insert = (
+            "INSERT INTO operational_events (organization_id, time, event_id, location_id, resource_id, event_type, quantity, "
+            "duration_minutes) VALUES (%s, %s, %s, %s, %s, 'production', 7, 30)"
+        )
+        assert db.execute(insert, event) == 1
+        with pytest.raises(UniqueViolationError):
+            db.execute(insert, event)
+        assert db.execute(insert + " ON CONFLICT DO NOTHING", event) == 0
+        assert db.execute("UPDATE operational_events SET quantity = 8 WHERE event_id = %s", (event[2],)) == 1
+        schema.refresh_rollups(db)
+        bucket = db.execute_query(
+            "SELECT sum(quantity) AS quantity FROM operational_events_hourly "
+            "WHERE organization_id = %s AND resource_id = %s AND event_type = 'production' AND bucket = time_bucket('1 hour', %s)",
+            (MANUFACTURING, resource["resource_id"], at),
+        )
+        raw = db.execute_query(
+            "SELECT sum(quantity) AS quantity FROM operational_events WHERE organization_id = %s AND resource_id = %s "
+            "AND event_type = 'production' AND time >= %s AND time < %s",
+            (
+                MANUFACTURING,
+                resource["resource_id"],
+                at.replace(minute=0, second=0, microsecond=0),
+                at.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1),
+            ),
+        )
+        assert bucket == raw
+        assert bucket[0]["quantity"] >= 8
+        assert db.execute("DELETE FROM operational_events WHERE event_id = %s", (event[2],)) == 1
+
+
+def test_a_correction_replaces_the_row(seeded_database: DatabaseManager) -> None:
+    db = seeded_database
+    compress_everything(db)
+    old = db.execute_query(
+        "SELECT time, product_id, location_id, quantity FROM demand_history WHERE organization_id = %s ORDER BY time LIMIT 1",
+        (MANUFACTURING,),
+    )[0]
+    before = db.execute_query("SELECT count(*) AS n FROM demand_history")
+    assert (
+        db.execute(
+            "INSERT INTO demand_history (organization_id, time, product_id, location_id, quantity) VALUES (%s, %s, %s, %s, %s) "
+            "ON CONFLICT (organization_id, product_id, location_id, time) DO UPDATE SET quantity = excluded.quantity",
+            (MANUFACTURING, old["time"], old["product_id"], old["location_id"], old["quantity"] + 1000),
+        )
+        == 1
+    )
+    schema.refresh_rollups(db)
+    assert db.execute_query("SELECT count(*) AS n FROM demand_history") == before
+    found = db.execute_query(
+        "SELECT quantity FROM demand_history_hourly WHERE organization_id = %s AND product_id = %s AND location_id = %s AND bucket = %s",
+        (MANUFACTURING, old["product_id"], old["location_id"], old["time"]),
+    )
+    assert [r["quantity"] for r in found] == [old["quantity"] + 1000]
+
+
+def test_new_rows_are_seen_at_once_and_late_ones_after_the_refresh(seeded_database: DatabaseManager) -> None:
+    db = seeded_database
+    resource = any_resource(db)["resource_id"]
+    now = datetime.now(UTC)
+    newest = db.execute_query(
+        "SELECT max(time) AS t FROM resource_metrics WHERE resource_id = %s", (resource,)
+    )[0]["t"]
+    fresh = max(newest, now) + timedelta(hours=2)
+    assert fresh < now + timedelta(days=1)
+    db.execute(
+        "INSERT INTO resource_metrics (organization_id, time, resource_id, utilization_pct) VALUES (%s, %s, %s, 42)",
+        (MANUFACTURING, fresh, resource),
+    )
+    for rollup in ("resource_metrics_hourly", "resource_metrics_daily"):
+        seen = db.execute_query(
+            f"SELECT utilization_pct_max FROM {rollup} WHERE organization_id = %s AND resource_id = %s ORDER BY bucket DESC LIMIT 1",
+            (MANUFACTURING, resource),
+        )
+        assert seen[0]["utilization_pct_max"] >= 42, rollup
+
+
+def test_rows_from_the_future_are_refused(seeded_database: DatabaseManager) -> None:
+    resource = any_resource(seeded_database)["resource_id"]
+    insert = "INSERT INTO resource_metrics (organization_id, time, resource_id) VALUES (%s, now() + %s, %s)"
+    assert seeded_database.execute(insert, (MANUFACTURING, timedelta(hours=23), resource)) == 1
+    with pytest.raises(CheckViolationError) as refusal:
+        seeded_database.execute(insert, (MANUFACTURING, timedelta(hours=25), resource))
+    assert refusal.value.constraint == "resource_metrics_time_not_in_future_check"
+
+
+def test_retention(seeded_database: DatabaseManager) -> None:
+    db = seeded_database
+
+    def set_retention(relation: str, keep: timedelta | None) -> None:
+        db.execute("CALL set_retention(%s, %s)", (relation, keep))
+
+    with pytest.raises(DbUtilsError) as unknown:
+        set_retention("alerts", timedelta(days=90))
+    assert unknown.value.sqlstate == "42809"
+    if schema.edition(db) != "community":
+        with pytest.raises(DbUtilsError) as refusal:
+            set_retention("resource_metrics", timedelta(days=90))
+        assert refusal.value.sqlstate == "0A000"
+        return
+
+    for relation, too_short in (
+        ("resource_metrics", 36),
+        ("operational_events", 59),
+        ("demand_history", 119),
+    ):
+        with pytest.raises(DbUtilsError) as refusal:
+            set_retention(relation, timedelta(days=too_short))
+        assert refusal.value.sqlstate == "22023"
+
+    # A year-old sample is rolled up, then retention drops its chunk: the rollup keeps what it knew, refresh after refresh.
+    resource = any_resource(db)["resource_id"]
+    old = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=365)
+    db.execute(
+        "INSERT INTO resource_metrics (organization_id, time, resource_id, utilization_pct) VALUES (%s, %s, %s, 77)",
+        (MANUFACTURING, old, resource),
+    )
+    schema.refresh_rollups(db)
+    set_retention("resource_metrics", timedelta(days=60))
+    jobs = db.execute_query(
+        "SELECT job_id, proc_name FROM timescaledb_information.jobs WHERE proc_name IN "
+        "('policy_retention', 'policy_refresh_continuous_aggregate') ORDER BY proc_name DESC, job_id"
+    )
+    with db.connection() as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for job in jobs:
+                cursor.execute("CALL run_job(%s)", (job["job_id"],))
+    assert [j["proc_name"] for j in jobs].count("policy_retention") == 1
+    assert (
+        db.execute_query("SELECT count(*) AS n FROM resource_metrics WHERE time <= %s", (old,))[0]["n"] == 0
+    )
+    for rollup in ("resource_metrics_hourly", "resource_metrics_daily"):
+        kept = db.execute_query(f"SELECT utilization_pct_max FROM {rollup} WHERE bucket <= %s", (old,))
+        assert [r["utilization_pct_max"] for r in kept] == [77], rollup
+
+    set_retention("resource_metrics", None)
+    left = db.execute_query(
+        "SELECT proc_name FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention'"
+    )
+    assert left == []

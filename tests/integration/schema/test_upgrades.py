@@ -1,0 +1,154 @@
+"""However a database comes to the schema, it ends in the same one, and keeps its rows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+from psycopg2.extensions import parse_dsn
+
+from db_utils import DatabaseManager, schema
+from db_utils.errors import DbUtilsError, SchemaError
+from tests.conftest import fresh_database, maintenance
+from tests.support.programs import psql
+from tests.support.schema_snapshot import content_hashes, snapshot
+
+ROOT = Path(__file__).parents[3]
+FROZEN = ROOT / "tests" / "fixtures" / "schema_v1"
+
+
+@pytest.fixture
+def blank_url(server_url: str) -> Iterator[str]:
+    """A database with nothing in it."""
+    with fresh_database(server_url) as url:
+        yield url
+
+
+@pytest.fixture
+def blank(blank_url: str) -> Iterator[DatabaseManager]:
+    with DatabaseManager(blank_url) as db:
+        yield db
+
+
+@pytest.fixture
+def expected(empty_database: DatabaseManager) -> list[str]:
+    """What applying the schema to an empty database gives."""
+    return snapshot(empty_database)
+
+
+def test_twice_is_once(seeded_database: DatabaseManager) -> None:
+    before, rows = snapshot(seeded_database), content_hashes(seeded_database)
+    schema.apply(seeded_database)
+    assert snapshot(seeded_database) == before
+    assert content_hashes(seeded_database) == rows
+    assert sum(count for count, _ in rows.values()) > 10_000
+
+
+def test_the_container_way_and_the_library_way_agree(
+    blank: DatabaseManager, blank_url: str, expected: list[str]
+) -> None:
+    done = psql(blank_url, "-q", "--single-transaction", "-f", str(ROOT / "sql" / "schema.sql"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert snapshot(blank) == expected
+
+
+def test_two_at_once(blank: DatabaseManager, expected: list[str]) -> None:
+    together = threading.Barrier(3)
+    failures: list[DbUtilsError] = []
+
+    def apply() -> None:
+        together.wait()
+        try:
+            schema.apply(blank)
+        except DbUtilsError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=apply) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert snapshot(blank) == expected
+
+
+def test_an_interrupted_application_leaves_nothing(
+    blank: DatabaseManager, blank_url: str, server_url: str, expected: list[str]
+) -> None:
+    parts = parse_dsn(blank_url)
+    # Somebody else holds the schema's lock, so that the application surely waits when it is killed.
+    holder = psycopg2.connect(blank_url)
+    with holder.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('barnameh schema', 0))")
+    outcome: list[BaseException] = []
+
+    def apply() -> None:
+        try:
+            schema.apply(blank)
+        except DbUtilsError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=apply)
+    thread.start()
+    with maintenance(server_url) as cursor:
+        killed = 0
+        while not killed:
+            cursor.execute(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = %s AND wait_event = 'advisory'",
+                (parts["dbname"],),
+            )
+            killed = cursor.fetchone()[0]
+    thread.join()
+    holder.close()
+    assert len(outcome) == 1
+    assert schema.version(blank) is None
+    schema.apply(blank)
+    assert snapshot(blank) == expected
+
+
+def test_a_failing_statement_is_named_and_leaves_nothing(blank: DatabaseManager) -> None:
+    blank.execute("CREATE TABLE shifts (something_else integer)")
+    with pytest.raises(SchemaError, match=r"20_planning\.sql"):
+        schema.apply(blank)
+    relations = blank.execute_query(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+    )
+    assert [r["relname"] for r in relations] == ["shifts"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DROP VIEW tenant.alerts",
+        "DROP FUNCTION get_kpi_summary(uuid, integer)",
+        "DROP INDEX alerts_organization_id_status_created_at_idx",
+        "DROP TRIGGER alerts_announce ON alerts",
+        "COMMENT ON TABLE alerts IS NULL",
+        "DROP TABLE tenant_logins",
+        "GRANT SELECT ON alerts TO PUBLIC",
+    ],
+)
+def test_what_is_missing_comes_back(
+    empty_database: DatabaseManager, expected: list[str], damage: str
+) -> None:
+    empty_database.execute(damage)
+    assert snapshot(empty_database) != expected
+    schema.apply(empty_database)
+    assert snapshot(empty_database) == expected
+
+
+def test_from_the_first_landed_version(blank: DatabaseManager, blank_url: str, expected: list[str]) -> None:
+    """The frozen schema of version 1 with rows in every table comes to today's schema and loses no row."""
+    for script in ("schema.sql", "fill.sql"):
+        done = psql(blank_url, "-q", "--single-transaction", "-f", str(FROZEN / script))
+        assert done.returncode == 0, done.stderr
+    assert schema.version(blank) == 1
+    rows = content_hashes(blank)
+    assert all(count > 0 for table, (count, _) in rows.items() if table != "tenant_logins")
+    schema.apply(blank)
+    assert snapshot(blank) == expected
+    assert {table: value for table, value in content_hashes(blank).items() if table in rows} == rows

@@ -1,0 +1,68 @@
+"""The parts of the documentation that are made from the code; `python -m tests.support.readme` writes them anew.
+
+The README has them between `<!-- name -->` and `<!-- end of name -->`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from db_utils import DatabaseManager, catalogue, dictionary
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+DICTIONARY = ROOT / "docs" / "data-dictionary.md"
+
+_SECTION = re.compile(r"^# ---- (?P<title>.*?) -+$")
+_VARIABLE = re.compile(r"^(?P<optional># )?(?P<name>[A-Z][A-Z0-9_]+)=(?P<default>.*)$")
+
+
+def configuration() -> str:
+    """A table of every variable of .env.example: default and meaning, section by section."""
+    lines, meaning, fresh = ["| variable | default | meaning |", "|---|---|---|"], [], True
+    for line in (ROOT / ".env.example").read_text(encoding="utf-8").splitlines():
+        section, variable = _SECTION.match(line), _VARIABLE.match(line)
+        if section:
+            lines.append(f"| **{section['title']}** | | |")
+            meaning, fresh = [], True
+        elif variable:
+            default = (
+                "" if variable["optional"] else f"`{variable['default']}`" if variable["default"] else "empty"
+            )
+            lines.append(f"| `{variable['name']}` | {default} | {' '.join(meaning)} |")
+            fresh = True
+        elif line.startswith("# "):
+            # A comment after a variable begins a new one.
+            meaning = [*([] if fresh else meaning), line.removeprefix("# ").strip()]
+            fresh = False
+        else:
+            meaning, fresh = [], True
+    return "\n".join(lines) + "\n"
+
+
+def with_part(text: str, name: str, content: str) -> str:
+    """The text with a generated part replaced."""
+    pattern = re.compile(rf"(<!-- {name}\b[^\n]*-->\n).*?(<!-- end of {name} -->)", re.DOTALL)
+    replaced, count = pattern.subn(lambda match: f"{match[1]}\n{content}\n{match[2]}", text)
+    if count != 1:
+        raise ValueError(f"README.md has {count} parts called {name}")
+    return replaced
+
+
+def readme() -> str:
+    """What the README should say, given what it says now."""
+    text = README.read_text(encoding="utf-8")
+    text = with_part(text, "catalogue", catalogue.markdown())
+    return with_part(text, "configuration", configuration())
+
+
+def main() -> None:
+    """Write the README and the data dictionary anew."""
+    README.write_text(readme(), encoding="utf-8")
+    with DatabaseManager.embedded() as db:
+        DICTIONARY.write_text(dictionary.markdown(db), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

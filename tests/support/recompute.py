@@ -1,0 +1,95 @@
+"""Small means to compute in plain Python what a query should answer."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+Row = Mapping[str, Any]
+Key = TypeVar("Key", bound=Hashable)
+
+HOUR = dt.timedelta(hours=1)
+DAY = dt.timedelta(days=1)
+
+
+def pick(row: Row, *names: str) -> dict[str, Any]:
+    """These columns of a row."""
+    return {name: row[name] for name in names}
+
+
+def groups(rows: Iterable[Row], key: Callable[[Row], Key]) -> dict[Key, list[Row]]:
+    """The rows by key, in their order."""
+    found: dict[Key, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[key(row)].append(row)
+    return dict(found)
+
+
+def within(rows: Iterable[Row], start: Any, end: Any, column: str = "time") -> list[Row]:
+    """The rows whose time lies in the half-open period."""
+    return [row for row in rows if start <= row[column] < end]
+
+
+def total(values: Iterable[Any]) -> Fraction | None:
+    """The exact sum of what is known; None where nothing is."""
+    known = [Fraction(value) for value in values if value is not None]
+    return sum(known, Fraction(0)) if known else None
+
+
+def mean(values: Iterable[Any]) -> Fraction | None:
+    """The exact mean of what is known; None where nothing is."""
+    known = [Fraction(value) for value in values if value is not None]
+    return sum(known, Fraction(0)) / len(known) if known else None
+
+
+def ratio(numerator: Any, denominator: Any, scale: int = 1) -> Fraction | None:
+    """The exact quotient; None where there is nothing to divide by."""
+    if numerator is None or not denominator:
+        return None
+    return scale * Fraction(numerator) / Fraction(denominator)
+
+
+def utc_hour(moment: dt.datetime) -> dt.datetime:
+    """Start of the UTC hour."""
+    return moment.astimezone(dt.UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def utc_day(moment: dt.datetime) -> dt.datetime:
+    """Start of the UTC day."""
+    return utc_hour(moment).replace(hour=0)
+
+
+def midnight(day: dt.date, zone: str) -> dt.datetime:
+    """First instant of a local day."""
+    return dt.datetime.combine(day, dt.time(), ZoneInfo(zone)).astimezone(dt.UTC)
+
+
+def local_day(moment: dt.datetime, zone: str) -> dt.date:
+    """The local day of an instant."""
+    return moment.astimezone(ZoneInfo(zone)).date()
+
+
+def assert_rows(answer: Sequence[Row], expected: Sequence[Row]) -> None:
+    """The answer has these rows, in this order, with these columns; exact numbers may differ in the tenth digit."""
+    assert len(answer) == len(expected)
+    for got, wanted in zip(answer, expected, strict=True):
+        assert set(got) == set(wanted)
+        for name, value in wanted.items():
+            assert same(got[name], value), (name, got[name], value, dict(got))
+
+
+def same(got: Any, wanted: Any) -> bool:
+    """Whether a value is the one that was computed another way."""
+    if isinstance(wanted, (Fraction, float)) and got is not None and not isinstance(got, bool):
+        difference = abs(Fraction(got) - Fraction(wanted))
+        return difference <= max(abs(Fraction(wanted)), 1) / 10**10
+    if wanted is None or got is None:
+        return got is wanted
+    if isinstance(wanted, Decimal):
+        return isinstance(got, Decimal) and got == wanted
+    return bool(got == wanted)

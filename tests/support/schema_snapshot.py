@@ -1,0 +1,99 @@
+"""What a schema is, as text: everything a person could tell from pg_dump, without names that count up (chunks, jobs)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SCHEMAS = ("public", "tenant")
+
+_QUERIES = {
+    "relation": """
+        SELECT n.nspname || '.' || c.relname, c.relkind::text, pg_get_userbyid(c.relowner), c.reloptions::text,
+            obj_description(c.oid, 'pg_class'),
+            ARRAY(SELECT a::text FROM unnest(c.relacl) AS a ORDER BY a::text)::text,
+            CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END
+        FROM pg_class AS c
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = ANY (%(schemas)s) AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
+    """,
+    "column": """
+        SELECT n.nspname || '.' || c.relname, a.attnum::text, a.attname, format_type(a.atttypid, a.atttypmod),
+            a.attnotnull::text, pg_get_expr(d.adbin, d.adrelid), col_description(c.oid, a.attnum)
+        FROM pg_attribute AS a
+        JOIN pg_class AS c ON c.oid = a.attrelid
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        WHERE n.nspname = ANY (%(schemas)s) AND c.relkind IN ('r', 'p', 'v', 'm') AND a.attnum > 0 AND NOT a.attisdropped
+    """,
+    "constraint": """
+        SELECT conrelid::regclass::text, conname, contype::text, pg_get_constraintdef(oid), convalidated::text
+        FROM pg_constraint
+        WHERE connamespace = ANY (%(schemas)s::regnamespace[]) AND contype <> 't'
+    """,
+    "index": """
+        SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid), obj_description(indexrelid, 'pg_class')
+        FROM pg_index
+        JOIN pg_class AS c ON c.oid = indexrelid
+        WHERE c.relnamespace = ANY (%(schemas)s::regnamespace[])
+    """,
+    "trigger": """
+        SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(oid)
+        FROM pg_trigger
+        WHERE NOT tgisinternal AND tgname NOT LIKE 'ts_%%'
+            AND tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = ANY (%(schemas)s::regnamespace[]))
+    """,
+    "function": """
+        SELECT oid::regprocedure::text, pg_get_functiondef(oid), obj_description(oid, 'pg_proc'),
+            ARRAY(SELECT a::text FROM unnest(proacl) AS a ORDER BY a::text)::text
+        FROM pg_proc AS p
+        WHERE pronamespace = ANY (%(schemas)s::regnamespace[])
+            AND prokind IN ('f', 'p')
+            AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype IN ('e', 'i'))
+    """,
+    "version": "SELECT version::text, description FROM schema_version",
+}
+_COMMUNITY = {
+    "columnstore": """
+        SELECT hypertable::text, segmentby, orderby FROM timescaledb_information.hypertable_columnstore_settings
+    """,
+    "chunks": """
+        SELECT hypertable_name, column_name, time_interval::text FROM timescaledb_information.dimensions
+        WHERE hypertable_schema = 'public'
+    """,
+    "policy": """
+        SELECT j.proc_name, coalesce(h.user_view_name, j.hypertable_name), j.schedule_interval::text,
+            (j.config - 'mat_hypertable_id' - 'hypertable_id')::text
+        FROM timescaledb_information.jobs AS j
+        LEFT JOIN _timescaledb_catalog.hypertable AS m ON m.table_name = j.hypertable_name
+        LEFT JOIN _timescaledb_catalog.continuous_agg AS h ON h.mat_hypertable_id = m.id
+        WHERE j.hypertable_name IS NOT NULL
+    """,
+}
+
+
+def snapshot(db: Any) -> list[str]:
+    """One line per object, in an order that does not depend on how it came about."""
+    edition = db.execute_query("SELECT database_edition() AS edition")[0]["edition"]
+    queries = {**_QUERIES, **(_COMMUNITY if edition == "community" else {})}
+    lines = [f"edition {edition}"]
+    for kind, sql in queries.items():
+        with db.connection() as connection, connection.cursor() as cursor:
+            cursor.execute(sql, {"schemas": list(SCHEMAS)})
+            lines += [f"{kind} " + " | ".join(str(value) for value in row) for row in cursor]
+    return sorted(lines)
+
+
+def content_hashes(db: Any) -> dict[str, tuple[int, str | None]]:
+    """Rows and a hash of all contents of each table of public that holds tenants' rows."""
+    tables = db.execute_query(
+        "SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' "
+        "AND EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'organization_id') "
+        "ORDER BY c.relname"
+    )
+    hashes = {}
+    for name in (row["relname"] for row in tables):
+        row = db.execute_query(
+            f"SELECT count(*) AS rows, md5(string_agg(h, '' ORDER BY h)) AS hash FROM (SELECT md5(t::text) AS h FROM {name} AS t) AS x"
+        )[0]
+        hashes[name] = (row["rows"], row["hash"])
+    return hashes

@@ -1,0 +1,137 @@
+"""A PostgreSQL server that a test may ill-treat: stop, kill, pause and start again on the same data."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from db_utils.embedded import PASSWORD, USER, EmbeddedServer
+from db_utils.redis_server import free_port
+from tests.support.programs import program
+
+
+class OwnServer:
+    """One server with its data in `folder`, on a socket and on a loopback port that stays the same."""
+
+    def __init__(self, folder: Path, options: Mapping[str, str]) -> None:
+        self.folder = folder
+        self._options = options
+        self._server: EmbeddedServer | None = None
+        self.port = free_port()
+        self.url = f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/barnameh_ops"
+
+    def start(self, **options: str) -> None:
+        """Start it; return when it answers."""
+        self._server = EmbeddedServer.start(
+            self.folder,
+            install_dir=os.environ.get("TEST_PG_INSTALL") or None,
+            tcp_port=self.port,
+            options={**self._options, **options},
+        )
+
+    @property
+    def _postmaster(self) -> psutil.Process:
+        assert self._server is not None
+        pid = self._server.postmaster_pid
+        assert pid is not None
+        return psutil.Process(pid)
+
+    @property
+    def socket_url(self) -> str:
+        """How to reach it over its socket, where no password is asked for."""
+        assert self._server is not None
+        return self._server.url
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the server's first process: SIGTERM waits for clients, SIGINT ends them."""
+        self._postmaster.send_signal(number)
+
+    def kill(self) -> None:
+        """End all its processes at once, as a power cut would; return when they are gone."""
+        processes = [self._postmaster, *self._postmaster.children(recursive=True)]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes, timeout=10)
+        self.stop()
+
+    def pause(self) -> None:
+        """Freeze all its processes: connections stay open and nothing answers."""
+        for process in [self._postmaster, *self._postmaster.children(recursive=True)]:
+            process.suspend()
+
+    def go_on(self) -> None:
+        """Undo `pause`."""
+        for process in [self._postmaster, *self._postmaster.children(recursive=True)]:
+            process.resume()
+
+    def stop(self) -> None:
+        """End it, with its clients' connections."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+
+@functools.cache
+def stopped_data() -> Path:
+    """A stopped server's data to copy from: making it anew takes some seconds each time."""
+    folder = _folder("template")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    server = OwnServer(folder, {})
+    server.start()
+    server.stop()
+    return folder
+
+
+def _folder(name: str) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix=f"db_utils-{name}-", dir="/tmp"))
+    folder.chmod(0o755)
+    return folder
+
+
+@contextmanager
+def own_server(**options: str) -> Iterator[OwnServer]:
+    """A running server of the caller's own, gone with its data at the end of the block."""
+    folder = _folder("own")
+    server = OwnServer(folder, options)
+    try:
+        subprocess.run(["cp", "-a", f"{stopped_data()}/.", str(folder)], check=True)
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def standby_of(primary: OwnServer) -> Iterator[OwnServer]:
+    """A streaming standby of this server:
+
+    what it commits is there a moment later, and nothing can be written.
+    """
+    folder = _folder("standby")
+    standby = OwnServer(folder, {})
+    try:
+        subprocess.run(
+            [program("pg_basebackup"), "-d", primary.socket_url, "-D", folder / "pgdata", "-R", "-c", "fast"],
+            check=True,
+            capture_output=True,
+        )
+        if os.geteuid() == 0:
+            owner = (primary.folder / "pgdata").stat()
+            subprocess.run(["chown", "-R", f"{owner.st_uid}:{owner.st_gid}", folder / "pgdata"], check=True)
+        standby.start()
+        yield standby
+    finally:
+        standby.stop()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,265 @@
+"""Every method, every argument, bad values: refused before anything is sent, and the argument is named."""
+
+from __future__ import annotations
+
+import datetime as dt
+import inspect
+import uuid
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from db_utils import OperationalDataQueries
+from db_utils.errors import InvalidInputError
+from tests.support.query_calls import READS, READS_OF_ALL, WRITES, WRITES_OF_ALL, Facts, public_methods
+
+ONE = uuid.UUID("00000000-0000-4000-8000-000000000001")
+NOON = dt.datetime(2025, 3, 4, 12, tzinfo=dt.UTC)
+FACTS = Facts(ONE, ONE, ONE, ONE, "P", ONE, "welding", NOON)
+
+NOT_IDS = ["", "not-a-uuid", "1111", 7, b"x", object(), 1.5, "11111111-1111-1111-1111-11111111111g"]
+NOT_TEXTS = ["", "  ", 7, b"x", "a\0b", "\ud800", ["a"]]
+NOT_TIMES = [dt.datetime(2025, 1, 1), dt.date(2025, 1, 1), "2025-01-01T00:00:00Z", 0, 1.5]
+NOT_DATES = [NOON, "2025-01-01", 20250101]
+NOT_NUMBERS = ["1", True, float("nan"), float("inf"), Decimal("NaN"), Decimal("-Infinity"), [1], NOON]
+NOT_DAYS = [0, -1, 36_501, 1.5, True, "7", Decimal(7), float("nan"), 10**30]
+NOT_FLAGS = [0, 1, "yes", None]
+NOT_SPANS = [5, "1 day", dt.timedelta(days=-1), dt.timedelta(days=40_000)]
+NOT_WORDS = ["", "unheard of", 7]
+NOT_LISTS = ["welding", 7, [""], [1], {"a": 1}]
+NOT_ROWS = ["rows", 7, None, {"time": NOON}, [7], [None], [[("time", NOON)]], [{"unheard of": 1}], [{}]]
+NOT_MAPPINGS = ["{}", 7, [("a", 1)], {"a": object()}, {"a": float("nan")}, {"a": ["b\0"]}]
+
+BAD: dict[str, list[Any]] = {
+    **dict.fromkeys(
+        (
+            "organization_id",
+            "location_id",
+            "resource_id",
+            "employee_id",
+            "shift_id",
+            "plan_id",
+            "anomaly_id",
+            "run_id",
+            "alert_id",
+            "event_id",
+        ),
+        NOT_IDS,
+    ),
+    **dict.fromkeys(
+        (
+            "name",
+            "full_name",
+            "title",
+            "industry",
+            "timezone",
+            "address",
+            "resource_type",
+            "capacity_unit",
+            "employee_code",
+            "role",
+            "skill",
+            "cause",
+            "product_id",
+            "model_name",
+            "model_version",
+            "algorithm",
+            "objective_unit",
+            "error_message",
+            "alert_type",
+            "message",
+            "acknowledged_by",
+            "resolution",
+        ),
+        NOT_TEXTS,
+    ),
+    **dict.fromkeys(
+        (
+            "start",
+            "end",
+            "as_of",
+            "known_by",
+            "time",
+            "starts_at",
+            "ends_at",
+            "available_at",
+            "occurred_at",
+            "closed_at",
+        ),
+        NOT_TIMES,
+    ),
+    **dict.fromkeys(("first_date", "end_date", "plan_date", "hired_on_date"), NOT_DATES),
+    **dict.fromkeys(
+        (
+            "quantity",
+            "scrap_quantity",
+            "quality_score",
+            "duration_minutes",
+            "fill_quantity",
+            "below_pct",
+            "latitude_degrees",
+            "longitude_degrees",
+            "rated_capacity_per_hour",
+            "planned_quantity",
+            "actual_quantity",
+            "objective_value",
+        ),
+        NOT_NUMBERS,
+    ),
+    "days": NOT_DAYS,
+    "limit": [0, -5, 1.0, True, "10", 10**9],
+    "required_employees": [-1, 1.5, True, "2"],
+    "priority": [0, 6, 2.5, True, "1"],
+    **dict.fromkeys(("replace", "include_acknowledged", "include_inactive", "is_active"), NOT_FLAGS),
+    **dict.fromkeys(("lead", "carry"), NOT_SPANS),
+    **dict.fromkeys(
+        (
+            "location_type",
+            "status",
+            "bucket",
+            "severity",
+            "event_type",
+            "outcome",
+            "anomaly_type",
+            "factor_type",
+            "run_type",
+        ),
+        NOT_WORDS,
+    ),
+    **dict.fromkeys(("metadata", "settings", "parameters"), NOT_MAPPINGS),
+    **dict.fromkeys(("skills", "required_skills", "factor_names"), NOT_LISTS),
+    **dict.fromkeys(
+        ("events", "demand", "metrics", "attendance", "forecasts", "anomalies", "factors"),
+        NOT_ROWS,
+    ),
+    "result": [None, object(), {"a": float("nan")}, {"a": object()}],
+}
+
+
+class NoDatabase:
+    """Fails on whatever is sent to it."""
+
+    def __getattr__(self, name: str) -> Any:
+        def fail(*_: Any, **__: Any) -> Any:
+            raise AssertionError(f"{name} was called")
+
+        return fail
+
+
+def good_calls() -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any]]]:
+    """A well-formed call of every method, with as many arguments as there can be at once."""
+    for name, calls in READS.items():
+        for positional, keywords in calls(FACTS):
+            yield name, (ONE, *positional), keywords
+    for name, (positional, keywords) in WRITES.items():
+        yield name, (ONE, *positional), keywords
+    for name, (positional, keywords) in WRITES_OF_ALL.items():
+        yield name, positional, keywords
+    yield "get_organizations", (), {"industry": "toys"}
+
+
+def cases() -> list[tuple[str, str, dict[str, Any]]]:
+    """A good call of every method for every one of its arguments."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for name, positional, keywords in good_calls():
+        arguments = list(inspect.signature(getattr(OperationalDataQueries, name)).parameters)[1:]
+        base = {**dict(zip(arguments, positional, strict=False)), **keywords}
+        for argument in arguments:
+            call = {other: value for other, value in base.items() if not _excludes(argument, other)}
+            if argument == "end":
+                call["start"] = NOON - dt.timedelta(days=1)
+            if argument == "end_date":
+                call["first_date"] = dt.date(2024, 1, 1)
+            found[name, argument] = call
+    return [(name, argument, call) for (name, argument), call in found.items()]
+
+
+def _excludes(argument: str, other: str) -> bool:
+    """Whether a call with this argument may not have the other."""
+    edges = ("start", "end", "first_date", "end_date")
+    return other in edges if argument == "days" else argument in edges and other == "days"
+
+
+CASES = cases()
+
+
+def test_every_method_has_a_good_call() -> None:
+    assert {name for name, _, _ in good_calls()} == set(public_methods())
+    assert set(READS) | READS_OF_ALL | set(WRITES) | set(WRITES_OF_ALL) == set(public_methods())
+
+
+@pytest.mark.parametrize(("name", "argument", "call"), CASES, ids=[f"{n}-{a}" for n, a, _ in CASES])
+def test_bad_input_is_refused_before_anything_is_sent(name: str, argument: str, call: dict[str, Any]) -> None:
+    method = getattr(OperationalDataQueries(NoDatabase()), name)  # type: ignore[arg-type]
+    for bad in BAD[argument]:
+        with pytest.raises(InvalidInputError) as refused:
+            method(**{**call, argument: bad})
+        assert argument in str(refused.value)
+        assert "\0" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", sorted(public_methods()))
+def test_after_the_subject_arguments_have_names(name: str) -> None:
+    parameters = list(inspect.signature(getattr(OperationalDataQueries, name)).parameters.values())[1:]
+    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert len(positional) <= 2
+    assert all(p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in parameters)
+    if len(positional) == 2:
+        assert positional[0] == "organization_id"
+
+
+PERIODS = [
+    name for name in READS if "days" in inspect.signature(getattr(OperationalDataQueries, name)).parameters
+]
+
+
+@pytest.mark.parametrize("name", PERIODS)
+def test_a_period_is_days_or_start_and_end(name: str) -> None:
+    method = getattr(OperationalDataQueries(NoDatabase()), name)
+    parameters = inspect.signature(method).parameters
+    given: dict[str, Any] = {
+        k: "P"
+        for k in ("product_id",)
+        if k in parameters and parameters[k].default is inspect.Parameter.empty
+    }
+    if "start" in parameters:
+        for wrong in (
+            {"days": 3, "start": NOON},
+            {"days": 3, "end": NOON},
+            {"end": NOON},
+            {"start": NOON, "end": NOON},
+            {"start": NOON, "end": NOON - dt.timedelta(seconds=1)},
+        ):
+            with pytest.raises(InvalidInputError, match=r"days|start|end"):
+                method(ONE, **given, **wrong)
+    elif "first_date" in parameters:
+        day = NOON.date()
+        for wrong in (
+            {"days": 3, "first_date": day},
+            {"days": 3, "end_date": day},
+            {"end_date": day},
+            {"first_date": day, "end_date": day},
+        ):
+            with pytest.raises(InvalidInputError, match=r"days|_date"):
+                method(ONE, **given, **wrong)
+    else:
+        assert name == "get_kpi_trend"
+
+
+def test_a_confirmed_anomaly_needs_the_time_at_which_it_happened() -> None:
+    queries = OperationalDataQueries(NoDatabase())  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="occurred_at is missing"):
+        queries.close_anomaly_prediction(ONE, ONE, outcome="confirmed")
+    with pytest.raises(InvalidInputError, match="occurred_at is given"):
+        queries.close_anomaly_prediction(ONE, ONE, outcome="false_alarm", occurred_at=NOON)
+
+
+def test_a_shift_ends_after_it_starts_and_within_a_day() -> None:
+    queries = OperationalDataQueries(NoDatabase())  # type: ignore[arg-type]
+    for hours in (0, -1, 24.01):
+        with pytest.raises(InvalidInputError, match="ends_at"):
+            queries.create_shift(
+                ONE, "Late", location_id=ONE, starts_at=NOON, ends_at=NOON + dt.timedelta(hours=hours)
+            )
