@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -61,23 +60,27 @@ class PgAdmin:
         found = self.driver.find_elements(By.XPATH, f"//div[contains(@class, 'file-entry')][{label}]")
         return found[0] if found else None
 
-    def expand(self, name: str, child: str) -> None:
-        """Open an entry of the tree. (pgAdmin opens some by itself, and a double click then closes them.)"""
-        for _ in range(5):
-            if self.node(child) is None:
-                self.wait(lambda: self.node(name), f"{name} in the tree")
-                entry = self.node(name)
-                assert entry is not None
-                ActionChains(self.driver).double_click(entry).perform()
-            try:
-                WebDriverWait(self.driver, 8, ignored_exceptions=[StaleElementReferenceException]).until(
-                    lambda _: self.node(child)
-                )
+    def open(self, *path: str) -> None:
+        """Open the entries of the object tree from its root down to the last of `path`.
+
+        pgAdmin opens some entries by itself, so what is open is looked at and only a closed one is clicked, again
+        from the root when a click and pgAdmin's own opening crossed and closed it.
+        """
+        for _ in range(10 * len(path)):
+            shown = [self.node(name) for name in path]
+            if shown[-1] is not None:
                 return
-            except TimeoutException:
+            deepest = [entry for entry in shown if entry is not None][-1]
+            following = path[shown.index(deepest) + 1]
+            try:
+                toggle = deepest.find_element(By.CSS_SELECTOR, ".directory-toggle")
+                if "open" not in (toggle.get_attribute("class") or "").split():
+                    toggle.click()
+                WebDriverWait(self.driver, 5).until(lambda _, name=following: self.node(name))
+            except (TimeoutException, StaleElementReferenceException):
                 continue
         self.picture("failed")
-        raise AssertionError(f"{child} did not appear under {name}; see {self.pictures}/failed.png")
+        raise AssertionError(f"{path[-1]} did not appear; see {self.pictures}/failed.png")
 
     def select(self, name: str) -> None:
         entry = self.node(name)
@@ -117,8 +120,7 @@ def pgadmin(stack: ComposeStack, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def test_the_registered_server_opens_without_a_password(pgadmin: PgAdmin, stack: ComposeStack) -> None:
-    for parent, child in pairwise((*TO_THE_TABLES, "resource_metrics")):
-        pgadmin.expand(parent, child)
+    pgadmin.open(*TO_THE_TABLES, "resource_metrics")
     pgadmin.picture("tables")
     assert not pgadmin.shown("input[type=password]")
     tables = [name for (name,) in stack.query("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
@@ -126,7 +128,7 @@ def test_the_registered_server_opens_without_a_password(pgadmin: PgAdmin, stack:
 
 
 def test_each_column_says_what_it_means(pgadmin: PgAdmin, stack: ComposeStack) -> None:
-    pgadmin.expand("resource_metrics", "Columns")
+    pgadmin.open(*TO_THE_TABLES, "resource_metrics", "Columns")
     pgadmin.select("Columns")
     pgadmin.tab("Properties")
     expected = stack.query(
