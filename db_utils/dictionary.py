@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from db_utils.executor import Executor
+    from db_utils.connections.executor import Executor
 
 _RELATIONS = """
     SELECT

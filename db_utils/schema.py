@@ -15,8 +15,8 @@ import psycopg2.errors
 from db_utils.errors import QueryError, SchemaError, UndefinedObjectError, translate
 
 if TYPE_CHECKING:
-    from db_utils.manager import DatabaseManager
-    from db_utils.transaction import Transaction
+    from db_utils.connections.manager import DatabaseManager
+    from db_utils.connections.transaction import Transaction
 
 _INCLUDE = re.compile(r"^\\ir\s+(\S+)\s*$", re.MULTILINE)
 _MARKER = "schema.sha256"

@@ -17,12 +17,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from db_utils import embedded, redis_server, schema
+from db_utils import schema
 from db_utils.cache import CachedPrediction, PredictionCache
 from db_utils.config import Settings
+from db_utils.connections.manager import DatabaseManager
 from db_utils.errors import ConnectionFailedError, DbUtilsError, NotFoundError, SchemaError
-from db_utils.manager import DatabaseManager
 from db_utils.operational import OperationalDataQueries
+from db_utils.servers import embedded, redis_server
 
 _SAMPLE_WIDTH = 60
 

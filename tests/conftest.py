@@ -21,7 +21,7 @@ import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from db_utils import DatabaseManager, schema
-from db_utils.embedded import EmbeddedServer
+from db_utils.servers.embedded import EmbeddedServer
 from tests.support.scale import compress_old_chunks, multiply
 
 _editions: list[str] = []

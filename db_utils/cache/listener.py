@@ -25,7 +25,7 @@ KINDS_BY_TABLE: Mapping[str, str] = {
 
 
 class SupportsNotification(Protocol):
-    """What is read of a notification; see `db_utils.listen.Notification`."""
+    """What is read of a notification; see `db_utils.connections.listen.Notification`."""
 
     @property
     def channel(self) -> str:

@@ -20,11 +20,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from db_utils.cache import CachedPrediction, Entity, Prediction, PredictionCache, PredictionKind
+from db_utils.connections.tenant import TenantScope
+from db_utils.connections.transaction import Transaction
 from db_utils.errors import DbUtilsError, ServerUnavailableError
 from db_utils.operational.arguments import Id, text_of, uuid_of
 from db_utils.operational.runner import QueryRunner
-from db_utils.tenant import TenantScope
-from db_utils.transaction import Transaction
 from db_utils.values import Row
 
 ACTIVE = "active"

@@ -6,7 +6,7 @@ import datetime as dt
 
 from db_utils.operational.arguments import Id, optional_uuid, past_until_now, uuid_of, whole_of
 from db_utils.operational.runner import QueryRunner
-from db_utils.query_loader import query
+from db_utils.queries.loader import query
 from db_utils.values import Row
 
 MAX_TREND_DAYS = 366

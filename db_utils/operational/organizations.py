@@ -17,7 +17,7 @@ from db_utils.operational.arguments import (
     uuid_of,
 )
 from db_utils.operational.runner import QueryRunner
-from db_utils.query_loader import query
+from db_utils.queries.loader import query
 from db_utils.values import Row
 
 LOCATION_TYPES = ("factory", "warehouse", "distribution_center", "depot", "store", "office", "region")

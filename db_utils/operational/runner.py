@@ -7,11 +7,11 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from db_utils.connections.executor import Executor
 from db_utils.errors import ForeignKeyViolationError, NotFoundError
-from db_utils.executor import Executor
 from db_utils.operational.errors import DifferentValuesError, UnknownReferenceError, WrongStateError
 from db_utils.operational.records import as_json, pages
-from db_utils.query_loader import query
+from db_utils.queries.loader import query
 from db_utils.values import Row
 
 if TYPE_CHECKING:

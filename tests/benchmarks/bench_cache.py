@@ -25,8 +25,9 @@ from uuid import UUID, uuid4
 
 import redis
 
-from db_utils import DatabaseManager, redis_server
+from db_utils import DatabaseManager
 from db_utils.cache import Prediction, PredictionCache
+from db_utils.servers import redis_server
 
 KIND = "demand_forecast"
 BATCH = 50

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from db_utils import DatabaseManager, schema
-from db_utils.embedded import EmbeddedServer
+from db_utils.servers.embedded import EmbeddedServer
 from tests.support.scale import SPANS_DAYS, multiply
 
 ORGANIZATION = "11111111-1111-1111-1111-111111111111"

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from db_utils import DatabaseManager, catalogue, dictionary
+from db_utils import DatabaseManager, dictionary
+from db_utils.operational import catalogue
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

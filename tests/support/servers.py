@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil
 
-from db_utils.embedded import PASSWORD, USER, EmbeddedServer
-from db_utils.redis_server import free_port
+from db_utils.servers.embedded import PASSWORD, USER, EmbeddedServer
+from db_utils.servers.redis_server import free_port
 from tests.support.programs import program
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from db_utils.errors import ConfigurationError
-from db_utils.query_loader import Parameter, QueryFileError, load, parse, queries, query
+from db_utils.queries.loader import Parameter, QueryFileError, load, parse, queries, query
 
 GOOD = """-- Greetings.
 

@@ -10,8 +10,8 @@ from contextlib import nullcontext
 
 import pytest
 
+from db_utils.connections.retries import exponential_delay, run_with_retries
 from db_utils.errors import InvalidInputError, SerializationError, UniqueViolationError
-from db_utils.retries import exponential_delay, run_with_retries
 
 
 def failing(

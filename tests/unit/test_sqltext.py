@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from db_utils.connections.tenant import stay_in_scope
 from db_utils.errors import InvalidInputError, PermissionDeniedError
 from db_utils.sqltext import shape
-from db_utils.tenant import stay_in_scope
 
 
 @pytest.mark.parametrize(

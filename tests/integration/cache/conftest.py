@@ -19,8 +19,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from db_utils import redis_server
 from db_utils.cache import Prediction, PredictionCache
+from db_utils.servers import redis_server
 
 from .faults import FaultProxy
 

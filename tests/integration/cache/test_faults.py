@@ -15,9 +15,9 @@ from uuid import UUID, uuid4
 import pytest
 import redis
 
-from db_utils import redis_server
 from db_utils.cache import PredictionCache, PutOutcome
 from db_utils.cache.keys import space
+from db_utils.servers import redis_server
 
 from .conftest import KIND, Database, MakeCache, client, port_of, prediction, wait_until
 from .faults import Fault, FaultProxy

@@ -14,9 +14,9 @@ import pytest
 import redis
 import trustme
 
-from db_utils import redis_server
 from db_utils.cache import PredictionCache, PutOutcome
 from db_utils.cache.keys import hash_slot, space
+from db_utils.servers import redis_server
 
 from .conftest import KIND, MakeCache, client, port_of, prediction, wait_until
 from .faults import FaultProxy

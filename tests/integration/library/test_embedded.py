@@ -17,8 +17,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from db_utils import DatabaseManager, errors, installation, redis_server, schema
-from db_utils.embedded import EmbeddedServer, default_data_dir, is_available
+from db_utils import DatabaseManager, errors, schema
+from db_utils.servers import installation, redis_server
+from db_utils.servers.embedded import EmbeddedServer, default_data_dir, is_available
 from tests.support.servers import stopped_data
 
 
@@ -79,7 +80,7 @@ def test_two_processes_share_one_and_the_last_stops_it(
 ) -> None:
     code = """
 import sys
-from db_utils.embedded import EmbeddedServer
+from db_utils.servers.embedded import EmbeddedServer
 server = EmbeddedServer.start(sys.argv[1])
 print(server.postmaster_pid, flush=True)
 sys.stdin.readline()
@@ -103,7 +104,7 @@ def test_after_its_owner_was_killed_a_temporary_one_goes_and_a_named_one_can_be_
 ) -> None:
     code = """
 import sys
-from db_utils.embedded import EmbeddedServer
+from db_utils.servers.embedded import EmbeddedServer
 server = EmbeddedServer.start(sys.argv[1] or None)
 print(server.postmaster_pid, server.data_dir, flush=True)
 sys.stdin.readline()
@@ -179,7 +180,7 @@ def test_programs_in_a_private_folder_are_copied_to_a_public_one(
     )
     (folder / "root").chmod(0o700)
     monkeypatch.setattr(installation, "_PUBLIC_FOLDER", folder / "public")
-    monkeypatch.setattr("db_utils.embedded.wheel_install", lambda: private / wheel.name)
+    monkeypatch.setattr("db_utils.servers.embedded.wheel_install", lambda: private / wheel.name)
     for _ in range(2):
         with EmbeddedServer.start(folder / "data") as server, DatabaseManager(server.url) as db:
             assert db.execute_query("SELECT 1 AS one") == [{"one": 1}]

@@ -113,8 +113,8 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(own_server: OwnServer) 
 def test_a_silent_network_is_noticed_by_asking(
     own_server: OwnServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("db_utils.listen._HEARTBEAT_SECONDS", 0.1)
-    monkeypatch.setattr("db_utils.listen._HEARTBEAT_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("db_utils.connections.listen._HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr("db_utils.connections.listen._HEARTBEAT_TIMEOUT_SECONDS", 0.2)
     with Proxy(("127.0.0.1", own_server.port)) as proxy:
         url = own_server.url.replace(f":{own_server.port}/", f":{proxy.port}/")
         with DatabaseManager(url, connect_timeout_seconds=2) as db, db.listen("news") as listener:

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from db_utils import DatabaseManager, errors
-from db_utils.redis_server import free_port
+from db_utils.servers.redis_server import free_port
 from tests.integration.library.conftest import ORGANIZATION
 
 BACKENDS = "SELECT count(*)::int AS n FROM pg_stat_activity WHERE application_name = %s"

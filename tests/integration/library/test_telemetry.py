@@ -12,7 +12,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from db_utils import DatabaseManager, errors, telemetry
+from db_utils import DatabaseManager, errors
+from db_utils.connections import telemetry
 
 SECRET = "s3cr3t-p4ss"
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from db_utils import DatabaseManager, OperationalDataQueries, Transaction, redis_server
+from db_utils import DatabaseManager, OperationalDataQueries, Transaction
 from db_utils.cache import CachedPrediction, Freshness, PredictionCache
 from db_utils.errors import InvalidInputError, NotFoundError, ServerUnavailableError
 from db_utils.operational import cached
+from db_utils.servers import redis_server
 from tests.conftest import fresh_database
 
 DAY = dt.timedelta(days=1)

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from db_utils import DatabaseManager, OperationalDataQueries, schema
-from db_utils.query_loader import Query, queries, query
-from db_utils.tenant import TENANT_ROLE, TENANT_SEARCH_PATH
+from db_utils.connections.tenant import TENANT_ROLE, TENANT_SEARCH_PATH
+from db_utils.queries.loader import Query, queries, query
 from tests.support.query_calls import READ_CASES, READ_IDS, Facts, find_facts, read
 
 BLOCKS = list(queries().values())

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from db_utils import DatabaseManager, OperationalDataQueries
+from db_utils.connections.tenant import TENANT_ROLE, TENANT_SEARCH_PATH
 from db_utils.errors import InvalidInputError, NotFoundError
-from db_utils.tenant import TENANT_ROLE, TENANT_SEARCH_PATH
 from tests.support.query_calls import (
     READ_CASES,
     READ_IDS,

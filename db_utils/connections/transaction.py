@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import psycopg2.extensions
 
+from db_utils.connections.executor import Executor
+from db_utils.connections.lease import Lease
+from db_utils.connections.pool import ConnectionPool
+from db_utils.connections.retries import exponential_delay
+from db_utils.connections.statement import Statement, check_query, loading, run, text_of
+from db_utils.connections.telemetry import query_log
 from db_utils.errors import (
     DbUtilsError,
     InvalidInputError,
     ServerUnavailableError,
     TransactionStateError,
 )
-from db_utils.executor import Executor
-from db_utils.lease import Lease
-from db_utils.pool import ConnectionPool
-from db_utils.retries import exponential_delay
 from db_utils.sqltext import shape
-from db_utils.statement import Statement, check_query, loading, run, text_of
-from db_utils.telemetry import query_log
 from db_utils.values import Parameters, Row, column_names, fetch_count, fetch_tuples
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ with suppress(ImportError):  # the extra `otel` may not be installed
     _trace = importlib.import_module("opentelemetry.trace")
 
 query_log = logging.getLogger("db_utils.query")
-pool_log = logging.getLogger("db_utils.pool")
+pool_log = logging.getLogger("db_utils.connections.pool")
 
 _LONGEST_TEXT = 500
 _PASSWORD = re.compile(

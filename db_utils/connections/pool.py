@@ -3,7 +3,7 @@
 Checkout and return cost 1 µs together (SQLAlchemy's QueuePool 9 µs, measured on the same machine), because
 each small query pays for them. A connection that sat idle is checked before it is handed out, one dead
 connection renews all idle ones, a process forked off starts with an empty pool, and a full pool says how full
-it is. `db_utils.sharing` lets SQLAlchemy draw from it.
+it is. `db_utils.connections.sharing` lets SQLAlchemy draw from it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from time import monotonic
 import psycopg2
 import psycopg2.extensions
 
-from db_utils import watch
 from db_utils.config import Settings, describe_url
+from db_utils.connections import watch
+from db_utils.connections.lease import Lease
+from db_utils.connections.statement import check_timeout, guard_seconds, run
+from db_utils.connections.telemetry import pool_log, spans
 from db_utils.errors import (
     ConnectionFailedError,
     DbUtilsError,
@@ -31,9 +34,6 @@ from db_utils.errors import (
     ServerUnavailableError,
     translate_connect,
 )
-from db_utils.lease import Lease
-from db_utils.statement import check_timeout, guard_seconds, run
-from db_utils.telemetry import pool_log, spans
 from db_utils.values import fetch_count, register
 
 _CHECK_TIMEOUT_SECONDS = 5.0

@@ -26,7 +26,7 @@ import psycopg2
 import psycopg2.sql
 
 from db_utils.errors import ConfigurationError, ConnectionFailedError
-from db_utils.installation import (
+from db_utils.servers.installation import (
     as_user,
     default_data_dir,
     is_available,

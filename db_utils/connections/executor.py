@@ -7,14 +7,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from db_utils.retries import exponential_delay, run_with_retries
-from db_utils.statement import Statement
+from db_utils.connections.retries import exponential_delay, run_with_retries
+from db_utils.connections.statement import Statement
 from db_utils.values import Parameters, Row, fetch_count, fetch_rows
 
 if TYPE_CHECKING:
     from db_utils.bulk import RejectReport
+    from db_utils.connections.transaction import Isolation, Transaction
     from db_utils.frames import Backend, Decimals
-    from db_utils.transaction import Isolation, Transaction
 
 Result = TypeVar("Result")
 Progress = Callable[[int], None]

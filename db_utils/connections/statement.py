@@ -13,7 +13,10 @@ from typing import Any, TypeAlias, TypeVar
 import psycopg2
 import psycopg2.sql
 
-from db_utils import telemetry
+from db_utils.connections import telemetry
+from db_utils.connections.lease import Lease
+from db_utils.connections.telemetry import spans
+from db_utils.connections.watch import GRACE_SECONDS, nudge, prepared_threads, settle, start, under_way
 from db_utils.errors import (
     DbUtilsError,
     InvalidInputError,
@@ -22,11 +25,8 @@ from db_utils.errors import (
     explain_loss,
     translate,
 )
-from db_utils.lease import Lease
 from db_utils.sqltext import shape
-from db_utils.telemetry import spans
 from db_utils.values import Parameters, adapt_parameters, unreadable
-from db_utils.watch import GRACE_SECONDS, nudge, prepared_threads, settle, start, under_way
 
 _KEPT_ROWS = 100
 

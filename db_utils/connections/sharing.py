@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy
 import sqlalchemy.pool
 
-from db_utils.lease import Lease
-from db_utils.pool import ConnectionPool
+from db_utils.connections.lease import Lease
+from db_utils.connections.pool import ConnectionPool
 
 
 class _BorrowingPool(sqlalchemy.pool.NullPool):

@@ -8,10 +8,10 @@ from typing import Any
 
 import psycopg2
 
+from db_utils.connections.lease import Lease
+from db_utils.connections.pool import ConnectionPool
+from db_utils.connections.statement import run
 from db_utils.errors import DbUtilsError, translate
-from db_utils.lease import Lease
-from db_utils.pool import ConnectionPool
-from db_utils.statement import run
 from db_utils.values import fetch_count
 
 

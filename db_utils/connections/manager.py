@@ -12,6 +12,22 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from db_utils.config import Settings
+from db_utils.connections.executor import Executor
+from db_utils.connections.lease import Lease
+from db_utils.connections.listen import Listener, check_channels
+from db_utils.connections.pool import ConnectionPool, PoolStats
+from db_utils.connections.raw import raw_connection
+from db_utils.connections.replica import Replica
+from db_utils.connections.statement import Statement, check_query, check_timeout, loading, run, text_of
+from db_utils.connections.tenant import TenantScope
+from db_utils.connections.transaction import (
+    LIFT_TIMEOUT,
+    Isolation,
+    Transaction,
+    begin_text,
+    check_batch_size,
+    stream_rows,
+)
 from db_utils.errors import (
     DbUtilsError,
     InvalidInputError,
@@ -20,29 +36,13 @@ from db_utils.errors import (
     ServerUnavailableError,
     TransactionStateError,
 )
-from db_utils.executor import Executor
-from db_utils.lease import Lease
-from db_utils.listen import Listener, check_channels
-from db_utils.pool import ConnectionPool, PoolStats
-from db_utils.raw import raw_connection
-from db_utils.replica import Replica
-from db_utils.statement import Statement, check_query, check_timeout, loading, run, text_of
-from db_utils.tenant import TenantScope
-from db_utils.transaction import (
-    LIFT_TIMEOUT,
-    Isolation,
-    Transaction,
-    begin_text,
-    check_batch_size,
-    stream_rows,
-)
 from db_utils.values import Parameters, Row, fetch_rows
 
 if TYPE_CHECKING:
     import sqlalchemy
 
-    from db_utils.embedded import EmbeddedServer
     from db_utils.frames import Backend, Decimals
+    from db_utils.servers.embedded import EmbeddedServer
 
 Result = TypeVar("Result")
 
@@ -113,7 +113,7 @@ class DatabaseManager(Executor):
         there too. Needs the extra `embedded`.
         """
         from db_utils import schema
-        from db_utils.embedded import EmbeddedServer
+        from db_utils.servers.embedded import EmbeddedServer
 
         server = EmbeddedServer.start(data_dir)
         manager = cls(settings=Settings(database_url=server.url, redis_url=None))
@@ -339,7 +339,7 @@ class DatabaseManager(Executor):
     def engine(self) -> sqlalchemy.Engine:
         """A SQLAlchemy engine that shares this manager's pool: for pandas and SQLAlchemy users."""
         if self._engine is None:
-            from db_utils import sharing
+            from db_utils.connections import sharing
 
             self._engine = sharing.engine(self._pool)
         return self._engine

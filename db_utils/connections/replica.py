@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from db_utils.config import Settings
+from db_utils.connections.pool import ConnectionPool
 from db_utils.errors import ConnectionFailedError, ReadOnlyError, SerializationError, ServerUnavailableError
-from db_utils.pool import ConnectionPool
 from db_utils.sqltext import shape
 
 Result = TypeVar("Result")

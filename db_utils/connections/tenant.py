@@ -8,18 +8,18 @@ from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from db_utils.connections.executor import Executor
+from db_utils.connections.listen import Listener, check_channels
+from db_utils.connections.raw import raw_connection
+from db_utils.connections.statement import Statement, check_query
+from db_utils.connections.transaction import Isolation, Transaction, begin_text
 from db_utils.errors import InvalidInputError, NotFoundError, PermissionDeniedError
-from db_utils.executor import Executor
-from db_utils.listen import Listener, check_channels
-from db_utils.raw import raw_connection
 from db_utils.sqltext import shape
-from db_utils.statement import Statement, check_query
-from db_utils.transaction import Isolation, Transaction, begin_text
 from db_utils.values import Parameters, Row
 
 if TYPE_CHECKING:
+    from db_utils.connections.manager import DatabaseManager
     from db_utils.frames import Backend, Decimals
-    from db_utils.manager import DatabaseManager
 
 Result = TypeVar("Result")
 

@@ -25,14 +25,14 @@ from typing import TypeAlias
 
 import psycopg2
 
-from db_utils.lease import Cancellation, Lease
+from db_utils.connections.lease import Cancellation, Lease
 
 GRACE_SECONDS = 2.0
 """How long the server may take to react to a cancel before the connection is given up."""
 _TICK_SECONDS = 1.0
 _REPEAT_SECONDS = 0.2
 
-_log = logging.getLogger("db_utils.watch")
+_log = logging.getLogger("db_utils.connections.watch")
 
 Entry: TypeAlias = "tuple[float, int, float | None]"
 

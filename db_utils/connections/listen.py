@@ -18,6 +18,8 @@ import psycopg2
 import psycopg2.extensions
 import psycopg2.sql
 
+from db_utils.connections.lease import Lease
+from db_utils.connections.statement import check_timeout, run
 from db_utils.errors import (
     ConnectionFailedError,
     DbUtilsError,
@@ -26,11 +28,9 @@ from db_utils.errors import (
     QueryTimeoutError,
     ServerUnavailableError,
 )
-from db_utils.lease import Lease
-from db_utils.statement import check_timeout, run
 from db_utils.values import fetch_count
 
-_log = logging.getLogger("db_utils.listen")
+_log = logging.getLogger("db_utils.connections.listen")
 
 _HEARTBEAT_SECONDS = 15.0
 _HEARTBEAT_TIMEOUT_SECONDS = 5.0

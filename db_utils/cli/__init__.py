@@ -1,0 +1,25 @@
+"""The command line: `python -m db_utils …`, or `db-utils …` where the package is installed.
+
+One module for each group of commands; what they share is in `common`. A module's commands are added here.
+
+Exit codes: 0 all is well; 1 the command could not do what was asked (one sentence says why); 2 it was called wrongly;
+3 it was done, but something wants looking at (a warning, a rejected row); 4 something is badly wrong (a critical
+finding); 130 it was interrupted.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from db_utils.cli import documentation, schema, smoke
+
+app = typer.Typer(
+    name="db-utils",
+    help="Operations data layer: PostgreSQL with TimescaleDB, a Redis prediction cache, prebuilt queries.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+for commands in (smoke.app, schema.app, documentation.app):
+    app.add_typer(commands)

@@ -1,0 +1,86 @@
+"""What the commands share: which database, JSON for scripts, progress, exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from db_utils.config import Settings
+from db_utils.connections.manager import DatabaseManager
+
+
+class Exit(enum.IntEnum):
+    """What a command's exit code says."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    ATTENTION = 3
+    CRITICAL = 4
+    INTERRUPTED = 130
+
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        help="The database, as postgresql://user:password@host:port/name. Default: DATABASE_URL, or POSTGRES_*.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document instead of tables, for scripts.")
+]
+
+# People read answers on standard output; what is only said while they wait goes to standard error.
+screen = Console()
+aside = Console(stderr=True)
+
+
+def settings_for(url: str | None) -> Settings:
+    """The environment's settings, for another database where one is named."""
+    return (
+        Settings.from_environment()
+        if url is None
+        else Settings.from_environment(database_url=url, is_configured=True)
+    )
+
+
+@contextlib.contextmanager
+def database(url: str | None) -> Iterator[DatabaseManager]:
+    """The database that a command works on, for as long as the command runs."""
+    with DatabaseManager(settings=settings_for(url)) as db:
+        yield db
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output; dates as ISO 8601, decimals and identifiers as text."""
+    typer.echo(json.dumps(value, default=str, ensure_ascii=False, indent=2))
+
+
+@contextlib.contextmanager
+def progress(*, quiet: bool = False) -> Iterator[Progress]:
+    """Bars on standard error for long work; none where nobody watches, and none that stays behind."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=aside, transient=True, disable=quiet or not aside.is_terminal) as bars:
+        yield bars

@@ -1,0 +1,20 @@
+"""`smoke`: does all of it work?"""
+
+from __future__ import annotations
+
+import typer
+
+from db_utils import smoke
+from db_utils.cli.common import Exit, Url, screen, settings_for
+
+app = typer.Typer()
+
+
+@app.command("smoke")
+def smoke_test(url: Url = None) -> None:
+    """Run every prebuilt query once and show the answers. Reads only.
+
+    Where nothing is configured and nothing answers on the default port, it runs on an embedded PostgreSQL with sample data.
+    """
+    if not smoke.run(settings_for(url), screen):
+        raise typer.Exit(Exit.FAILED)

@@ -1,0 +1,1 @@
+"""Private servers for a machine without Docker: PostgreSQL out of a wheel, Redis from the path or a wheel."""
