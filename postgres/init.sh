@@ -24,6 +24,13 @@ manifest() {
     awk -v sql="$sql" '
         $1 == "\\ir" { print "\\echo barnameh: applying sql/" $2; print "\\i " sql "/" $2; next }
         { print }' "$sql/schema.sql"
+    # Which files these were, as db_utils writes it down too: `db_utils migrate --plan` compares with it.
+    echo "UPDATE schema_version SET file_checksums = '{$(checksums)}' WHERE version = (SELECT max(version) FROM schema_version);"
+}
+
+checksums() {
+    cd "$sql"
+    sha256sum [0-9]*.sql | awk '{ printf "%s\"%s\": \"%s\"", (NR > 1 ? ", " : ""), $2, $1 }'
 }
 
 finish() {

@@ -238,7 +238,7 @@ table tenant_logins
     keys     pkey, organization_id_fkey, role_of_one_organization_excl
 
 table schema_version
-    columns  version integer, description text, applied_at timestamptz
+    columns  version integer, description text, applied_at timestamptz, file_checksums jsonb
     keys     pkey
 
 table seed_runs

@@ -19,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from db_utils.admin.tables import TableFacts
 from db_utils.config import Settings
 from db_utils.connections.manager import DatabaseManager
 
@@ -84,3 +85,21 @@ def progress(*, quiet: bool = False) -> Iterator[Progress]:
     )
     with Progress(*columns, console=aside, transient=True, disable=quiet or not aside.is_terminal) as bars:
         yield bars
+
+
+def shown_rows(facts: TableFacts) -> str:
+    """How many rows a table holds, for people: an estimate says "about"."""
+    if facts.rows is None:
+        return "unknown"
+    return f"{'about ' if facts.rows_are == 'estimate' else ''}{facts.rows:,}"
+
+
+def shown_bytes(count: float | None) -> str:
+    """A size for people, in units of 1024."""
+    if count is None:
+        return ""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TB"

@@ -1,23 +1,160 @@
-"""`init`, `seed`, `verify`: the schema and the sample data."""
+"""`init`, `migrate`, `verify`, `seed`, `reset`: the schema and the sample data, on any PostgreSQL 16 or later."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Annotated, Any
+
 import typer
+from rich.table import Table
 
 from db_utils import schema
-from db_utils.cli.common import Url, database
+from db_utils.admin import tables
+from db_utils.cli.common import AsJson, Exit, Url, database, print_json, progress, screen, shown_rows
+from db_utils.connections.manager import DatabaseManager
+from db_utils.errors import SchemaError
+from db_utils.schema import applying
+from db_utils.servers import databases
 
 app = typer.Typer()
 
+_KINDS = {
+    "init": "There is no schema here yet: init makes it.",
+    "none": "Nothing to do: this version, from these very files.",
+    "reapply": "The same version, but not (or not surely) from these files: migrate applies them again.",
+    "upgrade": "An older version: migrate brings it up.",
+    "newer": "The database is ahead of this library, which never takes a schema back: use a newer release.",
+}
+
 
 @app.command()
-def init(url: Url = None) -> None:
-    """Bring a database to this version's schema: all or nothing, safe to repeat."""
+def init(
+    url: Url = None,
+    create_database: Annotated[
+        bool,
+        typer.Option(
+            "--create-database", help="Make the database first where the server has none of that name."
+        ),
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Put the schema into a database that has none yet: all of it or nothing.
+
+    Where it is already, in this version, nothing changes. An older one is not touched: see migrate. Needs PostgreSQL 16
+    or later; TimescaleDB is used where the server has loaded it.
+
+    Example: db-utils init --url postgresql://user:password@host/database
+    """
     with database(url) as db:
-        schema.apply(db)
-        typer.echo(
-            f"{db.settings.safe_url} has schema version {schema.version(db)} ({schema.edition(db)} edition)."
-        )
+        if create_database:
+            databases.create_database(db.settings)
+        plan = schema.plan(db)
+        if plan.kind in ("upgrade", "reapply"):
+            raise SchemaError(
+                f"{db.settings.safe_url} has a schema already (version {plan.from_version}): run db-utils migrate, or look at "
+                "what it would do with migrate --plan"
+            )
+        applying.refuse_newer(plan.from_version)
+        if plan.kind == "init":
+            _apply(db, quiet=json)
+        _say_version(db, json, changed=plan.kind == "init")
+
+
+@app.command()
+def migrate(
+    url: Url = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Only show what would run, and change nothing.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Bring an existing schema to this version: all of it or nothing, with the same files as the container's first start.
+
+    No row is lost. Two migrations at once wait for each other; one that is interrupted leaves the old schema whole. A
+    database of a newer version than this library's is refused, never taken back.
+
+    Example: db-utils migrate --plan
+    """
+    with database(url) as db:
+        planned = schema.plan(db)
+        if plan:
+            _show_plan(db, planned, json)
+            return
+        if planned.kind == "init":
+            raise SchemaError(f"{db.settings.safe_url} holds no schema yet: run db-utils init")
+        if planned.kind != "none":
+            _apply(db, quiet=json)
+        _say_version(db, json, changed=planned.kind != "none", from_version=planned.from_version)
+
+
+@app.command()
+def verify(url: Url = None, json: AsJson = False) -> None:
+    """Check that a database has everything that this version needs, and name what is missing or wrong. Reads only.
+
+    Run it as the schema's owner. Exit code 1 where something is missing; migrate brings it back.
+    """
+    with database(url) as db:
+        found = schema.problems(db)
+        version = schema.version(db)
+        if json:
+            print_json(
+                {
+                    "database": db.settings.safe_url,
+                    "ok": not found,
+                    "schema_version": version,
+                    "problems": found,
+                }
+            )
+        elif found:
+            things = "1 thing is" if len(found) == 1 else f"{len(found)} things are"
+            typer.echo(
+                f"{db.settings.safe_url}: {things} missing or wrong. db-utils migrate makes what is missing."
+            )
+            for problem in found:
+                typer.echo(f"- {problem}")
+        else:
+            typer.echo(f"{db.settings.safe_url} has everything that schema version {version} needs.")
+    if found:
+        raise typer.Exit(Exit.FAILED)
+
+
+@app.command()
+def reset(
+    url: Url = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do it. Without this, only say what would be lost.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Take the schema away WITH ALL ITS ROWS, and apply it anew: all of it or nothing.
+
+    Without --yes it changes nothing: it says what would be lost and exits with 2. Logins of customers (tenant_logins) go
+    too. Whatever else stands in the database stays; where something else depends on the schema, reset refuses and names it. The
+    roles barnameh_tenant, barnameh_tenant_login and barnameh_readonly stay: other databases of the server may use them.
+
+    Example: db-utils reset --url postgresql://user:password@host/scratch --yes
+    """
+    with database(url) as db:
+        if not yes:
+            _say_what_would_go(db, json)
+            raise typer.Exit(Exit.USAGE)
+        with _files_bar(json) as on_file:
+            removed = schema.reset(db, on_file=on_file)
+        schema.refresh_rollups(db)
+        if json:
+            print_json(
+                {
+                    "database": db.settings.safe_url,
+                    "removed": asdict(removed),
+                    "schema_version": schema.version(db),
+                }
+            )
+            return
+        logins = f", with the logins {', '.join(removed.tenant_logins)}" if removed.tenant_logins else ""
+        typer.echo(f"{db.settings.safe_url}: the old schema and its rows are gone{logins}.")
+        _say_version(db, json, changed=True)
 
 
 @app.command()
@@ -28,9 +165,92 @@ def seed(url: Url = None) -> None:
         typer.echo(f"{db.settings.safe_url} holds the sample data.")
 
 
-@app.command()
-def verify(url: Url = None) -> None:
-    """Check that a database has everything that this version needs, and say what is missing. Reads only."""
-    with database(url) as db:
-        schema.verify(db)
-        typer.echo(f"{db.settings.safe_url} has everything that schema version {schema.version(db)} needs.")
+def _apply(db: DatabaseManager, *, quiet: bool) -> None:
+    with _files_bar(quiet) as on_file:
+        schema.apply(db, on_file=on_file)
+    schema.refresh_rollups(db)
+
+
+@contextlib.contextmanager
+def _files_bar(quiet: bool) -> Iterator[Callable[[schema.SchemaFile], None]]:
+    """A bar that moves with each file of the schema."""
+    with progress(quiet=quiet) as bars:
+        task = bars.add_task("schema", total=len(schema.files()))
+
+        def on_file(file: schema.SchemaFile) -> None:
+            bars.update(task, advance=1, description=file.path.name)
+
+        yield on_file
+
+
+def _say_version(db: DatabaseManager, json: bool, *, changed: bool, from_version: int | None = None) -> None:
+    facts: dict[str, Any] = {
+        "database": db.settings.safe_url,
+        "changed": changed,
+        "from_version": from_version,
+        "schema_version": schema.version(db),
+        "edition": schema.edition(db),
+    }
+    if json:
+        print_json(facts)
+        return
+    words = f"schema version {facts['schema_version']} ({facts['edition']} edition)"
+    came = (
+        f", came from version {from_version}" if from_version not in (None, facts["schema_version"]) else ""
+    )
+    typer.echo(
+        f"{facts['database']} has {words}{came}."
+        if changed
+        else f"{facts['database']} has {words} already: nothing changed."
+    )
+
+
+def _show_plan(db: DatabaseManager, plan: schema.Plan, json: bool) -> None:
+    if json:
+        print_json({"database": db.settings.safe_url, **asdict(plan), "changes": plan.changes})
+        return
+    edition = (
+        plan.edition
+        if plan.from_edition in (None, plan.edition)
+        else f"{plan.from_edition} to {plan.edition}"
+    )
+    typer.echo(
+        f"{db.settings.safe_url}: schema version {plan.from_version or 'none'} to {plan.to_version}, edition {edition}."
+    )
+    typer.echo(_KINDS[plan.kind])
+    if not plan.changes:
+        return
+    table = Table("file", "since it was applied", title="Would run, in one transaction", title_justify="left")
+    for file in plan.files:
+        table.add_row(file.name, file.change)
+    screen.print(table)
+    for name in plan.dropped_files:
+        typer.echo(f"{name} was applied once and is no longer part of the schema: what it made stays.")
+
+
+def _say_what_would_go(db: DatabaseManager, json: bool) -> None:
+    removed = schema.to_be_removed(db)
+    lost = tables.tables(db)
+    if json:
+        print_json(
+            {
+                "database": db.settings.safe_url,
+                "would_remove": asdict(removed),
+                "tables": [asdict(t) for t in lost],
+            }
+        )
+        return
+    if not removed.relations:
+        typer.echo(f"{db.settings.safe_url} holds nothing of the schema: db-utils init puts it there.")
+        return
+    typer.echo(f"reset would delete from {db.settings.safe_url}:")
+    table = Table("table", "rows")
+    table.columns[1].justify = "right"
+    for facts in lost:
+        table.add_row(facts.name, shown_rows(facts))
+    screen.print(table)
+    typer.echo(
+        f"and {len(removed.relations) - len(lost)} views and rollups, {len(removed.functions)} functions, "
+        f"{len(removed.tenant_views)} tenant views, {len(removed.tenant_logins)} tenant logins"
+        f"{': ' + ', '.join(removed.tenant_logins) if removed.tenant_logins else ''}. Nothing was changed: add --yes to do it."
+    )

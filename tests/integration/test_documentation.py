@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from db_utils import DatabaseManager, dictionary
+from db_utils import DatabaseManager
+from db_utils.schema import dictionary
 from tests.support import readme
 
 

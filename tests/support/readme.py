@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from db_utils import DatabaseManager, dictionary
+from db_utils import DatabaseManager
 from db_utils.operational import catalogue
+from db_utils.schema import dictionary
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

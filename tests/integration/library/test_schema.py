@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from db_utils import DatabaseManager, errors, schema
+from db_utils.schema import source
 from tests.conftest import fresh_database
 
 
@@ -28,7 +29,7 @@ def own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the schema's files that a test may spoil."""
     for name in ("sql", "seeds"):
         shutil.copytree(schema.folder(name), tmp_path / name)
-    monkeypatch.setattr(schema, "folder", lambda name: tmp_path / name)
+    monkeypatch.setattr(source, "folder", lambda name: tmp_path / name)
     return tmp_path
 
 

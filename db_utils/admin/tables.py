@@ -1,0 +1,164 @@
+"""How large is each table of the schema, and how many rows does it hold?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from psycopg2.sql import SQL, Identifier
+
+from db_utils.errors import PermissionDeniedError, QueryTimeoutError, UndefinedObjectError
+from db_utils.schema.source import contract
+
+if TYPE_CHECKING:
+    from db_utils.connections.executor import Executor
+
+_COUNTED_UP_TO_BYTES = 64 * 1024**2
+_COUNTED_UP_TO_ROWS = 1_000_000
+_PATIENCE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """One table. Sizes are bytes, None where the role may not see them or the edition has no such thing."""
+
+    name: str
+    rows: int | None
+    rows_are: Literal["exact", "estimate", "unknown"]
+    """estimate: from the planner's statistics, as of the last ANALYZE; unknown: not readable, or never analyzed."""
+    total_bytes: int | None
+    """Rows, indexes and everything else, in all chunks."""
+    index_bytes: int | None
+    is_hypertable: bool
+    chunks: int | None
+    """Chunks of a hypertable."""
+    columnstore_chunks: int | None
+    """Those of them that are in the columnstore."""
+    columnstore_before_bytes: int | None
+    """What the rows of the columnstore took before they came there."""
+    columnstore_after_bytes: int | None
+    """What they take there."""
+
+
+def tables(db: Executor, *, exact: bool = False) -> list[TableFacts]:
+    """How large is each table of the schema, in the order of the schema?
+
+    Rows are counted where that is cheap (below 64 MB and about a million rows) or `exact` is asked for; else they are
+    estimated, and say so.
+    """
+    names = list(contract().relations)
+    found = db.execute_query(
+        """
+        SELECT
+            c.relname AS name,
+            c.oid::regclass::text AS relation,
+            c.reltuples::bigint AS estimate,
+            pg_total_relation_size(c.oid) AS total_bytes,
+            pg_indexes_size(c.oid) AS index_bytes,
+            has_table_privilege(c.oid, 'SELECT') AS is_readable
+        FROM pg_class AS c
+        WHERE c.relnamespace = 'public'::regnamespace
+            AND c.relkind IN ('r', 'p')
+            AND c.relname = ANY (%s)
+        ORDER BY array_position(%s, c.relname::text)
+        """,
+        (names, names),
+    )
+    hypertables = _hypertables(db, [row["name"] for row in found])
+    return [_facts(db, row, hypertables, exact) for row in found]
+
+
+def _facts(
+    db: Executor, row: dict[str, Any], hypertables: dict[str, dict[str, Any]], exact: bool
+) -> TableFacts:
+    more = hypertables.get(row["name"], {})
+    total_bytes, estimate = more.get("total_bytes", row["total_bytes"]), more.get("estimate", row["estimate"])
+    rows, rows_are = _rows(db, row, estimate, total_bytes, exact)
+    return TableFacts(
+        name=row["name"],
+        rows=rows,
+        rows_are=rows_are,
+        total_bytes=total_bytes,
+        index_bytes=more.get("index_bytes", row["index_bytes"]),
+        is_hypertable=row["name"] in hypertables,
+        chunks=more.get("chunks"),
+        columnstore_chunks=more.get("columnstore_chunks"),
+        columnstore_before_bytes=more.get("before_bytes"),
+        columnstore_after_bytes=more.get("after_bytes"),
+    )
+
+
+def _rows(
+    db: Executor, row: dict[str, Any], estimate: int | None, total_bytes: int | None, exact: bool
+) -> tuple[int | None, Literal["exact", "estimate", "unknown"]]:
+    known = None if estimate is None or estimate < 0 else estimate
+    is_cheap = (total_bytes or 0) < _COUNTED_UP_TO_BYTES and (known or 0) < _COUNTED_UP_TO_ROWS
+    if row["is_readable"] and (exact or is_cheap):
+        try:
+            counted = db.execute_query(
+                SQL("SELECT count(*) AS rows FROM {}").format(Identifier("public", row["name"])),
+                timeout_seconds=None if exact else _PATIENCE_SECONDS,
+            )
+            return counted[0]["rows"], "exact"
+        except QueryTimeoutError:
+            if exact:
+                raise
+    return (None, "unknown") if known is None else (known, "estimate")
+
+
+def _hypertables(db: Executor, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What TimescaleDB knows of those tables that are hypertables; what the role may not ask is left out."""
+    try:
+        listed = db.execute_query(
+            """
+            SELECT
+                h.hypertable_name AS name,
+                count(c.chunk_name) AS chunks,
+                count(c.chunk_name) FILTER (WHERE c.is_compressed) AS columnstore_chunks
+            FROM timescaledb_information.hypertables AS h
+            LEFT JOIN timescaledb_information.chunks AS c USING (hypertable_schema, hypertable_name)
+            WHERE h.hypertable_schema = 'public'
+                AND h.hypertable_name = ANY (%s)
+            GROUP BY h.hypertable_name
+            """,
+            (list(names),),
+        )
+    except (UndefinedObjectError, PermissionDeniedError):
+        return {}
+    return {row["name"]: {**row, **_sizes(db, row["name"])} for row in listed}
+
+
+def _sizes(db: Executor, name: str) -> dict[str, Any]:
+    try:
+        sizes = db.execute_query(
+            """
+            SELECT
+                sum(s.total_bytes)::bigint AS total_bytes,
+                sum(s.index_bytes)::bigint AS index_bytes,
+                approximate_row_count(%(relation)s::regclass) AS estimate
+            FROM hypertable_detailed_size(%(relation)s::regclass) AS s
+            """,
+            {"relation": f"public.{name}"},
+        )[0]
+    except PermissionDeniedError:
+        return {"total_bytes": None, "index_bytes": None, "estimate": None}
+    return sizes | _columnstore(db, name)
+
+
+def _columnstore(db: Executor, name: str) -> dict[str, Any]:
+    if (
+        db.execute_query("SELECT current_setting('timescaledb.license', true) AS license")[0]["license"]
+        != "timescale"
+    ):
+        return {}
+    rows = db.execute_query(
+        """
+        SELECT
+            sum(before_compression_total_bytes)::bigint AS before_bytes,
+            sum(after_compression_total_bytes)::bigint AS after_bytes
+        FROM hypertable_columnstore_stats(%s::regclass)
+        """,
+        (f"public.{name}",),
+    )
+    return rows[0]

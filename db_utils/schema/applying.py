@@ -1,0 +1,88 @@
+"""Applies the schema: all of it in one transaction, with the same files as at the container's first start."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import psycopg2
+import psycopg2.errors
+
+from db_utils.errors import SchemaError, translate
+from db_utils.schema import source, state
+from db_utils.schema.running import run_file
+from db_utils.schema.source import SchemaFile
+from db_utils.values import Json
+
+if TYPE_CHECKING:
+    from db_utils.connections.manager import DatabaseManager
+    from db_utils.connections.transaction import Transaction
+
+_REFRESH_RETRY_SECONDS = 0.5
+
+
+def apply(db: DatabaseManager, *, on_file: Callable[[SchemaFile], object] | None = None) -> None:
+    """Bring this database to the schema of this version: all of it in one transaction, safe to repeat.
+
+    Two at once wait for each other. `on_file` is called before each file. Raises `SchemaError` where the server is older
+    than PostgreSQL 16, where the database has a newer schema than this library brings, and, with its file and line,
+    for a statement that failed; nothing is kept then.
+    """
+    state.require_server(db)
+    with db.transaction() as transaction, transaction._loading(None):
+        take_lock(transaction)
+        apply_within(transaction, on_file)
+
+
+def take_lock(transaction: Transaction) -> None:
+    """Wait until nobody else changes the schema, and keep others waiting until the transaction ends."""
+    transaction.execute("SET LOCAL lock_timeout = 0")
+    transaction.execute_query("SELECT pg_advisory_xact_lock(hashtextextended('barnameh schema', 0))")
+
+
+def apply_within(transaction: Transaction, on_file: Callable[[SchemaFile], object] | None = None) -> None:
+    """Apply the schema inside a transaction that has the lock, and write down which files it were."""
+    refuse_newer(state.version(transaction))
+    transaction.execute("SET LOCAL client_min_messages = warning")
+    files = source.files()
+    for file in files:
+        if on_file is not None:
+            on_file(file)
+        run_file(transaction, file)
+    transaction.execute(
+        "UPDATE public.schema_version SET file_checksums = %s WHERE version = %s",
+        (Json({file.path.name: file.checksum for file in files}), source.latest_version()),
+    )
+
+
+def refuse_newer(version: int | None) -> None:
+    """Raise `SchemaError` where a database of this schema version is newer than what this library brings."""
+    if version is not None and version > source.latest_version():
+        raise SchemaError(
+            f"the database has schema version {version} and this library brings version {source.latest_version()}: a schema "
+            "is never taken back, so use a release of the library that knows it"
+        )
+
+
+def refresh_rollups(db: DatabaseManager, *, wait_seconds: float = 300.0) -> None:
+    """Bring the rollups up to the rows now, instead of at their next scheduled refresh.
+
+    Waits up to `wait_seconds` for a scheduled refresh that runs at the moment, because two of one rollup do
+    not go together; then raises `QueryTimeoutError` (SQLSTATE 55P03).
+    """
+    give_up_at = time.monotonic() + wait_seconds
+    while True:
+        try:
+            with db.connection() as connection:
+                connection.autocommit = True  # a refresh refuses a transaction block
+                with connection.cursor() as cursor:
+                    cursor.execute("SET statement_timeout = 0")
+                    cursor.execute("CALL refresh_rollups()")
+            return
+        except psycopg2.errors.LockNotAvailable as error:
+            if time.monotonic() > give_up_at:
+                raise translate(error) from error
+            time.sleep(_REFRESH_RETRY_SECONDS)
+        except psycopg2.Error as error:
+            raise translate(error) from error

@@ -1,0 +1,89 @@
+"""What a migration would do, told before it does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from db_utils.schema import source, state
+
+if TYPE_CHECKING:
+    from db_utils.connections.executor import Executor
+
+Change = Literal["new", "changed", "unchanged", "unknown"]
+Kind = Literal["init", "none", "reapply", "upgrade", "newer"]
+
+
+@dataclass(frozen=True)
+class PlannedFile:
+    """One file that would run, and how it differs from what was applied last."""
+
+    name: str
+    change: Change
+    """unknown: the database does not know which file it was given (psql alone, or an older version)."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would bring a database to the schema of this library; see `plan`."""
+
+    kind: Kind
+    """init: no schema yet; none: these very files were applied; reapply: the same version, from other files or from files
+    that nobody wrote down; upgrade: an older version; newer: the database is ahead of this library, which is refused."""
+    from_version: int | None
+    to_version: int
+    edition: str
+    """What the database will be: community, apache or plain; timescaledb where it is not known yet which of the two."""
+    from_edition: str | None
+    """What it is now; None where it has no schema."""
+    files: list[PlannedFile]
+    """In the order in which they run, all in one transaction: each is safe to repeat, so a migration runs all of them."""
+    dropped_files: list[str]
+    """Files that were applied once and are no longer part of the schema. What they made stays."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is anything to do."""
+        return self.kind in ("init", "reapply", "upgrade")
+
+
+def plan(db: Executor) -> Plan:
+    """What would `apply` do to this database? Reads only, changes nothing.
+
+    Raises `SchemaError` where the server is older than PostgreSQL 16.
+    """
+    state.require_server(db)
+    version = state.version(db)
+    applied = None if version is None else state.applied_files(db)
+    current = source.checksums()
+    return Plan(
+        kind=_kind(version, source.latest_version(), applied, current),
+        from_version=version,
+        to_version=source.latest_version(),
+        edition=state.edition_to_be(db),
+        from_edition=None if version is None else state.edition(db),
+        files=[
+            PlannedFile(name, _change(name, digest, version, applied)) for name, digest in current.items()
+        ],
+        dropped_files=sorted(set(applied or ()) - set(current)),
+    )
+
+
+def _kind(version: int | None, latest: int, applied: dict[str, str] | None, current: dict[str, str]) -> Kind:
+    if version is None:
+        return "init"
+    if version > latest:
+        return "newer"
+    if version < latest:
+        return "upgrade"
+    return "none" if applied == current else "reapply"
+
+
+def _change(name: str, digest: str, version: int | None, applied: dict[str, str] | None) -> Change:
+    if version is None:
+        return "new"
+    if applied is None:
+        return "unknown"
+    if name not in applied:
+        return "new"
+    return "unchanged" if applied[name] == digest else "changed"

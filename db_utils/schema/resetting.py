@@ -1,0 +1,176 @@
+"""Takes the schema away with everything in it, and applies it anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psycopg2.sql
+
+from db_utils.errors import QueryError, SchemaError
+from db_utils.schema import source, state
+from db_utils.schema.applying import apply_within, refuse_newer, take_lock
+from db_utils.schema.source import SchemaFile
+
+if TYPE_CHECKING:
+    from db_utils.connections.executor import Executor
+    from db_utils.connections.manager import DatabaseManager
+    from db_utils.connections.transaction import Transaction
+
+_DEPENDED_ON = "2BP01"
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What a reset took away, or would take away."""
+
+    relations: list[str]
+    """Tables, views and rollups of `public`."""
+    functions: list[str]
+    """Functions and procedures of `public`, with their arguments."""
+    tenant_views: list[str]
+    """Views of schema `tenant`."""
+    tenant_logins: list[str]
+    """Logins of customers' own tools: they belong to this database's organizations and go with them."""
+
+
+def to_be_removed(db: Executor) -> Removed:
+    """What would `reset` take away from this database? Reads only.
+
+    The schema's own objects by their names: whatever else stands in the database is not among them. The roles
+    barnameh_tenant, barnameh_tenant_login and barnameh_readonly stay, because other databases of the server may use them.
+    """
+    ours = source.contract()
+    relations = _column(
+        db,
+        """
+        SELECT c.relname AS name
+        FROM pg_class AS c
+        WHERE c.relnamespace = 'public'::regnamespace
+            AND c.relkind IN ('r', 'p', 'v', 'm')
+            AND c.relname = ANY (%s)
+        ORDER BY c.relname
+        """,
+        list(ours.relations),
+    )
+    functions = _column(
+        db,
+        """
+        SELECT format('public.%%I(%%s)', p.proname, pg_get_function_identity_arguments(p.oid)) AS name
+        FROM pg_proc AS p
+        WHERE p.pronamespace = 'public'::regnamespace
+            AND p.proname = ANY (%s)
+            AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+        ORDER BY name
+        """,
+        sorted(ours.functions),
+    )
+    tenant_views = _column(
+        db,
+        """
+        SELECT c.relname AS name
+        FROM pg_class AS c
+        WHERE c.relnamespace = to_regnamespace('tenant')
+            AND c.relkind = 'v'
+            AND c.relname = ANY (%s)
+        ORDER BY c.relname
+        """,
+        relations,
+    )
+    logins = (
+        [
+            row["role_name"]
+            for row in db.execute_query("SELECT role_name FROM public.tenant_logins ORDER BY role_name")
+        ]
+        if "tenant_logins" in relations
+        else []
+    )
+    return Removed(relations, functions, tenant_views, logins)
+
+
+def reset(db: DatabaseManager, *, on_file: Callable[[SchemaFile], object] | None = None) -> Removed:
+    """Take the schema away with all of its rows, and apply it anew, in one transaction. What was taken away?
+
+    Only the schema's own objects go (`to_be_removed`). Raises `SchemaError` where something else depends on them, and
+    names it; nothing has changed then.
+    """
+    state.require_server(db)
+    with db.transaction() as transaction, transaction._loading(None):
+        take_lock(transaction)
+        refuse_newer(state.version(transaction))
+        transaction.execute("SET LOCAL lock_timeout TO DEFAULT")
+        removed = to_be_removed(transaction)
+        try:
+            _drop(transaction, removed)
+        except QueryError as error:
+            if error.sqlstate != _DEPENDED_ON:
+                raise
+            raise SchemaError(
+                f"something that is not the schema's depends on it, so nothing was removed: {error.detail or error}. Drop "
+                "that first.".replace("\n", "; "),
+                sqlstate=error.sqlstate,
+            ) from error
+        apply_within(transaction, on_file)
+    return removed
+
+
+def _drop(transaction: Transaction, removed: Removed) -> None:
+    for login in removed.tenant_logins:
+        transaction.execute("CALL drop_tenant_login(%s)", (login,))
+    _drop_all(transaction, "VIEW", "tenant", removed.tenant_views)
+    rollups = _rollups(transaction, removed)
+    kinds = {
+        row["relname"]: row["relkind"]
+        for row in transaction.execute_query(
+            "SELECT relname, relkind::text AS relkind FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY (%s)",
+            (removed.relations,),
+        )
+    }
+    views = [name for name in removed.relations if kinds[name] == "v" and name not in rollups]
+    _drop_all(transaction, "VIEW", "public", views)
+    for name in rollups:  # those that are built on others come first
+        _drop_all(transaction, "MATERIALIZED VIEW", "public", [name])
+    _drop_all(
+        transaction, "TABLE", "public", [name for name in removed.relations if kinds[name] in ("r", "p")]
+    )
+    if removed.functions:
+        transaction.execute(f"DROP ROUTINE {', '.join(removed.functions)}")
+    transaction.execute("DROP TYPE IF EXISTS public.uuidrange")
+    if not transaction.execute_query(
+        "SELECT FROM pg_class WHERE relnamespace = to_regnamespace('tenant') LIMIT 1"
+    ):
+        transaction.execute("DROP SCHEMA IF EXISTS tenant")
+
+
+def _rollups(transaction: Transaction, removed: Removed) -> list[str]:
+    """The continuous aggregates, those that are built on others first."""
+    known = transaction.execute_query(
+        "SELECT to_regclass('timescaledb_information.continuous_aggregates') AS relation"
+    )
+    if known[0]["relation"] is None:
+        return []
+    return _column(
+        transaction,
+        """
+        SELECT view_name AS name
+        FROM timescaledb_information.continuous_aggregates
+        WHERE view_schema = 'public'
+            AND view_name = ANY (%s)
+        ORDER BY hypertable_schema = 'public', view_name
+        """,
+        removed.relations,
+    )
+
+
+def _drop_all(transaction: Transaction, kind: str, schema: str, names: list[str]) -> None:
+    if names:
+        transaction.execute(
+            psycopg2.sql.SQL(f"DROP {kind} {{}}").format(
+                psycopg2.sql.SQL(", ").join(psycopg2.sql.Identifier(schema, name) for name in names)
+            )
+        )
+
+
+def _column(db: Executor, sql: str, names: list[str]) -> list[str]:
+    return [str(row["name"]) for row in db.execute_query(sql, (names,))]

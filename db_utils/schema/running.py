@@ -1,0 +1,26 @@
+"""Runs a whole SQL file inside a transaction; what fails is named with its file and line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from db_utils.errors import QueryError, SchemaError
+
+if TYPE_CHECKING:
+    from db_utils.connections.transaction import Transaction
+    from db_utils.schema.source import SchemaFile
+
+
+def run_file(transaction: Transaction, file: SchemaFile) -> None:
+    """Run all statements of a file. Raises `SchemaError` that names the file and the line."""
+    try:
+        transaction._run_script(file.text)
+    except QueryError as error:
+        line = _line_of(error, file.text)
+        place = f"{file.path.name}:{line}" if line else file.path.name
+        raise SchemaError(f"{place}: {error}", sqlstate=error.sqlstate) from error
+
+
+def _line_of(error: QueryError, text: str) -> int | None:
+    position = getattr(getattr(error.__cause__, "diag", None), "statement_position", None)
+    return text.count("\n", 0, int(position) - 1) + 1 if position else None

@@ -1,0 +1,90 @@
+"""What a database says about its schema and its sample data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from db_utils.errors import SchemaError, UndefinedObjectError
+
+if TYPE_CHECKING:
+    from db_utils.connections.executor import Executor
+
+OLDEST_SERVER = 16
+
+
+def require_server(db: Executor) -> None:
+    """Raise `SchemaError` where the server is too old for the schema: before anything is tried on it."""
+    row = db.execute_query(
+        "SELECT current_setting('server_version_num')::integer AS number, current_setting('server_version') AS name"
+    )[0]
+    check_server(row["number"], row["name"])
+
+
+def check_server(number: int, name: str) -> None:
+    """Raise `SchemaError` where this `server_version_num`, such as 160004, is older than PostgreSQL 16."""
+    if number // 10_000 < OLDEST_SERVER:
+        raise SchemaError(
+            f"the server is PostgreSQL {name} and the schema needs {OLDEST_SERVER} or later: upgrade the server, "
+            "or name another one"
+        )
+
+
+def edition(db: Executor) -> str:
+    """Which edition is this database: "community", "apache" or "plain"?"""
+    try:
+        return str(db.execute_query("SELECT database_edition() AS edition")[0]["edition"])
+    except UndefinedObjectError as error:
+        raise SchemaError("this database has no schema yet: run db_utils.schema.apply(db)") from error
+
+
+def edition_to_be(db: Executor) -> str:
+    """Which edition will this database be, once the schema is applied?
+
+    TimescaleDB becomes part of it where the server has loaded it, as sql/01_edition.sql decides. Its licence can be asked
+    only where the extension is there already: else the answer is "timescaledb", which is community or apache.
+    """
+    row = db.execute_query(
+        """
+        SELECT
+            EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')
+                OR EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
+                AND EXISTS (SELECT FROM pg_settings WHERE name LIKE 'timescaledb.%%') AS has_timescaledb,
+            current_setting('timescaledb.license', true) AS license
+        """,
+        (),
+    )[0]
+    if not row["has_timescaledb"]:
+        return "plain"
+    return {"timescale": "community", "apache": "apache"}.get(row["license"], "timescaledb")
+
+
+def version(db: Executor) -> int | None:
+    """Which version of the schema does this database have? None where it has none."""
+    found = db.execute_query("SELECT to_regclass('public.schema_version') AS relation")
+    if found[0]["relation"] is None:
+        return None
+    rows = db.execute_query("SELECT max(version) AS version FROM public.schema_version")
+    newest: int | None = rows[0]["version"]
+    return newest
+
+
+def applied_files(db: Executor) -> dict[str, str] | None:
+    """Which files were applied to this database last, each with its SHA-256?
+
+    None where nobody wrote it down: an older version, or psql alone.
+    """
+    rows = db.execute_query(
+        """
+        SELECT to_jsonb(v) -> 'file_checksums' AS file_checksums
+        FROM public.schema_version AS v
+        ORDER BY v.version DESC
+        LIMIT 1
+        """
+    )
+    remembered: dict[str, str] | None = rows[0]["file_checksums"] if rows else None
+    return remembered
+
+
+def is_seeded(db: Executor) -> bool:
+    """Whether the sample data was loaded into this database."""
+    return bool(db.execute_query("SELECT EXISTS (SELECT FROM public.seed_runs) AS seeded")[0]["seeded"])

@@ -1,0 +1,74 @@
+"""Commands, run as a user runs them: another process, its output and its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db_utils import DatabaseManager
+from tests.conftest import fresh_database
+
+ROOT = Path(__file__).resolve().parents[3]
+
+Run = Callable[..., "Done"]
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-W", "error", "-m", "db_utils", *arguments]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Nothing of the caller's own configuration, and wide enough for whole lines."""
+    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "PYTHONPATH")}
+    return {**kept, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "REDIS_URL": "", **variables}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs a command on a database to its end."""
+
+    def to_its_end(url: str, *arguments: str, **variables: str) -> Done:
+        done = subprocess.run(
+            command(*arguments),
+            cwd=tmp_path,
+            env=environment(DATABASE_URL=url, **variables),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return to_its_end
+
+
+@pytest.fixture
+def blank_url(server_url: str) -> Iterator[str]:
+    """A database with nothing in it."""
+    with fresh_database(server_url) as url:
+        yield url
+
+
+@pytest.fixture
+def blank(blank_url: str) -> Iterator[DatabaseManager]:
+    with DatabaseManager(blank_url) as db:
+        yield db
