@@ -84,6 +84,7 @@ CREATE TABLE IF NOT EXISTS resources (
     CONSTRAINT resources_rated_capacity_per_hour_positive_check CHECK (
         rated_capacity_per_hour > 0 AND rated_capacity_per_hour < 'Infinity'
     ),
+    CONSTRAINT resources_capacity_unit_not_blank_check CHECK (capacity_unit ~ '\S'),
     CONSTRAINT resources_metadata_object_check CHECK (jsonb_typeof(metadata) = 'object')
 );
 CREATE INDEX IF NOT EXISTS resources_organization_id_location_id_idx ON resources (organization_id, location_id);
@@ -121,6 +122,9 @@ CREATE TABLE IF NOT EXISTS employees (
     CONSTRAINT employees_employee_code_not_blank_check CHECK (employee_code ~ '\S'),
     CONSTRAINT employees_full_name_not_blank_check CHECK (full_name ~ '\S'),
     CONSTRAINT employees_role_not_blank_check CHECK (role ~ '\S'),
+    CONSTRAINT employees_hired_on_date_within_10_years_check CHECK (
+        isfinite(hired_on_date) AND hired_on_date <= now() + interval '10 years'
+    ),
     CONSTRAINT employees_skills_without_null_check CHECK (array_position(skills, NULL) IS NULL),
     CONSTRAINT employees_metadata_object_check CHECK (jsonb_typeof(metadata) = 'object')
 );

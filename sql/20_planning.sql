@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS shifts (
     -- Together these two leave no room for infinite times.
     CONSTRAINT shifts_ends_after_start_check CHECK (ends_at > starts_at),
     CONSTRAINT shifts_at_most_24_hours_check CHECK (ends_at <= starts_at + interval '24 hours'),
+    CONSTRAINT shifts_starts_at_within_10_years_check CHECK (starts_at <= now() + interval '10 years'),
     CONSTRAINT shifts_required_employees_not_negative_check CHECK (required_employees >= 0),
     CONSTRAINT shifts_metadata_object_check CHECK (jsonb_typeof(metadata) = 'object')
 );
@@ -100,6 +101,7 @@ CREATE TABLE IF NOT EXISTS production_plans (
         FOREIGN KEY (organization_id, resource_id) REFERENCES resources,
     CONSTRAINT production_plans_product_id_not_blank_check CHECK (product_id ~ '\S'),
     CONSTRAINT production_plans_plan_date_finite_check CHECK (isfinite(plan_date)),
+    CONSTRAINT production_plans_plan_date_within_10_years_check CHECK (plan_date <= now() + interval '10 years'),
     CONSTRAINT production_plans_planned_quantity_positive_check CHECK (
         planned_quantity > 0 AND planned_quantity < 'Infinity'
     ),

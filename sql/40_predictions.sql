@@ -114,7 +114,9 @@ CREATE TABLE IF NOT EXISTS anomaly_predictions (
     CONSTRAINT anomaly_predictions_closed_after_available_check CHECK (
         closed_at >= available_at AND isfinite(closed_at)
     ),
+    CONSTRAINT anomaly_predictions_closed_at_not_in_future_check CHECK (closed_at <= now() + interval '1 day'),
     CONSTRAINT anomaly_predictions_occurred_at_finite_check CHECK (isfinite(occurred_at)),
+    CONSTRAINT anomaly_predictions_occurred_at_not_in_future_check CHECK (occurred_at <= now() + interval '1 day'),
     CONSTRAINT anomaly_predictions_metadata_object_check CHECK (jsonb_typeof(metadata) = 'object')
 );
 CREATE INDEX IF NOT EXISTS anomaly_predictions_organization_id_status_probability_idx

@@ -79,6 +79,7 @@ CREATE TABLE IF NOT EXISTS optimization_runs (
     CONSTRAINT optimization_runs_finished_after_start_check CHECK (
         finished_at >= started_at AND isfinite(finished_at)
     ),
+    CONSTRAINT optimization_runs_finished_at_not_in_future_check CHECK (finished_at <= now() + interval '1 day'),
     CONSTRAINT optimization_runs_finished_at_unless_running_check CHECK (
         (status = 'running') = (finished_at IS NULL)
     ),
@@ -148,7 +149,9 @@ CREATE TABLE IF NOT EXISTS alerts (
     CONSTRAINT alerts_acknowledged_after_created_check CHECK (
         acknowledged_at >= created_at AND isfinite(acknowledged_at)
     ),
+    CONSTRAINT alerts_acknowledged_at_not_in_future_check CHECK (acknowledged_at <= now() + interval '1 day'),
     CONSTRAINT alerts_resolved_after_created_check CHECK (resolved_at >= created_at AND isfinite(resolved_at)),
+    CONSTRAINT alerts_resolved_at_not_in_future_check CHECK (resolved_at <= now() + interval '1 day'),
     CONSTRAINT alerts_metadata_object_check CHECK (jsonb_typeof(metadata) = 'object')
 );
 CREATE INDEX IF NOT EXISTS alerts_organization_id_status_created_at_idx

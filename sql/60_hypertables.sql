@@ -78,7 +78,7 @@ BEGIN
             SELECT FROM timescaledb_information.hypertable_columnstore_settings AS s
             WHERE s.hypertable = layout.relation::regclass
                 AND s.segmentby = replace(layout.segment_by, ', ', ',')
-                AND s.orderby = replace(layout.order_by, ', ', ',')
+                AND replace(s.orderby, '"', '') = replace(layout.order_by, ', ', ',')
         ) THEN
             EXECUTE format(
                 'ALTER TABLE %I SET (timescaledb.enable_columnstore, timescaledb.segmentby = %L, timescaledb.orderby = %L)',

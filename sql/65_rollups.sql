@@ -7,7 +7,7 @@
 -- over the edge of a period.
 --
 -- The refresh covers all of the past, so a late row of any age is seen after the next one: only buckets whose rows
--- changed are computed again.
+-- changed are computed again. set_retention() narrows it to what retention leaves.
 
 CREATE OR REPLACE FUNCTION rollup_definitions()
 RETURNS TABLE (
@@ -201,15 +201,22 @@ BEGIN
         END IF;
         EXECUTE format('COMMENT ON VIEW %I IS %L', definition.rollup, definition.description);
 
-        IF database_edition() = 'community' THEN
+        CONTINUE WHEN database_edition() <> 'community';
+        -- A policy that is there stays as it is: set_retention() may have narrowed its window.
+        IF NOT EXISTS (
+            SELECT
+            FROM timescaledb_information.jobs AS j
+            WHERE j.hypertable_schema = 'public'
+                AND j.hypertable_name = definition.rollup
+                AND j.proc_name = 'policy_refresh_continuous_aggregate'
+        ) THEN
             PERFORM add_continuous_aggregate_policy(
                 definition.rollup::regclass,
                 start_offset => NULL,
                 end_offset => definition.bucket_width,
                 schedule_interval => definition.refresh_every,
                 -- Not at once: the first rows may be loading, and two refreshes of one rollup do not go together.
-                initial_start => now() + definition.refresh_every,
-                if_not_exists => true
+                initial_start => now() + definition.refresh_every
             );
         END IF;
     END LOOP;
@@ -271,23 +278,61 @@ BEGIN
 END
 $$;
 
+-- Where raw rows were dropped, a refresh would compute empty buckets. So no refresh, scheduled or by hand, looks further
+-- back than this, and once retention has narrowed it, it stays narrow: nobody knows any more what is gone.
+CREATE OR REPLACE FUNCTION rollup_refresh_window(rollup text)
+RETURNS interval
+LANGUAGE plpgsql
+STABLE
+AS $$
+BEGIN
+    IF database_edition() <> 'community' THEN
+        RETURN NULL;
+    END IF;
+    RETURN (
+        SELECT min((j.config ->> 'start_offset')::interval)
+        FROM timescaledb_information.jobs AS j
+        WHERE j.hypertable_schema = 'public'
+            AND j.hypertable_name = rollup
+            AND j.proc_name = 'policy_refresh_continuous_aggregate'
+    );
+END
+$$;
+COMMENT ON FUNCTION rollup_refresh_window(text) IS
+    'How far back may a refresh of this rollup look? NULL: over all of the past, as long as no retention was ever set.';
+
 CREATE OR REPLACE PROCEDURE refresh_rollups(start_time timestamptz DEFAULT NULL, end_time timestamptz DEFAULT NULL)
 LANGUAGE plpgsql
 AS $$
 DECLARE
     definition record;
+    first_bucket timestamptz;
+    end_bucket timestamptz;
 BEGIN
+    IF start_time >= end_time THEN
+        RAISE EXCEPTION 'the period must start before it ends: % to %', start_time, end_time
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     IF database_edition() <> 'community' THEN
         RETURN;
     END IF;
     FOR definition IN SELECT * FROM rollup_definitions() LOOP
-        CALL refresh_continuous_aggregate(definition.rollup::regclass, start_time, end_time);
+        -- Whole buckets, the period's edges in them.
+        first_bucket := time_bucket(definition.bucket_width, start_time);
+        end_bucket := time_bucket(definition.bucket_width, end_time - interval '1 microsecond') + definition.bucket_width;
+        first_bucket := greatest(
+            first_bucket,
+            time_bucket(definition.bucket_width, now() - rollup_refresh_window(definition.rollup)) + definition.bucket_width
+        );
+        CONTINUE WHEN first_bucket >= end_bucket;
+        CALL refresh_continuous_aggregate(definition.rollup::regclass, first_bucket, end_bucket);
     END LOOP;
 END
 $$;
 COMMENT ON PROCEDURE refresh_rollups(timestamptz, timestamptz) IS
     'Brings the rollups up to date now, for rows of the period (all of it by default), instead of at the next scheduled '
-    'refresh. Call it outside a transaction. Does nothing where rollups are views.';
+    'refresh. Where retention is set it leaves alone what is older than the refresh window, because the raw rows are gone. '
+    'Call it outside a transaction. Does nothing where rollups are views.';
 REVOKE ALL ON PROCEDURE refresh_rollups(timestamptz, timestamptz) FROM PUBLIC;
 
 CREATE OR REPLACE PROCEDURE set_retention(relation regclass, keep interval)
@@ -295,9 +340,10 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     -- Late rows may come this long after the fact: raw rows must outlive the refresh that counts them.
-    least_period CONSTANT interval := interval '30 days';
+    least_window CONSTANT interval := interval '30 days';
     definition record;
     layout record;
+    refresh_window interval;
 BEGIN
     SELECT * INTO layout FROM time_series_layout() AS l WHERE l.relation::regclass = set_retention.relation;
     IF NOT FOUND THEN
@@ -307,16 +353,16 @@ BEGIN
     IF database_edition() <> 'community' THEN
         RAISE EXCEPTION 'retention policies need the community edition of TimescaleDB, this is the % edition', database_edition()
             USING ERRCODE = 'feature_not_supported',
-                  HINT = 'Delete old rows with a scheduled DELETE instead.';
+                  HINT = 'A scheduled DELETE removes old rows instead; the rollups are views here and lose them too.';
     END IF;
-    IF keep IS NOT NULL AND keep < least_period + layout.chunk_interval THEN
+    IF keep IS NOT NULL AND keep < least_window + layout.chunk_interval THEN
         RAISE EXCEPTION 'keep % of % is shorter than the refresh window of its rollups (%) and one chunk (%)',
-            keep, relation, least_period, layout.chunk_interval
+            keep, relation, least_window, layout.chunk_interval
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Rollups whose rows are gone would be emptied by their next refresh: name a longer period.';
     END IF;
 
-    -- With retention the refresh must not look at the time whose rows are gone, or it would empty the rollups there.
+    -- Narrower, never wider: see rollup_refresh_window().
     FOR definition IN
         WITH RECURSIVE built_on AS (
             SELECT d.* FROM rollup_definitions() AS d WHERE d.source = layout.relation
@@ -325,10 +371,11 @@ BEGIN
         )
         SELECT * FROM built_on
     LOOP
+        refresh_window := least(keep - layout.chunk_interval, rollup_refresh_window(definition.rollup));
         PERFORM remove_continuous_aggregate_policy(definition.rollup::regclass, if_exists => true);
         PERFORM add_continuous_aggregate_policy(
             definition.rollup::regclass,
-            start_offset => keep - layout.chunk_interval,
+            start_offset => refresh_window,
             end_offset => definition.bucket_width,
             schedule_interval => definition.refresh_every,
             initial_start => now() + definition.refresh_every
@@ -343,5 +390,6 @@ END
 $$;
 COMMENT ON PROCEDURE set_retention(regclass, interval) IS
     'Keeps the raw rows of a time-series table for this period (NULL: for ever, the default); the rollups stay. Refuses a '
-    'period shorter than the rollups'' refresh window plus a chunk. Community edition only.';
+    'period shorter than the rollups'' refresh window plus a chunk. From then on the rollups take in late rows of the last '
+    'keep less one chunk only; a longer period later does not widen that again. Community edition only.';
 REVOKE ALL ON PROCEDURE set_retention(regclass, interval) FROM PUBLIC;

@@ -33,8 +33,8 @@ GRANT SELECT ON schema_version, seed_runs TO barnameh_readonly;
 -- All of the above was done by these files: older ones must not take a newer schema back.
 DO $$
 BEGIN
-    IF EXISTS (SELECT FROM schema_version WHERE version > 2) THEN
-        RAISE EXCEPTION 'the database has schema version %, and these files bring version 2: use newer ones',
+    IF EXISTS (SELECT FROM schema_version WHERE version > 3) THEN
+        RAISE EXCEPTION 'the database has schema version %, and these files bring version 3: use newer ones',
             (SELECT max(version) FROM schema_version);
     END IF;
 END
@@ -43,7 +43,8 @@ $$;
 INSERT INTO schema_version (version, description)
 VALUES
     (1, 'The first complete schema.'),
-    (2, 'Remembers which files were applied.')
+    (2, 'Remembers which files were applied.'),
+    (3, 'Rollups outlive retention; no time far in the future; verify.sql looks at NOT NULL and defaults.')
 ON CONFLICT (version) DO NOTHING;
 
 -- What was written down about the files before is no longer true; who applies them writes it down anew.

@@ -11,6 +11,7 @@
 \ir 30_time_series.sql
 \ir 40_predictions.sql
 \ir 50_external_and_results.sql
+\ir 52_upgrades.sql
 \ir 55_triggers.sql
 \ir 60_hypertables.sql
 \ir 65_rollups.sql

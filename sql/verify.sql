@@ -3,76 +3,80 @@
 --
 --     psql "$DATABASE_URL" -X -v ON_ERROR_STOP=1 -f sql/verify.sql
 --
--- The contract below names every table and view, its columns with their types, its CHECKs ({table}_{name}_check), its keys,
--- references, exclusions and indexes ({table}_{name}) and its triggers ({table}_{name}). The rules after it hold for whatever
--- there is, named here or not. A test holds the contract and the schema together.
+-- The contract below names every table and view, its columns with their types (! may not be NULL, = has a default), its
+-- CHECKs ({table}_{name}_check), its keys, references, exclusions and indexes ({table}_{name}) and its triggers
+-- ({table}_{name}). The rules after it hold for whatever there is, named here or not. Tests hold the contract and the schema
+-- together, and drop each object once to see that it is missed.
 
 DO $verify$
 DECLARE
     contract CONSTANT text := $contract$
 table organizations
-    columns  organization_id uuid, name text, industry text, timezone text, settings jsonb, notification_key uuid,
-             created_at timestamptz, updated_at timestamptz
+    columns  organization_id uuid!=, name text!, industry text!, timezone text!=, settings jsonb!=, notification_key uuid!=,
+             created_at timestamptz!=, updated_at timestamptz!=
     checks   industry_not_blank, name_not_blank, settings_object, timezone_known
     keys     pkey
     triggers set_updated_at
 
 table locations
-    columns  organization_id uuid, location_id uuid, name text, location_type text, timezone text, address text,
-             latitude_degrees numeric, longitude_degrees numeric, metadata jsonb, created_at timestamptz,
-             updated_at timestamptz
+    columns  organization_id uuid!, location_id uuid!=, name text!, location_type text!, timezone text!=, address text,
+             latitude_degrees numeric, longitude_degrees numeric, metadata jsonb!=, created_at timestamptz!=,
+             updated_at timestamptz!=
     checks   latitude_degrees_range, location_type, longitude_degrees_range, metadata_object, name_not_blank, timezone_known
     keys     pkey, organization_id_name_key, organization_id_fkey
     triggers set_updated_at
 
 table resources
-    columns  organization_id uuid, resource_id uuid, location_id uuid, name text, resource_type text, status text,
-             rated_capacity_per_hour numeric, capacity_unit text, metadata jsonb, created_at timestamptz,
-             updated_at timestamptz
-    checks   metadata_object, name_not_blank, rated_capacity_per_hour_positive, resource_type_not_blank, status
+    columns  organization_id uuid!, resource_id uuid!=, location_id uuid!, name text!, resource_type text!, status text!=,
+             rated_capacity_per_hour numeric, capacity_unit text, metadata jsonb!=, created_at timestamptz!=,
+             updated_at timestamptz!=
+    checks   capacity_unit_not_blank, metadata_object, name_not_blank, rated_capacity_per_hour_positive,
+             resource_type_not_blank, status
     keys     pkey, organization_id_name_key, organization_id_location_id_fkey, organization_id_location_id_idx
     triggers set_updated_at
 
 table employees
-    columns  organization_id uuid, employee_id uuid, location_id uuid, employee_code text, full_name text, role text,
-             skills text[], is_active boolean, hired_on_date date, metadata jsonb, created_at timestamptz,
-             updated_at timestamptz
-    checks   employee_code_not_blank, full_name_not_blank, metadata_object, role_not_blank, skills_without_null
+    columns  organization_id uuid!, employee_id uuid!=, location_id uuid!, employee_code text!, full_name text!, role text!,
+             skills text[]!=, is_active boolean!=, hired_on_date date, metadata jsonb!=, created_at timestamptz!=,
+             updated_at timestamptz!=
+    checks   employee_code_not_blank, full_name_not_blank, hired_on_date_within_10_years, metadata_object, role_not_blank,
+             skills_without_null
     keys     pkey, organization_id_employee_code_key, organization_id_location_id_fkey, organization_id_location_id_idx,
              skills_idx
     triggers set_updated_at
 
 table shifts
-    columns  organization_id uuid, shift_id uuid, location_id uuid, name text, starts_at timestamptz, ends_at timestamptz,
-             required_employees integer, required_skills text[], metadata jsonb, created_at timestamptz,
-             updated_at timestamptz
-    checks   at_most_24_hours, ends_after_start, metadata_object, name_not_blank, required_employees_not_negative
+    columns  organization_id uuid!, shift_id uuid!=, location_id uuid!, name text!, starts_at timestamptz!,
+             ends_at timestamptz!, required_employees integer!=, required_skills text[]!=, metadata jsonb!=,
+             created_at timestamptz!=, updated_at timestamptz!=
+    checks   at_most_24_hours, ends_after_start, metadata_object, name_not_blank, required_employees_not_negative,
+             starts_at_within_10_years
     keys     pkey, organization_id_location_id_name_starts_at_key, organization_id_shift_id_starts_at_ends_at_key,
              organization_id_location_id_fkey, organization_id_starts_at_idx
     triggers set_updated_at
 
 table shift_assignments
-    columns  organization_id uuid, shift_id uuid, employee_id uuid, status text, starts_at timestamptz, ends_at timestamptz,
-             created_at timestamptz, updated_at timestamptz
+    columns  organization_id uuid!, shift_id uuid!, employee_id uuid!, status text!=, starts_at timestamptz!,
+             ends_at timestamptz!, created_at timestamptz!=, updated_at timestamptz!=
     checks   status
     keys     pkey, organization_id_employee_id_fkey, organization_id_shift_id_fkey, employee_not_in_two_shifts_at_once_excl,
              organization_id_employee_id_starts_at_idx
     triggers copy_shift_times, set_updated_at
 
 table production_plans
-    columns  organization_id uuid, plan_id uuid, location_id uuid, resource_id uuid, product_id text, plan_date date,
-             planned_quantity numeric, actual_quantity numeric, status text, priority integer, metadata jsonb,
-             created_at timestamptz, updated_at timestamptz
+    columns  organization_id uuid!, plan_id uuid!=, location_id uuid!, resource_id uuid, product_id text!, plan_date date!,
+             planned_quantity numeric!, actual_quantity numeric, status text!=, priority integer!=, metadata jsonb!=,
+             created_at timestamptz!=, updated_at timestamptz!=
     checks   actual_quantity_not_negative, completed_has_actual_quantity, metadata_object, plan_date_finite,
-             planned_quantity_positive, priority, product_id_not_blank, status
+             plan_date_within_10_years, planned_quantity_positive, priority, product_id_not_blank, status
     keys     pkey, organization_id_location_id_fkey, organization_id_resource_id_fkey, organization_id_plan_date_idx,
              organization_id_resource_id_idx
     triggers set_updated_at
 
 table operational_events
-    columns  organization_id uuid, time timestamptz, event_id uuid, location_id uuid, resource_id uuid, employee_id uuid,
-             event_type text, cause text, product_id text, quantity numeric, scrap_quantity numeric, quality_score numeric,
-             duration_minutes numeric, metadata jsonb
+    columns  organization_id uuid!, time timestamptz!, event_id uuid!=, location_id uuid!, resource_id uuid,
+             employee_id uuid, event_type text!, cause text, product_id text, quantity numeric, scrap_quantity numeric,
+             quality_score numeric, duration_minutes numeric!=, metadata jsonb!=
     checks   cause_not_blank, duration_minutes_at_most_a_day, event_type, metadata_object, product_id_not_blank,
              quality_score_range, quantity_not_negative, quantity_only_when_producing, scrap_quantity_within_quantity,
              time_not_in_future
@@ -80,29 +84,30 @@ table operational_events
              organization_id_event_type_time_idx, organization_id_resource_id_time_idx, organization_id_time_long_idx
 
 table demand_history
-    columns  organization_id uuid, time timestamptz, product_id text, location_id uuid, quantity numeric, revenue numeric,
-             metadata jsonb
+    columns  organization_id uuid!, time timestamptz!, product_id text!, location_id uuid!, quantity numeric!,
+             revenue numeric, metadata jsonb!=
     checks   metadata_object, product_id_not_blank, quantity_not_negative, revenue_not_negative, time_not_in_future
     keys     pkey, organization_id_location_id_fkey, organization_id_time_idx
 
 table resource_metrics
-    columns  organization_id uuid, time timestamptz, resource_id uuid, utilization_pct numeric, efficiency_pct numeric,
-             downtime_minutes numeric, sample_minutes numeric, metadata jsonb
+    columns  organization_id uuid!, time timestamptz!, resource_id uuid!, utilization_pct numeric, efficiency_pct numeric,
+             downtime_minutes numeric!=, sample_minutes numeric!=, metadata jsonb!=
     checks   downtime_minutes_within_sample, efficiency_pct_range, metadata_object, sample_minutes_range, time_not_in_future,
              utilization_pct_range
     keys     pkey, organization_id_resource_id_fkey, organization_id_time_idx
 
 table employee_attendance
-    columns  organization_id uuid, time timestamptz, employee_id uuid, shift_id uuid, status text, scheduled_hours numeric,
-             hours_worked numeric, performance_score numeric, metadata jsonb
+    columns  organization_id uuid!, time timestamptz!, employee_id uuid!, shift_id uuid, status text!,
+             scheduled_hours numeric!=, hours_worked numeric!=, performance_score numeric, metadata jsonb!=
     checks   hours_worked_range, metadata_object, no_hours_when_away, no_score_when_away, performance_score_range,
              scheduled_hours_range, status, time_not_in_future
     keys     pkey, organization_id_employee_id_fkey, organization_id_shift_id_fkey, organization_id_time_idx
 
 table demand_forecasts
-    columns  organization_id uuid, product_id text, location_id uuid, target_time timestamptz, target_interval interval,
-             predicted_quantity numeric, lower_bound numeric, upper_bound numeric, interval_coverage_pct numeric,
-             model_name text, model_version text, available_at timestamptz, recorded_at timestamptz, metadata jsonb
+    columns  organization_id uuid!, product_id text!, location_id uuid!, target_time timestamptz!,
+             target_interval interval!=, predicted_quantity numeric!, lower_bound numeric, upper_bound numeric,
+             interval_coverage_pct numeric!=, model_name text!, model_version text!, available_at timestamptz!,
+             recorded_at timestamptz!=, metadata jsonb!=
     checks   available_at_not_in_future, bounds_around_prediction, bounds_both_or_none, bounds_finite,
              interval_coverage_pct_range, metadata_object, model_name_not_blank, model_version_not_blank,
              predicted_quantity_not_negative, product_id_not_blank, target_interval_positive, target_time_within_10_years
@@ -110,21 +115,21 @@ table demand_forecasts
     triggers announce_insert, append_only, set_recorded_at
 
 table anomaly_predictions
-    columns  organization_id uuid, anomaly_id uuid, resource_id uuid, anomaly_type text, severity text, status text,
-             probability numeric, predicted_for timestamptz, description text, model_name text, model_version text,
-             available_at timestamptz, recorded_at timestamptz, outcome text, occurred_at timestamptz, closed_at timestamptz,
-             metadata jsonb, updated_at timestamptz
-    checks   anomaly_type, available_at_not_in_future, closed_after_available, closed_has_outcome, metadata_object,
-             model_name_not_blank, model_version_not_blank, occurred_at_finite, occurred_at_when_confirmed, outcome,
-             predicted_for_within_10_years, probability_range, severity, status
+    columns  organization_id uuid!, anomaly_id uuid!=, resource_id uuid!, anomaly_type text!, severity text!, status text!=,
+             probability numeric!, predicted_for timestamptz!, description text, model_name text!, model_version text!,
+             available_at timestamptz!, recorded_at timestamptz!=, outcome text, occurred_at timestamptz,
+             closed_at timestamptz, metadata jsonb!=, updated_at timestamptz!=
+    checks   anomaly_type, available_at_not_in_future, closed_after_available, closed_at_not_in_future, closed_has_outcome,
+             metadata_object, model_name_not_blank, model_version_not_blank, occurred_at_finite, occurred_at_not_in_future,
+             occurred_at_when_confirmed, outcome, predicted_for_within_10_years, probability_range, severity, status
     keys     pkey, organization_id_resource_id_fkey, organization_id_available_at_idx, organization_id_resource_id_idx,
              organization_id_status_probability_idx
     triggers announce, announce_insert, announce_status, announce_update, append_only, set_recorded_at, set_updated_at
 
 table absence_forecasts
-    columns  organization_id uuid, forecast_id uuid, location_id uuid, employee_id uuid, target_date date,
-             absence_probability numeric, expected_absences numeric, model_name text, model_version text,
-             available_at timestamptz, recorded_at timestamptz, metadata jsonb
+    columns  organization_id uuid!, forecast_id uuid!=, location_id uuid, employee_id uuid, target_date date!,
+             absence_probability numeric, expected_absences numeric, model_name text!, model_version text!,
+             available_at timestamptz!, recorded_at timestamptz!=, metadata jsonb!=
     checks   absence_probability_range, available_at_not_in_future, employee_or_location, expected_absences_for_location,
              expected_absences_not_negative, metadata_object, model_name_not_blank, model_version_not_blank,
              probability_for_employee, target_date_within_10_years
@@ -133,8 +138,8 @@ table absence_forecasts
     triggers announce_insert, append_only, set_recorded_at
 
 table external_factors
-    columns  organization_id uuid, factor_id uuid, time timestamptz, location_id uuid, factor_type text, name text,
-             value numeric, unit text, available_at timestamptz, recorded_at timestamptz, metadata jsonb
+    columns  organization_id uuid!, factor_id uuid!=, time timestamptz!, location_id uuid, factor_type text!, name text!,
+             value numeric!, unit text!, available_at timestamptz!, recorded_at timestamptz!=, metadata jsonb!=
     checks   available_at_not_in_future, factor_type, metadata_object, name_not_blank, time_within_10_years, unit_not_blank,
              value_finite
     keys     pkey, organization_id_reading_key, organization_id_fkey, organization_id_location_id_fkey,
@@ -142,21 +147,22 @@ table external_factors
     triggers append_only, set_recorded_at
 
 table optimization_runs
-    columns  organization_id uuid, run_id uuid, run_type text, algorithm text, status text, started_at timestamptz,
-             finished_at timestamptz, objective_value numeric, objective_unit text, parameters jsonb, result jsonb,
-             error_message text, created_at timestamptz, updated_at timestamptz
-    checks   algorithm_not_blank, completed_has_result, finished_after_start, finished_at_unless_running,
-             objective_value_finite, parameters_object, run_type, started_at_not_in_future, status
+    columns  organization_id uuid!, run_id uuid!=, run_type text!, algorithm text!, status text!=, started_at timestamptz!=,
+             finished_at timestamptz, objective_value numeric, objective_unit text, parameters jsonb!=, result jsonb,
+             error_message text, created_at timestamptz!=, updated_at timestamptz!=
+    checks   algorithm_not_blank, completed_has_result, finished_after_start, finished_at_not_in_future,
+             finished_at_unless_running, objective_value_finite, parameters_object, run_type, started_at_not_in_future,
+             status
     keys     pkey, organization_id_fkey, organization_id_run_type_started_at_idx
     triggers set_updated_at
 
 table alerts
-    columns  organization_id uuid, alert_id uuid, created_at timestamptz, severity text, alert_type text, title text,
-             message text, status text, location_id uuid, resource_id uuid, anomaly_id uuid, acknowledged_at timestamptz,
-             acknowledged_by text, resolved_at timestamptz, resolution text, metadata jsonb, updated_at timestamptz
-    checks   acknowledged_after_created, acknowledged_has_time, active_without_times, alert_type_not_blank,
-             created_at_not_in_future, metadata_object, resolved_after_created, resolved_has_time, severity, status,
-             title_not_blank
+    columns  organization_id uuid!, alert_id uuid!=, created_at timestamptz!=, severity text!, alert_type text!, title text!,
+             message text, status text!=, location_id uuid, resource_id uuid, anomaly_id uuid, acknowledged_at timestamptz,
+             acknowledged_by text, resolved_at timestamptz, resolution text, metadata jsonb!=, updated_at timestamptz!=
+    checks   acknowledged_after_created, acknowledged_at_not_in_future, acknowledged_has_time, active_without_times,
+             alert_type_not_blank, created_at_not_in_future, metadata_object, resolved_after_created,
+             resolved_at_not_in_future, resolved_has_time, severity, status, title_not_blank
     keys     pkey, organization_id_anomaly_id_fkey, organization_id_fkey, organization_id_location_id_fkey,
              organization_id_resource_id_fkey, organization_id_resource_id_idx, organization_id_status_created_at_idx
     triggers announce, set_updated_at
@@ -188,8 +194,8 @@ view demand_history_hourly
              revenue numeric, quantity_min numeric, quantity_max numeric
 
 view demand_history_daily
-    columns  organization_id uuid, bucket timestamptz, product_id text, location_id uuid, row_count numeric, quantity numeric,
-             revenue numeric, quantity_min numeric, quantity_max numeric
+    columns  organization_id uuid, bucket timestamptz, product_id text, location_id uuid, row_count numeric,
+             quantity numeric, revenue numeric, quantity_min numeric, quantity_max numeric
 
 view employee_attendance_hourly
     columns  organization_id uuid, bucket timestamptz, employee_id uuid, scheduled_count bigint, attended_count bigint,
@@ -234,15 +240,15 @@ view current_absence_forecasts
              available_at timestamptz, recorded_at timestamptz
 
 table tenant_logins
-    columns  organization_id uuid, role_name name, created_at timestamptz
+    columns  organization_id uuid!, role_name name!, created_at timestamptz!=
     keys     pkey, organization_id_fkey, role_of_one_organization_excl
 
 table schema_version
-    columns  version integer, description text, applied_at timestamptz, file_checksums jsonb
+    columns  version integer!, description text!, applied_at timestamptz!=, file_checksums jsonb
     keys     pkey
 
 table seed_runs
-    columns  seed_name text, seed_version integer, anchor_at timestamptz, seeded_at timestamptz
+    columns  seed_name text!, seed_version integer!, anchor_at timestamptz!, seeded_at timestamptz!=
     keys     pkey
 $contract$;
     functions CONSTANT text[] := ARRAY[
@@ -272,6 +278,7 @@ $contract$;
         'refuse_update()',
         'resource_time_model(uuid,timestamptz,timestamptz)',
         'rollup_definitions()',
+        'rollup_refresh_window(text)',
         'set_recorded_at()',
         'set_retention(regclass,interval)',
         'set_updated_at()',
@@ -316,17 +323,25 @@ BEGIN
         SELECT
             CASE
                 WHEN a.attnum IS NULL THEN format('column %s.%s is missing', d.relation, c.name)
-                ELSE format('column %s.%s is %s, not %s', d.relation, c.name, format_type(a.atttypid, NULL), c.type_name)
+                WHEN a.atttypid IS DISTINCT FROM to_regtype(c.type_name) THEN
+                    format('column %s.%s is %s, not %s', d.relation, c.name, format_type(a.atttypid, NULL), c.type_name)
+                WHEN c.never_null AND NOT a.attnotnull THEN format('column %s.%s may be NULL', d.relation, c.name)
+                WHEN c.has_default AND NOT a.atthasdef THEN format('column %s.%s has no default', d.relation, c.name)
             END
         FROM jsonb_to_recordset(declared) AS d (relation text, label text, item text)
-        CROSS JOIN LATERAL (SELECT split_part(d.item, ' ', 1) AS name, split_part(d.item, ' ', 2) AS type_name) AS c
+        CROSS JOIN LATERAL (
+            SELECT
+                split_part(d.item, ' ', 1) AS name,
+                rtrim(split_part(d.item, ' ', 2), '!=') AS type_name,
+                d.item ~ '!' AS never_null,
+                d.item ~ '=' AS has_default
+        ) AS c
         LEFT JOIN pg_attribute AS a
             ON a.attrelid = to_regclass('public.' || d.relation)
             AND a.attname = c.name
             AND NOT a.attisdropped
         WHERE d.label = 'columns'
             AND to_regclass('public.' || d.relation) IS NOT NULL
-            AND a.atttypid IS DISTINCT FROM to_regtype(c.type_name)
     );
 
     problems := problems || ARRAY(
@@ -413,13 +428,14 @@ BEGIN
             SELECT
             FROM unnest(problems) AS p
             WHERE p ~ '^(role|schema|table (tenant_logins|schema_version)|function (database_edition|time_series|rollup))'
+                OR p ~ '^column (tenant_logins|schema_version)\.\w+ is missing'
         );
         edition := public.database_edition();
         tenant_roles := ARRAY['barnameh_tenant', 'barnameh_tenant_login']::regrole[];
 
         problems := problems || ARRAY(
-            SELECT 'schema_version holds no version: the schema was not applied to its end'
-            WHERE NOT EXISTS (SELECT FROM public.schema_version AS v WHERE v.version >= 1)
+            SELECT 'schema_version holds no version 3 or later: the schema was not applied to its end'
+            WHERE NOT EXISTS (SELECT FROM public.schema_version AS v WHERE v.version >= 3)
         );
 
         -- Keys name the organization first ----------------------------------------------------------------------------------
@@ -570,13 +586,14 @@ BEGIN
 
         IF edition = 'community' THEN
             problems := problems || ARRAY(
-                SELECT format('%s has no columnstore segmented by %s', l.relation, l.segment_by)
+                SELECT format('%s has no columnstore segmented by %s, ordered by %s', l.relation, l.segment_by, l.order_by)
                 FROM public.time_series_layout() AS l
                 WHERE NOT EXISTS (
                     SELECT
                     FROM timescaledb_information.hypertable_columnstore_settings AS s
                     WHERE s.hypertable = to_regclass('public.' || l.relation)
-                        AND s.segmentby = replace(l.segment_by, ' ', '')
+                        AND s.segmentby = replace(l.segment_by, ', ', ',')
+                        AND replace(s.orderby, '"', '') = replace(l.order_by, ', ', ',')
                 )
             );
             problems := problems || ARRAY(
@@ -868,7 +885,8 @@ BEGIN
         RAISE EXCEPTION E'% missing or wrong in the schema of this database:\n- %',
             CASE cardinality(problems) WHEN 1 THEN '1 thing is' ELSE cardinality(problems) || ' things are' END,
             array_to_string(problems, E'\n- ')
-            USING HINT = 'Apply the schema again (sql/schema.sql): it makes what is missing and leaves what is there.';
+            USING HINT = 'Apply the schema again (sql/schema.sql): it makes missing tables, views, functions, indexes, triggers, '
+                'comments and rights. A column or rule that a table has lost comes back with ALTER TABLE, as the table''s file says it.';
     END IF;
 END
 $verify$;

@@ -43,7 +43,7 @@ def test_every_file_of_the_manifest_is_named_as_it_is_applied(stack: ComposeStac
 
 
 def test_schema_and_sample_data_are_there(stack: ComposeStack) -> None:
-    assert stack.query("SELECT count(*) FROM schema_version WHERE version = 1") == [(1,)]
+    assert stack.query("SELECT count(*) FROM schema_version") == [(3,)]
     assert stack.query("SELECT count(*) FROM organizations") == [(2,)]
     assert stack.query("SELECT count(*) > 0 FROM seed_runs") == [(True,)]
 

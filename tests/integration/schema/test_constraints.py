@@ -106,6 +106,8 @@ RIGHT: dict[str, dict[str, Any]] = {
 
 NAN, INFINITE = "NaN", "Infinity"
 FAR = NOW + timedelta(days=2)
+YEARS_OFF = NOW + timedelta(days=11 * 366)
+CLOSED = {"status": "closed", "outcome": "confirmed", "occurred_at": NOW, "closed_at": NOW}
 VIOLATIONS: list[tuple[str, dict[str, Any], str]] = [
     ("organizations", {"name": "  "}, "organizations_name_not_blank_check"),
     ("organizations", {"industry": ""}, "organizations_industry_not_blank_check"),
@@ -126,10 +128,17 @@ VIOLATIONS: list[tuple[str, dict[str, Any], str]] = [
     ("employees", {"full_name": ""}, "employees_full_name_not_blank_check"),
     ("employees", {"employee_code": ""}, "employees_employee_code_not_blank_check"),
     ("employees", {"role": ""}, "employees_role_not_blank_check"),
+    ("resources", {"capacity_unit": " "}, "resources_capacity_unit_not_blank_check"),
+    ("employees", {"hired_on_date": YEARS_OFF}, "employees_hired_on_date_within_10_years_check"),
     ("employees", {"skills": ["welding", None]}, "employees_skills_without_null_check"),
     ("shifts", {"ends_at": NOW}, "shifts_ends_after_start_check"),
     ("shifts", {"ends_at": NOW - timedelta(hours=1)}, "shifts_ends_after_start_check"),
     ("shifts", {"ends_at": NOW + timedelta(hours=25)}, "shifts_at_most_24_hours_check"),
+    (
+        "shifts",
+        {"starts_at": YEARS_OFF, "ends_at": YEARS_OFF + timedelta(hours=8)},
+        "shifts_starts_at_within_10_years_check",
+    ),
     ("shifts", {"required_employees": -1}, "shifts_required_employees_not_negative_check"),
     ("shifts", {"name": ""}, "shifts_name_not_blank_check"),
     ("shift_assignments", {"status": "maybe"}, "shift_assignments_status_check"),
@@ -140,6 +149,7 @@ VIOLATIONS: list[tuple[str, dict[str, Any], str]] = [
     ("production_plans", {"status": "late"}, "production_plans_status_check"),
     ("production_plans", {"priority": 6}, "production_plans_priority_check"),
     ("production_plans", {"plan_date": "infinity"}, "production_plans_plan_date_finite_check"),
+    ("production_plans", {"plan_date": YEARS_OFF}, "production_plans_plan_date_within_10_years_check"),
     ("production_plans", {"product_id": ""}, "production_plans_product_id_not_blank_check"),
     ("operational_events", {"time": FAR}, "operational_events_time_not_in_future_check"),
     ("operational_events", {"event_type": "party"}, "operational_events_event_type_check"),
@@ -289,7 +299,7 @@ VIOLATIONS: list[tuple[str, dict[str, Any], str]] = [
     ("alerts", {"status": "gone"}, "alerts_status_check"),
     ("alerts", {"status": "acknowledged"}, "alerts_acknowledged_has_time_check"),
     ("alerts", {"status": "resolved"}, "alerts_resolved_has_time_check"),
-    ("alerts", {"acknowledged_at": FAR}, "alerts_active_without_times_check"),
+    ("alerts", {"acknowledged_at": NOW + timedelta(hours=1)}, "alerts_active_without_times_check"),
     (
         "alerts",
         {"status": "resolved", "resolved_at": NOW - timedelta(days=1)},
@@ -337,6 +347,27 @@ VIOLATIONS: list[tuple[str, dict[str, Any], str]] = [
         {"predicted_for": "infinity"},
         "anomaly_predictions_predicted_for_within_10_years_check",
     ),
+    (
+        "anomaly_predictions",
+        {**CLOSED, "closed_at": FAR},
+        "anomaly_predictions_closed_at_not_in_future_check",
+    ),
+    (
+        "anomaly_predictions",
+        {**CLOSED, "occurred_at": FAR},
+        "anomaly_predictions_occurred_at_not_in_future_check",
+    ),
+    (
+        "optimization_runs",
+        {"status": "failed", "finished_at": FAR},
+        "optimization_runs_finished_at_not_in_future_check",
+    ),
+    (
+        "alerts",
+        {"status": "acknowledged", "acknowledged_at": FAR},
+        "alerts_acknowledged_at_not_in_future_check",
+    ),
+    ("alerts", {"status": "resolved", "resolved_at": FAR}, "alerts_resolved_at_not_in_future_check"),
     ("anomaly_predictions", {"model_name": ""}, "anomaly_predictions_model_name_not_blank_check"),
     ("anomaly_predictions", {"model_version": ""}, "anomaly_predictions_model_version_not_blank_check"),
     (

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg2
 import pytest
 
 from db_utils import DatabaseManager, schema
@@ -212,15 +213,9 @@ def test_retention(seeded_database: DatabaseManager) -> None:
             set_retention(relation, timedelta(days=too_short))
         assert refusal.value.sqlstate == "22023"
 
-    # A year-old sample is rolled up, then retention drops its chunk: the rollup keeps what it knew, refresh after refresh.
-    resource = any_resource(db)["resource_id"]
-    old = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=365)
-    db.execute(
-        "INSERT INTO resource_metrics (organization_id, time, resource_id, utilization_pct) VALUES (%s, %s, %s, 77)",
-        (MANUFACTURING, old, resource),
-    )
-    schema.refresh_rollups(db)
-    set_retention("resource_metrics", timedelta(days=60))
+
+def run_jobs(db: DatabaseManager) -> list[str]:
+    """Run each retention and refresh job once, retention first; which they were."""
     jobs = db.execute_query(
         "SELECT job_id, proc_name FROM timescaledb_information.jobs WHERE proc_name IN "
         "('policy_retention', 'policy_refresh_continuous_aggregate') ORDER BY proc_name DESC, job_id"
@@ -230,16 +225,82 @@ def test_retention(seeded_database: DatabaseManager) -> None:
         with connection.cursor() as cursor:
             for job in jobs:
                 cursor.execute("CALL run_job(%s)", (job["job_id"],))
-    assert [j["proc_name"] for j in jobs].count("policy_retention") == 1
-    assert (
-        db.execute_query("SELECT count(*) AS n FROM resource_metrics WHERE time <= %s", (old,))[0]["n"] == 0
-    )
-    for rollup in ("resource_metrics_hourly", "resource_metrics_daily"):
-        kept = db.execute_query(f"SELECT utilization_pct_max FROM {rollup} WHERE bucket <= %s", (old,))
-        assert [r["utilization_pct_max"] for r in kept] == [77], rollup
+    return [job["proc_name"] for job in jobs]
 
-    set_retention("resource_metrics", None)
-    left = db.execute_query(
-        "SELECT proc_name FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention'"
+
+def test_rollups_outlive_retention(seeded_database: DatabaseManager) -> None:
+    """A year-old sample is rolled up and then dropped: no refresh of any kind, and no change of mind, empties the rollup."""
+    db = seeded_database
+    if schema.edition(db) != "community":
+        assert db.execute_query("SELECT rollup_refresh_window('resource_metrics_hourly') AS w") == [
+            {"w": None}
+        ]
+        return
+    resource = any_resource(db)["resource_id"]
+    old = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=365)
+    sample = "INSERT INTO resource_metrics (organization_id, time, resource_id, utilization_pct) VALUES (%s, %s, %s, %s)"
+    db.execute(sample, (MANUFACTURING, old, resource, 77))
+    schema.refresh_rollups(db)
+
+    def rolled_up(since: timedelta, until: timedelta) -> list[list[int]]:
+        """The utilization that each rollup knows of between so long before now."""
+        return [
+            [
+                int(row["utilization_pct_max"])
+                for row in db.execute_query(
+                    f"SELECT utilization_pct_max FROM {rollup} WHERE resource_id = %s "
+                    "AND bucket >= now() - %s AND bucket < now() - %s ORDER BY bucket",
+                    (resource, since, until),
+                )
+            ]
+            for rollup in ("resource_metrics_hourly", "resource_metrics_daily")
+        ]
+
+    a_year_ago = (timedelta(days=367), timedelta(days=363))
+    assert rolled_up(*a_year_ago) == [[77], [77]]
+    db.execute("CALL set_retention('resource_metrics', interval '60 days')")
+    assert run_jobs(db).count("policy_retention") == 1
+    assert db.execute_query("SELECT count(*) AS n FROM resource_metrics WHERE time <= %s", (old,)) == [
+        {"n": 0}
+    ]
+    assert rolled_up(*a_year_ago) == [[77], [77]]
+
+    for keep in ("60 days", "400 days", None):
+        db.execute("CALL set_retention('resource_metrics', %s)", (keep,))
+        schema.apply(db)
+        run_jobs(db)
+        schema.refresh_rollups(db)
+        assert rolled_up(*a_year_ago) == [[77], [77]], keep
+        window = db.execute_query("SELECT rollup_refresh_window('resource_metrics_daily') AS w")[0]["w"]
+        assert window == timedelta(days=53), keep
+    assert "policy_retention" not in run_jobs(db)
+
+    # A late row inside the window is still taken in, by the job and by hand; one outside it is not.
+    at = datetime.now(UTC).replace(minute=30, second=0, microsecond=0) - timedelta(days=40)
+    db.execute(sample, (MANUFACTURING, at, resource, 55))
+    db.execute(sample, (MANUFACTURING, old, resource, 66))
+    schema.refresh_rollups(db)
+    assert rolled_up(timedelta(days=42), timedelta(days=38)) == [[55], [55]]
+    assert rolled_up(*a_year_ago) == [[77], [77]]
+
+
+def test_a_short_period_is_refreshed_whole_buckets_wide(seeded_database: DatabaseManager) -> None:
+    db = seeded_database
+    resource = any_resource(db)["resource_id"]
+    at = datetime.now(UTC).replace(minute=30, second=0, microsecond=0) - timedelta(days=200)
+    db.execute(
+        "INSERT INTO resource_metrics (organization_id, time, resource_id, utilization_pct) VALUES (%s, %s, %s, 33)",
+        (MANUFACTURING, at, resource),
     )
-    assert left == []
+    with db.connection() as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("CALL refresh_rollups(%s, %s)", (at, at + timedelta(minutes=1)))
+            with pytest.raises(psycopg2.errors.InvalidParameterValue):
+                cursor.execute("CALL refresh_rollups(%s, %s)", (at, at))
+    for rollup in ("resource_metrics_hourly", "resource_metrics_daily"):
+        found = db.execute_query(
+            f"SELECT utilization_pct_max FROM {rollup} WHERE resource_id = %s AND bucket BETWEEN %s AND %s",
+            (resource, at - timedelta(days=1), at),
+        )
+        assert [row["utilization_pct_max"] for row in found] == [33], rollup

@@ -104,6 +104,7 @@ BREAKS: list[tuple[str, ...]] = [
     (
         "ALTER TABLE tenant_logins DROP CONSTRAINT tenant_logins_pkey, ALTER COLUMN organization_id DROP NOT NULL",
         "tenant_logins has no organization_id, or it may be NULL",
+        "column tenant_logins.organization_id may be NULL",
         "key tenant_logins_pkey of tenant_logins is missing",
     ),
     (
@@ -212,6 +213,94 @@ def test_each_break_is_named(
     assert not unnamed, "\n".join(unnamed)
 
 
+# Every object that the schema has, from the catalog: how to lose it, and what verify must then say. Objects of one relation
+# and kind go together, so that the test stays short; each must be named all the same.
+LOSSES = """
+    SELECT 'column ' || relation, format('ALTER TABLE %s ALTER %I DROP NOT NULL', relation, attname),
+        format('column %s.%s may be NULL', relation, attname)
+    FROM columns
+    WHERE attnotnull AND NOT is_key
+    UNION ALL
+    SELECT 'default ' || relation, format('ALTER TABLE %s ALTER %I DROP DEFAULT', relation, attname),
+        format('column %s.%s has no default', relation, attname)
+    FROM columns
+    WHERE atthasdef
+    UNION ALL
+    SELECT 'attribute ' || relation, format('ALTER TABLE %s DROP COLUMN %I CASCADE', relation, attname),
+        format('column %s.%s is missing', relation, attname)
+    FROM columns
+    WHERE NOT is_key AND attname NOT IN ('organization_id', 'resource_id')
+    UNION ALL
+    SELECT 'constraint ' || conrelid::regclass, format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS %I CASCADE', conrelid::regclass, conname),
+        conname || ' of '
+    FROM pg_constraint
+    WHERE connamespace = 'public'::regnamespace AND contype IN ('c', 'p', 'u', 'f', 'x')
+    UNION ALL
+    SELECT 'index ' || i.indrelid::regclass, format('DROP INDEX %s', i.indexrelid::regclass), format('index %s of ', i.indexrelid::regclass)
+    FROM pg_index AS i
+    JOIN pg_class AS c ON c.oid = i.indrelid
+    WHERE c.relnamespace = 'public'::regnamespace
+        AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = i.indexrelid)
+    UNION ALL
+    SELECT 'trigger ' || t.tgrelid::regclass, format('DROP TRIGGER %I ON %s', t.tgname, t.tgrelid::regclass),
+        format('trigger %s of ', t.tgname)
+    FROM pg_trigger AS t
+    JOIN pg_class AS c ON c.oid = t.tgrelid
+    WHERE c.relnamespace = 'public'::regnamespace AND NOT t.tgisinternal AND t.tgname !~ '^ts_'
+    UNION ALL
+    SELECT 'function ' || p.oid, format('DROP ROUTINE %s CASCADE', p.oid::regprocedure),
+        format('function %s is missing', replace(p.oid::regprocedure::text, 'timestamp with time zone', 'timestamptz'))
+    FROM pg_proc AS p
+    WHERE p.pronamespace = 'public'::regnamespace AND p.proname <> 'time_bucket'
+        AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype IN ('e', 'i'))
+    UNION ALL
+    SELECT 'relation ' || c.oid,
+        format(
+            'DROP %s %s CASCADE',
+            CASE
+                WHEN c.relkind = 'r' THEN 'TABLE'
+                WHEN c.relnamespace = 'public'::regnamespace AND c.relname ~ '_(hourly|daily)$' AND database_edition() = 'community'
+                    THEN 'MATERIALIZED VIEW'
+                ELSE 'VIEW'
+            END,
+            c.oid::regclass
+        ),
+        format('%s %s is missing', CASE c.relkind WHEN 'r' THEN 'table' ELSE 'view' END, c.oid::regclass)
+    FROM pg_class AS c
+    WHERE c.relnamespace IN ('public'::regnamespace, 'tenant'::regnamespace) AND c.relkind IN ('r', 'v')
+        AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
+"""
+COLUMNS = """
+    WITH columns AS (
+        SELECT c.oid::regclass AS relation, a.attname, a.attnotnull, a.atthasdef,
+            EXISTS (
+                SELECT FROM pg_index AS i WHERE i.indrelid = c.oid AND i.indisprimary AND a.attnum = ANY (i.indkey::int2[])
+            ) AS is_key
+        FROM pg_attribute AS a
+        JOIN pg_class AS c ON c.oid = a.attrelid
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+            AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
+    )
+"""
+
+
+def test_each_object_that_is_lost_is_missed(
+    database: DatabaseManager, session: Any, complaint: Callable[[str], str]
+) -> None:
+    losses: dict[str, list[tuple[str, str]]] = {}
+    with session.cursor() as cursor:
+        cursor.execute(COLUMNS + LOSSES)
+        for group, sql, expected in cursor.fetchall():
+            losses.setdefault(group, []).append((sql, expected))
+    assert sum(map(len, losses.values())) > 600
+    silent = []
+    for group in losses.values():
+        said = complaint("; ".join(sql for sql, _ in group))
+        session.rollback()
+        silent += [f"{sql}: {expected}" for sql, expected in group if expected not in said]
+    assert silent == []
+
+
 def test_several_at_once_are_all_named(complaint: Callable[[str], str]) -> None:
     said = complaint(
         "DROP VIEW tenant.alerts; DROP TRIGGER alerts_announce ON alerts; COMMENT ON COLUMN alerts.title IS NULL"
@@ -269,7 +358,8 @@ def test_the_contract_names_everything_there_is(database: DatabaseManager) -> No
     for relation in contract:
         for label, sql in (
             ("columns", "SELECT attname || ' ' || replace(format_type(atttypid, atttypmod), 'timestamp with time zone', 'timestamptz') "
-             "AS name FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"),
+             "|| CASE WHEN attnotnull THEN '!' ELSE '' END || CASE WHEN atthasdef THEN '=' ELSE '' END AS name "
+             "FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"),
             ("checks", "SELECT replace(replace(conname, %s || '_', ''), '_check', '') AS name FROM pg_constraint "
              "WHERE conrelid = %s::regclass AND contype = 'c' AND conname !~ 'is_tenants_own_check$'"),
             ("keys", "SELECT substr(conname, length(%s) + 2) AS name FROM pg_constraint "
