@@ -121,9 +121,16 @@ BEGIN
             c.relkind IN ('r', 'p') AS is_table,
             string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns,
             bool_or(a.attname = 'recorded_at') AS keeps_history,
-            obj_description(c.oid, 'pg_class') AS description
+            obj_description(c.oid, 'pg_class') AS description,
+            bool_or(rights.grantee IS NOT NULL) AS is_open
         FROM pg_class AS c
         JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        LEFT JOIN LATERAL (
+            SELECT acl.grantee
+            FROM aclexplode(c.relacl || a.attacl) AS acl
+            WHERE acl.grantee IN (0, 'barnameh_tenant'::regrole, 'barnameh_tenant_login'::regrole)
+            LIMIT 1
+        ) AS rights ON true
         WHERE c.relnamespace = 'public'::regnamespace
             AND c.relkind IN ('r', 'p', 'v', 'm')
             AND c.relname <> 'tenant_logins'
@@ -153,7 +160,11 @@ BEGIN
             WHEN base.keeps_history THEN 'SELECT, INSERT, UPDATE'
             ELSE 'SELECT, INSERT, UPDATE, DELETE'
         END;
-        EXECUTE format('REVOKE ALL ON public.%I FROM PUBLIC, barnameh_tenant, barnameh_tenant_login', base.relname);
+        -- Rights on a hypertable are written to each of its chunks, which a refresh may be making at this moment: only what
+        -- is not so yet is said.
+        IF base.is_open THEN
+            EXECUTE format('REVOKE ALL ON public.%I FROM PUBLIC, barnameh_tenant, barnameh_tenant_login', base.relname);
+        END IF;
         EXECUTE format('REVOKE ALL ON tenant.%I FROM PUBLIC, barnameh_tenant, barnameh_tenant_login', base.relname);
         EXECUTE format('GRANT %s ON tenant.%I TO barnameh_tenant, barnameh_tenant_login', tenant_rights, base.relname);
 
@@ -256,7 +267,27 @@ REVOKE ALL ON SCHEMA tenant FROM PUBLIC;
 GRANT USAGE ON SCHEMA tenant TO barnameh_tenant, barnameh_tenant_login;
 GRANT USAGE ON SCHEMA public TO barnameh_tenant, barnameh_tenant_login, barnameh_readonly;
 
-GRANT SELECT ON ALL TABLES IN SCHEMA public TO barnameh_readonly;
+DO $$
+DECLARE
+    unreadable regclass;
+BEGIN
+    FOR unreadable IN
+        SELECT c.oid
+        FROM pg_class AS c
+        WHERE c.relnamespace = 'public'::regnamespace
+            AND c.relkind IN ('r', 'p', 'v', 'm')
+            AND c.relname <> 'tenant_logins'
+            AND NOT EXISTS (
+                SELECT
+                FROM aclexplode(c.relacl) AS acl
+                WHERE acl.grantee = 'barnameh_readonly'::regrole
+                    AND acl.privilege_type = 'SELECT'
+            )
+    LOOP
+        EXECUTE format('GRANT SELECT ON %s TO barnameh_readonly', unreadable);
+    END LOOP;
+END
+$$;
 REVOKE ALL ON tenant_logins FROM barnameh_readonly;
 
 -- What the server lets everybody do, and tenants need not. Only the owner of a thing can say so: where the schema's owner

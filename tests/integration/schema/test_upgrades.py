@@ -47,6 +47,18 @@ def test_twice_is_once(seeded_database: DatabaseManager) -> None:
     assert sum(count for count, _ in rows.values()) > 10_000
 
 
+def test_applying_again_leaves_chunks_alone(seeded_database: DatabaseManager) -> None:
+    """A refresh or a load may be making chunks at the same moment: two writers of one catalog row do not go together."""
+    entries = (
+        "SELECT c.oid::regclass::text AS name, c.xmin::text FROM pg_class AS c "
+        "WHERE c.relnamespace::regnamespace::text IN ('public', '_timescaledb_internal') AND c.relkind = 'r' "
+        "AND c.relname NOT IN ('schema_version', 'seed_runs') ORDER BY 1"
+    )
+    before = seeded_database.execute_query(entries)
+    schema.apply(seeded_database)
+    assert seeded_database.execute_query(entries) == before
+
+
 def test_the_container_way_and_the_library_way_agree(
     blank: DatabaseManager, blank_url: str, expected: list[str]
 ) -> None:
