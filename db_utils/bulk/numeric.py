@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_MOST_DIGITS = 38
 _MOST_DECIMALS = 20
 
 
@@ -48,9 +49,10 @@ def _text_digits(array: pa.Array) -> Any:
     points = pc.find_substring(array, ".").to_numpy()
     shown = np.where(points < 0, 0, pc.binary_length(array).to_numpy() - points - 1)
     scale = int(shown.max(initial=0))
-    if scale > _MOST_DECIMALS:
+    longest = int(np.where(points < 0, pc.binary_length(array).to_numpy(), points).max(initial=0))
+    if scale > _MOST_DECIMALS or longest > _MOST_DIGITS - scale:  # Arrow would cut the digits that do not fit
         raise NotBinaryError
-    return _decimal_digits(array.cast(pa.decimal128(38, scale)), shown)
+    return _decimal_digits(array.cast(pa.decimal128(_MOST_DIGITS, scale)), shown)
 
 
 def _float_digits(array: pa.Array) -> Any:
@@ -67,8 +69,12 @@ def _float_digits(array: pa.Array) -> Any:
             block = _block(groups, whole, None, scaled < 0)
             break
     else:
+        size = np.abs(plain[plain != 0])
+        # Beyond these Arrow would not refuse, but make another number of it.
+        if size.min() < 10.0**-_MOST_DECIMALS or size.max() >= 10.0 ** (_MOST_DIGITS - _MOST_DECIMALS):
+            raise NotBinaryError
         texts = pa.array(plain).cast(pa.string())
-        block = _decimal_digits(texts.cast(pa.decimal128(38, _MOST_DECIMALS)), None)
+        block = _decimal_digits(texts.cast(pa.decimal128(_MOST_DIGITS, _MOST_DECIMALS)), None)
     for odd, sign in (
         (np.isnan(numbers), b"\xc0\x00"),
         (numbers == np.inf, b"\xd0\x00"),
