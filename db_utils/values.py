@@ -1,9 +1,12 @@
 """Values on their way in and out: what Python type each PostgreSQL type becomes, and back.
 
 Out: jsonb to dict and list, uuid to `uuid.UUID`, numeric to `Decimal`, timestamptz to aware `datetime` (UTC),
-interval to `timedelta`, bytea to `bytes`, arrays of all of these to lists. In: the same types as they came
-out; a dict, or a list of dicts, becomes jsonb. A JSON list of plain values needs `Json(…)`, because a bare
-list is an SQL array. Types are registered per connection, so other users of psycopg2 in the process notice
+interval to `timedelta` (which has no months: one counts as 30 days, a year as 365), bytea to `bytes`, ranges to
+psycopg2's, arrays of all of these to lists; `infinity` as a time to the last moment that Python knows, marked so
+that it goes back in as infinity. In: the same types as they came out; a dict, or a list of dicts, becomes jsonb;
+numpy's numbers and arrays, and the missing values of pandas, are what they stand for. A JSON list that was read
+is a `JsonList` and goes back in as JSON; one of your own needs `Json(…)`, because a bare list is an SQL array, and
+so do a bare text or number. Types are registered per connection, so other users of psycopg2 in the process notice
 nothing.
 """
 
@@ -38,6 +41,10 @@ def _json_default(value: object) -> object:
         return int(value) if value == value.to_integral_value() and value.is_finite() else float(value)
     if isinstance(value, (set, frozenset)):
         return sorted(value)
+    if is_missing(value):
+        return None
+    if (known := plain(value)) is not value:
+        return known
     raise InvalidInputError(f"a value of type {type(value).__name__} cannot be stored as JSON")
 
 
@@ -59,6 +66,28 @@ class Json(psycopg2.extras.Json):  # type: ignore[misc]
         return dump_json(obj)
 
 
+class JsonList(list[Any]):
+    """A JSON document that is a list, as it was read: it goes back in as JSON, not as an SQL array."""
+
+
+class InfiniteDate(dt.date):
+    """`infinity` or `-infinity` as a date: compares as the last or first day that Python knows."""
+
+
+class InfiniteDatetime(dt.datetime):
+    """`infinity` or `-infinity` as a time: compares as the last or first moment that Python knows."""
+
+
+def infinity_text(value: object) -> str | None:
+    """`infinity` or `-infinity` where this date or time came out as that; None for any other."""
+    if not isinstance(value, (InfiniteDate, InfiniteDatetime)):
+        return None
+    if isinstance(value, dt.datetime):
+        value = value.replace(tzinfo=None)
+    # What was computed from an infinite time is of its class, but is no longer infinite.
+    return {value.max: "infinity", value.min: "-infinity"}.get(value)
+
+
 _PASSED_ON = frozenset(
     (
         str,
@@ -67,7 +96,6 @@ _PASSED_ON = frozenset(
         bool,
         type(None),
         uuid.UUID,
-        Decimal,
         dt.datetime,
         dt.date,
         dt.time,
@@ -78,16 +106,38 @@ _PASSED_ON = frozenset(
 
 
 def adapt(value: Any) -> Any:
-    """The value as the driver takes it: dicts and lists of dicts become jsonb, an Enum its value."""
-    if isinstance(value, dict):
+    """The value as the driver takes it: dicts and lists of dicts become jsonb, an Enum its value.
+
+    A number or an array of numpy becomes Python's, a missing value of pandas NULL.
+    """
+    if isinstance(value, (dict, JsonList)) or (
+        isinstance(value, list) and value and isinstance(value[0], dict)
+    ):
         return Json(value)
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return Json(value)
-    if isinstance(value, (set, frozenset)):
-        return list(value)
-    if isinstance(value, enum.Enum):
-        return value.value
-    return value
+    if isinstance(value, Decimal):
+        return psycopg2.extensions.AsIs(f"'{value}'::numeric") if value.is_infinite() else value
+    if isinstance(value, (list, set, frozenset)):
+        return list(value) if _PASSED_ON.issuperset(map(type, value)) else [adapt(item) for item in value]
+    if is_missing(value):
+        return None
+    value = plain(value)
+    return adapt(value) if type(value) is list else value
+
+
+def is_missing(value: object) -> bool:
+    """Whether this is pandas' word for a value that is not there."""
+    return type(value).__name__ in ("NAType", "NaTType")
+
+
+def plain(value: Any) -> Any:
+    """A number or an array of numpy, or an Enum, as the Python value that it stands for; all else as it is."""
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        if value.dtype.kind in "mM":
+            raise InvalidInputError(
+                "numpy times have no zone and no fixed unit: give a datetime or timedelta"
+            )
+        return value.tolist()
+    return value.value if isinstance(value, enum.Enum) else value
 
 
 def adapt_parameters(parameters: Parameters) -> Parameters:
@@ -107,7 +157,8 @@ def adapt_parameters(parameters: Parameters) -> Parameters:
     return tuple([adapt(value) for value in parameters])
 
 
-_utc_text = dt.datetime.fromisoformat
+_time_of = dt.datetime.fromisoformat
+_date_of = dt.date.fromisoformat
 _scan_json = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 # What the uuid module does in a dozen steps of Python, in three: the two slots of a new UUID are filled in.
@@ -134,22 +185,41 @@ def _cast_uuid(text: str | None, cursor: object) -> uuid.UUID | None:
     return value
 
 
-def _cast_timestamptz(text: str | None, cursor: Any) -> dt.datetime | None:
-    if text is None:
-        return None
-    try:
-        return _utc_text(text)
-    except ValueError:  # infinity, which the driver knows, or a year that Python has not
-        moment: dt.datetime = psycopg2.extensions.PYDATETIMETZ(text, cursor)
-        return moment
+_INFINITE_DATES = {
+    f"{sign}infinity": InfiniteDate(edge.year, edge.month, edge.day)
+    for sign, edge in (("", dt.date.max), ("-", dt.date.min))
+}
+_INFINITE_TIMES = {
+    f"{sign}infinity": InfiniteDatetime.combine(edge.date(), edge.time())
+    for sign, edge in (("", dt.datetime.max), ("-", dt.datetime.min))
+}
+_INFINITE_UTC_TIMES = {text: edge.replace(tzinfo=dt.UTC) for text, edge in _INFINITE_TIMES.items()}
+
+
+def _caster(parse: Callable[[str], Any], infinite: Mapping[str, Any], driver: Any) -> Callable[..., Any]:
+    def cast(text: str | None, cursor: object) -> Any:
+        if text is None:
+            return None
+        try:
+            return parse(text)
+        except ValueError:  # infinity, or a year that Python has not: the driver says so
+            return infinite[text] if text in infinite else driver(text, cursor)
+
+    return cast
+
+
+def _json_value(value: Any) -> Any:
+    if type(value) is list and not (value and type(value[0]) is dict):  # `adapt` knows those by their dicts
+        return JsonList(value)
+    return value
 
 
 def _cast_json(text: str | None, cursor: object) -> Any:
-    return None if text is None else json.loads(text)
+    return None if text is None else _json_value(json.loads(text))
 
 
 def _cast_jsonb(text: str | None, cursor: object) -> Any:
-    return None if text is None else _scan_json(text, 0)[0]  # the server writes it without spaces around
+    return None if text is None else _json_value(_scan_json(text, 0)[0])  # written without spaces around
 
 
 def _cast_bytes(text: str | None, cursor: Any) -> bytes | None:
@@ -157,7 +227,15 @@ def _cast_bytes(text: str | None, cursor: Any) -> bytes | None:
 
 
 _UUID = psycopg2.extensions.new_type((2950,), "UUID", _cast_uuid)
-_TIMESTAMPTZ = psycopg2.extensions.new_type((1184,), "TIMESTAMPTZ", _cast_timestamptz)
+_TIMESTAMPTZ = psycopg2.extensions.new_type(
+    (1184,), "TIMESTAMPTZ", _caster(_time_of, _INFINITE_UTC_TIMES, psycopg2.extensions.PYDATETIMETZ)
+)
+_TIMESTAMP = psycopg2.extensions.new_type(
+    (1114,), "TIMESTAMP", _caster(_time_of, _INFINITE_TIMES, psycopg2.extensions.PYDATETIME)
+)
+_DATE = psycopg2.extensions.new_type(
+    (1082,), "DATE", _caster(_date_of, _INFINITE_DATES, psycopg2.extensions.PYDATE)
+)
 _JSON = psycopg2.extensions.new_type((114,), "JSON", _cast_json)
 _JSONB = psycopg2.extensions.new_type((3802,), "JSONB", _cast_jsonb)
 _BYTES = psycopg2.extensions.new_type((17,), "BYTES", _cast_bytes)
@@ -166,6 +244,10 @@ _TYPES = (
     psycopg2.extensions.new_array_type((2951,), "UUID[]", _UUID),
     _TIMESTAMPTZ,
     psycopg2.extensions.new_array_type((1185,), "TIMESTAMPTZ[]", _TIMESTAMPTZ),
+    _TIMESTAMP,
+    psycopg2.extensions.new_array_type((1115,), "TIMESTAMP[]", _TIMESTAMP),
+    _DATE,
+    psycopg2.extensions.new_array_type((1182,), "DATE[]", _DATE),
     _JSON,
     psycopg2.extensions.new_array_type((199,), "JSON[]", _JSON),
     _JSONB,
@@ -174,9 +256,21 @@ _TYPES = (
     psycopg2.extensions.new_array_type((1001,), "BYTES[]", _BYTES),
 )
 
-# Only the way in for UUIDs is global: it makes work what the driver refuses otherwise, and changes nothing
-# else.
+
+def _adapt_infinite(value: dt.date) -> Any:
+    moment = isinstance(value, dt.datetime)
+    text = infinity_text(value)
+    if text is None:
+        return (psycopg2.extensions.TimestampFromPy if moment else psycopg2.extensions.DateFromPy)(value)
+    kind = "date" if not moment else "timestamp" if value.tzinfo is None else "timestamptz"  # type: ignore[attr-defined]
+    return psycopg2.extensions.AsIs(f"'{text}'::{kind}")
+
+
+# Only the ways in for UUIDs and for our own classes are global: they make work what the driver refuses otherwise,
+# and change nothing else.
 psycopg2.extensions.register_adapter(uuid.UUID, psycopg2.extras.UUID_adapter)
+for _class in (InfiniteDate, InfiniteDatetime):
+    psycopg2.extensions.register_adapter(_class, _adapt_infinite)
 
 
 def register(connection: Any) -> None:

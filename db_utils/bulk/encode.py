@@ -22,7 +22,7 @@ import psycopg2.extras
 
 from db_utils.bulk.target import Column
 from db_utils.errors import InvalidInputError
-from db_utils.values import dump_json
+from db_utils.values import dump_json, infinity_text, is_missing, plain
 
 NULL = "\\N"
 _SPECIAL = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -116,7 +116,7 @@ def _decimal_text(value: Decimal, column: Column) -> str:
 
 
 def _moment_text(value: dt.date | dt.time, column: Column) -> str | None:
-    if type(value).__name__ == "NaTType":
+    if is_missing(value):
         return None
     if isinstance(value, dt.datetime):
         offset = value.utcoffset()
@@ -133,7 +133,7 @@ def _moment_text(value: dt.date | dt.time, column: Column) -> str | None:
             raise BadValueError("a moment is not a day: give a date")
     elif isinstance(value, dt.date) and column.type == "timestamptz":
         raise BadValueError("a date is not a moment: give a datetime with time zone")
-    return value.isoformat()
+    return infinity_text(value) or value.isoformat()
 
 
 def _json_text(value: Any) -> str | None:
@@ -141,20 +141,12 @@ def _json_text(value: Any) -> str | None:
         return str.__str__(value)
     if isinstance(value, psycopg2.extras.Json):
         value = value.adapted
-    elif type(value).__name__ in ("NAType", "NaTType"):
+    elif is_missing(value):
         return None
     try:
-        text = dump_json(_plain(value))
+        return dump_json(plain(value))
     except InvalidInputError as error:
         raise BadValueError(str(error)) from None
-    return text
-
-
-def _plain(value: Any) -> Any:
-    """A scalar of a foreign library as the Python value it stands for; all else as it is."""
-    if type(value).__module__ == "numpy" and hasattr(value, "item"):
-        return value.item()
-    return value.value if isinstance(value, enum.Enum) else value
 
 
 def _array_text(value: Iterable[Any], column: Column) -> str:
@@ -175,15 +167,16 @@ def _array_text(value: Iterable[Any], column: Column) -> str:
 
 
 def _rare_text(value: Any, column: Column) -> str | None:
-    name, module = type(value).__name__, type(value).__module__.partition(".")[0]
-    if name in ("NAType", "NaTType"):
+    if is_missing(value):
         return None
-    if name == "MonthDayNano":
+    if type(value).__name__ == "MonthDayNano":
         return f"{value.months} months {value.days} days {value.nanoseconds // 1000} microseconds"
-    if module == "numpy":
-        if name in ("datetime64", "timedelta64"):
-            raise BadValueError("numpy times have no zone and no fixed unit: give a datetime or timedelta")
-        return value_text(value.tolist(), column)  # a number, or an array as lists
+    try:
+        known = plain(value)
+    except InvalidInputError as error:
+        raise BadValueError(str(error)) from None
+    if known is not value:
+        return value_text(known, column)
     if isinstance(value, psycopg2.extras.Json):
         return dump_json(value.adapted)
     if isinstance(value, Mapping):

@@ -26,7 +26,7 @@ from db_utils.errors import (
     UndefinedObjectError,
     UniqueViolationError,
 )
-from db_utils.values import Json
+from db_utils.values import Json, JsonList
 from tests.integration.bulk.conftest import ORGANIZATION, OTHER_ORGANIZATION, RESOURCE, Asker
 
 EVENT = [
@@ -145,7 +145,8 @@ def test_a_value_goes_in_as_it_is_meant(
     assert bulk.copy_rows(connection, "anything", [column], rows) == 303
     found = [row[0] for row in ask.rows(f"SELECT {column} FROM anything")]
     assert found.count(expected) == (303 if expected is None else 302)
-    assert type(expected) in set(map(type, found)) <= {type(expected), type(None)}
+    assert set(map(type, found)) <= {type(expected), JsonList, type(None)}
+    assert type(expected) is list or JsonList not in map(type, found)
 
 
 BAD_VALUES = [

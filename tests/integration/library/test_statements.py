@@ -5,8 +5,10 @@ what goes in comes out, and what cannot go in is refused with the right error.
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import math
+import pickle
 import uuid
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -98,7 +100,18 @@ ROUND_TRIPS: list[tuple[str, Any]] = [
     ("bytea[]", [b"\x00", b"x"]),
     ("int[]", []),
     ("int[]", [[1, 2], [3, 4]]),
+    ("timetz", dt.time(12, 30, tzinfo=dt.timezone(dt.timedelta(hours=2)))),
+    ("numeric", Decimal("Infinity")),
+    ("numeric[]", [Decimal("-Infinity"), Decimal(1)]),
     ("tstzrange", psycopg2.extras.DateTimeTZRange(dt.datetime(2024, 1, 1, tzinfo=UTC), None)),
+    ("tstzrange[]", [psycopg2.extras.DateTimeTZRange(None, dt.datetime(2024, 1, 1, tzinfo=UTC), "(]")]),
+    ("tsrange", psycopg2.extras.DateTimeRange(dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 2))),
+    ("daterange", psycopg2.extras.DateRange(dt.date(2024, 1, 1), dt.date(2024, 2, 1))),
+    ("int4range", psycopg2.extras.NumericRange(1, 5)),
+    ("int8range", psycopg2.extras.NumericRange(empty=True)),
+    ("numrange", psycopg2.extras.NumericRange(Decimal("1.5"), None, "()")),
+    ("date", dt.date(9999, 12, 31)),
+    ("timestamptz", dt.datetime.max.replace(tzinfo=UTC)),
     ("text", None),
 ]
 
@@ -126,6 +139,81 @@ def test_a_value_that_came_out_can_go_straight_back_in(db: DatabaseManager) -> N
     assert {key: str(value) for key, value in first.items()} == {
         key: str(value) for key, value in second.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("type_name", "literal"),
+    [
+        ("timestamptz", "infinity"),
+        ("timestamptz", "-infinity"),
+        ("timestamp", "-infinity"),
+        ("date", "infinity"),
+        ("date", "-infinity"),
+        ("timestamptz[]", "{infinity,-infinity,NULL}"),
+        ("date[]", "{infinity}"),
+        ("tstzrange", "[2024-01-01,infinity)"),
+        ("daterange", "[-infinity,2024-01-01)"),
+        ("numeric", "-Infinity"),
+        ("jsonb", "[]"),
+        ("jsonb", '[1, "a", null]'),
+        ("jsonb", '[[1], {"a": 2}]'),
+        ("json", "[1,2]"),
+    ],
+)
+def test_what_python_has_no_plain_word_for_goes_back_in_as_it_came_out(
+    db: DatabaseManager, type_name: str, literal: str
+) -> None:
+    """The server compares: Python would take infinity and its last moment for the same."""
+    read = f"SELECT v, v::text AS text FROM (SELECT %s::{type_name} AS v) AS given"
+    first = db.execute_query(read, (literal,))[0]
+    second = db.execute_query(read, (first["v"],))[0]
+    assert first == second
+    with db.transaction() as tx:
+        tx.execute(f"CREATE TEMPORARY TABLE came_back (v {type_name}) ON COMMIT DROP")
+        tx.copy_rows("came_back", ["v"], [(first["v"],)])
+        tx.execute_many("INSERT INTO came_back (v) VALUES %s", [(first["v"],)])
+        assert tx.execute_query("SELECT v, v::text AS text FROM came_back") == [first, first]
+
+
+def test_infinite_times_compare_and_what_is_computed_from_them_is_finite(db: DatabaseManager) -> None:
+    row = db.execute_query("SELECT timestamptz 'infinity' AS last, date '-infinity' AS first, now() AS now")[
+        0
+    ]
+    assert row["now"] < row["last"] == dt.datetime.max.replace(tzinfo=UTC)
+    assert row["first"] == dt.date.min
+    assert copy.deepcopy(row) == pickle.loads(pickle.dumps(row)) == row
+    day_before = row["last"] - dt.timedelta(days=1)
+    assert db.execute_query("SELECT %s::timestamptz AS v", (day_before,)) == [{"v": day_before}]
+    day_after = row["first"] + dt.timedelta(days=1)
+    assert db.execute_query("SELECT %s::date AS v", (day_after,)) == [{"v": dt.date(1, 1, 2)}]
+
+
+def test_values_of_numpy_and_pandas_are_what_they_stand_for(db: DatabaseManager) -> None:
+    numpy, pandas = pytest.importorskip("numpy"), pytest.importorskip("pandas")
+    given_values: list[tuple[str, Any, Any]] = [
+        ("float8", numpy.float64(1.5), 1.5),
+        ("float8", numpy.float32(1.5), 1.5),
+        ("bigint", numpy.int64(2**40), 2**40),
+        ("boolean", numpy.bool_(True), True),
+        ("text", numpy.str_("x"), "x"),
+        ("float8[]", numpy.array([1.5, 2.0]), [1.5, 2.0]),
+        ("float8[]", [numpy.float64(1.5), None], [1.5, None]),
+        ("timestamptz", pandas.Timestamp("2024-01-01", tz="UTC"), dt.datetime(2024, 1, 1, tzinfo=UTC)),
+        ("interval", pandas.Timedelta(hours=1), dt.timedelta(hours=1)),
+        ("timestamptz", pandas.NaT, None),
+        ("float8", pandas.NA, None),
+        ("jsonb", {"rate": numpy.float32(0.5), "n": numpy.int64(3), "gap": pandas.NA, "w": numpy.arange(2)},
+         {"rate": 0.5, "n": 3, "gap": None, "w": [0, 1]}),
+    ]  # fmt: skip
+    for type_name, value, expected in given_values:
+        for row in (
+            db.execute_query(f"SELECT %s::{type_name} AS v", (value,))[0],
+            db.execute_query(f"SELECT %(v)s::{type_name} AS v", {"v": value})[0],
+        ):
+            assert row["v"] == expected
+            assert type(row["v"]) is type(expected)
+    with pytest.raises(errors.InvalidInputError, match="no zone"):
+        db.execute("SELECT %s", (numpy.datetime64("2024-01-01"),))
 
 
 def test_a_json_list_of_plain_values_is_marked(db: DatabaseManager) -> None:
