@@ -27,14 +27,38 @@ COMMENT ON COLUMN seed_runs.seed_version IS 'Version of the seed.';
 COMMENT ON COLUMN seed_runs.anchor_at IS 'The instant that the seed took for now.';
 COMMENT ON COLUMN seed_runs.seeded_at IS 'When it was loaded.';
 
-REVOKE ALL ON schema_version, seed_runs FROM PUBLIC;
-GRANT SELECT ON schema_version, seed_runs TO barnameh_readonly;
+-- Since version 4.
+CREATE TABLE IF NOT EXISTS backup_runs (
+    backup_id uuid NOT NULL DEFAULT gen_random_uuid(),
+    started_at timestamptz NOT NULL,
+    finished_at timestamptz NOT NULL DEFAULT now(),
+    verified_at timestamptz,
+    verification_seconds numeric,
+    location text NOT NULL,
+    size_bytes bigint NOT NULL,
+    sha256 text NOT NULL,
+    is_encrypted boolean NOT NULL,
+    CONSTRAINT backup_runs_pkey PRIMARY KEY (backup_id)
+);
+COMMENT ON TABLE backup_runs IS 'Which backups of this database succeeded. Each is written down after its file was complete, so its own dump lacks it.';
+COMMENT ON COLUMN backup_runs.backup_id IS 'The backup, as its manifest names it.';
+COMMENT ON COLUMN backup_runs.started_at IS 'When its snapshot was taken: it holds what was committed before.';
+COMMENT ON COLUMN backup_runs.finished_at IS 'When its file was complete.';
+COMMENT ON COLUMN backup_runs.verified_at IS 'When it was restored into a scratch database and every table found equal; NULL while nobody did.';
+COMMENT ON COLUMN backup_runs.verification_seconds IS 'How long that restore and comparison took, in seconds.';
+COMMENT ON COLUMN backup_runs.location IS 'Where the backup was written: host and folder, as its maker saw them.';
+COMMENT ON COLUMN backup_runs.size_bytes IS 'Size of the dump as it lies there, in bytes.';
+COMMENT ON COLUMN backup_runs.sha256 IS 'SHA-256 of that file.';
+COMMENT ON COLUMN backup_runs.is_encrypted IS 'Whether a key is needed to restore it.';
+
+REVOKE ALL ON schema_version, seed_runs, backup_runs FROM PUBLIC;
+GRANT SELECT ON schema_version, seed_runs, backup_runs TO barnameh_readonly;
 
 -- All of the above was done by these files: older ones must not take a newer schema back.
 DO $$
 BEGIN
-    IF EXISTS (SELECT FROM schema_version WHERE version > 3) THEN
-        RAISE EXCEPTION 'the database has schema version %, and these files bring version 3: use newer ones',
+    IF EXISTS (SELECT FROM schema_version WHERE version > 4) THEN
+        RAISE EXCEPTION 'the database has schema version %, and these files bring version 4: use newer ones',
             (SELECT max(version) FROM schema_version);
     END IF;
 END
@@ -44,7 +68,8 @@ INSERT INTO schema_version (version, description)
 VALUES
     (1, 'The first complete schema.'),
     (2, 'Remembers which files were applied.'),
-    (3, 'Rollups outlive retention; no time far in the future; verify.sql looks at NOT NULL and defaults.')
+    (3, 'Rollups outlive retention; no time far in the future; verify.sql looks at NOT NULL and defaults.'),
+    (4, 'Remembers its backups.')
 ON CONFLICT (version) DO NOTHING;
 
 -- What was written down about the files before is no longer true; who applies them writes it down anew.

@@ -250,6 +250,11 @@ table schema_version
 table seed_runs
     columns  seed_name text!, seed_version integer!, anchor_at timestamptz!, seeded_at timestamptz!=
     keys     pkey
+
+table backup_runs
+    columns  backup_id uuid!=, started_at timestamptz!, finished_at timestamptz!=, verified_at timestamptz,
+             verification_seconds numeric, location text!, size_bytes bigint!, sha256 text!, is_encrypted boolean!
+    keys     pkey
 $contract$;
     functions CONSTANT text[] := ARRAY[
         'absence_forecast_accuracy(uuid,date,date)',
@@ -434,8 +439,8 @@ BEGIN
         tenant_roles := ARRAY['barnameh_tenant', 'barnameh_tenant_login']::regrole[];
 
         problems := problems || ARRAY(
-            SELECT 'schema_version holds no version 3 or later: the schema was not applied to its end'
-            WHERE NOT EXISTS (SELECT FROM public.schema_version AS v WHERE v.version >= 3)
+            SELECT 'schema_version holds no version 4 or later: the schema was not applied to its end'
+            WHERE NOT EXISTS (SELECT FROM public.schema_version AS v WHERE v.version >= 4)
         );
 
         -- Keys name the organization first ----------------------------------------------------------------------------------
@@ -447,7 +452,7 @@ BEGIN
             LEFT JOIN pg_attribute AS own ON own.attrelid = k.conrelid AND own.attnum = k.conkey[1]
             LEFT JOIN pg_attribute AS other ON other.attrelid = k.confrelid AND other.attnum = k.confkey[1]
             WHERE c.relnamespace = 'public'::regnamespace
-                AND c.relname NOT IN ('schema_version', 'seed_runs')
+                AND c.relname NOT IN ('schema_version', 'seed_runs', 'backup_runs')
                 AND CASE k.contype
                     WHEN 'p' THEN own.attname <> 'organization_id'
                     WHEN 'u' THEN own.attname <> 'organization_id'
@@ -465,7 +470,7 @@ BEGIN
             LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
             WHERE i.indisunique
                 AND c.relnamespace = 'public'::regnamespace
-                AND c.relname NOT IN ('schema_version', 'seed_runs')
+                AND c.relname NOT IN ('schema_version', 'seed_runs', 'backup_runs')
                 AND a.attname IS DISTINCT FROM 'organization_id'
                 AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = i.indexrelid)
         );
@@ -474,7 +479,7 @@ BEGIN
             FROM pg_class AS c
             WHERE c.relnamespace = 'public'::regnamespace
                 AND c.relkind IN ('r', 'p')
-                AND c.relname NOT IN ('schema_version', 'seed_runs')
+                AND c.relname NOT IN ('schema_version', 'seed_runs', 'backup_runs')
                 AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
                 AND NOT EXISTS (
                     SELECT
@@ -689,7 +694,7 @@ BEGIN
             FROM pg_class AS c
             WHERE c.relnamespace = 'public'::regnamespace
                 AND c.relkind IN ('r', 'p')
-                AND c.relname NOT IN ('organizations', 'tenant_logins', 'schema_version', 'seed_runs')
+                AND c.relname NOT IN ('organizations', 'tenant_logins', 'schema_version', 'seed_runs', 'backup_runs')
                 AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
                 AND NOT EXISTS (
                     SELECT
