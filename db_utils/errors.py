@@ -306,6 +306,7 @@ def translate_connect(error: psycopg2.Error, *, where: str) -> DbUtilsError:
     """
     text = " ".join(str(error).split()).rstrip(".")
     reason = text.partition("FATAL: ")[2].strip() or text.rpartition("failed: ")[2].strip() or text
+    reason = reason.partition(" Is the server running")[0]  # libpq asks; the sentence below answers
     for words, sqlstate, kind in _CONNECT_STATES:
         if words in text:
             return kind(

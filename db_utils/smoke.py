@@ -16,6 +16,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from db_utils import schema
 from db_utils.cache import CachedPrediction, PredictionCache
@@ -74,7 +75,7 @@ def run(settings: Settings, console: Console) -> bool:
 
 
 def read_methods(queries: type) -> list[str]:
-    """The names of all prebuilt reads, in the order of their definition in the catalogue."""
+    """The names of all prebuilt reads, in alphabetical order."""
     return [name for name, _ in inspect.getmembers(queries, inspect.isfunction) if name.startswith("get_")]
 
 
@@ -178,6 +179,8 @@ def _about(db: DatabaseManager, cache: PredictionCache) -> Table:
     )[0]
     known = schema.version(db)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     table.add_row("connected to", db.settings.safe_url)
     table.add_row("server", f"PostgreSQL {row['server']}")
     table.add_row(
@@ -200,15 +203,15 @@ def _about(db: DatabaseManager, cache: PredictionCache) -> Table:
 def _outcome_table(outcomes: list[Outcome]) -> Table:
     table = Table(title="Every prebuilt query", title_justify="left")
     table.add_column("query", no_wrap=True)
-    table.add_column("rows", justify="right")
-    table.add_column("ms", justify="right")
-    table.add_column("sample", overflow="ellipsis", no_wrap=True)
+    table.add_column("rows", justify="right", no_wrap=True)
+    table.add_column("ms", justify="right", no_wrap=True)
+    table.add_column("sample")  # the only one that a narrow terminal shortens
     for outcome in outcomes:
         table.add_row(
             outcome.name,
             "failed" if outcome.error else str(outcome.rows),
             f"{outcome.milliseconds:.1f}",
-            outcome.error or outcome.sample,
+            outcome.error or Text(outcome.sample, no_wrap=True, overflow="ellipsis"),
             style="red" if outcome.error else None,
         )
     return table
@@ -224,7 +227,8 @@ def _kpi_table(kpis: list[dict[str, Any]], organization: str) -> Table:
         ("coverage", "right"),
         ("why not", "left"),
     ):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+        wraps = heading in ("from", "why not")
+        table.add_column(heading, justify=justify, no_wrap=not wraps)  # type: ignore[arg-type]
     for row in kpis:
         table.add_row(
             row["kpi"],
