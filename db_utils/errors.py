@@ -73,7 +73,7 @@ class PoolClosedError(DbUtilsError):
 
 
 class TransactionStateError(DbUtilsError, RuntimeError):
-    """A transaction was used from a second thread, after its end, or was ended by hand."""
+    """A transaction was used from a second thread or a forked process, after its end, or was ended by hand."""
 
 
 class QueryError(DbUtilsError):

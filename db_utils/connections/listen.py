@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import os
 import select
 import socket
 import time
@@ -27,6 +28,7 @@ from db_utils.errors import (
     PoolTimeoutError,
     QueryTimeoutError,
     ServerUnavailableError,
+    TransactionStateError,
 )
 from db_utils.values import fetch_count
 
@@ -59,7 +61,7 @@ class Listener:
     """An endless iterator of `Notification`s; made by `DatabaseManager.listen` and `TenantScope.listen`.
 
     It listens from the moment it is made. Use it with `with`, or `close()` it, which another thread may do
-    too.
+    too. After a fork it is the parent's: the child makes one of its own.
     """
 
     def __init__(
@@ -108,13 +110,17 @@ class Listener:
 
         None when nothing came in time or the listener was closed. A lost connection is opened again, for as
         long as that takes within the time; a `Notification` with `may_have_missed` for each channel tells of
-        it.
+        it. Raises `TransactionStateError` in a process forked off since it was made.
         """
         give_up_at = (
             float("inf") if timeout_seconds is None else time.monotonic() + check_timeout(timeout_seconds)
         )
         pause_seconds = 0.05
         while not self._closed:
+            if self._lease is not None and self._lease.process_id != os.getpid():
+                raise TransactionStateError(
+                    "this listener belongs to the parent process: make one after the fork"
+                )
             if self._ready:
                 return self._ready.pop(0)
             left = give_up_at - time.monotonic()
@@ -168,7 +174,9 @@ class Listener:
 
     def _drop(self) -> None:
         lease, self._lease = self._lease, None
-        if lease is not None:
+        if (
+            lease is not None and lease.process_id == os.getpid()
+        ):  # else it is the parent's, who still listens
             with suppress(psycopg2.Error):
                 lease.connection.close()
 

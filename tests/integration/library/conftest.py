@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +22,15 @@ ROOT = Path(__file__).resolve().parents[3]
 
 ORGANIZATION = "11111111-1111-1111-1111-111111111111"
 OTHER_ORGANIZATION = "22222222-2222-2222-2222-222222222222"
+
+
+def waits_until(condition: Callable[[], object], seconds: float = 90) -> None:
+    """Wait for something that another process does; fail where it does not come."""
+    give_up_at = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up_at, "it did not happen in time"
+        time.sleep(0.005)
+
 
 # Roles, a schema and views of the shape that the tenant scope relies on, around one small table.
 _TENANT_SHAPE = """

@@ -13,20 +13,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from db_utils import DatabaseManager, errors
-from tests.integration.library.conftest import ORGANIZATION
+from tests.integration.library.conftest import ORGANIZATION, waits_until
 from tests.support import servers
 from tests.support.proxy import Proxy
 from tests.support.servers import OwnServer
 
 PID = "SELECT pg_backend_pid() AS pid"
 TABLE = "CREATE TABLE facts (id bigint PRIMARY KEY, payload text)"
-
-
-def waits_until(condition: Callable[[], object], seconds: float = 90) -> None:
-    give_up_at = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up_at, "it did not happen in time"
-        time.sleep(0.005)
 
 
 @pytest.fixture

@@ -6,21 +6,25 @@ bounded, waiting, telling how full it is, never handing out a dead connection tw
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import random
 import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import psutil
 import pytest
 
 from db_utils import DatabaseManager, errors
 from db_utils.servers.redis_server import free_port
-from tests.integration.library.conftest import ORGANIZATION
+from tests.integration.library.conftest import ORGANIZATION, waits_until
 
+NUMBERS = "SELECT g FROM generate_series(1, 1000) AS g ORDER BY g"
 BACKENDS = "SELECT count(*)::int AS n FROM pg_stat_activity WHERE application_name = %s"
 
 
@@ -191,14 +195,17 @@ def test_many_threads_and_many_errors_leave_nothing_behind(
         errors.QueryTimeoutError,
         errors.ServerUnavailableError,
     }
-    seen: set[type[BaseException]] = set()
-    numbers = iter(range(10**9))
+    seen: Counter[type[BaseException]] = Counter()
+    numbers = itertools.count()
+    committed: set[int] = set()
 
     def write(tx_fails: bool) -> None:
+        number = next(numbers)
         with db.transaction() as tx:
-            tx.execute("INSERT INTO notes VALUES (%s, %s, 'x')", (ORGANIZATION, next(numbers)))
+            tx.execute("INSERT INTO notes VALUES (%s, %s, 'x')", (ORGANIZATION, number))
             if tx_fails:
                 raise KeyError
+        committed.add(number)
 
     def abandon() -> None:
         next(iter(db.stream("SELECT g FROM generate_series(1, 1000) AS g", batch_size=10)))
@@ -216,36 +223,88 @@ def test_many_threads_and_many_errors_leave_nothing_behind(
     ]
     weights = [200, 200, 60, 60, 2, 2, 60, 30, 20]
 
-    def work(seed: int) -> None:
+    def work(seed: int, count: int) -> None:
         chance = random.Random(seed)
-        for action in chance.choices(actions, weights, k=60):
+        for action in chance.choices(actions, weights, k=count):
             try:
                 action()
             except (errors.DbUtilsError, KeyError) as error:
-                seen.add(type(error))
+                seen[type(error)] += 1
 
-    def round_of_work(first_seed: int) -> None:
-        threads = [threading.Thread(target=work, args=(first_seed + number,)) for number in range(32)]
+    def operations(count: int, first_seed: int) -> None:
+        threads = [
+            threading.Thread(target=work, args=(first_seed + number, count // 32)) for number in range(32)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        gc.collect()
 
-    round_of_work(0)
-    handles, thread_count = process.num_fds(), threading.active_count()
-    round_of_work(1000)
-    assert seen - {KeyError} <= expected
-    gc.collect()
+    operations(3_200, 0)
+    handles, thread_count, memory = process.num_fds(), threading.active_count(), process.memory_info().rss
+    operations(100_000, 1000)
+    assert set(seen) - {KeyError} == expected
+    assert seen.total() > 10_000
     stats = db.pool_stats()
     assert (stats.in_use, stats.waiting) == (0, 0)
-    assert stats.open <= 8
-    assert watcher.execute_query(BACKENDS, ("soak",))[0]["n"] <= 8
+    assert stats.open == stats.idle <= 8
+    assert {row["note_id"] for row in watcher.execute_query("SELECT note_id FROM notes")} == committed
+    waits_until(lambda: watcher.execute_query(BACKENDS, ("soak",)) == [{"n": stats.open}])
     assert process.num_fds() <= handles + 10
+    assert process.memory_info().rss - memory < 30_000_000
     assert threading.active_count() <= thread_count + 4
     assert watcher.execute_query(
         "SELECT count(*)::int AS n FROM pg_stat_activity WHERE application_name = 'soak' AND state LIKE "
         "'idle in%'"
     ) == [{"n": 0}]
+
+
+def in_a_child(work: Callable[[], str]) -> str:
+    """What does this return in a forked process?"""
+    read_end, write_end = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 on warns of any fork beside threads
+        child = os.fork()
+    if child == 0:
+        report = "?"
+        try:
+            report = work()
+        except BaseException as error:
+            report = repr(error)
+        finally:
+            os.write(write_end, report.encode())
+            os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end) as answer:
+        report = answer.read()
+    assert os.waitpid(child, 0)[1] == 0
+    return report
+
+
+def test_a_forked_worker_leaves_streams_and_listeners_of_its_parent_alone(
+    manager_with: Callable[..., DatabaseManager],
+) -> None:
+    db = manager_with(pool_max_connections=3)
+    with db.listen("news") as listener, closing(db.stream(NUMBERS, batch_size=10)) as numbers:
+        assert next(numbers) == {"g": 1}
+
+        def use_in_child() -> str:
+            with pytest.raises(errors.TransactionStateError, match="parent"):
+                listener.get(1)
+            with pytest.raises(errors.TransactionStateError, match="parent"):
+                list(numbers)
+            listener.close()
+            with db.listen("news") as own:
+                db.execute("NOTIFY news, 'from the child'")
+                heard = own.get(10)
+            return heard.text if heard else "nothing"
+
+        assert in_a_child(use_in_child) == "from the child"
+        heard = listener.get(10)
+        assert heard is not None
+        assert (heard.text, heard.may_have_missed) == ("from the child", False)
+        assert [row["g"] for row in numbers] == list(range(2, 1001))
 
 
 def test_a_forked_worker_has_connections_of_its_own_and_the_parent_keeps_its(
@@ -256,31 +315,18 @@ def test_a_forked_worker_has_connections_of_its_own_and_the_parent_keeps_its(
     mine = db.execute_query("SELECT pg_backend_pid() AS pid")[0]["pid"]
     with db.transaction() as tx:
         tx.execute("INSERT INTO notes VALUES (%s, 1, 'parent')", (ORGANIZATION,))
-        read_end, write_end = os.pipe()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 on warns of any fork beside threads
-            child = os.fork()
-        if child == 0:
-            report = "?"
-            try:
-                try:
-                    tx.execute("SELECT 1")
-                    report = "the parent's transaction was used"
-                except errors.TransactionStateError:
-                    theirs = db.execute_query("SELECT pg_backend_pid() AS pid")[0]["pid"]
-                    db.execute("INSERT INTO notes VALUES (%s, 2, 'child')", (ORGANIZATION,))
-                    report = f"{theirs} {db.pool_stats().open}"
-                tx.__exit__(None, None, None)
-                db.close()
-            except BaseException as error:
-                report = repr(error)
-            finally:
-                os.write(write_end, report.encode())
-                os._exit(0)
-        os.close(write_end)
-        with os.fdopen(read_end) as answer:
-            report = answer.read()
-        assert os.waitpid(child, 0)[1] == 0
+
+        def use_in_child() -> str:
+            with pytest.raises(errors.TransactionStateError):
+                tx.execute("SELECT 1")
+            theirs = db.execute_query("SELECT pg_backend_pid() AS pid")[0]["pid"]
+            db.execute("INSERT INTO notes VALUES (%s, 2, 'child')", (ORGANIZATION,))
+            opened = db.pool_stats().open
+            tx.__exit__(None, None, None)
+            db.close()
+            return f"{theirs} {opened}"
+
+        report = in_a_child(use_in_child)
         tx.execute("INSERT INTO notes VALUES (%s, 3, 'parent')", (ORGANIZATION,))
     theirs, opened = report.split()
     assert int(theirs) != mine
