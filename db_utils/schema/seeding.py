@@ -1,19 +1,40 @@
-"""Loads the sample data."""
+"""Loads the sample data, and more of the like where it is asked for."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from db_utils.schema import source
 from db_utils.schema.applying import refresh_rollups
+from db_utils.schema.loading import Amount, OnBatch, load
 from db_utils.schema.running import run_file
 
 if TYPE_CHECKING:
     from db_utils.connections.manager import DatabaseManager
 
 
-def seed(db: DatabaseManager) -> None:
-    """Load the sample data, relative to now, in one transaction; where it is already, nothing changes."""
+def seed(
+    db: DatabaseManager,
+    *,
+    days: int | None = None,
+    scale: int = 1,
+    organizations: int = 2,
+    metric_days: int = 7,
+    jobs: int = 2,
+    on_batch: OnBatch | None = None,
+) -> Counter[str]:
+    """Load the sample data, relative to now, in one transaction; where it is already, nothing changes.
+
+    What is more than that is added to it, and counted in the answer, rows by table: `days` of events, attendance,
+    plans and demand before the sample data's anchor (by default 30, of demand 90); `scale` plants with their machines,
+    people and products in each organization; that many `organizations`; `metric_days` of metrics, a minute apart. The same
+    arguments give the same rows, and a day is the same whatever the arguments. What is there already stays; a load that
+    was broken off goes on where it stood. `jobs` connections load at once.
+    """
+    amount = Amount(days, scale, organizations, metric_days)
     with db.transaction() as transaction, transaction._loading(None):
         run_file(transaction, source.file("seeds", "seed_data.sql"))
+    added = load(db, amount, jobs=jobs, on_batch=on_batch) if amount.is_more else Counter[str]()
     refresh_rollups(db)
+    return added

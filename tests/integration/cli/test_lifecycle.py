@@ -318,3 +318,46 @@ def test_a_user_s_mistake_is_one_sentence(run: Run) -> None:
     assert done.out == ""
     assert done.err.startswith("error: cannot connect")
     assert "secret" not in done.err
+
+
+# -- seed ---------------------------------------------------------------------------------------------------
+
+
+def test_seed_loads_the_sample_data_once(empty_database: DatabaseManager, run: Run) -> None:
+    url = empty_database.settings.database_url
+    assert run(url, "seed").code == 0
+    rows = content_hashes(empty_database)
+    again = run(url, "seed", "--json")
+    assert again.code == 0
+    assert again.json["rows_added"] == {}
+    assert content_hashes(empty_database) == rows
+
+
+def test_seed_adds_as_much_as_is_asked_for(seeded_database: DatabaseManager, run: Run) -> None:
+    db = seeded_database
+    before = db.execute_query("SELECT count(*) AS n FROM operational_events")[0]["n"]
+    done = run(
+        db.settings.database_url,
+        "seed",
+        "--days",
+        "31",
+        "--organizations",
+        "4",
+        "--metric-days",
+        "0",
+        "--json",
+    )
+    assert done.code == 0, done.err
+    added = done.json["rows_added"]
+    assert "resource_metrics" not in added
+    assert (
+        db.execute_query("SELECT count(*) AS n FROM operational_events")[0]["n"]
+        == before + added["operational_events"]
+    )
+    assert db.execute_query("SELECT count(*) AS n FROM organizations") == [{"n": 4}]
+
+
+def test_seed_refuses_an_amount_that_cannot_be(seeded_database: DatabaseManager, run: Run) -> None:
+    done = run(seeded_database.settings.database_url, "seed", "--days", "0")
+    assert done.code == 1
+    assert "days is 0" in done.err
