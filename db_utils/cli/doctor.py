@@ -33,7 +33,9 @@ def doctor(
     skip: Annotated[
         str, typer.Option(help="Leave these checks out: names, separated by commas.", show_default=False)
     ] = "",
-    list_checks: Annotated[bool, typer.Option("--list", help="Name the checks and the limits, run nothing.")] = False,
+    list_checks: Annotated[
+        bool, typer.Option("--list", help="Name the checks and the limits, run nothing.")
+    ] = False,
     limit: Annotated[
         list[str] | None,
         typer.Option(
@@ -44,12 +46,15 @@ def doctor(
     disk_free: Annotated[
         str,
         typer.Option(
-            help="Free space on the server's disk, such as 40GB, where it cannot be seen from here.", show_default=False
+            help="Free space on the server's disk, such as 40GB, where it cannot be seen from here.",
+            show_default=False,
         ),
     ] = "",
     show_all: Annotated[bool, typer.Option("--all", help="Show what is well, too.")] = False,
     check_seconds: Annotated[float, typer.Option(min=0.1, help="Longest time for one check (s).")] = 5.0,
-    total_seconds: Annotated[float, typer.Option(min=0.1, help="Longest time for all checks together (s).")] = 60.0,
+    total_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Longest time for all checks together (s).")
+    ] = 60.0,
 ) -> None:
     """Examine the database and its cache: what is wrong, how bad it is, and the statement that mends it.
 
@@ -64,7 +69,12 @@ def doctor(
         return
     checks = choose(_names(only), _names(skip))
     limits = change_limits(LIMITS, limit or [])
-    settings = settings_for(url).with_changes(application_name="db_utils doctor", slow_query_seconds=0.0)
+    settings = settings_for(url).with_changes(
+        application_name="db_utils doctor",
+        slow_query_seconds=0.0,
+        statement_timeout_seconds=check_seconds,
+        lock_timeout_seconds=1.0,
+    )
     free = _bytes(disk_free) if disk_free else None
     with DatabaseManager(settings=settings) as db:
         patient = Patient(
@@ -92,7 +102,9 @@ def _names(text: str) -> list[str]:
 def _bytes(text: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?B)?", text.strip(), re.IGNORECASE)
     if match is None:
-        raise InvalidInputError(f"--disk-free {text!r} cannot be read: write a number and B, kB, MB, GB or TB, such as 40GB")
+        raise InvalidInputError(
+            f"--disk-free {text!r} cannot be read: write a number and B, kB, MB, GB or TB, such as 40GB"
+        )
     return round(float(match[1]) * _UNITS[(match[2] or "").upper()])
 
 
@@ -110,7 +122,9 @@ def _show(diagnosis: Diagnosis, show_all: bool) -> None:
     about = diagnosis.about
     if about:
         timescaledb = f", TimescaleDB {about['timescaledb']}" if about["timescaledb"] else ""
-        _line(f"{diagnosis.url}  PostgreSQL {about['server_version']}{timescaledb} ({about['edition']} edition)\n")
+        _line(
+            f"{diagnosis.url}  PostgreSQL {about['server_version']}{timescaledb} ({about['edition']} edition)\n"
+        )
     for finding in diagnosis.findings:
         if finding.severity >= Severity.NOTE:
             _show_finding(finding)
@@ -130,7 +144,10 @@ def _show(diagnosis: Diagnosis, show_all: bool) -> None:
 def _show_finding(finding: Finding) -> None:
     _line(
         Text.assemble(
-            (f"{finding.severity.name:<8}", _STYLES[finding.severity]), " ", (finding.check, "bold"), f"  {finding.found}"
+            (f"{finding.severity.name:<8}", _STYLES[finding.severity]),
+            " ",
+            (finding.check, "bold"),
+            f"  {finding.found}",
         )
     )
     if finding.means:
@@ -158,9 +175,17 @@ def _show_list(as_json: bool) -> None:
     if as_json:
         print_json(
             {
-                "checks": [{"name": check.name, "question": check.question, "edition": check.edition} for check in CHECKS],
+                "checks": [
+                    {"name": check.name, "question": check.question, "edition": check.edition}
+                    for check in CHECKS
+                ],
                 "limits": {
-                    name: {"warning": item.warning, "critical": item.critical, "unit": item.unit, "meaning": item.meaning}
+                    name: {
+                        "warning": item.warning,
+                        "critical": item.critical,
+                        "unit": item.unit,
+                        "meaning": item.meaning,
+                    }
                     for name, item in LIMITS.items()
                 },
             }
@@ -173,6 +198,10 @@ def _show_list(as_json: bool) -> None:
     table = Table("limit", "warning", "critical", "unit", "what")
     for name, item in LIMITS.items():
         table.add_row(
-            name, f"{item.warning:g}", "" if item.critical is None else f"{item.critical:g}", item.unit, item.meaning
+            name,
+            f"{item.warning:g}",
+            "" if item.critical is None else f"{item.critical:g}",
+            item.unit,
+            item.meaning,
         )
     screen.print(table)

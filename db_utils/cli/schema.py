@@ -86,9 +86,11 @@ def migrate(
             return
         if planned.kind == "init":
             raise SchemaError(f"{db.settings.safe_url} holds no schema yet: run db-utils init")
-        if planned.kind != "none":
+        # The same files again, where something of theirs was lost since.
+        changed = planned.kind != "none" or bool(schema.problems(db))
+        if changed:
             _apply(db, quiet=json)
-        _say_version(db, json, changed=planned.kind != "none", from_version=planned.from_version)
+        _say_version(db, json, changed=changed, from_version=planned.from_version)
 
 
 @app.command()

@@ -9,7 +9,6 @@ from db_utils.admin.doctor.model import (
     Severity,
     check,
     identifier,
-    literal,
     ok,
     skipped,
 )
@@ -108,7 +107,9 @@ def default_passwords(patient: Patient) -> Findings:
                 severity,
                 f"{user} gets in without a password on {reach}",
                 "pg_hba.conf trusts whoever comes from there. Find the line, write scram-sha-256 in place of trust, reload.",
-                Fix("SELECT rule_number, file_name, line_number, type, address, auth_method FROM pg_hba_file_rules;"),
+                Fix(
+                    "SELECT rule_number, file_name, line_number, type, address, auth_method FROM pg_hba_file_rules;"
+                ),
             )
         elif patient.logs_in(place, user, PASSWORD) or patient.logs_in(place, user, user):
             bad = True
@@ -175,7 +176,9 @@ def tls(patient: Patient) -> Findings:
             Severity.WARNING,
             f"{client['session_count']} sessions of {client['usename']} from {client['client']} go without TLS",
             "Whoever listens on the way reads their rows. Write hostssl in place of host in pg_hba.conf, reload.",
-            Fix("SELECT rule_number, file_name, line_number, type, address, auth_method FROM pg_hba_file_rules;"),
+            Fix(
+                "SELECT rule_number, file_name, line_number, type, address, auth_method FROM pg_hba_file_rules;"
+            ),
         )
 
 
@@ -197,7 +200,7 @@ def tenant_isolation(patient: Patient) -> Findings:
             Severity.WARNING,
             f"{relation['name']} has organization_id and no view in schema tenant",
             "Tenants cannot see their rows of it. Applying the schema again makes the view, its check and its grants.",
-            Fix("python -m db_utils init", "shell"),
+            Fix("python -m db_utils migrate", "shell"),
         )
     for role in patient.rows(_ROLES):
         yield Finding(

@@ -82,7 +82,7 @@ def _asked(patient: Patient) -> tuple[list[Server], str | None]:
         return [], "no cache is configured (REDIS_URL is empty)"
     try:
         return list(_servers(patient)), None
-    except Exception as error:  # noqa: BLE001  what redis-py raises has no common base with our own
+    except Exception as error:  # what redis-py raises has no common base with our own
         return [], f"Redis does not answer: {str(error) or type(error).__name__}"
 
 

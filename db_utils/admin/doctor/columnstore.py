@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from db_utils.admin.doctor.model import Finding, Findings, Fix, Severity, check, duration, literal
+from math import ceil
+from typing import Any
+
+from db_utils.admin.doctor.model import Finding, Findings, Fix, Severity, check, duration, literal, size
 from db_utils.admin.doctor.patient import Patient
 
 # A chunk is overdue when two runs of the policy have passed it by since it was both old enough and there.
@@ -28,28 +31,24 @@ _UNCOMPRESSED = """
 """
 _DENSITY = """
     SELECT
-        format('%I.%I', h.schema_name, h.table_name) AS hypertable,
+        format('%I.%I', c.hypertable_schema, c.hypertable_name) AS hypertable,
+        c.hypertable_schema AS schema_name,
+        c.hypertable_name AS table_name,
         s.segmentby,
-        d.time_interval::text AS chunk_interval,
-        extract(epoch FROM d.time_interval) AS chunk_seconds,
         count(*) AS chunk_count,
+        extract(epoch FROM avg(c.range_end - c.range_start)) AS chunk_seconds,
         sum(z.numrows_pre_compression) AS row_count,
-        sum(z.numrows_pre_compression)::float8 / nullif(sum(z.numrows_post_compression), 0) AS rows_per_batch,
-        array_agg(format('%I.%I', k.schema_name, k.table_name) ORDER BY k.id) AS chunks
+        sum(z.numrows_pre_compression)::float8 / nullif(sum(z.numrows_post_compression), 0) AS rows_per_batch
     FROM _timescaledb_catalog.compression_chunk_size AS z
     JOIN _timescaledb_catalog.chunk AS k ON k.id = z.chunk_id
-    JOIN _timescaledb_catalog.hypertable AS h ON h.id = k.hypertable_id
-    JOIN timescaledb_information.dimensions AS d
-        ON (d.hypertable_schema, d.hypertable_name) = (h.schema_name, h.table_name)
-        AND d.dimension_number = 1
+    JOIN timescaledb_information.chunks AS c ON format('%I.%I', c.chunk_schema, c.chunk_name)::regclass = k.relid
     LEFT JOIN timescaledb_information.hypertable_columnstore_settings AS s
-        ON s.hypertable = format('%I.%I', h.schema_name, h.table_name)::regclass
+        ON s.hypertable = format('%I.%I', c.hypertable_schema, c.hypertable_name)::regclass
     GROUP BY 1, 2, 3, 4
     ORDER BY 1
 """
 _ROWS_THAT_MATTER = 100_000
-_FULL_BATCH = 1000
-_LONGEST_CHUNK_DAYS = 365
+_LONGEST_CHUNK_SECONDS = 365 * 86_400
 
 
 @check("uncompressed-chunks", edition="community")
@@ -61,7 +60,7 @@ def uncompressed(patient: Patient) -> Findings:
     for table in patient.rows(_UNCOMPRESSED):
         yield Finding(
             Severity.WARNING,
-            f"{table['chunk_count']} chunks of {table['hypertable']} ({_megabytes(table['total_bytes'])}) wait for the columnstore, "
+            f"{table['chunk_count']} chunks of {table['hypertable']} ({size(table['total_bytes'])}) wait for the columnstore, "
             f"the oldest for {duration(float(table['overdue_seconds']))}",
             "They take many times the disk that they need. What stops the policy is in failing-jobs or late-jobs.",
             Fix(f"CALL run_job({table['job_id']});"),
@@ -78,37 +77,40 @@ def density(patient: Patient) -> Findings:
     limit = patient.limits["rows-per-batch"]
     for table in patient.rows(_DENSITY):
         rows = table["rows_per_batch"]
-        if (
-            rows is None
-            or table["row_count"] < _ROWS_THAT_MATTER
-            or limit.grade(float(rows)) <= Severity.OK
-        ):
+        if rows is None or table["row_count"] < _ROWS_THAT_MATTER or limit.grade(float(rows)) <= Severity.OK:
             continue
-        days = float(table["chunk_seconds"]) / 86_400
-        longer = max(1, min(round(days * _FULL_BATCH / float(rows)), _LONGEST_CHUNK_DAYS))
+        chunk_seconds = float(table["chunk_seconds"])
+        longer = min(chunk_seconds * max(2, ceil(limit.warning / float(rows))), _LONGEST_CHUNK_SECONDS)
         yield Finding(
             Severity.WARNING,
             f"{table['hypertable']}: {float(rows):.0f} rows per batch over {table['chunk_count']} compressed chunks of "
-            f"{table['chunk_interval']}, segments by {table['segmentby'] or 'nothing'}",
+            f"{duration(chunk_seconds)}, segments by {table['segmentby'] or 'nothing'}",
             "Batches this empty compress badly and are slow to read. Longer chunks fill them; the statement is for chunks from now "
             "on and merges those that are there.",
-            Fix(_merge(table["hypertable"], longer, table["chunks"])),
+            Fix(_merge(table, longer)),
             {"rows_per_batch": round(float(rows), 1), "chunk_count": table["chunk_count"]},
         )
 
 
-def _merge(hypertable: str, days: int, chunks: list[str]) -> str:
-    lines = [f"SELECT set_chunk_time_interval({literal(hypertable)}, INTERVAL '{days} days');"]
-    if len(chunks) > 1:
-        names = ", ".join(literal(name) for name in chunks)
-        lines += [
-            f"SELECT decompress_chunk(c) FROM unnest(ARRAY[{names}]::regclass[]) AS c;",
-            f"CALL merge_chunks(ARRAY[{names}]::regclass[]);",
-            f"SELECT compress_chunk(c) FROM unnest(ARRAY[{names}]::text[]) AS n (name) CROSS JOIN to_regclass(n.name) AS c "
-            "WHERE c IS NOT NULL;",
-        ]
-    return "\n".join(lines)
-
-
-def _megabytes(count: float) -> str:
-    return f"{float(count) / 1024**2:.1f} MB"
+def _merge(table: dict[str, Any], seconds: float) -> str:
+    """Longer chunks from now on, and neighbours of those that are there made into one."""
+    interval = f"INTERVAL '{ceil(seconds / 86_400)} days'"
+    return f"""SELECT set_chunk_time_interval({literal(table["hypertable"])}, {interval});
+DO $$
+DECLARE
+    chunks regclass[];
+BEGIN
+    FOR chunks IN
+        SELECT array_agg(format('%I.%I', chunk_schema, chunk_name)::regclass ORDER BY range_start)
+        FROM timescaledb_information.chunks
+        WHERE (hypertable_schema, hypertable_name) = ({literal(table["schema_name"])}, {literal(table["table_name"])})
+            AND is_compressed
+        GROUP BY time_bucket({interval}, range_start)
+        HAVING count(*) > 1 AND sum(range_end - range_start) = max(range_end) - min(range_start)
+    LOOP
+        PERFORM decompress_chunk(c) FROM unnest(chunks) AS c;
+        CALL merge_chunks(chunks);
+        PERFORM compress_chunk(oid) FROM pg_class WHERE oid = ANY (chunks);
+    END LOOP;
+END
+$$;"""

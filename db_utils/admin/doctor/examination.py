@@ -120,9 +120,7 @@ def examine(patient: Patient, checks: Collection[Check] = CHECKS) -> Diagnosis:
     else:
         findings = [finding for check in checks for finding in _run(check, patient)]
     findings.sort(key=lambda finding: -finding.severity)
-    return Diagnosis(
-        patient.db.settings.safe_url, about, findings, len(checks), time.monotonic() - started
-    )
+    return Diagnosis(patient.db.settings.safe_url, about, findings, len(checks), time.monotonic() - started)
 
 
 def _run(check: Check, patient: Patient) -> Iterator[Finding]:

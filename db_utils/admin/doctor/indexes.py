@@ -230,7 +230,9 @@ def unused(patient: Patient) -> Findings:
     days = (datetime.now(UTC) - patient.about["counted_since"]).total_seconds() / 86_400
     needed = patient.limits["unused-index-days"].warning
     if days < needed:
-        yield skipped(f"statistics count for {duration(86_400 * days)}, which says nothing before {needed:g} days")
+        yield skipped(
+            f"statistics count for {duration(86_400 * days)}, which says nothing before {needed:g} days"
+        )
         return
     limit = patient.limits["unused-index-megabytes"]
     for index in patient.rows(_UNUSED):

@@ -43,7 +43,7 @@ LIMITS: dict[str, Limit] = {
         "twice DB_IDLE_IN_TRANSACTION_TIMEOUT_SECONDS (300), at which db_utils ends its own",
     ),
     "index-memory-pct": Limit(
-        100, None, "% of shared_buffers", "indexes of the chunks being written (plain edition: of all tables, against effective_cache_size)",
+        100, None, "% of shared_buffers", "indexes of the chunks being written (plain: of all tables, % of effective_cache_size)",
         "https://www.tigerdata.com/docs/learn/hypertables/sizing-hypertable-chunks",
     ),
     "job-late-minutes": Limit(

@@ -145,5 +145,9 @@ def wraparound(patient: Patient) -> Findings:
                 "used_pct": round(share, 1),
             },
         )
-    if rows and limit.grade(100 * max(rows[0]["transaction_age"], rows[0]["multixact_age"]) / 2**31) == Severity.OK:
+    if (
+        rows
+        and limit.grade(100 * max(rows[0]["transaction_age"], rows[0]["multixact_age"]) / 2**31)
+        == Severity.OK
+    ):
         yield ok(f"the oldest rows are {rows[0]['transaction_age']:,} transactions old")

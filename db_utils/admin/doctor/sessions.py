@@ -138,9 +138,7 @@ def long_transactions(patient: Patient) -> Findings:
 def idle_in_transaction(patient: Patient) -> Findings:
     """Does a session hold a transaction open and do nothing?"""
     limit = patient.limits["idle-in-transaction-minutes"]
-    rows = [
-        row for row in patient.rows(_TRANSACTIONS) if str(row["state"]).startswith("idle in transaction")
-    ]
+    rows = [row for row in patient.rows(_TRANSACTIONS) if str(row["state"]).startswith("idle in transaction")]
     for row in _over(rows, limit, "state_seconds"):
         yield Finding(
             limit.grade(float(row["state_seconds"]) / 60),
@@ -187,7 +185,10 @@ def hit_ratio(patient: Patient) -> Findings:
         )
         return
     share = 100 * row["blks_hit"] / (row["blks_hit"] + row["blks_read"])
-    found = f"{share:.1f} % of blocks were found in shared_buffers ({size(patient.setting_bytes('shared_buffers'))}); {row['blks_read']:,} were not"
+    found = (
+        f"{share:.1f} % of blocks were found in shared_buffers ({size(patient.setting_bytes('shared_buffers'))}); "
+        f"{row['blks_read']:,} were not"
+    )
     figures = {"hit_pct": round(share, 2), "blocks_read": row["blks_read"]}
     if share >= patient.limits["cache-hit-pct"].warning:
         yield ok(found, **figures)

@@ -26,25 +26,19 @@ from db_utils.admin.doctor.patient import Patient
 _GROWTH_BY_CHUNK = """
     SELECT
         c.hypertable_name AS name,
-        sum(
-            pg_total_relation_size(format('%I.%I', c.chunk_schema, c.chunk_name)::regclass)
-            + coalesce(pg_total_relation_size(
-                to_regclass(format('%I.%I', z.schema_name, z.table_name))
-            ), 0)
-        )::float8 AS total_bytes,
+        sum(s.total_bytes)::float8 AS total_bytes,
         sum(extract(epoch FROM c.range_end - c.range_start)) / 86400 AS day_count,
         coalesce(bool_or(
             (SELECT min(o.range_end) FROM timescaledb_information.chunks AS o WHERE o.hypertable_name = c.hypertable_name)
             < now() - (j.config ->> 'drop_after')::interval + (c.range_end - c.range_start)
         ), false) AS is_bounded
     FROM timescaledb_information.chunks AS c
-    JOIN _timescaledb_catalog.chunk AS k ON (k.schema_name, k.table_name) = (c.chunk_schema, c.chunk_name)
-    LEFT JOIN _timescaledb_catalog.compression_chunk_size AS s ON s.chunk_id = k.id
-    LEFT JOIN _timescaledb_catalog.chunk AS z ON z.id = s.compressed_chunk_id
+    CROSS JOIN LATERAL chunks_detailed_size(format('%I.%I', c.hypertable_schema, c.hypertable_name)::regclass) AS s
     LEFT JOIN timescaledb_information.jobs AS j
         ON j.proc_name = 'policy_retention'
         AND (j.hypertable_schema, j.hypertable_name) = (c.hypertable_schema, c.hypertable_name)
     WHERE c.hypertable_schema = 'public'
+        AND s.chunk_name = c.chunk_name
         AND c.range_end BETWEEN now() - interval '90 days' AND now()
     GROUP BY c.hypertable_name
     ORDER BY 2 DESC
@@ -118,12 +112,24 @@ def disk(patient: Patient) -> Findings:
     Under 1 GB is critical whatever the growth.
     """
     tables = patient.rows(_GROWTH_BY_HISTOGRAM if patient.edition == "plain" else _GROWTH_BY_CHUNK)
-    known = [table for table in tables if float(table["day_count"] or 0) >= _ENOUGH_DAYS and not table["is_bounded"]]
+    known = [
+        table
+        for table in tables
+        if float(table["day_count"] or 0) >= _ENOUGH_DAYS and not table["is_bounded"]
+    ]
     per_day = sum(float(table["total_bytes"]) / float(table["day_count"]) for table in known)
     used = patient.rows(_DATABASE_SIZE)[0]["total_bytes"]
     free = patient.disk_free_bytes if patient.disk_free_bytes is not None else _free_space(patient)
-    growth = f"the database has {size(used)} and grows by {size(per_day)} a day" if known else f"the database has {size(used)}"
-    figures = {"used_bytes": used, "free_bytes": free, "growth_bytes_per_day": round(per_day) if known else None}
+    growth = (
+        f"the database has {size(used)} and grows by {size(per_day)} a day"
+        if known
+        else f"the database has {size(used)}"
+    )
+    figures = {
+        "used_bytes": used,
+        "free_bytes": free,
+        "growth_bytes_per_day": round(per_day) if known else None,
+    }
     if free is None:
         yield Finding(
             Severity.NOTE,
@@ -169,7 +175,11 @@ def _make_room(patient: Patient, tables: list[dict[str, Any]]) -> str:
 def _free_space(patient: Patient) -> int | None:
     """Free bytes beside the data folder, only where it is certain that it is this server's: its own pid file says so."""
     setting = patient.settings.get("data_directory")
-    if setting is None or not setting["setting"] or not (patient.is_socket or patient.host in ("localhost", "127.0.0.1")):
+    if (
+        setting is None
+        or not setting["setting"]
+        or not (patient.is_socket or patient.host in ("localhost", "127.0.0.1"))
+    ):
         return None
     folder = Path(setting["setting"])
     with contextlib.suppress(OSError, IndexError, ValueError):
@@ -186,7 +196,7 @@ def backups(patient: Patient) -> Findings:
     Where there are no rows but the sample data's, none is needed.
     """
     if not patient.rows("SELECT 1 AS there WHERE to_regclass('public.backup_runs') IS NOT NULL"):
-        yield skipped("this database has no table backup_runs: python -m db_utils init makes it")
+        yield skipped("this database has no table backup_runs: python -m db_utils migrate makes it")
         return
     row, organizations = patient.rows(_BACKUPS)[0], patient.rows(_ORGANIZATIONS)[0]
     fix = Fix("python -m db_utils backup --verify", "shell")
@@ -197,7 +207,11 @@ def backups(patient: Patient) -> Findings:
         yield Finding(
             Severity.CRITICAL,
             "no backup was ever verified"
-            + (f"; the last unverified one is {duration(float(row['finished_seconds']))} old" if row["finished_seconds"] else ""),
+            + (
+                f"; the last unverified one is {duration(float(row['finished_seconds']))} old"
+                if row["finished_seconds"]
+                else ""
+            ),
             "A backup that nobody restored is a hope. One disk failure and the rows are gone.",
             fix,
             {"run_count": row["run_count"]},
@@ -210,7 +224,11 @@ def backups(patient: Patient) -> Findings:
         yield ok(found, verified_seconds=round(age))
         return
     yield Finding(
-        severity, found, "What was written since would be lost with the disk.", fix, {"verified_seconds": round(age)}
+        severity,
+        found,
+        "What was written since would be lost with the disk.",
+        fix,
+        {"verified_seconds": round(age)},
     )
 
 
@@ -221,7 +239,8 @@ def sample_data(patient: Patient) -> Findings:
     if not (row["was_seeded"] and row["sample_count"] and row["other_count"]):
         return
     deletes = [
-        f"DELETE FROM public.{table['name']} WHERE organization_id IN {_SAMPLES};" for table in patient.rows(_DELETE_ORDER)
+        f"DELETE FROM public.{table['name']} WHERE organization_id IN {_SAMPLES};"
+        for table in patient.rows(_DELETE_ORDER)
     ]
     yield Finding(
         Severity.WARNING,

@@ -89,8 +89,7 @@ _BLOAT = """
         actual_bytes,
         100 * (1 - expected_bytes / actual_bytes) AS bloat_pct
     FROM (SELECT * FROM tables UNION ALL SELECT * FROM indexes) AS relations
-    WHERE actual_bytes >= %(least_bytes)s
-        AND expected_bytes < actual_bytes
+    WHERE expected_bytes < actual_bytes
     ORDER BY actual_bytes - expected_bytes DESC
 """
 _NEVER_ANALYZED = """
@@ -102,7 +101,6 @@ _NEVER_ANALYZED = """
     WHERE c.relkind IN ('r', 'm')
         AND c.reltuples = -1
         AND n.nspname !~ '^(pg_|information_schema$)'
-        AND pg_relation_size(c.oid) >= %(least_bytes)s
     ORDER BY 2 DESC
 """
 _OLD_STATISTICS = """
@@ -131,7 +129,8 @@ def dead_rows(patient: Patient) -> Findings:
     for table in bad[:_SHOWN]:
         yield Finding(
             Severity.WARNING,
-            f"{table['name']}: {float(table['dead_pct']):.0f} % of its rows are dead ({table['n_dead_tup']:,} beside {table['n_live_tup']:,}), "
+            f"{table['name']}: {float(table['dead_pct']):.0f} % of its rows are dead ({table['n_dead_tup']:,} beside "
+            f"{table['n_live_tup']:,} live ones), "
             f"{_last(table['last_autovacuum'], 'autovacuum')}",
             "Every scan reads them too, and the table grows. Old transactions (long-transactions) keep VACUUM from removing them.",
             Fix(f"VACUUM (ANALYZE) {table['name']};"),
@@ -154,7 +153,7 @@ def bloat(patient: Patient) -> Findings:
     never analyzed cannot be.
     """
     limit = patient.limits["bloat-pct"]
-    rows = patient.rows(_BLOAT, {"least_bytes": BLOAT_LEAST_BYTES})
+    rows = [row for row in patient.rows(_BLOAT) if row["actual_bytes"] >= BLOAT_LEAST_BYTES]
     for relation in [row for row in rows if limit.grade(float(row["bloat_pct"])) > Severity.OK][:_SHOWN]:
         is_table = relation["kind"] == "table"
         share = float(relation["bloat_pct"])
@@ -183,7 +182,8 @@ def statistics(patient: Patient) -> Findings:
     Never analyzed counts from 32 MB on, because autovacuum reaches what is smaller within minutes; old is what changed
     by more than half and by 100,000 rows since the last ANALYZE.
     """
-    for table in patient.rows(_NEVER_ANALYZED, {"least_bytes": NEVER_ANALYZED_LEAST_BYTES})[:_SHOWN]:
+    never = [row for row in patient.rows(_NEVER_ANALYZED) if row["total_bytes"] >= NEVER_ANALYZED_LEAST_BYTES]
+    for table in never[:_SHOWN]:
         yield Finding(
             Severity.WARNING,
             f"{table['name']} ({size(table['total_bytes'])}) was never analyzed",

@@ -15,7 +15,6 @@ from db_utils.admin.doctor.model import (
     size,
 )
 from db_utils.admin.doctor.patient import Patient
-from db_utils.errors import SchemaError
 
 _EXTENSIONS = """
     SELECT name, installed_version, default_version
@@ -33,6 +32,7 @@ _LOCKS = """
         AND n.nspname NOT IN ('pg_catalog', 'information_schema')
 """
 _MEGABYTE = 1024**2
+_SHOWN = 3
 
 
 @check("extension-versions")
@@ -51,11 +51,15 @@ def extensions(patient: Patient) -> Findings:
 @check("schema")
 def schema_state(patient: Patient) -> Findings:
     """Does the database have the schema that this version of the library needs, and is it whole?"""
-    found, needed = schema.version(patient.db), schema.newest_version()
-    fix = Fix("python -m db_utils init", "shell")
+    found, needed = schema.version(patient.db), schema.latest_version()
+    fix = Fix("python -m db_utils migrate", "shell")
     if found is None:
         yield Finding(
-            Severity.CRITICAL, "this database has no schema", "Nothing of the library works here.", fix, {"needed": needed}
+            Severity.CRITICAL,
+            "this database has no schema",
+            "Nothing of the library works here.",
+            Fix("python -m db_utils init", "shell"),
+            {"needed": needed},
         )
         return
     if found != needed:
@@ -68,19 +72,16 @@ def schema_state(patient: Patient) -> Findings:
             fix if found < needed else Fix("pip install --upgrade barnameh-db-utils", "shell"),
             {"found": found, "needed": needed},
         )
-    try:
-        schema.verify(patient.db)
-    except SchemaError as error:
-        lines = str(error).splitlines()
-        shown = "; ".join(line.removeprefix("- ") for line in lines[1:4]) or lines[0]
-        rest = f" (and {len(lines) - 4} more)" if len(lines) > 4 else ""
+    problems = schema.problems(patient.db)
+    if problems:
+        rest = f" (and {len(problems) - _SHOWN} more)" if len(problems) > _SHOWN else ""
         yield Finding(
             Severity.WARNING,
-            f"the schema is not whole: {shown}{rest}",
+            f"the schema is not whole: {'; '.join(problems[:_SHOWN])}{rest}",
             "What this version of the library relies on is missing or was changed. Applying the schema again makes what is missing; "
             "python -m db_utils verify lists all.",
             fix,
-            {"problems": [line.removeprefix("- ") for line in lines[1:]]},
+            {"problems": problems},
         )
 
 
@@ -95,7 +96,9 @@ def clock(patient: Patient) -> Findings:
     certain = max(0.0, abs(skew) - (after - before) / 2)
     severity = patient.limits["clock-skew-seconds"].grade(certain)
     if severity == Severity.OK:
-        yield ok(f"the clocks agree within {abs(skew) + (after - before) / 2:.2f} s", skew_seconds=round(skew, 3))
+        yield ok(
+            f"the clocks agree within {abs(skew) + (after - before) / 2:.2f} s", skew_seconds=round(skew, 3)
+        )
         return
     yield Finding(
         severity,
@@ -118,7 +121,11 @@ def durability(patient: Patient) -> Findings:
             yield _setting(patient, Severity.CRITICAL, name, "on", means)
     if patient.setting("synchronous_commit") == "off":
         yield _setting(
-            patient, Severity.NOTE, "synchronous_commit", "on", "A crash loses the last half second of commits, nothing else."
+            patient,
+            Severity.NOTE,
+            "synchronous_commit",
+            "on",
+            "A crash loses the last half second of commits, nothing else.",
         )
 
 
@@ -224,7 +231,11 @@ def _setting(
     needs_restart = name in ("shared_buffers", "max_locks_per_transaction")
     follow = "-- then restart the server" if needs_restart else "SELECT pg_reload_conf();"
     # What the command line says wins over ALTER SYSTEM.
-    where = " It was given on the server's command line: change it there." if row["source"] == "command line" else ""
+    where = (
+        " It was given on the server's command line: change it there."
+        if row["source"] == "command line"
+        else ""
+    )
     return Finding(
         severity,
         f"{name} = {current}",

@@ -1,0 +1,107 @@
+"""Ask the doctor one thing, paste what it prints, ask again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from db_utils import DatabaseManager
+from db_utils.admin.doctor import LIMITS, Finding, Fix, Severity, change_limits
+from db_utils.admin.doctor.examination import choose, examine
+from db_utils.admin.doctor.patient import Patient
+from tests.integration.cli.conftest import environment
+from tests.support.programs import program
+
+ROOT = Path(__file__).resolve().parents[3]
+BAD = (Severity.NOTE, Severity.WARNING, Severity.CRITICAL)
+
+
+def ask(url: str, check: str, *, limits: Iterable[str] = (), **options: Any) -> list[Finding]:
+    """What one check finds on a server."""
+    with DatabaseManager(url) as db:
+        patient = Patient(db, change_limits(LIMITS, list(limits)), **options)
+        return examine(patient, choose([check])).findings
+
+
+def ailment(url: str, check: str, about: str = "", *, limits: Iterable[str] = (), **options: Any) -> Finding:
+    """The one finding of a check that is about this and is not well; it says what to do and names itself."""
+    found = [f for f in ask(url, check, limits=limits, **options) if f.severity in BAD and about in f.found]
+    assert len(found) == 1, found
+    assert found[0].check == check
+    assert found[0].means
+    return found[0]
+
+
+def well(url: str, check: str, about: str = "", *, limits: Iterable[str] = (), **options: Any) -> bool:
+    """Whether the check ran and has nothing to say against this."""
+    found = ask(url, check, limits=limits, **options)
+    assert all(f.severity is not Severity.SKIPPED for f in found), found
+    return not [f for f in found if f.severity in BAD and about in f.found]
+
+
+def paste(url: str, fix: Fix | None) -> str:
+    """Run a printed fix as a person would, in psql; what psql answers."""
+    assert fix is not None
+    assert fix.where == "psql"
+    done = subprocess.run(
+        [program("psql"), url, "-X", "-v", "ON_ERROR_STOP=1"],
+        input=fix.text,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def paste_in_shell(url: str, fix: Fix | None) -> None:
+    """Run a printed command in a shell, on this database."""
+    assert fix is not None
+    assert fix.where == "shell"
+    assert fix.text.startswith("python ")
+    done = subprocess.run(
+        [sys.executable, *fix.text.split()[1:]],
+        env=environment(DATABASE_URL=url),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def execute(url: str, *statements: str) -> None:
+    """Run statements, each in a transaction of its own."""
+    connection = psycopg2.connect(url)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+    finally:
+        connection.close()
+
+
+def value(url: str, query: str) -> Any:
+    """The one value that a query returns."""
+    connection = psycopg2.connect(url)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchone()[0]
+    finally:
+        connection.close()
+
+
+def until(condition: Callable[[], Any], *, seconds: float = 60.0) -> None:
+    """Wait for what another process brings about."""
+    give_up_at = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up_at, "it did not come about"
+        time.sleep(0.1)
