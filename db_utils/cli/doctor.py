@@ -67,15 +67,18 @@ def doctor(
     if list_checks:
         _show_list(as_json)
         return
-    checks = choose(_names(only), _names(skip))
-    limits = change_limits(LIMITS, limit or [])
+    try:
+        checks = choose(_names(only), _names(skip))
+        limits = change_limits(LIMITS, limit or [])
+        free = _bytes(disk_free) if disk_free else None
+    except InvalidInputError as error:
+        raise typer.BadParameter(str(error)) from None
     settings = settings_for(url).with_changes(
         application_name="db_utils doctor",
         slow_query_seconds=0.0,
         statement_timeout_seconds=check_seconds,
         lock_timeout_seconds=1.0,
     )
-    free = _bytes(disk_free) if disk_free else None
     with DatabaseManager(settings=settings) as db:
         patient = Patient(
             db,

@@ -33,6 +33,7 @@ def problems(db: DatabaseManager) -> list[str]:
     except SchemaError as error:
         if error.sqlstate != _RAISED:
             raise
-        lines = str(error).rpartition(" (")[0].splitlines()  # without the hint in brackets at the end
+        hint = getattr(error.__cause__, "hint", None)
+        lines = str(error).removesuffix(f" ({hint})").splitlines()
         return [line.removeprefix("- ") for line in lines if line.startswith("- ")]
     return []

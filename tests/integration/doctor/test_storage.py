@@ -104,3 +104,35 @@ def test_sample_organizations_beside_real_ones_are_found_and_removed(url: str) -
 def test_a_database_that_was_never_seeded_has_no_sample_data(empty_database: DatabaseManager) -> None:
     empty_database.execute(_REAL)
     assert well(empty_database.settings.database_url, "sample-data")
+
+
+def backed_up(url: str, verified: str) -> None:
+    execute(
+        url,
+        "INSERT INTO backup_runs (started_at, finished_at, verified_at, location, size_bytes, sha256, is_encrypted) "
+        f"VALUES (now() - interval '50 days', now() - interval '50 days', {verified}, 'here', 1, repeat('0', 64), false)",
+    )
+
+
+def test_a_backup_that_nobody_verified_counts_for_nothing(url: str) -> None:
+    assert well(url, "backup-age")  # sample data can be made again
+    execute(url, _REAL)
+    found = ailment(url, "backup-age")
+    assert found.severity == Severity.CRITICAL
+    assert found.fix is not None
+    assert found.fix.text == "python -m db_utils backup --verify"
+    backed_up(url, "NULL")
+    assert "50.0 days" in ailment(url, "backup-age").found
+    backed_up(url, "now() - interval '40 days'")
+    assert ailment(url, "backup-age").severity == Severity.CRITICAL
+    backed_up(url, "now() - interval '10 days'")
+    assert ailment(url, "backup-age").severity == Severity.WARNING
+    assert well(url, "backup-age", limits=["backup-days=14"])
+    backed_up(url, "now()")
+    assert well(url, "backup-age")
+
+
+def test_a_schema_from_before_backups_were_remembered_is_told_so(url: str) -> None:
+    execute(url, "DROP TABLE backup_runs")
+    (finding,) = ask(url, "backup-age")
+    assert finding.severity == Severity.SKIPPED
