@@ -39,6 +39,18 @@ AS $$
 $$;
 COMMENT ON FUNCTION multirange_minutes(tstzmultirange) IS 'How many minutes do these ranges hold? Elapsed time, so that a day of daylight-saving change has 23 or 25 hours.';
 
+CREATE OR REPLACE FUNCTION kpi_names()
+RETURNS text[]
+LANGUAGE sql
+IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT ARRAY[
+        'availability', 'effectiveness', 'quality_ratio', 'oee', 'utilisation_efficiency', 'throughput_rate', 'scrap_ratio',
+        'mtbf', 'mttr', 'plan_attainment', 'attendance_rate', 'forecast_wape'
+    ]
+$$;
+COMMENT ON FUNCTION kpi_names() IS 'Which KPIs are there, in the order in which they are shown?';
+
 CREATE FUNCTION operation_totals(org uuid, period_start timestamptz, period_end timestamptz)
 RETURNS TABLE (
     location_id uuid,
@@ -604,11 +616,13 @@ BEGIN
             a.scheduled_count,
             'stretches of work',
             100.0 * n.recorded_count / n.assigned_count,
-            CASE WHEN a.scheduled_count IS NULL THEN 'no attendance recorded' END
+            CASE
+                WHEN by_resource THEN 'attendance is of locations, not of resources'
+                WHEN a.scheduled_count IS NULL THEN 'no attendance recorded'
+            END
         FROM subjects AS s
-        LEFT JOIN attendance AS a ON a.location_id IS NOT DISTINCT FROM s.location_id
-        LEFT JOIN assignments AS n ON n.location_id IS NOT DISTINCT FROM s.location_id
-        WHERE NOT by_resource
+        LEFT JOIN attendance AS a ON a.location_id IS NOT DISTINCT FROM s.location_id AND NOT by_resource
+        LEFT JOIN assignments AS n ON n.location_id IS NOT DISTINCT FROM s.location_id AND NOT by_resource
         UNION ALL
         SELECT
             s.location_id,
@@ -622,13 +636,13 @@ BEGIN
             'quantity',
             100.0 * f.outcome_count / f.target_count,
             CASE
+                WHEN by_resource THEN 'forecasts are of locations, not of resources'
                 WHEN f.target_count IS NULL THEN 'no forecast for the period'
                 WHEN f.outcome_count = 0 THEN 'no demand recorded for the targets yet'
                 WHEN f.actual_quantity = 0 THEN 'nothing was demanded'
             END
         FROM subjects AS s
-        LEFT JOIN forecasts AS f ON f.location_id IS NOT DISTINCT FROM s.location_id
-        WHERE NOT by_resource
+        LEFT JOIN forecasts AS f ON f.location_id IS NOT DISTINCT FROM s.location_id AND NOT by_resource
     )
     SELECT
         a.location_id,
@@ -646,20 +660,14 @@ BEGIN
     ORDER BY
         a.location_id,
         a.resource_id,
-        array_position(
-            ARRAY[
-                'availability', 'effectiveness', 'quality_ratio', 'oee', 'utilisation_efficiency', 'throughput_rate',
-                'scrap_ratio', 'mtbf', 'mttr', 'plan_attainment', 'attendance_rate', 'forecast_wape'
-            ],
-            a.kpi
-        );
+        array_position(kpi_names(), a.kpi);
 END
 $$;
 COMMENT ON FUNCTION operational_kpis(uuid, timestamptz, timestamptz, text) IS
     'What are the KPIs of the period, for the organization, each location or each resource? One row per KPI: value and unit, '
     'numerator and denominator with theirs, coverage_pct (share of what should have data that has it: of planned busy time, '
     'planned quantity, assignments or forecast targets; NULL where nothing was planned), and the reason where value is NULL. '
-    'Attendance and WAPE do not exist by resource.';
+    'Attendance and WAPE are not to be had by resource.';
 
 CREATE FUNCTION shift_kpis(org uuid, period_start timestamptz, period_end timestamptz)
 RETURNS TABLE (
@@ -863,6 +871,14 @@ BEGIN
         FROM worked AS w
         LEFT JOIN attendance AS a ON a.shift_id = w.shift_id
         LEFT JOIN assignments AS n ON n.shift_id = w.shift_id
+        UNION ALL
+        SELECT w.shift_id, k.kpi, NULL, '%', NULL, 'quantity', NULL, 'quantity', NULL, k.reason
+        FROM worked AS w
+        CROSS JOIN (
+            VALUES
+                ('plan_attainment', 'plans are of days, not of shifts'),
+                ('forecast_wape', 'forecasts are of locations, not of shifts')
+        ) AS k (kpi, reason)
     )
     SELECT
         w.shift_id,
@@ -880,11 +896,12 @@ BEGIN
         a.reason
     FROM worked AS w
     JOIN answers AS a ON a.shift_id = w.shift_id
-    ORDER BY w.starts_at, w.location_id, w.name, a.kpi;
+    ORDER BY w.starts_at, w.location_id, w.name, w.shift_id, array_position(kpi_names(), a.kpi);
 END
 $$;
 COMMENT ON FUNCTION shift_kpis(uuid, timestamptz, timestamptz) IS
-    'What are the KPIs of each shift that starts in the period? Rows as in operational_kpis(), over the resources of the shift''s location.';
+    'What are the KPIs of each shift that starts in the period? Rows as in operational_kpis(), over the resources of the '
+    'shift''s location. Plan attainment and WAPE are not to be had by shift.';
 
 CREATE FUNCTION get_kpi_summary(org uuid, days integer DEFAULT 7)
 RETURNS TABLE (

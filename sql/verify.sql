@@ -274,6 +274,7 @@ $contract$;
         'event_kpis(numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,text,numeric,numeric,numeric,numeric,boolean)',
         'get_kpi_summary(uuid,integer)',
         'is_timezone(text)',
+        'kpi_names()',
         'multirange_minutes(tstzmultirange)',
         'notification_channel(text,uuid)',
         'operation_totals(uuid,timestamptz,timestamptz)',
@@ -550,22 +551,27 @@ BEGIN
 
         -- What the edition adds ---------------------------------------------------------------------------------------------
 
+        -- Where rollups are views they are found by the hour; where no chunk says what period it holds, a BRIN index does.
+        problems := problems || ARRAY(
+            SELECT format('index %s_%s of %s is missing', l.relation, w.name, l.relation)
+            FROM public.time_series_layout() AS l
+            JOIN (
+                VALUES
+                    ('organization_id_hour_idx', 'btree', ARRAY['plain', 'apache']),
+                    ('time_idx', 'brin', ARRAY['plain'])
+            ) AS w (name, method, editions) ON edition = ANY (w.editions)
+            WHERE NOT EXISTS (
+                SELECT
+                FROM pg_index AS i
+                JOIN pg_class AS c ON c.oid = i.indexrelid
+                JOIN pg_am AS m ON m.oid = c.relam
+                WHERE i.indrelid = to_regclass('public.' || l.relation)
+                    AND c.relname = l.relation || '_' || w.name
+                    AND m.amname = w.method
+                    AND i.indisvalid
+            )
+        );
         IF edition = 'plain' THEN
-            problems := problems || ARRAY(
-                SELECT format('index %s_%s of %s is missing', l.relation, w.name, l.relation)
-                FROM public.time_series_layout() AS l
-                CROSS JOIN (VALUES ('time_idx', 'brin'), ('organization_id_hour_idx', 'btree')) AS w (name, method)
-                WHERE NOT EXISTS (
-                    SELECT
-                    FROM pg_index AS i
-                    JOIN pg_class AS c ON c.oid = i.indexrelid
-                    JOIN pg_am AS m ON m.oid = c.relam
-                    WHERE i.indrelid = to_regclass('public.' || l.relation)
-                        AND c.relname = l.relation || '_' || w.name
-                        AND m.amname = w.method
-                        AND i.indisvalid
-                )
-            );
             problems := problems || ARRAY(
                 SELECT format('function %s is missing', f.signature)
                 FROM unnest(

@@ -80,7 +80,7 @@ class KpiQueries(QueryRunner):
     ) -> list[Row]:
         """What are the KPIs of each resource?
 
-        Period as in `get_kpi_summary`. Ten rows a resource (attendance and WAPE do not exist for one), by its name,
+        Period as in `get_kpi_summary`. Twelve rows a resource (attendance and WAPE with a reason instead), by its name,
         retired ones left out: `location_id`, `resource_id`, `resource_name`, `kpi`, `value`, `unit`, `numerator`,
         `numerator_unit`, `denominator`, `denominator_unit`, `coverage_pct`, `reason`. Empty: no such resource.
         """
@@ -105,8 +105,8 @@ class KpiQueries(QueryRunner):
     ) -> list[Row]:
         """What are the KPIs of each shift that starts in the period?
 
-        Period: the last `days` times 24 hours (default 7), or `start` <= starts_at < `end` (aware; no `end`: now). Ten rows
-        a shift (plans and WAPE do not exist for one), by its start, location, name and KPI: `shift_id`, `location_id`,
+        Period: the last `days` times 24 hours (default 7), or `start` <= starts_at < `end` (aware; no `end`: now). Twelve
+        rows a shift (plans and WAPE with a reason instead), by its start, location and name: `shift_id`, `location_id`,
         `shift_name`, `starts_at` (UTC), `kpi`, `value`, `unit`, `numerator`, `numerator_unit`, `denominator`,
         `denominator_unit`, `coverage_pct`, `reason`. Empty: no shift.
         """

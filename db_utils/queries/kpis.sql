@@ -147,14 +147,29 @@ FROM shift_kpis(
     %(organization_id)s,
     %(period_start)s,
     %(period_end)s
-) AS k
+) WITH ORDINALITY AS k (
+    shift_id,
+    location_id,
+    shift_name,
+    starts_at,
+    kpi,
+    value,
+    unit,
+    numerator,
+    numerator_unit,
+    denominator,
+    denominator_unit,
+    coverage_pct,
+    reason,
+    position
+)
 WHERE %(location_id)s::uuid IS NULL OR k.location_id = %(location_id)s
 ORDER BY
     k.starts_at,
     k.location_id,
     k.shift_name,
     k.shift_id,
-    k.kpi;
+    k.position;
 
 -- name: list_local_days
 -- Which local days of the organization are over, oldest first?

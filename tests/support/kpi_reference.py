@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo
 
 Row = Mapping[str, Any]
 Interval = tuple[datetime, datetime]
+Answer = tuple[Fraction | None, Fraction | None]
+"""A value and its coverage, both in percent."""
 
 TABLES = {
     "resources": "resource_id, location_id, status, rated_capacity_per_hour, capacity_unit",
@@ -23,7 +25,8 @@ TABLES = {
     "operational_events": "resource_id, time, event_type, duration_minutes, quantity, scrap_quantity",
     "production_plans": "location_id, resource_id, plan_date, planned_quantity, actual_quantity, status",
     "employees": "employee_id, location_id",
-    "employee_attendance": "employee_id, time, status",
+    "employee_attendance": "employee_id, shift_id, time, status",
+    "shift_assignments": "employee_id, status, starts_at, ends_at",
     "demand_history": "product_id, location_id, time, quantity",
     "demand_forecasts": (
         "product_id, location_id, target_time, target_interval, predicted_quantity, available_at, model_name, model_version"
@@ -167,20 +170,39 @@ def event_kpis(models: Sequence[Mapping[str, Any]]) -> dict[str, Fraction | None
     }
 
 
-def plan_attainment(raw: Mapping[str, list[Row]], period: Interval, keep: Any) -> Fraction | None:
+def event_coverage(models: Sequence[Mapping[str, Any]]) -> dict[str, Fraction | None]:
+    """Share of planned busy time, in percent, in which something was recorded that each KPI rests on."""
+    measured = [m for m in models if m["has_data"]]
+    rated = [m for m in measured if m["rated_capacity_per_hour"] is not None]
+    planned = sum((m["planned"] for m in models), Fraction(0))
+    busy = sum(
+        (m["spent"][kind] for m in measured for kind in ("production", "setup", "idle", "breakdown")),
+        Fraction(0),
+    )
+    rests_on = dict.fromkeys(event_kpis(models), busy)
+    rests_on["effectiveness"] = sum((m["spent"]["production"] for m in rated), Fraction(0))
+    rests_on["oee"] = min(busy, sum((m["planned"] for m in rated), Fraction(0)))
+    return {
+        kpi: min(100 * covered / planned, Fraction(100)) if planned else None
+        for kpi, covered in rests_on.items()
+    }
+
+
+def plan_attainment(raw: Mapping[str, list[Row]], period: Interval, keep: Any) -> Answer:
     zones = {location["location_id"]: ZoneInfo(location["timezone"]) for location in raw["locations"]}
-    planned = actual = Fraction(0)
+    planned = actual = due = Fraction(0)
     for plan in raw["production_plans"]:
         day_end = datetime.combine(plan["plan_date"] + timedelta(days=1), time(), zones[plan["location_id"]])
         if plan["status"] == "cancelled" or not period[0] < day_end <= period[1] or not keep(plan):
             continue
+        due += Fraction(plan["planned_quantity"])
         if plan["actual_quantity"] is not None:
             planned += Fraction(plan["planned_quantity"])
             actual += Fraction(plan["actual_quantity"])
-    return quotient(100, actual, planned)
+    return quotient(100, actual, planned), quotient(100, planned, due)
 
 
-def attendance_rate(raw: Mapping[str, list[Row]], period: Interval, keep: Any) -> Fraction | None:
+def attendance_rate(raw: Mapping[str, list[Row]], period: Interval, now: datetime, keep: Any) -> Answer:
     locations = {e["employee_id"]: e["location_id"] for e in raw["employees"]}
     due = [
         a
@@ -190,7 +212,26 @@ def attendance_rate(raw: Mapping[str, list[Row]], period: Interval, keep: Any) -
         and keep({"location_id": locations[a["employee_id"]]})
     ]
     came = [a for a in due if a["status"] in ("present", "late", "remote")]
-    return quotient(100, Fraction(len(came)), Fraction(len(due)))
+    assigned = [
+        a
+        for a in raw["shift_assignments"]
+        if a["status"] != "cancelled"
+        and period[0] <= a["starts_at"] < min(period[1], now)
+        and keep({"location_id": locations[a["employee_id"]]})
+    ]
+    recorded = [
+        a
+        for a in assigned
+        if any(
+            r["employee_id"] == a["employee_id"]
+            and a["starts_at"] - timedelta(hours=2) <= r["time"] < a["ends_at"]
+            for r in raw["employee_attendance"]
+        )
+    ]
+    return (
+        quotient(100, Fraction(len(came)), Fraction(len(due))),
+        quotient(100, Fraction(len(recorded)), Fraction(len(assigned))),
+    )
 
 
 def newest_first(forecast: Row) -> Any:
@@ -202,7 +243,7 @@ def newest_first(forecast: Row) -> Any:
     )
 
 
-def forecast_wape(raw: Mapping[str, list[Row]], period: Interval, keep: Any) -> Fraction | None:
+def forecast_wape(raw: Mapping[str, list[Row]], period: Interval, keep: Any) -> Answer:
     """Of daily forecasts: the newest one before each target against the demand of the local day."""
     zones = {location["location_id"]: ZoneInfo(location["timezone"]) for location in raw["locations"]}
     newest: dict[Any, Row] = {}
@@ -213,7 +254,7 @@ def forecast_wape(raw: Mapping[str, list[Row]], period: Interval, keep: Any) -> 
             continue
         key = (forecast["product_id"], forecast["location_id"], forecast["target_time"])
         newest[key] = min((f for f in (newest.get(key), forecast) if f is not None), key=newest_first)
-    error = demanded = Fraction(0)
+    error = demanded = known = Fraction(0)
     for (product_id, location_id, target), forecast in newest.items():
         zone = zones[location_id]
         local_start = target.astimezone(zone)
@@ -230,41 +271,78 @@ def forecast_wape(raw: Mapping[str, list[Row]], period: Interval, keep: Any) -> 
             actual = sum((Fraction(d["quantity"]) for d in rows), Fraction(0))
             error += abs(actual - Fraction(forecast["predicted_quantity"]))
             demanded += actual
-    return quotient(100, error, demanded)
+            known += 1
+    return quotient(100, error, demanded), quotient(100, known, Fraction(len(newest)))
 
 
-def organization_kpis(raw: Mapping[str, list[Row]], period: Interval) -> dict[str, Fraction | None]:
-    """The twelve KPIs of the whole organization."""
+def answers(
+    raw: Mapping[str, list[Row]],
+    period: Interval,
+    models: Sequence[Mapping[str, Any]],
+    keep: Any,
+    now: datetime,
+) -> dict[str, Answer]:
+    """The twelve KPIs of these resources and of the plans, employees and forecasts that `keep` keeps."""
+    values, coverage = event_kpis(models), event_coverage(models)
     return {
-        **event_kpis(list(time_model(raw, period).values())),
-        "plan_attainment": plan_attainment(raw, period, lambda row: True),
-        "attendance_rate": attendance_rate(raw, period, lambda row: True),
-        "forecast_wape": forecast_wape(raw, period, lambda row: True),
+        **{kpi: (values[kpi], coverage[kpi]) for kpi in values},
+        "plan_attainment": plan_attainment(raw, period, keep),
+        "attendance_rate": attendance_rate(raw, period, now, keep),
+        "forecast_wape": forecast_wape(raw, period, keep),
     }
 
 
-def location_kpis(raw: Mapping[str, list[Row]], period: Interval) -> dict[UUID, dict[str, Fraction | None]]:
+def organization_answers(
+    raw: Mapping[str, list[Row]], period: Interval, now: datetime
+) -> dict[None, dict[str, Answer]]:
+    """The twelve KPIs of the whole organization."""
+    return {None: answers(raw, period, list(time_model(raw, period).values()), lambda row: True, now)}
+
+
+def location_answers(
+    raw: Mapping[str, list[Row]], period: Interval, now: datetime
+) -> dict[UUID, dict[str, Answer]]:
     """The twelve KPIs of each location."""
     models = list(time_model(raw, period).values())
-    answers = {}
-    for location in raw["locations"]:
-        here = location["location_id"]
-        answers[here] = {
-            **event_kpis([m for m in models if m["location_id"] == here]),
-            "plan_attainment": plan_attainment(raw, period, lambda row: row["location_id"] == here),  # noqa: B023
-            "attendance_rate": attendance_rate(raw, period, lambda row: row["location_id"] == here),  # noqa: B023
-            "forecast_wape": forecast_wape(raw, period, lambda row: row["location_id"] == here),  # noqa: B023
-        }
-    return answers
+
+    def of(here: UUID) -> dict[str, Answer]:
+        own = [m for m in models if m["location_id"] == here]
+        return answers(raw, period, own, lambda row: row["location_id"] == here, now)
+
+    return {location["location_id"]: of(location["location_id"]) for location in raw["locations"]}
 
 
-def resource_kpis(raw: Mapping[str, list[Row]], period: Interval) -> dict[UUID, dict[str, Fraction | None]]:
-    """The ten KPIs that exist for a single resource."""
+def resource_answers(
+    raw: Mapping[str, list[Row]], period: Interval, now: datetime
+) -> dict[UUID, dict[str, Answer]]:
+    """The twelve KPIs of each resource that is not retired; two of them are not to be had for a single one."""
+
+    def of(resource_id: UUID, model: Mapping[str, Any]) -> dict[str, Answer]:
+        found = answers(raw, period, [model], lambda row: row.get("resource_id") == resource_id, now)
+        return {**found, "attendance_rate": (None, None), "forecast_wape": (None, None)}
+
     return {
-        resource_id: {
-            **event_kpis([model]),
-            "plan_attainment": plan_attainment(raw, period, lambda row: row["resource_id"] == resource_id),  # noqa: B023
-        }
+        resource_id: of(resource_id, model)
         for resource_id, model in time_model(raw, period).items()
         if model["status"] != "retired"
     }
+
+
+def values(found: Mapping[str, Answer]) -> dict[str, Fraction | None]:
+    """The values alone."""
+    return {kpi: value for kpi, (value, _) in found.items()}
+
+
+def organization_kpis(raw: Mapping[str, list[Row]], period: Interval) -> dict[str, Fraction | None]:
+    """The values of the whole organization's KPIs."""
+    return values(organization_answers(raw, period, period[1])[None])
+
+
+def location_kpis(raw: Mapping[str, list[Row]], period: Interval) -> dict[UUID, dict[str, Fraction | None]]:
+    """The values of each location's KPIs."""
+    return {key: values(found) for key, found in location_answers(raw, period, period[1]).items()}
+
+
+def resource_kpis(raw: Mapping[str, list[Row]], period: Interval) -> dict[UUID, dict[str, Fraction | None]]:
+    """The values of each resource's KPIs."""
+    return {key: values(found) for key, found in resource_answers(raw, period, period[1]).items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -332,16 +333,21 @@ def periods(db: DatabaseManager) -> list[kpi_reference.Interval]:
     ]
 
 
-def compare(answer: list[dict[str, Any]], expected: dict[Any, dict[str, Fraction | None]], key: Any) -> int:
+def compare(
+    answer: list[dict[str, Any]], expected: Mapping[Any, Mapping[str, kpi_reference.Answer]], key: Any
+) -> int:
     compared = 0
     assert {(key(r), r["kpi"]) for r in answer} == {
         (k, kpi) for k, values in expected.items() for kpi in values
     }
     for row in answer:
-        value = expected[key(row)][row["kpi"]]
+        value, coverage = expected[key(row)][row["kpi"]]
         context = (key(row), row["kpi"], row["value"], value and float(value), row["reason"])
         assert (row["value"] is None) == (value is None), context
         assert (row["reason"] is None) == (value is not None), context
+        assert (row["coverage_pct"] is None) == (coverage is None), (*context, coverage)
+        if coverage is not None:
+            assert float(row["coverage_pct"]) == pytest.approx(float(coverage), rel=1e-9), context
         if value is not None:
             assert float(row["value"]) == pytest.approx(float(value), rel=1e-9), context
             compared += 1
@@ -356,14 +362,14 @@ def test_sample_data_agrees_with_the_second_computation(
     compared = 0
     for period in periods(seeded):
         for level, reference, key in (
-            ("organization", lambda p: {None: kpi_reference.organization_kpis(raw, p)}, lambda r: None),
-            ("location", lambda p: kpi_reference.location_kpis(raw, p), lambda r: r["location_id"]),
-            ("resource", lambda p: kpi_reference.resource_kpis(raw, p), lambda r: r["resource_id"]),
+            ("organization", kpi_reference.organization_answers, lambda r: None),
+            ("location", kpi_reference.location_answers, lambda r: r["location_id"]),
+            ("resource", kpi_reference.resource_answers, lambda r: r["resource_id"]),
         ):
             answer = seeded.execute_query(
                 "SELECT * FROM operational_kpis(%s, %s, %s, %s)", (organization_id, *period, level)
             )
-            compared += compare(answer, reference(period), key)
+            compared += compare(answer, reference(raw, period, datetime.now(UTC)), key)
     assert compared > 100
 
 
@@ -384,13 +390,21 @@ def test_shift_kpis_agree_with_the_second_computation(seeded: DatabaseManager) -
         expected = kpi_reference.event_kpis(
             [m for m in models.values() if m["location_id"] == shift["location_id"]]
         )
-        for row in rows:
-            if row["shift_id"] == shift_id and row["kpi"] in expected:
-                value = expected[row["kpi"]]
-                assert (row["value"] is None) == (value is None), (shift, row)
-                if value is not None:
-                    assert float(row["value"]) == pytest.approx(float(value), rel=1e-9), (shift, row)
-                    compared += 1
+        due = [
+            a for a in raw["employee_attendance"] if a["shift_id"] == shift_id and a["status"] != "vacation"
+        ]
+        came = [a for a in due if a["status"] in ("present", "late", "remote")]
+        expected["attendance_rate"] = kpi_reference.quotient(100, Fraction(len(came)), Fraction(len(due)))
+        expected["plan_attainment"] = expected["forecast_wape"] = None
+        own = [row for row in rows if row["shift_id"] == shift_id]
+        assert [row["kpi"] for row in own] == KPIS
+        check_reasons({row["kpi"]: row for row in own})
+        for row in own:
+            value = expected[row["kpi"]]
+            assert (row["value"] is None) == (value is None), (shift, row)
+            if value is not None:
+                assert float(row["value"]) == pytest.approx(float(value), rel=1e-9), (shift, row)
+                compared += 1
     assert compared > 50
 
 
@@ -402,9 +416,8 @@ def test_late_rows_and_refreshes_do_not_change_the_answer(seeded_database: Datab
     def agree() -> None:
         raw = kpi_reference.read_raw_rows(db, MANUFACTURING)
         answer = db.execute_query("SELECT * FROM operational_kpis(%s, %s, %s)", (MANUFACTURING, start, end))
-        assert (
-            compare(answer, {None: kpi_reference.organization_kpis(raw, (start, end))}, lambda r: None) >= 11
-        )
+        expected = kpi_reference.organization_answers(raw, (start, end), datetime.now(UTC))
+        assert compare(answer, expected, lambda r: None) >= 11
 
     agree()
     db.execute(
