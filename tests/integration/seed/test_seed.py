@@ -128,7 +128,10 @@ def test_the_same_anchor_gives_the_same_content(server_url: str, schema_template
     elsewhere = {"timezone": "Pacific/Auckland", "datestyle": "German", "intervalstyle": "sql_standard"}
     with fresh_database(server_url, schema_template) as url, seeded_at(url, anchor, **elsewhere) as db:
         assert contents(db) == first
-    assert [table for table, fingerprint in first.items() if fingerprint is None] == ["backup_runs", "tenant_logins"]
+    assert [table for table, fingerprint in first.items() if fingerprint is None] == [
+        "backup_runs",
+        "tenant_logins",
+    ]
 
 
 def test_a_second_application_changes_nothing(seeded_database: DatabaseManager) -> None:
