@@ -249,16 +249,18 @@ class PredictionCache:
         the result.
         """
         own = space(self._namespace, organization_id, kind)
-        by_key = {own.key(entity): entity for entity in entities}
-        if not by_key:
+        make_key = own.key
+        keys = {entity: make_key(entity) for entity in entities}
+        if not keys:
             return {}
+        entity_of = {key: entity for entity, key in keys.items()}
 
-        def load_many(keys: Sequence[str]) -> Mapping[str, Prediction]:
-            loaded = load([by_key[key] for key in keys])
-            return {own.key(entity): prediction for entity, prediction in loaded.items()}
+        def load_many(missing: Sequence[str]) -> Mapping[str, Prediction]:
+            loaded = load([entity_of[key] for key in missing])
+            return {make_key(entity): prediction for entity, prediction in loaded.items()}
 
-        answers = self._request(own, load_many, wait_seconds).answer(list(by_key))
-        return {by_key[key]: answer for key, answer in answers.items() if answer is not None}
+        answers = self._request(own, load_many, wait_seconds).answer(list(entity_of))
+        return {entity: answer for entity, key in keys.items() if (answer := answers[key]) is not None}
 
     def put(
         self,
@@ -326,15 +328,15 @@ class PredictionCache:
         """
         if entity is not None and kind is None:
             raise InvalidInputError("invalidate needs the kind of the entity.")
-        own = space(self._namespace, organization_id, kind or "all")
+        own = space(self._namespace, organization_id, "all" if kind is None else kind)
         deadline = time.monotonic() + self._budget_seconds
         if entity is not None:
             key = own.key(entity)
             self._flights.forget([key])
             return self._store is None or self._store.remove(own, [key], deadline)
-        self._flights.forget_all(own.prefix if kind else own.tenant_prefix)
+        self._flights.forget_all(own.tenant_prefix if kind is None else own.prefix)
         return self._store is None or self._store.renew_generation(
-            own, own.generations[1 if kind else 0], deadline
+            own, own.generations[0 if kind is None else 1], deadline
         )
 
     def ping(self) -> float | None:

@@ -99,8 +99,6 @@ class _Bounded:
 
     connect_seconds: float
     bounded: DeadlineSocket | None = None
-    used = False
-    epoch = 0
 
     def _connect(self) -> DeadlineSocket:
         deadline = time.monotonic() + self.connect_seconds

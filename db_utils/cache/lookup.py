@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from db_utils.cache.statistics import Statistics
-from db_utils.cache.values import CachedPrediction, Freshness, UndecodableError, decode
+from db_utils.cache.values import CachedPrediction, Freshness, UndecodableError, examine
 
 _FRESH, _STALE = Freshness.FRESH, Freshness.STALE
 
@@ -23,7 +23,7 @@ def answers_in(
         else:
             bytes_read += len(raw)
             try:
-                answer = decode(raw, now_us, limits_us)
+                answer, _, _ = examine(raw, now_us, limits_us)
             except UndecodableError:
                 misses += 1
                 undecodable += 1

@@ -25,8 +25,8 @@ from db_utils.cache.values import (
     UndecodableError,
     decode,
     encode,
+    examine,
     microseconds,
-    remaining,
 )
 from db_utils.errors import (
     ConnectionFailedError,
@@ -185,12 +185,11 @@ class Request:
                 continue
             bytes_read += len(raw)
             try:
-                known = decode(raw, now_us, limits)
+                known, left, rebuild = examine(raw, now_us, limits, recheck_us)
             except UndecodableError:
                 undecodable += 1
                 self._gaps[key] = Gap(seen=raw[STAMP], broken=True)
                 continue
-            left, rebuild = remaining(raw, now_us, limits[1], recheck_us)
             if left <= 0:
                 self._gaps[key] = Gap(known, raw[STAMP])
             elif left < rebuild * horizon and timing.refreshes_early(left, rebuild):
@@ -301,6 +300,9 @@ class Request:
         began = time.monotonic()
         try:
             predictions = self._load(keys)
+            for loaded in predictions.values():
+                if not isinstance(loaded, Prediction):
+                    raise TypeError(f"load must return a Prediction or None, not {type(loaded).__name__}")
         except Exception as error:
             self._statistics.add(rebuild_failures=1)
             self._give_back(leases)
@@ -313,9 +315,6 @@ class Request:
             raise
         seconds = time.monotonic() - began
         self._statistics.rebuilt(seconds)
-        for loaded in predictions.values():
-            if not isinstance(loaded, Prediction):
-                raise TypeError(f"load must return a Prediction or None, not {type(loaded).__name__}")
         now_us = self._clock.now_us()
         items: list[tuple[Item, Lease]] = []
         unused: dict[str, Lease] = {}

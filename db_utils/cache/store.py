@@ -263,7 +263,6 @@ class Store:
             arguments += [*item.encoded, str(item.keep_milliseconds), item.broken]
         keys = _with_leases(space, [item.key for item in items])
         codes: list[int] = self._client.run_script(space.slot, _PUT, keys, arguments, deadline)[1]
-        self._refused_at = None
         return codes
 
     def _count(self, items: Sequence[Item], codes: Sequence[int]) -> None:

@@ -45,6 +45,7 @@ _fixed = struct.Struct(">BBQQII")
 _stamp = struct.Struct(">II")
 _header = struct.Struct(">BBQQIIII")
 _unpack_header = _header.unpack_from
+_new_tuple = tuple.__new__
 
 
 class Freshness(StrEnum):
@@ -173,63 +174,64 @@ def encode(
 
 
 def decode(
-    raw: bytes,
-    now_us: int,
-    limits_us: tuple[int, int],
-    *,
-    source: str = "cache",
-    rebuilding: bool = False,
+    raw: bytes, now_us: int, limits_us: tuple[int, int], *, source: str = "cache"
 ) -> CachedPrediction | None:
     """The answer in these bytes as of `now_us`, or None for "the database had nothing".
 
     `limits_us` are the fresh and the stale limit in microseconds. A copy whose lifetime has passed is at
     best STALE. UndecodableError when the bytes are anything else.
     """
+    return examine(raw, now_us, limits_us, source=source)[0]
+
+
+def examine(
+    raw: bytes, now_us: int, limits_us: tuple[int, int], recheck_us: int = 0, *, source: str = "cache"
+) -> tuple[CachedPrediction | None, int, int]:
+    """What `decode` says, for how many microseconds more that is believed, and how many it took to read.
+
+    A prediction that has expired is believed for `recheck_us` at most.
+    """
     try:
-        version, flags, available, recorded, lifetime, _, seconds, micros = _unpack_header(raw)
+        version, flags, available, recorded, lifetime, rebuild, seconds, micros = _unpack_header(raw)
         if version != FORMAT_VERSION:
             raise UndecodableError(f"format version {version}")
+        checked = seconds * 1_000_000 + micros
+        lifetime *= 1000
+        left = checked + lifetime - now_us
         if flags & NOTHING:
-            return None
+            return None, left, rebuild
         text = str(_inflate(raw) if flags & DEFLATED else raw[HEADER_BYTES:], "utf-8")
         (model_name, model_version, value), end = (_decode_tagged if flags & TAGGED else _decode_plain)(text)
         if end != len(text):
             raise UndecodableError("more than one JSON text")
         available -= _BIAS
-        checked = seconds * 1_000_000 + micros
         age = now_us - available
         if age > limits_us[1]:
             freshness = _EXPIRED
-        elif age > limits_us[0] or now_us - checked >= lifetime * 1000:
+            left = min(left, checked + recheck_us - now_us)
+        elif age > limits_us[0] or left <= 0:
             freshness = _STALE
         else:
             freshness = _FRESH
-        return CachedPrediction(
-            source,
-            value,
-            model_name,
-            model_version,
-            _moment(available),
-            _moment(recorded - _BIAS),
-            age / 1e6 if age > 0 else 0.0,
-            freshness,
-            _moment(checked),
-            rebuilding,
+        # What calling CachedPrediction comes to, in half the time: get_many makes as many as it has answers.
+        answer = _new_tuple(
+            CachedPrediction,
+            (
+                source,
+                value,
+                model_name,
+                model_version,
+                _moment(available),
+                _moment(recorded - _BIAS),
+                age / 1e6 if age > 0 else 0.0,
+                freshness,
+                _moment(checked),
+                False,
+            ),
         )
+        return answer, left, rebuild
     except Exception as error:  # whatever a decoder makes of bytes that are not ours
         raise UndecodableError(str(error)) from None
-
-
-def remaining(raw: bytes, now_us: int, stale_us: int, recheck_us: int) -> tuple[int, int]:
-    """How many microseconds more is this value believed, and how many did it take to read?
-
-    The value has been decoded before. One whose prediction has expired is believed for `recheck_us` at most.
-    """
-    _, flags, available, _, lifetime, rebuild, seconds, micros = _unpack_header(raw)
-    lifetime *= 1000
-    if lifetime > recheck_us and now_us - available + _BIAS > stale_us and not flags & NOTHING:
-        lifetime = recheck_us
-    return seconds * 1_000_000 + micros + lifetime - now_us, rebuild
 
 
 def microseconds(moment: datetime) -> int:

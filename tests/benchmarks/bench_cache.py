@@ -35,6 +35,7 @@ LIMITS = {
     "get / bare GET": 1.3,
     "get_or_compute / bare GET": 1.3,
     "get_many / bare MGET": 1.3,
+    "get_many_or_compute / bare MGET": 1.3,
 }
 MODEL = ("seasonal-naive", "2025.3")
 

@@ -28,8 +28,8 @@ from db_utils.cache.values import (
     UndecodableError,
     decode,
     encode,
+    examine,
     microseconds,
-    remaining,
 )
 from db_utils.errors import InvalidInputError
 
@@ -261,11 +261,13 @@ def test_a_copy_that_is_no_longer_believed_is_at_best_stale() -> None:
 
 def test_how_long_a_copy_is_believed() -> None:
     raw = stored(1, lifetime_seconds=300)
-    assert remaining(raw, CHECKED_US + SECOND, LIMITS[1], 10 * SECOND) == (299 * SECOND, 12_500)
+    assert examine(raw, CHECKED_US + SECOND, LIMITS, 10 * SECOND)[1:] == (299 * SECOND, 12_500)
     # its prediction has expired: ten seconds at most
-    assert remaining(raw, CHECKED_US + SECOND, 60 * SECOND, 10 * SECOND) == (9 * SECOND, 12_500)
+    expired = (30 * SECOND, 60 * SECOND)
+    assert examine(raw, CHECKED_US + SECOND, expired, 10 * SECOND)[1:] == (9 * SECOND, 12_500)
+    assert examine(raw, CHECKED_US + SECOND, expired, 900 * SECOND)[1:] == (299 * SECOND, 12_500)
     nothing = encode(None, lifetime_seconds=20).sealed(CHECKED_US, GENERATIONS)
-    assert remaining(nothing, CHECKED_US + SECOND, LIMITS[1], 10 * SECOND) == (19 * SECOND, 0)
+    assert examine(nothing, CHECKED_US + SECOND, LIMITS, 10 * SECOND) == (None, 19 * SECOND, 0)
 
 
 @given(st.binary(max_size=200))

@@ -374,6 +374,19 @@ def test_a_full_server_refuses_writes_and_still_reads(
         assert ask(cache, organization, database).source == "cache"
 
 
+def test_a_server_that_is_full_again_and_again_is_warned_of_once(
+    make_cache: MakeCache, organization: UUID, warnings_logged: Callable[[], list[str]]
+) -> None:
+    with own_server("--maxmemory-policy", "noeviction") as (url, raw):
+        cache = make_cache(url)
+        for _ in range(3):
+            raw.config_set("maxmemory", "1")
+            assert cache.put(organization, KIND, "a", prediction()) is PutOutcome.REFUSED
+            raw.config_set("maxmemory", "0")
+            assert cache.put(organization, KIND, "a", prediction()) is PutOutcome.STORED
+        assert len(warnings_logged()) == 1
+
+
 def test_a_read_only_replica_reads_and_what_it_cannot_be_told_is_not_used(
     make_cache: MakeCache, organization: UUID, database: Database, warnings_logged: Callable[[], list[str]]
 ) -> None:

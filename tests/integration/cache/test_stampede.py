@@ -215,6 +215,9 @@ def test_leases_last_as_long_as_configured_and_end_with_the_read(
     with pytest.raises(QueryError):
         cache.get_or_compute(organization, KIND, "a", fail)
     assert raw.exists(key) == 0  # the next one need not wait for it
+    with pytest.raises(TypeError, match="load must return a Prediction or None, not dict"):
+        cache.get_or_compute(organization, KIND, "a", dict)  # type: ignore[arg-type]
+    assert raw.exists(key) == 0
     cache.get_or_compute(organization, KIND, "a", load)
     assert raw.exists(key) == 0
     assert all(15_000 < left <= 20_000 for left in seen)

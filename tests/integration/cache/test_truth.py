@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from db_utils.cache import Freshness, PredictionCache, PutOutcome
 from db_utils.cache.keys import space
 from db_utils.errors import InvalidInputError
+from db_utils.servers import redis_server
 
 from .conftest import KIND, Database, MakeCache, prediction
 
@@ -335,6 +336,16 @@ def test_invalidating_reaches_what_it_names_and_no_more(cache: PredictionCache, 
     assert left() == mine
 
 
+def test_an_empty_kind_is_a_mistake_and_not_the_whole_organization(
+    cache: PredictionCache, organization: UUID
+) -> None:
+    cache.put(organization, KIND, "a", prediction())
+    for arguments in (("",), ("", "a"), (None, "a")):
+        with pytest.raises(InvalidInputError):
+            cache.invalidate(organization, *arguments)
+    assert cache.get(organization, KIND, "a") is not None
+
+
 def test_invalidating_a_kind_takes_one_command_whatever_there_is(
     cache: PredictionCache, raw: redis.Redis, organization: UUID
 ) -> None:
@@ -408,6 +419,42 @@ def test_get_many_takes_one_round_trip_and_so_does_put_many(
     assert requests(lambda: cache.get_many(organization, KIND, entities)) == 1
     assert requests(lambda: cache.get_many_or_compute(organization, KIND, entities, lambda _: {})) == 1
     assert len(cache.get_many(organization, KIND, entities)) == 50
+
+
+def test_get_many_is_one_mget_to_the_server_whatever_it_asks_for(make_cache: MakeCache) -> None:
+    with redis_server.start() as url, redis.Redis.from_url(url) as raw:
+        cache, organization = make_cache(url), uuid4()
+        entities = [f"e{number}" for number in range(50)]
+        cache.put_many(organization, KIND, dict.fromkeys(entities, prediction()))
+        for work in (
+            lambda: cache.get_many(organization, KIND, entities),
+            lambda: cache.get_many_or_compute(organization, KIND, entities, lambda _: {}),
+        ):
+            raw.config_resetstat()
+            assert len(work()) == 50
+            stats: Any = raw.info("commandstats")
+            calls = {name: stat["calls"] for name, stat in stats.items()}
+            calls.pop("cmdstat_config|resetstat", None)  # our own: the look behind the cache's back
+            calls.pop("cmdstat_config", None)
+            assert calls == {"cmdstat_time": 1, "cmdstat_mget": 1}
+
+
+def test_entities_that_are_one_key_are_both_answered(cache: PredictionCache, organization: UUID) -> None:
+    location = uuid4()
+    asked: list[Any] = []
+
+    def load(entities: Any) -> Any:
+        asked.extend(entities)
+        return {entity: prediction("read") for entity in entities}
+
+    entities = [1, "1", location, str(location)]
+    for source in ("database", "cache"):
+        answers: Any = cache.get_many_or_compute(organization, KIND, entities, load)
+        assert {entity: (answer.source, answer.value) for entity, answer in answers.items()} == dict.fromkeys(
+            entities, (source, "read")
+        )
+    assert len(asked) == 2, "each key once"
+    assert cache.get_many(organization, KIND, entities).keys() == set(entities)
 
 
 def test_get_many_or_compute_reads_only_what_is_missing_and_reads_it_at_once(
