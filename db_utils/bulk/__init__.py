@@ -19,7 +19,7 @@ from typing import Any
 from db_utils.bulk.encode import RowEncoder
 from db_utils.bulk.feed import ROWS_BEFORE_BINARY, Feed, Progress, RowSource, binary_encoder
 from db_utils.bulk.load import InsertFrom, load
-from db_utils.bulk.rejects import Reject, RejectReport, check_report
+from db_utils.bulk.rejects import Reject, RejectReport, check_callbacks
 from db_utils.bulk.statements import check_statement, execute_pages, insert_from, simple_insert, upsert_from
 from db_utils.bulk.target import Target, column_names, find_target, translated_errors
 
@@ -48,7 +48,7 @@ def copy_rows(
     where it is known. What the iterable raises is raised as it is. After an error the transaction must be rolled
     back. With `on_reject` bad rows are reported there and do not raise.
     """
-    check_report(on_reject)
+    check_callbacks(on_reject, progress)
     names = column_names(columns)
     with translated_errors():
         target = find_target(connection, table)
@@ -75,15 +75,11 @@ def upsert_many(
     Of several given rows with one key the last wins, as if they came one after another; such a key counts once for
     each segment of about 100,000 rows in which it occurs. Rows, errors and rejects are as in `copy_rows`.
     """
-    check_report(on_reject)
+    check_callbacks(on_reject, progress)
     names = column_names(columns)
-    key = column_names(conflict_columns)
-    changes = None if update_columns is None or len(update_columns) == 0 else column_names(update_columns)
-    if update_columns is not None and changes is None:
-        changes = []
     with translated_errors():
         target = find_target(connection, table)
-        insert = upsert_from(target, names, key, changes)
+        insert = upsert_from(target, names, conflict_columns, update_columns)
         return _load(connection, target, names, rows, insert, on_reject, progress)
 
 
@@ -104,7 +100,7 @@ def execute_many(
     `ON CONFLICT DO UPDATE` meets the same key twice, the rows are applied one after
     another, so the last wins. Rows, errors and rejects are as in `copy_rows`.
     """
-    check_report(on_reject)
+    check_callbacks(on_reject, progress)
     check_statement(statement, page_size)
     with translated_errors():
         simple = simple_insert(statement)

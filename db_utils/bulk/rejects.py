@@ -132,7 +132,11 @@ def row_values(row: Any) -> tuple[Any, ...]:
     return tuple(row) if isinstance(row, (tuple, list)) else (row,)
 
 
-def check_report(report: object) -> None:
-    """Raise `InvalidInputError` where this is neither a `RejectReport` nor None."""
+def check_callbacks(report: object, progress: object) -> None:
+    """Raise `InvalidInputError` where these are not a `RejectReport` and a function, or None."""
     if report is not None and not isinstance(report, RejectReport):
         raise InvalidInputError(f"on_reject is a RejectReport, not {type(report).__name__}")
+    if progress is not None and not callable(progress):
+        raise InvalidInputError(
+            f"progress is a function that takes the number of rows so far, not {type(progress).__name__}"
+        )

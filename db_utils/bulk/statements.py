@@ -15,7 +15,7 @@ from db_utils.bulk.feed import Progress
 from db_utils.bulk.load import InsertFrom, sifted
 from db_utils.bulk.rejects import Batch, RejectReport, encode_each
 from db_utils.bulk.sieve import Sieve
-from db_utils.bulk.target import Target, identifiers, plain_cursor
+from db_utils.bulk.target import Target, column_names, identifiers, plain_cursor
 from db_utils.errors import InvalidInputError
 from db_utils.values import adapt
 
@@ -78,8 +78,10 @@ def upsert_from(
     nothing is updated), with the columns that are not updated from the first: what one row after the other would
     leave behind. Rows with NULL in the key never meet, and are all kept.
     """
-    updated, kept = _split(columns, conflict_columns, update_columns)
-    key = identifiers(conflict_columns)
+    key_names = column_names(conflict_columns)
+    changes = None if update_columns is None else column_names(update_columns, may_be_empty=True)
+    updated, kept = _split(columns, key_names, changes)
+    key = identifiers(key_names)
     values = [
         sql.SQL("first_value({0}) OVER arrivals AS {0}" if updated and name in kept else "{0}").format(
             sql.Identifier(name)

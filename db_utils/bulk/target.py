@@ -105,6 +105,10 @@ def find_target(connection: Any, table: str) -> Target:
     with plain_cursor(connection) as cursor:
         try:
             cursor.execute(_LOOKUP, (table,))
+        except UnicodeEncodeError:
+            raise InvalidInputError(
+                "the name of the table holds characters that UTF-8 cannot express (lone surrogates)"
+            ) from None
         except (psycopg2.errors.SyntaxError, psycopg2.errors.FeatureNotSupported) as error:
             reason = error.diag.message_primary
             raise UndefinedObjectError(
@@ -128,14 +132,17 @@ def _element(name: str, type_: str | None) -> Column | None:
     return None if type_ is None else Column(name, type_, type_ or "its elements", None)
 
 
-def column_names(columns: object) -> list[str]:
+def column_names(columns: object, *, may_be_empty: bool = False) -> list[str]:
     """These column names, each a text and none twice. Raises `InvalidInputError`."""
-    if isinstance(columns, str) or not isinstance(columns, Sequence) or not columns:
-        raise InvalidInputError("columns must be a list of column names, at least one")
+    problem = f"columns must be a list of column names{'' if may_be_empty else ', at least one'}"
+    if isinstance(columns, (str, bytes)) or not isinstance(columns, Sequence):
+        raise InvalidInputError(problem)
     names = list(columns)
+    if not may_be_empty and not names:
+        raise InvalidInputError(problem)
     for name in names:
         if not isinstance(name, str) or not name or "\0" in name:
-            raise InvalidInputError("columns must be a list of column names, at least one")
+            raise InvalidInputError(problem)
         if names.count(name) > 1:
             raise InvalidInputError(f"column {name} is named twice")
     return names

@@ -25,7 +25,7 @@ from db_utils.connections.transaction import (
     Isolation,
     Transaction,
     begin_text,
-    check_batch_size,
+    check_stream,
     stream_rows,
 )
 from db_utils.errors import (
@@ -259,7 +259,7 @@ class DatabaseManager(Executor):
     def _stream(
         self, sql: str, parameters: Parameters | None, batch_size: int, settings: str
     ) -> Iterator[Row]:
-        check_batch_size(batch_size)
+        check_stream(sql, batch_size)
         return self._stream_from_pool(sql, parameters, batch_size, settings)
 
     def _stream_from_pool(

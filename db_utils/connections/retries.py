@@ -34,6 +34,9 @@ def run_with_retries(
     """
     if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
         raise InvalidInputError(f"retries is {retries!r}: give a whole number, 0 or more")
+    for name, given in (("function", function), ("delay", delay)):
+        if not callable(given):
+            raise InvalidInputError(f"{name} is a function, not {type(given).__name__}")
     failures = 0
     while True:
         try:

@@ -49,6 +49,10 @@ def run(
     # Every line here is paid for by every statement: a round trip is 45 µs, so a microsecond is two percent.
     if type(sql) is not str:
         sql = text_of(sql, lease.connection)
+    if "\0" in sql:
+        raise InvalidInputError(
+            "the statement holds the character NUL: the driver would send what is before it"
+        )
     if parameters is not None:
         parameters = adapt_parameters(parameters)
     if spans.wanted:
@@ -191,9 +195,9 @@ def text_of(sql: Statement, connection: Any) -> str:
 
 
 def check_query(sql: str) -> None:
-    """Refuse what is not one query: a frame is read by nothing else."""
+    """Refuse what is not one query: frames and streams are read by nothing else."""
     if not shape(sql).is_query:
-        raise InvalidInputError("a frame is read by one SELECT, VALUES, TABLE or WITH query")
+        raise InvalidInputError("a frame or a stream is read by one SELECT, VALUES, TABLE or WITH query")
 
 
 def check_timeout(seconds: float) -> float:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from db_utils.connections.executor import Executor
 from db_utils.connections.listen import Listener, check_channels
 from db_utils.connections.raw import raw_connection
-from db_utils.connections.statement import Statement, check_query
+from db_utils.connections.statement import Statement
 from db_utils.connections.transaction import Isolation, Transaction, begin_text
 from db_utils.errors import InvalidInputError, NotFoundError, PermissionDeniedError
 from db_utils.sqltext import shape
@@ -50,6 +50,8 @@ def stay_in_scope(sql: str) -> None:
     This catches slips. What a person who means harm may not see is decided by the grants of their login role.
     """
     look = shape(sql)
+    if look.statements == 0:
+        raise InvalidInputError("the statement is empty")
     if look.statements > 1:
         raise InvalidInputError("a tenant scope runs one statement at a time: use transaction() for several")
     if look.controls_transaction:
@@ -203,7 +205,6 @@ class TenantScope(Executor):
         """Which rows does this read return, one by one, in constant memory? See `Executor.stream`."""
         text = self._manager._text(sql)
         stay_in_scope(text)
-        check_query(text)
         if shape(text).may_leave_traces:
             raise InvalidInputError(
                 "a tenant scope streams plain queries: run this one inside its transaction()"

@@ -109,6 +109,8 @@ class Transaction(Executor):
         transaction did commit.
         """
         self._usable()
+        if not callable(callback):
+            raise InvalidInputError(f"callback is a function, not {type(callback).__name__}")
         self._callbacks.append(callback)
 
     def _commit(self, lease: Lease) -> None:
@@ -258,7 +260,8 @@ class Transaction(Executor):
         """Which rows does this read return, one by one, in constant memory? See `Executor.stream`."""
         text = text_of(sql, self._usable().connection)
         self._allowed(text)
-        return stream_rows(self._usable, text, params, check_batch_size(batch_size))
+        check_stream(text, batch_size)
+        return stream_rows(self._usable, text, params, batch_size)
 
 
 class _Savepoint(Transaction):
@@ -316,11 +319,11 @@ def _call_after_commit(callback: Callable[[], object]) -> None:
         query_log.exception("a callback that was to run after a commit failed; the transaction is committed")
 
 
-def check_batch_size(batch_size: int) -> int:
-    """This number of rows, if a batch can have so many."""
+def check_stream(sql: str, batch_size: int) -> None:
+    """Refuse what is not one query, and a batch of no rows."""
+    check_query(sql)
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise InvalidInputError(f"batch_size is {batch_size!r}: give a whole number, 1 or more")
-    return batch_size
 
 
 def stream_rows(

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg2
 
 from db_utils.config import describe_url
-from db_utils.errors import ConfigurationError, translate_connect
+from db_utils.errors import ConfigurationError, InvalidInputError, translate_connect
 from db_utils.values import Parameters
 
 try:
@@ -25,9 +25,9 @@ from db_utils.bulk import RejectReport
 from db_utils.bulk.encode import RowEncoder
 from db_utils.bulk.feed import Feed, Progress, binary_encoder
 from db_utils.bulk.load import load
-from db_utils.bulk.rejects import check_report
+from db_utils.bulk.rejects import check_callbacks
 from db_utils.bulk.statements import insert_from, upsert_from
-from db_utils.bulk.target import Column, column_names, find_target, translated_errors
+from db_utils.bulk.target import Column, find_target, translated_errors
 from db_utils.frames.given import FrameSource, check_types, open_frame
 from db_utils.frames.read import SessionSettings, bind, read_apart, read_inside
 from db_utils.frames.taken import Backend, Decimals, check_options, finish
@@ -107,15 +107,18 @@ def write_frame(
     fraction fit integer columns, categories are their values, structs and dicts are JSON, text for a json column is JSON
     text, text or UUIDs fit a uuid column. Errors and rejects are as in `db_utils.bulk.copy_rows`; row numbers count from 1.
     """
-    check_report(on_reject)
+    check_callbacks(on_reject, progress)
+    if update_columns is not None and conflict_columns is None:
+        raise InvalidInputError(
+            "update_columns need conflict_columns, which tell that a row is there already"
+        )
     source = open_frame(frame)
     with translated_errors():
         target = find_target(connection, table)
         columns = target.pick(source.names)
         insert = None
         if conflict_columns is not None:
-            changes = None if update_columns is None else [*update_columns]
-            insert = upsert_from(target, source.names, column_names(conflict_columns), changes)
+            insert = upsert_from(target, source.names, conflict_columns, update_columns)
         elif through_temporary_table or target.is_view:
             insert = insert_from(target, source.names)
         encode = binary_encoder(connection, columns)

@@ -104,6 +104,14 @@ def bind(connection: Any, statement: str, parameters: Parameters | None) -> str:
     statement = statement.strip().rstrip("; \t\r\n")
     if not statement:
         raise InvalidInputError("the statement is empty")
+    if "\0" in statement:
+        raise InvalidInputError("the statement holds the character NUL")
+    try:
+        statement.encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError(
+            "the statement holds characters that UTF-8 cannot express (lone surrogates)"
+        ) from None
     return statement + "\n"  # so that a comment at its end ends there
 
 

@@ -323,6 +323,18 @@ def test_bad_input_gives_the_right_error_and_leaves_the_pool_whole(
     assert db.pool_stats().in_use == 0
 
 
+def test_a_statement_is_not_cut_off_at_a_nul(db: DatabaseManager) -> None:
+    """The driver would send `DELETE FROM notes`."""
+    db.execute("INSERT INTO notes SELECT %s, g, 'x' FROM generate_series(1, 3) AS g", (ORGANIZATION,))
+    with pytest.raises(errors.InvalidInputError, match="NUL"):
+        db.execute("DELETE FROM notes\0 WHERE note_id = 1")
+    with pytest.raises(errors.InvalidInputError, match="NUL"):
+        db.tenant(ORGANIZATION).execute("DELETE FROM notes\0 WHERE note_id = %s", (1,))
+    with pytest.raises(errors.InvalidInputError, match="NUL"):
+        db.read_frame("SELECT note_id FROM notes\0 WHERE note_id = 1")
+    assert db.execute_query("SELECT count(*)::int AS n FROM notes") == [{"n": 3}]
+
+
 def test_an_error_names_what_it_is_about_and_keeps_row_values_out_of_its_message(db: DatabaseManager) -> None:
     db.execute("INSERT INTO notes VALUES (%s, 1, 'confidential')", (ORGANIZATION,))
     with pytest.raises(errors.UniqueViolationError) as caught:

@@ -11,6 +11,7 @@ from itertools import islice
 import pytest
 
 from db_utils import DatabaseManager, errors
+from tests.integration.library.conftest import ORGANIZATION
 
 SERIES = "SELECT g, repeat('x', 100) AS text FROM generate_series(1, %s) AS g"
 
@@ -51,10 +52,13 @@ print(peak(1_000_000) - small)
 
 
 def test_it_is_one_snapshot(db: DatabaseManager) -> None:
-    stream = db.stream(
-        "SELECT count(*) OVER () AS n, g FROM generate_series(1, 20) AS g, notes", batch_size=2
-    )
-    assert list(stream) == []
+    insert = "INSERT INTO notes SELECT %s, g, 'x' FROM generate_series(%s, %s) AS g"
+    db.execute(insert, (ORGANIZATION, 1, 10))
+    stream = db.stream("SELECT note_id FROM notes ORDER BY note_id", batch_size=2)
+    assert next(stream) == {"note_id": 1}
+    db.execute("DELETE FROM notes WHERE note_id > 5")
+    db.execute(insert, (ORGANIZATION, 11, 20))
+    assert [row["note_id"] for row in stream] == list(range(2, 11))
 
 
 @pytest.mark.parametrize("how", ["close", "drop", "break", "raise"])
@@ -99,8 +103,9 @@ def test_an_error_in_the_middle_is_typed_and_leaves_the_pool_whole(db: DatabaseM
 def test_what_cannot_be_streamed_is_refused(db: DatabaseManager) -> None:
     with pytest.raises(errors.InvalidInputError, match="batch_size"):
         db.stream("SELECT 1", batch_size=0)
-    with pytest.raises(errors.QueryError):
-        list(db.stream("DELETE FROM notes"))
+    for sql in ("DELETE FROM notes", "SELECT 1 AS a; TRUNCATE notes", "", "SHOW work_mem"):
+        with pytest.raises(errors.InvalidInputError, match="one SELECT"):
+            db.stream(sql)
     with pytest.raises(errors.InvalidInputError, match="AS"):
         list(db.stream("SELECT 1 AS a, 2 AS a"))
     with pytest.raises(errors.UndefinedObjectError):
