@@ -73,6 +73,8 @@ class Settings:
     cache_stale_seconds: float = 604_800.0
     is_configured: bool = False
     """Whether the environment or .env says anything about the database."""
+    redis_is_configured: bool = False
+    """Whether the environment or .env names a Redis."""
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))
@@ -108,6 +110,7 @@ class Settings:
             arguments["database_url"] = _database_url(values, problems)
         if "redis_url" not in overrides and "REDIS_URL" in values:
             arguments["redis_url"] = values["REDIS_URL"].strip() or None
+        arguments["redis_is_configured"] = bool(values.get("REDIS_URL", "").strip())
         arguments["is_configured"] = any(values.get(name, "").strip() for name in _DATABASE_VARIABLES)
         arguments.update(overrides)
         try:

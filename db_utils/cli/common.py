@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import enum
 import json
 from collections.abc import Iterator
@@ -70,7 +71,11 @@ def database(url: str | None) -> Iterator[DatabaseManager]:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output; dates as ISO 8601, decimals and identifiers as text."""
-    typer.echo(json.dumps(value, default=str, ensure_ascii=False, indent=2))
+    typer.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, (dt.date, dt.time)) else str(value)
 
 
 @contextlib.contextmanager

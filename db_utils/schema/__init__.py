@@ -12,7 +12,7 @@ from db_utils.schema.embedded import ensure
 from db_utils.schema.planning import Plan, PlannedFile, plan
 from db_utils.schema.resetting import Removed, reset, to_be_removed
 from db_utils.schema.seeding import seed
-from db_utils.schema.source import SchemaFile, checksum, files, folder, latest_version
+from db_utils.schema.source import SchemaFile, checksum, checksums, files, folder, latest_version
 from db_utils.schema.state import applied_files, edition, is_seeded, version
 from db_utils.schema.verifying import problems, verify
 
@@ -24,6 +24,7 @@ __all__ = [
     "applied_files",
     "apply",
     "checksum",
+    "checksums",
     "edition",
     "ensure",
     "files",

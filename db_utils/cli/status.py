@@ -1,0 +1,168 @@
+"""`status`: what runs, where, how large and how fresh it is."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from db_utils.admin.status import Status
+from db_utils.admin.status import status as look
+from db_utils.cli.common import (
+    AsJson,
+    Exit,
+    Url,
+    database,
+    print_json,
+    screen,
+    shown_bytes,
+    shown_rows,
+)
+
+app = typer.Typer()
+
+
+@app.command()
+def status(
+    url: Url = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Count all rows, however long it takes.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Say what runs, where, which versions, how large, how fresh, and whether something needs attention. Reads only.
+
+    Rows of large tables are estimates and say so (about …). Works with any role: what it may not see is said. A password is
+    never shown. Exit code 0 where all answers, 3 where something needs attention (no schema or another version than this
+    library's, a job whose last run failed, a Redis that was configured and is silent), 1 where the database does not answer.
+
+    Example: db-utils status --json
+    """
+    with database(url) as db:
+        found = look(db, exact=exact)
+        where = db.settings.safe_url
+    if json:
+        print_json({"database": where, **asdict(found)})
+    else:
+        _show(found)
+    if not found.ok:
+        raise typer.Exit(Exit.FAILED)
+    if found.attention:
+        raise typer.Exit(Exit.ATTENTION)
+
+
+def _show(found: Status) -> None:
+    if found.server is not None:
+        screen.print(_facts(found))
+    if found.tables:
+        screen.print(_tables(found))
+    if found.series:
+        screen.print(_series(found))
+    if found.jobs:
+        screen.print(_jobs(found))
+    if found.server is None and found.cache is not None:
+        typer.echo(f"{found.cache.url or 'no cache'}: {_cache(found)}")
+    for note in found.not_visible:
+        typer.echo(f"not visible: {note}")
+    for sentence in found.attention:
+        typer.echo(f"attention: {sentence}")
+    if not found.attention:
+        typer.echo("Nothing needs attention.")
+
+
+def _facts(found: Status) -> Table:
+    server, about, cache = found.server, found.schema, found.cache
+    assert server is not None
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_row("database", f"{server.url}, {shown_bytes(server.database_bytes)}")
+    table.add_row(
+        "server",
+        f"PostgreSQL {server.version}, {'TimescaleDB ' + server.timescaledb if server.timescaledb else 'no TimescaleDB'}"
+        f"{', a standby' if server.is_standby else ''}, up since {_instant(server.started_at)}",
+    )
+    table.add_row("edition", server.edition or "unknown: no schema")
+    table.add_row("connected as", server.role)
+    if about is not None:
+        table.add_row("schema version", _schema(found))
+        table.add_row(
+            "sample data",
+            f"yes, as of {_instant(about.sample_data_from)}" if about.sample_data_from else "no",
+        )
+    table.add_row("connections", f"{server.connections} of {server.connections_limit}")
+    table.add_row(
+        "cache",
+        f"{cache.url}: {_cache(found)}" if cache is not None and cache.url else "none: REDIS_URL is empty",
+    )
+    return table
+
+
+def _schema(found: Status) -> str:
+    about = found.schema
+    assert about is not None
+    if about.version is None:
+        return "none"
+    whose = "this library's" if about.is_librarys else f"this library's is {about.library_version}"
+    files = {
+        "same": "",
+        "changed": ", applied from other files than the library's",
+        "unknown": ", files not known",
+    }
+    return f"{about.version} ({whose}{files[about.files]})"
+
+
+def _cache(found: Status) -> str:
+    cache = found.cache
+    assert cache is not None
+    if not cache.answers:
+        return f"does not answer ({cache.error}): predictions come from PostgreSQL"
+    limit = f" of {shown_bytes(cache.memory_limit_bytes)}" if cache.memory_limit_bytes else ", no limit"
+    at_least = "at least " if cache.keys_are != "exact" else ""
+    return f"Redis {cache.version}, {shown_bytes(cache.memory_bytes)}{limit}, {at_least}{cache.keys:,} keys of predictions"
+
+
+def _tables(found: Status) -> Table:
+    table = Table("table", "rows", "size", "indexes", "chunks", "in columnstore", "smaller")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for facts in found.tables:
+        shrunk = bool(facts.columnstore_before_bytes and facts.columnstore_after_bytes)
+        table.add_row(
+            facts.name,
+            shown_rows(facts),
+            shown_bytes(facts.total_bytes),
+            shown_bytes(facts.index_bytes),
+            "" if facts.chunks is None else str(facts.chunks),
+            "" if facts.columnstore_chunks is None else str(facts.columnstore_chunks),
+            f"{(facts.columnstore_before_bytes or 0) / (facts.columnstore_after_bytes or 1):.1f} x"
+            if shrunk
+            else "",
+        )
+    return table
+
+
+def _series(found: Status) -> Table:
+    table = Table("time series", "oldest", "newest")
+    for series in found.series:
+        table.add_row(series.name, _instant(series.oldest), _instant(series.newest))
+    return table
+
+
+def _jobs(found: Status) -> Table:
+    table = Table("job", "of", "every", "last run", "last success", "next start", "failures")
+    for job in found.jobs:
+        table.add_row(
+            job.name,
+            job.relation or "",
+            str(dt.timedelta(seconds=job.schedule_seconds)),
+            f"{_instant(job.last_run_at)}{' failed' if job.last_run_failed else ''}",
+            _instant(job.last_success_at),
+            _instant(job.next_start_at) if job.is_scheduled else "paused",
+            str(job.failures),
+            style="red" if job.last_run_failed else None,
+        )
+    return table
+
+
+def _instant(instant: dt.datetime | None) -> str:
+    return "" if instant is None else instant.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
