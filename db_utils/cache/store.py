@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from db_utils.cache.breaker import WARN_AGAIN_SECONDS
 from db_utils.cache.client import RedisClient, RefusedError, Script
 from db_utils.cache.keys import Space, lease_key
 from db_utils.cache.node import UnavailableError, pack, pack_words
@@ -22,7 +23,6 @@ logger = logging.getLogger("db_utils.cache")
 PENDING_LIMIT = 10_000
 PENDING_BATCH = 100
 RETRY_PENDING_SECONDS = 1.0
-WARN_AGAIN_SECONDS = 60.0
 CHUNK = 256
 GENERATION = slice(34, 50)
 STAMP = slice(26, 34)
@@ -107,7 +107,7 @@ class Store:
         self._keep_seconds = keep_seconds
         self._pending: dict[str, Mark] = {}
         self._pending_at = 0.0
-        self._refused_at: float | None = None
+        self._warned_at: float | None = None
 
     @property
     def pending(self) -> int:
@@ -266,13 +266,19 @@ class Store:
         return codes
 
     def _count(self, items: Sequence[Item], codes: Sequence[int]) -> None:
-        stored = codes.count(1)
-        newer = codes.count(2)
+        stored, newer, foreign = (codes.count(code) for code in (1, 2, 4))
+        if foreign:
+            self._warn(
+                "The prediction cache finds another application's values under its names in %s, and leaves them "
+                "as they are: those predictions come from the database. Give the cache a database or a "
+                "namespace of its own.",
+                self._client.name,
+            )
         self._statistics.add(
             stored=stored,
             kept_newer=newer,
             not_stored=len(codes) - stored - newer,
-            errors=codes.count(4),
+            errors=foreign,
             bytes_written=sum(
                 len(item.encoded.fixed) + len(item.encoded.body) + 24
                 for item, code in zip(items, codes, strict=True)
@@ -337,16 +343,23 @@ class Store:
             self._statistics.add(**{"bypassed" if error.bypassed else "errors": 1})
             return
         self._statistics.add(errors=1)
-        now = time.monotonic()
-        if self._refused_at is None or now - self._refused_at >= WARN_AGAIN_SECONDS:
-            self._refused_at = now
-            logger.warning(
-                "The prediction cache cannot be written, predictions come from the database: %s refuses "
-                "(%s: %s). Check that server's memory and role, and the rights of the user in REDIS_URL.",
-                self._client.name,
-                error.code,
-                error,
-            )
+        self._warn(
+            "The prediction cache cannot be written, predictions come from the database: %s refuses "
+            "(%s: %s). Check that server's memory and role, and the rights of the user in REDIS_URL.",
+            self._client.name,
+            error.code,
+            error,
+        )
+
+    def _warn(self, message: str, *arguments: object) -> None:
+        """Log a warning, unless there was one within the last minute."""
+        with self._lock:
+            now = time.monotonic()
+            warn = self._warned_at is None or now - self._warned_at >= WARN_AGAIN_SECONDS
+            if warn:
+                self._warned_at = now
+        if warn:
+            logger.warning(message, *arguments)
 
 
 def _fresh_generations() -> tuple[bytes, bytes]:

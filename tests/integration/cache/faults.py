@@ -96,8 +96,12 @@ class FaultProxy:
 
     def _serve(self, plain: socket.socket) -> None:
         with plain, contextlib.suppress(OSError):
+            plain.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+            )  # or its own pauses are taken for faults
             client = plain if self._tls is None else self._tls.wrap_socket(plain, server_side=True)
             with client, socket.create_connection(self._server) as server:
+                server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 with self._lock:
                     self._sockets -= {plain}
                     self._sockets |= {client, server}

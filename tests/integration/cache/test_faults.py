@@ -498,7 +498,12 @@ def test_a_user_who_may_only_read(
 
 @pytest.mark.parametrize("which", ["entry", "lease", "generation"])
 def test_another_application_s_keys_are_neither_used_nor_touched(
-    make_cache: MakeCache, raw: redis.Redis, organization: UUID, database: Database, which: str
+    make_cache: MakeCache,
+    raw: redis.Redis,
+    organization: UUID,
+    database: Database,
+    which: str,
+    warnings_logged: Callable[[], list[str]],
 ) -> None:
     cache = make_cache(budget_seconds=0.25)
     own = space("pred", organization, KIND)
@@ -511,6 +516,7 @@ def test_another_application_s_keys_are_neither_used_nor_touched(
         assert cache.put(organization, KIND, "a", prediction()) is PutOutcome.REFUSED
         assert cache.statistics()["errors"] > 0
         assert raw.lrange(name, 0, -1) == [b"somebody", b"else's"]
+        assert len(warnings_logged()) == 1
     assert cache.get(organization, KIND, "a") is None
     assert cache.statistics()["breaker"] == "closed"
 
