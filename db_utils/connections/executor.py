@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from db_utils.connections.retries import exponential_delay, run_with_retries
 from db_utils.connections.statement import Statement
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 Progress = Callable[[int], None]
+
+
+class FrameOptions(TypedDict):
+    """How a frame is to look."""
+
+    backend: Backend
+    decimals: Decimals
+    categories: Collection[str]
+    timezone: str
 
 
 class Executor(ABC):
@@ -206,6 +215,15 @@ class Executor(ABC):
             )
 
     @abstractmethod
+    def _read_frame(
+        self,
+        sql: Statement,
+        parameters: Parameters | None,
+        timeout_seconds: float | None,
+        primary: bool,
+        options: FrameOptions,
+    ) -> Any: ...
+
     def read_frame(
         self,
         sql: Statement,
@@ -225,6 +243,13 @@ class Executor(ABC):
         transaction it is read on the transaction's connection and sees what was changed there. Types, options
         and errors are those of `db_utils.frames.read_frame`. Needs the extra `frames`.
         """
+        options: FrameOptions = {
+            "backend": backend,
+            "decimals": decimals,
+            "categories": categories,
+            "timezone": timezone,
+        }
+        return self._read_frame(sql, params, timeout_seconds, primary, options)
 
     def write_frame(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from db_utils.config import Settings
-from db_utils.connections.executor import Executor
+from db_utils.connections.executor import Executor, FrameOptions
 from db_utils.connections.lease import Lease
 from db_utils.connections.listen import Listener, check_channels
 from db_utils.connections.pool import ConnectionPool, PoolStats
@@ -41,7 +41,6 @@ from db_utils.values import Parameters, Row, fetch_rows
 if TYPE_CHECKING:
     import sqlalchemy
 
-    from db_utils.frames import Backend, Decimals
     from db_utils.servers.embedded import EmbeddedServer
 
 Result = TypeVar("Result")
@@ -276,49 +275,35 @@ class DatabaseManager(Executor):
             raise TransactionStateError("this stream belongs to the parent process: open one after the fork")
         return lease
 
-    def read_frame(
-        self,
-        sql: Statement,
-        params: Parameters | None = None,
-        *,
-        backend: Backend = "pandas",
-        decimals: Decimals = "float",
-        categories: Collection[str] = (),
-        timezone: str = "UTC",
-        timeout_seconds: float | None = None,
-        primary: bool = False,
-    ) -> Any:
-        """Which rows does this query return, as a frame? See `Executor.read_frame`."""
-        return self._read_frame(
-            self._text(sql),
-            params,
-            {},
-            timeout_seconds,
-            primary,
-            backend=backend,
-            decimals=decimals,
-            categories=categories,
-            timezone=timezone,
-        )
-
     def _read_frame(
         self,
-        sql: str,
-        params: Parameters | None,
-        settings: dict[str, str],
+        sql: Statement,
+        parameters: Parameters | None,
         timeout_seconds: float | None,
         primary: bool,
-        **options: Any,
+        options: FrameOptions,
+    ) -> Any:
+        return self._read_frame_as({}, sql, parameters, timeout_seconds, primary, options)
+
+    def _read_frame_as(
+        self,
+        settings: dict[str, str],
+        sql: Statement,
+        parameters: Parameters | None,
+        timeout_seconds: float | None,
+        primary: bool,
+        options: FrameOptions,
     ) -> Any:
         from db_utils import frames
         from db_utils.frames.read import bind
 
+        sql = self._text(sql)
         check_query(sql)
         limit = 0 if timeout_seconds is None else max(1, round(check_timeout(timeout_seconds) * 1000))
         session = frames.SessionSettings({"statement_timeout": str(limit), **settings})
         lease = self._pool.take()  # it only writes the parameters, and is back before the rows come
         try:
-            text = bind(lease.connection, sql, params)
+            text = bind(lease.connection, sql, parameters)
         finally:
             self._pool.give(lease)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from db_utils.connections.executor import Executor
+from db_utils.connections.executor import Executor, FrameOptions
 from db_utils.connections.listen import Listener, check_channels
 from db_utils.connections.raw import raw_connection
 from db_utils.connections.statement import Statement
@@ -19,7 +19,6 @@ from db_utils.values import Parameters, Row
 
 if TYPE_CHECKING:
     from db_utils.connections.manager import DatabaseManager
-    from db_utils.frames import Backend, Decimals
 
 Result = TypeVar("Result")
 
@@ -142,19 +141,14 @@ class TenantScope(Executor):
         """
         return raw_connection(self._manager._pool, self._settings.replace("SET LOCAL", "SET"))
 
-    def read_frame(
+    def _read_frame(
         self,
         sql: Statement,
-        params: Parameters | None = None,
-        *,
-        backend: Backend = "pandas",
-        decimals: Decimals = "float",
-        categories: Collection[str] = (),
-        timezone: str = "UTC",
-        timeout_seconds: float | None = None,
-        primary: bool = False,
+        parameters: Parameters | None,
+        timeout_seconds: float | None,
+        primary: bool,
+        options: FrameOptions,
     ) -> Any:
-        """Which rows does this query return, as a frame? See `Executor.read_frame`."""
         text = self._manager._text(sql)
         stay_in_scope(text)
         settings = {
@@ -162,17 +156,7 @@ class TenantScope(Executor):
             "search_path": TENANT_SEARCH_PATH,
             "app.organization_id": str(self.organization_id),
         }
-        return self._manager._read_frame(
-            text,
-            params,
-            settings,
-            timeout_seconds,
-            primary,
-            backend=backend,
-            decimals=decimals,
-            categories=categories,
-            timezone=timezone,
-        )
+        return self._manager._read_frame_as(settings, text, parameters, timeout_seconds, primary, options)
 
     def listen(self, *kinds: str, timeout_seconds: float | None = None) -> Listener:
         """Hear of this organization's news as they are committed.

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import psycopg2.extensions
 
-from db_utils.connections.executor import Executor
+from db_utils.connections.executor import Executor, FrameOptions
 from db_utils.connections.lease import Lease
 from db_utils.connections.pool import ConnectionPool
 from db_utils.connections.retries import exponential_delay
@@ -25,9 +25,6 @@ from db_utils.errors import (
 )
 from db_utils.sqltext import shape
 from db_utils.values import Parameters, Row, column_names, fetch_count, fetch_tuples
-
-if TYPE_CHECKING:
-    from db_utils.frames import Backend, Decimals
 
 Result = TypeVar("Result")
 Isolation = Literal["read committed", "repeatable read", "serializable"]
@@ -223,19 +220,14 @@ class Transaction(Executor):
         """The psycopg2 connection inside this transaction; its own commit() and rollback() do nothing."""
         yield self._usable().connection
 
-    def read_frame(
+    def _read_frame(
         self,
         sql: Statement,
-        params: Parameters | None = None,
-        *,
-        backend: Backend = "pandas",
-        decimals: Decimals = "float",
-        categories: Collection[str] = (),
-        timezone: str = "UTC",
-        timeout_seconds: float | None = None,
-        primary: bool = False,
+        parameters: Parameters | None,
+        timeout_seconds: float | None,
+        primary: bool,
+        options: FrameOptions,
     ) -> Any:
-        """Which rows does this query return, as a frame? See `Executor.read_frame`."""
         from db_utils import frames
 
         lease = self._usable()
@@ -246,12 +238,9 @@ class Transaction(Executor):
             return frames.read_frame(
                 None,
                 text,
-                params,
-                backend=backend,
-                decimals=decimals,
-                categories=categories,
-                timezone=timezone,
+                parameters,
                 connection=connection,
+                **options,
             )
 
     def stream(

@@ -1,0 +1,100 @@
+"""What do checkout and return of a pooled connection cost, next to the pools that one would take instead?
+
+    python -m tests.benchmarks.bench_pool [--database-url URL] [--rounds 7]
+
+Microseconds for both together, without a statement between: medians over the rounds, by one thread and by 32 that share 40
+connections. Without a URL the embedded PostgreSQL is started. Pools that are not installed are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from importlib.util import find_spec
+
+import psycopg2
+import psycopg2.pool
+import sqlalchemy.pool
+
+from db_utils import DatabaseManager
+from db_utils.servers.embedded import EmbeddedServer
+
+CONNECTIONS = 40
+CHECKOUTS = 64_000
+OPTIONS = {"max_connections": "200"}  # four pools are open at the same time
+
+
+def ways(url: str, stack: ExitStack) -> dict[str, Callable[[], object]]:
+    """Each takes a connection and gives it back."""
+    ours = stack.enter_context(DatabaseManager(url, max_connections=CONNECTIONS))._pool
+    queue = sqlalchemy.pool.QueuePool(
+        lambda: psycopg2.connect(url),
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        recycle=3600,
+        reset_on_return=None,
+    )
+    stack.callback(queue.dispose)
+    threaded = psycopg2.pool.ThreadedConnectionPool(CONNECTIONS, CONNECTIONS, url)
+    stack.callback(threaded.closeall)
+    found: dict[str, Callable[[], object]] = {
+        "db_utils": lambda: ours.give(ours.take()),
+        "SQLAlchemy QueuePool": lambda: queue.connect().close(),
+        "psycopg2 ThreadedConnectionPool": lambda: threaded.putconn(threaded.getconn()),
+    }
+    if find_spec("psycopg_pool"):
+        import psycopg_pool
+
+        third = stack.enter_context(psycopg_pool.ConnectionPool(url, min_size=1, max_size=CONNECTIONS))
+        found["psycopg_pool"] = lambda: third.putconn(third.getconn())
+    return found
+
+
+def microseconds(way: Callable[[], object], threads: int) -> float:
+    """For one checkout and return, when so many threads do nothing else."""
+    count = CHECKOUTS // threads
+    ready = threading.Barrier(threads + 1)
+
+    def work() -> None:
+        way()
+        ready.wait()
+        for _ in range(count):
+            way()
+
+    working = [threading.Thread(target=work) for _ in range(threads)]
+    for thread in working:
+        thread.start()
+    ready.wait()
+    started = time.perf_counter()
+    for thread in working:
+        thread.join()
+    return (time.perf_counter() - started) / (count * threads) * 1e6
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--database-url", help="default: the embedded PostgreSQL")
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        url = options.database_url or stack.enter_context(EmbeddedServer.start(options=OPTIONS)).url
+        found = ways(url, stack)
+        print(f"{'checkout and return, us':<34}{'1 thread':>10}{'32 threads':>12}")
+        taken = {name: ([], []) for name in found}  # type: dict[str, tuple[list[float], list[float]]]
+        for _ in range(options.rounds):
+            for name, way in found.items():
+                for place, threads in enumerate((1, 32)):
+                    taken[name][place].append(microseconds(way, threads))
+        for name, (one, many) in taken.items():
+            print(f"{name:<34}{statistics.median(one):>10.2f}{statistics.median(many):>12.2f}")
+
+
+if __name__ == "__main__":
+    main()
