@@ -23,6 +23,7 @@ _DATABASE_VARIABLES = (
     "POSTGRES_DB",
     "POSTGRES_USER",
     "POSTGRES_PASSWORD",
+    "POSTGRES_PASSWORD_FILE",
 )
 _REDIS_SCHEMES = (
     "redis://",
@@ -46,7 +47,7 @@ class Settings:
     database_url: str = field(
         default="postgresql://barnameh_user:barnameh_password@localhost:5432/barnameh_ops", repr=False
     )
-    """DATABASE_URL, a postgresql:// URL, or POSTGRES_HOST, _PORT, _DB, _USER and _PASSWORD."""
+    """DATABASE_URL, a postgresql:// URL, or POSTGRES_HOST, _PORT, _DB, _USER and _PASSWORD (or _PASSWORD_FILE)."""
     replica_url: str | None = field(default=None, repr=False)
     """A read replica for reads outside a transaction. DATABASE_REPLICA_URL."""
     redis_url: str | None = field(default="redis://localhost:6379/0", repr=False)
@@ -108,8 +109,8 @@ class Settings:
                 problems.append(f"{variable} is {text!r}: give {_EXPECTED[parse]}")
         if "database_url" not in overrides:
             arguments["database_url"] = _database_url(values, problems)
-        if "redis_url" not in overrides and "REDIS_URL" in values:
-            arguments["redis_url"] = values["REDIS_URL"].strip() or None
+        if "redis_url" not in overrides:
+            arguments["redis_url"] = _redis_url(values.get("REDIS_URL", cls.redis_url), values, problems)
         arguments["redis_is_configured"] = bool(values.get("REDIS_URL", "").strip())
         arguments["is_configured"] = any(values.get(name, "").strip() for name in _DATABASE_VARIABLES)
         arguments.update(overrides)
@@ -253,11 +254,36 @@ def _database_url(values: Mapping[str, str], problems: list[str]) -> str:
     host = values.get("POSTGRES_HOST", "").strip() or "localhost"
     database = quote(values.get("POSTGRES_DB", "").strip() or "barnameh_ops", safe="")
     user = quote(values.get("POSTGRES_USER", "").strip() or "barnameh_user", safe="")
-    password = quote(values.get("POSTGRES_PASSWORD", "") or "barnameh_password", safe="")
+    password = quote(_secret("POSTGRES_PASSWORD", values, problems) or "barnameh_password", safe="")
     if host.startswith("/"):
         return f"postgresql://{user}:{password}@/{database}?host={quote(host, safe='/')}&port={port}"
     place = f"[{host}]" if ":" in host else quote(host, safe="")
     return f"postgresql://{user}:{password}@{place}:{port}/{database}"
+
+
+def _secret(variable: str, values: Mapping[str, str], problems: list[str]) -> str:
+    """A password itself, or the content of the file that holds it without its last line break."""
+    file = values.get(f"{variable}_FILE", "").strip()
+    if not file:
+        return values.get(variable, "")
+    if values.get(variable):
+        problems.append(f"{variable} and {variable}_FILE are both set: keep one of them")
+        return ""
+    try:
+        return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{variable}_FILE names {file}, which cannot be read ({type(error).__name__})")
+        return ""
+
+
+def _redis_url(url: str | None, values: Mapping[str, str], problems: list[str]) -> str | None:
+    """This URL; where it names no user or password, with the one of REDIS_PASSWORD_FILE."""
+    url = (url or "").strip()
+    scheme, separator, place = url.partition("://")
+    if not separator or "@" in place or not values.get("REDIS_PASSWORD_FILE", "").strip():
+        return url or None
+    password = quote(_secret("REDIS_PASSWORD", values, problems), safe="")
+    return f"{scheme}://:{password}@{place}"
 
 
 def _seconds(text: str) -> float:

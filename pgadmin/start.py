@@ -25,6 +25,9 @@ def main() -> None:
     os.umask(0o077)
     user, database = os.environ["POSTGRES_USER"], os.environ["POSTGRES_DB"]
     password = os.environ.pop("POSTGRES_PASSWORD")
+    password_file = os.environ.pop("POSTGRES_PASSWORD_FILE")
+    if password_file:
+        password = Path(password_file).read_text(encoding="utf-8").rstrip("\r\n")
 
     servers = json.loads(TEMPLATE.read_text(encoding="utf-8"))
     for server in servers["Servers"].values():

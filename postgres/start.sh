@@ -23,6 +23,35 @@ refuse() {
     done
 }
 
+# Files that Compose mounts keep their owner and rights; what cannot be read is said before the server says it its way.
+for file in "${POSTGRES_PASSWORD_FILE:-}" "${POSTGRES_TLS_CERT_FILE:-}" "${POSTGRES_TLS_KEY_FILE:-}"; do
+    [ -z "$file" ] || [ -r "$file" ] || refuse \
+        "The container cannot read $file." \
+        "Make the file behind it readable to the container's user (chmod 644, in a folder that only you may enter), then:" \
+        "  docker compose up -d --wait"
+done
+
+# Statement statistics, where the image has the module; the image's own default loads TimescaleDB alone.
+if [ -e "$(pg_config --pkglibdir 2>/dev/null)/pg_stat_statements.so" ]; then
+    set -- "$@" -c shared_preload_libraries=timescaledb,pg_stat_statements
+fi
+
+# TLS. The server wants a key that is its own and private, and /tmp is memory that ends with the container.
+if [ -n "${POSTGRES_TLS_CERT_FILE:-}" ]; then
+    install -m 600 "$POSTGRES_TLS_CERT_FILE" /tmp/server.crt
+    install -m 600 "$POSTGRES_TLS_KEY_FILE" /tmp/server.key
+    cat >/tmp/pg_hba.conf <<'HBA'
+# Inside the container as the image has it; from outside only through TLS.
+local   all         all                trust
+host    all         all 127.0.0.1/32   scram-sha-256
+host    all         all ::1/128        scram-sha-256
+hostssl all         all all            scram-sha-256
+hostssl replication all all            scram-sha-256
+HBA
+    set -- "$@" -c ssl=on -c ssl_cert_file=/tmp/server.crt -c ssl_key_file=/tmp/server.key \
+        -c ssl_min_protocol_version=TLSv1.2 -c hba_file=/tmp/pg_hba.conf
+fi
+
 if [ -e "$marker" ]; then
     exec docker-entrypoint.sh "$@"
 fi

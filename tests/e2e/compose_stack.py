@@ -17,7 +17,16 @@ import psycopg2
 import redis
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PROJECT_FILES = ("docker-compose.yml", ".env.example", "sql", "seeds", "postgres", "pgadmin")
+PROJECT_FILES = (
+    "docker-compose.yml",
+    "docker-compose.secrets.yml",
+    "docker-compose.tls.yml",
+    ".env.example",
+    "sql",
+    "seeds",
+    "postgres",
+    "pgadmin",
+)
 # The shell's own settings win over .env, so a test's process keeps only what Docker itself needs.
 KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR", "LANG", "XDG_RUNTIME_DIR", "SSL_CERT_FILE")
 # A stand-in for another image of the same contract, such as the Apache edition.

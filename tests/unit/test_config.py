@@ -190,3 +190,42 @@ def test_arguments_are_checked_as_the_environment_is(name: str, value: object) -
 def test_a_cache_entry_cannot_be_stale_before_it_is_fresh() -> None:
     with pytest.raises(ConfigurationError, match="CACHE_STALE_SECONDS"):
         Settings(cache_fresh_seconds=10, cache_stale_seconds=5)
+
+
+def test_passwords_can_come_from_files(tmp_path: Path) -> None:
+    database, cache = tmp_path / "database", tmp_path / "cache"
+    database.write_text("p@ss: word\n", encoding="utf-8")
+    cache.write_text("r=d/s", encoding="utf-8")
+    settings = Settings.from_environment(
+        {
+            "POSTGRES_PASSWORD_FILE": str(database),
+            "REDIS_URL": "redis://cache:6379/1",
+            "REDIS_PASSWORD_FILE": str(cache),
+        },
+        dotenv_path=None,
+    )
+    assert settings.is_configured
+    assert settings.connection_parameters()["password"] == "p@ss: word"
+    assert settings.redis_url == "redis://:r%3Dd%2Fs@cache:6379/1"
+
+
+def test_a_redis_url_with_a_password_keeps_it(tmp_path: Path) -> None:
+    file = tmp_path / "cache"
+    file.write_text("other", encoding="utf-8")
+    environment = {"REDIS_URL": "redis://:own@cache:6379/1", "REDIS_PASSWORD_FILE": str(file)}
+    settings = Settings.from_environment(environment, dotenv_path=None)
+    assert settings.redis_url == "redis://:own@cache:6379/1"
+
+
+def test_a_password_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"POSTGRES_PASSWORD_FILE names .*missing, which cannot be read"
+    ):
+        Settings.from_environment({"POSTGRES_PASSWORD_FILE": str(tmp_path / "missing")}, dotenv_path=None)
+
+
+def test_a_password_and_its_file_at_once_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="are both set: keep one of them"):
+        Settings.from_environment(
+            {"POSTGRES_PASSWORD": "a", "POSTGRES_PASSWORD_FILE": str(tmp_path)}, dotenv_path=None
+        )
