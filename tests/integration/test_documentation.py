@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from db_utils import DatabaseManager
 from db_utils.schema import dictionary
 from tests.support import readme
@@ -20,3 +22,37 @@ def test_everything_has_a_meaning(seeded: DatabaseManager) -> None:
     assert len(text.splitlines()) > 400
     assert not [line for line in text.splitlines() if line.endswith("|  |")]
     assert "None" not in text.split()
+
+
+RELATION = re.compile(r'^    (?P<parent>\w+) (?P<mark>\|\||\|o)--o\{ (?P<child>\w+) : "?[\w ]+"?$')
+
+
+def test_the_picture_of_the_schema_shows_its_foreign_keys(seeded: DatabaseManager) -> None:
+    """Each reference is drawn once, with a circle where it may be missing; the tenant's own where a table has no other."""
+    drawing = re.findall(
+        r"```mermaid\nerDiagram\n(.*?)```", readme.README.read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert len(drawing) == 1
+    found = [RELATION.match(line) for line in drawing[0].splitlines()]
+    drawn = [(m["child"], m["parent"], m["mark"] == "|o") for m in found if m is not None]
+    assert len(drawn) == len(found) == len(set(drawn))
+    keys = seeded.execute_query(
+        """
+        SELECT
+            k.conrelid::regclass::text AS child,
+            k.confrelid::regclass::text AS parent,
+            bool_or(NOT a.attnotnull) AS optional
+        FROM pg_constraint AS k
+        JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
+        JOIN pg_class AS c ON c.oid = k.conrelid
+        WHERE k.contype = 'f' AND c.relnamespace = 'public'::regnamespace AND c.relname <> 'tenant_logins'
+        GROUP BY k.oid
+        """
+    )
+    wanted = {(row["child"], row["parent"], row["optional"]) for row in keys}
+    reached_otherwise = {
+        key
+        for key in wanted
+        if key[1] == "organizations" and any(k[0] == key[0] and k[1] != "organizations" for k in wanted)
+    }
+    assert wanted - reached_otherwise <= set(drawn) <= wanted
