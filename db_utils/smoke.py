@@ -47,7 +47,7 @@ def run(settings: Settings, console: Console) -> bool:
     """
     with contextlib.ExitStack() as stack:
         db, settings = stack.enter_context(_database(settings, console))
-        cache = stack.enter_context(_cache(settings, console))
+        cache = stack.enter_context(PredictionCache.from_settings(settings))
         console.print(_about(db, cache))
         if schema.version(db) is None:
             raise SchemaError(f"{db.settings.safe_url} holds no schema yet: run python -m db_utils init")
@@ -162,12 +162,6 @@ def _database(settings: Settings, console: Console) -> Iterator[tuple[DatabaseMa
             if redis_url == Settings().redis_url and configured.ping() is None and redis_server.find():
                 redis_url = stack.enter_context(redis_server.start())
         yield db, settings.with_changes(redis_url=redis_url)
-
-
-@contextlib.contextmanager
-def _cache(settings: Settings, console: Console) -> Iterator[PredictionCache]:
-    with PredictionCache.from_settings(settings) as cache:
-        yield cache
 
 
 def _about(db: DatabaseManager, cache: PredictionCache) -> Table:

@@ -3,7 +3,7 @@
 See `PredictionCache`; docs/prediction-cache.md has the formats, the limits and what happens when Redis fails.
 """
 
-from db_utils.cache.breaker import Breaker, BreakerState
+from db_utils.cache.breaker import BreakerState
 from db_utils.cache.cache import PredictionCache
 from db_utils.cache.keys import Entity, PredictionKind
 from db_utils.cache.listener import CacheInvalidationListener, PredictionChanges
@@ -12,7 +12,6 @@ from db_utils.cache.tenant import TenantCache
 from db_utils.cache.values import CachedPrediction, Freshness, Limits, Prediction
 
 __all__ = [
-    "Breaker",
     "BreakerState",
     "CacheInvalidationListener",
     "CachedPrediction",

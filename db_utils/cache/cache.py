@@ -302,8 +302,10 @@ class PredictionCache:
         self._flights.forget(newest)
         items: list[Item] = []
         rejected: list[str] = []
+        # What reading it would take is not known yet: as long as others took, so that it is read again early too.
+        rebuild_seconds = self._statistics.mean_rebuild_seconds() or 0.0
         for key, prediction in newest.items():
-            item = self._timing.item(key, prediction)
+            item = self._timing.item(key, prediction, rebuild_seconds)
             if self._timing.is_from_the_future(prediction):
                 rejected.append(key)
             else:

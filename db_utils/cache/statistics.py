@@ -61,6 +61,11 @@ class Statistics:
             self._counts["rebuilds"] += 1
             self._rebuild_seconds += seconds
 
+    def mean_rebuild_seconds(self) -> float | None:
+        """How long does a read from the database take? None as long as there was none."""
+        rebuilds = self._counts["rebuilds"]
+        return self._rebuild_seconds / rebuilds if rebuilds else None
+
     def snapshot(self) -> dict[str, Any]:
         """All counters at one moment, with the share of lookups that Redis answered and the mean rebuild
         time.
@@ -69,9 +74,8 @@ class Statistics:
         """
         with self._lock:
             counts: dict[str, Any] = dict(self._counts)
-            seconds = self._rebuild_seconds
+            counts["mean_rebuild_seconds"] = self.mean_rebuild_seconds()
         answered = counts["hits"] + counts["stale"] + counts["expired"]
         lookups = answered + counts["misses"]
         counts["hit_ratio"] = answered / lookups if lookups else None
-        counts["mean_rebuild_seconds"] = seconds / counts["rebuilds"] if counts["rebuilds"] else None
         return counts

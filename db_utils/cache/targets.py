@@ -1,9 +1,9 @@
 """Where Redis is: one server, a Sentinel group or a Cluster, read from one URL.
 
-    redis://[user:password@]host[:6379][/database]              one server; rediss:// for TLS;
-    unix:///path?db=0 redis+sentinel://[user:password@]host[:26379],…/service[/database]      the master
-    that the Sentinels name redis+cluster://[user:password@]host[:6379],…               any nodes of the
-    cluster; it names the others
+    redis://[user:password@]host[:6379][/database]                                one server; rediss:// for TLS
+    unix:///path?db=0                                                             one server
+    redis+sentinel://[user:password@]host[:26379],…/service[/database]            the master that they name
+    redis+cluster://[user:password@]host[:6379],…                                 some nodes, which name the rest
 
 `rediss+sentinel://` and `rediss+cluster://` are the same over TLS. Options follow as a query: those of
 redis-py's connections (`ssl_ca_certs=`, `ssl_certfile=`, `ssl_keyfile=`, `ssl_cert_reqs=`, `client_name=`,

@@ -4,12 +4,14 @@ A value is a header of 50 bytes and a body (numbers are big-endian and unsigned)
 
     offset  size  field
     0       1     format version, 1
-    1       1     flags: 1 = the value has tagged types, 2 = the body is deflated, 4 = the database had
-    nothing 2       8     available_at, microseconds since 1970 plus 2**63 10      8     recorded_at,
-    likewise; the later breaks a tie of the former 18      4     lifetime of the copy in milliseconds 22
-    4     what reading it from the database took, in microseconds 26      8     checked_at by Redis' clock:
-    seconds, then microseconds, 4 bytes each 34      16    the generations (organization's, then kind's)
-    that must be in force for it to count 50            UTF-8 JSON: [model_name, model_version, value]
+    1       1     flags: 1 = the value has tagged types, 2 = the body is deflated, 4 = the database had nothing
+    2       8     available_at, microseconds since 1970 plus 2**63
+    10      8     recorded_at, likewise; the later breaks a tie of the former
+    18      4     lifetime of the copy in milliseconds
+    22      4     what reading it from the database took, in microseconds
+    26      8     checked_at by Redis' clock: seconds, then microseconds, 4 bytes each
+    34      16    the generations (organization's, then kind's) that must be in force for it to count
+    50            UTF-8 JSON: [model_name, model_version, value]
 
 Bytes 26 to 49 are written by the script inside Redis, the others by the client. Nothing but JSON is ever
 decoded.

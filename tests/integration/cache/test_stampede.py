@@ -280,6 +280,32 @@ def test_a_hot_key_is_read_early_by_one_and_more_likely_so_the_nearer_its_end(
     assert cache.statistics()["early_refreshes"] == 1
 
 
+def test_what_was_written_is_read_early_too_as_if_it_took_what_reads_take(
+    make_cache: MakeCache, raw: redis.Redis, organization: UUID, database: Database
+) -> None:
+    chance = [0.5]
+    cache = make_cache(random=lambda: chance[0])
+
+    def slow_enough() -> Any:
+        time.sleep(0.2)
+        return prediction("read")
+
+    cache.put(organization, KIND, "early", prediction("written before any read"))
+    cache.get_or_compute(organization, KIND, "other", slow_enough)
+    cache.put(organization, KIND, "a", prediction("written"))
+    for entity in ("early", "a"):
+        rewind(raw, key_of(organization, entity), 299)  # about 1 second left
+    chance[0] = 0.9999  # 9.2 times 0.2 seconds
+    told = {
+        entity: cache.get_or_compute(organization, KIND, entity, database.load) for entity in ("early", "a")
+    }
+    assert {entity: answer.source for entity, answer in told.items() if answer} == {
+        "early": "cache",
+        "a": "database",
+    }
+    assert cache.statistics()["early_refreshes"] == 1
+
+
 def test_during_an_early_refresh_the_others_get_the_copy_which_is_still_fresh(
     make_cache: MakeCache, raw: redis.Redis, organization: UUID
 ) -> None:

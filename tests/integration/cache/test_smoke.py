@@ -1,0 +1,65 @@
+"""The smoke test says how the cache is, and runs to its end however it is."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from db_utils import DatabaseManager, smoke
+from db_utils.servers import redis_server
+
+from .faults import Fault, FaultProxy
+
+CACHED = 4
+"""Prebuilt queries that go through the cache."""
+
+
+def shown(db: DatabaseManager, redis_url: str | None) -> str:
+    """What the smoke test prints with this Redis, on a wide screen; it must succeed."""
+    screen = io.StringIO()
+    settings = replace(db.settings, redis_url=redis_url, cache_budget_seconds=2.0)
+    assert smoke.run(settings, Console(file=screen, width=200))
+    return screen.getvalue()
+
+
+def counts(text: str) -> dict[str, int]:
+    """The numbers of the line about the cache."""
+    (line,) = [line for line in text.splitlines() if line.startswith("Prediction cache:")]
+    return {
+        name: int(number) for number, name in re.findall(r"(\d+) (hits|misses|stale|errors|bytes read)", line)
+    }
+
+
+def test_what_is_cached_comes_from_redis_the_second_time(seeded: DatabaseManager) -> None:
+    with redis_server.start() as url:
+        text = shown(seeded, url)
+    assert "Redis           answers in" in text
+    assert "breaker closed" in text
+    assert "ms for a rebuild" in text
+    told = counts(text)
+    assert told.pop("bytes read") > 50 * CACHED
+    assert told == {"hits": CACHED, "misses": CACHED, "stale": 0, "errors": 0}
+    assert text.count('"source": "cache"') == text.count('"source": "database"') == CACHED
+
+
+def test_without_a_cache_it_says_so(seeded: DatabaseManager) -> None:
+    text = shown(seeded, None)
+    assert "REDIS_URL is empty, predictions come from PostgreSQL" in text
+    assert "Prediction cache:" not in text
+    assert text.count('"source": "database"') == CACHED
+
+
+@pytest.mark.parametrize("fault", [Fault.RESET, Fault.BLACK_HOLE])
+def test_a_redis_that_does_not_answer_changes_no_answer(
+    seeded: DatabaseManager, proxy: FaultProxy, fault: Fault
+) -> None:
+    proxy.fault = fault
+    text = shown(seeded, proxy.url)
+    assert "Redis           does not answer: predictions come from PostgreSQL" in text
+    assert counts(text)["hits"] == 0
+    assert counts(text)["errors"] > 0
+    assert text.count('"source": "database"') == 2 * CACHED
