@@ -48,6 +48,10 @@ class SchemaError(DbUtilsError):
     """The schema could not be applied, or lacks something that this version of the library needs."""
 
 
+class BackupError(DbUtilsError):
+    """A backup could not be made, read or restored; what was there before is still there."""
+
+
 class CacheError(DbUtilsError):
     """The prediction cache was misused. An unreachable one never raises: PostgreSQL answers instead."""
 

@@ -70,7 +70,7 @@ BEGIN
         SELECT
             CASE
                 WHEN bucket_width >= interval '1 month' THEN
-                    time_bucket(bucket_width, ts AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+                    public.time_bucket(bucket_width, ts AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
                 ELSE date_bin(bucket_width, ts, timestamptz '2000-01-03 00:00:00+00')
             END
     $$;
@@ -80,7 +80,7 @@ BEGIN
     LANGUAGE sql
     IMMUTABLE PARALLEL SAFE STRICT
     AS $$
-        SELECT time_bucket(bucket_width, ts AT TIME ZONE timezone) AT TIME ZONE timezone
+        SELECT public.time_bucket(bucket_width, ts AT TIME ZONE timezone) AT TIME ZONE timezone
     $$;
 
     CREATE OR REPLACE FUNCTION time_bucket(bucket_width interval, ts date)
@@ -88,7 +88,7 @@ BEGIN
     LANGUAGE sql
     IMMUTABLE PARALLEL SAFE STRICT
     AS $$
-        SELECT time_bucket(bucket_width, ts::timestamp)::date
+        SELECT public.time_bucket(bucket_width, ts::timestamp)::date
     $$;
 
     COMMENT ON FUNCTION time_bucket(interval, timestamp) IS

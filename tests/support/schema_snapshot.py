@@ -13,7 +13,9 @@ _QUERIES = {
     "relation": """
         SELECT n.nspname || '.' || c.relname, c.relkind::text, pg_get_userbyid(c.relowner), c.reloptions::text,
             obj_description(c.oid, 'pg_class'),
-            ARRAY(SELECT a::text FROM unnest(c.relacl) AS a ORDER BY a::text)::text,
+            ARRAY(SELECT a::text
+                FROM unnest(coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))) AS a
+                ORDER BY a::text)::text,
             CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END
         FROM pg_class AS c
         JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -47,7 +49,7 @@ _QUERIES = {
     """,
     "function": """
         SELECT oid::regprocedure::text, pg_get_functiondef(oid), obj_description(oid, 'pg_proc'),
-            ARRAY(SELECT a::text FROM unnest(proacl) AS a ORDER BY a::text)::text
+            ARRAY(SELECT a::text FROM unnest(coalesce(proacl, acldefault('f', proowner))) AS a ORDER BY a::text)::text
         FROM pg_proc AS p
         WHERE pronamespace = ANY (%(schemas)s::regnamespace[])
             AND prokind IN ('f', 'p')

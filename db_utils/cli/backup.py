@@ -1,0 +1,221 @@
+"""`backup` and `restore`: a backup that is known to restore."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from db_utils.admin import backup as backups
+from db_utils.admin.backup.dump import Say
+from db_utils.cli.common import AsJson, Exit, Url, aside, print_json, settings_for, shown_bytes
+from db_utils.errors import ConfigurationError
+
+app = typer.Typer()
+
+Container = Annotated[
+    str | None,
+    typer.Option(
+        "--container",
+        help="Work through this container (barnameh_postgres) with the programs inside it: only Docker is needed here.",
+        show_default=False,
+    ),
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-file",
+        help="File with the key: 32 random bytes in base64 (openssl rand -base64 32). Default: BACKUP_KEY of the environment.",
+        show_default=False,
+    ),
+]
+
+
+@app.command()
+def backup(
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            help="An existing folder, in which the backup gets a folder of its own; or the name of the folder to make.",
+        ),
+    ],
+    url: Url = None,
+    container: Container = None,
+    key_file: KeyFile = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Restore it into a scratch database, compare every table, and say how long that took.",
+        ),
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Back the database up while it is in use: a folder with the dump, the roles it needs, and a manifest with checksums.
+
+    The manifest says which versions it is of, and how many rows each table held with a hash of their contents, all of one
+    instant. Readers and writers are not held up. The folder appears when it is complete: an interrupted backup leaves
+    nothing that looks like one. With a key, dump and roles are encrypted; without, they are readable by you alone, and
+    hold the verifiers of tenants' passwords.
+
+    Example: db-utils backup --out /backups --verify
+    """
+    with _stoppable(), _steps(quiet=json) as say:
+        place = _place(url, container)
+        key = backups.read_key(key_file)
+        made = backups.backup(place, out, key=key, say=say)
+        seconds = backups.verify(place, made.folder, key=key, say=say) if verify else None
+        if seconds is not None and made.is_recorded:
+            backups.record_verified(place, made.manifest, seconds)
+    manifest = made.manifest
+    if json:
+        print_json(
+            {
+                "backup": str(made.folder),
+                "seconds": round(made.seconds, 3),
+                "verification_seconds": None if seconds is None else round(seconds, 3),
+                "is_recorded": made.is_recorded,
+                "manifest": asdict(manifest),
+            }
+        )
+        return
+    typer.echo(
+        f"{made.folder}: {manifest.rows:,} rows of {len(manifest.tables)} tables in {shown_bytes(manifest.dump.size_bytes)}"
+        f"{', encrypted' if manifest.key else ''}, {made.seconds:.1f} s."
+    )
+    if seconds is not None:
+        typer.echo(f"It restores: every table is equal to the original, seen in {seconds:.1f} s.")
+    if not made.is_recorded:
+        typer.echo(
+            "It is not written down in backup_runs: this user may not, or the schema is older (db-utils migrate)."
+        )
+
+
+@app.command()
+def restore(
+    folder: Annotated[
+        Path, typer.Argument(metavar="BACKUP", help="The folder that `backup` made.", show_default=False)
+    ],
+    url: Url = None,
+    container: Container = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            "--database",
+            help="Restore into this database instead of the one of the URL or container.",
+            show_default=False,
+        ),
+    ] = None,
+    create_database: Annotated[
+        bool,
+        typer.Option("--create-database", help="Make the database where the server has none of that name."),
+    ] = False,
+    key_file: KeyFile = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Compare every table with the manifest, and refuse where one differs."),
+    ] = False,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            help="Connections to restore with: plain PostgreSQL and an unencrypted backup only.",
+        ),
+    ] = 1,
+    json: AsJson = False,
+) -> None:
+    """Restore a backup into an EMPTY database: all of it or nothing. It never touches a database that holds anything.
+
+    It is restored into a scratch database beside, checked there, and takes the empty one's place at the end. So after a
+    failure, or a power cut, the database is as empty as before, and you run the command again. TimescaleDB must be there in
+    the version of the backup, PostgreSQL in the same or a later one. Roles that the server lacks are made, tenants' logins with
+    their passwords; roles that it has stay as they are.
+
+    Example: db-utils restore /backups/barnameh_ops-20260101T020000Z --url postgresql://user:password@host/barnameh_ops
+    """
+    with _stoppable(), _steps(quiet=json) as say:
+        place = _place(url, container, server_only=True, database=database)
+        done = backups.restore(
+            place,
+            folder,
+            key=backups.read_key(key_file),
+            compare=verify,
+            create_database=create_database,
+            jobs=jobs,
+            say=say,
+        )
+    if json:
+        print_json(
+            {
+                "database": done.database,
+                "backup_id": done.manifest.backup_id,
+                "seconds": round(done.seconds, 3),
+                "is_compared": done.is_compared,
+                "rows": done.manifest.rows,
+                "roles": asdict(done.roles),
+            }
+        )
+        return
+    typer.echo(
+        f"{place.label}: {done.manifest.rows:,} rows of {len(done.manifest.tables)} tables as of "
+        f"{done.manifest.database.taken_at}, {done.seconds:.1f} s"
+        f"{', every table equal to the original' if done.is_compared else ''}."
+    )
+    for sentence, roles in (
+        ("Roles made: {}.", done.roles.made),
+        ("Roles that were there already, left as they are: {}.", done.roles.kept),
+        (
+            "Without a password, because the backup has none (ALTER ROLE … PASSWORD): {}.",
+            done.roles.without_password,
+        ),
+    ):
+        if roles:
+            typer.echo(sentence.format(", ".join(roles)))
+
+
+def _place(
+    url: str | None, container: str | None, *, server_only: bool = False, database: str | None = None
+) -> backups.Place:
+    if url is not None and container is not None:
+        raise ConfigurationError("--url and --container both name a database: give one of them")
+    place: backups.Place = (
+        backups.UrlPlace(settings_for(url), server_only=server_only)
+        if container is None
+        else backups.ContainerPlace(container)
+    )
+    if database is not None:
+        place.database = database
+    return place
+
+
+@contextlib.contextmanager
+def _steps(*, quiet: bool) -> Iterator[Say]:
+    """What is being done at the moment, on standard error, where somebody watches."""
+    if quiet or not aside.is_terminal:
+        yield lambda step: None
+        return
+    with aside.status("starting") as status:
+        yield lambda step: status.update(step)
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM ends the command in order, as Ctrl-C does: scratch databases and partial folders go."""
+
+    def stop(*_: Any) -> None:
+        raise typer.Exit(Exit.INTERRUPTED)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
