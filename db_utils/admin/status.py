@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 _PATIENCE_SECONDS = 5.0
+_FIRST_JOB_OF_USERS = 1000
 SERIES = ("operational_events", "demand_history", "resource_metrics", "employee_attendance")
 
 
@@ -264,7 +265,7 @@ def _attention(found: Status) -> list[str]:
                 f"schema version {version} is newer than this library's {latest}: use a newer release of the library"
             )
     for job in found.jobs:
-        if job.last_run_failed:
+        if job.last_run_failed and not _cannot_run(job, found.server):
             relation = f" of {job.relation}" if job.relation else ""
             said.append(
                 f"job {job.job_id} ({job.name}{relation}) failed when it ran last: see timescaledb_information.job_errors"
@@ -274,3 +275,8 @@ def _attention(found: Status) -> list[str]:
             f"{found.cache.url} does not answer ({found.cache.error}): predictions come from PostgreSQL meanwhile"
         )
     return said
+
+
+def _cannot_run(job: JobFacts, server: ServerFacts | None) -> bool:
+    """Under Apache's licence TimescaleDB's own jobs fail from the first day on, and nothing comes of it."""
+    return server is not None and server.edition == "apache" and job.job_id < _FIRST_JOB_OF_USERS

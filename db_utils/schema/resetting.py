@@ -131,9 +131,13 @@ def _drop(transaction: Transaction, removed: Removed) -> None:
     _drop_all(transaction, "VIEW", "public", views)
     for name in rollups:  # those that are built on others come first
         _drop_all(transaction, "MATERIALIZED VIEW", "public", [name])
-    _drop_all(
-        transaction, "TABLE", "public", [name for name in removed.relations if kinds[name] in ("r", "p")]
-    )
+    ordinary = [name for name in removed.relations if kinds[name] in ("r", "p")]
+    for name in _hypertables(
+        transaction, ordinary
+    ):  # TimescaleDB drops no hypertable together with other things
+        _drop_all(transaction, "TABLE", "public", [name])
+        ordinary.remove(name)
+    _drop_all(transaction, "TABLE", "public", ordinary)
     if removed.functions:
         transaction.execute(f"DROP ROUTINE {', '.join(removed.functions)}")
     transaction.execute("DROP TYPE IF EXISTS public.uuidrange")
@@ -145,13 +149,9 @@ def _drop(transaction: Transaction, removed: Removed) -> None:
 
 def _rollups(transaction: Transaction, removed: Removed) -> list[str]:
     """The continuous aggregates, those that are built on others first."""
-    known = transaction.execute_query(
-        "SELECT to_regclass('timescaledb_information.continuous_aggregates') AS relation"
-    )
-    if known[0]["relation"] is None:
-        return []
-    return _column(
+    return _of_timescaledb(
         transaction,
+        "continuous_aggregates",
         """
         SELECT view_name AS name
         FROM timescaledb_information.continuous_aggregates
@@ -161,6 +161,28 @@ def _rollups(transaction: Transaction, removed: Removed) -> list[str]:
         """,
         removed.relations,
     )
+
+
+def _hypertables(transaction: Transaction, names: list[str]) -> list[str]:
+    return _of_timescaledb(
+        transaction,
+        "hypertables",
+        """
+        SELECT hypertable_name AS name
+        FROM timescaledb_information.hypertables
+        WHERE hypertable_schema = 'public'
+            AND hypertable_name = ANY (%s)
+        ORDER BY hypertable_name
+        """,
+        names,
+    )
+
+
+def _of_timescaledb(transaction: Transaction, view: str, sql: str, names: list[str]) -> list[str]:
+    known = transaction.execute_query(
+        "SELECT to_regclass('timescaledb_information.' || %s) AS relation", (view,)
+    )
+    return [] if known[0]["relation"] is None else _column(transaction, sql, names)
 
 
 def _drop_all(transaction: Transaction, kind: str, schema: str, names: list[str]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from db_utils import DatabaseManager, schema
 from db_utils.servers.embedded import EmbeddedServer
-from tests.support.scale import SPANS_DAYS, multiply
+from tests.support.scale import SERIES, multiply
 
 ORGANIZATION = "11111111-1111-1111-1111-111111111111"
 QUESTIONS = {
@@ -47,7 +47,7 @@ def sizes(db: DatabaseManager) -> dict[str, int]:
     """Bytes of each time-series table with its indexes."""
     return {
         table: db.execute_query("SELECT hypertable_size(%s::regclass) AS bytes", (table,))[0]["bytes"]
-        for table in SPANS_DAYS
+        for table in SERIES
     }
 
 
@@ -74,11 +74,11 @@ def measure(db: DatabaseManager) -> dict[str, Any]:
         )[0]["p"],
     }
     answer: dict[str, Any] = {
-        "rows": {t: db.execute_query(f"SELECT count(*) AS n FROM {t}")[0]["n"] for t in SPANS_DAYS},
+        "rows": {t: db.execute_query(f"SELECT count(*) AS n FROM {t}")[0]["n"] for t in SERIES},
         "bytes_rowstore": sizes(db),
         "ms_rowstore": {name: milliseconds(db, sql, arguments) for name, sql in QUESTIONS.items()},
     }
-    for table in SPANS_DAYS:
+    for table in SERIES:
         db.execute_query("SELECT count(compress_chunk(c)) FROM show_chunks(%s::regclass) AS c", (table,))
         db.execute(f"ANALYZE {table}")
     return answer | {
@@ -121,7 +121,7 @@ def main() -> None:
         schema.seed(db)
         for scale in (1, options.scale):
             if scale > 1:
-                for table in SPANS_DAYS:
+                for table in SERIES:
                     db.execute_query(
                         "SELECT count(decompress_chunk(c)) FROM show_chunks(%s::regclass) AS c", (table,)
                     )

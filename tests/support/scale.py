@@ -1,39 +1,17 @@
-"""A database ten times the sample data: the same weeks again and again, further and further back."""
+"""A database ten times the sample data, and its old chunks in the columnstore."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# Days that the sample data covers, per table; each copy goes that much further back.
-SPANS_DAYS = {
-    "operational_events": 30,
-    "demand_history": 91,
-    "resource_metrics": 7,
-    "employee_attendance": 30,
-}
+from db_utils import schema
+
+SERIES = ("operational_events", "demand_history", "resource_metrics", "employee_attendance")
 
 
 def multiply(db: Any, factor: int = 10) -> None:
-    """Make the time-series tables `factor` times as large."""
-    for table, days in SPANS_DAYS.items():
-        columns = [
-            row["attname"]
-            for row in db.execute_query(
-                "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
-                (table,),
-            )
-        ]
-        values = {
-            "time": f"time - k * interval '{days} days'",
-            "event_id": "md5(event_id::text || k)::uuid",
-            "shift_id": "NULL",
-        }
-        db.execute(
-            f"INSERT INTO {table} ({', '.join(columns)}) "
-            f"SELECT {', '.join(values.get(c, c) for c in columns)} FROM {table}, generate_series(1, {int(factor) - 1}) AS k"
-        )
-    for table in SPANS_DAYS:
-        db.execute(f"ANALYZE {table}")
+    """Make the time-series tables about `factor` times as large: a history that goes so much further back."""
+    schema.seed(db, days=30 * factor, metric_days=7 * factor)
 
 
 def compress_old_chunks(db: Any) -> int:

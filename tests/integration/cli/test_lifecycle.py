@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from db_utils import DatabaseManager, errors, schema
+from db_utils import DatabaseManager, schema
 from tests.conftest import maintenance
 from tests.integration.cli.conftest import ROOT, Run, command, environment
 from tests.support.programs import psql
@@ -100,15 +100,6 @@ def test_init_makes_the_database_where_asked_to(server_url: str, run: Run) -> No
     finally:
         with maintenance(server_url) as cursor:
             cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-
-
-@pytest.mark.parametrize("number", [150_012, 90_624])
-def test_a_server_older_than_16_is_refused(number: int) -> None:
-    from db_utils.schema.state import check_server
-
-    with pytest.raises(errors.SchemaError, match=r"PostgreSQL 15\.12.*16 or later"):
-        check_server(number, "15.12")
-    check_server(160_000, "16.0")
 
 
 # -- migrate ------------------------------------------------------------------------------------------------
