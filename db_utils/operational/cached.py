@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,12 +55,7 @@ class CachedPredictionQueries(QueryRunner):
         """
         organization = uuid_of(organization_id, "organization_id")
         product, location = text_of(product_id, "product_id"), uuid_of(location_id, "location_id")
-        return self._cached(
-            PredictionKind.DEMAND_FORECAST,
-            organization,
-            (product, location),
-            lambda: self._load_demand(organization, product, location),
-        )
+        return self._cached(PredictionKind.DEMAND_FORECAST, organization, (product, location))
 
     def get_cached_anomaly_predictions(self, organization_id: Id) -> CachedPrediction | None:
         """Which anomalies are predicted and not dealt with yet, from the cache if it has it?
@@ -70,12 +65,7 @@ class CachedPredictionQueries(QueryRunner):
         whatever became of it, its `recorded_at` when the rows were read. None: nothing was ever predicted.
         """
         organization = uuid_of(organization_id, "organization_id")
-        return self._cached(
-            PredictionKind.ANOMALY_PREDICTION,
-            organization,
-            ACTIVE,
-            lambda: self._load_anomalies(organization),
-        )
+        return self._cached(PredictionKind.ANOMALY_PREDICTION, organization, ACTIVE)
 
     def get_cached_absence_forecast(self, organization_id: Id, *, location_id: Id) -> CachedPrediction | None:
         """How many are expected to be away at a location, from the cache if it has it?
@@ -83,16 +73,9 @@ class CachedPredictionQueries(QueryRunner):
         A `CachedPrediction` as in `get_cached_demand_forecast`; its `value` is the rows of
         `get_current_absence_forecasts` for the location, 14 days ahead. None: nothing is predicted.
         """
-        organization, location = (
-            uuid_of(organization_id, "organization_id"),
-            uuid_of(location_id, "location_id"),
-        )
-        return self._cached(
-            PredictionKind.ABSENCE_FORECAST,
-            organization,
-            ("location", location),
-            lambda: self._load_absences(organization, "location", location),
-        )
+        organization = uuid_of(organization_id, "organization_id")
+        location = uuid_of(location_id, "location_id")
+        return self._cached(PredictionKind.ABSENCE_FORECAST, organization, ("location", location))
 
     def get_cached_employee_absence_forecast(
         self, organization_id: Id, *, employee_id: Id
@@ -102,23 +85,16 @@ class CachedPredictionQueries(QueryRunner):
         A `CachedPrediction` as in `get_cached_demand_forecast`; its `value` is the rows of
         `get_current_absence_forecasts` for the employee, 14 days ahead. None: nothing is predicted.
         """
-        organization, employee = (
-            uuid_of(organization_id, "organization_id"),
-            uuid_of(employee_id, "employee_id"),
-        )
-        return self._cached(
-            PredictionKind.ABSENCE_FORECAST,
-            organization,
-            ("employee", employee),
-            lambda: self._load_absences(organization, "employee", employee),
-        )
+        organization = uuid_of(organization_id, "organization_id")
+        employee = uuid_of(employee_id, "employee_id")
+        return self._cached(PredictionKind.ABSENCE_FORECAST, organization, ("employee", employee))
 
     # -- reading ---------------------------------------------------------------------------------------------
 
-    def _cached(
-        self, kind: str, organization: uuid.UUID, entity: Entity, load: Callable[[], Prediction | None]
-    ) -> CachedPrediction | None:
-        return self._cache_of(organization).get_or_compute(organization, kind, entity, load)
+    def _cached(self, kind: str, organization: uuid.UUID, entity: Entity) -> CachedPrediction | None:
+        return self._cache_of(organization).get_or_compute(
+            organization, kind, entity, lambda: self._load(kind, organization, entity)
+        )
 
     def _cache_of(self, organization: uuid.UUID) -> PredictionCache:
         """The cache, or none: in a transaction, and where a tenant scope is asked about another organization."""
