@@ -37,7 +37,8 @@ COMMENT ON FUNCTION database_edition() IS
     'apache: hypertables only; plain: PostgreSQL without TimescaleDB.';
 
 -- time_bucket() for the plain edition: same signature, same origins as TimescaleDB
--- (Monday 2000-01-03 for widths in days and below, 2000-01-01 for months).
+-- (Monday 2000-01-03 for widths in days and below, 2000-01-01 for months). Indexes use it, and a dump is restored with an
+-- empty search_path: names are written with their schema.
 DO $plain$
 BEGIN
     IF database_edition() <> 'plain' THEN

@@ -180,6 +180,18 @@ def test_new_rows_are_seen_at_once_and_late_ones_after_the_refresh(seeded_databa
         assert seen[0]["utilization_pct_max"] >= 42, rollup
 
 
+def test_what_indexes_use_needs_no_search_path(seeded_database: DatabaseManager) -> None:
+    """pg_restore makes indexes with an empty one."""
+    with seeded_database.transaction() as transaction:
+        transaction.execute("SET LOCAL search_path = ''")
+        for width in ("1 hour", "1 month"):
+            for arguments in ("now()", "now()::timestamp", "now(), 'Europe/Paris'"):
+                transaction.execute(f"SELECT public.time_bucket(interval '{width}', {arguments})")
+        transaction.execute("SELECT public.time_bucket(interval '1 day', now()::date)")
+        for relation in TABLES:
+            transaction.execute(f"REINDEX TABLE public.{relation}")
+
+
 def test_rows_from_the_future_are_refused(seeded_database: DatabaseManager) -> None:
     resource = any_resource(seeded_database)["resource_id"]
     insert = "INSERT INTO resource_metrics (organization_id, time, resource_id) VALUES (%s, now() + %s, %s)"
