@@ -2,7 +2,8 @@
 
 Every error of this library is a `DbUtilsError`. Most also inherit the builtin that fits (`ValueError`,
 `ConnectionError`, `TimeoutError`, `LookupError`), keep the server's SQLSTATE, survive pickling, and say in
-one sentence what to change. No message ever holds a password or a parameter value.
+one sentence what to change. No message ever holds a password; a value is quoted only where the server itself says
+which one it could not read.
 """
 
 from __future__ import annotations

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from db_utils.connections.retries import exponential_delay, run_with_retries
 from db_utils.connections.statement import Statement
+from db_utils.connections.telemetry import watched
 from db_utils.values import Parameters, Row, fetch_count, fetch_rows
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ class Executor(ABC):
     @abstractmethod
     def _loading(self, timeout_seconds: float | None) -> AbstractContextManager[Any]:
         """A driver connection inside a transaction whose statements may take as long as they need."""
+
+    @contextmanager
+    def _watched_load(self, operation: str, text: str, timeout_seconds: float | None) -> Iterator[Any]:
+        with self._loading(timeout_seconds) as connection, watched(operation, text, connection):
+            yield connection
 
     @property
     def _through_temporary_table(self) -> bool:
@@ -150,7 +156,7 @@ class Executor(ABC):
         """
         from db_utils import bulk
 
-        with self._loading(timeout_seconds) as connection:
+        with self._watched_load("INSERT", str(sql), timeout_seconds) as connection:
             return bulk.execute_many(
                 connection, sql, rows, page_size=page_size, on_reject=on_reject, progress=progress
             )
@@ -172,7 +178,7 @@ class Executor(ABC):
         """
         from db_utils import bulk
 
-        with self._loading(timeout_seconds) as connection:
+        with self._watched_load("COPY", f"COPY {table} FROM STDIN", timeout_seconds) as connection:
             return bulk.copy_rows(
                 connection,
                 table,
@@ -202,7 +208,7 @@ class Executor(ABC):
         """
         from db_utils import bulk
 
-        with self._loading(timeout_seconds) as connection:
+        with self._watched_load("INSERT", f"INSERT INTO {table} ON CONFLICT", timeout_seconds) as connection:
             return bulk.upsert_many(
                 connection,
                 table,
@@ -270,7 +276,7 @@ class Executor(ABC):
         """
         from db_utils import frames
 
-        with self._loading(timeout_seconds) as connection:
+        with self._watched_load("COPY", f"COPY {table} FROM STDIN", timeout_seconds) as connection:
             return frames.write_frame(
                 connection,
                 table,

@@ -19,6 +19,7 @@ from db_utils.connections.pool import ConnectionPool, PoolStats
 from db_utils.connections.raw import raw_connection
 from db_utils.connections.replica import Replica
 from db_utils.connections.statement import Statement, check_query, check_timeout, loading, run, text_of
+from db_utils.connections.telemetry import watched
 from db_utils.connections.tenant import TenantScope
 from db_utils.connections.transaction import (
     LIFT_TIMEOUT,
@@ -310,11 +311,12 @@ class DatabaseManager(Executor):
         def read(pool: ConnectionPool) -> Any:
             return frames.read_frame(pool.dsn, text, session=session, **options)
 
-        if self._replica is not None and not primary:
-            answer = self._replica.answer(sql, read)
-            if answer is not None:
-                return answer[0]
-        return read(self._pool)
+        with watched("SELECT", sql, lease.connection):
+            if self._replica is not None and not primary:
+                answer = self._replica.answer(sql, read)
+                if answer is not None:
+                    return answer[0]
+            return read(self._pool)
 
     def connection(self) -> AbstractContextManager[Any]:
         """The psycopg2 connection itself; see `Executor.connection`."""

@@ -56,7 +56,8 @@ def run(
     if parameters is not None:
         parameters = adapt_parameters(parameters)
     if spans.wanted:
-        with telemetry.span(sql, lease.connection):
+        words = sql.split(None, 1)
+        with telemetry.span(words[0].upper() if words else "QUERY", sql, lease.connection):
             return _run(lease, sql, parameters, fetch, timeout_seconds)
     return _run(lease, sql, parameters, fetch, timeout_seconds)
 
@@ -84,7 +85,7 @@ def _run(
         del under_way[lease]
     except psycopg2.Error as error:
         under_way.pop(lease, None)
-        raise _translated(error, lease, timeout_seconds) from error
+        raise _translated(error, lease, timeout_seconds) from telemetry.cause_of(sql, error)
     except (ValueError, TypeError, LookupError, OverflowError) as error:
         under_way.pop(lease, None)
         settle(lease)

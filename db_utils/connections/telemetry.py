@@ -6,7 +6,7 @@ import importlib
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 _trace: Any = None
@@ -17,6 +17,7 @@ query_log = logging.getLogger("db_utils.query")
 pool_log = logging.getLogger("db_utils.connections.pool")
 
 _LONGEST_TEXT = 500
+_PASSWORD_WORD = re.compile(r"password", re.IGNORECASE)
 _PASSWORD = re.compile(
     r"(\bPASSWORD\s+)(?:E?'(?:[^'\\]|\\.|'')*'|(\$\w*\$).*?\2)|(\bpassword\s*=\s*)[^\s'&]+",
     re.IGNORECASE | re.DOTALL,
@@ -46,6 +47,15 @@ def safe_text(sql: str) -> str:
     return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
 
 
+def cause_of(sql: str, error: BaseException) -> BaseException | None:
+    """What a translated error may be raised from.
+
+    The driver's error can quote the line of the statement that the server refused, parameters and all: where that may
+    hold a password it must not come with the traceback.
+    """
+    return None if _PASSWORD_WORD.search(sql) else error
+
+
 def log_slow(sql: str, seconds: float, limit_seconds: float) -> None:
     """Say that a statement took longer than the setting allows; its parameters are never logged."""
     query_log.warning(
@@ -53,21 +63,36 @@ def log_slow(sql: str, seconds: float, limit_seconds: float) -> None:
     )
 
 
+def watched(operation: str, text: str, connection: Any) -> AbstractContextManager[None]:
+    """A span where somebody wants spans."""
+    return span(operation, text, connection) if spans.wanted else nullcontext()
+
+
 @contextmanager
-def span(sql: str, connection: Any) -> Iterator[None]:
-    """A client span around one statement, with OpenTelemetry's names; no parameter values."""
+def span(operation: str, text: str, connection: Any) -> Iterator[None]:
+    """A client span around one statement or one load, with OpenTelemetry's names; no values of parameters or rows."""
     info = connection.info
     attributes = {
         "db.system.name": "postgresql",
         "db.namespace": info.dbname,
-        "db.query.text": safe_text(sql),
+        "db.operation.name": operation,
+        "db.query.text": safe_text(text),
         "server.address": info.host,
         "server.port": info.port,
     }
     tracer = _trace.get_tracer("db_utils")
     with tracer.start_as_current_span(
-        sql.split(None, 1)[0].upper() if sql.strip() else "query",
+        operation,
         kind=_trace.SpanKind.CLIENT,
         attributes=attributes,
-    ):
-        yield
+        record_exception=False,  # the chain of causes ends in the driver's error, which quotes values
+        set_status_on_exception=False,
+    ) as current:
+        try:
+            yield
+        except BaseException as error:
+            current.set_attribute("error.type", type(error).__name__)
+            if sqlstate := getattr(error, "sqlstate", None):
+                current.set_attribute("db.response.status_code", sqlstate)
+            current.set_status(_trace.StatusCode.ERROR, type(error).__name__)
+            raise

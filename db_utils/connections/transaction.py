@@ -16,7 +16,7 @@ from db_utils.connections.lease import Lease
 from db_utils.connections.pool import ConnectionPool
 from db_utils.connections.retries import exponential_delay
 from db_utils.connections.statement import Statement, check_query, loading, run, text_of
-from db_utils.connections.telemetry import query_log
+from db_utils.connections.telemetry import query_log, watched
 from db_utils.errors import (
     DbUtilsError,
     InvalidInputError,
@@ -234,7 +234,7 @@ class Transaction(Executor):
         text = text_of(sql, lease.connection)
         self._allowed(text)
         check_query(text)
-        with loading(lease, timeout_seconds) as connection:
+        with loading(lease, timeout_seconds) as connection, watched("SELECT", text, connection):
             return frames.read_frame(
                 None,
                 text,

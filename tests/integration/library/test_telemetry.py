@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from opentelemetry import trace
@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from db_utils import DatabaseManager, errors
 from db_utils.connections import telemetry
+from tests.integration.library.conftest import ORGANIZATION
 
 SECRET = "s3cr3t-p4ss"
 
@@ -80,13 +81,21 @@ def test_no_secret_in_any_message_repr_or_traceback(
     assert SECRET not in caplog.text
 
 
-def test_spans_follow_the_names_of_opentelemetry(
-    manager_with: Callable[..., DatabaseManager], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
+    """The spans that managers made from now on will leave."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    yield exporter
+    monkeypatch.undo()
+    telemetry.spans.look()
+
+
+def test_spans_follow_the_names_of_opentelemetry(
+    manager_with: Callable[..., DatabaseManager], spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     db = manager_with()
     assert telemetry.spans.wanted
     db.execute_query("SELECT %s AS value", (SECRET,))
@@ -96,11 +105,55 @@ def test_spans_follow_the_names_of_opentelemetry(
     telemetry.spans.look()
     assert not telemetry.spans.wanted
     db.execute("SELECT 1")
-    read, delete = exporter.get_finished_spans()
+    read, delete = spans.get_finished_spans()
     assert (read.name, delete.name) == ("SELECT", "DELETE")
     assert read.kind is trace.SpanKind.CLIENT
     assert read.attributes is not None
     assert read.attributes["db.system.name"] == "postgresql"
     assert read.attributes["db.query.text"] == "SELECT %s AS value"
     assert delete.status.status_code is trace.StatusCode.ERROR
+    assert delete.attributes is not None
+    assert (delete.attributes["error.type"], delete.attributes["db.response.status_code"]) == (
+        "UndefinedObjectError",
+        "42P01",
+    )
     assert SECRET not in "".join(span.to_json() for span in (read, delete))
+
+
+def test_loads_and_frames_have_spans_too_and_none_quotes_a_row(
+    manager_with: Callable[..., DatabaseManager], spans: InMemorySpanExporter
+) -> None:
+    db = manager_with()
+    db.execute("TRUNCATE notes")
+    columns = ["organization_id", "note_id", "text"]
+    row = (ORGANIZATION, 1, SECRET)
+    db.copy_rows("notes", columns, [row])
+    db.upsert_many("notes", columns, [row], conflict_columns=columns[:2])
+    db.read_frame("SELECT text FROM notes WHERE text = %s", (SECRET,))
+    for load in (
+        lambda: db.copy_rows("notes", columns, [row]),
+        lambda: db.execute("INSERT INTO notes VALUES (%s, %s, %s)", row),
+        lambda: db.execute("SELECT %s::uuid", (SECRET,)),
+    ):
+        with pytest.raises(errors.DbUtilsError):
+            load()
+    found = spans.get_finished_spans()
+    texts = [str((span.attributes or {})["db.query.text"]) for span in found]
+    for text in (
+        "COPY notes FROM STDIN",
+        "INSERT INTO notes ON CONFLICT",
+        "SELECT text FROM notes WHERE text = %s",
+    ):
+        assert text in texts
+    assert sum(span.status.status_code is trace.StatusCode.ERROR for span in found) == 3
+    assert SECRET not in "".join(span.to_json() for span in found)
+
+
+@pytest.mark.parametrize(
+    "sql", [f"ALTER ROLE x PASSWORD '{SECRET}' SYNTAX", "CREATE USER MAPPING (password %s) SYNTAX"]
+)
+def test_a_statement_with_a_password_is_not_quoted_in_a_traceback(db: DatabaseManager, sql: str) -> None:
+    """The server quotes the line in which it found the mistake."""
+    with pytest.raises(errors.QueryError) as caught:
+        db.execute(sql, (SECRET,) if "%s" in sql else None)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
