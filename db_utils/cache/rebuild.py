@@ -94,11 +94,15 @@ class Timing:
 
 
 class Gap(NamedTuple):
-    """What a read left open for one key: a copy to fall back on, if any, and the stamp of what is there."""
+    """What a read left open for one key: the bytes that are there, if any, and whether they are none of a value."""
 
-    fallback: CachedPrediction | None = None
-    seen: bytes = b""
+    raw: bytes = b""
     broken: bool = False
+
+    @property
+    def seen(self) -> bytes:
+        """The stamp of what is there."""
+        return self.raw[STAMP]
 
 
 class Clock:
@@ -188,13 +192,13 @@ class Request:
                 known, left, rebuild = examine(raw, now_us, limits, recheck_us)
             except UndecodableError:
                 undecodable += 1
-                self._gaps[key] = Gap(seen=raw[STAMP], broken=True)
+                self._gaps[key] = Gap(raw, broken=True)
                 continue
             if left <= 0:
-                self._gaps[key] = Gap(known, raw[STAMP])
+                self._gaps[key] = Gap(raw)
             elif left < rebuild * horizon and timing.refreshes_early(left, rebuild):
                 early += 1
-                self._gaps[key] = Gap(known, raw[STAMP])
+                self._gaps[key] = Gap(raw)
             else:
                 answers[key] = known
                 if known is not None and known.freshness is not Freshness.FRESH:
@@ -228,8 +232,11 @@ class Request:
             self._read_database(abandoned, {}, {})
 
     def _fall_back(self, key: str, *, rebuilding: bool = True) -> bool:
-        """Answer with the old copy, if there is one and it has not expired."""
-        old = self._gaps[key].fallback
+        """Answer with the old copy, if there is one and it has not expired, be it while the database was asked."""
+        gap = self._gaps[key]
+        if not gap.raw or gap.broken:
+            return False
+        old = decode(gap.raw, self._clock.now_us(), self._limits_us)
         if old is None or old.freshness is Freshness.EXPIRED:
             return False
         self._answers[key] = old._replace(rebuilding=rebuilding)
@@ -274,7 +281,7 @@ class Request:
                     self._answers[key] = answer()
                 except UndecodableError:
                     self._statistics.add(undecodable=1)
-                    self._gaps[key] = Gap(seen=reply[STAMP], broken=True)
+                    self._gaps[key] = Gap(reply, broken=True)
                     held.append(key)
                 else:
                     self._statistics.add(bytes_read=len(reply))

@@ -10,14 +10,14 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 import redis
 
-from db_utils.cache import Freshness, PredictionCache
+from db_utils.cache import Freshness, Limits, PredictionCache
 from db_utils.errors import PoolTimeoutError, QueryError
 
 from .conftest import KIND, Database, MakeCache, prediction, wait_until
@@ -361,6 +361,27 @@ def test_with_the_database_away_an_old_copy_answers_and_says_so(
 
     with pytest.raises(QueryError):
         cache.get_or_compute(organization, KIND, "a", wrong)
+
+
+def test_a_copy_that_expires_while_the_database_is_away_is_not_given_instead(
+    make_cache: MakeCache, raw: redis.Redis, organization: UUID
+) -> None:
+    cache = make_cache(limits={KIND: Limits(0.0, 1.0)})
+    old = prediction("old")
+    cache.put(organization, KIND, "a", old)
+    rewind(raw, key_of(organization), 400)
+    seen: list[Any] = []
+
+    def away() -> Any:
+        seen.append(cache.get(organization, KIND, "a"))
+        wait_until(lambda: datetime.now(UTC) > old.available_at + timedelta(seconds=1.1))
+        raise PoolTimeoutError("every connection is in use")
+
+    with pytest.raises(PoolTimeoutError):
+        cache.get_or_compute(organization, KIND, "a", away)
+    assert [answer.freshness for answer in seen] == [Freshness.STALE], (
+        "it had not expired when it was asked for"
+    )
 
 
 def test_those_who_waited_while_the_database_was_away_hear_of_it(
