@@ -352,3 +352,25 @@ def test_seed_refuses_an_amount_that_cannot_be(seeded_database: DatabaseManager,
     done = run(seeded_database.settings.database_url, "seed", "--days", "0")
     assert done.code == 1
     assert "days is 0" in done.err
+
+
+def test_an_owner_that_is_no_superuser_can_do_all_of_it(server_url: str, run: Run) -> None:
+    name = f"plain_owner_{os.getpid()}"
+    url = make_dsn(**{**parse_dsn(server_url), "dbname": name, "user": name, "password": "a word"})
+    with maintenance(server_url) as cursor:
+        cursor.execute(f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD 'a word'")
+        # Roles belong to the server: those of its other databases were made by somebody else.
+        cursor.execute(
+            "SELECT rolname FROM pg_roles WHERE rolname IN ('barnameh_tenant', 'barnameh_tenant_login', 'barnameh_readonly')"
+        )
+        for (shared,) in cursor.fetchall():
+            cursor.execute(f"GRANT {shared} TO {name} WITH ADMIN OPTION")
+        cursor.execute(f"CREATE DATABASE {name} OWNER {name}")
+    try:
+        for arguments in (["init"], ["seed"], ["verify"], ["status"], ["reset", "--yes"], ["verify"]):
+            done = run(url, *arguments)
+            assert done.code == 0, (arguments, done.out, done.err)
+    finally:
+        with maintenance(server_url) as cursor:
+            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            cursor.execute(f"DROP ROLE {name}")

@@ -15,7 +15,7 @@ from db_utils import DatabaseManager, schema
 from db_utils.admin.status import SERIES
 from db_utils.servers import redis_server
 from tests.conftest import maintenance
-from tests.integration.cli.conftest import Run
+from tests.integration.cli.conftest import ROOT, Run
 
 LATEST = schema.latest_version()
 SILENT = "redis://:hidden-word@127.0.0.1:1/0"
@@ -254,3 +254,19 @@ def test_a_customers_login(server_url: str, seeded_database: DatabaseManager, ru
         assert all(series["newest"] is None for series in done.json["series"])
     finally:
         db.execute("CALL drop_tenant_login(%s)", (login,))
+
+
+def test_the_page_names_every_field(seeded: DatabaseManager, run: Run) -> None:
+    page = (ROOT / "docs" / "lifecycle.md").read_text(encoding="utf-8")
+    said = run(seeded.settings.database_url, "status", "--json").json
+    parts = [
+        said,
+        said["server"],
+        said["schema"],
+        said["tables"][0],
+        said["series"][0],
+        said["cache"],
+        *said["jobs"][:1],
+    ]
+    for name in (name for part in parts for name in part):
+        assert f"`{name}`" in page or f"`{name}[]`" in page, name
