@@ -5,6 +5,7 @@ PostgreSQL with TimescaleDB, a Redis prediction cache, prebuilt queries.
 
 from __future__ import annotations
 
+from db_utils.bulk import Reject, RejectReport
 from db_utils.config import Settings
 from db_utils.connections.listen import Listener, Notification
 from db_utils.connections.manager import DatabaseManager, Health
@@ -24,6 +25,8 @@ __all__ = [
     "Notification",
     "OperationalDataQueries",
     "PoolStats",
+    "Reject",
+    "RejectReport",
     "Settings",
     "TenantScope",
     "Transaction",
