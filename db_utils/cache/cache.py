@@ -15,13 +15,12 @@ from uuid import UUID
 from db_utils.cache.breaker import Breaker, BreakerState
 from db_utils.cache.client import RedisClient
 from db_utils.cache.flights import Flights
-from db_utils.cache.keys import Entity, Space, check_namespace, organization_name, space
+from db_utils.cache.keys import Entity, Space, check_namespace, space
 from db_utils.cache.lookup import answers_in
 from db_utils.cache.rebuild import Request, Timing, limits_us
 from db_utils.cache.statistics import Statistics
 from db_utils.cache.store import Item, PutOutcome, Store
 from db_utils.cache.targets import Target
-from db_utils.cache.tenant import TenantCache
 from db_utils.cache.values import CachedPrediction, Limits, Prediction
 from db_utils.config import Settings
 from db_utils.errors import ConfigurationError, InvalidInputError
@@ -168,11 +167,6 @@ class PredictionCache:
     def enabled(self) -> bool:
         """Whether there is a Redis at all."""
         return self._target is not None
-
-    def for_organization(self, organization_id: UUID | str) -> TenantCache:
-        """The same cache for one organization only: its methods name no organization, so none can name
-        another's."""
-        return TenantCache(self, organization_name(organization_id))
 
     def get(self, organization_id: UUID | str, kind: str, entity: Entity) -> CachedPrediction | None:
         """What does the cache have for this entity?

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
+from uuid import UUID
 
-from db_utils.cache.keys import Entity
+from db_utils.cache.cache import PredictionCache
+from db_utils.cache.keys import Entity, organization_name
 from db_utils.cache.store import PutOutcome
 from db_utils.cache.values import CachedPrediction, Prediction
-
-if TYPE_CHECKING:
-    from db_utils.cache.cache import PredictionCache
 
 E = TypeVar("E", bound=Entity)
 
 
 class TenantCache:
     """The methods of PredictionCache for one organization; no argument of any of them can name another
-    one."""
+    one.
+
+    InvalidInputError where the organization is not a UUID.
+    """
 
     __slots__ = ("_cache", "organization_id")
 
-    def __init__(self, cache: PredictionCache, organization_id: str) -> None:
+    def __init__(self, cache: PredictionCache, organization_id: UUID | str) -> None:
         self._cache = cache
-        self.organization_id = organization_id
+        self.organization_id = organization_name(organization_id)
 
     def get(self, kind: str, entity: Entity) -> CachedPrediction | None:
         """See `PredictionCache.get`."""

@@ -21,6 +21,7 @@ from db_utils.cache import (
     Prediction,
     PredictionCache,
     PutOutcome,
+    TenantCache,
 )
 from db_utils.config import Settings
 from db_utils.errors import InvalidInputError, QueryError, ServerUnavailableError
@@ -318,7 +319,7 @@ def test_a_machine_without_threads_left_asks_the_database(
 
 
 def test_a_tenant_s_view_names_no_organization(cache: PredictionCache) -> None:
-    own = cache.for_organization(ORGANIZATION)
+    own = TenantCache(cache, ORGANIZATION)
     answer = own.get_or_compute(KIND, "a", prediction)
     assert answer is not None
     assert answer.source == "database"
@@ -330,7 +331,7 @@ def test_a_tenant_s_view_names_no_organization(cache: PredictionCache) -> None:
     assert own.invalidate()
     assert repr(own) == f"<TenantCache of {ORGANIZATION}>"
     with pytest.raises(InvalidInputError):
-        cache.for_organization("acme")
+        TenantCache(cache, "acme")
 
 
 def test_an_entity_needs_its_kind_to_be_invalidated(cache: PredictionCache) -> None:

@@ -15,7 +15,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from db_utils.cache import Freshness, PredictionCache, PutOutcome
+from db_utils.cache import Freshness, PredictionCache, PutOutcome, TenantCache
 from db_utils.cache.keys import space
 from db_utils.errors import InvalidInputError
 from db_utils.servers import redis_server
@@ -528,7 +528,7 @@ def test_a_namespace_is_a_cache_of_its_own(make_cache: MakeCache, organization: 
 def test_a_tenant_s_view_reaches_its_own_keys_only(cache: PredictionCache, organization: UUID) -> None:
     other = uuid4()
     cache.put(other, KIND, "a", prediction("theirs"))
-    own = cache.for_organization(organization)
+    own = TenantCache(cache, organization)
     for entity in ("a", f"}}:{KIND}:a", f"{{{other}}}:{KIND}:a", f"../{{{other}}}", "a\r\nGET x", f"{other}"):
         assert own.get(KIND, entity) is None
         own.put(KIND, entity, prediction("mine"))
