@@ -46,11 +46,10 @@ class PredictionKind(StrEnum):
 class Space:
     """The keys of one kind of prediction of one organization."""
 
-    __slots__ = ("generations", "kind", "organization_id", "prefix", "slot", "tenant_prefix")
+    __slots__ = ("generations", "kind", "prefix", "slot", "tenant_prefix")
 
     def __init__(self, namespace: str, organization_id: str, kind: str) -> None:
         tenant = f"{namespace}:{KEY_VERSION}:{{{organization_id}}}:"
-        self.organization_id = organization_id
         self.kind = kind
         self.tenant_prefix = tenant
         self.prefix = f"{tenant}{kind}:"
