@@ -212,7 +212,16 @@ BEGIN
         ) THEN
             PERFORM add_continuous_aggregate_policy(
                 definition.rollup::regclass,
-                start_offset => NULL,
+                -- All of the past, unless retention was set and somebody took the policy away since.
+                start_offset => (
+                    SELECT (j.config ->> 'drop_after')::interval - l.chunk_interval
+                    FROM time_series_layout() AS l
+                    JOIN timescaledb_information.jobs AS j
+                        ON j.hypertable_schema = 'public'
+                        AND j.hypertable_name = l.relation
+                        AND j.proc_name = 'policy_retention'
+                    WHERE definition.rollup ~ ('^' || l.relation || '_(hourly|daily)$')
+                ),
                 end_offset => definition.bucket_width,
                 schedule_interval => definition.refresh_every,
                 -- Not at once: the first rows may be loading, and two refreshes of one rollup do not go together.

@@ -277,9 +277,10 @@ def test_rollups_outlive_retention(seeded_database: DatabaseManager) -> None:
     ]
     assert rolled_up(*a_year_ago) == [[77], [77]]
 
+    db.execute("SELECT remove_continuous_aggregate_policy('resource_metrics_daily')")
     for keep in ("60 days", "400 days", None):
-        db.execute("CALL set_retention('resource_metrics', %s)", (keep,))
         schema.apply(db)
+        db.execute("CALL set_retention('resource_metrics', %s)", (keep,))
         run_jobs(db)
         schema.refresh_rollups(db)
         assert rolled_up(*a_year_ago) == [[77], [77]], keep
