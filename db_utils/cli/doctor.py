@@ -84,6 +84,7 @@ def doctor(
             db,
             limits,
             redis_url=settings.redis_url,
+            redis_is_configured=settings.redis_is_configured,
             disk_free_bytes=free,
             seconds=check_seconds,
             total_seconds=total_seconds,

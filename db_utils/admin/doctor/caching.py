@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from redis import RedisError
+
 from db_utils.admin.doctor.model import (
     Finding,
     Findings,
@@ -21,7 +23,7 @@ from db_utils.admin.doctor.model import (
     skipped,
 )
 from db_utils.admin.doctor.patient import Patient, is_loopback, own_addresses
-from db_utils.cache.connection import ErrorReply
+from db_utils.cache.connection import ErrorReply, ProtocolError
 from db_utils.cache.node import pack
 from db_utils.cache.targets import Address, Target
 
@@ -82,21 +84,24 @@ def _asked(patient: Patient) -> tuple[list[Server], str | None]:
         return [], "no cache is configured (REDIS_URL is empty)"
     try:
         return list(_servers(patient)), None
-    except Exception as error:  # what redis-py raises has no common base with our own
+    except (OSError, RedisError, ProtocolError) as error:
         return [], f"Redis does not answer: {str(error) or type(error).__name__}"
 
 
 @check("cache-reachable")
 def reachable(patient: Patient) -> Findings:
-    """Does the prediction cache answer, and is its version one that the library knows?"""
+    """Does the prediction cache answer, and is its version one that the library knows?
+
+    That nothing answers at the default address, which nobody configured, is a note.
+    """
     if patient.redis_url is None:
         yield ok("no cache is configured (REDIS_URL is empty): predictions come from PostgreSQL")
         return
     servers, why = _asked(patient)
     if why:
         yield Finding(
-            Severity.WARNING,
-            why,
+            Severity.WARNING if patient.redis_is_configured else Severity.NOTE,
+            why + ("" if patient.redis_is_configured else " (the default address; REDIS_URL names none)"),
             "Every prediction is read from PostgreSQL: right, and slower. Nothing is lost.",
             Fix("docker compose up -d --wait redis", "shell"),
         )
@@ -198,6 +203,9 @@ def password(patient: Patient) -> Findings:
         yield ok("no cache is configured (REDIS_URL is empty)")
         return
     target = Target(patient.redis_url, connect_seconds=_SECONDS)
+    if target.kind == "sentinel":
+        yield skipped("the servers behind Sentinels are known to them only: ask with the URL of each")
+        return
     strangers = [
         (place, port)
         for host, port in target.addresses

@@ -65,50 +65,45 @@ _DUPLICATE = """
             > (b.is_constraint, false, -b.indexrelid::bigint)
     ORDER BY b.indexrelid, a.indexrelid
 """
-# What a chunk's index counts is its hypertable's.
+# What a chunk's index counts is its hypertable's: the same columns and condition, on a child of its table.
 _UNUSED = """
-    WITH used AS (
-        SELECT
-            s.relid,
-            s.indexrelid,
-            s.idx_scan,
-            pg_relation_size(s.indexrelid) AS total_bytes
-        FROM pg_stat_user_indexes AS s
-    ),
-    family AS (
+    WITH described AS (
         SELECT
             i.indexrelid,
             i.indrelid,
+            n.nspname,
             format('%I.%I', n.nspname, c.relname) AS name,
-            c.relname
+            NOT (i.indisunique OR EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = i.indexrelid)) AS may_go,
+            (
+                c.relam, pg_get_expr(i.indpred, i.indrelid),
+                ARRAY(SELECT pg_get_indexdef(i.indexrelid, g, true) FROM generate_series(1, i.indnatts) AS g)
+            )::text AS shape
         FROM pg_index AS i
         JOIN pg_class AS c ON c.oid = i.indexrelid
         JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE n.nspname !~ '^(pg_|_timescaledb_|information_schema$)'
-            AND NOT i.indisunique
-            AND i.indisvalid
-            AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = i.indexrelid)
+        WHERE i.indisvalid
+            AND n.nspname !~ '^(pg_|information_schema$)'
+    ),
+    families AS (
+        SELECT indexrelid AS parent, indexrelid AS member
+        FROM described
+        UNION ALL
+        SELECT p.indexrelid, m.indexrelid
+        FROM described AS p
+        JOIN pg_inherits AS h ON h.inhparent = p.indrelid
+        JOIN described AS m ON m.indrelid = h.inhrelid AND m.shape = p.shape
     )
     SELECT
-        f.name,
-        f.indrelid::regclass::text AS table_name,
-        sum(u.total_bytes) AS total_bytes,
-        sum(u.idx_scan) AS scan_count
-    FROM family AS f
-    JOIN (
-        SELECT indexrelid AS parent, indexrelid AS member FROM family
-        UNION ALL
-        SELECT f.indexrelid, x.indexrelid
-        FROM family AS f
-        JOIN pg_inherits AS h ON h.inhparent = f.indrelid
-        JOIN pg_index AS x ON x.indrelid = h.inhrelid
-        JOIN pg_class AS xc ON xc.oid = x.indexrelid
-        -- TimescaleDB names a chunk's index {chunk}_{index}, cut to 63 bytes.
-        WHERE left(f.relname, 30) = left(substr(xc.relname, length((SELECT relname FROM pg_class WHERE oid = x.indrelid)) + 2), 30)
-    ) AS m ON m.parent = f.indexrelid
-    JOIN used AS u ON u.indexrelid = m.member
-    GROUP BY f.indexrelid, f.name, f.indrelid
-    HAVING sum(u.idx_scan) = 0
+        d.name,
+        d.indrelid::regclass::text AS table_name,
+        sum(pg_relation_size(s.indexrelid)) AS total_bytes
+    FROM described AS d
+    JOIN families AS f ON f.parent = d.indexrelid
+    JOIN pg_stat_user_indexes AS s ON s.indexrelid = f.member
+    WHERE d.may_go
+        AND d.nspname !~ '^_timescaledb_'
+    GROUP BY d.indexrelid, d.name, d.indrelid
+    HAVING sum(s.idx_scan) = 0
     ORDER BY 3 DESC
 """
 # Supported is a key whose first two columns (or its only one) an index begins with, in any order: organization_id alone

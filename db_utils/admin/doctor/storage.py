@@ -68,13 +68,23 @@ _BACKUPS = """
         extract(epoch FROM now() - max(finished_at)) AS finished_seconds
     FROM backup_runs
 """
-_SAMPLES = "('11111111-1111-1111-1111-111111111111', '22222222-2222-2222-2222-222222222222')"
-_ORGANIZATIONS = f"""
+# Two organizations of the sample data, and those that `seed --organizations` adds.
+_ORGANIZATIONS = """
+    WITH samples AS (
+        SELECT unnest(ARRAY[
+            '11111111-1111-1111-1111-111111111111', '22222222-2222-2222-2222-222222222222'
+        ]::uuid[]) AS organization_id
+        UNION ALL
+        SELECT md5('organization/' || n)::uuid
+        FROM generate_series(3, 1000) AS n
+    )
     SELECT
         (SELECT EXISTS (SELECT FROM seed_runs)) AS was_seeded,
-        count(*) FILTER (WHERE organization_id IN {_SAMPLES}) AS sample_count,
-        count(*) FILTER (WHERE organization_id NOT IN {_SAMPLES}) AS other_count
-    FROM organizations
+        array_agg(o.organization_id::text ORDER BY o.organization_id) FILTER (WHERE s.organization_id IS NOT NULL) AS samples,
+        count(*) FILTER (WHERE s.organization_id IS NULL) AS other_count,
+        extract(epoch FROM now() - min(o.created_at) FILTER (WHERE s.organization_id IS NULL)) AS other_seconds
+    FROM organizations AS o
+    LEFT JOIN samples AS s ON s.organization_id = o.organization_id
 """
 # Tables that point to others come first.
 _DELETE_ORDER = """
@@ -193,7 +203,8 @@ def _free_space(patient: Patient) -> int | None:
 def backups(patient: Patient) -> Findings:
     """How old is the last backup that was restored and compared?
 
-    Where there are no rows but the sample data's, none is needed.
+    Where there are no rows but the sample data's, none is needed. That there never was one is critical once there has been
+    other data for as long as a verified backup may be old.
     """
     if not patient.rows("SELECT 1 AS there WHERE to_regclass('public.backup_runs') IS NOT NULL"):
         yield skipped("this database has no table backup_runs: python -m db_utils migrate makes it")
@@ -205,7 +216,9 @@ def backups(patient: Patient) -> Findings:
             yield ok("no verified backup, and nothing here but sample data")
             return
         yield Finding(
-            Severity.CRITICAL,
+            Severity.CRITICAL
+            if float(organizations["other_seconds"]) / 86_400 >= patient.limits["backup-days"].warning
+            else Severity.WARNING,
             "no backup was ever verified"
             + (
                 f"; the last unverified one is {duration(float(row['finished_seconds']))} old"
@@ -236,16 +249,17 @@ def backups(patient: Patient) -> Findings:
 def sample_data(patient: Patient) -> Findings:
     """Do the sample organizations stand beside real ones?"""
     row = patient.rows(_ORGANIZATIONS)[0]
-    if not (row["was_seeded"] and row["sample_count"] and row["other_count"]):
+    if not (row["was_seeded"] and row["samples"] and row["other_count"]):
         return
+    those = ", ".join(literal(organization) for organization in row["samples"])
     deletes = [
-        f"DELETE FROM public.{table['name']} WHERE organization_id IN {_SAMPLES};"
+        f"DELETE FROM public.{table['name']} WHERE organization_id IN ({those});"
         for table in patient.rows(_DELETE_ORDER)
     ]
     yield Finding(
         Severity.WARNING,
-        f"{row['sample_count']} sample organizations stand beside {row['other_count']} others",
+        f"{len(row['samples'])} sample organizations stand beside {row['other_count']} others",
         "Their invented rows count in everything that looks over all organizations. Set SEED_SAMPLE_DATA=false where real data goes.",
         Fix("\n".join(["BEGIN;", *deletes, "COMMIT;"])),
-        {"sample_count": row["sample_count"], "other_count": row["other_count"]},
+        {"sample_count": len(row["samples"]), "other_count": row["other_count"]},
     )

@@ -63,6 +63,12 @@ def test_a_cache_that_does_not_answer_is_a_warning_and_what_cannot_be_asked_is_s
         assert support.ask(url, check, redis_url=nowhere)[0].severity == Severity.SKIPPED
 
 
+def test_nothing_at_the_default_address_is_a_note_where_nobody_configured_it(url: str) -> None:
+    nowhere = f"redis://127.0.0.1:{redis_server.free_port()}/0"
+    found = support.ailment(url, "cache-reachable", redis_url=nowhere, redis_is_configured=False)
+    assert found.severity == Severity.NOTE
+
+
 def test_a_cache_that_refuses_the_password_is_a_warning(url: str) -> None:
     with redis_server.start("--requirepass", "right") as locked:
         found = support.ailment(url, "cache-reachable", redis_url=locked)

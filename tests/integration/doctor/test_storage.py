@@ -91,11 +91,13 @@ def test_free_space_that_cannot_be_known_is_a_note_not_a_figure(own_server: OwnS
 
 
 def test_sample_organizations_beside_real_ones_are_found_and_removed(url: str) -> None:
+    with DatabaseManager(url) as db:
+        schema.seed(db, organizations=3, days=1)
     assert well(url, "sample-data")
     execute(url, _REAL)
     found = ailment(url, "sample-data")
     assert found.severity == Severity.WARNING
-    assert found.figures == {"sample_count": 2, "other_count": 1}
+    assert found.figures == {"sample_count": 3, "other_count": 1}
     paste(url, found.fix)
     assert well(url, "sample-data")
     assert value(url, "SELECT array_agg(organization_id)::text FROM organizations") == f"{{{OTHER}}}"
@@ -117,6 +119,11 @@ def backed_up(url: str, verified: str) -> None:
 def test_a_backup_that_nobody_verified_counts_for_nothing(url: str) -> None:
     assert well(url, "backup-age")  # sample data can be made again
     execute(url, _REAL)
+    assert ailment(url, "backup-age").severity == Severity.WARNING  # its first day
+    execute(
+        url,
+        f"UPDATE organizations SET created_at = now() - interval '8 days' WHERE organization_id = '{OTHER}'",
+    )
     found = ailment(url, "backup-age")
     assert found.severity == Severity.CRITICAL
     assert found.fix is not None

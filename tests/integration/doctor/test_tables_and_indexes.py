@@ -140,6 +140,23 @@ def test_an_index_that_is_read_is_not_called_unused(odd: str) -> None:
     assert well(odd, "unused-indexes", limits=["unused-index-days=0", "unused-index-megabytes=0.01"])
 
 
+def test_what_a_hypertables_chunks_read_counts_for_the_hypertable(url: str) -> None:
+    execute(
+        url,
+        "CREATE INDEX resource_metrics_organization_id_utilization_pct_idx ON resource_metrics (organization_id, utilization_pct)",
+        "CREATE INDEX resource_metrics_organization_id_utilization_max_idx ON resource_metrics (organization_id, downtime_minutes)",
+        "ANALYZE resource_metrics",
+        "SET enable_seqscan = off; SELECT count(*) FROM resource_metrics "
+        "WHERE organization_id = '11111111-1111-1111-1111-111111111111' AND utilization_pct = 3",
+    )
+    limits = ["unused-index-days=0", "unused-index-megabytes=0.01"]
+    until(lambda: well(url, "unused-indexes", "utilization_pct", limits=limits))
+    found = ailment(url, "unused-indexes", "utilization_max", limits=limits)
+    assert found.figures["total_bytes"] > 500_000
+    paste(url, found.fix)
+    assert well(url, "unused-indexes", "utilization_max", limits=limits)
+
+
 def test_a_big_table_without_an_index_for_its_foreign_key_is_found(url: str) -> None:
     execute(
         url,
