@@ -12,7 +12,7 @@ from db_utils.admin.doctor.model import (
     ok,
     skipped,
 )
-from db_utils.admin.doctor.patient import Patient
+from db_utils.admin.doctor.patient import Patient, is_loopback
 from db_utils.servers.embedded import PASSWORD, USER
 
 _LOGINS = """
@@ -24,12 +24,13 @@ _LOGINS = """
 """
 _UNENCRYPTED = """
     SELECT
-        a.client_addr::text AS client,
+        host(a.client_addr) AS client,
         a.usename,
         count(*) AS session_count
     FROM pg_stat_ssl AS s
     JOIN pg_stat_activity AS a ON a.pid = s.pid
     WHERE NOT s.ssl
+        AND a.pid <> pg_backend_pid()
         AND a.client_addr IS NOT NULL
         AND NOT a.client_addr << inet '127.0.0.0/8'
         AND a.client_addr <> inet '::1'
@@ -160,11 +161,11 @@ def tls(patient: Patient) -> Findings:
             Severity.WARNING,
             f"TLS is off, and {opened[0]}:{patient.port} is reached by other machines",
             "Whoever listens on the way reads every row. The server needs server.crt and server.key (mode 0600) in its data folder "
-            "first; then DB_SSLMODE=verify-full. Or let it listen on loopback only.",
+            "first; then DB_SSLMODE=verify-full (compose stack: docker-compose.tls.yml). Or let it listen on loopback only.",
             fix,
         )
         return
-    if not patient.is_socket and not patient.rows(_OUR_TLS)[0]["ssl"]:
+    if not patient.is_socket and not is_loopback(patient.host) and not patient.rows(_OUR_TLS)[0]["ssl"]:
         yield Finding(
             Severity.WARNING,
             f"the server offers TLS, and this connection to {patient.host} goes without",

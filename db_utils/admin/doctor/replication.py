@@ -23,7 +23,7 @@ _SLOTS = """
 _STANDBYS = """
     SELECT
         application_name,
-        client_addr::text AS client,
+        host(client_addr) AS client,
         state,
         pg_wal_lsn_diff(
             CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,

@@ -44,7 +44,7 @@ _TRANSACTIONS = """
         pid,
         usename,
         application_name,
-        client_addr::text AS client,
+        host(client_addr) AS client,
         state,
         extract(epoch FROM clock_timestamp() - xact_start) AS open_seconds,
         extract(epoch FROM clock_timestamp() - state_change) AS state_seconds

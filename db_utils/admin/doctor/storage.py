@@ -210,7 +210,7 @@ def backups(patient: Patient) -> Findings:
         yield skipped("this database has no table backup_runs: python -m db_utils migrate makes it")
         return
     row, organizations = patient.rows(_BACKUPS)[0], patient.rows(_ORGANIZATIONS)[0]
-    fix = Fix("python -m db_utils backup --verify", "shell")
+    fix = Fix("python -m db_utils backup --verify --out .", "shell")
     if row["verified_seconds"] is None:
         if organizations["other_count"] == 0:
             yield ok("no verified backup, and nothing here but sample data")
@@ -225,7 +225,8 @@ def backups(patient: Patient) -> Findings:
                 if row["finished_seconds"]
                 else ""
             ),
-            "A backup that nobody restored is a hope. One disk failure and the rows are gone.",
+            "A backup that nobody restored is a hope. One disk failure and the rows are gone. In the compose stack "
+            "--profile backup does it on a schedule.",
             fix,
             {"run_count": row["run_count"]},
         )

@@ -60,15 +60,15 @@ def paste(url: str, fix: Fix | None) -> str:
     return done.stdout
 
 
-def paste_in_shell(url: str, fix: Fix | None) -> None:
-    """Run a printed command in a shell, on this database."""
+def paste_in_shell(url: str, fix: Fix | None, folder: Path = ROOT) -> None:
+    """Run a printed command in a shell, on this database and in this folder."""
     assert fix is not None
     assert fix.where == "shell"
     assert fix.text.startswith("python ")
     done = subprocess.run(
         [sys.executable, *fix.text.split()[1:]],
         env=environment(DATABASE_URL=url),
-        cwd=ROOT,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
