@@ -54,6 +54,8 @@ complete() { find "$backups" -mindepth 2 -maxdepth 2 -name manifest.json | sed '
 back_up() (
     set -e
     umask 077
+    exec 9>"$backups/.lock"
+    flock 9 # one at a time
     name=$(printf %s "$PGDATABASE" | tr / _)-$(date -u +%Y%m%dT%H%M%SZ)
     export PARTIAL="$backups/.$name.partial"
     rm -rf "$backups"/.*.partial # of a backup that was killed
@@ -84,6 +86,9 @@ SQL
     taken_at=$(sed -n '1s/.*"taken_at" : "\([^"]*\)".*/\1/p' contents)
     rm contents
     sync
+    while [ -e "$backups/$name" ]; do
+        name=${name}x # another one of the same second
+    done
     mv "$PARTIAL" "$backups/$name"
     trap - EXIT
     cd "$backups/$name"
