@@ -14,7 +14,7 @@ say() { echo "barnameh: $*" >&2; }
 stop() { say "$*"; exit 1; }
 
 [ -f docker-compose.yml ] || stop "run this in the folder of docker-compose.yml"
-docker compose exec -T postgres true 2>/dev/null || stop "the database does not run: docker compose up -d --wait"
+docker compose exec -T postgres true </dev/null 2>/dev/null || stop "the database does not run: docker compose up -d --wait"
 
 password=
 [ -t 0 ] || read -r password || true
@@ -25,7 +25,7 @@ esac
 [ "${#password}" -ge 12 ] || stop "a password of at least 12 characters is needed"
 
 # The new place is prepared first, so that nothing can fail between the database and the file but a rename.
-secret=$(docker compose exec -T postgres sh -c 'printf %s "${POSTGRES_PASSWORD_FILE:-}"')
+secret=$(docker compose exec -T postgres sh -c 'printf %s "${POSTGRES_PASSWORD_FILE:-}"' </dev/null)
 if [ -n "$secret" ]; then
     place=$(sed -n 's/^POSTGRES_PASSWORD_FILE=//p' .env 2>/dev/null | tail -n 1 | tr -d "\"'")
     place=${place:-./secrets/postgres_password}
