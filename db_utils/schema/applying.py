@@ -16,6 +16,8 @@ from db_utils.schema.source import SchemaFile
 from db_utils.values import Json
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from db_utils.connections.manager import DatabaseManager
     from db_utils.connections.transaction import Transaction
 
@@ -65,11 +67,17 @@ def refuse_newer(version: int | None) -> None:
         )
 
 
-def refresh_rollups(db: DatabaseManager, *, wait_seconds: float = 300.0) -> None:
+def refresh_rollups(
+    db: DatabaseManager,
+    *,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    wait_seconds: float = 300.0,
+) -> None:
     """Bring the rollups up to the rows now, instead of at their next scheduled refresh.
 
-    Waits up to `wait_seconds` for a scheduled refresh that runs at the moment, because two of one rollup do
-    not go together; then raises `QueryTimeoutError` (SQLSTATE 55P03).
+    Only those of `start` <= time < `end` (aware) where they are given. Waits up to `wait_seconds` for a scheduled refresh that
+    runs at the moment, because two of one rollup do not go together; then raises `QueryTimeoutError` (SQLSTATE 55P03).
     """
     give_up_at = time.monotonic() + wait_seconds
     while True:
@@ -78,7 +86,7 @@ def refresh_rollups(db: DatabaseManager, *, wait_seconds: float = 300.0) -> None
                 connection.autocommit = True  # a refresh refuses a transaction block
                 with connection.cursor() as cursor:
                     cursor.execute("SET statement_timeout = 0")
-                    cursor.execute("CALL refresh_rollups()")
+                    cursor.execute("CALL refresh_rollups(%s, %s)", (start, end))
             return
         except psycopg2.errors.LockNotAvailable as error:
             if time.monotonic() > give_up_at:

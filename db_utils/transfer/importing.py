@@ -1,0 +1,208 @@
+"""Files into a table: read, checked and staged in constant memory, then taken over by one INSERT, all or nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from db_utils import schema
+from db_utils.bulk.target import plain_cursor, translated_errors
+from db_utils.connections.manager import DatabaseManager
+from db_utils.errors import InvalidInputError
+from db_utils.transfer import rejects
+from db_utils.transfer.mapping import Mapping, Scope, constants
+from db_utils.transfer.options import ImportOptions
+from db_utils.transfer.reading import Opened, Source, open_source, reading_errors
+from db_utils.transfer.rejects import Refusal, Refusals, TooManyRejectsError
+from db_utils.transfer.relations import WITH_ROLLUPS, Relation, importable, organization_named
+from db_utils.transfer.staging import Stage, line_key
+
+Progress = Callable[[int, int], None]
+"""Told how many bytes were read, and of how many."""
+
+# One transaction may take as long as the file is long, and standard input may pause.
+_PATIENCE = (
+    "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL timezone = 'UTC'; "
+    "SET LOCAL datestyle = 'ISO, MDY'; SET LOCAL intervalstyle = 'postgres'"
+)
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What became of the rows: `read` = `added` + `updated` + `already_there` + `rejected` where nothing stopped it."""
+
+    table: str
+    files: list[str]
+    read: int
+    added: int
+    updated: int
+    already_there: int
+    different: int
+    """Of those already there, how many have other values than the file: with `update` they would be changed."""
+    rejected: int
+    rejects_file: str | None
+    first_rejects: list[Refusal] = field(repr=False)
+    written: bool
+    """False for a dry run, and where bad rows were met without `skip_bad`."""
+    gave_up: bool
+    """There were more rejects than `max_rejects`, and the rest was not read."""
+    dry_run: bool
+    refreshed: tuple[dt.datetime, dt.datetime] | None
+    """The period whose rollups were brought up to date."""
+    seconds: float
+
+
+def import_files(
+    db: DatabaseManager,
+    files: Sequence[str | Path],
+    table: str,
+    *,
+    organization: str | None,
+    options: ImportOptions | None = None,
+    progress: Progress | None = None,
+) -> ImportResult:
+    """How many rows of these files were added to the table, and which were refused?
+
+    `files` are paths, or `-` for standard input; `organization` is an id or exact name, or None where each row names its
+    own in organization_id. All or nothing unless `skip_bad`; refused rows go to the rejects file either way. A row that is
+    there already (by its key; without one, by its content) is left alone unless `update`. Nothing is kept in memory but a
+    few thousand rows and the refused rows' reasons.
+
+    Raises `InvalidInputError` for what concerns no single row (no such file, unknown column, no value for a needed column),
+    `NotFoundError` for an unknown table or organization, and what the connection raises; nothing is written then.
+    """
+    options = options or ImportOptions()
+    if not files:
+        raise InvalidInputError("name at least one file")
+    started = time.monotonic()
+    with ExitStack() as stack:
+        opened = [open_source(str(path), options, stack) for path in files]
+        job = _Job([source for source, _ in opened], [file for _, file in opened], options, progress)
+        with db.connection() as connection, translated_errors():
+            job.run(connection, table, organization)
+            if not job.written:
+                connection.rollback()
+        rejects_file = job.write_rejects()
+    refreshed = None
+    if job.written and job.period is not None and job.added + job.updated:
+        refreshed = job.period
+        schema.refresh_rollups(db, start=refreshed[0], end=refreshed[1] + dt.timedelta(microseconds=1))
+    return job.result(rejects_file, refreshed, time.monotonic() - started)
+
+
+class _Job:
+    """One import, from its files to its counts."""
+
+    def __init__(
+        self, sources: list[Source], files: list[Opened], options: ImportOptions, progress: Progress | None
+    ) -> None:
+        self._sources = sources
+        self._options = options
+        self._progress = progress
+        self._total = sum(file.size for file in files)
+        self._sizes = [file.size for file in files]
+        self._refusals = Refusals([source.name for source in sources], options.max_rejects)
+        self._table = ""
+        self._read = self._different = self.added = self.updated = 0
+        self._gave_up = self.written = False
+        self.period: tuple[dt.datetime, dt.datetime] | None = None
+
+    def run(self, connection: Any, table: str, organization: str | None) -> None:
+        """Do it in this connection's transaction, which is to be rolled back unless `written`."""
+        with plain_cursor(connection) as cursor:
+            cursor.execute(_PATIENCE)
+        relation = importable(connection, table)
+        self._table = relation.name
+        update = relation.changeable() if self._options.update else None
+        scope = _scope(connection, relation, organization)
+        mappings = [Mapping(source, relation, self._options, scope) for source in self._sources]
+        sent = list(dict.fromkeys(column for mapping in mappings for column in mapping.columns))
+        shared = {k: v for k, v in constants(relation, self._options, scope).items() if k not in sent}
+        stage = Stage(connection, relation, sent, shared, self._refusals.add)
+        stage.create()
+        try:
+            for number, mapping in enumerate(mappings):
+                with reading_errors(self._sources[number].name):
+                    stage.copy(self._rows(number, mapping, sent))
+            self._take_over(stage, update, has_rollups=relation.name in WITH_ROLLUPS)
+        except TooManyRejectsError:
+            self._gave_up = True
+        self.written = not self._options.dry_run and not self._stopped
+
+    @property
+    def _stopped(self) -> bool:
+        return self._gave_up or (bool(self._refusals.found) and not self._options.skip_bad)
+
+    def _rows(self, number: int, mapping: Mapping, sent: Sequence[str]) -> Iterator[list[Any]]:
+        def refuse(line: int, column: str | None, reason: str) -> None:
+            self._read += 1
+            self._refusals.add(line_key(number, line), column, reason)
+
+        before = sum(self._sizes[:number])
+        for line, values in mapping.rows(sent, refuse):
+            self._read += 1
+            values.append(line_key(number, line))
+            yield values
+            if self._progress is not None and not self._read % 1000:
+                self._progress(before + self._sources[number].position(), self._total)
+
+    def _take_over(self, stage: Stage, update: frozenset[str] | None, *, has_rollups: bool) -> None:
+        stage.prepare()
+        if update is not None:
+            stage.drop_repeats()
+            self.added = stage.insert(update)
+            self.updated = stage.updated
+        else:
+            self.added = stage.insert(None)
+            if self.added < stage.rows:
+                stage.drop_repeats()
+                self._different = stage.count_different()
+        if has_rollups:
+            self.period = stage.period()
+
+    def write_rejects(self) -> str | None:
+        """Write the refused rows; the file's name, None where there are none."""
+        if not self._refusals.found:
+            return None
+        path = self._options.rejects or rejects.default_file(self._sources)
+        rejects.write(path, self._sources, self._refusals.found)
+        return str(path)
+
+    def result(
+        self, rejects_file: str | None, refreshed: tuple[dt.datetime, dt.datetime] | None, seconds: float
+    ) -> ImportResult:
+        """What became of it."""
+        rejected = len(self._refusals.found)
+        nothing = self._stopped
+        added, updated = (0, 0) if nothing else (self.added, self.updated)
+        return ImportResult(
+            table=self._table,
+            files=[source.name for source in self._sources],
+            read=self._read,
+            added=added,
+            updated=updated,
+            already_there=0 if nothing else self._read - added - updated - rejected,
+            different=0 if nothing else self._different,
+            rejected=rejected,
+            rejects_file=rejects_file,
+            first_rejects=sorted(self._refusals.found)[:10],
+            written=self.written,
+            gave_up=self._gave_up,
+            dry_run=self._options.dry_run,
+            refreshed=refreshed,
+            seconds=round(seconds, 3),
+        )
+
+
+def _scope(connection: Any, relation: Relation, organization: str | None) -> Scope:
+    if organization is None:
+        return Scope(connection, None, "")
+    identifier = organization_named(connection, organization)
+    with plain_cursor(connection) as cursor:
+        cursor.execute("SELECT name FROM organizations WHERE organization_id = %s", (identifier,))
+        return Scope(connection, identifier, cursor.fetchone()[0])

@@ -1,0 +1,138 @@
+"""How a file is to be read or written: what a caller may choose, checked before anything is opened."""
+
+from __future__ import annotations
+
+import codecs
+import datetime as dt
+import zoneinfo
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from db_utils.errors import InvalidInputError
+
+Format = Literal["csv", "jsonl", "parquet", "arrow"]
+Ambiguous = Literal["reject", "earlier", "later"]
+Nonexistent = Literal["reject", "shift"]
+
+_BY_ENDING: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+}
+
+
+def format_of(name: str) -> Format | None:
+    """Which format does this file name's ending (before a `.gz`) stand for? None for any other ending."""
+    return _BY_ENDING.get(Path(name.lower().removesuffix(".gz")).suffix)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """How files are read, and what becomes of their rows. Raises `InvalidInputError` for what cannot be."""
+
+    format: Format | None = None
+    """None: by the file's ending, else by its first bytes."""
+    encoding: str = "utf-8"
+    """Of CSV and JSON Lines; a byte order mark of UTF-8 or UTF-16 is understood and wins."""
+    delimiter: str | None = None
+    """Of CSV; None: the one of comma, semicolon, tab and bar that cuts the first line into most fields."""
+    quote: str = '"'
+    header: bool = True
+    columns: Sequence[str] = ()
+    """Names of a CSV file's columns where it has no header; without them they are column1, column2 …"""
+    null: str = ""
+    """The text that means "no value" in CSV."""
+    decimal: str = "."
+    thousands: str | None = None
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    """Column of the file to column of the table."""
+    constants: Mapping[str, str] = field(default_factory=dict)
+    """Column of the table to its value in every row."""
+    ignore: Sequence[str] = ()
+    units: Mapping[str, str] = field(default_factory=dict)
+    """Column of the table to the unit that the file has it in, or `from:to`; see `units`."""
+    time_zone: str | None = None
+    """IANA zone of times that do not say theirs; without it such times are refused."""
+    time_format: str | None = None
+    """How times are written (strptime); None: ISO 8601."""
+    date_format: str | None = None
+    ambiguous: Ambiguous = "reject"
+    """What becomes of a local time that came twice, when the clock was set back."""
+    nonexistent: Nonexistent = "reject"
+    """What becomes of a local time that never was, when the clock was set forward; shift: moved on by that hour."""
+    skip_bad: bool = False
+    update: bool = False
+    dry_run: bool = False
+    rejects: Path | None = None
+    """Where refused rows are written; None: beside nothing, in `<file>.rejects.csv` (or `.jsonl`) of the current folder."""
+    max_rejects: int = 10_000
+    """More refused rows than this end the import with nothing written: the mapping is wrong then."""
+
+    def __post_init__(self) -> None:
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            raise InvalidInputError(
+                f"there is no encoding {self.encoding}: such as utf-8, latin-1, cp1252 or utf-16"
+            ) from None
+        for name, text in (("delimiter", self.delimiter), ("quote", self.quote), ("decimal", self.decimal)):
+            if text is not None and (len(text) != 1 or text in "\r\n\0"):
+                raise InvalidInputError(f"{name} is one character, not {text!r}")
+        if self.delimiter == self.quote:
+            raise InvalidInputError("delimiter and quote are the same character")
+        if self.thousands is not None and (len(self.thousands) != 1 or self.thousands == self.decimal):
+            raise InvalidInputError("thousands is one character, and another one than decimal")
+        if self.time_zone is not None:
+            zone_named(self.time_zone)
+        if self.columns and self.header:
+            raise InvalidInputError(
+                "columns name the columns of a file without header: say header=False (--no-header)"
+            )
+        if self.max_rejects < 0:
+            raise InvalidInputError("max_rejects is a count, 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """How rows are written."""
+
+    format: Format | None = None
+    """None: by the file's ending."""
+    gzip: bool | None = None
+    """CSV and JSON Lines; None: by the ending `.gz`."""
+    delimiter: str = ","
+    header: bool = True
+    null: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.delimiter) != 1 or self.delimiter in '\r\n"\\.\0' or not self.delimiter.isascii():
+            raise InvalidInputError("delimiter is one ASCII character, such as , or ;")
+        if any(c in self.null for c in '\r\n"\0') or self.delimiter in self.null:
+            raise InvalidInputError("null is a text without quotes, line ends and the delimiter")
+
+
+def zone_named(name: str) -> zoneinfo.ZoneInfo:
+    """The time zone of this IANA name. Raises `InvalidInputError`."""
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidInputError(
+            f"there is no time zone {name!r}: name it as IANA does, such as Europe/Paris"
+        ) from None
+
+
+def check_period(start: dt.datetime | None, end: dt.datetime | None) -> None:
+    """Raise `InvalidInputError` unless both are aware (or None) and the start comes first."""
+    for name, moment in (("start", start), ("end", end)):
+        if moment is not None and moment.utcoffset() is None:
+            raise InvalidInputError(f"{name} has no time zone: write it as 2026-01-31T00:00:00+00:00")
+    if start is not None and end is not None and start >= end:
+        raise InvalidInputError("the period must start before it ends")

@@ -1,0 +1,65 @@
+"""Where an export is written: a file that is there only when it is whole, gzip, standard output."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from db_utils.errors import InvalidInputError
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A new file beside `path` that takes its name at the end of the block, and is gone where the block raises."""
+    if path.is_dir():
+        raise InvalidInputError(f"{path} is a folder: name a file in it")
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be written: {error.strerror or error}") from error
+    partial = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+        partial.chmod(0o666 & ~_umask())
+        partial.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink()
+        if isinstance(error, OSError):
+            raise InvalidInputError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@contextmanager
+def opened(path: str, *, compress: bool) -> Iterator[IO[bytes]]:
+    """The file of this name to be written, or standard output for `-`; packed where `compress`."""
+    if path == "-":
+        with _packed(sys.stdout.buffer, compress) as stream:
+            yield stream
+        sys.stdout.buffer.flush()
+        return
+    with written_whole(Path(path)) as file, _packed(file, compress) as stream:
+        yield stream
+
+
+@contextmanager
+def _packed(stream: IO[bytes], compress: bool) -> Iterator[IO[bytes]]:
+    if not compress:
+        yield stream
+        return
+    # Without time and name, the same rows are the same bytes.
+    with gzip.GzipFile("", "wb", fileobj=stream, mtime=0, compresslevel=6) as packed:
+        yield packed  # type: ignore[misc]
