@@ -79,7 +79,9 @@ def test_every_table_comes_back_equal(
         start = newest(seeded, table) - dt.timedelta(hours=3) if table in LARGE else None
         file = tmp_path / f"{table}.{ending}"
         # In CSV an empty text and no value differ by what no value is written as.
-        exported = export_relation(seeded, table, file, organization=None, options=ExportOptions(null=r"\N"))
+        exported = export_relation(
+            seeded, table, file, organization=None, start=start, options=ExportOptions(null=r"\N")
+        )
         options = ImportOptions(null=r"\N")
         imported = import_files(empty_database, [file], table, organization=None, options=options)
         assert imported.first_rejects == []
