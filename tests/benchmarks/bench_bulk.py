@@ -39,6 +39,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from db_utils import DatabaseManager, schema
 from db_utils.servers.embedded import EmbeddedServer
+from tests.benchmarks.harness import Context, Goal, Table
 
 COLUMNS = (
     "organization_id",
@@ -61,6 +62,15 @@ GOALS = {
     "rows-out": {"psycopg2 RealDictCursor": 1.0, "psycopg 3 dict_row": 1.0},
     "frames-out": {"connectorx": 1.0, "pandas.read_sql": 1.0},
 }  # fmt: skip
+
+
+QUESTIONS = {
+    "rows-in": "Rows as Python tuples into the hypertable operational_events, with its keys and checks.",
+    "frames-in": "A pandas frame into the same hypertable.",
+    "arrow-in": "An Arrow table into the same hypertable.",
+    "rows-out": "The rows as Python dicts.",
+    "frames-out": "The rows as a pandas frame.",
+}
 
 
 class Bench:
@@ -462,6 +472,32 @@ def own_database(url: str | None) -> Iterator[str]:
                 yield make_dsn(**{**parse_dsn(server), "dbname": name})
             finally:
                 cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def run(context: Context) -> list[Table]:
+    """Each group as a table of its own; a ratio is the other's time over ours."""
+    tables = []
+    with context.empty_database() as url, tempfile.TemporaryDirectory(dir=context.folder) as folder:
+        bench = Bench(url, context.count(1_000_000, 1_000), Path(folder))
+        try:
+            for group in GROUPS:
+                found = run_group(bench, group, context.rounds)
+                table = Table(
+                    group.replace("-", " "),
+                    f"{QUESTIONS[group]} ({len(bench.rows):,} rows of {len(COLUMNS)} columns)",
+                    ("way", "rows/s", "its time / ours"),
+                    [(name, figures["rows_per_second"], figures["ratio"]) for name, figures in found.items()],
+                    drawn="rows/s",
+                )
+                for name, limit in GOALS[group].items():
+                    if name in found:
+                        table.goals.append(
+                            Goal(f"{name}, its time / ours", found[name]["ratio"], limit, at_most=False)
+                        )
+                tables.append(table)
+        finally:
+            bench.close()
+    return tables
 
 
 def main() -> int:

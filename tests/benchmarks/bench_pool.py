@@ -22,6 +22,7 @@ import sqlalchemy.pool
 
 from db_utils import DatabaseManager
 from db_utils.servers.embedded import EmbeddedServer
+from tests.benchmarks.harness import Context, Table
 
 CONNECTIONS = 40
 CHECKOUTS = 64_000
@@ -75,6 +76,31 @@ def microseconds(way: Callable[[], object], threads: int) -> float:
     return (time.perf_counter() - started) / (count * threads) * 1e6
 
 
+def measure(url: str, rounds: int) -> dict[str, tuple[list[float], list[float]]]:
+    """Microseconds by way: of one thread, of 32; a figure for each round."""
+    with ExitStack() as stack:
+        found = ways(url, stack)
+        taken: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in found}
+        for _ in range(rounds):
+            for name, way in found.items():
+                for place, threads in enumerate((1, 32)):
+                    taken[name][place].append(microseconds(way, threads))
+    return taken
+
+
+def run(context: Context) -> Table:
+    """What checkout and return cost."""
+    return Table(
+        "pool",
+        "Checkout and return of a pooled connection, without a statement between.",
+        ("pool", "µs, 1 thread", "µs, 32 threads"),
+        [
+            (name, round(statistics.median(one), 2), round(statistics.median(many), 2))
+            for name, (one, many) in measure(context.server_url, context.rounds).items()
+        ],
+    )
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -85,14 +111,8 @@ def main() -> None:
     options = parser.parse_args()
     with ExitStack() as stack:
         url = options.database_url or stack.enter_context(EmbeddedServer.start(options=OPTIONS)).url
-        found = ways(url, stack)
         print(f"{'checkout and return, us':<34}{'1 thread':>10}{'32 threads':>12}")
-        taken = {name: ([], []) for name in found}  # type: dict[str, tuple[list[float], list[float]]]
-        for _ in range(options.rounds):
-            for name, way in found.items():
-                for place, threads in enumerate((1, 32)):
-                    taken[name][place].append(microseconds(way, threads))
-        for name, (one, many) in taken.items():
+        for name, (one, many) in measure(url, options.rounds).items():
             print(f"{name:<34}{statistics.median(one):>10.2f}{statistics.median(many):>12.2f}")
 
 

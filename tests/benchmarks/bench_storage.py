@@ -17,9 +17,11 @@ from typing import Any
 
 from db_utils import DatabaseManager, schema
 from db_utils.servers.embedded import EmbeddedServer
+from tests.benchmarks.harness import Context, Goal, Table
 from tests.support.scale import SERIES, multiply
 
 ORGANIZATION = "11111111-1111-1111-1111-111111111111"
+SMALLER_AT_LEAST = {"resource_metrics": 10, "operational_events": 5}
 QUESTIONS = {
     "KPIs of the last 7 days": "SELECT * FROM get_kpi_summary(%(org)s, 7)",
     "mean utilization of one resource, all samples": (
@@ -100,6 +102,34 @@ def show(scale: int, result: dict[str, Any]) -> None:
     print("\n| question | rowstore | columnstore |\n|---|---|---|")
     for name in QUESTIONS:
         print(f"| {name} | {result['ms_rowstore'][name]:.1f} ms | {result['ms_columnstore'][name]:.1f} ms |")
+
+
+def run(context: Context) -> Table:
+    """Sizes before and after, ten times the sample data."""
+    table = Table(
+        "storage",
+        "What does the columnstore save, on ten times the sample data? Sizes with indexes.",
+        ("table", "rows", "rowstore MB", "columnstore MB", "times smaller"),
+        drawn="times smaller",
+    )
+    with context.database() as db:
+        if schema.edition(db) != "community":
+            table.remark = "Not measured: the columnstore is in the community edition."
+            return table
+        schema.seed(db)
+        multiply(db, context.count(10, 2))
+        schema.refresh_rollups(db)
+        found = measure(db)
+    for name, rows in found["rows"].items():
+        before, after = found["bytes_rowstore"][name], found["bytes_columnstore"][name]
+        table.rows.append(
+            (name, rows, round(before / 1e6, 1), round(after / 1e6, 1), round(before / after, 1))
+        )
+        if name in SMALLER_AT_LEAST:
+            table.goals.append(
+                Goal(f"{name}, times smaller", before / after, SMALLER_AT_LEAST[name], at_most=False)
+            )
+    return table
 
 
 def main() -> None:

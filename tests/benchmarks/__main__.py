@@ -1,0 +1,166 @@
+"""Measures everything and writes BENCHMARKS.md, its figures as JSON, and a picture for each table that has one.
+
+    python -m tests.benchmarks [--only NAME,…] [--scale 1] [--rounds 5] [--out FOLDER] [--database-url URL]
+
+Without a URL a private server is started: from the installation in $TEST_PG_INSTALL, else from the wheel. `--scale 0.1` is a
+quick look, `--scale 5` wants a larger machine (fifty million events). A ratio is the median over rounds in which all ways
+take turns; peers that are not installed are left out. Nothing of this is a test: a missed goal is printed, no more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from db_utils import schema
+from db_utils.servers.embedded import PASSWORD, USER, EmbeddedServer
+from db_utils.servers.redis_server import free_port
+from tests.benchmarks.harness import SERVER_OPTIONS, Context, Table, machine
+
+BENCHMARKS = (
+    "bulk", "pool", "small_query", "dashboards", "under_load", "storage", "cache", "tenant_scope", "iot_questions", "first_start",
+)  # fmt: skip
+ROOT = Path(__file__).parents[2]
+
+
+def markdown(results: dict[str, Any], pictures: dict[str, str]) -> str:
+    """The page BENCHMARKS.md."""
+    lines = [
+        "# Benchmarks",
+        "",
+        "Made by `python -m tests.benchmarks`, which a stranger can run; what each measures stands in",
+        "[tests/benchmarks](tests/benchmarks). Ratios are medians over rounds of one run in which all ways take turns, so they hold",
+        "where absolute times do not. A goal that was missed is marked.",
+        "",
+        "| measured on | |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in results["machine"].items()),
+        f"| edition | {results['edition']} |",
+        f"| date, scale, rounds | {results['date']}, {results['scale']:g}, {results['rounds']} |",
+    ]
+    for table in results["tables"]:
+        lines += ["", f"## {table['name'].capitalize()}", "", table["question"], ""]
+        if table["rows"]:
+            lines.append(f"| {' | '.join(table['columns'])} |")
+            lines.append("|---" * len(table["columns"]) + "|")
+            lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in table["rows"]]
+        if table["goals"]:
+            lines += ["", *(f"- {goal}" for goal in table["goals"])]
+        if table["remark"]:
+            lines += ["", table["remark"]]
+        if table["name"] in pictures:
+            lines += ["", f"![{table['question']}]({pictures[table['name']]})"]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def draw(table: Table, file: Path) -> None:
+    """A bar for each row of the column that matters."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    place = table.columns.index(table.drawn)
+    names = [
+        " · ".join(str(cell) for cell in row if isinstance(cell, str)) or str(row[0]) for row in table.rows
+    ]
+    if "threads" in table.columns:
+        at = table.columns.index("threads")
+        names = [f"{name}, {row[at]}" for name, row in zip(names, table.rows, strict=True)]
+    values = [float(str(row[place])) for row in table.rows]
+    figure, axes = pyplot.subplots(figsize=(8, 0.9 + 0.3 * len(names)))
+    axes.barh(names, values, color=["#1f5f99" if "db_utils" in name else "#9aa5b1" for name in names])
+    axes.invert_yaxis()
+    axes.set_xlabel(table.drawn)
+    axes.set_title(table.question, loc="left", fontsize=9, wrap=True)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(file, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def measure(context: Context, names: list[str]) -> list[Table]:
+    """Run these benchmarks one after the other."""
+    tables: list[Table] = []
+    for name in names:
+        started = time.monotonic()
+        print(f"{name} …", file=sys.stderr, flush=True)
+        made = importlib.import_module(f"tests.benchmarks.bench_{name}").run(context)
+        tables += made if isinstance(made, list) else [made]
+        print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    return tables
+
+
+def private_server(stack: ExitStack) -> str:
+    """The URL of a server of our own over TCP, as most users reach theirs (and the only way that connectorx knows)."""
+    port = free_port()
+    install = os.environ.get("TEST_PG_INSTALL") or None
+    stack.enter_context(EmbeddedServer.start(install_dir=install, tcp_port=port, options=SERVER_OPTIONS))
+    return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{port}/barnameh_ops"
+
+
+def main() -> None:
+    """Measure what was asked for, print and write it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default=",".join(BENCHMARKS), help=f"of {', '.join(BENCHMARKS)}")
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--out", type=Path, help="folder for BENCHMARKS.md, JSON and pictures; default: print only"
+    )
+    parser.add_argument("--database-url", help="a server on which databases can be made")
+    options = parser.parse_args()
+    names = options.only.split(",")
+    if unknown := set(names) - set(BENCHMARKS):
+        parser.error(
+            f"no benchmark is called {', '.join(sorted(unknown))}: there are {', '.join(BENCHMARKS)}"
+        )
+    with ExitStack() as stack:
+        url = options.database_url or private_server(stack)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="db_utils-bench-")))
+        context = Context(url, options.scale, options.rounds, folder)
+        with context.database() as db:
+            edition = schema.edition(db)
+        tables = measure(context, names)
+        about = machine(url)
+    results: dict[str, Any] = {
+        "machine": about,
+        "edition": edition,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "scale": options.scale,
+        "rounds": options.rounds,
+        "tables": [{**asdict(table), "goals": [str(goal) for goal in table.goals]} for table in tables],
+    }
+    pictures: dict[str, str] = {}
+    if options.out:
+        images = options.out / "docs" / "benchmarks"
+        images.mkdir(parents=True, exist_ok=True)
+        for table in tables:
+            if table.drawn and table.rows:
+                file = images / f"{table.name.replace(' ', '-')}.svg"
+                draw(table, file)
+                pictures[table.name] = str(file.relative_to(options.out))
+        (images / "figures.json").write_text(
+            json.dumps(results, indent=2, default=str) + "\n", encoding="utf-8"
+        )
+        (options.out / "BENCHMARKS.md").write_text(markdown(results, pictures), encoding="utf-8")
+    print(markdown(results, pictures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""What does the tenant scope cost on every prebuilt query?"""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+from db_utils import OperationalDataQueries, schema
+from tests.benchmarks.harness import Context, Goal, Table, ratio
+from tests.support.query_calls import READ_CASES, find_facts, read
+from tests.support.scale import compress_old_chunks, multiply
+
+
+def run(context: Context) -> Table:
+    """Time of each prebuilt read in a tenant's scope over its time as owner, in turns, ten times the sample data."""
+    table = Table(
+        "tenant scope",
+        "Each prebuilt query in a tenant's scope against the same query as owner, on ten times the sample data.",
+        ("query", "ms as owner", "ms as tenant", "tenant / owner"),
+    )
+    ratios, sums = [], [0.0, 0.0]
+    with context.database() as db:
+        schema.seed(db)
+        multiply(db, context.count(10))
+        schema.refresh_rollups(db)
+        compress_old_chunks(db)
+        db.execute("ANALYZE")
+        facts = find_facts(db)
+        owner = OperationalDataQueries(db)
+        with db.tenant(facts.organization_id) as scope:
+            tenant = OperationalDataQueries(scope)
+            for name, index in READ_CASES:
+                as_owner, as_tenant = [], []
+                for number in range(2 * context.rounds + 1):
+                    for queries, taken in ((owner, as_owner), (tenant, as_tenant)):
+                        started = time.perf_counter()
+                        read(queries, facts, name, index)
+                        if number:
+                            taken.append(time.perf_counter() - started)
+                found = ratio(as_tenant, as_owner)
+                ratios.append(found)
+                medians = statistics.median(as_owner), statistics.median(as_tenant)
+                sums = [a + b for a, b in zip(sums, medians, strict=True)]
+                table.rows.append(
+                    (f"{name} ({index})", *(round(1e3 * m, 2) for m in medians), round(found, 2))
+                )
+    table.rows.sort(key=lambda row: -float(str(row[3])))
+    table.goals += [
+        Goal("median of the queries' ratios", statistics.median(ratios), 1.1),
+        Goal("all queries together", sums[1] / sums[0], 1.1),
+    ]
+    table.remark = f"{sum(r <= 1.1 for r in ratios)} of {len(ratios)} calls cost at most 1.1 times as much."
+    return table

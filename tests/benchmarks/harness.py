@@ -1,0 +1,206 @@
+"""What all benchmarks share: databases to measure on, fair turns, tables with goals, the machine they ran on."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import platform
+import statistics
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psycopg2
+from psycopg2.extensions import make_dsn, parse_dsn
+
+from db_utils import DatabaseManager, schema
+
+PACKAGES = (
+    "psycopg2-binary", "psycopg", "psycopg-pool", "SQLAlchemy", "redis", "pyarrow", "pandas", "polars",
+    "adbc-driver-postgresql", "connectorx", "pgcopy",
+)  # fmt: skip
+# What a server of two cores and some memory would be given; both sides of a comparison have it.
+SERVER_OPTIONS = {
+    "max_connections": "200",
+    "max_worker_processes": "24",
+    "max_locks_per_transaction": "512",
+    "shared_buffers": "1GB",
+    "max_wal_size": "4GB",
+    "work_mem": "32MB",
+    "random_page_cost": "1.1",
+    "jit": "off",
+}
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A figure that should be reached: `value` at most or at least `limit`."""
+
+    what: str
+    value: float
+    limit: float
+    at_most: bool = True
+
+    @property
+    def is_met(self) -> bool:
+        """Whether it is; a figure that is not a number never meets a goal."""
+        return self.value <= self.limit if self.at_most else self.value >= self.limit
+
+    def __str__(self) -> str:
+        sign = "≤" if self.at_most else "≥"
+        return f"{self.what}: {self.value:.2f} (goal {sign} {self.limit:g}){'' if self.is_met else ' MISSED'}"
+
+
+@dataclass
+class Table:
+    """One result: a question, rows of figures, and the goals."""
+
+    name: str
+    question: str
+    columns: tuple[str, ...]
+    rows: list[tuple[object, ...]] = field(default_factory=list)
+    goals: list[Goal] = field(default_factory=list)
+    remark: str = ""
+    drawn: str = ""
+    """The column that the picture shows, a bar for each row; empty for no picture."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where and how long to measure."""
+
+    server_url: str
+    scale: float
+    rounds: int
+    folder: Path
+
+    def count(self, at_scale_1: int, least: int = 1) -> int:
+        """So many at this scale."""
+        return max(least, round(at_scale_1 * self.scale))
+
+    @contextmanager
+    def database(self, **settings: object) -> Iterator[DatabaseManager]:
+        """A new database with the schema in it, dropped afterwards."""
+        with (
+            self.empty_database() as url,
+            DatabaseManager(url, statement_timeout_seconds=0, slow_query_seconds=0, **settings) as db,
+        ):
+            schema.apply(db)
+            yield db
+
+    @contextmanager
+    def empty_database(self) -> Iterator[str]:
+        """The URL of a new database without anything in it, dropped afterwards."""
+        name = f"benchmark_{uuid.uuid4().hex[:8]}"
+        connection = psycopg2.connect(self.server_url)
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(f"CREATE DATABASE {name}")
+                try:
+                    yield make_dsn(**{**parse_dsn(self.server_url), "dbname": name})
+                finally:
+                    cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        finally:
+            connection.close()
+
+
+def in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each way in each round, in changing order, after one round that does not count."""
+    names = list(ways)
+    taken: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(-1, rounds):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            started = time.perf_counter()
+            ways[name]()
+            if number >= 0:
+                taken[name].append(time.perf_counter() - started)
+    return taken
+
+
+def ratio(over: list[float], under: list[float]) -> float:
+    """Median of the ratios round by round, so that a machine that does other things disturbs both."""
+    return statistics.median(a / b for a, b in zip(over, under, strict=True))
+
+
+def percentile(values: list[float], percent: float) -> float:
+    """The smallest value that so many percent of them do not exceed."""
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
+
+
+def repeated(question: Callable[[], object], runs: int) -> list[float]:
+    """Seconds of each run, after one that does not count."""
+    question()
+    taken = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        question()
+        taken.append(time.perf_counter() - started)
+    return taken
+
+
+def by_threads(work: Callable[[int], object], threads: int, calls: int) -> list[float]:
+    """Seconds of each call, when `threads` make `calls` of them together; `work` gets the number of its thread."""
+    ready = threading.Barrier(threads)
+    taken: list[list[float]] = [[] for _ in range(threads)]
+    failures: list[BaseException] = []
+
+    def run(number: int) -> None:
+        try:
+            work(number)
+            ready.wait()
+            for _ in range(calls // threads):
+                started = time.perf_counter()
+                work(number)
+                taken[number].append(time.perf_counter() - started)
+        except BaseException as error:
+            failures.append(error)
+            ready.abort()
+
+    crew = [threading.Thread(target=run, args=(number,)) for number in range(threads)]
+    for member in crew:
+        member.start()
+    for member in crew:
+        member.join()
+    if failures:
+        raise failures[0]
+    return list(itertools.chain.from_iterable(taken))
+
+
+def machine(server_url: str) -> dict[str, str]:
+    """What this was measured on."""
+    with DatabaseManager(server_url) as db:
+        server = str(db.execute_query("SELECT version() AS version")[0]["version"]).split(",", 1)[0]
+        extension = db.execute_query(
+            "SELECT default_version FROM pg_available_extensions WHERE name = 'timescaledb'"
+        )
+    known = {
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}",
+        "Python": platform.python_version(),
+        "server": server,
+        "TimescaleDB": str(extension[0]["default_version"]) if extension else "none",
+    }
+    for package in PACKAGES:
+        try:
+            known[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return known
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )

@@ -1,0 +1,41 @@
+"""The benchmarks run and fill their tables. For function only: nothing here looks at a figure's size."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.__main__ import BENCHMARKS, markdown
+from tests.benchmarks.harness import Context, Goal, Table
+
+# Starts containers, which the end-to-end tests do.
+NOT_HERE = {"first_start"}
+
+
+@pytest.mark.parametrize("name", sorted(set(BENCHMARKS) - NOT_HERE))
+def test_it_fills_its_table(name: str, server_url: str, tmp_path: Path) -> None:
+    context = Context(server_url, scale=0.001, rounds=1, folder=tmp_path)
+    made = importlib.import_module(f"tests.benchmarks.bench_{name}").run(context)
+    for table in made if isinstance(made, list) else [made]:
+        assert table.rows or table.remark.startswith("Not measured"), table.name
+        assert {len(row) for row in table.rows} <= {len(table.columns)}
+        assert not table.drawn or table.drawn in table.columns
+        figures = [cell for row in table.rows for cell in row if isinstance(cell, (int, float))]
+        assert all(figure >= 0 for figure in figures)
+        assert bool(figures) == bool(table.rows)
+
+
+def test_a_missed_goal_is_marked() -> None:
+    table = Table("one", "A question.", ("way", "ms"), [("slow", 12_345)])
+    table.goals += [Goal("a", 2.0, 1.5), Goal("b", 2.0, 1.5, at_most=False), Goal("c", float("nan"), 1.5)]
+    results = {
+        "machine": {"cores": "2"}, "edition": "plain", "date": "2025-01-01", "scale": 1, "rounds": 5,
+        "tables": [{**vars(table), "goals": [str(goal) for goal in table.goals]}],
+    }  # fmt: skip
+    page = markdown(results, {})
+    assert "- a: 2.00 (goal ≤ 1.5) MISSED" in page
+    assert "- b: 2.00 (goal ≥ 1.5)\n" in page
+    assert "- c: nan (goal ≤ 1.5) MISSED" in page
+    assert "| slow | 12,345 |" in page
