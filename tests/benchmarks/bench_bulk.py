@@ -403,13 +403,16 @@ GROUPS: dict[str, list[tuple[str, Way, float, str]]] = {
 }
 
 
-def _installed(module: str) -> bool:
-    return shutil.which(module) is not None if module == "psql" else find_spec(module) is not None
+def _can_run(module: str, url: str) -> bool:
+    if module == "psql":
+        return shutil.which(module) is not None
+    by_socket = parse_dsn(url).get("host", "").startswith("/")
+    return find_spec(module) is not None and not (module == "connectorx" and by_socket)  # it knows TCP only
 
 
 def run_group(bench: Bench, group: str, rounds: int) -> dict[str, Any]:
     """Seconds per row of every way, and ratios to the first."""
-    ways = [way for way in GROUPS[group] if _installed(way[3])]
+    ways = [way for way in GROUPS[group] if _can_run(way[3], bench.url)]
     writes = group.endswith("-in")
     data: Any = bench.rows
     if group == "frames-in":
