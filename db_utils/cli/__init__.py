@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typer
 
-from db_utils.cli import backup, doctor, documentation, schema, smoke, status, transfer
+from db_utils.cli import backup, doctor, documentation, report, schema, smoke, status, transfer
 
 app = typer.Typer(
     name="db-utils",
@@ -21,5 +21,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for commands in (smoke.app, status.app, schema.app, transfer.app, backup.app, doctor.app, documentation.app):
+for commands in (
+    smoke.app,
+    status.app,
+    schema.app,
+    transfer.app,
+    backup.app,
+    doctor.app,
+    report.app,
+    documentation.app,
+):
     app.add_typer(commands)

@@ -1,0 +1,94 @@
+"""`report`: how an organization does, as one page."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from db_utils import report as reports
+from db_utils.cli.common import Url, database, shown_bytes
+from db_utils.errors import InvalidInputError
+
+app = typer.Typer()
+
+
+@app.command()
+def report(
+    organization: Annotated[
+        str, typer.Option("--organization", help="Its id, or its exact name.", show_default=False)
+    ],
+    out: Annotated[
+        str, typer.Option("--out", help="The HTML file to write; - for standard output.", show_default=False)
+    ],
+    days: Annotated[
+        int | None,
+        typer.Option("--days", help="The last so many times 24 hours. Default: 30.", show_default=False),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--start",
+            help="Instead of --days: first instant, as 2026-11-24 or 2026-11-24T06:00+01:00. "
+            "Without offset it is local time of the organization.",
+            show_default=False,
+        ),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option("--end", help="First instant after the period. Default: now.", show_default=False),
+    ] = None,
+    url: Url = None,
+) -> None:
+    """Show how an organization does: OEE and its losses, demand and forecasts, utilization, plans, attendance, anomalies.
+
+    Writes one HTML file that holds everything: it asks no server for anything, runs no script, and can be mailed, read on a
+    phone and printed. Reads only. What cannot be computed says why. An existing file is replaced, or stays as it is if
+    anything goes wrong. Works in a customer's own login, with that customer's rows. Needs the extra `report`.
+
+    Example: db-utils report --organization "Sample Manufacturing" --out report.html --days 7
+    """
+    path = None if out == "-" else _writable(Path(out))
+    began = time.monotonic()
+    try:
+        with database(url) as db:
+            page = reports.build(db, organization, days=days, start=start, end=end).encode()
+    except InvalidInputError as error:
+        raise typer.BadParameter(str(error)) from None
+    if path is None:
+        sys.stdout.buffer.write(page)
+        sys.stdout.buffer.flush()
+        return
+    _write(path, page)
+    typer.echo(f"{path}: {shown_bytes(len(page))} in {time.monotonic() - began:.1f} s")
+
+
+def _writable(path: Path) -> Path:
+    if not path.parent.is_dir():
+        raise typer.BadParameter(f"--out {path}: there is no folder {path.parent}")
+    if path.is_dir():
+        raise typer.BadParameter(f"--out {path} is a folder: name a file in it")
+    return path
+
+
+def _write(path: Path, page: bytes) -> None:
+    """All of it or nothing: another name first, then the right one."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            scratch = Path(file.name)
+            try:
+                file.write(page)
+                file.flush()
+                os.fsync(file.fileno())
+                scratch.chmod(0o644)
+                scratch.replace(path)
+            except BaseException:
+                scratch.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise InvalidInputError(f"cannot write {path}: {error.strerror}") from None

@@ -1,0 +1,281 @@
+"""What does the report show? Every figure, read in one transaction, so that all pictures tell of the same instant."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from db_utils.connections.executor import Executor
+from db_utils.errors import InvalidInputError, NotFoundError
+from db_utils.operational import OperationalDataQueries
+from db_utils.report import statements
+from db_utils.values import Row
+
+DEFAULT_DAYS = 30
+MAX_DAYS = 3_660
+MAX_PRODUCTS = 6
+"""The largest series are drawn; more would not be read."""
+DAILY_UNTIL_DAYS = 400
+"""Longer periods are drawn by week."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """start <= time < end; local days are counted in the organization's time zone."""
+
+    start: dt.datetime
+    end: dt.datetime
+    zone: ZoneInfo
+
+    @property
+    def first_day(self) -> dt.date:
+        """The local day in which the period begins."""
+        return self.start.astimezone(self.zone).date()
+
+    @property
+    def last_day(self) -> dt.date:
+        """The local day in which its last instant lies."""
+        return (self.end - dt.timedelta(microseconds=1)).astimezone(self.zone).date()
+
+    @property
+    def days(self) -> int:
+        """How many local days it touches."""
+        return (self.last_day - self.first_day).days + 1
+
+
+@dataclass(frozen=True)
+class DemandSeries:
+    """One product at one location: what was demanded by local day or week, and what is expected."""
+
+    product_id: str
+    location_name: str
+    bucket: str
+    history: tuple[Row, ...]
+    forecasts: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Attendance:
+    """How regularly one employee came in the period."""
+
+    full_name: str
+    attended_count: int
+    scheduled_count: int
+
+    @property
+    def rate(self) -> float:
+        """Attended of scheduled, 0 to 100."""
+        return 100 * self.attended_count / self.scheduled_count
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything that one page shows."""
+
+    organization: Row
+    period: Period
+    read_at: dt.datetime
+    oldest: dt.datetime | None
+    newest: dt.datetime | None
+    kpis: list[Row]
+    resource_kpis: dict[str, dict[str, Row]]
+    demand: list[DemandSeries]
+    product_count: int
+    accuracy: list[Row]
+    utilization: list[Row]
+    attendance: list[Attendance]
+    attendance_days: list[Row]
+    anomalies: list[Row]
+    plans: dict[str, list[Row]]
+    coverage: list[Row]
+    alerts: list[Row]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing at all to show for the period."""
+        return not (
+            self.coverage
+            or self.plans
+            or self.anomalies
+            or self.alerts
+            or any(s.forecasts for s in self.demand)
+        )
+
+
+def find_organization(queries: OperationalDataQueries, wanted: str) -> Row:
+    """Which organization has this id or exact name?
+
+    Raises `NotFoundError` with those that there are, `InvalidInputError` where two bear the name.
+    """
+    organizations = queries.get_organizations()
+    try:
+        wanted_id: uuid.UUID | None = uuid.UUID(wanted)
+    except ValueError:
+        wanted_id = None
+    found = [o for o in organizations if o["organization_id"] == wanted_id or o["name"] == wanted]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(str(o["organization_id"]) for o in found)
+        raise InvalidInputError(
+            f"{len(found)} organizations are called {wanted!r}: name one by its id, {ids}"
+        )
+    there = ", ".join(f"{o['name']} ({o['organization_id']})" for o in organizations[:10]) or "none"
+    more = f" and {len(organizations) - 10} more" if len(organizations) > 10 else ""
+    raise NotFoundError(f"there is no organization {wanted!r}: there are {there}{more}")
+
+
+def gather(
+    db: Executor,
+    organization: str,
+    *,
+    days: int | None = None,
+    start: str | None = None,
+    end: str | None = None,
+) -> ReportData:
+    """What is there to show of this organization?
+
+    `organization` is an id or an exact name. The period is the last `days` times 24 hours (default 30), or `start` <= time <
+    `end` (ISO 8601; a day or a time without offset is the organization's own; no `end`: now). Demand, utilization,
+    attendance and coverage are added up in the database. Raises `NotFoundError` for an unknown organization and
+    `InvalidInputError` for a period that cannot be.
+    """
+    with db.transaction(isolation="repeatable read", read_only=True) as transaction:
+        queries = OperationalDataQueries(transaction)
+        found = find_organization(queries, organization)
+        read_at: dt.datetime = transaction.execute_query(statements.READ_AT)[0]["read_at"]
+        period = period_of(days, start, end, zone=ZoneInfo(found["timezone"]), now=read_at)
+        org = found["organization_id"]
+        parameters = {"organization_id": org, "start": period.start, "end": period.end}
+
+        def ask(sql: str) -> list[Row]:
+            return transaction.execute_query(sql, parameters)
+
+        extent = ask(statements.DATA_EXTENT)[0]
+        locations = {row["location_id"]: row["name"] for row in queries.get_locations(org)}
+        products = queries.get_products(
+            org, start=period.start - dt.timedelta(days=1), end=period.end + dt.timedelta(days=30)
+        )
+        return ReportData(
+            organization=found,
+            period=period,
+            read_at=read_at,
+            oldest=extent["oldest"],
+            newest=extent["newest"],
+            kpis=queries.get_kpi_summary(org, start=period.start, end=period.end),
+            resource_kpis=_resource_kpis(queries, org, period),
+            demand=_demand(queries, org, period, locations, products),
+            product_count=len(products),
+            accuracy=queries.get_demand_forecast_accuracy(org, start=period.start, end=period.end),
+            utilization=ask(statements.UTILIZATION_BY_HOUR),
+            attendance=_attendance(queries, org, period),
+            attendance_days=ask(statements.ATTENDANCE_BY_DAY),
+            anomalies=ask(statements.ANOMALY_PREDICTIONS),
+            plans=_plans(queries, org, period, locations),
+            coverage=ask(statements.COVERAGE),
+            alerts=queries.get_active_alerts(org),
+        )
+
+
+def period_of(
+    days: int | None, start: str | None, end: str | None, *, zone: ZoneInfo, now: dt.datetime
+) -> Period:
+    """Which period is meant? See `gather`."""
+    if days is not None and (start is not None or end is not None):
+        raise InvalidInputError("give either days, or start and end")
+    if start is None and end is not None:
+        raise InvalidInputError("end needs a start: give start and end, or days")
+    last = _instant(end, "end", zone) if end is not None else now
+    if start is None:
+        count = DEFAULT_DAYS if days is None else days
+        if not 1 <= count <= MAX_DAYS:
+            raise InvalidInputError(f"days must be 1 to {MAX_DAYS}, not {count}")
+        return Period(last - dt.timedelta(days=count), last, zone)
+    first = _instant(start, "start", zone)
+    if first >= last:
+        raise InvalidInputError(f"the period must start before it ends: {first} to {last}")
+    if last - first > dt.timedelta(days=MAX_DAYS):
+        raise InvalidInputError(f"the period must not be longer than {MAX_DAYS} days")
+    return Period(first, last, zone)
+
+
+def _instant(text: str, name: str, zone: ZoneInfo) -> dt.datetime:
+    try:
+        instant = dt.datetime.fromisoformat(text)
+        local = instant.replace(tzinfo=zone) if instant.tzinfo is None else instant
+        return local.astimezone(dt.UTC)
+    except (ValueError, OverflowError):
+        raise InvalidInputError(
+            f"{name} {text!r} is no time: write 2026-11-24, or 2026-11-24T06:00+01:00"
+        ) from None
+
+
+def _resource_kpis(
+    queries: OperationalDataQueries, org: uuid.UUID, period: Period
+) -> dict[str, dict[str, Row]]:
+    by_resource: dict[str, dict[str, Row]] = defaultdict(dict)
+    for row in queries.get_resource_kpis(org, start=period.start, end=period.end):
+        by_resource[row["resource_name"]][row["kpi"]] = row
+    return dict(by_resource)
+
+
+def _demand(
+    queries: OperationalDataQueries,
+    org: uuid.UUID,
+    period: Period,
+    locations: dict[uuid.UUID, str],
+    products: list[Row],
+) -> list[DemandSeries]:
+    bucket = "day" if period.days <= DAILY_UNTIL_DAYS else "week"
+    horizon = min(period.end - period.start, dt.timedelta(days=30))
+    forecasts = defaultdict(list)
+    for row in queries.get_current_demand_forecasts(org, start=period.end, end=period.end + horizon):
+        forecasts[row["product_id"], row["location_id"]].append(row)
+    largest = sorted(products, key=lambda p: (-p["quantity"], p["product_id"]))[:MAX_PRODUCTS]
+    wanted = [p["product_id"] for p in largest] or sorted({product for product, _ in forecasts})[
+        :MAX_PRODUCTS
+    ]
+    series = []
+    for product in wanted:
+        history = defaultdict(list)
+        rows = queries.get_demand_series(
+            org, product, bucket="day" if bucket == "day" else "week", start=period.start, end=period.end
+        )
+        for row in rows:
+            history[row["location_id"]].append(row)
+        places = set(history) | {place for name, place in forecasts if name == product}
+        series += [
+            DemandSeries(
+                product, locations[place], bucket, tuple(history[place]), tuple(forecasts[product, place])
+            )
+            for place in sorted(places, key=lambda place: locations[place])
+        ]
+    return series[:MAX_PRODUCTS]
+
+
+def _attendance(queries: OperationalDataQueries, org: uuid.UUID, period: Period) -> list[Attendance]:
+    counts: dict[uuid.UUID, tuple[str, int, int]] = {}
+    for row in queries.get_attendance_rate(org, start=period.start, end=period.end):
+        _, attended, scheduled = counts.get(row["employee_id"], ("", 0, 0))
+        counts[row["employee_id"]] = (
+            row["full_name"],
+            attended + row["attended_count"],
+            scheduled + row["scheduled_count"],
+        )
+    return sorted(
+        (Attendance(*count) for count in counts.values() if count[2]), key=lambda a: (a.rate, a.full_name)
+    )
+
+
+def _plans(
+    queries: OperationalDataQueries, org: uuid.UUID, period: Period, locations: dict[uuid.UUID, str]
+) -> dict[str, list[Row]]:
+    by_location: dict[str, list[Row]] = defaultdict(list)
+    for row in queries.get_production_efficiency(
+        org, first_date=period.first_day, end_date=period.last_day + dt.timedelta(days=1)
+    ):
+        by_location[locations[row["location_id"]]].append(row)
+    return dict(sorted(by_location.items()))

@@ -1,0 +1,90 @@
+"""The page: HTML in which everything stands that it needs."""
+
+from __future__ import annotations
+
+import datetime as dt
+from importlib import resources
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from db_utils.report.data import ReportData
+from db_utils.report.pictures.style import NARROW, WIDE, label
+from db_utils.report.sections import extent_of, local, number, sections
+from db_utils.values import Row
+
+NAMES = {
+    "availability": "Availability",
+    "effectiveness": "Effectiveness",
+    "quality_ratio": "Quality ratio",
+    "oee": "OEE",
+    "utilisation_efficiency": "Utilisation efficiency",
+    "throughput_rate": "Throughput rate",
+    "scrap_ratio": "Scrap ratio",
+    "mtbf": "MTBF",
+    "mttr": "MTTR",
+    "plan_attainment": "Plan attainment",
+    "attendance_rate": "Attendance rate",
+    "forecast_wape": "Forecast error (WAPE)",
+}
+_FIRST = ("oee", "availability", "effectiveness", "quality_ratio")
+
+
+def page(data: ReportData) -> str:
+    """The report as one HTML document; the same data give the same text."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["plain"] = label
+    files = resources.files(__package__)
+    template = environment.from_string(files.joinpath("page.html").read_text(encoding="utf-8"))
+    tiles = sorted(
+        data.kpis, key=lambda row: _FIRST.index(row["kpi"]) if row["kpi"] in _FIRST else len(_FIRST)
+    )
+    return template.render(
+        organization=data.organization,
+        period=_period(data),
+        zone=data.period.zone.key,
+        read_at=local(data.read_at, data),
+        tiles=[_tile(row) for row in tiles],
+        sections=[] if data.is_empty else sections(data),
+        is_empty=data.is_empty,
+        empty_because=extent_of(data),
+        has_data_elsewhere=data.oldest is not None,
+        # The project's own file, not a name of somebody's.
+        style=Markup(files.joinpath("page.css").read_text(encoding="utf-8")),
+        data_url=_data_url,
+        wide=WIDE,
+        narrow=NARROW,
+    )
+
+
+def _period(data: ReportData) -> str:
+    first, last = (instant.astimezone(data.period.zone) for instant in (data.period.start, data.period.end))
+    midnight = dt.time(0)
+    if first.time() == last.time() == midnight:
+        return f"{first:%-d %B %Y} to {data.period.last_day:%-d %B %Y}"
+    return f"{first:%-d %B %Y, %H:%M} to {last:%-d %B %Y, %H:%M}"
+
+
+def _tile(row: Row) -> dict[str, Any]:
+    return {
+        "name": NAMES.get(row["kpi"], row["kpi"]),
+        "value": None if row["value"] is None else number(row["value"]),
+        "unit": row["unit"],
+        "reason": row["reason"],
+        "numerator": _quantity(row["numerator"], row["numerator_unit"]),
+        "denominator": _quantity(row["denominator"], row["denominator_unit"]),
+        "coverage": None if row["coverage_pct"] is None else f"{row['coverage_pct']:.0f}",
+    }
+
+
+def _quantity(value: Any, unit: str | None) -> str | None:
+    return None if value is None else f"{number(value, 0)} {unit or ''}".strip()
+
+
+def _data_url(svg: str) -> str:
+    """A drawing as an address: its own document, so that no id and no style of one meets another's."""
+    return "data:image/svg+xml," + quote(svg, safe=" /:;,=()-.!*'@$?&+\n~_")

@@ -1,0 +1,1 @@
+"""The pictures: one function each, from figures to a drawing."""

@@ -1,0 +1,153 @@
+"""How all pictures look, and how a drawing becomes SVG.
+
+Text stays text (`svg.fonttype: none`): it is smaller than outlines, takes the reader's own font, and shows every script of
+the world even where the font that measured it has no such letter. It is measured in DejaVu Sans, one of the widest, so
+what fits there fits elsewhere. Colours are Okabe and Ito's, told apart by people who are colour-blind.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import textwrap
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import matplotlib as mpl
+from matplotlib import dates
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+BLUE, SKY, GREEN, ORANGE, RED, PURPLE = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7"
+INK, MUTED, RULE, FAINT = "#1b2733", "#4a5866", "#d5dbe1", "#eef1f4"
+
+_SETTINGS: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "text.parse_math": False,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 8,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": RULE,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.axisbelow": True,
+    "xtick.color": RULE,
+    "ytick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "hatch.color": "#b3bcc5",
+    "hatch.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "legend.handlelength": 1.4,
+    "legend.columnspacing": 1.4,
+    "legend.borderaxespad": 0.0,
+}
+# Not XML: PostgreSQL lets a name hold them, an SVG may not.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff]+")
+
+
+@dataclass(frozen=True)
+class Width:
+    """What a picture is drawn for."""
+
+    inches: float
+    is_narrow: bool
+
+    def characters(self, wide: int, narrow: int) -> int:
+        """How long a label may be."""
+        return narrow if self.is_narrow else wide
+
+
+WIDE, NARROW = Width(7.6, False), Width(3.7, True)
+
+Draw = Callable[[Width], Figure]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One drawing for wide pages and print, one for phones, and what both show in words."""
+
+    wide: str
+    narrow: str
+    alt: str
+
+
+def picture(draw: Draw, alt: str) -> Picture:
+    """The drawing in both widths."""
+    with _settings():
+        return Picture(_svg(draw(WIDE)), _svg(draw(NARROW)), alt)
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
+        # The reader's browser has the letters that the measuring font lacks.
+        warnings.filterwarnings("ignore", message=r"Glyph \d+", category=UserWarning)
+        yield
+
+
+def _svg(figure: Figure) -> str:
+    FigureCanvasSVG(figure)
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    drawing = text.getvalue()
+    drawing = drawing[drawing.index("<svg") :]
+    drawing = re.sub(r"'?DejaVu Sans'?(?:, sans-serif)?", "system-ui, 'DejaVu Sans', sans-serif", drawing)
+    return re.sub(r"\n\s*", "\n", drawing)
+
+
+def figure(width: Width, height: float, rows: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """An empty drawing with `rows` axes below one another."""
+    made = Figure(figsize=(width.inches, height), layout="constrained")
+    axes = made.subplots(rows, 1, squeeze=False, **options)[:, 0]
+    return made, axes
+
+
+def label(text: object) -> str:
+    """A name that may stand in a drawing."""
+    return _CONTROL.sub(" ", str(text)).strip()
+
+
+def short(text: object, length: int) -> str:
+    """A name in at most `length` characters."""
+    name = label(text)
+    return name if len(name) <= length else name[: length - 1].rstrip() + "…"
+
+
+def wrapped(text: object, length: int) -> str:
+    """A name in at most two lines of `length` characters."""
+    lines = textwrap.wrap(label(text), length) or [""]
+    return "\n".join([lines[0], short(" ".join(lines[1:]), length)]) if len(lines) > 1 else lines[0]
+
+
+def time_axis(axes: Any, zone: ZoneInfo, width: Width) -> None:
+    """Local time below the axes, no more ticks than have room."""
+    locator = dates.AutoDateLocator(tz=zone, minticks=3, maxticks=5 if width.is_narrow else 9)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(
+        dates.ConciseDateFormatter(
+            locator,
+            tz=zone,
+            formats=["%Y", "%b", "%-d %b", "%H:%M", "%H:%M", "%S"],
+            zero_formats=["", "%Y", "%-d %b", "%-d %b", "%H:%M", "%H:%M"],
+            show_offset=False,
+        )
+    )
+
+
+def legend(made: Figure, handles: list[Any], width: Width, columns: int) -> None:
+    """The key, above the drawing."""
+    made.legend(handles=handles, loc="outside upper left", ncols=2 if width.is_narrow else columns)

@@ -1,0 +1,424 @@
+"""The page's sections: a finding, a picture, and the same figures as tables; or the reason why there are none."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from db_utils.report.data import MAX_PRODUCTS, ReportData
+from db_utils.report.pictures import demand as demand_pictures
+from db_utils.report.pictures import people, resources, signals
+from db_utils.report.pictures.style import Picture
+from db_utils.values import Row
+
+NOTHING = "\N{EN DASH}"
+MAX_BARS = 18
+"""So many resources, people, predictions or series are drawn; the tables hold all."""
+
+Cell = str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures for who cannot see the picture, or wants them exactly; `numeric` columns stand to the right."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: list[tuple[Cell, ...]]
+    numeric: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the page. `title` says the finding; without a picture or table, `reason` says why."""
+
+    id: str
+    question: str
+    title: str
+    picture: Picture | None = None
+    caption: str = ""
+    tables: tuple[Table, ...] = ()
+    reason: str | None = None
+    is_open: bool = False
+    """Whether its tables are shown at once rather than behind "The figures"."""
+
+
+def sections(data: ReportData) -> list[Section]:
+    """What does the page show, in this order?"""
+    makers: tuple[Callable[[ReportData], Section], ...] = (
+        _alerts, _oee, _utilization, _demand, _plans, _attendance, _anomalies, _coverage,
+    )  # fmt: skip
+    return [make(data) for make in makers]
+
+
+def number(value: Any, digits: int = 1) -> str:
+    """A figure for people: thousands apart, `digits` decimals, a dash where there is none."""
+    return NOTHING if value is None else f"{value:,.{digits}f}"
+
+
+def local(instant: dt.datetime | None, data: ReportData) -> str:
+    """An instant in the organization's time zone, to the minute."""
+    return NOTHING if instant is None else instant.astimezone(data.period.zone).strftime("%Y-%m-%d %H:%M")
+
+
+def _table(
+    caption: str, columns: Iterable[str], rows: Iterable[tuple[Cell, ...]], numeric: str = ""
+) -> Table:
+    """`numeric` has an n for each numeric column, any other letter for the rest."""
+    return Table(
+        caption, tuple(columns), list(rows), frozenset(i for i, letter in enumerate(numeric) if letter == "n")
+    )
+
+
+def _drawn(what: str, drawn: int, there: int, order: str) -> str:
+    return f" The {drawn} {order} of {there} {what} are drawn." if there > drawn else ""
+
+
+# -- alerts -----------------------------------------------------------------------------------------------------
+
+
+def _alerts(data: ReportData) -> Section:
+    question = "What needs attention now?"
+    if not data.alerts:
+        return Section(
+            "alerts", question, "No alert is open", reason="Every alert raised was resolved, or none was."
+        )
+    worst = data.alerts[0]
+    count = len(data.alerts)
+    table = _table(
+        f"Open alerts, most severe first, as of {local(data.read_at, data)}",
+        ("Severity", "Alert", "About", "Raised", "Status"),
+        (
+            (
+                a["severity"],
+                a["title"],
+                a["resource_name"] or NOTHING,
+                local(a["created_at"], data),
+                a["status"],
+            )
+            for a in data.alerts
+        ),
+    )
+    title = f"{count} alert{'s are' if count > 1 else ' is'} open, the most severe is {worst['severity']}"
+    return Section("alerts", question, title, tables=(table,), is_open=True)
+
+
+# -- resources --------------------------------------------------------------------------------------------------
+
+
+def losses_of(name: str, kpis: dict[str, Row]) -> resources.Losses:
+    """Where did this resource's planned time go?"""
+    oee, speed, available = kpis["oee"], kpis["effectiveness"], kpis["availability"]
+    reason = oee["reason"] or speed["reason"] or available["reason"]
+    if reason is not None:
+        return resources.Losses(name, reason)
+    planned, production = float(available["denominator"]), float(available["numerator"])
+    rated, good = float(speed["numerator"]), float(oee["numerator"])
+    return resources.Losses(name, None, planned, good, planned - production, production - rated, rated - good)
+
+
+def _oee(data: ReportData) -> Section:
+    question = "Where did planned time go?"
+    if not data.resource_kpis:
+        return Section("oee", question, "OEE cannot be told", reason="The organization has no resource.")
+    losses = [losses_of(name, kpis) for name, kpis in data.resource_kpis.items()]
+    known = sorted((one for one in losses if one.reason is None), key=lambda one: (one.oee, one.name))
+    unknown = [one for one in losses if one.reason is not None]
+    table = _table(
+        "Planned busy time and where it went, by resource (minutes); a loss below 0 is a gain",
+        ("Resource", "Planned", "Good time", "Quality loss", "Effectiveness loss", "Availability loss", "OEE (%)",
+         "Why not"),
+        (
+            (one.name, number(one.planned, 0), number(one.good, 0), number(one.quality_loss, 0),
+             number(one.effectiveness_loss, 0), number(one.availability_loss, 0), number(one.oee), "")
+            if one.reason is None
+            else (one.name, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, one.reason)
+            for one in [*known, *unknown]
+        ),
+        "tnnnnnnt",
+    )  # fmt: skip
+    if not known:
+        reasons = "; ".join(sorted({str(one.reason) for one in unknown}))
+        return Section("oee", question, "OEE cannot be told", reason=f"{reasons}.", tables=(table,))
+    worst = known[0]
+    kinds = {
+        "stops (availability)": worst.availability_loss,
+        "running slower than rated (effectiveness)": worst.effectiveness_loss,
+        "scrap (quality)": worst.quality_loss,
+    }
+    main = max(kinds, key=lambda kind: kinds[kind])
+    title = f"{worst.name} has the lowest OEE, {worst.oee:.1f} %"
+    if kinds[main] > 0:
+        title += f"; most of it is lost to {main}"
+    shown = [*known, *unknown][:MAX_BARS]
+    caption = (
+        "Planned busy time = good time + quality loss + effectiveness loss + availability loss (ISO 22400-2). "
+        "A bar beyond 100 % is work outside the planned shifts or faster than rated."
+        + _drawn("resources", len(shown), len(losses), "lowest")
+    )
+    return Section("oee", question, title, resources.oee(shown), caption, (table,))
+
+
+def _utilization(data: ReportData) -> Section:
+    question = "When are resources busy?"
+    by_resource: dict[str, dict[int, float]] = {}
+    minutes: dict[str, float] = {}
+    for row in data.utilization:
+        if row["utilization_pct"] is not None:
+            by_resource.setdefault(row["resource_name"], {})[row["hour"]] = float(row["utilization_pct"])
+            minutes[row["resource_name"]] = minutes.get(row["resource_name"], 0) + float(
+                row["measured_minutes"]
+            )
+    if not by_resource:
+        return Section(
+            "utilization",
+            question,
+            "Utilization is not known",
+            reason="No utilization was measured in the period.",
+        )
+    cells = [
+        (float(r["utilization_pct"]), r["resource_name"], r["hour"])
+        for r in data.utilization
+        if r["utilization_pct"] is not None
+    ]
+    most, name, hour = max(cells)
+    table = _table(
+        "Mean utilization by local hour of the resource's location (%)",
+        ("Resource", *(f"{h:02d}" for h in range(24)), "Hours measured"),
+        (
+            (one, *(number(hours.get(h), 0) for h in range(24)), number(minutes[one] / 60, 0))
+            for one, hours in by_resource.items()
+        ),
+        "t" + "n" * 25,
+    )
+    shown = list(by_resource.items())[:MAX_BARS]
+    caption = "Mean over the minutes measured in the period, by hour of the day." + _drawn(
+        "resources", len(shown), len(by_resource), "first"
+    )
+    return Section(
+        "utilization",
+        question,
+        f"{name} is busiest from {hour:02d}:00 to {(hour + 1) % 24:02d}:00: {most:.0f} %",
+        resources.utilization(shown),
+        caption,
+        (table,),
+    )
+
+
+# -- demand -----------------------------------------------------------------------------------------------------
+
+
+def _demand(data: ReportData) -> Section:
+    question = "How much is demanded, and how much is expected?"
+    drawn = [s for s in data.demand if s.forecasts or any(row["is_observed"] for row in s.history)]
+    if not drawn:
+        return Section(
+            "demand",
+            question,
+            "Demand is not known",
+            reason="Nothing was demanded or forecast in the period.",
+        )
+    wape = next(row for row in data.kpis if row["kpi"] == "forecast_wape")
+    if wape["value"] is not None:
+        title = f"Forecasts were off by {wape['value']:.1f} % of demand (WAPE)"
+    else:
+        title = f"How good forecasts are cannot be told: {wape['reason']}"
+    history = _table(
+        f"Demand by local {drawn[0].bucket} (in the product's own unit)",
+        ("Product", "Location", f"{drawn[0].bucket.capitalize()} from", "Quantity"),
+        (
+            (s.product_id, s.location_name, local(row["bucket"], data)[:10], number(row["quantity"]))
+            for s in drawn
+            for row in s.history
+        ),
+        "tttn",
+    )
+    expected = _table(
+        "Current forecasts",
+        ("Product", "Location", "Target from", "Expected", "Lower", "Upper", "Model", "Known since"),
+        (
+            (s.product_id, s.location_name, local(f["target_time"], data), number(f["predicted_quantity"]),
+             number(f["lower_bound"]), number(f["upper_bound"]), f"{f['model_name']} {f['model_version']}",
+             local(f["available_at"], data))
+            for s in drawn
+            for f in s.forecasts
+        ),
+        "tttnnntt",
+    )  # fmt: skip
+    accuracy = _table(
+        "Forecast accuracy by lead time: what was said before the fact and what happened",
+        ("Model", "Lead time (days)", "Targets", "WAPE (%)", "Inside the interval (%)"),
+        (
+            (f"{row['model_name']} {row['model_version']}", str(row["lead_time_days"]), str(row["target_count"]),
+             number(row["wape_pct"]), number(row["interval_coverage_pct"]))
+            for row in data.accuracy
+        ),
+        "tnnnn",
+    )  # fmt: skip
+    caption = (
+        f"Demand by local {drawn[0].bucket}, then the newest forecast of each target with its interval, where the model "
+        "gives one." + _drawn("products", MAX_PRODUCTS, data.product_count, "largest")
+    )
+    tables = tuple(table for table in (accuracy, expected, history) if table.rows)
+    return Section("demand", question, title, demand_pictures.demand(drawn, data.period), caption, tables)
+
+
+# -- plans and people -------------------------------------------------------------------------------------------
+
+
+def _plans(data: ReportData) -> Section:
+    question = "Was what was planned made?"
+    by_location = {
+        name: [row for row in rows if row["efficiency_pct"] is not None] for name, rows in data.plans.items()
+    }
+    by_location = {name: rows for name, rows in by_location.items() if rows}
+    if not by_location:
+        return Section(
+            "plans", question, "Plan attainment cannot be told", reason="No plan was completed in the period."
+        )
+    planned = sum(row["planned_quantity"] for rows in by_location.values() for row in rows)
+    actual = sum(row["actual_quantity"] for rows in by_location.values() for row in rows)
+    low = sum(row["efficiency_pct"] < people.LOW_PCT for rows in by_location.values() for row in rows)
+    table = _table(
+        "Completed plans by location and local day",
+        ("Location", "Day", "Plans", "Planned", "Made", "Made of planned (%)"),
+        (
+            (name, row["plan_date"].isoformat(), str(row["plan_count"]), number(row["planned_quantity"], 0),
+             number(row["actual_quantity"], 0), number(row["efficiency_pct"]))
+            for name, rows in by_location.items()
+            for row in rows
+        ),
+        "ttnnnn",
+    )  # fmt: skip
+    days = "day was" if low == 1 else "days were"
+    title = f"{100 * actual / planned:.1f} % of completed plans was made; {low} {days} below {people.LOW_PCT:.0f} %"
+    shown = dict(list(by_location.items())[:MAX_PRODUCTS])
+    caption = "Completed plans only; quantity made of quantity planned, by local day." + _drawn(
+        "locations", len(shown), len(by_location), "first"
+    )
+    return Section("plans", question, title, people.plans(shown, data.period), caption, (table,))
+
+
+def _attendance(data: ReportData) -> Section:
+    question = "Are people there when they are needed?"
+    if not data.attendance or not data.attendance_days:
+        return Section(
+            "attendance",
+            question,
+            "Attendance is not known",
+            reason="No attendance was recorded in the period.",
+        )
+    low = [one for one in data.attendance if one.rate < people.LOW_PCT]
+    if low:
+        verb = "comes" if len(low) == 1 else "come"
+        title = f"{len(low)} of {len(data.attendance)} employees {verb} to less than {people.LOW_PCT:.0f} % of their work"
+    else:
+        title = f"Every employee comes to {people.LOW_PCT:.0f} % of their work or more"
+    by_employee = _table(
+        "Attendance by employee, lowest first; vacation is not due",
+        ("Employee", "Attended", "Scheduled", "Rate (%)"),
+        (
+            (a.full_name, str(a.attended_count), str(a.scheduled_count), number(a.rate))
+            for a in data.attendance
+        ),
+        "tnnn",
+    )
+    by_day = _table(
+        "Attendance by local day",
+        ("Day", "Attended", "Scheduled", "Rate (%)"),
+        (
+            (row["day"].isoformat(), str(row["attended_count"]), str(row["scheduled_count"]),
+             number(100 * row["attended_count"] / row["scheduled_count"]))
+            for row in data.attendance_days
+        ),
+        "tnnn",
+    )  # fmt: skip
+    shown = data.attendance[:MAX_BARS]
+    caption = "Present, late or remote, of scheduled stretches of work." + _drawn(
+        "employees", len(shown), len(data.attendance), "lowest"
+    )
+    picture = people.attendance(shown, data.attendance_days, data.period)
+    return Section("attendance", question, title, picture, caption, (by_employee, by_day))
+
+
+# -- predictions and data ---------------------------------------------------------------------------------------
+
+
+def _anomalies(data: ReportData) -> Section:
+    question = "What was predicted to go wrong, and did it?"
+    if not data.anomalies:
+        return Section(
+            "anomalies",
+            question,
+            "No anomaly was predicted",
+            reason="No prediction falls into the period or after it.",
+        )
+    shown = data.anomalies[-MAX_BARS:]
+    ahead = [row for row in data.anomalies if row["outcome"] is None]
+    confirmed = sum(row["outcome"] == "confirmed" for row in data.anomalies)
+    false = sum(row["outcome"] == "false_alarm" for row in data.anomalies)
+    table = _table(
+        "Predicted anomalies (local time)",
+        ("Resource", "Kind", "Severity", "Probability", "Known since", "Predicted for", "Happened", "Outcome"),
+        (
+            (row["resource_name"], row["anomaly_type"], row["severity"], f"{100 * row['probability']:.0f} %",
+             local(row["available_at"], data), local(row["predicted_for"], data), local(row["occurred_at"], data),
+             signals.OUTCOMES[row["outcome"]])
+            for row in data.anomalies
+        ),
+        "tttn",
+    )  # fmt: skip
+    alarms = "false alarm" if false == 1 else "false alarms"
+    return Section(
+        "anomalies",
+        question,
+        f"{len(ahead)} predicted and open, {confirmed} confirmed, {false} {alarms}",
+        signals.anomalies(shown, data.period, data.read_at),
+        "Each line goes from when the prediction was first known to the time that it was made for; the dotted line is when "
+        "the data were read." + _drawn("predictions", len(shown), len(data.anomalies), "latest"),
+        (table,),
+    )
+
+
+def _coverage(data: ReportData) -> Section:
+    question = "Which data are these figures from?"
+    series: dict[tuple[str, str], set[dt.date]] = {}
+    counts: dict[tuple[str, str], int] = {}
+    for row in data.coverage:
+        key = (row["kind"], row["name"])
+        series.setdefault(key, set()).add(row["day"])
+        counts[key] = counts.get(key, 0) + row["row_count"]
+    if not series:
+        return Section("coverage", question, "There are no data in the period", reason=extent_of(data))
+    total = data.period.days
+    gaps = sum(len(days) < total for days in series.values())
+    table = _table(
+        f"Days with data, of {total} local days",
+        ("Kind", "Series", "Rows", "Days with data", "Days without", "First", "Last"),
+        (
+            (kind, name, f"{counts[kind, name]:,}", str(len(days)), str(max(total - len(days), 0)),
+             min(days).isoformat(), max(days).isoformat())
+            for (kind, name), days in series.items()
+        ),
+        "ttnnn",
+    )  # fmt: skip
+    shown = [(kind, name, days) for (kind, name), days in series.items()][:30]
+    title = (
+        f"{gaps} of {len(series)} series lack data on some day"
+        if gaps
+        else "Every series has data on every day"
+    )
+    caption = "A mark for each local day with at least one row." + _drawn(
+        "series", len(shown), len(series), "first"
+    )
+    return Section("coverage", question, title, signals.coverage(shown, data.period), caption, (table,))
+
+
+def extent_of(data: ReportData) -> str:
+    """Where data are to be found, if not in the period."""
+    if data.oldest is None or data.newest is None:
+        return "Nothing was recorded for this organization yet."
+    first, last = local(data.oldest, data)[:10], local(data.newest, data)[:10]
+    return f"Its data lie between {first} and {last}: choose a period there with --start and --end."
