@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from db_utils.report.data import ReportData
-from db_utils.report.pictures.style import NARROW, WIDE, label
+from db_utils.report.pictures.style import label
 from db_utils.report.sections import extent_of, local, number, sections
 from db_utils.values import Row
 
@@ -56,8 +56,6 @@ def page(data: ReportData) -> str:
         # The project's own file, not a name of somebody's.
         style=Markup(files.joinpath("page.css").read_text(encoding="utf-8")),
         data_url=_data_url,
-        wide=WIDE,
-        narrow=NARROW,
     )
 
 
@@ -75,16 +73,27 @@ def _tile(row: Row) -> dict[str, Any]:
         "value": None if row["value"] is None else number(row["value"]),
         "unit": row["unit"],
         "reason": row["reason"],
-        "numerator": _quantity(row["numerator"], row["numerator_unit"]),
-        "denominator": _quantity(row["denominator"], row["denominator_unit"]),
+        "made_of": _made_of(row),
         "coverage": None if row["coverage_pct"] is None else f"{row['coverage_pct']:.0f}",
     }
 
 
-def _quantity(value: Any, unit: str | None) -> str | None:
-    return None if value is None else f"{number(value, 0)} {unit or ''}".strip()
+def _made_of(row: Row) -> str:
+    """What a KPI was computed from: "90 of 120 min", "300 pieces / 5 h"."""
+    above, below = number(row["numerator"], 0), number(row["denominator"], 0)
+    # "quantity" stands for units that nobody named.
+    units = [
+        "" if unit == "quantity" else f" {unit or ''}"
+        for unit in (row["numerator_unit"], row["denominator_unit"])
+    ]
+    return (
+        f"{above} of {below}{units[1]}" if units[0] == units[1] else f"{above}{units[0]} / {below}{units[1]}"
+    )
 
 
 def _data_url(svg: str) -> str:
-    """A drawing as an address: its own document, so that no id and no style of one meets another's."""
-    return "data:image/svg+xml," + quote(svg, safe=" /:;,=()-.!*'@$?&+\n~_")
+    """A drawing as an address: its own document, so that no id and no style of one meets another's.
+
+    Blanks and commas are written out too: a srcset ends at them.
+    """
+    return "data:image/svg+xml," + quote(svg, safe="/:;=()-.!*'@$?+~_")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from db_utils.report.data import MAX_PRODUCTS, ReportData
+from db_utils.report.data import MAX_PRODUCTS, DemandSeries, ReportData
 from db_utils.report.pictures import demand as demand_pictures
 from db_utils.report.pictures import people, resources, signals
 from db_utils.report.pictures.style import Picture
@@ -89,14 +89,14 @@ def _alerts(data: ReportData) -> Section:
     count = len(data.alerts)
     table = _table(
         f"Open alerts, most severe first, as of {local(data.read_at, data)}",
-        ("Severity", "Alert", "About", "Raised", "Status"),
+        ("Severity", "Alert", "Raised", "Status", "About"),
         (
             (
                 a["severity"],
                 a["title"],
-                a["resource_name"] or NOTHING,
                 local(a["created_at"], data),
                 a["status"],
+                a["resource_name"] or NOTHING,
             )
             for a in data.alerts
         ),
@@ -224,7 +224,7 @@ def _demand(data: ReportData) -> Section:
     if wape["value"] is not None:
         title = f"Forecasts were off by {wape['value']:.1f} % of demand (WAPE)"
     else:
-        title = f"How good forecasts are cannot be told: {wape['reason']}"
+        title = _peak(drawn, data)
     history = _table(
         f"Demand by local {drawn[0].bucket} (in the product's own unit)",
         ("Product", "Location", f"{drawn[0].bucket.capitalize()} from", "Quantity"),
@@ -257,12 +257,28 @@ def _demand(data: ReportData) -> Section:
         ),
         "tnnnn",
     )  # fmt: skip
-    caption = (
-        f"Demand by local {drawn[0].bucket}, then the newest forecast of each target with its interval, where the model "
-        "gives one." + _drawn("products", MAX_PRODUCTS, data.product_count, "largest")
-    )
+    caption = f"Demand by local {drawn[0].bucket}."
+    if any(s.forecasts for s in drawn):
+        caption += (
+            " After it the newest forecast of each target, with its interval where the model gives one."
+        )
+    if wape["reason"] is not None:
+        caption += f" Forecast accuracy: {wape['reason']}."
+    caption += _drawn("products", MAX_PRODUCTS, data.product_count, "largest")
     tables = tuple(table for table in (accuracy, expected, history) if table.rows)
     return Section("demand", question, title, demand_pictures.demand(drawn, data.period), caption, tables)
+
+
+def _peak(drawn: list[DemandSeries], data: ReportData) -> str:
+    """When was most demanded of one product at one place?"""
+    observed = [(row["quantity"], s, row["bucket"]) for s in drawn for row in s.history if row["is_observed"]]
+    if not observed:
+        return "Nothing was demanded in the period; forecasts are there"
+    most, series, bucket = max(observed, key=lambda one: one[0])
+    return (
+        f"Demand of {series.product_id} peaked at {number(most)} in the {series.bucket} of "
+        f"{bucket.astimezone(data.period.zone):%-d %B %Y}"
+    )
 
 
 # -- plans and people -------------------------------------------------------------------------------------------
@@ -312,10 +328,10 @@ def _attendance(data: ReportData) -> Section:
         )
     low = [one for one in data.attendance if one.rate < people.LOW_PCT]
     if low:
-        verb = "comes" if len(low) == 1 else "come"
-        title = f"{len(low)} of {len(data.attendance)} employees {verb} to less than {people.LOW_PCT:.0f} % of their work"
+        verb = "attends" if len(low) == 1 else "attend"
+        title = f"{len(low)} of {len(data.attendance)} employees {verb} less than {people.LOW_PCT:.0f} % of scheduled work"
     else:
-        title = f"Every employee comes to {people.LOW_PCT:.0f} % of their work or more"
+        title = f"Every employee attends {people.LOW_PCT:.0f} % of scheduled work or more"
     by_employee = _table(
         "Attendance by employee, lowest first; vacation is not due",
         ("Employee", "Attended", "Scheduled", "Rate (%)"),

@@ -38,8 +38,7 @@ def attendance(people: list[Attendance], days: list[Row], period: Period) -> Pic
         for position, one in enumerate(people):
             low = one.rate < LOW_PCT
             left.barh(position, one.rate, 0.66, color=ORANGE if low else BLUE)
-            left.text(
-                one.rate - 1, position, f"{one.rate:.0f} %", va="center", ha="right", color=INK if low else "white"
+            left.text(1, position, f"{one.rate:.0f} %", va="center", color=INK if low else "white"
             )  # fmt: skip
         left.axvline(LOW_PCT, color=INK, linewidth=1, linestyle=(0, (4, 2)))
         left.set(xlim=(0, 100), ylim=(len(people) - 0.4, -0.6))
@@ -56,7 +55,7 @@ def attendance(people: list[Attendance], days: list[Row], period: Period) -> Pic
         )  # fmt: skip
         below.axhline(LOW_PCT, color=INK, linewidth=1, linestyle=(0, (4, 2)))
         below.set(ylim=(0, 105), ylabel="attended (%)", xlim=(period.start, period.end))
-        below.yaxis.set_major_locator(MaxNLocator(4))
+        below.set_yticks([0, 50, 100])
         below.grid(axis="y")
         time_axis(below, period.zone, width)
         keys = [
@@ -74,7 +73,9 @@ def plans(by_location: dict[str, list[Row]], period: Period) -> Picture:
     """Was what was planned made, day by day?"""
 
     def draw(width: Width) -> Figure:
-        made, panels = figure(width, 0.6 + 1.3 * len(by_location), rows=len(by_location), sharex=True)
+        made, panels = figure(
+            width, 0.6 + 1.3 * len(by_location), rows=len(by_location), sharex=True, sharey=True
+        )
         for axes, (name, rows) in zip(panels, by_location.items(), strict=True):
             axes.set_title(short(name, width.characters(80, 36)))
             values = [float(row["efficiency_pct"]) for row in rows]
@@ -86,7 +87,8 @@ def plans(by_location: dict[str, list[Row]], period: Period) -> Picture:
             axes.set_ylabel("made of planned (%)")
             axes.grid(axis="y")
             axes.yaxis.set_major_locator(MaxNLocator(4))
-            axes.set_ylim(min([85.0, *values]) - 3, max([105.0, *values]) + 3)
+        everything = [float(row["efficiency_pct"]) for rows in by_location.values() for row in rows]
+        panels[-1].set_ylim(min([85.0, *everything]) - 3, max([105.0, *everything]) + 3)
         time_axis(panels[-1], period.zone, width)
         panels[-1].set_xlim(period.start, period.end)
         keys = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 
 from db_utils.report.pictures.style import (
     BLUE,
@@ -21,6 +21,7 @@ from db_utils.report.pictures.style import (
     Picture,
     Width,
     figure,
+    ink_on,
     legend,
     picture,
     short,
@@ -120,12 +121,12 @@ def utilization(rows: list[tuple[str, dict[int, float]]]) -> Picture:
                     if not math.isnan(value):
                         axes.text(
                             hour + 0.5, position + 0.5, f"{value:.0f}", ha="center", va="center", fontsize=6.5,
-                            color="white" if value < 55 else INK,
+                            color=ink_on(mesh.cmap(value / 100)),
                         )  # fmt: skip
         axes.set_ylim(len(rows), 0)
         axes.set_yticks(
             [position + 0.5 for position in range(len(rows))],
-            [wrapped(name, width.characters(22, 13)) for name, _ in rows],
+            [wrapped(name, width.characters(22, 15)) for name, _ in rows],
         )
         axes.tick_params(axis="y", labelcolor=INK, length=0)
         step = 6 if width.is_narrow else 3
@@ -147,6 +148,4 @@ def utilization(rows: list[tuple[str, dict[int, float]]]) -> Picture:
 
 
 def _no_data(rows: int) -> Patch:
-    from matplotlib.patches import Rectangle
-
     return Rectangle((0, 0), 24, rows, facecolor=FAINT, edgecolor="#b3bcc5", hatch="////", linewidth=0)

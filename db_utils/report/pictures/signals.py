@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from zoneinfo import ZoneInfo
 
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
@@ -44,7 +45,7 @@ def anomalies(rows: list[Row], period: Period, read_at: dt.datetime) -> Picture:
     """What was predicted, how long before, and did it happen?"""
 
     def draw(width: Width) -> Figure:
-        made, (axes,) = figure(width, 1.05 + 0.42 * len(rows))
+        made, (axes,) = figure(width, 1.05 + 0.37 * len(rows))
         first = min(min(row["available_at"] for row in rows), period.start)
         last = max(max(row["predicted_for"] for row in rows), period.end)
         margin = (last - first) / 40
@@ -129,8 +130,6 @@ def coverage(series: list[tuple[str, str, set[dt.date]]], period: Period) -> Pic
         )
         axes.tick_params(axis="y", labelcolor=INK, length=0, labelsize=7.5)
         axes.spines["left"].set_visible(False)
-        from zoneinfo import ZoneInfo
-
         axes.xaxis_date(tz=ZoneInfo("UTC"))
         time_axis(axes, ZoneInfo("UTC"), width)
         axes.set_xlabel("local day")

@@ -133,6 +133,15 @@ def wrapped(text: object, length: int) -> str:
     return "\n".join([lines[0], short(" ".join(lines[1:]), length)]) if len(lines) > 1 else lines[0]
 
 
+def ink_on(colour: tuple[float, float, float, float]) -> str:
+    """Black or white, whichever can be read on this colour: at least 4.5 to 1, as WCAG counts contrast."""
+    red, green, blue = (
+        channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4
+        for channel in colour[:3]
+    )
+    return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "white"
+
+
 def time_axis(axes: Any, zone: ZoneInfo, width: Width) -> None:
     """Local time below the axes, no more ticks than have room."""
     locator = dates.AutoDateLocator(tz=zone, minticks=3, maxticks=5 if width.is_narrow else 9)
