@@ -221,10 +221,10 @@ def _demand(data: ReportData) -> Section:
             reason="Nothing was demanded or forecast in the period.",
         )
     wape = next(row for row in data.kpis if row["kpi"] == "forecast_wape")
-    if wape["value"] is not None:
-        title = f"Forecasts were off by {wape['value']:.1f} % of demand (WAPE)"
-    else:
-        title = _peak(drawn, data)
+    accurate = wape["value"] is not None
+    title = (
+        f"Forecasts were off by {wape['value']:.1f} % of demand (WAPE)" if accurate else _peak(drawn, data)
+    )
     history = _table(
         f"Demand by local {drawn[0].bucket} (in the product's own unit)",
         ("Product", "Location", f"{drawn[0].bucket.capitalize()} from", "Quantity"),
@@ -302,7 +302,7 @@ def _plans(data: ReportData) -> Section:
         ("Location", "Day", "Plans", "Planned", "Made", "Made of planned (%)"),
         (
             (name, row["plan_date"].isoformat(), str(row["plan_count"]), number(row["planned_quantity"], 0),
-             number(row["actual_quantity"], 0), number(row["efficiency_pct"]))
+             number(row["actual_quantity"], 0), number(100 * row["actual_quantity"] / row["planned_quantity"]))
             for name, rows in by_location.items()
             for row in rows
         ),

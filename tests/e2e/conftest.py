@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if reason is None and item.get_closest_marker("browser") and browser_paths() is None:
             reason = "no chromium with chromedriver"
         if reason:
-            item.add_marker(pytest.mark.skip(reason=f"compose file not tested: {reason}"))
+            item.add_marker(pytest.mark.skip(reason=f"not tested here: {reason}"))
 
 
 @pytest.fixture(scope="session")
