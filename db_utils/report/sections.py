@@ -275,8 +275,9 @@ def _peak(drawn: list[DemandSeries], data: ReportData) -> str:
     if not observed:
         return "Nothing was demanded in the period; forecasts are there"
     most, series, bucket = max(observed, key=lambda one: one[0])
+    when = "on " if series.bucket == "day" else "in the week of "
     return (
-        f"Demand of {series.product_id} peaked at {number(most)} in the {series.bucket} of "
+        f"Demand of {series.product_id} peaked at {number(most)} {when}"
         f"{bucket.astimezone(data.period.zone):%-d %B %Y}"
     )
 

@@ -133,10 +133,7 @@ def test_a_year_of_half_hours(seeded_database: DatabaseManager) -> None:
     assert shown == pytest.approx(days, abs=0.06)
     assert len(shown) == 365
     peak = max(days, key=lambda day: days[day])
-    assert (
-        f"peaked at {days[peak]:.1f} in the day of {dt.date.fromisoformat(peak):%-d %B %Y}"
-        in page.titles["demand"]
-    )
+    assert f"peaked at {days[peak]:.1f} on {dt.date.fromisoformat(peak):%-d %B %Y}" in page.titles["demand"]
     assert page.titles["coverage"] == "Every series has data on every day"
 
 
