@@ -258,8 +258,9 @@ def export(
     if json:
         print_json(asdict(result))
     else:
+        place = "on standard output" if out == "-" else f"in {result.file}"
         print(
-            f"{result.source}: {result.rows:,} rows in {result.file}, {result.seconds:.1f} s.",
+            f"{result.source}: {result.rows:,} rows {place}, {result.seconds:.1f} s.",
             file=sys.stderr,
         )
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from db_utils.errors import InvalidInputError
+from db_utils.errors import DbUtilsError, InvalidInputError
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     except BaseException as error:
         with suppress(OSError):
             partial.unlink()
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and not isinstance(error, DbUtilsError):
             raise InvalidInputError(f"{path} cannot be written: {error.strerror or error}") from error
         raise
 

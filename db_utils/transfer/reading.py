@@ -17,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias
 
-from db_utils.errors import InvalidInputError
+from db_utils.errors import DbUtilsError, InvalidInputError
 from db_utils.transfer.options import Format, ImportOptions, format_of
 
 _FIELD_BYTES = 16 * 1024**2
@@ -85,6 +85,8 @@ def reading_errors(name: str) -> Iterator[None]:
     """Raise what a broken file raises as an `InvalidInputError`."""
     try:
         yield
+    except DbUtilsError:
+        raise  # some are an OSError as well: a lost connection is no broken file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InvalidInputError(f"{name} is damaged or was cut off: {error}") from error
     except UnicodeError as error:

