@@ -120,7 +120,7 @@ class ComposeStack:
         return self.compose("up", "-d", "--wait", *services, check=check, **environment)
 
     def down(self, *, volumes: bool = False) -> None:
-        self.compose("down", "--timeout", "10", *(["-v"] if volumes else []))
+        self.compose("--profile", "*", "down", "--timeout", "10", *(["-v"] if volumes else []))
 
     def logs(self, service: str) -> str:
         done = docker("logs", self.container(service))

@@ -63,7 +63,7 @@ def make_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
 
     yield make
     for stack in stacks:
-        stack.compose("down", "-v", "--timeout", "1", check=False)
+        stack.compose("--profile", "*", "down", "-v", "--timeout", "1", check=False)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def fresh_stack(make_stack: Callable[..., ComposeStack]) -> Iterator[Callable[..
 
     yield make
     for stack in made:
-        stack.compose("down", "-v", "--timeout", "1", check=False)
+        stack.compose("--profile", "*", "down", "-v", "--timeout", "1", check=False)
 
 
 @pytest.fixture(scope="session")

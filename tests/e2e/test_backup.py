@@ -25,6 +25,7 @@ COUNTED = (
     "tenant.alerts",
     "demand_forecasts",
 )
+COUNTS = f"SELECT {', '.join(f'(SELECT count(*) FROM {name})' for name in COUNTED)}"
 
 
 def shell(stack: ComposeStack, line: str) -> subprocess.CompletedProcess[str]:
@@ -53,7 +54,7 @@ def db_utils(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def counts(stack: ComposeStack) -> list[tuple[int, ...]]:
-    return stack.query(" UNION ALL ".join(f"SELECT count(*) FROM {name}" for name in COUNTED))
+    return stack.query(COUNTS)
 
 
 def test_the_two_lines_of_docker_exec(fresh_stack: Callable[..., ComposeStack]) -> None:
@@ -71,7 +72,7 @@ def test_the_two_lines_of_docker_exec(fresh_stack: Callable[..., ComposeStack]) 
     assert RESTORE_LINE in lines
     second = fresh_stack(SEED_SAMPLE_DATA="false")
     second.up("postgres")
-    assert counts(second)[0] == (0,)
+    assert counts(second)[0][0] == 0
     (second.folder / "backup.sql").write_bytes((first.folder / "backup.sql").read_bytes())
     for line in lines:
         done = shell(second, line)
@@ -112,7 +113,7 @@ def test_through_the_container(stack: ComposeStack, tmp_path: Path) -> None:
     assert restored.returncode == 0, restored.stderr
     here = counts(stack)
     with stack.connection(dbname="second") as connection, connection.cursor() as cursor:
-        cursor.execute(" UNION ALL ".join(f"SELECT count(*) FROM {name}" for name in COUNTED))
+        cursor.execute(COUNTS)
         assert cursor.fetchall() == here
     stack.query("DROP DATABASE second WITH (FORCE)")
     assert db_utils(tmp_path, "backup", "--container", "no_such_container", "--out", "x").returncode == 1

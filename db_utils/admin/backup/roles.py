@@ -7,6 +7,21 @@ from typing import Any
 
 from db_utils.admin.backup.session import Session, literal, name
 
+# Verifiers of passwords stay out of the server's log, where the one who restores may say so.
+_UNLOGGED = "SELECT set_config('log_statement', 'none', true) FROM pg_roles WHERE rolname = current_user AND rolsuper;"
+
+_TAKEN_BY_OWNER = "barnameh_tenant"
+# As sql/90_tenants.sql has it: who owns the schema may act as a tenant.
+_MAY_TAKE_IT = f"""
+    DO $$
+    BEGIN
+        IF NOT pg_has_role(current_user, '{_TAKEN_BY_OWNER}', 'SET') THEN
+            GRANT {_TAKEN_BY_OWNER} TO CURRENT_USER;
+        END IF;
+    END
+    $$;
+"""
+
 
 @dataclass(frozen=True)
 class RestoredRoles:
@@ -22,21 +37,16 @@ class RestoredRoles:
 def restore_roles(server: Session, roles: list[dict[str, Any]], owner: str) -> RestoredRoles:
     """Make the roles of a backup that the server lacks, all or none. Which were they?
 
-    `owner` is who owned the database that was backed up: memberships of that role go to whoever restores.
+    `owner` is who owned the database that was backed up: that role is not made, whoever restores takes its place.
     """
     there = {row["rolname"] for row in server.rows("SELECT rolname FROM pg_roles")}
-    # The owner is whoever restores.
     missing = [role for role in roles if role["name"] not in there and role["name"] != owner]
     statements = [statement for role in missing for statement in _make(role)]
     statements += [statement for role in missing for statement in _memberships(role)]
-    statements += [
-        f"GRANT {name(member['role'])} TO CURRENT_USER;"
-        for role in roles
-        if role["name"] == owner
-        for member in role["member_of"]
-    ]
+    if any(role["name"] == _TAKEN_BY_OWNER for role in roles):
+        statements.append(_MAY_TAKE_IT)
     if statements:
-        server.script("BEGIN; SET LOCAL log_statement = 'none'; " + " ".join(statements) + " COMMIT;")
+        server.script(f"BEGIN; {_UNLOGGED} {' '.join(statements)} COMMIT;")
     return RestoredRoles(
         made=[role["name"] for role in missing],
         kept=[role["name"] for role in roles if role["name"] in there and role["name"] != owner],

@@ -16,6 +16,7 @@ from psycopg2.extensions import parse_dsn
 from db_utils import DatabaseManager, schema
 from db_utils.servers.embedded import EmbeddedServer
 from db_utils.servers.installation import wheel_install
+from tests.conftest import maintenance
 from tests.integration.backup.conftest import MakeBackup
 from tests.integration.cli.conftest import Run
 from tests.support.scale import compress_old_chunks
@@ -288,3 +289,35 @@ def test_several_connections(
     )
     assert done.code == 1
     assert "jobs must be 1" in done.err
+
+
+def test_as_managed_services_have_it(run: Run, tmp_path: Path) -> None:
+    """Whoever owns the database is no superuser there, and may make databases and roles."""
+    with (
+        EmbeddedServer.start(install_dir=wheel_install()) as old,
+        EmbeddedServer.start(install_dir=wheel_install()) as new,
+    ):
+        for server in (old, new):
+            with maintenance(server.url) as cursor:
+                cursor.execute("CREATE ROLE app LOGIN CREATEDB CREATEROLE")
+                cursor.execute("CREATE DATABASE app OWNER app")
+        here, there = (
+            server.url.replace("barnameh_user@", "app@").replace("/barnameh_ops", "/app")
+            for server in (old, new)
+        )
+        with DatabaseManager(here) as db:
+            schema.apply(db)
+            schema.seed(db)
+            db.execute("CALL create_tenant_login(%s, 'acme_bi', 'a long password 1')", (ORGANIZATION,))
+            done = run(here, "backup", "--out", str(tmp_path / "managed"), "--verify")
+            assert done.code == 0, done.err
+            done = run(there, "restore", str(tmp_path / "managed"), "--verify", "--json")
+            assert done.code == 0, done.err
+            assert done.json["roles"]["without_password"] == ["acme_bi"]
+            with DatabaseManager(there) as restored:
+                schema.verify(restored)
+                assert content_hashes(restored) == content_hashes(db)
+                with restored.tenant(ORGANIZATION) as scope:
+                    assert scope.execute_query("SELECT count(DISTINCT organization_id) AS n FROM alerts") == [
+                        {"n": 1}
+                    ]
