@@ -86,7 +86,7 @@ class _Csv:
 
     def _line(self, values: Sequence[Any]) -> None:
         text = io.StringIO(newline="")
-        csv.writer(text, delimiter=self._delimiter, quotechar=self._quote, lineterminator="\n").writerow(
+        csv.writer(text, delimiter=self._delimiter, quotechar=self._quote, lineterminator="\r\n").writerow(
             values
         )
         self._stream.write(text.getvalue().encode(self._encoding, "surrogateescape"))

@@ -56,7 +56,8 @@ def write_dicts(stream: Any, rows: Sequence[dict[str, Any]], kind: Format, optio
             )
         return
     text = io.StringIO(newline="")
-    writer = csv.writer(text, delimiter=options.delimiter, lineterminator="\n")
+    # With both in the line end, a cell that holds either is quoted.
+    writer = csv.writer(text, delimiter=options.delimiter, lineterminator="\r\n")
     names = list(rows[0]) if rows else []
     if options.header and names:
         writer.writerow(names)

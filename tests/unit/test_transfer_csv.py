@@ -39,6 +39,8 @@ CELLS = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters=
 def test_what_was_written_is_read(
     tmp_path: Path, rows: list[list[str]], delimiter: str, quote: str, line_end: str, quoting: int, encoding: str, packed: bool
 ) -> None:  # fmt: skip
+    # Python's writer leaves a line end that is not its own unquoted, so that nobody could read it back.
+    quoting = csv.QUOTE_ALL if any("\r" in cell or "\n" in cell for row in rows for cell in row) else quoting
     header = [f"c{n}" for n in range(len(rows[0]))]
     lines, texts = [], []
     at = 1

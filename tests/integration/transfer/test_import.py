@@ -20,6 +20,7 @@ from db_utils.errors import InvalidInputError, NotFoundError, ServerUnavailableE
 from db_utils.transfer import ImportOptions, import_files
 from tests.integration.cli.conftest import Run, command, environment
 from tests.integration.transfer.conftest import NAME, ORGANIZATION, Write, count, location
+from tests.support.scale import compress_old_chunks
 
 MELBOURNE = ZoneInfo("Australia/Melbourne")
 
@@ -559,3 +560,29 @@ def test_a_lost_connection_is_not_called_a_broken_file(db: DatabaseManager, tmp_
         import_files(db, [file], "demand_history", organization=NAME, progress=end_the_connection)
     assert len(ended) == 1
     assert count(db, "demand_history", "product_id = 'L'") == 0
+
+
+def test_old_rows_in_the_columnstore_are_met_and_updated(db: DatabaseManager, write: Write) -> None:
+    _, name = location(db)
+    old = sales(name, 31)
+    assert import_files(db, [write("old.csv", old)], "demand_history", organization=NAME).added == 31
+    compress_old_chunks(db)
+    changed = [
+        old[0],
+        ["2024-01-05T00:00Z", "P", name, "77"],
+        *old[10:20],
+        ["2024-01-05T12:00Z", "P", name, "8"],
+    ]
+    result = import_files(
+        db,
+        [write("new.csv", changed)],
+        "demand_history",
+        organization=NAME,
+        options=ImportOptions(update=True),
+    )
+    assert (result.added, result.updated, result.already_there) == (1, 1, 10)
+    total = sum(Decimal(row[3]) for row in old[1:]) - Decimal(old[5][3]) + 77 + 8
+    for relation in ("demand_history", "demand_history_daily"):
+        where = "product_id = 'P'"
+        found = db.execute_query(f"SELECT sum(quantity) AS total FROM {relation} WHERE {where}")[0]["total"]
+        assert found == total, relation
