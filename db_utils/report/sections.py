@@ -10,7 +10,7 @@ from typing import Any
 from db_utils.report.data import MAX_PRODUCTS, DemandSeries, ReportData
 from db_utils.report.pictures import demand as demand_pictures
 from db_utils.report.pictures import people, resources, signals
-from db_utils.report.pictures.style import Picture
+from db_utils.report.pictures.style import Picture, short
 from db_utils.values import Row
 
 NOTHING = "\N{EN DASH}"
@@ -111,11 +111,12 @@ def _alerts(data: ReportData) -> Section:
 def losses_of(name: str, kpis: dict[str, Row]) -> resources.Losses:
     """Where did this resource's planned time go?"""
     oee, speed, available = kpis["oee"], kpis["effectiveness"], kpis["availability"]
-    reason = oee["reason"] or speed["reason"] or available["reason"]
+    # Without production there is no effectiveness, but what it was planned for is lost all the same.
+    reason = oee["reason"] or available["reason"]
     if reason is not None:
         return resources.Losses(name, reason)
-    planned, production = float(available["denominator"]), float(available["numerator"])
-    rated, good = float(speed["numerator"]), float(oee["numerator"])
+    planned, production = float(available["denominator"]), float(available["numerator"] or 0)
+    rated, good = float(speed["numerator"] or 0), float(oee["numerator"] or 0)
     return resources.Losses(name, None, planned, good, planned - production, production - rated, rated - good)
 
 
@@ -149,7 +150,7 @@ def _oee(data: ReportData) -> Section:
         "scrap (quality)": worst.quality_loss,
     }
     main = max(kinds, key=lambda kind: kinds[kind])
-    title = f"{worst.name} has the lowest OEE, {worst.oee:.1f} %"
+    title = f"{short(worst.name, 60)} has the lowest OEE, {worst.oee:.1f} %"
     if kinds[main] > 0:
         title += f"; most of it is lost to {main}"
     shown = [*known, *unknown][:MAX_BARS]
@@ -200,7 +201,7 @@ def _utilization(data: ReportData) -> Section:
     return Section(
         "utilization",
         question,
-        f"{name} is busiest from {hour:02d}:00 to {(hour + 1) % 24:02d}:00: {most:.0f} %",
+        f"{short(name, 60)} is busiest from {hour:02d}:00 to {(hour + 1) % 24:02d}:00: {most:.0f} %",
         resources.utilization(shown),
         caption,
         (table,),
@@ -277,7 +278,7 @@ def _peak(drawn: list[DemandSeries], data: ReportData) -> str:
     most, series, bucket = max(observed, key=lambda one: one[0])
     when = "on " if series.bucket == "day" else "in the week of "
     return (
-        f"Demand of {series.product_id} peaked at {number(most)} {when}"
+        f"Demand of {short(series.product_id, 60)} peaked at {number(most)} {when}"
         f"{bucket.astimezone(data.period.zone):%-d %B %Y}"
     )
 

@@ -52,9 +52,10 @@ def anomalies(rows: list[Row], period: Period, read_at: dt.datetime) -> Picture:
         axes.set_xlim(first - margin, last + margin)
         for position, row in enumerate(rows):
             marker, colour = SEVERITIES[row["severity"]]
-            text = f"{label_of(row)} · {OUTCOMES[row['outcome']]}"
+            name = short(row["resource_name"], width.characters(60, 18))
+            text = f"{name}: {row['anomaly_type']} · {OUTCOMES[row['outcome']]}"
             axes.text(
-                0.0, position - 0.16, short(text, width.characters(90, 42)), va="bottom",
+                0.0, position - 0.16, text, va="bottom",
                 transform=axes.get_yaxis_transform(), fontsize=7.5,
             )  # fmt: skip
             axes.plot(
@@ -126,7 +127,8 @@ def coverage(series: list[tuple[str, str, set[dt.date]]], period: Period) -> Pic
         first = date2num(period.first_day)
         axes.set(xlim=(first, first + period.days), ylim=(len(series) - 0.4, -0.6))
         axes.set_yticks(
-            range(len(series)), [wrapped(name, width.characters(30, 16)) for _, name, _ in series]
+            range(len(series)),
+            [wrapped(name, 16) if width.is_narrow else short(name, 30) for _, name, _ in series],
         )
         axes.tick_params(axis="y", labelcolor=INK, length=0, labelsize=7.5)
         axes.spines["left"].set_visible(False)

@@ -115,6 +115,34 @@ def test_resources_without_events_say_why(empty_database: DatabaseManager) -> No
     assert not re.search(r"(?<![\d.])0(\.0)? ?%", " ".join(page.words))
 
 
+def test_a_resource_that_stood_still_lost_all_its_time(empty_database: DatabaseManager) -> None:
+    queries = OperationalDataQueries(empty_database)
+    organization = queries.create_organization("New", industry="logistics")["organization_id"]
+    place = queries.create_location(organization, "Depot", location_type="depot", timezone="UTC")[
+        "location_id"
+    ]
+    van = queries.create_resource(
+        organization, "Van", location_id=place, resource_type="van", rated_capacity_per_hour=10
+    )["resource_id"]
+    begin = dt.datetime(2026, 3, 2, 6, tzinfo=dt.UTC)
+    empty_database.execute(
+        "INSERT INTO shifts (organization_id, location_id, name, starts_at, ends_at, required_employees) "
+        "VALUES (%s, %s, 'Early', %s, %s, 1)",
+        (organization, place, begin, begin + dt.timedelta(hours=8)),
+    )
+    queries.record_event(
+        organization,
+        time=begin,
+        resource_id=van,
+        location_id=place,
+        event_type="breakdown",
+        duration_minutes=480,
+    )
+    page = Page(report.build(empty_database, "New", start="2026-03-02", end="2026-03-03"))
+    assert page.table("Planned busy time") == [["Van", "480", "0", "0", "0", "480", "0.0", ""]]
+    assert page.titles["oee"] == "Van has the lowest OEE, 0.0 %; most of it is lost to stops (availability)"
+
+
 def test_a_year_of_half_hours(seeded_database: DatabaseManager) -> None:
     electricity.load(seeded_database)
     elsewhere = Page(report.build(seeded_database, "Victoria electricity"))
