@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from db_utils import DatabaseManager, OperationalDataQueries, report
+from db_utils import DatabaseManager, OperationalDataQueries, report, schema
 from db_utils.errors import ConfigurationError, InvalidInputError, NotFoundError
 from db_utils.report.data import period_of
 from examples import electricity
@@ -138,6 +138,7 @@ def test_a_resource_that_stood_still_lost_all_its_time(empty_database: DatabaseM
         event_type="breakdown",
         duration_minutes=480,
     )
+    schema.refresh_rollups(empty_database)
     page = Page(report.build(empty_database, "New", start="2026-03-02", end="2026-03-03"))
     assert page.table("Planned busy time") == [["Van", "480", "0", "0", "0", "480", "0.0", ""]]
     assert page.titles["oee"] == "Van has the lowest OEE, 0.0 %; most of it is lost to stops (availability)"
@@ -145,6 +146,7 @@ def test_a_resource_that_stood_still_lost_all_its_time(empty_database: DatabaseM
 
 def test_a_year_of_half_hours(seeded_database: DatabaseManager) -> None:
     electricity.load(seeded_database)
+    schema.refresh_rollups(seeded_database)
     elsewhere = Page(report.build(seeded_database, "Victoria electricity"))
     assert list(elsewhere.titles.values()) == ["There are no data in this period"]
     assert any("2013-12-31" in words and "2014-12-31" in words for words in elsewhere.words)
