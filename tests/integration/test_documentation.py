@@ -6,7 +6,7 @@ import re
 
 from db_utils import DatabaseManager
 from db_utils.schema import dictionary
-from tests.support import readme
+from tests.support import command_line_page, readme
 
 
 def test_the_generated_parts_of_the_readme_are_current() -> None:
@@ -56,3 +56,7 @@ def test_the_picture_of_the_schema_shows_its_foreign_keys(seeded: DatabaseManage
         if key[1] == "organizations" and any(k[0] == key[0] and k[1] != "organizations" for k in wanted)
     }
     assert wanted - reached_otherwise <= set(drawn) <= wanted
+
+
+def test_the_page_of_commands_is_current() -> None:
+    assert command_line_page.PAGE.read_text(encoding="utf-8") == command_line_page.page()

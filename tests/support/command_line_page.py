@@ -1,0 +1,74 @@
+"""docs/command-line.md, made from the commands themselves: `python -m tests.support.command_line_page` writes it."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+from db_utils.cli import app
+from db_utils.cli.common import Exit
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "command-line.md"
+
+INTRODUCTION = """\
+# The command line
+
+`python -m db_utils COMMAND`, or `db-utils COMMAND` where the package is installed. Every command takes the database from `--url`, else from
+`DATABASE_URL` or `POSTGRES_*` in the environment or `.env`. Answers go to standard output, progress to standard error; with `--json` the
+answer is one JSON document. A mistake of the caller's is one sentence, never a traceback.
+"""
+MEANINGS = {
+    Exit.DONE: "all is well",
+    Exit.FAILED: "it could not be done; one sentence says why",
+    Exit.USAGE: "it was called wrongly",
+    Exit.ATTENTION: "it was done, but something wants looking at: a warning, a rejected row",
+    Exit.CRITICAL: "something is badly wrong",
+    Exit.INTERRUPTED: "it was interrupted",
+}
+
+
+def page() -> str:
+    """The whole page."""
+    lines = [INTRODUCTION, "| exit code | meaning |", "|---|---|"]
+    lines += [f"| {code.value} | {MEANINGS[code]} |" for code in Exit]
+    group: Any = typer.main.get_command(app)
+    for name, command in group.commands.items():
+        lines += ["", f"## {name}", "", text(command.help)]
+        rows = [row(parameter) for parameter in command.params if parameter.name != "help"]
+        lines += ["", "| option | | meaning |", "|---|---|---|", *rows] if rows else []
+    return "\n".join(lines) + "\n"
+
+
+def text(help_text: str | None) -> str:
+    """Help as the screen shows it: paragraphs of one line, lines behind a \\b as they are."""
+    paragraphs = inspect.cleandoc(help_text or "").split("\n\n")
+    return "\n\n".join(
+        "```\n" + paragraph.removeprefix("\b\n") + "\n```"
+        if paragraph.startswith("\b\n")
+        else " ".join(paragraph.split())
+        for paragraph in paragraphs
+    )
+
+
+def row(parameter: Any) -> str:
+    """One option or argument."""
+    names = " ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
+    if parameter.param_type_name == "argument":
+        names = f"`{parameter.metavar or parameter.name.upper()}`"
+    default = parameter.default
+    shown = (
+        "required"
+        if parameter.required
+        else ""
+        if default in (None, False, (), [], "") or callable(default)
+        else f"default {getattr(default, 'value', default)}"
+    )
+    meaning = " ".join((getattr(parameter, "help", None) or "").split()).replace("|", "\\|")
+    return f"| {names} | {shown} | {meaning} |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
