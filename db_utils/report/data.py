@@ -73,7 +73,7 @@ class Attendance:
 
 @dataclass(frozen=True)
 class ReportData:
-    """Everything that one page shows."""
+    """Everything that one page shows. `oldest` and `newest` (UTC days with data) are looked up where the period has none."""
 
     organization: Row
     period: Period
@@ -154,7 +154,9 @@ def gather(
         def ask(sql: str) -> list[Row]:
             return transaction.execute_query(sql, parameters)
 
-        extent = ask(statements.DATA_EXTENT)[0]
+        coverage = ask(statements.COVERAGE)
+        # Looks at all days that there are: only where the period has none.
+        extent = {} if coverage else ask(statements.DATA_EXTENT)[0]
         locations = {row["location_id"]: row["name"] for row in queries.get_locations(org)}
         products = queries.get_products(
             org, start=period.start - dt.timedelta(days=1), end=period.end + dt.timedelta(days=30)
@@ -163,8 +165,8 @@ def gather(
             organization=found,
             period=period,
             read_at=read_at,
-            oldest=extent["oldest"],
-            newest=extent["newest"],
+            oldest=extent.get("oldest"),
+            newest=extent.get("newest"),
             kpis=queries.get_kpi_summary(org, start=period.start, end=period.end),
             resource_kpis=_resource_kpis(queries, org, period),
             demand=_demand(queries, org, period, locations, products),
@@ -175,7 +177,7 @@ def gather(
             attendance_days=ask(statements.ATTENDANCE_BY_DAY),
             anomalies=ask(statements.ANOMALY_PREDICTIONS),
             plans=_plans(queries, org, period, locations),
-            coverage=ask(statements.COVERAGE),
+            coverage=coverage,
             alerts=queries.get_active_alerts(org),
         )
 

@@ -15,7 +15,9 @@ from db_utils.values import Row
 
 NOTHING = "\N{EN DASH}"
 MAX_BARS = 18
-"""So many resources, people, predictions or series are drawn; the tables hold all."""
+"""So many resources, people or predictions are drawn; the tables hold all."""
+MAX_SERIES = 30
+"""So many series are drawn in the picture of coverage."""
 
 Cell = str
 
@@ -422,14 +424,15 @@ def _coverage(data: ReportData) -> Section:
         ),
         "ttnnn",
     )  # fmt: skip
-    shown = [(kind, name, days) for (kind, name), days in series.items()][:30]
+    emptiest = sorted(series, key=lambda key: len(series[key]))[:MAX_SERIES]
+    shown = [(kind, name, days) for (kind, name), days in series.items() if (kind, name) in emptiest]
     title = (
         f"{gaps} of {len(series)} series lack data on some day"
         if gaps
         else "Every series has data on every day"
     )
     caption = "A mark for each local day with at least one row." + _drawn(
-        "series", len(shown), len(series), "first"
+        "series", len(shown), len(series), "emptiest"
     )
     return Section("coverage", question, title, signals.coverage(shown, data.period), caption, (table,))
 

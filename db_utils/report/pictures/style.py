@@ -106,7 +106,13 @@ def _svg(figure: Figure) -> str:
     drawing = text.getvalue()
     drawing = drawing[drawing.index("<svg") :]
     drawing = re.sub(r"'?DejaVu Sans'?(?:, sans-serif)?", "system-ui, 'DejaVu Sans', sans-serif", drawing)
-    return re.sub(r"\n\s*", "\n", drawing)
+    for needless in (
+        r'(?<=<g) id="[A-Za-z0-9]+_\d+"(?=>)',
+        r' transform="rotate\(-0 [^)"]*\)"',
+        r"(?<=\n)\s+",
+    ):
+        drawing = re.sub(needless, "", drawing)
+    return drawing
 
 
 def figure(width: Width, height: float, rows: int = 1, **options: Any) -> tuple[Figure, Any]:
