@@ -122,21 +122,29 @@ def _cache(found: Status) -> str:
 
 
 def _tables(found: Status) -> Table:
-    table = Table("table", "rows", "size", "indexes", "chunks", "in columnstore", "smaller")
+    # Eighty columns hold the names whole only without the columns that an edition without chunks leaves empty.
+    with_chunks = any(facts.chunks is not None for facts in found.tables)
+    table = Table("table", "rows", "size", "indexes")
+    for heading in ("chunks", "in columnstore", "smaller") if with_chunks else ():
+        table.add_column(heading)
     for column in table.columns[1:]:
         column.justify = "right"
+    table.columns[0].overflow = "fold"
     for facts in found.tables:
         shrunk = bool(facts.columnstore_before_bytes and facts.columnstore_after_bytes)
-        table.add_row(
-            facts.name,
-            shown_rows(facts),
-            shown_bytes(facts.total_bytes),
-            shown_bytes(facts.index_bytes),
+        chunks = (
             "" if facts.chunks is None else str(facts.chunks),
             "" if facts.columnstore_chunks is None else str(facts.columnstore_chunks),
             f"{(facts.columnstore_before_bytes or 0) / (facts.columnstore_after_bytes or 1):.1f} x"
             if shrunk
             else "",
+        )
+        table.add_row(
+            facts.name,
+            shown_rows(facts),
+            shown_bytes(facts.total_bytes),
+            shown_bytes(facts.index_bytes),
+            *(chunks if with_chunks else ()),
         )
     return table
 

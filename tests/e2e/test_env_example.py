@@ -42,7 +42,8 @@ def test_every_variable_of_the_library_is_explained() -> None:
 def test_a_copied_example_means_the_library_defaults() -> None:
     settings = Settings.from_environment({}, dotenv_path=EXAMPLE)
     assert settings.is_configured
-    assert replace(settings, is_configured=False) == Settings()
+    assert settings.redis_is_configured
+    assert replace(settings, is_configured=False, redis_is_configured=False) == Settings()
 
 
 def test_no_variable_stands_without_a_comment_above_it() -> None:
