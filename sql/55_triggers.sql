@@ -146,7 +146,8 @@ CREATE OR REPLACE TRIGGER anomaly_predictions_announce_status
     AFTER UPDATE OF status ON anomaly_predictions
     FOR EACH ROW EXECUTE FUNCTION announce_row('anomalies', 'anomaly_id');
 
--- One announcement per statement and organization, however many rows a run has: caches drop what is now old.
+-- One announcement per statement and organization, however many rows a run has: caches drop what is now old. An
+-- organization that the same statement deletes has no channel any more, and nobody to tell.
 CREATE OR REPLACE FUNCTION announce_predictions()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -154,19 +155,26 @@ SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
 AS $$
 DECLARE
-    touched uuid;
+    touched uuid[];
 BEGIN
-    FOR touched IN SELECT DISTINCT organization_id FROM new_rows LOOP
-        PERFORM pg_notify(
-            public.notification_channel('predictions', touched),
-            json_build_object('kind', TG_TABLE_NAME)::text
-        );
-    END LOOP;
+    IF TG_OP = 'TRUNCATE' THEN
+        touched := ARRAY(SELECT o.organization_id FROM public.organizations AS o);
+    ELSE
+        touched := ARRAY(SELECT DISTINCT c.organization_id FROM changed_rows AS c);
+    END IF;
+
+    PERFORM pg_notify(
+        public.notification_channel('predictions', o.organization_id),
+        json_build_object('kind', TG_TABLE_NAME)::text
+    )
+    FROM public.organizations AS o
+    WHERE o.organization_id = ANY (touched);
     RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION announce_predictions() IS
-    'Trigger: tells caches, once per statement and organization, that newer predictions of a kind were saved.';
+    'Trigger: tells caches, once per statement and organization, that predictions of a kind were saved, changed or deleted. '
+    'Of a TRUNCATE every organization hears.';
 REVOKE ALL ON FUNCTION announce_predictions() FROM PUBLIC;
 DO $$
 DECLARE
@@ -175,16 +183,23 @@ BEGIN
     FOR announced IN
         SELECT
             t.table_name,
-            o.operation
+            o.operation,
+            o.moment_and_rows
         FROM unnest(ARRAY['demand_forecasts', 'absence_forecasts', 'anomaly_predictions']) AS t (table_name)
-        CROSS JOIN unnest(ARRAY['INSERT', 'UPDATE']) AS o (operation)
-        WHERE o.operation = 'INSERT' OR t.table_name = 'anomaly_predictions'
+        CROSS JOIN (
+            VALUES
+                ('INSERT', 'AFTER INSERT ON %I REFERENCING NEW TABLE AS changed_rows'),
+                ('UPDATE', 'AFTER UPDATE ON %I REFERENCING NEW TABLE AS changed_rows'),
+                ('DELETE', 'AFTER DELETE ON %I REFERENCING OLD TABLE AS changed_rows'),
+                -- Before, because TRUNCATE organizations CASCADE leaves no organization afterwards.
+                ('TRUNCATE', 'BEFORE TRUNCATE ON %I')
+        ) AS o (operation, moment_and_rows)
+        WHERE o.operation <> 'UPDATE' OR t.table_name = 'anomaly_predictions'
     LOOP
         EXECUTE format(
-            'CREATE OR REPLACE TRIGGER %I AFTER %s ON %I REFERENCING NEW TABLE AS new_rows '
-            'FOR EACH STATEMENT EXECUTE FUNCTION announce_predictions()',
+            'CREATE OR REPLACE TRIGGER %I ' || announced.moment_and_rows || ' FOR EACH STATEMENT '
+            'EXECUTE FUNCTION announce_predictions()',
             announced.table_name || '_announce_' || lower(announced.operation),
-            announced.operation,
             announced.table_name
         );
     END LOOP;

@@ -112,7 +112,7 @@ table demand_forecasts
              interval_coverage_pct_range, metadata_object, model_name_not_blank, model_version_not_blank,
              predicted_quantity_not_negative, product_id_not_blank, target_interval_positive, target_time_within_10_years
     keys     pkey, organization_id_location_id_fkey, organization_id_target_time_idx
-    triggers announce_insert, append_only, set_recorded_at
+    triggers announce_delete, announce_insert, announce_truncate, append_only, set_recorded_at
 
 table anomaly_predictions
     columns  organization_id uuid!, anomaly_id uuid!=, resource_id uuid!, anomaly_type text!, severity text!, status text!=,
@@ -124,7 +124,8 @@ table anomaly_predictions
              occurred_at_when_confirmed, outcome, predicted_for_within_10_years, probability_range, severity, status
     keys     pkey, organization_id_resource_id_fkey, organization_id_available_at_idx, organization_id_resource_id_idx,
              organization_id_status_probability_idx
-    triggers announce, announce_insert, announce_status, announce_update, append_only, set_recorded_at, set_updated_at
+    triggers announce, announce_delete, announce_insert, announce_status, announce_truncate, announce_update, append_only,
+             set_recorded_at, set_updated_at
 
 table absence_forecasts
     columns  organization_id uuid!, forecast_id uuid!=, location_id uuid, employee_id uuid, target_date date!,
@@ -135,7 +136,7 @@ table absence_forecasts
              probability_for_employee, target_date_within_10_years
     keys     pkey, organization_id_run_key, organization_id_employee_id_fkey, organization_id_location_id_fkey,
              organization_id_target_date_idx
-    triggers announce_insert, append_only, set_recorded_at
+    triggers announce_delete, announce_insert, announce_truncate, append_only, set_recorded_at
 
 table external_factors
     columns  organization_id uuid!, factor_id uuid!=, time timestamptz!, location_id uuid, factor_type text!, name text!,
@@ -440,8 +441,8 @@ BEGIN
         tenant_roles := ARRAY['barnameh_tenant', 'barnameh_tenant_login']::regrole[];
 
         problems := problems || ARRAY(
-            SELECT 'schema_version holds no version 4 or later: the schema was not applied to its end'
-            WHERE NOT EXISTS (SELECT FROM public.schema_version AS v WHERE v.version >= 4)
+            SELECT 'schema_version holds no version 5 or later: the schema was not applied to its end'
+            WHERE NOT EXISTS (SELECT FROM public.schema_version AS v WHERE v.version >= 5)
         );
 
         -- Keys name the organization first ----------------------------------------------------------------------------------

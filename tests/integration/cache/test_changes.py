@@ -77,6 +77,88 @@ def test_a_row_inserted_by_hand_is_noticed_within_a_second(
     assert listener.malformed == 0
 
 
+def prediction_of_each_kind(cursor: Any, organization: UUID) -> None:
+    forecast(cursor, organization)
+    cursor.execute(
+        "INSERT INTO resources (organization_id, resource_id, location_id, name, resource_type)"
+        " VALUES (%(o)s, %(o)s, %(o)s, 'Oven', 'oven');"
+        "INSERT INTO anomaly_predictions (organization_id, resource_id, anomaly_type, severity, probability, predicted_for,"
+        " model_name, model_version, available_at)"
+        " VALUES (%(o)s, %(o)s, 'failure', 'low', 0.5, now(), 'by hand', '1', now());"
+        "INSERT INTO absence_forecasts (organization_id, location_id, target_date, expected_absences, model_name,"
+        " model_version, available_at) VALUES (%(o)s, %(o)s, current_date, 2, 'by hand', '1', now())",
+        {"o": str(organization)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("statement", "kinds", "organizations"),
+    [
+        (f"DELETE FROM demand_forecasts WHERE organization_id = '{OURS}'", {"demand_forecast"}, {OURS}),
+        (f"DELETE FROM absence_forecasts WHERE organization_id = '{OURS}'", {"absence_forecast"}, {OURS}),
+        (f"DELETE FROM anomaly_predictions WHERE organization_id = '{OURS}'", {"anomaly_prediction"}, {OURS}),
+        ("DELETE FROM demand_forecasts", {"demand_forecast"}, {OURS, THEIRS}),
+        (
+            "UPDATE anomaly_predictions SET status = 'closed', outcome = 'false_alarm', closed_at = now()"
+            f" WHERE organization_id = '{OURS}'",
+            {"anomaly_prediction"},
+            {OURS},
+        ),
+        ("TRUNCATE demand_forecasts", {"demand_forecast"}, {OURS, THEIRS}),
+        (
+            "TRUNCATE organizations CASCADE",
+            {"demand_forecast", "anomaly_prediction", "absence_forecast"},
+            {OURS, THEIRS},
+        ),
+    ],
+)
+def test_what_is_changed_or_deleted_by_hand_is_noticed(
+    cache: PredictionCache,
+    empty_database: DatabaseManager,
+    somebody_else: Any,
+    statement: str,
+    kinds: set[str],
+    organizations: set[UUID],
+) -> None:
+    everything = {(organization, kind.value) for organization in (OURS, THEIRS) for kind in PredictionKind}
+    for organization in (OURS, THEIRS):
+        prediction_of_each_kind(somebody_else, organization)
+    for organization, kind in everything:
+        cache.put(organization, kind, "a", prediction())
+
+    def forgotten() -> set[tuple[UUID, str]]:
+        return {
+            (organization, kind)
+            for organization, kind in everything
+            if cache.get(organization, kind, "a") is None
+        }
+
+    listener = CacheInvalidationListener.following(cache, empty_database)
+    listener.start()
+    try:
+        somebody_else.execute(f"BEGIN; {statement}; ROLLBACK")
+        began = time.monotonic()
+        somebody_else.execute(statement)
+        wait_until(lambda: listener.received == len(kinds) * len(organizations))
+        assert time.monotonic() - began < 1
+    finally:
+        assert listener.stop(30)
+    assert forgotten() == {(organization, kind) for organization in organizations for kind in kinds}
+
+
+def test_an_organization_goes_in_the_same_statement_as_its_predictions(somebody_else: Any) -> None:
+    """Its channel is gone when the deletion is announced, which must not stop it."""
+    forecast(somebody_else, OURS)
+    somebody_else.execute(
+        "WITH forecasts AS (DELETE FROM demand_forecasts WHERE organization_id = %(o)s), "
+        "sites AS (DELETE FROM locations WHERE organization_id = %(o)s) "
+        "DELETE FROM organizations WHERE organization_id = %(o)s",
+        {"o": str(OURS)},
+    )
+    somebody_else.execute("SELECT count(*) FROM organizations")
+    assert somebody_else.fetchone() == (1,)
+
+
 def test_after_a_lost_connection_everything_that_was_followed_is_dropped(
     cache: PredictionCache, empty_database: DatabaseManager, somebody_else: Any
 ) -> None:
