@@ -69,7 +69,8 @@ class Transaction(Executor):
         self._thread_id = 0
         self._savepoints = 0
         self._state: Literal["new", "open", "ended"] = "new"
-        self._callbacks: list[Callable[[], object]] = []
+        self._outcome: Literal["rolled back", "committed", "unknown"] = "rolled back"
+        self._callbacks: list[tuple[Callable[[], object], bool]] = []
 
     # -- beginning and ending --------------------------------------------------------------------------------
 
@@ -94,21 +95,31 @@ class Transaction(Executor):
                 self._commit(lease)
         finally:
             self._pool.give(lease)  # rolls back what is still open
-        if kind is None:
-            for callback in self._callbacks:
-                _call_after_commit(callback)
+            self._call_back()
 
-    def after_commit(self, callback: Callable[[], object]) -> None:
+    def after_commit(self, callback: Callable[[], object], *, also_if_unknown: bool = False) -> None:
         """Call this once what the transaction wrote is committed, and never where it is rolled back.
 
         In a nested transaction the commit of the outermost one counts. Callbacks run in their order, in this
         thread, when the connection is back in the pool. One that raises is logged and nothing more: the
-        transaction did commit.
+        transaction did commit. With `also_if_unknown` it is called too where the connection was lost during
+        COMMIT, so that nobody knows whether the transaction took effect.
         """
         self._usable()
         if not callable(callback):
             raise InvalidInputError(f"callback is a function, not {type(callback).__name__}")
-        self._callbacks.append(callback)
+        self._callbacks.append((callback, also_if_unknown))
+
+    def _call_back(self) -> None:
+        for callback, also_if_unknown in self._callbacks:
+            if self._outcome == "committed" or (self._outcome == "unknown" and also_if_unknown):
+                try:
+                    callback()
+                except Exception:
+                    query_log.exception(
+                        "a callback that was to run after a commit failed; the transaction's outcome: %s",
+                        self._outcome,
+                    )
 
     def _commit(self, lease: Lease) -> None:
         if lease.connection.closed:
@@ -121,14 +132,20 @@ class Transaction(Executor):
                 "caught: let it leave the block, or put what may fail into a nested transaction()",
                 sqlstate="25P02",
             )
+        self._outcome = "unknown"  # until the server answers
         try:
             run(lease, "COMMIT", None, fetch_count, _END_TIMEOUT_SECONDS)
+            self._outcome = "committed"
         except ServerUnavailableError as error:
             raise ServerUnavailableError(
                 "the connection was lost during COMMIT: whether the transaction took effect is unknown, so "
                 "look before running it again",
                 sqlstate=error.sqlstate,
             ) from error
+        except DbUtilsError:
+            if not lease.connection.closed:
+                self._outcome = "rolled back"  # such as by a deferred constraint
+            raise
 
     def _usable(self) -> Lease:
         if self._thread_id != threading.get_ident() and self._state == "open":
@@ -299,13 +316,6 @@ class _Savepoint(Transaction):
                 "caught: let it leave the block",
                 sqlstate="25P02",
             )
-
-
-def _call_after_commit(callback: Callable[[], object]) -> None:
-    try:
-        callback()
-    except Exception:
-        query_log.exception("a callback that was to run after a commit failed; the transaction is committed")
 
 
 def check_stream(sql: str, batch_size: int) -> None:

@@ -180,7 +180,7 @@ class CachedPredictionQueries(QueryRunner):
             return
         entities = list(touched)
         if isinstance(self._db, Transaction):
-            self._db.after_commit(lambda: self._forget(kind, organization, entities))
+            self._db.after_commit(lambda: self._forget(kind, organization, entities), also_if_unknown=True)
         else:
             self._refresh(kind, organization, entities)
 

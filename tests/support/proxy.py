@@ -15,6 +15,8 @@ class Proxy:
     def __init__(self, target: tuple[str, int] | str) -> None:
         self._target = target
         self._silent = threading.Event()
+        self._unanswered: bytes | None = None
+        self._asked: set[socket.socket] = set()
         self._ended = False
         self._lock = threading.Lock()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
@@ -49,6 +51,10 @@ class Proxy:
     def speak_again(self) -> None:
         """Deliver again, on new connections; what was swallowed stays swallowed."""
         self._silent.clear()
+
+    def cut_at_the_answer_to(self, request: bytes) -> None:
+        """Deliver what holds these bytes, and close the connection when the server answers it."""
+        self._unanswered = request
 
     def cut(self) -> None:
         """Close every connection."""
@@ -92,7 +98,9 @@ class Proxy:
             data = source.recv(65536)
             if data and self._silent.is_set():
                 return
-            if data:
+            if self._unanswered is not None and self._unanswered in data:
+                self._asked.add(destination)
+            if data and source not in self._asked:
                 destination.sendall(data)
                 return
         except OSError:

@@ -6,17 +6,25 @@ import datetime as dt
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from db_utils import DatabaseManager, OperationalDataQueries, Transaction
 from db_utils.cache import CachedPrediction, Freshness, PredictionCache
-from db_utils.errors import InvalidInputError, NotFoundError, ServerUnavailableError
+from db_utils.errors import (
+    InvalidInputError,
+    NotFoundError,
+    ServerUnavailableError,
+    UniqueViolationError,
+)
 from db_utils.operational import cached
 from db_utils.servers import redis_server
 from tests.conftest import fresh_database
+from tests.support.proxy import Proxy
 
 DAY = dt.timedelta(days=1)
 HOUR = dt.timedelta(hours=1)
@@ -321,6 +329,87 @@ def test_a_commit_of_which_nobody_knows_makes_the_cache_forget(
     assert quantities(site.forecast()) == [8, 8, 8]
 
 
+def save_newer_run(site: Site, transaction: Transaction) -> None:
+    OperationalDataQueries(transaction, cache=site.cache).save_demand_forecasts(
+        site.organization, site.forecasts(8), **site.run(available_at=site.now)
+    )
+
+
+@contextmanager
+def through_a_proxy(db: DatabaseManager) -> Iterator[tuple[DatabaseManager, Proxy]]:
+    """The same database by way of a proxy that sees what is said."""
+    server = parse_dsn(db.settings.database_url)
+    host, port = server["host"], server.get("port", "5432")
+    with Proxy(f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, int(port))) as proxy:
+        url = make_dsn(**{**server, "host": "127.0.0.1", "port": str(proxy.port), "sslmode": "disable"})
+        with DatabaseManager(url) as distant:
+            yield distant, proxy
+
+
+def test_a_transaction_whose_commit_nobody_confirmed_makes_the_cache_forget(site: Site) -> None:
+    """The server commits, and the connection is cut before its answer arrives."""
+    site.queries.save_demand_forecasts(site.organization, site.forecasts(5), **site.run())
+    assert site.forecast().source == "cache"
+    called: list[str] = []
+
+    def save(distant: DatabaseManager) -> None:
+        with distant.transaction() as transaction:
+            transaction.after_commit(lambda: called.append("committed"))
+            with transaction.transaction() as inner:
+                save_newer_run(site, inner)
+
+    with through_a_proxy(site.db) as (distant, proxy):
+        proxy.cut_at_the_answer_to(b"COMMIT")
+        with pytest.raises(ServerUnavailableError, match="whether the transaction took effect is unknown"):
+            save(distant)
+    assert called == [], "nobody knows, so what is for a commit alone is not called"
+    answer = site.forecast()
+    assert (answer.source, quantities(answer)) == ("database", [8, 8, 8])
+
+
+def test_a_backend_that_dies_at_commit_makes_the_cache_forget(site: Site) -> None:
+    """Of that, too, the client cannot know that it took no effect."""
+    site.queries.save_demand_forecasts(site.organization, site.forecasts(5), **site.run())
+    site.db.execute(
+        "CREATE FUNCTION end_session() RETURNS trigger LANGUAGE plpgsql AS $$"
+        " BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$"
+    )
+    site.db.execute(
+        "CREATE CONSTRAINT TRIGGER ends_session AFTER INSERT ON demand_forecasts DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION end_session()"
+    )
+
+    def save() -> None:
+        with site.db.transaction() as transaction:
+            save_newer_run(site, transaction)
+
+    try:
+        with pytest.raises(ServerUnavailableError, match="unknown"):
+            save()
+    finally:
+        site.db.execute("DROP FUNCTION end_session() CASCADE")
+    answer = site.forecast()
+    assert (answer.source, quantities(answer)) == ("database", [5, 5, 5])
+
+
+def test_a_commit_that_the_server_refuses_leaves_the_cache_alone(site: Site) -> None:
+    site.queries.save_demand_forecasts(site.organization, site.forecasts(5), **site.run())
+    called: list[str] = []
+
+    def violate() -> None:
+        with site.db.transaction() as transaction:
+            transaction.execute("CREATE TEMPORARY TABLE late (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+            save_newer_run(site, transaction)
+            transaction.after_commit(lambda: called.append("unknown"), also_if_unknown=True)
+            transaction.execute("INSERT INTO late VALUES (1), (1)")
+
+    with pytest.raises(UniqueViolationError, match="late_n_key"):
+        violate()
+    assert called == []
+    answer = site.forecast()
+    assert (answer.source, quantities(answer)) == ("cache", [5, 5, 5])
+
+
 def test_a_write_that_is_done_does_not_fail_for_the_cache(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -359,4 +448,4 @@ def test_callbacks_run_after_the_commit_in_order_and_may_fail(
             undone(transaction)
         assert called == []
     assert called == ["first", "fails", "inner"]
-    assert "the transaction is committed" in caplog.text
+    assert "the transaction's outcome: committed" in caplog.text
