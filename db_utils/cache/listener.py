@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from types import GeneratorType
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 from db_utils.cache.cache import PredictionCache
 from db_utils.cache.keys import Entity, PredictionKind
-from db_utils.errors import InvalidInputError
+from db_utils.errors import DbUtilsError, InvalidInputError
+
+_LOOK_SECONDS = 5.0
 
 logger = logging.getLogger("db_utils.cache")
 
@@ -40,14 +44,27 @@ class SupportsNotification(Protocol):
         """Whether it stands for others that were lost with a connection."""
 
 
+class SupportsChannels(Protocol):
+    """What is needed of a listener; see `db_utils.connections.listen.Listener`."""
+
+    def __iter__(self) -> Iterator[SupportsNotification]:
+        """Notifications, as they come."""
+
+    def get(self, timeout_seconds: float | None = None) -> SupportsNotification | None:
+        """The next notification, or None where none came in time."""
+
+    def add(self, *channels: str) -> None:
+        """Hear of these channels too."""
+
+
 class SupportsListening(Protocol):
     """What is needed of a database; see `db_utils.DatabaseManager`."""
 
     def execute_query(self, sql: str, params: Any = None) -> list[dict[str, Any]]:
         """Rows."""
 
-    def listen(self, *channels: str) -> Iterable[SupportsNotification]:
-        """Notifications, as they come."""
+    def listen(self, *channels: str) -> SupportsChannels:
+        """A listener to these channels."""
 
 
 class PredictionChanges:
@@ -68,7 +85,9 @@ class PredictionChanges:
         return self
 
     def __next__(self) -> Change | None:
-        notification = next(self._notifications)
+        return self._change(next(self._notifications))
+
+    def _change(self, notification: SupportsNotification) -> Change | None:
         organization_id = self._organizations.get(notification.channel)
         if organization_id is None:
             return None
@@ -80,6 +99,57 @@ class PredictionChanges:
     def close(self) -> None:
         """Close the source."""
         _close(self._source)
+
+
+class _ChangesOfAll(PredictionChanges):
+    """The changes of all organizations, and from a few seconds after it was made also of each that is new.
+
+    The table of organizations is asked for them: a channel of its own for that would tell every role of each new
+    customer. As nobody listened before, all that a new one has in the cache counts as changed when it is found.
+    """
+
+    def __init__(self, db: SupportsListening) -> None:
+        self._db = db
+        channels = _channels(db, None)
+        self._listener = db.listen(*channels)
+        super().__init__(self._listener, channels)
+        self._closed = False
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+
+    def __next__(self) -> Change | None:
+        if self._closed:
+            raise StopIteration
+        left = self._look_at - time.monotonic()
+        if left <= 0:
+            self._look_for_new()
+            left = _LOOK_SECONDS
+        notification = self._listener.get(left)
+        return None if notification is None else self._change(notification)
+
+    def close(self) -> None:
+        """Close the source."""
+        self._closed = True
+        super().close()
+
+    def _look_for_new(self) -> None:
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+        with suppress(DbUtilsError):  # a database that does not answer is asked again
+            channels = _channels(self._db, None)
+            new = channels.keys() - self._organizations.keys()
+            self._organizations = channels
+            if new:
+                self._listener.add(*new)
+
+
+def _channels(db: SupportsListening, chosen: list[str] | None) -> dict[str, UUID | str]:
+    rows = db.execute_query(
+        "SELECT organization_id, notification_channel('predictions', organization_id) AS channel"
+        " FROM organizations WHERE %(chosen)s::uuid[] IS NULL OR organization_id = ANY (%(chosen)s::uuid[])",
+        {"chosen": chosen},
+    )
+    if not rows:
+        raise InvalidInputError("There is no organization whose predictions could be followed.")
+    return {row["channel"]: row["organization_id"] for row in rows}
 
 
 class CacheInvalidationListener:
@@ -109,17 +179,11 @@ class CacheInvalidationListener:
     ) -> CacheInvalidationListener:
         """One that hears what the schema announces about predictions, for these organizations or (None) for all.
 
-        Organizations that are added later are not heard of; make another one then.
+        Of all, those that are added later are followed too, from a few seconds after they were added.
         """
-        chosen = None if organizations is None else [str(organization) for organization in organizations]
-        rows = db.execute_query(
-            "SELECT organization_id, notification_channel('predictions', organization_id) AS channel"
-            " FROM organizations WHERE %(chosen)s::uuid[] IS NULL OR organization_id = ANY (%(chosen)s::uuid[])",
-            {"chosen": chosen},
-        )
-        channels = {row["channel"]: row["organization_id"] for row in rows}
-        if not channels:
-            raise InvalidInputError("There is no organization whose predictions could be followed.")
+        if organizations is None:
+            return cls(cache, _ChangesOfAll(db))
+        channels = _channels(db, [str(organization) for organization in organizations])
         return cls(cache, PredictionChanges(db.listen(*channels), channels))
 
     def run(self) -> None:

@@ -9,7 +9,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -76,6 +76,7 @@ class Listener:
         self._open_lease = open_lease
         self._find_channels = find_channels
         self._channels: dict[str, str] = {}
+        self._added: dict[str, str] = {}
         self._lease: Lease | None = None
         self._ready: list[Notification] = []
         self._closed = False
@@ -129,7 +130,7 @@ class Listener:
             try:
                 if self._lease is None:
                     self._connect()
-                    self._report_gap()
+                    self._report_gap(self._channels)
                     pause_seconds = 0.05
                 else:
                     self._wait(self._lease, left)
@@ -144,6 +145,27 @@ class Listener:
             self._release()
         return None
 
+    def add(self, *channels: str) -> None:
+        """Hear of these channels too, from now on; for the thread that reads.
+
+        What was announced on them before is not heard: a `Notification` with `may_have_missed` for each new one
+        says so.
+        """
+        added = {name: kept for name, kept in check_channels(channels).items() if name not in self._channels}
+        self._added.update(added)
+        lease = self._lease
+        if lease is None:
+            return  # the next connection listens to them and tells of the gap
+        try:
+            _listen(lease, added)
+        except _PASSING as error:
+            if not self._closed:
+                _log.warning("listening was interrupted, connecting again: %s", error)
+            self._drop()
+            return
+        self._channels.update(added)
+        self._report_gap(added)
+
     def close(self) -> None:
         """Stop listening. Safe to call again, and from another thread."""
         if not self._closed:
@@ -155,17 +177,10 @@ class Listener:
     # -- the connection ----------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        channels = dict(self._find_channels())
+        channels = {**self._find_channels(), **self._added}
         lease = self._open_lease()
         try:
-            for name in channels:
-                run(
-                    lease,
-                    psycopg2.sql.SQL("LISTEN {}").format(psycopg2.sql.Identifier(name)),
-                    None,
-                    fetch_count,
-                    _HEARTBEAT_TIMEOUT_SECONDS,
-                )
+            _listen(lease, channels)
         except BaseException:
             lease.connection.close()
             raise
@@ -225,10 +240,21 @@ class Listener:
                 )
             )
 
-    def _report_gap(self) -> None:
+    def _report_gap(self, channels: Mapping[str, str]) -> None:
         now = dt.datetime.now(dt.UTC)
-        for channel in self._channels.values():
+        for channel in channels.values():
             self._ready.append(Notification(channel, {}, now, may_have_missed=True))
+
+
+def _listen(lease: Lease, channels: Iterable[str]) -> None:
+    for name in channels:
+        run(
+            lease,
+            psycopg2.sql.SQL("LISTEN {}").format(psycopg2.sql.Identifier(name)),
+            None,
+            fetch_count,
+            _HEARTBEAT_TIMEOUT_SECONDS,
+        )
 
 
 def _payload(text: str) -> dict[str, Any]:

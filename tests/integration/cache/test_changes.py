@@ -22,6 +22,22 @@ OURS = UUID("aaaaaaaa-0000-0000-0000-000000000001")
 THEIRS = UUID("bbbbbbbb-0000-0000-0000-000000000001")
 
 
+LATER = UUID("cccccccc-0000-0000-0000-000000000001")
+END_LISTENING = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE query ILIKE 'LISTEN%' AND datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+def add_organization(cursor: Any, organization: UUID) -> None:
+    cursor.execute(
+        "INSERT INTO organizations (organization_id, name, industry, timezone) VALUES (%(o)s, %(o)s, 'food', 'UTC');"
+        "INSERT INTO locations (organization_id, location_id, name, location_type, timezone)"
+        " VALUES (%(o)s, %(o)s, 'Plant', 'factory', 'UTC')",
+        {"o": str(organization)},
+    )
+
+
 @pytest.fixture
 def somebody_else(empty_database: DatabaseManager) -> Iterator[Any]:
     """A cursor of a connection that knows nothing of this library, with two organizations."""
@@ -29,24 +45,16 @@ def somebody_else(empty_database: DatabaseManager) -> Iterator[Any]:
     connection.autocommit = True
     with connection.cursor() as cursor:
         for organization in (OURS, THEIRS):
-            cursor.execute(
-                "INSERT INTO organizations (organization_id, name, industry, timezone) VALUES (%s, %s, 'food', 'UTC')",
-                (str(organization), str(organization)),
-            )
-            cursor.execute(
-                "INSERT INTO locations (organization_id, location_id, name, location_type, timezone)"
-                " VALUES (%s, %s, 'Plant', 'factory', 'UTC')",
-                (str(organization), str(organization)),
-            )
+            add_organization(cursor, organization)
         yield cursor
     connection.close()
 
 
-def forecast(cursor: Any, organization: UUID) -> None:
+def forecast(cursor: Any, organization: UUID, days: int = 0) -> None:
     cursor.execute(
         "INSERT INTO demand_forecasts (organization_id, product_id, location_id, target_time, predicted_quantity,"
         " model_name, model_version, available_at) VALUES (%s, 'SKU', %s, %s, 5, 'by hand', '1', now())",
-        (str(organization), str(organization), datetime(2030, 1, 1, tzinfo=UTC)),
+        (str(organization), str(organization), datetime(2030, 1, 1 + days, tzinfo=UTC)),
     )
 
 
@@ -159,6 +167,37 @@ def test_an_organization_goes_in_the_same_statement_as_its_predictions(somebody_
     assert somebody_else.fetchone() == (1,)
 
 
+def test_an_organization_that_comes_later_is_followed(
+    cache: PredictionCache,
+    empty_database: DatabaseManager,
+    somebody_else: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("db_utils.cache.listener._LOOK_SECONDS", 0.2)
+    kind = PredictionKind.DEMAND_FORECAST
+    listener = CacheInvalidationListener.following(cache, empty_database)
+    listener.start()
+    try:
+        add_organization(somebody_else, LATER)
+        for organization in (OURS, LATER):
+            cache.put(organization, kind, "a", prediction())
+        wait_until(lambda: cache.get(LATER, kind, "a") is None)  # it may have changed before anybody listened
+        for round_number in range(2):
+            cache.put(LATER, kind, "a", prediction())
+            began = time.monotonic()
+            forecast(somebody_else, LATER, round_number)
+            wait_until(lambda: cache.get(LATER, kind, "a") is None)
+            assert time.monotonic() - began < 1
+            if round_number == 0:  # and it is followed again after a lost connection
+                missed = listener.received
+                somebody_else.execute(END_LISTENING)
+                wait_until(lambda before=missed: listener.received == before + 3)
+        assert cache.get(OURS, kind, "a") is None  # by the lost connection alone
+    finally:
+        assert listener.stop(30)
+    assert listener.error is None
+
+
 def test_after_a_lost_connection_everything_that_was_followed_is_dropped(
     cache: PredictionCache, empty_database: DatabaseManager, somebody_else: Any
 ) -> None:
@@ -167,9 +206,7 @@ def test_after_a_lost_connection_everything_that_was_followed_is_dropped(
     try:
         for organization in (OURS, THEIRS):
             cache.put(organization, PredictionKind.ABSENCE_FORECAST, "a", prediction())
-        somebody_else.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ILIKE 'LISTEN%' AND pid <> pg_backend_pid()"
-        )
+        somebody_else.execute(END_LISTENING)
         wait_until(lambda: cache.get(OURS, PredictionKind.ABSENCE_FORECAST, "a") is None)
         assert cache.get(THEIRS, PredictionKind.ABSENCE_FORECAST, "a") is not None
     finally:

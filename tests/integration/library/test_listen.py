@@ -99,6 +99,28 @@ def test_a_lost_connection_is_opened_again_and_the_gap_is_told(db: DatabaseManag
     assert (after.channel, after.may_have_missed) == ("news", False)
 
 
+def test_channels_are_added_while_it_listens(db: DatabaseManager) -> None:
+    with db.listen("news", timeout_seconds=10) as listener:
+        listener.add("more", "news")
+        assert [(n.channel, n.may_have_missed) for n in islice(listener, 1)] == [("more", True)]
+        db.execute("NOTIFY more, '{\"n\": 1}'")
+        assert next(listener).payload == {"n": 1}
+        with pytest.raises(errors.InvalidInputError, match="channel"):
+            listener.add()
+        pid = db.execute_query(LISTENERS)[0]["pid"]
+        db.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+        listener.add("third")  # on a connection that is lost by now
+        assert {(n.channel, n.may_have_missed) for n in islice(listener, 3)} == {
+            ("news", True),
+            ("more", True),
+            ("third", True),
+        }
+        db.execute("NOTIFY third")
+        assert next(listener).channel == "third"
+    listener.add("fourth")
+    assert listener.get(1) is None
+
+
 def test_a_server_that_is_away_for_a_while_is_waited_for(own_server: OwnServer) -> None:
     with DatabaseManager(own_server.url) as db, db.listen("news", timeout_seconds=30) as listener:
         own_server.kill()
