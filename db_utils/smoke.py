@@ -217,24 +217,24 @@ def _kpi_table(kpis: list[dict[str, Any]], organization: str) -> Table:
         ("kpi", "left"),
         ("value", "right"),
         ("unit", "left"),
-        ("from", "left"),
+        ("from, or why not", "left"),
         ("coverage", "right"),
-        ("why not", "left"),
     ):
-        wraps = heading in ("from", "why not")
-        table.add_column(heading, justify=justify, no_wrap=not wraps)  # type: ignore[arg-type]
+        table.add_column(heading, justify=justify, no_wrap=heading != "from, or why not")  # type: ignore[arg-type]
     for row in kpis:
         table.add_row(
             row["kpi"],
             "" if row["value"] is None else f"{row['value']:.2f}",
             row["unit"],
-            ""
-            if row["value"] is None
-            else f"{row['numerator']:.0f} {row['numerator_unit']} / {row['denominator']:.0f} {row['denominator_unit']}",
+            row["reason"] if row["value"] is None else _computed_from(row),
             "" if row["coverage_pct"] is None else f"{row['coverage_pct']:.0f} %",
-            row["reason"] or "",
         )
     return table
+
+
+def _computed_from(row: dict[str, Any]) -> str:
+    above, below = row["numerator_unit"], row["denominator_unit"]
+    return f"{row['numerator']:.0f}{'' if above == below else f' {above}'} / {row['denominator']:.0f} {below}"
 
 
 def _cache_line(cache: PredictionCache) -> str:
