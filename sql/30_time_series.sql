@@ -57,6 +57,12 @@ COMMENT ON INDEX operational_events_organization_id_event_type_time_idx IS 'Serv
 CREATE INDEX IF NOT EXISTS operational_events_organization_id_time_long_idx
     ON operational_events (organization_id, time) WHERE duration_minutes > 60;
 COMMENT ON INDEX operational_events_organization_id_time_long_idx IS 'Serves operation_totals(): events that may reach over the edge of a period.';
+-- Each delete of an employee, and each erasure of one from what happened, looks here. Among 400,000 rows of an organization
+-- it took 70 ms without this index and 3 to 12 ms with it; the index is 1 % of the table, and loading takes no longer that
+-- can be measured. (The foreign keys to locations have none anywhere: a site is closed once in years.)
+CREATE INDEX IF NOT EXISTS operational_events_organization_id_employee_id_idx
+    ON operational_events (organization_id, employee_id) WHERE employee_id IS NOT NULL;
+COMMENT ON INDEX operational_events_organization_id_employee_id_idx IS 'Serves the foreign key to employees: deleting one.';
 COMMENT ON TABLE operational_events IS 'What happened, and for how long: production, setup, maintenance, breakdowns, waiting, errors, inspections, shift starts and ends. An event longer than a day is written as several.';
 COMMENT ON COLUMN operational_events.organization_id IS 'The tenant.';
 COMMENT ON COLUMN operational_events.time IS 'When the event began.';
@@ -175,6 +181,9 @@ CREATE TABLE IF NOT EXISTS employee_attendance (
 CREATE INDEX IF NOT EXISTS employee_attendance_organization_id_time_idx
     ON employee_attendance (organization_id, time DESC);
 COMMENT ON INDEX employee_attendance_organization_id_time_idx IS 'Serves get_attendance and get_attendance_rate: all employees in a period.';
+CREATE INDEX IF NOT EXISTS employee_attendance_organization_id_shift_id_idx
+    ON employee_attendance (organization_id, shift_id) WHERE shift_id IS NOT NULL;
+COMMENT ON INDEX employee_attendance_organization_id_shift_id_idx IS 'Serves the foreign key to shifts: deleting one.';
 COMMENT ON TABLE employee_attendance IS 'Attendance and performance: one row per employee and scheduled stretch of work (usually a shift).';
 COMMENT ON COLUMN employee_attendance.organization_id IS 'The tenant.';
 COMMENT ON COLUMN employee_attendance.time IS 'When the scheduled work began.';

@@ -193,6 +193,9 @@ CREATE TABLE IF NOT EXISTS absence_forecasts (
 CREATE INDEX IF NOT EXISTS absence_forecasts_organization_id_target_date_idx
     ON absence_forecasts (organization_id, target_date, available_at DESC);
 COMMENT ON INDEX absence_forecasts_organization_id_target_date_idx IS 'Serves get_current_absence_forecasts and absence_forecasts_as_of().';
+CREATE INDEX IF NOT EXISTS absence_forecasts_organization_id_employee_id_idx
+    ON absence_forecasts (organization_id, employee_id) WHERE employee_id IS NOT NULL;
+COMMENT ON INDEX absence_forecasts_organization_id_employee_id_idx IS 'Serves the foreign key to employees: deleting one.';
 COMMENT ON TABLE absence_forecasts IS 'Employee absence predictions, append-only: a probability per employee and day, or the expected number of absences per location and day.';
 COMMENT ON COLUMN absence_forecasts.organization_id IS 'The tenant.';
 COMMENT ON COLUMN absence_forecasts.forecast_id IS 'The prediction.';

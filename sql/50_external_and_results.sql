@@ -160,6 +160,9 @@ COMMENT ON INDEX alerts_organization_id_status_created_at_idx IS 'Serves get_act
 CREATE INDEX IF NOT EXISTS alerts_organization_id_resource_id_idx
     ON alerts (organization_id, resource_id, created_at DESC);
 COMMENT ON INDEX alerts_organization_id_resource_id_idx IS 'Serves get_alerts(resource_id) and the foreign key to resources.';
+CREATE INDEX IF NOT EXISTS alerts_organization_id_anomaly_id_idx
+    ON alerts (organization_id, anomaly_id) WHERE anomaly_id IS NOT NULL;
+COMMENT ON INDEX alerts_organization_id_anomaly_id_idx IS 'Serves the foreign key to anomaly_predictions: deleting some.';
 COMMENT ON TABLE alerts IS 'System alerts and notifications. New ones and changes are announced on the organization''s channel; see notification_channel().';
 COMMENT ON COLUMN alerts.organization_id IS 'The tenant.';
 COMMENT ON COLUMN alerts.alert_id IS 'The alert.';

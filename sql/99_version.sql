@@ -70,7 +70,7 @@ VALUES
     (2, 'Remembers which files were applied.'),
     (3, 'Rollups outlive retention; no time far in the future; verify.sql looks at NOT NULL and defaults.'),
     (4, 'Remembers its backups.'),
-    (5, 'Announces predictions that are deleted, not only new and changed ones.')
+    (5, 'Announces predictions that are deleted; indexes for what points to employees, shifts and anomalies.')
 ON CONFLICT (version) DO NOTHING;
 
 -- What was written down about the files before is no longer true; who applies them writes it down anew.

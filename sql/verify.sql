@@ -81,7 +81,8 @@ table operational_events
              quality_score_range, quantity_not_negative, quantity_only_when_producing, scrap_quantity_within_quantity,
              time_not_in_future
     keys     pkey, organization_id_employee_id_fkey, organization_id_location_id_fkey, organization_id_resource_id_fkey,
-             organization_id_event_type_time_idx, organization_id_resource_id_time_idx, organization_id_time_long_idx
+             organization_id_employee_id_idx, organization_id_event_type_time_idx, organization_id_resource_id_time_idx,
+             organization_id_time_long_idx
 
 table demand_history
     columns  organization_id uuid!, time timestamptz!, product_id text!, location_id uuid!, quantity numeric!,
@@ -101,7 +102,8 @@ table employee_attendance
              scheduled_hours numeric!=, hours_worked numeric!=, performance_score numeric, metadata jsonb!=
     checks   hours_worked_range, metadata_object, no_hours_when_away, no_score_when_away, performance_score_range,
              scheduled_hours_range, status, time_not_in_future
-    keys     pkey, organization_id_employee_id_fkey, organization_id_shift_id_fkey, organization_id_time_idx
+    keys     pkey, organization_id_employee_id_fkey, organization_id_shift_id_fkey, organization_id_shift_id_idx,
+             organization_id_time_idx
 
 table demand_forecasts
     columns  organization_id uuid!, product_id text!, location_id uuid!, target_time timestamptz!,
@@ -135,7 +137,7 @@ table absence_forecasts
              expected_absences_not_negative, metadata_object, model_name_not_blank, model_version_not_blank,
              probability_for_employee, target_date_within_10_years
     keys     pkey, organization_id_run_key, organization_id_employee_id_fkey, organization_id_location_id_fkey,
-             organization_id_target_date_idx
+             organization_id_employee_id_idx, organization_id_target_date_idx
     triggers announce_delete, announce_insert, announce_truncate, append_only, set_recorded_at
 
 table external_factors
@@ -165,7 +167,8 @@ table alerts
              alert_type_not_blank, created_at_not_in_future, metadata_object, resolved_after_created,
              resolved_at_not_in_future, resolved_has_time, severity, status, title_not_blank
     keys     pkey, organization_id_anomaly_id_fkey, organization_id_fkey, organization_id_location_id_fkey,
-             organization_id_resource_id_fkey, organization_id_resource_id_idx, organization_id_status_created_at_idx
+             organization_id_resource_id_fkey, organization_id_anomaly_id_idx, organization_id_resource_id_idx,
+             organization_id_status_created_at_idx
     triggers announce, set_updated_at
 
 view operational_events_hourly

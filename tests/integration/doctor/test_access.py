@@ -16,7 +16,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 from db_utils import DatabaseManager, schema
 from db_utils.admin.doctor import Fix, Severity
 from db_utils.admin.doctor.patient import own_addresses
-from db_utils.servers.embedded import PASSWORD
+from db_utils.servers.embedded import PASSWORD, EmbeddedServer
 from tests.integration.cli.conftest import Run
 from tests.integration.doctor.support import ailment, ask, execute, paste, paste_in_shell, well
 from tests.support import servers
@@ -116,8 +116,9 @@ def test_the_documented_password_on_loopback_is_a_note(own_server: OwnServer) ->
     assert ailment(own_server.url, "default-passwords").severity == Severity.NOTE
 
 
-def test_a_server_on_a_socket_alone_has_no_port_to_try(seeded: DatabaseManager) -> None:
-    (finding,) = ask(seeded.settings.database_url, "default-passwords")
+def test_a_server_on_a_socket_alone_has_no_port_to_try() -> None:
+    with EmbeddedServer.start() as server:
+        (finding,) = ask(server.url, "default-passwords")
     assert finding.severity == Severity.OK
 
 
