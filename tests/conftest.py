@@ -76,7 +76,7 @@ def fresh_database(server_url: str, template: str = "template0") -> Iterator[str
             cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-def _template(server_url: str, name: str, *, seed: bool) -> None:
+def make_template(server_url: str, name: str, *, seed: bool) -> None:
     """Make a database to copy from: with the schema and, if asked, the sample data."""
     with DatabaseManager(database_url(server_url, name)) as db:
         schema.apply(db)
@@ -96,7 +96,7 @@ def schema_template(server_url: str) -> Iterator[str]:
     """Name of a database that holds the schema and no rows."""
     with fresh_database(server_url) as url:
         name = parse_dsn(url)["dbname"]
-        _template(server_url, name, seed=False)
+        make_template(server_url, name, seed=False)
         yield name
 
 
@@ -112,7 +112,7 @@ def seeded_template(server_url: str) -> Iterator[str]:
     """Name of a database that holds the schema and the sample data."""
     with fresh_database(server_url) as url:
         name = parse_dsn(url)["dbname"]
-        _template(server_url, name, seed=True)
+        make_template(server_url, name, seed=True)
         yield name
 
 

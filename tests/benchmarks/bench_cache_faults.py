@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
+import signal
 import statistics
 import threading
 import time
@@ -59,11 +61,17 @@ class Trouble:
     prefix: str
     port: int
     stack: ExitStack
+    pid: int = 0
 
     def restart(self) -> None:
         """End the server and start an empty one in its place."""
         self.stack.close()
         self.stack.enter_context(redis_server.start(port=self.port))
+
+    def pause(self) -> None:
+        """Freeze the server: its connections stay open, and nothing answers."""
+        self.pid = self.raw.info("server")["process_id"]
+        os.kill(self.pid, signal.SIGSTOP)
 
     def occupy(self) -> None:
         """Put lists of another application where the predictions are."""
@@ -99,6 +107,7 @@ FAULTS: dict[str, tuple[Break, Break]] = {
     "trickles, a byte in 30 ms": (way(Fault.TRICKLE, 0.03), way(Fault.NONE)),
     "black hole": (way(Fault.BLACK_HOLE), way(Fault.NONE)),
     "resets connections": (way(Fault.RESET), way(Fault.NONE)),
+    "paused (SIGSTOP)": (Trouble.pause, lambda t: os.kill(t.pid, signal.SIGCONT)),
     "gone": (lambda t: t.stack.close(), Trouble.restart),
     "restarted": (Trouble.restart, nothing),
     "flushed": (lambda t: t.raw.flushall(), nothing),

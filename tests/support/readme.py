@@ -48,7 +48,7 @@ def with_part(text: str, name: str, content: str) -> str:
     pattern = re.compile(rf"(<!-- {name}\b[^\n]*-->\n).*?(<!-- end of {name} -->)", re.DOTALL)
     replaced, count = pattern.subn(lambda match: f"{match[1]}\n{content}\n{match[2]}", text)
     if count != 1:
-        raise ValueError(f"README.md has {count} parts called {name}")
+        raise ValueError(f"the page has {count} parts called {name}")
     return replaced
 
 

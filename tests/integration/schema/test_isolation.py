@@ -27,13 +27,13 @@ from tests.integration.schema.isolation.population import Organization
 
 @dataclass
 class Field:
-    """A database with three organizations, and the ways into it."""
+    """A database with some organizations, and the ways into it."""
 
     url: str
     owner: Any
     own: Organization
     foreign: Organization
-    third: Organization
+    others: list[Organization]  # all but the attacker's own
     login: str
     application: str
     edition: str
@@ -64,7 +64,7 @@ class Field:
 
     def fingerprint(self) -> str:
         """Of all rows of the other organizations, and of what no tenant may change."""
-        others = [self.foreign.organization_id, self.third.organization_id]
+        others = [other.organization_id for other in self.others]
         return catalog.contents(self.owner, others) + "\n" + catalog.arrangement(self.owner)
 
 
@@ -79,13 +79,20 @@ def connected(url: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def field(empty_database: Any, server_url: str) -> Iterator[Field]:
-    url = empty_database.settings.database_url
+def field(empty_database: Any) -> Iterator[Field]:
+    with populated(empty_database.settings.database_url, others=2) as made:
+        yield made
+
+
+@contextmanager
+def populated(url: str, *, others: int) -> Iterator[Field]:
+    """The attacker's organization and as many others, whose every value is a secret."""
     tail = uuid.uuid4().hex[:8]
     login, application = f"isolation_login_{tail}", f"isolation_application_{tail}"
-    own, foreign, third = Organization(1, False), Organization(2, True), Organization(3, True)
+    own, *secret = [Organization(number, number > 1) for number in range(1, others + 2)]
+    foreign = secret[0]
     with connected(url) as owner, connected(url) as busy, connected(url) as shared, owner.cursor() as cursor:
-        for organization in (own, foreign, third):
+        for organization in (own, *secret):
             population.fill(owner, organization)
         population.settle(owner)
         cursor.execute(f"CREATE ROLE {application} LOGIN PASSWORD '{PASSWORD}'")
@@ -97,7 +104,7 @@ def field(empty_database: Any, server_url: str) -> Iterator[Field]:
         try:
             cursor.execute("SELECT database_edition()")
             (edition,) = cursor.fetchone()
-            yield Field(url, owner, own, foreign, third, login, application, edition, busy, shared)
+            yield Field(url, owner, own, foreign, secret, login, application, edition, busy, shared)
         finally:
             for name in (login, f"{login}_b"):
                 cursor.execute("CALL drop_tenant_login(%s)", [name])

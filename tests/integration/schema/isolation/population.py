@@ -22,7 +22,7 @@ RECENT_DAYS = (TODAY - timedelta(days=2),)
 class Organization:
     """One tenant. Of a secret one, outsiders know the identifiers and keys of its known rows and nothing else."""
 
-    number: int
+    number: int  # 1 to 15
     secret: bool
     known: dict[str, list[Row]] = field(default_factory=dict)
 
@@ -33,7 +33,7 @@ class Organization:
     def identifier(self, number: int, *, hidden: bool) -> str:
         """A uuid; a hidden one of a secret organization holds a marker."""
         tail = f"{markers.HEX}{number:03d}" if hidden and self.secret else f"{number + 500 * hidden:012d}"
-        return f"{str(self.number) * 8}-0000-4000-8000-{tail}"
+        return f"{format(self.number, 'x') * 8}-0000-4000-8000-{tail}"
 
 
 HALF_KNOWN = 13
