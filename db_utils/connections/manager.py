@@ -245,7 +245,7 @@ class DatabaseManager(Executor):
     def _loading_transaction(self, timeout_seconds: float | None, settings: str) -> Iterator[Any]:
         begin = f"{begin_text(None, False)} {LIFT_TIMEOUT} {settings}"
         with (
-            Transaction(self._pool, begin) as transaction,
+            Transaction(self._pool, begin, begin_timeout_seconds=timeout_seconds) as transaction,
             loading(transaction._usable(), timeout_seconds) as connection,
         ):
             yield connection

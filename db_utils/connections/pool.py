@@ -209,14 +209,14 @@ class ConnectionPool:
                 return lease
             self.discard(lease)
 
-    def begin(self, text: str) -> Lease:
-        """A connection on which `text` has begun a transaction.
+    def begin(self, text: str, timeout_seconds: float | None = None) -> Lease:
+        """A connection on which `text` has begun a transaction, within `timeout_seconds` if given.
 
         Tried on a second connection where the first turns out to be lost: nothing has been done on it yet.
         """
         lease = self.take()
         try:
-            run(lease, text, None, fetch_count)
+            run(lease, text, None, fetch_count, timeout_seconds)
             return lease
         except ServerUnavailableError:
             self.give(lease)
@@ -225,7 +225,7 @@ class ConnectionPool:
             raise
         lease = self.take()
         try:
-            run(lease, text, None, fetch_count)
+            run(lease, text, None, fetch_count, timeout_seconds)
         except BaseException:
             self.give(lease)
             raise

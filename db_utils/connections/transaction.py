@@ -60,9 +60,11 @@ class Transaction(Executor):
         *,
         check: Callable[[str], None] | None = None,
         through_temporary_table: bool = False,
+        begin_timeout_seconds: float | None = None,
     ) -> None:
         self._pool = pool
         self._begin = begin
+        self._begin_timeout_seconds = begin_timeout_seconds
         self._check = check
         self._temporary = through_temporary_table
         self._lease: Lease | None = None
@@ -79,7 +81,7 @@ class Transaction(Executor):
             raise TransactionStateError(
                 "a transaction can be entered once: call transaction() again for another"
             )
-        self._lease = self._pool.begin(self._begin)
+        self._lease = self._pool.begin(self._begin, self._begin_timeout_seconds)
         self._thread_id = threading.get_ident()
         self._state = "open"
         return self
@@ -201,11 +203,11 @@ class Transaction(Executor):
     @contextmanager
     def _loading(self, timeout_seconds: float | None) -> Iterator[Any]:
         lease = self._usable()
-        run(lease, LIFT_TIMEOUT, None, fetch_count)
+        run(lease, LIFT_TIMEOUT, None, fetch_count, timeout_seconds)
         with loading(lease, timeout_seconds) as connection:
             yield connection
         if connection.get_transaction_status() != _FAILED:
-            run(lease, "SET LOCAL statement_timeout TO DEFAULT", None, fetch_count)
+            run(lease, "SET LOCAL statement_timeout TO DEFAULT", None, fetch_count, timeout_seconds)
 
     @property
     def _through_temporary_table(self) -> bool:

@@ -225,17 +225,33 @@ def test_a_copy_that_is_cut_off_by_kill_9_keeps_all_or_nothing(
     assert own.copy_rows("facts", ["id", "payload"], ((n, "again") for n in range(1000, 2000))) == 1000
 
 
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda db: db.execute_query("SELECT 1", timeout_seconds=0.3),
+        lambda db: db.execute("SELECT 1", timeout_seconds=0.3),
+        lambda db: db.copy_rows("facts", ["id", "payload"], [(1, "x")], timeout_seconds=0.3),
+        lambda db: db.execute_many("INSERT INTO facts VALUES %s", [(1, "x")], timeout_seconds=0.3),
+        lambda db: db.upsert_many(
+            "facts", ["id", "payload"], [(1, "x")], conflict_columns=["id"], timeout_seconds=0.3
+        ),
+    ],
+    ids=["execute_query", "execute", "copy_rows", "execute_many", "upsert_many"],
+)
 def test_a_frozen_server_is_left_alone_after_the_deadline(
-    own_server: OwnServer, own: DatabaseManager
+    own_server: OwnServer, own: DatabaseManager, act: Callable[[DatabaseManager], object]
 ) -> None:
-    own.execute("SELECT 1")
+    own.execute(TABLE)
     own_server.pause()
+    thaw = threading.Timer(20, own_server.go_on)  # or a deadline that does not hold is never noticed
+    thaw.start()
     started = time.monotonic()
     try:
         with pytest.raises(errors.QueryTimeoutError):
-            own.execute_query("SELECT 1", timeout_seconds=0.3)
+            act(own)
         assert time.monotonic() - started < 8
     finally:
+        thaw.cancel()
         own_server.go_on()
     assert own.execute_query("SELECT 1 AS one") == [{"one": 1}]
 
