@@ -197,7 +197,7 @@ def parse_url(url: str) -> dict[str, str]:
         url = f"postgresql://{rest}"
     try:
         parameters: dict[str, str] = psycopg2.extensions.parse_dsn(url)
-    except psycopg2.Error:
+    except (psycopg2.Error, UnicodeEncodeError):
         parameters = {}
     if not parameters and url != "postgresql://":
         raise ConfigurationError(

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import logging
 import os
+import reprlib
 import select
 import socket
 import time
@@ -274,7 +275,10 @@ def check_channels(channels: tuple[str, ...]) -> dict[str, str]:
             not isinstance(name, str)
             or not name
             or "\0" in name
-            or len(name.encode()) > _LONGEST_CHANNEL_BYTES
+            or len(name.encode(errors="replace")) > _LONGEST_CHANNEL_BYTES
+            or any("\ud800" <= character <= "\udfff" for character in name)
         ):
-            raise InvalidInputError(f"{name!r} cannot be a channel: give a name of 1 to 63 bytes")
+            raise InvalidInputError(
+                f"{reprlib.repr(name)} cannot be a channel: give a name of 1 to 63 bytes in UTF-8"
+            )
     return {name: name for name in channels}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -205,7 +206,7 @@ def check_timeout(seconds: float) -> float:
     """These seconds, if they can be a time to wait."""
     is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
     if not is_number or not 0 < seconds < threading.TIMEOUT_MAX:
-        raise InvalidInputError(f"timeout_seconds is {seconds!r}: give a number above 0")
+        raise InvalidInputError(f"timeout_seconds is {reprlib.repr(seconds)}: give a number above 0")
     return seconds
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -38,7 +39,7 @@ def organization_uuid(organization_id: object) -> uuid.UUID:
         return uuid.UUID(organization_id)  # type: ignore[arg-type]
     except (ValueError, AttributeError, TypeError):
         raise InvalidInputError(
-            f"organization_id is {organization_id!r}: give a UUID such as "
+            f"organization_id is {reprlib.repr(organization_id)}: give a UUID such as "
             "11111111-1111-1111-1111-111111111111"
         ) from None
 

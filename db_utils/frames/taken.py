@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Collection
 from typing import Any, Literal, TypeAlias
 
@@ -169,5 +170,5 @@ def check_options(backend: object, decimals: object, categories: object, timezon
         pa.scalar(0, pa.timestamp("us", str(timezone))).as_py()
     except (pa.ArrowException, ValueError, TypeError, KeyError, OSError):
         raise InvalidInputError(
-            f"timezone is {timezone!r}: give the name of a time zone such as 'Europe/Paris'"
+            f"timezone is {reprlib.repr(timezone)}: give the name of a time zone such as 'Europe/Paris'"
         ) from None

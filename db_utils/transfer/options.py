@@ -79,7 +79,7 @@ class ImportOptions:
     def __post_init__(self) -> None:
         try:
             codecs.lookup(self.encoding)
-        except LookupError:
+        except (LookupError, UnicodeEncodeError):
             raise InvalidInputError(
                 f"there is no encoding {self.encoding}: such as utf-8, latin-1, cp1252 or utf-16"
             ) from None

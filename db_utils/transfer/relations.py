@@ -140,6 +140,12 @@ def exportable(connection: Any, name: str) -> Relation:
 
 def organization_named(connection: Any, given: str) -> str:
     """The id of the organization of this id or exact name. Raises `NotFoundError`."""
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError(
+            f"{given!r} is no name of an organization: it is not written in UTF-8"
+        ) from None
     with plain_cursor(connection) as cursor:
         cursor.execute(
             "SELECT organization_id::text FROM organizations WHERE organization_id::text = lower(%s)",

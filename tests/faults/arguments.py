@@ -74,7 +74,8 @@ def attempt(finding: Finding, what: str, act: Callable[[], Any], judge: Judge = 
     try:
         complaint = judge(act())
     except DbUtilsError as error:
-        if len(str(error)) > 2000 or "\n" in str(error).strip():
+        # What the server says may quote a value with its line breaks.
+        if len(str(error)) > 2000 or (error.sqlstate is None and "\n" in str(error).strip()):
             finding.blame(f"{what}: the message is not one sentence: {str(error)[:100]!r}")
         return
     except Exception as error:
@@ -215,7 +216,7 @@ def verbs(trial: Trial) -> Finding:
         calls: dict[str, Callable[[Any, Any], Any]] = {
             "execute_query text": lambda a, b: db.execute_query(_no_statement(a), b, timeout_seconds=5),
             "execute_query value": lambda a, b: db.execute_query("SELECT %s AS v", (a,)),
-            "execute_query named": lambda a, b: db.execute_query("SELECT %(v)s AS v", {"v": a, b: a}),
+            "execute_query named": lambda a, b: db.execute_query("SELECT %(v)s AS v", {"v": a, str(b): a}),
             "execute_query params": lambda a, b: db.execute_query("SELECT %s AS v", a),
             "execute_query timeout": lambda a, b: db.execute_query("SELECT 1 AS v", timeout_seconds=a),
             "execute text": lambda a, b: db.execute(_no_statement(a), b),
@@ -317,8 +318,14 @@ def commands(trial: Trial) -> Finding:
     return finding
 
 
-# A seed of a number could be a right one, and would write.
-_words = texts.filter(lambda text: not text.strip().isdigit()).map(lambda text: text.replace("--yes", "-yes"))
+def _can_be_typed(text: str) -> bool:
+    """Whether a shell can pass it on; a number could be a right one for `seed`, and would write."""
+    with contextlib.suppress(UnicodeEncodeError):
+        return "\0" not in os.fsdecode(os.fsencode(text)) and not text.strip().isdigit()
+    return False
+
+
+_words = texts.filter(_can_be_typed).map(lambda text: text.replace("--yes", "-yes"))
 _contents = (
     st.binary(max_size=200)
     | st.lists(st.lists(texts, min_size=1, max_size=5).map(",".join), max_size=4).map(

@@ -42,7 +42,7 @@ class Finding:
     def blame(self, sentence: str) -> None:
         """Count something that is wrong, and keep the first few as evidence."""
         self.wrong += 1
-        if len(self.evidence) < 10:
+        if len(self.evidence) < 40:
             self.evidence.append(sentence[:300])
 
     def cells(self) -> list[str]:

@@ -229,3 +229,8 @@ def test_a_password_and_its_file_at_once_are_refused(tmp_path: Path) -> None:
         Settings.from_environment(
             {"POSTGRES_PASSWORD": "a", "POSTGRES_PASSWORD_FILE": str(tmp_path)}, dotenv_path=None
         )
+
+
+def test_a_url_that_is_not_utf_8_is_refused_in_a_sentence() -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        parse_url("postgresql://host/\udcff")

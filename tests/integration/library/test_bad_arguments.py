@@ -6,6 +6,7 @@ import datetime as dt
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -159,3 +160,13 @@ def test_a_bad_argument_is_refused_by_name(
         assert "\n" not in str(caught.value)
         assert db.pool_stats().in_use == 0
     assert db.execute_query("SELECT count(*)::int AS n FROM notes") == [{"n": 0}]
+
+
+def test_what_utf_8_cannot_express_is_refused(db: DatabaseManager) -> None:
+    with pytest.raises(errors.InvalidInputError, match="cannot be a channel"):
+        db.listen("\udcff")
+    with pytest.raises(errors.DbUtilsError):
+        db.execute_query("SELECT %s AS v", ({"": [Decimal("sNaN")]},))
+    with pytest.raises(errors.InvalidInputError) as caught:
+        db.health(timeout_seconds="x" * 100_000)  # type: ignore[arg-type]
+    assert len(str(caught.value)) < 200
