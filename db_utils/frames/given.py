@@ -142,7 +142,12 @@ def _from_pandas(pandas: Any, series: Any) -> Any:
             array = None
         if array is not None and not _foreign(array.type):
             return array
-    missing = series.isna().to_numpy()
+    try:
+        missing = series.isna().to_numpy()
+    except ArithmeticError:  # pandas compares a Decimal with itself, which a signalling NaN does not bear
+        raise InvalidInputError(
+            f"column {series.name} of the frame holds a signalling NaN: give NaN"
+        ) from None
     return [None if absent else value for absent, value in zip(missing, series.tolist(), strict=True)]
 
 

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import Any
 
+import pandas
 import pytest
 
 from db_utils import DatabaseManager, errors
@@ -167,6 +168,8 @@ def test_what_utf_8_cannot_express_is_refused(db: DatabaseManager) -> None:
         db.listen("\udcff")
     with pytest.raises(errors.DbUtilsError):
         db.execute_query("SELECT %s AS v", ({"": [Decimal("sNaN")]},))
+    with pytest.raises(errors.InvalidInputError):
+        db.write_frame("notes", pandas.DataFrame({"text": pandas.Series([Decimal("sNaN")], dtype=object)}))
     with pytest.raises(errors.InvalidInputError) as caught:
         db.health(timeout_seconds="x" * 100_000)  # type: ignore[arg-type]
     assert len(str(caught.value)) < 200
