@@ -63,7 +63,7 @@ BAD: dict[str, list[Any]] = {
     "channels": [None, 7, "", "a\0b", "x" * 64],
     "kinds": [None, 7, "", "a\0b", "x" * 64],
 }  # fmt: skip
-FLAGS = {"idempotent", "primary", "read_only", "seed"}
+FLAGS = {"also_if_unknown", "idempotent", "primary", "read_only", "seed"}
 ELSEWHERE = {
     "close",
     "embedded",
