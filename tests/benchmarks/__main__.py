@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks [--only NAME,…] [--scale 1] [--rounds 5] [--out FOLDER] [--database-url URL]
 
-Without a URL a private server is started: from the installation in $TEST_PG_INSTALL, else from the wheel. `--scale 0.1` is a
-quick look, `--scale 5` wants a larger machine (fifty million events). A ratio is the median over rounds in which all ways
-take turns; peers that are not installed are left out. Nothing of this is a test: a missed goal is printed, no more.
+Without a URL a private server is started: from the installation in $TEST_PG_INSTALL, else from the wheel. With `--only`, tables of an
+earlier run into the same folder are kept. `--scale 0.1` is a quick look, `--scale 5` wants a larger machine (fifty million
+events). A ratio is the median over rounds in which all ways take turns; peers that are not installed are left out. Nothing of this
+is a test: a missed goal is printed, no more.
 """
 
 from __future__ import annotations
@@ -45,7 +46,6 @@ def markdown(results: dict[str, Any], pictures: dict[str, str]) -> str:
         "|---|---|",
         *(f"| {name} | {value} |" for name, value in results["machine"].items()),
         f"| edition | {results['edition']} |",
-        f"| date, scale, rounds | {results['date']}, {results['scale']:g}, {results['rounds']} |",
     ]
     for table in results["tables"]:
         lines += ["", f"## {table['name'].capitalize()}", "", table["question"], ""]
@@ -55,6 +55,7 @@ def markdown(results: dict[str, Any], pictures: dict[str, str]) -> str:
             lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in table["rows"]]
         if table["goals"]:
             lines += ["", *(f"- {goal}" for goal in table["goals"])]
+        lines += ["", f"Measured {table['measured']}."]
         if table["remark"]:
             lines += ["", table["remark"]]
         if table["name"] in pictures:
@@ -64,6 +65,14 @@ def markdown(results: dict[str, Any], pictures: dict[str, str]) -> str:
 
 def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def with_earlier(found: list[dict[str, Any]], file: Path) -> list[dict[str, Any]]:
+    """These tables, and those of an earlier run that were not measured anew, in the order of that run."""
+    earlier = json.loads(file.read_text(encoding="utf-8"))["tables"] if file.exists() else []
+    new = {table["name"]: table for table in found}
+    kept = [new.pop(table["name"], table) for table in earlier]
+    return kept + list(new.values())
 
 
 def draw(table: Table, file: Path) -> None:
@@ -138,23 +147,28 @@ def main() -> None:
             edition = schema.edition(db)
         tables = measure(context, names)
         about = machine(url)
-    results: dict[str, Any] = {
-        "machine": about,
-        "edition": edition,
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "scale": options.scale,
-        "rounds": options.rounds,
-        "tables": [{**asdict(table), "goals": [str(goal) for goal in table.goals]} for table in tables],
-    }
+    measured = (
+        f"{time.strftime('%Y-%m-%d', time.gmtime())} at scale {options.scale:g} in {options.rounds} rounds"
+    )
+    found = [
+        {**asdict(table), "goals": [str(goal) for goal in table.goals], "measured": measured}
+        for table in tables
+    ]
+    results: dict[str, Any] = {"machine": about, "edition": edition, "tables": found}
     pictures: dict[str, str] = {}
     if options.out:
         images = options.out / "docs" / "benchmarks"
         images.mkdir(parents=True, exist_ok=True)
+        results["tables"] = with_earlier(found, images / "figures.json")
         for table in tables:
             if table.drawn and table.rows:
                 file = images / f"{table.name.replace(' ', '-')}.svg"
                 draw(table, file)
-                pictures[table.name] = str(file.relative_to(options.out))
+        pictures = {
+            table["name"]: f"docs/benchmarks/{table['name'].replace(' ', '-')}.svg"
+            for table in results["tables"]
+            if table["drawn"] and table["rows"]
+        }
         (images / "figures.json").write_text(
             json.dumps(results, indent=2, default=str) + "\n", encoding="utf-8"
         )

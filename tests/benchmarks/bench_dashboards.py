@@ -12,7 +12,7 @@ from tests.support.query_calls import Facts, find_facts
 from tests.support.scale import compress_old_chunks
 
 # Events, organizations, days of history: organizations stay as large as they are, there are more of them and more days.
-SIZES = ((1_000_000, 10, 252), (10_000_000, 20, 1_263), (50_000_000, 50, 2_525))
+SIZES = ((100_000, 2, 126), (1_000_000, 10, 252), (10_000_000, 20, 1_263), (50_000_000, 50, 2_525))
 PLANTS = 3
 METRIC_DAYS = 3
 RAW_PRODUCTION = """
