@@ -73,7 +73,7 @@ class Lease:
         self.guard_seconds = guard_seconds
         self.slow_seconds = slow_seconds
         self.process_id = process_id
-        self.is_counted = True
+        self.is_counted = False  # whether it fills one of the pool's places
         self.is_tainted = False  # its session may hold what the next user must not find
 
     def has_news(self) -> bool:
@@ -88,6 +88,11 @@ class Lease:
         """Let the driver read it; what the server said last is in the connection's notices then."""
         with suppress(psycopg2.Error):
             self.connection.poll()
+
+    def close(self) -> None:
+        """End the connection; that it is broken already is no error."""
+        with suppress(psycopg2.Error):
+            self.connection.close()
 
     def __del__(self) -> None:
         if self.is_counted:

@@ -11,10 +11,8 @@ it is. `db_utils.connections.sharing` lets SQLAlchemy draw from it.
 from __future__ import annotations
 
 import os
-import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ from db_utils.connections import watch
 from db_utils.connections.lease import Lease
 from db_utils.connections.statement import check_timeout, guard_seconds, run
 from db_utils.connections.telemetry import pool_log, spans
+from db_utils.connections.turns import Turns, Waiter
 from db_utils.errors import (
     ConnectionFailedError,
     DbUtilsError,
@@ -62,7 +61,7 @@ class ConnectionPool:
     """Connections to one server, at most `max_connections` of them, opened when first needed.
 
     Idle ones are taken last in, first out. A deque's `pop` and `append` are atomic, so only a thread that
-    finds none idle takes the lock.
+    finds none idle takes a lock and lines up; who waits longest is served first.
     """
 
     def __init__(self, settings: Settings, url: str | None = None) -> None:
@@ -74,17 +73,14 @@ class ConnectionPool:
         self._opened_total = 0
         self._failed_total = 0
         self._timeouts_total = 0
-        self._closed = False
         self._start_empty()
         _pools.add(self)
         spans.look()
 
-    def _start_empty(self) -> None:
+    def _start_empty(self, is_closed: bool = False) -> None:
         self._process_id = os.getpid()
-        self._leases: deque[Lease] = deque()  # the idle ones
-        self._freed = threading.Condition()  # guards the two numbers below
-        self._places = 0  # connections that are open or being opened
-        self._waiting = 0
+        self._turns = Turns(self.settings.pool_max_connections, is_closed)
+        self._idle = self._turns.idle
         self._renewed_at = 0.0
 
     def __repr__(self) -> str:
@@ -97,9 +93,9 @@ class ConnectionPool:
 
     # -- opening -----------------------------------------------------------------------------------
 
-    def _open(self) -> Lease:
-        if self._closed:
-            raise PoolClosedError("the DatabaseManager is closed: make a new one")
+    def open_beside(self) -> Lease:
+        """A connection like those of the pool that is not part of it; whoever asked for it closes it."""
+        self._check_open()
         try:
             connection = psycopg2.connect(**self._parameters)
         except psycopg2.Error as error:
@@ -121,11 +117,20 @@ class ConnectionPool:
             process_id=self._process_id,
         )
 
-    def open_beside(self) -> Lease:
-        """A connection like those of the pool that is not part of it; whoever asked for it closes it."""
-        lease = self._open()
-        lease.is_counted = False
-        return lease
+    def _replace(self, lease: Lease) -> Lease:
+        """A new connection in the place of one that is no good: whoever waited for it keeps the turn."""
+        try:
+            lease.close()
+            fresh = self.open_beside()
+        except BaseException:
+            self.discard(lease)
+            raise
+        lease.is_counted, fresh.is_counted = False, True
+        return fresh
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise PoolClosedError("the DatabaseManager is closed: make a new one")
 
     # -- taking ------------------------------------------------------------------------------------
 
@@ -134,43 +139,33 @@ class ConnectionPool:
 
         Raises `PoolTimeoutError`, `PoolClosedError`, or what opening a connection raises.
         """
-        while True:
-            try:
-                lease = self._leases.pop()
-            except IndexError:
-                lease = None
-            if lease is None:
-                lease = self._take_slowly()
-            now = monotonic()
-            if now < lease.expires_at and now - lease.used_at < _TRUSTED_SECONDS:
-                return lease
-            if self._is_fit(lease):
-                return lease
-            self.discard(lease)
+        try:
+            lease = self._idle.pop()
+        except IndexError:
+            lease = None
+        if lease is None:
+            lease = self._take_slowly()
+        now = monotonic()
+        if now < lease.expires_at and now - lease.used_at < _TRUSTED_SECONDS:
+            return lease
+        return lease if self._is_fit(lease) else self._replace(lease)
 
     def _take_slowly(self) -> Lease:
-        give_up_at = monotonic() + self.settings.pool_timeout_seconds
-        with self._freed:
-            self._waiting += 1
-            try:
-                while True:
-                    if self._closed:
-                        raise PoolClosedError("the DatabaseManager is closed: make a new one")
-                    with suppress(IndexError):
-                        return self._leases.pop()
-                    if self._places < self.settings.pool_max_connections:
-                        self._places += 1
-                        break
-                    left = give_up_at - monotonic()
-                    if left <= 0:
-                        raise self._exhausted()
-                    self._freed.wait(left)
-            finally:
-                self._waiting -= 1
+        waiter = Waiter()
         try:
-            return self._open()
+            self._turns.wait(waiter, self.settings.pool_timeout_seconds)
+            if waiter.lease is not None:
+                return waiter.lease
+            self._check_open()
+            if not waiter.has_place:
+                raise self._exhausted()
+            lease = self.open_beside()
+            lease.is_counted, waiter.has_place = True, False
+            return lease
         except BaseException:
-            self._free_place()
+            handed = self._turns.leave(waiter)
+            if handed is not None:
+                self.give(handed)
             raise
 
     def _exhausted(self) -> PoolTimeoutError:
@@ -203,11 +198,8 @@ class ConnectionPool:
 
     def take_answering(self) -> Lease:
         """A connection that answered just now: for whoever cannot try again on another one."""
-        while True:
-            lease = self.take()
-            if self._answers(lease):
-                return lease
-            self.discard(lease)
+        lease = self.take()
+        return lease if self._answers(lease) else self._replace(lease)
 
     def begin(self, text: str, timeout_seconds: float | None = None) -> Lease:
         """A connection on which `text` has begun a transaction, within `timeout_seconds` if given.
@@ -243,14 +235,22 @@ class ConnectionPool:
         True where a transaction was still open and had to be rolled back.
         """
         connection = lease.connection
-        if connection.closed or connection.get_transaction_status() or self._closed or lease.is_tainted:
+        if connection.closed or connection.get_transaction_status() or lease.is_tainted:
             return self._tidy(lease)
         if lease.process_id == self._process_id:  # else it was taken before a fork, and is the parent's
-            self._leases.append(lease)
-            if self._waiting:
-                with self._freed:
-                    self._freed.notify()
+            turns = self._turns
+            if turns.is_watched:
+                self._serve(lease)
+            else:
+                self._idle.append(lease)
+                if turns.is_watched:  # since just now
+                    self._serve()
         return False
+
+    def _serve(self, returned: Lease | None = None) -> None:
+        self._turns.serve(returned)
+        if self.closed:
+            self._close_idle(lambda lease: True)
 
     def _tidy(self, lease: Lease) -> bool:
         connection = lease.connection
@@ -260,29 +260,23 @@ class ConnectionPool:
         if lease.is_tainted and not connection.closed:
             self.discard(lease)
             return False
-        if not connection.closed and not self._closed:
+        if not connection.closed and not self.closed:
             with suppress(DbUtilsError):
                 run(lease, "ROLLBACK", None, fetch_count, _CHECK_TIMEOUT_SECONDS)
             if not connection.closed and connection.get_transaction_status() == _IDLE:
                 self.give(lease)
                 return True
-        if connection.closed != _CLOSED_BY_US and not self._closed:
+        if connection.closed != _CLOSED_BY_US and not self.closed:
             self.renew(lease)
         self.discard(lease)
         return False
 
     def discard(self, lease: Lease) -> None:
-        """Take a connection back and close it."""
-        lease.is_counted = False
+        """Take a connection back and close it; whoever waits longest may open another."""
         if self.owns(lease):
-            with suppress(psycopg2.Error):
-                lease.connection.close()
-            self._free_place()
-
-    def _free_place(self) -> None:
-        with self._freed:
-            self._places -= 1
-            self._freed.notify()
+            lease.close()
+            self._turns.remove(lease)
+        lease.is_counted = False
 
     def renew(self, dead: Lease | None = None) -> None:
         """Close every idle connection: one was found dead, so the others may be.
@@ -300,27 +294,29 @@ class ConnectionPool:
         self._close_idle(lambda lease: now >= lease.expires_at or 0 < limit < now - lease.used_at)
 
     def _close_idle(self, is_unwanted: Callable[[Lease], bool]) -> None:
-        for _ in range(len(self._leases)):
+        for _ in range(len(self._idle)):
             try:
-                lease = self._leases.popleft()
+                lease = self._idle.popleft()
             except IndexError:
                 return
             if is_unwanted(lease):
                 self.discard(lease)
             else:
-                self._leases.append(lease)
+                self._idle.append(lease)
+                if self._turns.is_watched:
+                    self._serve()
 
     # -- state -------------------------------------------------------------------------------------
 
     def pool_stats(self) -> PoolStats:
         """How full is the pool, and what has it been through?"""
-        idle, places = len(self._leases), self._places
+        idle, places = len(self._idle), self._turns.places
         return PoolStats(
             max_connections=self.settings.pool_max_connections,
             open=places,
             in_use=max(0, places - idle),
             idle=idle,
-            waiting=self._waiting,
+            waiting=len(self._turns.waiters),
             opened_total=self._opened_total,
             failed_total=self._failed_total,
             timeouts_total=self._timeouts_total,
@@ -344,19 +340,17 @@ class ConnectionPool:
 
     def close(self) -> None:
         """Close idle connections now and those in use when they come back. Safe to call again."""
-        with self._freed:
-            self._closed = True
-            self._freed.notify_all()
+        self._turns.close()
         self.renew()
 
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
-        return self._closed
+        return self._turns.is_closed
 
     def after_fork(self) -> None:
         """Start empty in a child process: the open connections are the parent's to use and to close."""
-        self._start_empty()
+        self._start_empty(self._turns.is_closed)
 
 
 _pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
