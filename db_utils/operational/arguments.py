@@ -222,10 +222,32 @@ def past(days: object, start: object, end: object, *, default_days: int) -> Peri
     return _edges(first or _from_now(-_hours(days)), last or FOREVER)
 
 
-def past_until_now(days: object, start: object, end: object, *, default_days: int) -> Period:
-    """The period of a computation: as in `past`, but without `end` it ends now."""
+def past_until_now(
+    days: object, start: object, end: object, *, default_days: int, filled_by: dt.timedelta | None = None
+) -> Period:
+    """The period of a computation: as in `past`, but without `end` it ends now.
+
+    Buckets of the length `filled_by` will fill it, one row each: it is refused where that makes more than `MAX_ROWS`.
+    """
     days, first, last = _period(days, start, end, default_days)
+    if filled_by is not None:
+        _check_buckets(filled_by, days, first, last)
     return _edges(first or _from_now(-_hours(days)), last or _from_now(0))
+
+
+def _check_buckets(
+    length: dt.timedelta, days: int | None, first: dt.datetime | None, last: dt.datetime | None
+) -> None:
+    if first is None:
+        given, period = f"days={days}", dt.timedelta(days=days or 0)
+    else:
+        given, period = "start to end", (last or dt.datetime.now(dt.UTC)) - first
+    count = period // length
+    if count > MAX_ROWS:
+        raise InvalidInputError(
+            f"{given} makes {count:,} buckets at each location, of which {MAX_ROWS:,} can be filled: give a shorter "
+            "period or a longer bucket"
+        )
 
 
 def ahead(days: object, start: object, end: object, *, default_days: int) -> Period:

@@ -26,14 +26,14 @@ from db_utils.values import Row
 
 Bucket = Literal["quarter_hour", "half_hour", "hour", "day", "week", "month"]
 
-# Where counting starts, and how far one bucket goes.
-_BUCKETS: dict[str, tuple[str, str]] = {
-    "quarter_hour": ("day", "15 minutes"),
-    "half_hour": ("day", "30 minutes"),
-    "hour": ("day", "1 hour"),
-    "day": ("day", "1 day"),
-    "week": ("week", "1 week"),
-    "month": ("month", "1 month"),
+# Where counting starts, how far one bucket goes, and its length (of a month: the shortest).
+_BUCKETS: dict[str, tuple[str, str, dt.timedelta]] = {
+    "quarter_hour": ("day", "15 minutes", dt.timedelta(minutes=15)),
+    "half_hour": ("day", "30 minutes", dt.timedelta(minutes=30)),
+    "hour": ("day", "1 hour", dt.timedelta(hours=1)),
+    "day": ("day", "1 day", dt.timedelta(days=1)),
+    "week": ("week", "1 week", dt.timedelta(weeks=1)),
+    "month": ("month", "1 month", dt.timedelta(days=28)),
 }
 
 
@@ -127,12 +127,13 @@ class DemandQueries(QueryRunner):
         `bucket` is quarter_hour, half_hour, hour, day, week (from Monday) or month, counted in the location's own time
         zone: the day of a daylight-saving change has 23 or 25 hours; an hour and its parts are time that passed since
         the local midnight before the period. The buckets that lie wholly in
-        the last `days` times 24 hours (default 90), or in `start` to `end` (aware; no `end`: now), without a hole. Rows
-        by location, then oldest first: `bucket` and `bucket_end` (UTC), `location_id`, `product_id`, `quantity` (sum of the
-        bucket's rows, in the product's own unit; `fill_quantity` where there is none), `revenue` (None where not
-        known), `row_count`, `is_observed` (False for a gap). Empty: the product was not demanded in the period.
+        the last `days` times 24 hours (default 90), or in `start` to `end` (aware; no `end`: now), without a hole; a
+        period of more than a million is refused. Rows by location, then oldest first: `bucket` and `bucket_end` (UTC),
+        `location_id`, `product_id`, `quantity` (sum of the bucket's rows, in the product's own unit; `fill_quantity` where
+        there is none), `revenue` (None where not known), `row_count`, `is_observed` (False for a gap). Empty: the product
+        was not demanded in the period.
         """
-        unit, width = _BUCKETS[choice_of(bucket, "bucket", tuple(_BUCKETS))]
+        unit, width, length = _BUCKETS[choice_of(bucket, "bucket", tuple(_BUCKETS))]
         return self._read(
             "get_demand_series",
             uuid_of(organization_id, "organization_id"),
@@ -142,7 +143,7 @@ class DemandQueries(QueryRunner):
                 "bucket_unit": unit,
                 "bucket_width": width,
                 "fill_quantity": optional_number(fill_quantity, "fill_quantity"),
-                **past_until_now(days, start, end, default_days=90),
+                **past_until_now(days, start, end, default_days=90, filled_by=length),
             },
         )
 
@@ -171,7 +172,7 @@ class DemandQueries(QueryRunner):
         nothing was recorded), `is_observed`, `factors` (dict of name to float, None where not known; the same names in
         every row: `factor_names`, or all that occur). Empty: the product was not demanded in the period.
         """
-        unit, width = _BUCKETS[choice_of(bucket, "bucket", tuple(_BUCKETS))]
+        unit, width, length = _BUCKETS[choice_of(bucket, "bucket", tuple(_BUCKETS))]
         names = None if factor_names is None else texts_of(factor_names, "factor_names")
         rows = self._read(
             "get_demand_training_frame",
@@ -184,7 +185,7 @@ class DemandQueries(QueryRunner):
                 "lead": span_of(lead, "lead"),
                 "carry": span_of(carry, "carry"),
                 "factor_names": names,
-                **past_until_now(days, start, end, default_days=90),
+                **past_until_now(days, start, end, default_days=90, filled_by=length),
             },
         )
         if names is None:

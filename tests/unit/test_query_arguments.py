@@ -263,3 +263,36 @@ def test_a_shift_ends_after_it_starts_and_within_a_day() -> None:
             queries.create_shift(
                 ONE, "Late", location_id=ONE, starts_at=NOON, ends_at=NOON + dt.timedelta(hours=hours)
             )
+
+
+@pytest.mark.parametrize("name", ["get_demand_series", "get_demand_training_frame"])
+@pytest.mark.parametrize(
+    ("bucket", "length"),
+    [
+        ("quarter_hour", dt.timedelta(minutes=15)),
+        ("half_hour", dt.timedelta(minutes=30)),
+        ("hour", dt.timedelta(hours=1)),
+        ("day", dt.timedelta(days=1)),
+    ],
+)
+def test_a_period_makes_at_most_a_million_buckets(name: str, bucket: str, length: dt.timedelta) -> None:
+    method = getattr(OperationalDataQueries(NoDatabase()), name)
+    start = dt.datetime(1, 1, 2, tzinfo=dt.UTC)
+    most = start + 1_000_000 * length
+    with pytest.raises(AssertionError, match="was called"):
+        method(ONE, "P", bucket=bucket, start=start, end=most)
+    for end in (
+        most + length,
+        dt.datetime(9999, 12, 30, tzinfo=dt.UTC),
+        None if most.year < 2000 else most + length,
+    ):
+        with pytest.raises(InvalidInputError, match=r"^start to end makes [\d,]+ buckets .* 1,000,000 "):
+            method(ONE, "P", bucket=bucket, start=start, end=end)
+
+
+def test_days_make_at_most_a_million_buckets() -> None:
+    queries = OperationalDataQueries(NoDatabase())  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match=r"^days=10417 makes 1,000,032 buckets at each location"):
+        queries.get_demand_series(ONE, "P", bucket="quarter_hour", days=10_417)
+    with pytest.raises(AssertionError, match="was called"):
+        queries.get_demand_series(ONE, "P", bucket="quarter_hour", days=10_416)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import inspect
 import re
 import uuid
@@ -53,6 +55,29 @@ def test_a_tenant_reads_what_the_owner_reads(
         )
         as_tenant = read(queries, facts, name, index)
     assert rows_of(as_tenant) == rows_of(as_owner)
+
+
+@pytest.mark.parametrize(("name", "index"), READ_CASES, ids=READ_IDS)
+def test_the_farthest_period_is_answered_or_refused(
+    seeded: DatabaseManager, facts: Facts, name: str, index: int
+) -> None:
+    """Well within the time that one statement may take."""
+    parameters = inspect.signature(getattr(OperationalDataQueries, name)).parameters
+    first, last = dt.datetime(1, 1, 2, tzinfo=dt.UTC), dt.datetime(9999, 12, 30, tzinfo=dt.UTC)
+    farthest: dict[str, Any] = {"days": 36_500} if "days" in parameters else {}
+    if "start" in parameters:
+        farthest = {"start": first, "end": last}
+    elif "first_date" in parameters:
+        farthest = {"first_date": first.date(), "end_date": last.date()}
+    (subject, keywords) = READS[name](facts)[index]
+    kept = {key: value for key, value in keywords.items() if key != "days" and key not in farthest}
+    with seeded.transaction() as transaction:
+        transaction.execute("SET LOCAL statement_timeout = '20s'")
+        with contextlib.suppress(InvalidInputError):
+            answer = getattr(OperationalDataQueries(transaction), name)(
+                facts.organization_id, *subject, **kept, **farthest
+            )
+            assert len(rows_of(answer)) <= 1_000_000
 
 
 @pytest.mark.parametrize("name", sorted(READS))
