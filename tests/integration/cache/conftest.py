@@ -7,9 +7,11 @@ their own.
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -121,3 +123,65 @@ class Database:
 @pytest.fixture
 def database() -> Database:
     return Database()
+
+
+# -- faults ------------------------------------------------------------------------------------------------
+
+BUDGET = 0.05
+# What a machine that does other things may add to a budget before a test of it fails.
+SLACK = 0.25
+
+
+class Clock:
+    """The breaker's clock: time passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def warnings_logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    caplog.set_level(logging.INFO, "db_utils.cache")
+    return lambda: [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    began = time.monotonic()
+    return work(), time.monotonic() - began
+
+
+def ask(cache: PredictionCache, organization: UUID, database: Database, entity: Any = "a") -> Any:
+    answer = cache.get_or_compute(organization, KIND, entity, database.load)
+    assert answer is not None
+    return answer
+
+
+def tighten(cache: PredictionCache) -> None:
+    """Give a cache that is warm the budget that users have; on a busy machine, warming up may take longer."""
+    cache._budget_seconds = BUDGET
+    assert cache._client is not None
+    for node in cache._client.nodes():
+        node._budget_seconds = BUDGET
+
+
+def warm(cache: PredictionCache, organization: UUID, database: Database) -> None:
+    """Let there be a connection and a value, then tighten the budget."""
+    ask(cache, organization, database)
+    assert ask(cache, organization, database).source == "cache"
+    database.reads = 0
+    tighten(cache)
+
+
+@contextmanager
+def own_server(*options: str, port: int | None = None) -> Iterator[tuple[str, redis.Redis]]:
+    """A server that the test may break."""
+    with redis_server.start(*options, port=port) as url, client(url) as raw:
+        yield url, raw

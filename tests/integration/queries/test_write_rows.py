@@ -1,0 +1,239 @@
+"""What writes rows, many at a time, writes: as the owner, in a tenant's scope, and inside a caller's transaction."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from db_utils import DatabaseManager, OperationalDataQueries, schema
+from db_utils.errors import (
+    CheckViolationError,
+    InvalidInputError,
+    NotFoundError,
+)
+from tests.support.write_site import DAY, HOUR, NOON, RUN, Site, refused
+
+
+def test_events_may_be_sent_twice(site: Site) -> None:
+    q, o = site.queries, site.organization
+    identities = [uuid.uuid4() for _ in range(3)]
+    events: list[Any] = [
+        {
+            "time": NOON + number * HOUR,
+            "event_id": identity,
+            "resource_id": site.resource,
+            "event_type": "production",
+            "quantity": Decimal("1234567890123456789.0123456789"),
+            "scrap_quantity": 0.1,
+            "quality_score": 99,
+            "duration_minutes": 30,
+            "metadata": {"batch": number},
+        }
+        for number, identity in enumerate(identities)
+    ]
+    assert q.record_events(o, events) == 3
+    assert q.record_events(o, [*events, *events]) == 0
+    assert q.record_events(o, events, replace=True) == 0
+    corrected = {**events[1], "quantity": 7, "scrap_quantity": None}
+    assert q.record_events(o, [corrected]) == 0, "kept as it was"
+    assert q.record_events(o, [corrected, events[0]], replace=True) == 1
+    rows = q.get_events(o, start=NOON, end=NOON + DAY)
+    assert [row["event_id"] for row in rows] == identities[::-1]
+    assert rows[0]["quantity"] == Decimal("1234567890123456789.0123456789")
+    assert rows[0]["scrap_quantity"] == Decimal("0.1")
+    assert rows[0]["metadata"] == {"batch": 2}
+    assert rows[1]["quantity"] == 7
+    assert rows[1]["scrap_quantity"] is None
+    assert {row["location_id"] for row in rows} == {site.location}, "where the resource stands"
+
+
+def test_one_event(site: Site) -> None:
+    q, o = site.queries, site.organization
+    identity = q.record_event(o, time=NOON, event_type="shift_start", location_id=site.location)
+    again = q.record_event(
+        o, time=NOON, event_type="shift_start", location_id=site.location, event_id=identity
+    )
+    assert again == identity
+    (row,) = q.get_events(o, start=NOON, end=NOON + HOUR)
+    assert row["event_id"] == identity
+    with pytest.raises(InvalidInputError, match="location_id"):
+        q.record_event(o, time=NOON, event_type="shift_start")
+
+
+def test_the_last_of_two_in_one_batch_counts_where_rows_are_replaced(site: Site) -> None:
+    q, o = site.queries, site.organization
+    first, second = (
+        {"time": NOON, "product_id": "P", "location_id": site.location, "quantity": quantity}
+        for quantity in (1, 2)
+    )
+    assert q.record_demand(o, [first, second], replace=False) == 1
+    assert q.get_demand_history(o, "P", start=NOON)[0]["quantity"] == 1
+    assert q.record_demand(o, [first, second]) == 1
+    assert q.get_demand_history(o, "P", start=NOON)[0]["quantity"] == 2
+    assert q.record_demand(o, [second]) == 0
+
+
+def test_times_mean_the_same_instant_in_any_zone(site: Site) -> None:
+    q, o = site.queries, site.organization
+    tokyo = NOON.astimezone(dt.timezone(9 * HOUR))
+    row = {"product_id": "P", "location_id": str(site.location), "quantity": 1, "revenue": 2.5}
+    assert q.record_demand(o, [{**row, "time": NOON}]) == 1
+    assert q.record_demand(o, [{**row, "time": tokyo}]) == 0
+    (stored,) = q.get_demand_history(o, "P", start=tokyo, end=tokyo + HOUR)
+    assert stored["time"] == NOON
+    assert stored["revenue"] == Decimal("2.5")
+
+
+def test_metrics_and_attendance(site: Site) -> None:
+    q, o = site.queries, site.organization
+    samples: list[Any] = [
+        {
+            "time": NOON + number * dt.timedelta(minutes=1),
+            "resource_id": site.resource,
+            "utilization_pct": number,
+            "efficiency_pct": None,
+        }
+        for number in range(60)
+    ]
+    assert q.record_resource_metrics(o, iter(samples)) == 60
+    assert q.record_resource_metrics(o, samples) == 0
+    rows = q.get_resource_metrics(o, start=NOON, end=NOON + HOUR)
+    assert [row["utilization_pct"] for row in rows] == list(range(60))
+    assert {row["sample_minutes"] for row in rows} == {1}
+
+    sick: Any = {"time": NOON, "employee_id": site.employee, "status": "sick"}
+    assert q.record_attendance(o, [sick]) == 1
+    came = {**sick, "status": "late", "hours_worked": 6.5, "performance_score": 80}
+    assert q.record_attendance(o, [came], replace=False) == 0
+    assert q.record_attendance(o, [came]) == 1
+    (row,) = q.get_attendance(o, start=NOON, end=NOON + HOUR)
+    assert (row["status"], row["hours_worked"], row["scheduled_hours"]) == ("late", Decimal("6.5"), 8)
+    assert q.get_attendance_rate(o, start=NOON - DAY, end=NOON + DAY)[0]["attendance_rate"] == 100
+
+
+def test_all_rows_are_written_or_none(site: Site) -> None:
+    """The last of several pages is bad: by itself, by a rule of the table, by a reference."""
+    q, o = site.queries, site.organization
+
+    def samples(last: dict[str, Any]) -> Iterator[Any]:
+        for number in range(12_000):
+            yield {
+                "time": NOON + dt.timedelta(seconds=number),
+                "resource_id": site.resource,
+                "utilization_pct": 5,
+            }
+        yield {"time": NOON - DAY, "resource_id": site.resource, **last}
+
+    for last, error in (
+        ({"utilization_pct": float("nan")}, InvalidInputError),
+        ({"utilization_pct": 101}, CheckViolationError),
+        ({"resource_id": uuid.uuid4()}, NotFoundError),
+    ):
+        refused(site, error, lambda last=last: q.record_resource_metrics(o, samples(last)))  # type: ignore[misc]
+        assert site.count("resource_metrics") == 0
+    assert q.record_resource_metrics(o, samples({})) == 12_001
+    assert site.count("resource_metrics") == 12_001
+
+
+def test_nothing_to_write_is_nothing(site: Site) -> None:
+    assert site.queries.record_events(site.organization, []) == 0
+    assert site.queries.save_demand_forecasts(site.organization, [], **RUN) == 0
+
+
+def test_a_frame_is_told_how_to_become_rows(db: DatabaseManager) -> None:
+    pandas = pytest.importorskip("pandas")
+    q = OperationalDataQueries(db)
+    organization = q.create_organization("Frame", industry="x")["organization_id"]
+    place = q.create_location(organization, "Hall", location_type="factory", timezone="UTC")["location_id"]
+    frame = pandas.DataFrame(
+        {
+            "time": pandas.date_range(NOON, periods=3, freq="h"),
+            "product_id": "P",
+            "location_id": str(place),
+            "quantity": [1, 2.5, 3],
+        }
+    )
+    with pytest.raises(InvalidInputError, match=r"give frame\.to_dict\('records'\)"):
+        q.record_demand(organization, frame)
+    assert q.record_demand(organization, frame.to_dict("records")) == 3
+    assert [row["quantity"] for row in q.get_demand_history(organization, "P", start=NOON)] == [
+        1,
+        Decimal("2.5"),
+        3,
+    ]
+
+
+@pytest.mark.parametrize("scope", ["owner", "tenant"])
+def test_rows_in_the_columnstore_are_found_corrected_and_joined_by_late_ones(
+    db: DatabaseManager, scope: str
+) -> None:
+    owner = OperationalDataQueries(db)
+    o = owner.create_organization("Archive", industry="x")["organization_id"]
+    place = owner.create_location(o, "Hall", location_type="factory", timezone="UTC")["location_id"]
+    machine = owner.create_resource(o, "Press", location_id=place, resource_type="press")["resource_id"]
+    person = owner.create_employee(o, "Ada", location_id=place, employee_code="1", role="x")["employee_id"]
+    q = owner if scope == "owner" else OperationalDataQueries(db.tenant(o))
+    long_ago = dt.datetime(2019, 3, 4, tzinfo=dt.UTC)
+
+    def rows(first: int, last: int, **changes: Any) -> dict[str, list[Any]]:
+        times = [long_ago + number * HOUR for number in range(first, last)]
+        return {
+            "operational_events": [
+                {
+                    "time": time,
+                    "event_id": uuid.uuid5(o, time.isoformat()),
+                    "event_type": "production",
+                    "resource_id": machine,
+                    **({"quantity": 5} | changes),
+                }
+                for time in times
+            ],
+            "demand_history": [
+                {"time": time, "product_id": "P", "location_id": place, **({"quantity": 5} | changes)}
+                for time in times
+            ],
+            "resource_metrics": [
+                {"time": time, "resource_id": machine, "utilization_pct": changes.get("quantity", 5)}
+                for time in times
+            ],
+            "employee_attendance": [
+                {
+                    "time": time,
+                    "employee_id": person,
+                    "status": "present",
+                    "hours_worked": changes.get("quantity", 5),
+                }
+                for time in times
+            ],
+        }
+
+    record: dict[str, Callable[..., int]] = {
+        "operational_events": q.record_events,
+        "demand_history": q.record_demand,
+        "resource_metrics": q.record_resource_metrics,
+        "employee_attendance": q.record_attendance,
+    }
+    for table, batch in rows(0, 300).items():
+        assert record[table](o, batch) == 300
+    if schema.edition(db) == "community":
+        for table in record:
+            chunks = db.execute_query(
+                "SELECT compress_chunk(c) FROM show_chunks(%s::regclass, older_than => timestamptz '2020-01-01') AS c",
+                (table,),
+            )
+            assert chunks
+    for table, batch in rows(0, 300).items():
+        assert record[table](o, batch, replace=False) == 0
+        assert record[table](o, batch, replace=True) == 0
+    for table, batch in rows(250, 320, quantity=7).items():
+        assert record[table](o, batch, replace=False) == 20, "the late ones"
+        assert record[table](o, batch, replace=True) == 50, "the corrected ones"
+    total = sum(
+        row["quantity"] for row in q.get_demand_history(o, "P", start=long_ago, end=long_ago + 30 * DAY)
+    )
+    assert total == 250 * 5 + 70 * 7
