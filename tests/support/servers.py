@@ -9,12 +9,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
+from db_utils import DatabaseManager, schema
 from db_utils.servers.embedded import PASSWORD, USER, EmbeddedServer
 from db_utils.servers.redis_server import free_port
 from tests.support.programs import program
@@ -93,6 +94,24 @@ def stopped_data() -> Path:
     return folder
 
 
+@functools.cache
+def stopped_seeded_data() -> Path:
+    """The same with the schema and the sample data, as `init` and `seed` leave them."""
+    folder = _folder("seeded")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with own_server() as server:
+        with DatabaseManager(server.url) as db:
+            schema.apply(db)
+            schema.seed(db)
+        server.stop()
+        _copy(server.folder, folder)
+    return folder
+
+
+def _copy(data: Path, folder: Path) -> None:
+    subprocess.run(["cp", "-a", f"{data}/.", str(folder)], check=True)
+
+
 def _folder(name: str) -> Path:
     folder = Path(tempfile.mkdtemp(prefix=f"db_utils-{name}-", dir="/tmp"))
     folder.chmod(0o755)
@@ -100,12 +119,12 @@ def _folder(name: str) -> Path:
 
 
 @contextmanager
-def own_server(**options: str) -> Iterator[OwnServer]:
-    """A running server of the caller's own, gone with its data at the end of the block."""
+def own_server(data: Callable[[], Path] = stopped_data, **options: str) -> Iterator[OwnServer]:
+    """A running server of the caller's own on a copy of `data`, gone with it at the end of the block."""
     folder = _folder("own")
     server = OwnServer(folder, options)
     try:
-        subprocess.run(["cp", "-a", f"{stopped_data()}/.", str(folder)], check=True)
+        _copy(data(), folder)
         server.start()
         yield server
     finally:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from db_utils import DatabaseManager
-from tests.integration.cli.conftest import Run, blank, blank_url, run
+from tests.conftest import fresh_database
+from tests.integration.cli.conftest import Run, blank, blank_url, command, environment, run
 
 __all__ = ["blank", "blank_url", "run"]
 
@@ -34,3 +37,18 @@ def make_backup(run: Run, tmp_path: Path) -> MakeBackup:
         return Path(done.json["backup"])
 
     return make
+
+
+@pytest.fixture(scope="module")
+def backup_to_copy(server_url: str, seeded_template: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A backup of the sample data, made once; tests get a copy of it."""
+    folder = tmp_path_factory.mktemp("backup") / "made"
+    with fresh_database(server_url, seeded_template) as url:
+        subprocess.run(command("backup", "--out", str(folder)), env=environment(DATABASE_URL=url), check=True)
+    return folder
+
+
+@pytest.fixture
+def sample_backup(backup_to_copy: Path, tmp_path: Path) -> Path:
+    """A backup of the sample data of this test's own, to restore or to damage."""
+    return shutil.copytree(backup_to_copy, tmp_path / "sample_backup")

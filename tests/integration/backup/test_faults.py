@@ -74,16 +74,14 @@ def cut(path: Path) -> None:
     ],
 )
 def test_a_damaged_backup_is_refused(
-    seeded_database: DatabaseManager,
     blank: DatabaseManager,
-    make_backup: MakeBackup,
+    sample_backup: Path,
     run: Run,
     damage: Callable[[Path], object],
     sentence: str,
 ) -> None:
-    folder = make_backup(seeded_database)
-    damage(folder)
-    assert re.search(sentence, refused(run, blank.settings.database_url, folder))
+    damage(sample_backup)
+    assert re.search(sentence, refused(run, blank.settings.database_url, sample_backup))
     assert blank.execute_query(OBJECTS) == []
 
 
@@ -100,18 +98,16 @@ def test_a_damaged_backup_is_refused(
     ],
 )
 def test_what_the_server_cannot_take_is_refused(
-    seeded_database: DatabaseManager,
     blank: DatabaseManager,
-    make_backup: MakeBackup,
+    sample_backup: Path,
     run: Run,
     change: dict[str, object],
     sentence: str,
 ) -> None:
-    folder = make_backup(seeded_database)
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest = json.loads((sample_backup / "manifest.json").read_text())
     manifest["database"].update(change)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert sentence in refused(run, blank.settings.database_url, folder)
+    (sample_backup / "manifest.json").write_text(json.dumps(manifest))
+    assert sentence in refused(run, blank.settings.database_url, sample_backup)
     assert blank.execute_query(OBJECTS) == []
 
 
@@ -156,26 +152,19 @@ def test_keys(
     ],
 )
 def test_a_database_that_holds_anything_is_refused(
-    seeded_database: DatabaseManager,
     blank: DatabaseManager,
-    make_backup: MakeBackup,
+    sample_backup: Path,
     run: Run,
     thing: str,
     named: str,
 ) -> None:
     blank.execute(thing)
-    assert f"is not empty (it has {named})" in refused(
-        run, blank.settings.database_url, make_backup(seeded_database)
-    )
+    assert f"is not empty (it has {named})" in refused(run, blank.settings.database_url, sample_backup)
 
 
-def test_a_database_that_is_not_there(
-    seeded_database: DatabaseManager, make_backup: MakeBackup, run: Run
-) -> None:
-    url = seeded_database.settings.database_url.replace(
-        parse_dsn(seeded_database.settings.database_url)["dbname"], "never_made"
-    )
-    assert "--create-database" in refused(run, url, make_backup(seeded_database))
+def test_a_database_that_is_not_there(blank: DatabaseManager, sample_backup: Path, run: Run) -> None:
+    url = blank.settings.database_url.replace(parse_dsn(blank.settings.database_url)["dbname"], "never_made")
+    assert "--create-database" in refused(run, url, sample_backup)
 
 
 # -- it is interrupted ------------------------------------------------------------------------------------------
@@ -209,17 +198,17 @@ def test_a_killed_backup_leaves_nothing_that_looks_like_one(
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_restore_leaves_the_database_empty(
-    seeded_database: DatabaseManager,
+    seeded: DatabaseManager,
     blank: DatabaseManager,
-    make_backup: MakeBackup,
+    sample_backup: Path,
     run: Run,
     tmp_path: Path,
     number: signal.Signals,
 ) -> None:
-    folder, url = make_backup(seeded_database), blank.settings.database_url
+    folder, url = sample_backup, blank.settings.database_url
     restoring = started(url, tmp_path, "restore", str(folder))
     at_work = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname LIKE %s || '_restoring_%%'"
-    while seeded_database.execute_query(at_work, (parse_dsn(url)["dbname"],))[0]["n"] == 0:
+    while seeded.execute_query(at_work, (parse_dsn(url)["dbname"],))[0]["n"] == 0:
         assert restoring.poll() is None, restoring.communicate()
     restoring.send_signal(number)
     _, err = restoring.communicate()
@@ -228,13 +217,13 @@ def test_an_interrupted_restore_leaves_the_database_empty(
     assert blank.execute_query(OBJECTS) == []
     if number != signal.SIGKILL:
         assert restoring.returncode == 130
-        assert left_over(seeded_database, url) == []
+        assert left_over(seeded, url) == []
     blank.close()
     done = run(url, "restore", str(folder), "--verify")
     assert done.code == 0, done.err
-    assert left_over(seeded_database, url) == []
+    assert left_over(seeded, url) == []
     with DatabaseManager(url) as restored:
-        assert content_hashes(restored) == content_hashes(seeded_database)
+        assert content_hashes(restored) == content_hashes(seeded)
 
 
 def test_a_full_disk(seeded_database: DatabaseManager, run: Run, tmp_path: Path) -> None:
@@ -273,16 +262,16 @@ def test_two_backups_at_once(seeded_database: DatabaseManager, run: Run, tmp_pat
 
 
 def test_two_restores_into_one_database(
-    seeded_database: DatabaseManager, blank: DatabaseManager, make_backup: MakeBackup, tmp_path: Path
+    seeded: DatabaseManager, blank: DatabaseManager, sample_backup: Path, tmp_path: Path
 ) -> None:
-    folder, url = make_backup(seeded_database), blank.settings.database_url
+    folder, url = sample_backup, blank.settings.database_url
     blank.close()
     both = [started(url, tmp_path, "restore", str(folder)) for _ in range(2)]
     said = [one.communicate()[1] for one in both]
     assert sorted(one.returncode for one in both) == [0, 1]
     assert re.search("another restore into .* is under way|is not empty", "".join(said))
     with DatabaseManager(url) as restored:
-        assert content_hashes(restored) == content_hashes(seeded_database)
+        assert content_hashes(restored) == content_hashes(seeded)
 
 
 def test_mistakes_are_one_sentence(seeded_database: DatabaseManager, run: Run, tmp_path: Path) -> None:

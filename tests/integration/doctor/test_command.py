@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import closing
 
 import psycopg2
@@ -15,17 +16,15 @@ from db_utils.admin.doctor.patient import Patient
 from db_utils.servers import redis_server
 from tests.integration.cli.conftest import Run
 from tests.integration.doctor.support import execute, until
-from tests.support import doctor_page
+from tests.support import doctor_page, servers
 from tests.support.servers import OwnServer
 
 
 @pytest.fixture
-def fresh(own_server: OwnServer) -> OwnServer:
+def fresh() -> Iterator[OwnServer]:
     """A server as `init` and `seed` leave it."""
-    with DatabaseManager(own_server.url) as db:
-        schema.apply(db)
-        schema.seed(db)
-    return own_server
+    with servers.own_server(servers.stopped_seeded_data) as server:
+        yield server
 
 
 def test_a_fresh_seeded_database_gives_no_warning(fresh: OwnServer, run: Run) -> None:
