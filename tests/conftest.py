@@ -2,11 +2,14 @@
 
 Which PostgreSQL is under test?
 
-* ``TEST_DATABASE_URL``: the server behind this URL (its user must be allowed to create databases and roles);
+* ``TEST_DATABASE_URL``: the server behind this URL (its user must be allowed to create databases and roles), or several,
+  with spaces between them: one for each process that runs tests;
 * ``TEST_PG_INSTALL``: a private server started from this installation (``bin/``, ``lib/``, ``share/``), with TimescaleDB if it has it;
 * neither: a private server started from the wheel that the embedded server uses.
 
 Every run says at its end which edition it was.
+
+The tests run in several processes (pytest-xdist), each with servers of its own; `pytest -n 0` runs them in one.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg2
 import pytest
@@ -27,6 +31,40 @@ from tests.support.scale import compress_old_chunks, multiply
 _editions: list[str] = []
 
 
+def _given_servers() -> list[str]:
+    return os.environ.get("TEST_DATABASE_URL", "").split()
+
+
+def tested(edition: str) -> None:
+    """Have this edition named at the end of the run."""
+    if edition not in _editions:
+        _editions.append(edition)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process more than there are cores, for tests often wait; five at most, for each starts servers.
+
+    Only one where only files were named, or a server was given, for its roles belong to all its databases.
+    """
+    servers = len(_given_servers())
+    if servers == 1 or "TEST_REDIS_URL" in os.environ or all(".py" in named for named in config.args):
+        return 0
+    return servers or min((os.cpu_count() or 1) + 1, 5)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process that runs tests tells the one that reports."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["editions"] = _editions
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What a process that ran tests told; one that broke down has told nothing."""
+    for edition in getattr(node, "workeroutput", {}).get("editions", []):
+        tested(edition)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which edition was under test; a run that needed no server says that."""
     terminalreporter.write_line(f"database edition under test: {', '.join(_editions) or 'none was needed'}")
@@ -35,9 +73,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     """The server under test, as a superuser sees it; its own databases are not touched."""
-    given = os.environ.get("TEST_DATABASE_URL")
+    given = _given_servers()
     if given:
-        yield given
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")  # gw0, gw1, …
+        yield given[int(worker.removeprefix("gw")) % len(given)]
         return
     with EmbeddedServer.start(
         install_dir=os.environ.get("TEST_PG_INSTALL") or None,
@@ -82,9 +121,9 @@ def make_template(server_url: str, name: str, *, seed: bool) -> None:
         schema.apply(db)
         if seed:
             schema.seed(db)
-        _editions[:] = [
+        tested(
             f"{schema.edition(db)} (PostgreSQL {db.execute_query('SHOW server_version')[0]['server_version']})"
-        ]
+        )
     # Nothing may be connected to a template while it is copied: TimescaleDB's scheduler neither.
     with maintenance(server_url) as cursor:
         cursor.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false')

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import tested
 from tests.e2e.compose_stack import REPOSITORY, ComposeStack, docker
 
 HERE = Path(__file__).parent
@@ -85,4 +86,6 @@ def stack(make_stack: Callable[..., ComposeStack]) -> ComposeStack:
     """The whole project, started once from empty volumes with the documented defaults."""
     made = make_stack()
     made.up()
+    [(edition, version)] = made.query("SELECT database_edition(), current_setting('server_version')")
+    tested(f"{edition} (compose stack, PostgreSQL {version})")
     return made

@@ -16,6 +16,7 @@ from db_utils.admin.status import SERIES
 from db_utils.servers import redis_server
 from tests.conftest import maintenance
 from tests.integration.cli.conftest import ROOT, Run
+from tests.integration.doctor.support import START_JOBS, until
 
 LATEST = schema.latest_version()
 SILENT = "redis://:hidden-word@127.0.0.1:1/0"
@@ -153,8 +154,8 @@ def test_a_job_that_failed(empty_database: DatabaseManager, run: Run) -> None:
         "id"
     ]
     last = "SELECT last_run_status FROM timescaledb_information.job_stats WHERE job_id = %s"
-    while not any(row["last_run_status"] == "Failed" for row in db.execute_query(last, (job,))):
-        pass
+    db.execute(START_JOBS)
+    until(lambda: [row["last_run_status"] for row in db.execute_query(last, (job,))] == ["Failed"])
     done = run(db.settings.database_url, "status", "--json")
     assert done.code == 3
     failed = [j for j in done.json["jobs"] if j["last_run_failed"]]

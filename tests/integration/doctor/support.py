@@ -99,6 +99,10 @@ def value(url: str, query: str) -> Any:
         connection.close()
 
 
+# TimescaleDB's launcher looks for new databases once a minute only.
+START_JOBS = "SELECT _timescaledb_functions.start_background_workers()"
+
+
 def until(condition: Callable[[], Any], *, seconds: float = 60.0) -> None:
     """Wait for what another process brings about."""
     give_up_at = time.monotonic() + seconds

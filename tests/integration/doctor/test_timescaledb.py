@@ -8,7 +8,7 @@ import pytest
 
 from db_utils import DatabaseManager
 from db_utils.admin.doctor import Severity
-from tests.integration.doctor.support import ailment, ask, execute, paste, until, value, well
+from tests.integration.doctor.support import START_JOBS, ailment, ask, execute, paste, until, value, well
 
 CHECKS = ["failing-jobs", "late-jobs", "retention-window", "uncompressed-chunks", "segment-density"]
 
@@ -63,6 +63,7 @@ def test_a_job_that_fails_is_named_with_its_error_and_runs_again(community: str)
         "CREATE PROCEDURE fragile(job_id int, config jsonb) LANGUAGE plpgsql AS "
         "$$ BEGIN IF (SELECT is_broken FROM public.switch) THEN RAISE EXCEPTION 'the valve is shut'; END IF; END $$",
         "SELECT add_job('fragile', '1 hour')",
+        START_JOBS,
     )
     until(lambda: not well(community, "failing-jobs"), seconds=120)
     found = ailment(community, "failing-jobs")
