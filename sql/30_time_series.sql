@@ -48,9 +48,9 @@ CREATE TABLE IF NOT EXISTS operational_events (
     CONSTRAINT operational_events_duration_minutes_at_most_a_day_check CHECK (duration_minutes BETWEEN 0 AND 1440),
     CONSTRAINT operational_events_metadata_object_check CHECK (jsonb_typeof(metadata) = 'object')
 );
-CREATE INDEX IF NOT EXISTS operational_events_organization_id_resource_id_time_idx
-    ON operational_events (organization_id, resource_id, time DESC);
-COMMENT ON INDEX operational_events_organization_id_resource_id_time_idx IS 'Serves get_resource_status and get_events(resource_id): the newest events of a resource.';
+CREATE INDEX IF NOT EXISTS operational_events_organization_id_resource_id_newest_idx
+    ON operational_events (organization_id, resource_id, time DESC, event_id);
+COMMENT ON INDEX operational_events_organization_id_resource_id_newest_idx IS 'Serves get_resource_status and get_events(resource_id): the newest events of a resource.';
 CREATE INDEX IF NOT EXISTS operational_events_organization_id_event_type_time_idx
     ON operational_events (organization_id, event_type, time DESC);
 COMMENT ON INDEX operational_events_organization_id_event_type_time_idx IS 'Serves get_production_rate, get_downtime_by_cause and planned maintenance: one kind of event in a period.';

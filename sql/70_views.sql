@@ -104,6 +104,96 @@ COMMENT ON COLUMN resource_latest_status.utilization_pct IS 'Utilization in the 
 COMMENT ON COLUMN resource_latest_status.efficiency_pct IS 'Efficiency in the newest sample, 0 to 100.';
 COMMENT ON COLUMN resource_latest_status.downtime_minutes IS 'Minutes down in the newest sample.';
 
+CREATE OR REPLACE VIEW resource_recent_status AS
+SELECT
+    r.organization_id,
+    r.resource_id,
+    r.location_id,
+    r.name,
+    r.resource_type,
+    r.status,
+    e.time AS last_event_at,
+    e.event_type AS last_event_type,
+    e.cause AS last_event_cause,
+    m.time AS last_metric_at,
+    m.utilization_pct,
+    m.efficiency_pct,
+    m.downtime_minutes
+FROM resources AS r
+LEFT JOIN LATERAL (
+    SELECT
+        oe.time,
+        oe.event_type,
+        oe.cause
+    FROM operational_events AS oe
+    WHERE oe.organization_id = r.organization_id
+        AND oe.resource_id = r.resource_id
+        AND oe.time >= now() - interval '7 days'
+    ORDER BY oe.time DESC, oe.event_id
+    LIMIT 1
+) AS e ON true
+LEFT JOIN LATERAL (
+    SELECT
+        rm.time,
+        rm.utilization_pct,
+        rm.efficiency_pct,
+        rm.downtime_minutes
+    FROM resource_metrics AS rm
+    WHERE rm.organization_id = r.organization_id
+        AND rm.resource_id = r.resource_id
+        AND rm.time >= now() - interval '7 days'
+    ORDER BY rm.time DESC
+    LIMIT 1
+) AS m ON true;
+COMMENT ON VIEW resource_recent_status IS
+    'What did each resource do last within seven days? As resource_latest_status, in a time that does not grow with the history.';
+COMMENT ON COLUMN resource_recent_status.organization_id IS 'The tenant.';
+COMMENT ON COLUMN resource_recent_status.resource_id IS 'The resource.';
+COMMENT ON COLUMN resource_recent_status.location_id IS 'Where it stands or is based.';
+COMMENT ON COLUMN resource_recent_status.name IS 'Name shown to people.';
+COMMENT ON COLUMN resource_recent_status.resource_type IS 'Kind of resource.';
+COMMENT ON COLUMN resource_recent_status.status IS 'Status that the application keeps in resources.';
+COMMENT ON COLUMN resource_recent_status.last_event_at IS 'When the newest event began; NULL if there is none within seven days.';
+COMMENT ON COLUMN resource_recent_status.last_event_type IS 'Kind of the newest event.';
+COMMENT ON COLUMN resource_recent_status.last_event_cause IS 'Its cause, if told.';
+COMMENT ON COLUMN resource_recent_status.last_metric_at IS 'Time of the newest sample; NULL if there is none within seven days.';
+COMMENT ON COLUMN resource_recent_status.utilization_pct IS 'Utilization in the newest sample, 0 to 100.';
+COMMENT ON COLUMN resource_recent_status.efficiency_pct IS 'Efficiency in the newest sample, 0 to 100.';
+COMMENT ON COLUMN resource_recent_status.downtime_minutes IS 'Minutes down in the newest sample.';
+
+CREATE OR REPLACE FUNCTION latest_resource_status(org uuid)
+RETURNS SETOF resource_latest_status
+LANGUAGE plpgsql
+STABLE
+-- Planned with the time at hand, so that chunks before it cost nothing however long the history is.
+SET plan_cache_mode = force_custom_plan
+AS $$
+DECLARE
+    status resource_latest_status;
+    quiet uuid[] := '{}';
+BEGIN
+    FOR status IN
+        SELECT * FROM resource_recent_status AS s WHERE s.organization_id = org
+    LOOP
+        IF status.last_event_at IS NULL OR status.last_metric_at IS NULL THEN
+            quiet := quiet || status.resource_id;
+        ELSE
+            RETURN NEXT status;
+        END IF;
+    END LOOP;
+    IF quiet <> '{}' THEN
+        RETURN QUERY
+        SELECT *
+        FROM resource_latest_status AS s
+        WHERE s.organization_id = org
+            AND s.resource_id = ANY(quiet);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION latest_resource_status(uuid) IS
+    'What does each resource of the organization do now? The rows of resource_latest_status; only for resources that were quiet for '
+    'seven days is all of the past looked through.';
+
 CREATE OR REPLACE VIEW shift_coverage AS
 SELECT
     s.organization_id,

@@ -92,7 +92,12 @@ $$;
 COMMENT ON FUNCTION demand_forecasts_as_of(uuid, timestamptz, timestamptz, timestamptz, timestamptz) IS
     'What did we expect at as_of, for targets of the period? One row per target: the newest prediction that was available then.';
 
-CREATE FUNCTION demand_forecast_outcomes(org uuid, period_start timestamptz, period_end timestamptz)
+CREATE FUNCTION demand_forecast_outcomes(
+    org uuid,
+    period_start timestamptz,
+    period_end timestamptz,
+    newest_only boolean DEFAULT false
+)
 RETURNS TABLE (
     product_id text,
     location_id uuid,
@@ -108,11 +113,13 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
+-- Planned with the period at hand, so that chunks beside it cost nothing however long the history is.
+SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH forecasts AS MATERIALIZED (
+    WITH known AS (
         SELECT
             f.*,
             date_add(f.target_time, f.target_interval, l.timezone) AS target_end
@@ -125,6 +132,44 @@ BEGIN
             AND f.target_time >= period_start
             AND f.target_time < period_end
             AND f.available_at <= f.target_time
+    ),
+    forecasts AS MATERIALIZED (
+        SELECT *
+        FROM known
+        WHERE NOT newest_only
+        UNION ALL
+        SELECT *
+        FROM (
+            SELECT DISTINCT ON (k.product_id, k.location_id, k.target_time) k.*
+            FROM known AS k
+            WHERE newest_only
+            ORDER BY k.product_id, k.location_id, k.target_time, k.available_at DESC, k.model_name, k.model_version DESC
+        ) AS newest
+    ),
+    -- Each target once, however many runs forecast it.
+    targets AS (
+        SELECT DISTINCT f.product_id, f.location_id, f.target_time, f.target_end FROM forecasts AS f
+    ),
+    outcomes AS MATERIALIZED (
+        SELECT
+            t.*,
+            observed.quantity
+        FROM targets AS t
+        -- An aggregate is planned by itself: each target finds its demand by key, whatever the planner knows of the tables,
+        -- and behind a tenant's view too, where conditions of a join do not get.
+        CROSS JOIN LATERAL (
+            SELECT sum(d.quantity) AS quantity
+            FROM demand_history AS d
+            WHERE d.organization_id = org
+                AND d.product_id = t.product_id
+                AND d.location_id = t.location_id
+                AND d.time >= t.target_time
+                AND d.time < t.target_end
+                AND t.target_end <= period_end
+                -- Follows from the rest; said so that chunks beside the period are left out once, not for each target.
+                AND d.time >= period_start
+                AND d.time < period_end
+        ) AS observed
     )
     SELECT
         f.product_id,
@@ -137,24 +182,17 @@ BEGIN
         f.predicted_quantity,
         f.lower_bound,
         f.upper_bound,
-        observed.quantity
-    FROM forecasts AS f
-    -- An aggregate is planned by itself: each target finds its demand by key, whatever the planner knows of the tables, and
-    -- behind a tenant's view too, where conditions of a join do not get.
-    CROSS JOIN LATERAL (
-        SELECT sum(d.quantity) AS quantity
-        FROM demand_history AS d
-        WHERE d.organization_id = org
-            AND d.product_id = f.product_id
-            AND d.location_id = f.location_id
-            AND d.time >= f.target_time
-            AND d.time < f.target_end
-            AND f.target_end <= period_end
-    ) AS observed;
+        o.quantity
+    FROM outcomes AS o
+    JOIN forecasts AS f
+        ON f.product_id = o.product_id
+        AND f.location_id = o.location_id
+        AND f.target_time = o.target_time
+        AND f.target_end = o.target_end;
 END
 $$;
-COMMENT ON FUNCTION demand_forecast_outcomes(uuid, timestamptz, timestamptz) IS
-    'What was said before the fact about each target of the period, and what happened? actual_quantity is NULL while the '
+COMMENT ON FUNCTION demand_forecast_outcomes(uuid, timestamptz, timestamptz, boolean) IS
+    'What was said before the fact about each target of the period (newest_only: by the newest forecast), and what happened? actual_quantity is NULL while the '
     'target has not ended within the period or no demand was recorded in it.';
 
 CREATE FUNCTION demand_forecast_accuracy(org uuid, period_start timestamptz, period_end timestamptz)

@@ -66,17 +66,37 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
+-- Planned with the period at hand, so that chunks beside it cost nothing however long the history is.
+SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 DECLARE
-    -- The whole hours of the period; none if it is shorter.
+    -- The whole hours of the period, and the whole UTC days among them; none if it is shorter.
     first_hour timestamptz := time_bucket(interval '1 hour', period_start + interval '1 hour' - interval '1 microsecond');
-    last_hour timestamptz := time_bucket(interval '1 hour', period_end);
+    last_hour timestamptz := greatest(first_hour, time_bucket(interval '1 hour', period_end));
+    first_day timestamptz := time_bucket(interval '1 day', first_hour + interval '1 day' - interval '1 microsecond');
+    last_day timestamptz := greatest(first_day, time_bucket(interval '1 day', last_hour));
+    -- How far back an event may have begun that reaches over an edge. Variables, because the planner leaves out the chunks
+    -- beside a period whose bounds are constants to it, and the difference of a time and an interval is none.
+    hour_before_start CONSTANT timestamptz := period_start - interval '1 hour';
+    day_before_start CONSTANT timestamptz := period_start - interval '1 day';
+    hour_before_end timestamptz;
+    day_before_end timestamptz;
+    short_from timestamptz;
 BEGIN
     IF first_hour >= last_hour THEN
         first_hour := period_end;
         last_hour := period_end;
     END IF;
+    -- Where rollups are views, days would be summed from all hours ever.
+    IF first_day >= last_day OR database_edition() <> 'community' THEN
+        first_day := last_hour;
+        last_day := last_hour;
+    END IF;
+    short_from := period_end - interval '1 hour';
+    hour_before_end := greatest(first_hour, short_from);
+    day_before_end := greatest(first_hour, period_end - interval '1 day');
+    short_from := least(last_hour, short_from);
 
     RETURN QUERY
     WITH edge_events AS (
@@ -85,14 +105,14 @@ BEGIN
         SELECT e.*, 1 AS sign, period_start AS counted_from, period_end AS counted_to
         FROM operational_events AS e
         WHERE e.organization_id = org
-            AND e.time >= period_start - interval '1 hour'
+            AND e.time >= hour_before_start
             AND e.time < first_hour
         UNION ALL
         SELECT e.*, 1, period_start, period_end
         FROM operational_events AS e
         WHERE e.organization_id = org
-            AND e.time >= period_start - interval '1 day'
-            AND e.time < period_start - interval '1 hour'
+            AND e.time >= day_before_start
+            AND e.time < hour_before_start
             AND e.duration_minutes > 60
         UNION ALL
         -- Began after the last whole hour.
@@ -106,14 +126,14 @@ BEGIN
         SELECT e.*, -1, period_end, 'infinity'
         FROM operational_events AS e
         WHERE e.organization_id = org
-            AND e.time >= greatest(first_hour, period_end - interval '1 hour')
+            AND e.time >= hour_before_end
             AND e.time < last_hour
         UNION ALL
         SELECT e.*, -1, period_end, 'infinity'
         FROM operational_events AS e
         WHERE e.organization_id = org
-            AND e.time >= greatest(first_hour, period_end - interval '1 day')
-            AND e.time < least(last_hour, period_end - interval '1 hour')
+            AND e.time >= day_before_end
+            AND e.time < short_from
             AND e.duration_minutes > 60
     ),
     weighted AS (
@@ -157,6 +177,38 @@ BEGIN
         FROM operational_events_hourly AS h
         WHERE h.organization_id = org
             AND h.bucket >= first_hour
+            AND h.bucket < first_day
+        UNION ALL
+        SELECT
+            d.location_id,
+            d.resource_id,
+            d.event_type,
+            d.cause,
+            d.event_count::bigint AS event_count,
+            d.duration_minutes AS minutes,
+            d.quantity,
+            d.scrap_quantity,
+            d.quality_score_sum,
+            d.quality_score_count::bigint AS quality_score_count
+        FROM operational_events_daily AS d
+        WHERE d.organization_id = org
+            AND d.bucket >= first_day
+            AND d.bucket < last_day
+        UNION ALL
+        SELECT
+            h.location_id,
+            h.resource_id,
+            h.event_type,
+            h.cause,
+            h.event_count::bigint AS event_count,
+            h.duration_minutes AS minutes,
+            h.quantity,
+            h.scrap_quantity,
+            h.quality_score_sum,
+            h.quality_score_count::bigint AS quality_score_count
+        FROM operational_events_hourly AS h
+        WHERE h.organization_id = org
+            AND h.bucket >= last_day
             AND h.bucket < last_hour
         UNION ALL
         SELECT
@@ -200,8 +252,13 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
+-- Planned with the period at hand, so that chunks beside it cost nothing however long the history is.
+SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
+DECLARE
+    -- Shifts and events last a day at most.
+    day_before_start CONSTANT timestamptz := period_start - interval '1 day';
 BEGIN
     RETURN QUERY
     WITH shift_time AS (
@@ -210,7 +267,7 @@ BEGIN
             range_agg(tstzrange(s.starts_at, s.ends_at)) * tstzmultirange(tstzrange(period_start, period_end)) AS ranges
         FROM shifts AS s
         WHERE s.organization_id = org
-            AND s.starts_at > period_start - interval '24 hours'
+            AND s.starts_at > day_before_start
             AND s.starts_at < period_end
         GROUP BY s.location_id
     ),
@@ -223,7 +280,7 @@ BEGIN
         FROM operational_events AS e
         WHERE e.organization_id = org
             AND e.event_type = 'maintenance'
-            AND e.time >= period_start - interval '1 day'
+            AND e.time >= day_before_start
             AND e.time < period_end
         GROUP BY e.resource_id
     )
@@ -544,14 +601,6 @@ BEGIN
         WHERE e.organization_id = org
         GROUP BY 1
     ),
-    newest_forecasts AS (
-        SELECT DISTINCT ON (o.product_id, o.location_id, o.target_time)
-            o.location_id,
-            o.predicted_quantity,
-            o.actual_quantity
-        FROM demand_forecast_outcomes(org, period_start, period_end) AS o
-        ORDER BY o.product_id, o.location_id, o.target_time, o.available_at DESC, o.model_name, o.model_version DESC
-    ),
     forecasts AS (
         SELECT
             CASE WHEN by_location THEN f.location_id END AS location_id,
@@ -559,7 +608,7 @@ BEGIN
             count(f.actual_quantity) AS outcome_count,
             sum(abs(f.actual_quantity - f.predicted_quantity)) AS absolute_error,
             sum(f.actual_quantity) AS actual_quantity
-        FROM newest_forecasts AS f
+        FROM demand_forecast_outcomes(org, period_start, period_end, newest_only => true) AS f
         GROUP BY 1
     ),
     answers AS (

@@ -81,7 +81,7 @@ table operational_events
              quality_score_range, quantity_not_negative, quantity_only_when_producing, scrap_quantity_within_quantity,
              time_not_in_future
     keys     pkey, organization_id_employee_id_fkey, organization_id_location_id_fkey, organization_id_resource_id_fkey,
-             organization_id_employee_id_idx, organization_id_event_type_time_idx, organization_id_resource_id_time_idx,
+             organization_id_employee_id_idx, organization_id_event_type_time_idx, organization_id_resource_id_newest_idx,
              organization_id_time_long_idx
 
 table demand_history
@@ -224,6 +224,11 @@ view resource_latest_status
              last_event_at timestamptz, last_event_type text, last_event_cause text, last_metric_at timestamptz,
              utilization_pct numeric, efficiency_pct numeric, downtime_minutes numeric
 
+view resource_recent_status
+    columns  organization_id uuid, resource_id uuid, location_id uuid, name text, resource_type text, status text,
+             last_event_at timestamptz, last_event_type text, last_event_cause text, last_metric_at timestamptz,
+             utilization_pct numeric, efficiency_pct numeric, downtime_minutes numeric
+
 view shift_coverage
     columns  organization_id uuid, shift_id uuid, location_id uuid, name text, starts_at timestamptz, ends_at timestamptz,
              required_employees integer, assigned_employees integer, missing_employees integer
@@ -272,13 +277,14 @@ $contract$;
         'current_organization_id()',
         'database_edition()',
         'demand_forecast_accuracy(uuid,timestamptz,timestamptz)',
-        'demand_forecast_outcomes(uuid,timestamptz,timestamptz)',
+        'demand_forecast_outcomes(uuid,timestamptz,timestamptz,boolean)',
         'demand_forecasts_as_of(uuid,timestamptz,timestamptz,timestamptz,timestamptz)',
         'drop_tenant_login(text)',
         'event_kpis(numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,text,numeric,numeric,numeric,numeric,boolean)',
         'get_kpi_summary(uuid,integer)',
         'is_timezone(text)',
         'kpi_names()',
+        'latest_resource_status(uuid)',
         'multirange_minutes(tstzmultirange)',
         'notification_channel(text,uuid)',
         'operation_totals(uuid,timestamptz,timestamptz)',

@@ -77,9 +77,8 @@ SELECT
     s.utilization_pct,
     s.efficiency_pct,
     s.downtime_minutes
-FROM resource_latest_status AS s
-WHERE s.organization_id = %(organization_id)s
-    AND (%(location_id)s::uuid IS NULL OR s.location_id = %(location_id)s)
+FROM latest_resource_status(%(organization_id)s) AS s
+WHERE (%(location_id)s::uuid IS NULL OR s.location_id = %(location_id)s)
     AND (%(resource_id)s::uuid IS NULL OR s.resource_id = %(resource_id)s)
 ORDER BY
     s.name,

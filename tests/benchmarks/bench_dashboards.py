@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from db_utils import DatabaseManager, OperationalDataQueries, schema
@@ -12,37 +13,50 @@ from tests.support.query_calls import Facts, find_facts
 from tests.support.scale import compress_old_chunks
 
 # Events, organizations, days of history: organizations stay as large as they are, there are more of them and more days.
-SIZES = ((100_000, 2, 126), (1_000_000, 10, 252), (10_000_000, 20, 1_263), (50_000_000, 50, 2_525))
+SIZES = ((1_000_000, 10, 252), (10_000_000, 20, 1_263), (50_000_000, 50, 2_525))
 PLANTS = 3
 METRIC_DAYS = 3
-RAW_PRODUCTION = """
-    SELECT sum(quantity) AS quantity, sum(scrap_quantity) AS scrap_quantity, count(*) AS events
-    FROM operational_events
-    WHERE organization_id = %(organization_id)s AND event_type = 'production' AND time >= now() - interval '30 days'
-"""
+# The same questions on raw rows, for what rollups save.
+RAW = {
+    "get_production_rate": """
+        SELECT time_bucket(interval '1 day', e.time) AS bucket, e.location_id, e.resource_id, count(*), sum(e.duration_minutes),
+            sum(e.quantity), sum(e.scrap_quantity), avg(e.quality_score)
+        FROM operational_events AS e
+        WHERE e.organization_id = %(organization_id)s AND e.event_type = 'production' AND e.time >= now() - interval '30 days'
+        GROUP BY 1, 2, 3 ORDER BY 1, 2, 3""",
+    "get_downtime_by_cause": """
+        SELECT e.event_type, e.cause, count(*), sum(e.duration_minutes) AS minutes
+        FROM operational_events AS e
+        WHERE e.organization_id = %(organization_id)s AND e.event_type IN ('breakdown', 'idle', 'setup', 'maintenance')
+            AND e.time >= now() - interval '30 days'
+        GROUP BY 1, 2 ORDER BY minutes DESC""",
+    "get_resource_utilization_summary": """
+        SELECT m.resource_id, sum(m.utilization_pct * m.sample_minutes) / nullif(sum(m.sample_minutes), 0), min(m.utilization_pct),
+            max(m.utilization_pct), sum(m.efficiency_pct * m.sample_minutes) / nullif(sum(m.sample_minutes), 0),
+            sum(m.downtime_minutes), sum(m.sample_minutes), count(*)
+        FROM resource_metrics AS m
+        WHERE m.organization_id = %(organization_id)s AND m.time >= now() - interval '7 days'
+        GROUP BY 1""",
+}
 
 
 def run(context: Context) -> Table:
-    """Median and p95 of each dashboard query at each size; `scale` 1 ends at ten million events."""
+    """Median and p95 of each dashboard query at each size; `scale` 1 ends at ten million events, 5 at fifty."""
     most = 10_000_000 * context.scale
     sizes = [size for size in SIZES if size[0] <= most] or [
         (round(most), 2, max(30, round(252 * context.scale * 10)))
     ]
+    taken: dict[str, list[list[float]]] = {}
+    for size in sizes:
+        with context.database() as db:
+            edition, events = prepare(db, size)
+            for name, question in questions(db, find_facts(db)).items():
+                taken.setdefault(name, []).append(repeated(question, 20 * context.rounds))
     table = Table(
-        "dashboards",
+        "dashboards" if edition == "community" else f"dashboards, {edition} edition",
         "What a dashboard asks of one organization, while the database grows around it.",
         ("query", *(f"ms p50, {label(size[0])}" for size in sizes), *(f"ms p95, {label(size[0])}" for size in sizes), "last / first"),
     )  # fmt: skip
-    taken: dict[str, list[list[float]]] = {}
-    with context.database() as db:
-        for _, organizations, days in sizes:
-            schema.seed(db, days=days, scale=PLANTS, organizations=organizations, metric_days=METRIC_DAYS)
-            compress_old_chunks(db)
-            db.execute("ANALYZE")
-            for name, question in questions(db, find_facts(db)).items():
-                taken.setdefault(name, []).append(repeated(question, 20 * context.rounds))
-        events = db.execute_query("SELECT count(*) AS n FROM operational_events")[0]["n"]
-        edition = schema.edition(db)
     for name, samples in taken.items():
         growth = statistics.median(samples[-1]) / statistics.median(samples[0])
         worst = 1e3 * percentile(samples[-1], 95)
@@ -54,7 +68,8 @@ def run(context: Context) -> Table:
                 round(growth, 2),
             )
         )
-        if not name.startswith("raw"):
+        # The goals are of what the library asks where rollups are stored.
+        if edition == "community" and "raw" not in name:
             table.goals.append(Goal(f"{name}, ms p95 at {label(events)}", worst, 20))
             if len(sizes) > 1:
                 table.goals.append(Goal(f"{name}, growth", growth, 1.3))
@@ -64,15 +79,29 @@ def run(context: Context) -> Table:
     return table
 
 
+def prepare(db: DatabaseManager, size: tuple[int, int, int]) -> tuple[str, int]:
+    """Fill the database as operation would have left it; its edition and how many events it holds."""
+    _, organizations, days = size
+    schema.seed(db, days=days, scale=PLANTS, organizations=organizations, metric_days=METRIC_DAYS)
+    compress_old_chunks(db)
+    # What autovacuum does within minutes.
+    with db.connection() as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE")
+    events = db.execute_query("SELECT count(*) AS n FROM operational_events")[0]["n"]
+    return schema.edition(db), int(events)
+
+
 def label(events: int) -> str:
     """1M for a million."""
     return f"{events / 1e6:.0f}M" if events >= 1_000_000 else f"{events / 1e3:.0f}k"
 
 
 def questions(db: DatabaseManager, facts: Facts) -> dict[str, Callable[[], Any]]:
-    """What one page of a dashboard asks, and the production of a month from raw events for comparison."""
+    """What one page of a dashboard asks, and some of it once more of raw rows."""
     queries, organization = OperationalDataQueries(db), facts.organization_id
-    return {
+    asked: dict[str, Callable[[], Any]] = {
         "get_kpi_summary, 7 days": lambda: queries.get_kpi_summary(organization, days=7),
         "get_kpi_summary, 30 days": lambda: queries.get_kpi_summary(organization, days=30),
         "get_resource_utilization_summary": lambda: queries.get_resource_utilization_summary(organization),
@@ -84,7 +113,8 @@ def questions(db: DatabaseManager, facts: Facts) -> dict[str, Callable[[], Any]]
         ),
         "get_active_alerts": lambda: queries.get_active_alerts(organization),
         "get_active_anomaly_predictions": lambda: queries.get_active_anomaly_predictions(organization),
-        "raw events, production of 30 days": lambda: db.execute_query(
-            RAW_PRODUCTION, {"organization_id": organization}
-        ),
+    }
+    parameters = {"organization_id": organization}
+    return asked | {
+        f"{name}, raw rows": partial(db.execute_query, sql, parameters) for name, sql in RAW.items()
     }

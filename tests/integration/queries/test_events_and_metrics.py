@@ -124,6 +124,37 @@ def test_resource_status_and_latest_metrics(queries: OperationalDataQueries, fac
             ]
 
 
+@pytest.mark.parametrize(
+    ("table", "columns", "values"),
+    [
+        ("operational_events", "location_id, event_type", "r.location_id, 'idle'"),
+        ("resource_metrics", "utilization_pct", "50"),
+    ],
+)
+def test_a_resource_that_was_quiet_for_weeks_has_its_last_status(
+    seeded_database: DatabaseManager, facts: Facts, table: str, columns: str, values: str
+) -> None:
+    ask = "SELECT * FROM resource_latest_status WHERE organization_id = %s AND resource_id = %s"
+    key = (facts.organization_id, facts.resource_id)
+    seeded_database.execute(
+        f"DELETE FROM {table} WHERE organization_id = %s AND resource_id = %s AND time > now() - interval '20 days'",
+        key,
+    )
+    seeded_database.execute(
+        f"INSERT INTO {table} (organization_id, resource_id, time, {columns}) "
+        f"SELECT r.organization_id, r.resource_id, now() - interval '20 days', {values} "
+        "FROM resources AS r WHERE r.organization_id = %s AND r.resource_id = %s",
+        key,
+    )
+    [before] = seeded_database.execute_query(ask, key)
+    assert min(before["last_event_at"], before["last_metric_at"]) < dt.datetime.now(dt.UTC) - 19 * DAY
+    for db in (seeded_database, seeded_database.tenant(facts.organization_id)):
+        [row] = OperationalDataQueries(db).get_resource_status(
+            facts.organization_id, resource_id=facts.resource_id
+        )
+        assert row == {name: value for name, value in before.items() if name != "organization_id"}
+
+
 def test_employees_and_skills(queries: OperationalDataQueries, facts: Facts, raw: Raw) -> None:
     everybody = [
         {k: v for k, v in row.items() if k != "organization_id"}

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from db_utils import OperationalDataQueries
+from db_utils import DatabaseManager, OperationalDataQueries
 from tests.support.query_calls import Facts, Raw
 from tests.support.recompute import (
     DAY,
@@ -164,6 +164,21 @@ def test_demand_forecast_outcomes(queries: OperationalDataQueries, facts: Facts,
     answer = queries.get_demand_forecast_outcomes(facts.organization_id, start=facts.month_ago, end=facts.end)
     assert {row["actual_quantity"] is None for row in expected} == {True, False}
     assert_rows(answer, expected)
+
+
+def test_outcomes_of_the_newest_forecasts(seeded: DatabaseManager, facts: Facts, raw: Raw) -> None:
+    newest: dict[Any, Row] = {}
+    for row in outcomes(raw, facts.month_ago, facts.end):  # oldest first
+        newest[target_of(row)] = row
+    answer = seeded.execute_query(
+        "SELECT * FROM demand_forecast_outcomes(%s, %s, %s, newest_only => true) ORDER BY product_id, location_id, target_time",
+        (facts.organization_id, facts.month_ago, facts.end),
+    )
+    assert len(newest) < len(outcomes(raw, facts.month_ago, facts.end))
+    assert len(answer) == len(newest)
+    assert {(*target_of(row), row["available_at"], row["actual_quantity"]) for row in answer} == {
+        (*target_of(row), row["available_at"], row["actual_quantity"]) for row in newest.values()
+    }
 
 
 def test_demand_forecast_accuracy(queries: OperationalDataQueries, facts: Facts, raw: Raw) -> None:

@@ -72,6 +72,49 @@ def test_physical_form(seeded: DatabaseManager) -> None:
         assert not any(r["materialized_only"] for r in rollups)
 
 
+def rollup_indexes(db: DatabaseManager) -> dict[str, set[str]]:
+    """The columns of each index of each stored rollup, without the time-only one that TimescaleDB needs."""
+    rows = db.execute_query(
+        "SELECT c.view_name, regexp_replace(i.indexdef, '^.* USING btree ', '') AS columns "
+        "FROM timescaledb_information.continuous_aggregates AS c "
+        "JOIN pg_indexes AS i ON i.schemaname = c.materialization_hypertable_schema "
+        "AND i.tablename = c.materialization_hypertable_name "
+        "WHERE i.indexdef NOT LIKE '%%btree (bucket DESC)'"
+    )
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        found.setdefault(row["view_name"], set()).add(row["columns"].split(" INCLUDE")[0])
+    return found
+
+
+def test_rollups_are_indexed_by_organization_and_by_subject(seeded_database: DatabaseManager) -> None:
+    if schema.edition(seeded_database) != "community":
+        assert not seeded_database.execute_query(
+            "SELECT matviewname FROM pg_matviews WHERE schemaname = 'public'"
+        )
+        return
+    subjects = dict(zip(TABLES, ("resource_id", "product_id", "resource_id", "employee_id"), strict=True))
+    expected = {
+        rollup: {
+            "(organization_id, bucket)",
+            f"(organization_id, {subjects[rollup.rsplit('_', 1)[0]]}, bucket)",
+        }
+        for rollup in ROLLUPS
+    }
+    assert rollup_indexes(seeded_database) == expected
+    # As earlier versions of the schema left it.
+    earlier = seeded_database.execute_query(
+        "SELECT materialization_hypertable_name AS name FROM timescaledb_information.continuous_aggregates LIMIT 1"
+    )[0]["name"]
+    seeded_database.execute(
+        f"CREATE INDEX {earlier}_organization_id_bucket_idx "
+        f"ON _timescaledb_internal.{earlier} (organization_id, bucket DESC)"
+    )
+    assert rollup_indexes(seeded_database) != expected
+    schema.apply(seeded_database)
+    assert rollup_indexes(seeded_database) == expected
+
+
 def test_nothing_is_deleted_by_default(seeded: DatabaseManager) -> None:
     if schema.edition(seeded) == "plain":
         assert (
