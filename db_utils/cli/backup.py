@@ -13,7 +13,8 @@ import typer
 
 from db_utils.admin import backup as backups
 from db_utils.admin.backup.dump import Say
-from db_utils.cli.common import AsJson, Exit, Url, aside, print_json, settings_for, shown_bytes
+from db_utils.admin.sizes import size
+from db_utils.cli.common import AsJson, Exit, Url, aside, print_json, settings_for
 from db_utils.errors import ConfigurationError
 
 app = typer.Typer()
@@ -87,7 +88,7 @@ def backup(
         )
         return
     typer.echo(
-        f"{made.folder}: {manifest.rows:,} rows of {len(manifest.tables)} tables in {shown_bytes(manifest.dump.size_bytes)}"
+        f"{made.folder}: {manifest.rows:,} rows of {len(manifest.tables)} tables in {size(manifest.dump.size_bytes)}"
         f"{', encrypted' if manifest.key else ''}, {made.seconds:.1f} s."
     )
     if seconds is not None:

@@ -97,14 +97,3 @@ def shown_rows(facts: TableFacts) -> str:
     if facts.rows is None:
         return "unknown"
     return f"{'about ' if facts.rows_are == 'estimate' else ''}{facts.rows:,}"
-
-
-def shown_bytes(count: float | None) -> str:
-    """A size for people, in units of 1024."""
-    if count is None:
-        return ""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 1024:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TB"

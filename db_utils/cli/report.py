@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from db_utils import report as reports
-from db_utils.cli.common import Url, settings_for, shown_bytes
+from db_utils.admin.sizes import size
+from db_utils.cli.common import Url, settings_for
 from db_utils.connections.manager import DatabaseManager
 from db_utils.errors import InvalidInputError
 
@@ -68,7 +69,7 @@ def report(
         sys.stdout.buffer.flush()
         return
     _write(path, page)
-    typer.echo(f"{path}: {shown_bytes(len(page))} in {time.monotonic() - began:.1f} s")
+    typer.echo(f"{path}: {size(len(page))} in {time.monotonic() - began:.1f} s")
 
 
 def _writable(path: Path) -> Path:

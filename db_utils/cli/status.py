@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from db_utils.admin.sizes import size
 from db_utils.admin.status import Status
 from db_utils.admin.status import status as look
 from db_utils.cli.common import (
@@ -18,7 +19,6 @@ from db_utils.cli.common import (
     database,
     print_json,
     screen,
-    shown_bytes,
     shown_rows,
 )
 
@@ -75,7 +75,7 @@ def _facts(found: Status) -> Table:
     server, about, cache = found.server, found.schema, found.cache
     assert server is not None
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_row("database", f"{server.url}, {shown_bytes(server.database_bytes)}")
+    table.add_row("database", f"{server.url}, {size(server.database_bytes)}")
     table.add_row(
         "server",
         f"PostgreSQL {server.version}, {'TimescaleDB ' + server.timescaledb if server.timescaledb else 'no TimescaleDB'}"
@@ -116,9 +116,9 @@ def _cache(found: Status) -> str:
     assert cache is not None
     if not cache.answers:
         return f"does not answer ({cache.error}): predictions come from PostgreSQL"
-    limit = f" of {shown_bytes(cache.memory_limit_bytes)}" if cache.memory_limit_bytes else ", no limit"
+    limit = f" of {size(cache.memory_limit_bytes)}" if cache.memory_limit_bytes else ", no limit"
     at_least = "at least " if cache.keys_are != "exact" else ""
-    return f"Redis {cache.version}, {shown_bytes(cache.memory_bytes)}{limit}, {at_least}{cache.keys:,} keys of predictions"
+    return f"Redis {cache.version}, {size(cache.memory_bytes)}{limit}, {at_least}{cache.keys:,} keys of predictions"
 
 
 def _tables(found: Status) -> Table:
@@ -142,8 +142,8 @@ def _tables(found: Status) -> Table:
         table.add_row(
             facts.name,
             shown_rows(facts),
-            shown_bytes(facts.total_bytes),
-            shown_bytes(facts.index_bytes),
+            size(facts.total_bytes),
+            size(facts.index_bytes),
             *(chunks if with_chunks else ()),
         )
     return table

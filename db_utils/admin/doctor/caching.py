@@ -19,10 +19,10 @@ from db_utils.admin.doctor.model import (
     check,
     duration,
     ok,
-    size,
     skipped,
 )
 from db_utils.admin.doctor.patient import Patient, is_loopback, own_addresses
+from db_utils.admin.sizes import size
 from db_utils.cache.connection import ErrorReply, ProtocolError
 from db_utils.cache.node import pack
 from db_utils.cache.targets import Address, Target

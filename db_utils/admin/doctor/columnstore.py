@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import ceil
 from typing import Any
 
-from db_utils.admin.doctor.model import Finding, Findings, Fix, Severity, check, duration, literal, size
+from db_utils.admin.doctor.model import Finding, Findings, Fix, Severity, check, duration, literal
 from db_utils.admin.doctor.patient import Patient
+from db_utils.admin.sizes import size
 
 # A chunk is overdue when two runs of the policy have passed it by since it was both old enough and there.
 _UNCOMPRESSED = """

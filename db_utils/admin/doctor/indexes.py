@@ -14,10 +14,11 @@ from db_utils.admin.doctor.model import (
     identifier,
     literal,
     ok,
-    size,
     skipped,
 )
 from db_utils.admin.doctor.patient import Patient
+from db_utils.admin.doctor.server_settings import change, told
+from db_utils.admin.sizes import size
 
 _INVALID = """
     SELECT format('%I.%I', n.nspname, c.relname) AS name, i.indrelid::regclass::text AS table_name
@@ -286,9 +287,11 @@ def sequential(patient: Patient) -> Findings:
             f"{duration(86_400 * days)}, by index {table['idx_scan']:,} times",
             "Some statement finds no index for its condition. Log the slow ones, EXPLAIN them, and make the index that the condition "
             "needs; what was read so far counts until it is reset.",
-            Fix(
-                "ALTER SYSTEM SET log_min_duration_statement = '1s';\nSELECT pg_reload_conf();\n"
-                f"SELECT pg_stat_reset_single_table_counters({literal(table['name'])}::regclass);"
+            change(
+                patient,
+                "log_min_duration_statement",
+                "1000",
+                then=f"SELECT pg_stat_reset_single_table_counters({literal(table['name'])}::regclass);",
             ),
             {"scan_count": table["seq_scan"], "live_rows": table["n_live_tup"]},
         )
@@ -320,10 +323,8 @@ def memory(patient: Patient) -> Findings:
             " move to TimescaleDB, whose chunks keep indexes small."
             if is_plain
             else " shorten the chunks with set_chunk_time_interval()."
-        ),
-        Fix(
-            f"ALTER SYSTEM SET {setting} = '{wanted}MB';\n"
-            + ("SELECT pg_reload_conf();" if is_plain else "-- then restart the server")
-        ),
+        )
+        + told(patient, setting),
+        change(patient, setting, f"{wanted}MB"),
         figures,
     )

@@ -34,7 +34,7 @@ class Severity(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Fix:
-    """What mends it, as text to paste, and where: psql, shell, redis-cli or .env."""
+    """What mends it, as text to paste, and where: psql, shell, redis-cli, .env or the command line."""
 
     text: str
     where: str = "psql"
@@ -166,16 +166,6 @@ def change_limits(limits: Mapping[str, Limit], changes: list[str]) -> dict[str, 
             )
         changed[name] = limit
     return changed
-
-
-def size(count: float) -> str:
-    """A number of bytes for people, as PostgreSQL writes it (kB = 1024 bytes)."""
-    amount = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if abs(amount) < 1024:
-            return f"{amount:.0f} {unit}" if unit in ("bytes", "kB") else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TB"
 
 
 def duration(seconds: float) -> str:

@@ -14,9 +14,10 @@ from db_utils.admin.doctor.model import (
     duration,
     literal,
     ok,
-    size,
 )
 from db_utils.admin.doctor.patient import Patient
+from db_utils.admin.doctor.server_settings import change, told
+from db_utils.admin.sizes import size
 
 _CONNECTIONS = """
     SELECT
@@ -100,11 +101,9 @@ def connections(patient: Patient) -> Findings:
     yield Finding(
         severity,
         found,
-        "The next client is refused. Lower DB_POOL_MAX_CONNECTIONS of the processes that hold most, or allow more; in the compose "
-        "stack with POSTGRES_MAX_CONNECTIONS in .env.",
-        Fix(
-            f"ALTER SYSTEM SET max_connections = {2 * int(patient.setting('max_connections'))};\n-- then restart the server"
-        ),
+        "The next client is refused. Lower DB_POOL_MAX_CONNECTIONS of the processes that hold most, or allow more."
+        + told(patient, "max_connections"),
+        change(patient, "max_connections", str(2 * int(patient.setting("max_connections")))),
         figures,
     )
 
@@ -196,11 +195,13 @@ def hit_ratio(patient: Patient) -> Findings:
     yield Finding(
         Severity.WARNING,
         found,
-        "Reads go to the system's cache or to the disk. A quarter of the machine's memory is the usual size; in the compose stack "
-        "with POSTGRES_SHARED_BUFFERS in .env. Counting begins anew after the reset.",
-        Fix(
-            f"ALTER SYSTEM SET shared_buffers = '{max(128, 4 * patient.setting_bytes('shared_buffers') // 1024**2)}MB';\n"
-            "SELECT pg_stat_reset();\n-- then restart the server"
+        "Reads go to the system's cache or to the disk. A quarter of the machine's memory is the usual size. Counting begins anew "
+        "after the reset." + told(patient, "shared_buffers"),
+        change(
+            patient,
+            "shared_buffers",
+            f"{max(128, 4 * patient.setting_bytes('shared_buffers') // 1024**2)}MB",
+            then="SELECT pg_stat_reset();",
         ),
         figures,
     )

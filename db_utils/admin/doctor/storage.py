@@ -16,10 +16,10 @@ from db_utils.admin.doctor.model import (
     duration,
     literal,
     ok,
-    size,
     skipped,
 )
 from db_utils.admin.doctor.patient import Patient
+from db_utils.admin.sizes import size
 
 # Bytes a day of each time-series table: chunks that ended within the last 90 days, over the days that they cover. Where
 # retention removes what is as old as the oldest chunk, old rows make room for new ones.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from db_utils.admin.doctor.model import Finding, Findings, Fix, Severity, check, size
+from db_utils.admin.doctor.model import Finding, Findings, Fix, Severity, check
 from db_utils.admin.doctor.patient import Patient
+from db_utils.admin.sizes import size
 
 _DEAD_ROWS = """
     SELECT

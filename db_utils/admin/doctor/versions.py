@@ -12,9 +12,10 @@ from db_utils.admin.doctor.model import (
     duration,
     identifier,
     ok,
-    size,
 )
 from db_utils.admin.doctor.patient import Patient
+from db_utils.admin.doctor.server_settings import change, told
+from db_utils.admin.sizes import size
 
 _EXTENSIONS = """
     SELECT name, installed_version, default_version
@@ -157,8 +158,7 @@ def memory(patient: Patient) -> Findings:
             Severity.WARNING,
             "shared_buffers",
             "512MB" if data > 512 * _MEGABYTE else "128MB",
-            f"The database has {size(data)}. A quarter of the machine's memory is the usual size "
-            "(POSTGRES_SHARED_BUFFERS in the compose stack).",
+            f"The database has {size(data)}. A quarter of the machine's memory is the usual size.",
         )
     if patient.setting_bytes("work_mem") < 4 * _MEGABYTE:
         yield _setting(
@@ -166,7 +166,7 @@ def memory(patient: Patient) -> Findings:
             Severity.WARNING,
             "work_mem",
             "16MB",
-            "Sorts and aggregates of ordinary dashboards go to disk (POSTGRES_WORK_MEM in the compose stack).",
+            "Sorts and aggregates of ordinary dashboards go to disk.",
         )
 
 
@@ -191,7 +191,7 @@ def lock_slots(patient: Patient) -> Findings:
         "max_locks_per_transaction",
         str(wanted),
         f"{relations:,} tables, indexes and chunks share {slots:,} lock slots: a dump or a query over all chunks ends with 'out of "
-        "shared memory' (POSTGRES_MAX_LOCKS_PER_TRANSACTION in the compose stack).",
+        "shared memory'.",
         **figures,
     )
 
@@ -228,18 +228,10 @@ def _setting(
 ) -> Finding:
     row = patient.settings[name]
     current = size(patient.setting_bytes(name)) if row["unit"] in ("8kB", "kB", "MB") else row["setting"]
-    needs_restart = name in ("shared_buffers", "max_locks_per_transaction")
-    follow = "-- then restart the server" if needs_restart else "SELECT pg_reload_conf();"
-    # What the command line says wins over ALTER SYSTEM.
-    where = (
-        " It was given on the server's command line: change it there."
-        if row["source"] == "command line"
-        else ""
-    )
     return Finding(
         severity,
         f"{name} = {current}",
-        means + where,
-        Fix(f"ALTER SYSTEM SET {name} = '{wanted}';\n{follow}"),
+        means + told(patient, name),
+        change(patient, name, wanted),
         {"setting": row["setting"], **figures},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -12,10 +13,11 @@ import pytest
 
 from db_utils import DatabaseManager, schema
 from db_utils.admin.doctor import Severity
+from db_utils.admin.doctor.server_settings import VARIABLES
 from db_utils.servers.embedded import EmbeddedServer
 from db_utils.servers.installation import wheel_install
 from tests.conftest import fresh_database
-from tests.integration.doctor.support import ailment, execute, paste, paste_in_shell, until, value, well
+from tests.integration.doctor.support import ROOT, ailment, execute, paste, paste_in_shell, until, value, well
 from tests.support import servers
 from tests.support.servers import OwnServer
 
@@ -77,9 +79,44 @@ def test_too_few_lock_slots_for_all_chunks() -> None:
         assert well(own.url, "lock-slots")
 
 
-def test_a_setting_of_the_command_line_is_said_to_be_one() -> None:
-    with servers.own_server(work_mem="64kB") as own:
-        assert "command line" in ailment(own.url, "memory-settings").means
+def compose_variables() -> dict[str, str]:
+    """The settings that docker-compose.yml takes from a variable of .env, and their variables."""
+    text = (ROOT / "docker-compose.yml").read_text()
+    return dict(re.findall(r"^ +- ([\w.]+)=\$\{(\w+):-", text, re.MULTILINE))
+
+
+def test_variables_of_settings_are_those_of_the_compose_file() -> None:
+    of_compose = compose_variables()
+    assert {name: of_compose.get(name) for name in VARIABLES} == VARIABLES
+
+
+@pytest.mark.parametrize(
+    ("check", "setting", "bad"),
+    [
+        ("memory-settings", "work_mem", "64kB"),
+        ("memory-settings", "shared_buffers", "16MB"),
+        ("durability", "fsync", "off"),
+        ("io-timing", "track_io_timing", "off"),
+    ],
+)
+def test_a_setting_of_the_command_line_is_mended_there(check: str, setting: str, bad: str) -> None:
+    """ALTER SYSTEM does not change it: what the fix says is put where it says, and the server started again."""
+    with servers.own_server(**{setting: bad}) as own:
+        execute(own.url, f"ALTER SYSTEM RESET {setting}", "SELECT pg_reload_conf()")
+        found = ailment(own.url, check, setting)
+        assert "command line" in found.means
+        assert found.fix is not None
+        line = found.fix.text.partition("\n")[0]
+        variable = compose_variables().get(setting)
+        if variable:
+            assert variable in found.means
+            assert (found.fix.where, line.partition("=")[0]) == (".env", variable)
+        else:
+            assert found.fix.where == "the server's command line"
+            assert line.startswith(f"-c {setting}=")
+        own.stop()
+        own.start(**{setting: line.partition("=")[2]})
+        assert well(own.url, check, setting)
 
 
 def test_an_extension_older_than_the_servers_own_is_found_and_updated(
