@@ -9,6 +9,6 @@ def size(count: float | None) -> str:
         return ""
     for unit in ("bytes", "kB", "MB", "GB"):
         if abs(count) < 1024:
-            return f"{count:.0f} {unit}" if unit in ("bytes", "kB") else f"{count:.1f} {unit}"
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TB"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from db_utils import schema
-from db_utils.cli.common import shown_bytes
+from db_utils.admin.sizes import size
 from db_utils.errors import SchemaError
 from db_utils.schema import loading, planning, source, state
 
@@ -77,7 +77,14 @@ def test_batches_are_of_a_bearable_size_and_cover_each_day_once(machines: int, f
 
 @pytest.mark.parametrize(
     ("count", "shown"),
-    [(None, ""), (0, "0 B"), (1023, "1023 B"), (1536, "1.5 kB"), (3 * 1024**3, "3.0 GB"), (2**42, "4.0 TB")],
+    [
+        (None, ""),
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (1536, "1.5 kB"),
+        (3 * 1024**3, "3.0 GB"),
+        (2**42, "4.0 TB"),
+    ],
 )
 def test_sizes_for_people(count: int | None, shown: str) -> None:
-    assert shown_bytes(count) == shown
+    assert size(count) == shown
