@@ -12,6 +12,7 @@ redis-py's connections (`ssl_ca_certs=`, `ssl_certfile=`, `ssl_keyfile=`, `ssl_c
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -131,8 +132,12 @@ _UNREADABLE = (
 
 
 def _split(url: str) -> tuple[str, list[str], Any]:
+    start, mark, after = url.partition("://")
+    netloc = re.split("[/?#]", after, maxsplit=1)[0]
+    login, at, places = netloc.rpartition("@")
     try:
-        parts = urlsplit(url)
+        # Without the hosts: it knows of one only, and newer Pythons refuse several with an IPv6 address among them.
+        parts = urlsplit(f"{start}{mark}{login}{at}{after.removeprefix(netloc)}")
     except ValueError:
         raise ConfigurationError(_UNREADABLE) from None
     scheme, _, kind = parts.scheme.partition("+")
@@ -143,7 +148,7 @@ def _split(url: str) -> tuple[str, list[str], Any]:
         )
     if "@" in parts.path:  # a slash in the password ended the host too early
         raise ConfigurationError(_UNREADABLE)
-    hosts = [host for host in parts.netloc.rpartition("@")[2].split(",") if host] or ["localhost"]
+    hosts = [host for host in places.split(",") if host] or ["localhost"]
     if len(hosts) > 1 and not kind:
         raise ConfigurationError(
             "REDIS_URL names several hosts: write redis+sentinel:// or redis+cluster:// to say what they are."
