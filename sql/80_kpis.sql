@@ -178,6 +178,7 @@ BEGIN
         WHERE h.organization_id = org
             AND h.bucket >= first_hour
             AND h.bucket < first_day
+            AND first_hour < first_day -- else the planner leaves the branch out
         UNION ALL
         SELECT
             d.location_id,
@@ -194,6 +195,7 @@ BEGIN
         WHERE d.organization_id = org
             AND d.bucket >= first_day
             AND d.bucket < last_day
+            AND first_day < last_day
         UNION ALL
         SELECT
             h.location_id,
@@ -210,6 +212,7 @@ BEGIN
         WHERE h.organization_id = org
             AND h.bucket >= last_day
             AND h.bucket < last_hour
+            AND last_day < last_hour
         UNION ALL
         SELECT
             w.location_id,
