@@ -119,6 +119,9 @@ def _drop(transaction: Transaction, removed: Removed) -> None:
     for login in removed.tenant_logins:
         transaction.execute("CALL drop_tenant_login(%s)", (login,))
     _drop_all(transaction, "VIEW", "tenant", removed.tenant_views)
+    # These depend on views, and views on the other functions.
+    of_rows = _functions_of_rows(transaction, removed)
+    _drop_routines(transaction, of_rows)
     rollups = _rollups(transaction, removed)
     kinds = {
         row["relname"]: row["relkind"]
@@ -138,13 +141,32 @@ def _drop(transaction: Transaction, removed: Removed) -> None:
         _drop_all(transaction, "TABLE", "public", [name])
         ordinary.remove(name)
     _drop_all(transaction, "TABLE", "public", ordinary)
-    if removed.functions:
-        transaction.execute(f"DROP ROUTINE {', '.join(removed.functions)}")
+    _drop_routines(transaction, [name for name in removed.functions if name not in of_rows])
     transaction.execute("DROP TYPE IF EXISTS public.uuidrange")
     if not transaction.execute_query(
         "SELECT FROM pg_class WHERE relnamespace = to_regnamespace('tenant') LIMIT 1"
     ):
         transaction.execute("DROP SCHEMA IF EXISTS tenant")
+
+
+def _functions_of_rows(transaction: Transaction, removed: Removed) -> list[str]:
+    """The functions whose result has the type of a relation's row."""
+    return _column(
+        transaction,
+        """
+        SELECT format('public.%%I(%%s)', p.proname, pg_get_function_identity_arguments(p.oid)) AS name
+        FROM pg_proc AS p
+        JOIN pg_class AS c ON c.reltype = p.prorettype
+        WHERE p.pronamespace = 'public'::regnamespace
+            AND format('public.%%I(%%s)', p.proname, pg_get_function_identity_arguments(p.oid)) = ANY (%s)
+        """,
+        removed.functions,
+    )
+
+
+def _drop_routines(transaction: Transaction, names: list[str]) -> None:
+    if names:
+        transaction.execute(f"DROP ROUTINE {', '.join(names)}")
 
 
 def _rollups(transaction: Transaction, removed: Removed) -> list[str]:
