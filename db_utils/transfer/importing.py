@@ -1,4 +1,7 @@
-"""Files into a table: read, checked and staged in constant memory, then taken over by one INSERT, all or nothing."""
+"""Files into a table, in constant memory, all or nothing.
+
+Straight by COPY where every row is good and new; else staged, told good from bad, and taken over by one INSERT.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,13 @@ from db_utils.bulk.target import plain_cursor, translated_errors
 from db_utils.connections.manager import DatabaseManager
 from db_utils.errors import InvalidInputError
 from db_utils.transfer import rejects
-from db_utils.transfer.mapping import Mapping, Scope, constants
+from db_utils.transfer.mapping import Mapping, OnBad, Scope, constants
 from db_utils.transfer.options import ImportOptions
 from db_utils.transfer.reading import Opened, Source, open_source, reading_errors
 from db_utils.transfer.rejects import Refusal, Refusals, TooManyRejectsError
 from db_utils.transfer.relations import WITH_ROLLUPS, Relation, importable, organization_named
 from db_utils.transfer.staging import Stage, line_key
+from db_utils.transfer.straight import NotStraightError, copy_straight
 
 Progress = Callable[[int, int], None]
 """Told how many bytes were read, and of how many."""
@@ -124,30 +128,77 @@ class _Job:
         sent = list(dict.fromkeys(column for mapping in mappings for column in mapping.columns))
         shared = {k: v for k, v in constants(relation, self._options, scope).items() if k not in sent}
         stage = Stage(connection, relation, sent, shared, self._refusals.add)
-        stage.create()
-        try:
-            for number, mapping in enumerate(mappings):
-                with reading_errors(self._sources[number].name):
-                    stage.copy(self._rows(number, mapping, sent))
-            self._take_over(stage, update, has_rollups=relation.name in WITH_ROLLUPS)
-        except TooManyRejectsError:
-            self._gave_up = True
+        may_go_straight = update is None and stage.derives is None
+        if not (may_go_straight and self._went_straight(connection, relation, mappings, sent, shared)):
+            stage.create()
+            try:
+                for number, mapping in enumerate(mappings):
+                    with reading_errors(self._sources[number].name):
+                        stage.copy(self._staged_rows(number, mapping, sent))
+                self._take_over(stage, update, has_rollups=relation.name in WITH_ROLLUPS)
+            except TooManyRejectsError:
+                self._gave_up = True
         self.written = not self._options.dry_run and not self._stopped
 
     @property
     def _stopped(self) -> bool:
         return self._gave_up or (bool(self._refusals.found) and not self._options.skip_bad)
 
-    def _rows(self, number: int, mapping: Mapping, sent: Sequence[str]) -> Iterator[list[Any]]:
+    def _went_straight(
+        self,
+        connection: Any,
+        relation: Relation,
+        mappings: Sequence[Mapping],
+        sent: Sequence[str],
+        shared: dict[str, Any],
+    ) -> bool:
+        """Whether all rows were good and new, so that COPY put them into the table; else none is there."""
+        rows = self._straight_rows(relation, mappings, sent, shared)
+        added = copy_straight(connection, relation, [*sent, *shared], rows)
+        if added is None:
+            self._read, self.period = 0, None
+            return False
+        self.added = added
+        return True
+
+    def _straight_rows(
+        self, relation: Relation, mappings: Sequence[Mapping], sent: Sequence[str], shared: dict[str, Any]
+    ) -> Iterator[list[Any]]:
+        with_default = [place for place, column in enumerate(sent) if column in relation.defaults]
+        columns, constant = [*sent, *shared], list(shared.values())
+        time_at = columns.index("time") if relation.name in WITH_ROLLUPS else None
+        for number, mapping in enumerate(mappings):
+            with reading_errors(self._sources[number].name):
+                for _, values in self._rows(number, mapping, sent, _not_straight):
+                    if with_default and any(values[place] is None for place in with_default):
+                        raise NotStraightError  # an empty value means the default, which COPY does not fill in
+                    values += constant
+                    if time_at is not None:
+                        self._note_time(dt.datetime.fromisoformat(values[time_at]))
+                    yield values
+
+    def _note_time(self, moment: dt.datetime) -> None:
+        if self.period is None:
+            self.period = moment, moment
+        elif not self.period[0] <= moment <= self.period[1]:
+            self.period = min(self.period[0], moment), max(self.period[1], moment)
+
+    def _staged_rows(self, number: int, mapping: Mapping, sent: Sequence[str]) -> Iterator[list[Any]]:
         def refuse(line: int, column: str | None, reason: str) -> None:
             self._read += 1
             self._refusals.add(line_key(number, line), column, reason)
 
+        for line, values in self._rows(number, mapping, sent, refuse):
+            values.append(line_key(number, line))
+            yield values
+
+    def _rows(
+        self, number: int, mapping: Mapping, sent: Sequence[str], refuse: OnBad
+    ) -> Iterator[tuple[int, list[Any]]]:
         before = sum(self._sizes[:number])
         for line, values in mapping.rows(sent, refuse):
             self._read += 1
-            values.append(line_key(number, line))
-            yield values
+            yield line, values
             if self._progress is not None and not self._read % 1000:
                 self._progress(before + self._sources[number].position(), self._total)
 
@@ -197,6 +248,10 @@ class _Job:
             refreshed=refreshed,
             seconds=round(seconds, 3),
         )
+
+
+def _not_straight(line: int, column: str | None, reason: str) -> None:
+    raise NotStraightError
 
 
 def _scope(connection: Any, relation: Relation, organization: str | None) -> Scope:

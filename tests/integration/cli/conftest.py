@@ -7,14 +7,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from db_utils import DatabaseManager
-from tests.conftest import fresh_database
+from tests.conftest import fresh_database, maintenance
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -72,3 +74,18 @@ def blank_url(server_url: str) -> Iterator[str]:
 def blank(blank_url: str) -> Iterator[DatabaseManager]:
     with DatabaseManager(blank_url) as db:
         yield db
+
+
+@contextmanager
+def role(server_url: str, db: DatabaseManager, grants: str) -> Iterator[str]:
+    """The URL of this database for a role of its own with these grants."""
+    name = f"role_of_a_test_{os.getpid()}"
+    with maintenance(server_url) as cursor:
+        cursor.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'hidden-word'")
+        if grants:
+            cursor.execute(f"GRANT {grants} TO {name}")
+        try:
+            url = {**parse_dsn(db.settings.database_url), "user": name, "password": "hidden-word"}
+            yield make_dsn(**url)
+        finally:
+            cursor.execute(f"DROP ROLE {name}")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 
 import pytest
@@ -14,28 +12,12 @@ from psycopg2.extensions import make_dsn, parse_dsn
 from db_utils import DatabaseManager, schema
 from db_utils.admin.status import SERIES
 from db_utils.servers import redis_server
-from tests.conftest import maintenance
-from tests.integration.cli.conftest import ROOT, Run
+from tests.integration.cli.conftest import ROOT, Run, role
 from tests.integration.doctor.support import START_JOBS, until
 
 LATEST = schema.latest_version()
 SILENT = "redis://:hidden-word@127.0.0.1:1/0"
 ORGANIZATION = "11111111-1111-1111-1111-111111111111"
-
-
-@contextmanager
-def role(server_url: str, db: DatabaseManager, grants: str) -> Iterator[str]:
-    """The URL of this database for a role of its own with these grants."""
-    name = f"status_role_{os.getpid()}"
-    with maintenance(server_url) as cursor:
-        cursor.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'hidden-word'")
-        if grants:
-            cursor.execute(f"GRANT {grants} TO {name}")
-        try:
-            url = {**parse_dsn(db.settings.database_url), "user": name, "password": "hidden-word"}
-            yield make_dsn(**url)
-        finally:
-            cursor.execute(f"DROP ROLE {name}")
 
 
 def test_it_says_what_there_is(seeded: DatabaseManager, run: Run) -> None:

@@ -18,10 +18,13 @@ from tests.integration.cli.conftest import Run, command, environment
 from tests.integration.transfer.conftest import NAME, Write, count, location
 
 
-def test_killed_in_the_middle_nothing_is_written(db: DatabaseManager, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("how", "into"), [([], "demand_history"), (["--update"], "import_stage")])
+def test_killed_in_the_middle_nothing_is_written(
+    db: DatabaseManager, tmp_path: Path, how: list[str], into: str
+) -> None:
     _, name = location(db)
     before = count(db, "demand_history")
-    arguments = ["import", "-", "--into", "demand_history", "--organization", NAME]
+    arguments = ["import", "-", "--into", "demand_history", "--organization", NAME, *how]
     file = tmp_path / "large.csv"
     with file.open("w") as stream:
         stream.write("time,product_id,location,quantity\n")
@@ -32,14 +35,14 @@ def test_killed_in_the_middle_nothing_is_written(db: DatabaseManager, tmp_path: 
     process = subprocess.Popen(
         command(*arguments), cwd=tmp_path, env=environment(DATABASE_URL=db.settings.database_url)
     )
-    copying = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY %%import_stage%%'"
+    copying = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE %s"
     deadline = time.monotonic() + 60
-    while not db.execute_query(copying.replace("%%", "%")):
+    while not db.execute_query(copying, (f"COPY %{into}%",)):
         assert time.monotonic() < deadline
         assert process.poll() is None
     process.kill()
     process.wait()
-    while db.execute_query(copying.replace("%%", "%")):
+    while db.execute_query(copying, (f"COPY %{into}%",)):
         assert time.monotonic() < deadline
     assert count(db, "demand_history") == before
 
