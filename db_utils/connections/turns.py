@@ -41,9 +41,8 @@ class Turns:
         self.waiters: deque[Waiter] = deque()  # who waits longest is first
         self.is_closed = is_closed
         self.is_watched = is_closed  # somebody waits, or it is closed: what comes back is handed to `serve`
-        self._lock = (
-            threading.RLock()
-        )  # a lease may be collected, and its place become free, while it is held
+        # Reentrant: a lease may be collected, and its place become free, while it is held.
+        self._lock = threading.RLock()
         self._is_serving = False
 
     def wait(self, waiter: Waiter, timeout_seconds: float) -> None:
@@ -112,6 +111,6 @@ class Turns:
                 self.waiters.popleft()
             if returned is not None:
                 self.idle.append(returned)
-            self.is_watched = True if self.waiters else self.is_closed
+            self.is_watched = bool(self.waiters) or self.is_closed
         finally:
             self._is_serving = False
