@@ -199,11 +199,16 @@ def test_ctrl_c_while_waiting_leaves_the_turn_to_the_next(pool: ConnectionPool, 
         signal.pthread_kill(main, signal.SIGINT)
         return behind
 
-    with ThreadPoolExecutor(1) as helper:
-        interrupting = helper.submit(interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            pool.take()
-        behind = interrupting.result(timeout=30)
+    # A process that was started in the background may have been told to ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with ThreadPoolExecutor(1) as helper:
+            interrupting = helper.submit(interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                pool.take()
+            behind = interrupting.result(timeout=30)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert pool.pool_stats().waiting == 1
     pool.give(lease)
     behind.result(timeout=30)
