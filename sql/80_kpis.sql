@@ -472,6 +472,11 @@ AS $$
 DECLARE
     by_location CONSTANT boolean := grouping_level IN ('location', 'resource');
     by_resource CONSTANT boolean := grouping_level = 'resource';
+    -- Who comes early is recorded early, and a shift lasts a day at most: attendance of assignments lies in between, and chunks
+    -- outside are left out once instead of for each assignment.
+    early CONSTANT interval := interval '2 hours';
+    recorded_since CONSTANT timestamptz := period_start - early;
+    recorded_until CONSTANT timestamptz := period_end + interval '1 day';
 BEGIN
     IF grouping_level NOT IN ('organization', 'location', 'resource') THEN
         RAISE EXCEPTION 'grouping_level is %, not organization, location or resource', coalesce(grouping_level, 'NULL')
@@ -575,7 +580,7 @@ BEGIN
     assigned AS MATERIALIZED (
         SELECT
             sa.employee_id,
-            sa.starts_at - interval '2 hours' AS recorded_from, -- who comes early is recorded early
+            sa.starts_at - early AS recorded_from,
             sa.ends_at
         FROM shift_assignments AS sa
         WHERE sa.organization_id = org
@@ -595,6 +600,8 @@ BEGIN
                         AND a.employee_id = sa.employee_id
                         AND a.time >= sa.recorded_from
                         AND a.time < sa.ends_at
+                        AND a.time >= recorded_since
+                        AND a.time < recorded_until
                     -- Planned by itself, so that the key is used behind a tenant's view too.
                     OFFSET 0
                 )
@@ -743,6 +750,10 @@ STABLE
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
+DECLARE
+    -- Shifts and events last a day at most.
+    day_before_start CONSTANT timestamptz := period_start - interval '1 day';
+    day_after_end CONSTANT timestamptz := period_end + interval '1 day';
 BEGIN
     RETURN QUERY
     WITH worked AS (
@@ -772,8 +783,8 @@ BEGIN
         WHERE e.organization_id = org
             AND e.event_type IN ('production', 'setup', 'idle', 'breakdown', 'maintenance')
             AND e.resource_id IS NOT NULL
-            AND e.time >= period_start - interval '1 day'
-            AND e.time < period_end + interval '1 day'
+            AND e.time >= day_before_start
+            AND e.time < day_after_end
     ),
     shares AS (
         SELECT
@@ -872,8 +883,8 @@ BEGIN
         WHERE a.organization_id = org
             AND a.shift_id IS NOT NULL
             AND a.status <> 'vacation'
-            AND a.time >= period_start - interval '1 day'
-            AND a.time < period_end + interval '1 day'
+            AND a.time >= day_before_start
+            AND a.time < day_after_end
         GROUP BY a.shift_id
     ),
     assignments AS (
