@@ -11,7 +11,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
 
@@ -220,23 +219,21 @@ class Cancelled(BaseException):
     """What a signal raises in the main thread, wherever it is."""
 
 
-@contextmanager
-def cancelled_after(seconds: float) -> Iterator[None]:
-    """Raises `Cancelled` in the block so long after its beginning, or not at all where it ended before."""
-    is_armed = True
+def until_cancelled(seconds: float, work: Callable[[], None]) -> None:
+    """Do this, and raise `Cancelled` in it after so long, or not at all where it has ended before."""
 
     def strike(*_: object) -> None:
-        if is_armed:
-            raise Cancelled
+        raise Cancelled
 
     before = signal.signal(signal.SIGALRM, strike)
     try:
         signal.setitimer(signal.ITIMER_REAL, seconds)
-        yield
+        work()
+        signal.setitimer(signal.ITIMER_REAL, 0)
     except Cancelled:
-        pass
+        pass  # the timer strikes once, wherever it does
     finally:
-        is_armed = False
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
@@ -264,22 +261,23 @@ def test_cancellations_and_timeouts_at_any_moment_lose_nothing(
             pool.give(lease)
             outcomes["served"] += 1
 
+    completed = 0
+
     def use() -> None:
-        for _ in range(100):
-            pool.give(pool.take())
+        nonlocal completed
+        try:
+            for _ in range(100):
+                pool.give(pool.take())
+            completed += 1
+        except errors.PoolTimeoutError:
+            outcomes["timed out"] += 1
 
     chance = random.Random(7)
-    completed = 0
     with ThreadPoolExecutor(12) as executor:
         hammering = [executor.submit(hammer, seed) for seed in range(12)]
         try:
             for _ in range(1000):
-                with cancelled_after(chance.uniform(0.00005, 0.003)):
-                    try:
-                        use()
-                        completed += 1
-                    except errors.PoolTimeoutError:
-                        outcomes["timed out"] += 1
+                until_cancelled(chance.uniform(0.00005, 0.003), use)
         finally:
             is_over.set()
         for future in hammering:
