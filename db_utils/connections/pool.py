@@ -1,8 +1,8 @@
 """A bounded pool of psycopg2 connections.
 
-Each small query pays for checkout and return: 1.8 µs together for one thread and 1.0 µs when 32 threads share
-40 connections, beside 7.8 and 6.2 µs of SQLAlchemy's QueuePool, 4.2 and 2.0 µs of psycopg_pool, and 1.5 and
-0.9 µs of psycopg2's own pool, which neither waits nor checks (`python -m tests.benchmarks.bench_pool`, two
+Each small query pays for checkout and return: 0.97 µs together for one thread and 1.35 µs when 32 threads share
+40 connections, beside 4.08 and 16.88 µs of SQLAlchemy's QueuePool, 2.35 and 1.96 µs of psycopg_pool, and 0.63 and
+0.67 µs of psycopg2's own pool, which neither waits nor checks (`python -m tests.benchmarks --only pool`, two
 cores, CPython 3.11). A connection that sat idle is checked before it is handed out, one dead
 connection renews all idle ones, a process forked off starts with an empty pool, and a full pool says how full
 it is. `db_utils.connections.sharing` lets SQLAlchemy draw from it.
