@@ -82,7 +82,7 @@ DECLARE
     day_before_start CONSTANT timestamptz := period_start - interval '1 day';
     hour_before_end timestamptz;
     day_before_end timestamptz;
-    short_from timestamptz;
+    long_until timestamptz;
 BEGIN
     IF first_hour >= last_hour THEN
         first_hour := period_end;
@@ -93,10 +93,9 @@ BEGIN
         first_day := last_hour;
         last_day := last_hour;
     END IF;
-    short_from := period_end - interval '1 hour';
-    hour_before_end := greatest(first_hour, short_from);
+    hour_before_end := greatest(first_hour, period_end - interval '1 hour');
     day_before_end := greatest(first_hour, period_end - interval '1 day');
-    short_from := least(last_hour, short_from);
+    long_until := least(last_hour, period_end - interval '1 hour');
 
     RETURN QUERY
     WITH edge_events AS (
@@ -133,7 +132,7 @@ BEGIN
         FROM operational_events AS e
         WHERE e.organization_id = org
             AND e.time >= day_before_end
-            AND e.time < short_from
+            AND e.time < long_until
             AND e.duration_minutes > 60
     ),
     weighted AS (
@@ -162,57 +161,42 @@ BEGIN
             SELECT e.time + make_interval(secs => (e.duration_minutes * 60)::double precision) AS ended_at
         ) AS span
     ),
-    parts AS (
-        SELECT
-            h.location_id,
-            h.resource_id,
-            h.event_type,
-            h.cause,
-            h.event_count::bigint AS event_count,
-            h.duration_minutes AS minutes,
-            h.quantity,
-            h.scrap_quantity,
-            h.quality_score_sum,
-            h.quality_score_count::bigint AS quality_score_count
+    -- The rollups have the same columns. A part that is empty says so, for the planner to leave it out.
+    buckets AS (
+        SELECT h.*
         FROM operational_events_hourly AS h
         WHERE h.organization_id = org
             AND h.bucket >= first_hour
             AND h.bucket < first_day
-            AND first_hour < first_day -- else the planner leaves the branch out
+            AND first_hour < first_day
         UNION ALL
-        SELECT
-            d.location_id,
-            d.resource_id,
-            d.event_type,
-            d.cause,
-            d.event_count::bigint AS event_count,
-            d.duration_minutes AS minutes,
-            d.quantity,
-            d.scrap_quantity,
-            d.quality_score_sum,
-            d.quality_score_count::bigint AS quality_score_count
+        SELECT d.*
         FROM operational_events_daily AS d
         WHERE d.organization_id = org
             AND d.bucket >= first_day
             AND d.bucket < last_day
             AND first_day < last_day
         UNION ALL
-        SELECT
-            h.location_id,
-            h.resource_id,
-            h.event_type,
-            h.cause,
-            h.event_count::bigint AS event_count,
-            h.duration_minutes AS minutes,
-            h.quantity,
-            h.scrap_quantity,
-            h.quality_score_sum,
-            h.quality_score_count::bigint AS quality_score_count
+        SELECT h.*
         FROM operational_events_hourly AS h
         WHERE h.organization_id = org
             AND h.bucket >= last_day
             AND h.bucket < last_hour
             AND last_day < last_hour
+    ),
+    parts AS (
+        SELECT
+            b.location_id,
+            b.resource_id,
+            b.event_type,
+            b.cause,
+            b.event_count::bigint AS event_count,
+            b.duration_minutes AS minutes,
+            b.quantity,
+            b.scrap_quantity,
+            b.quality_score_sum,
+            b.quality_score_count::bigint AS quality_score_count
+        FROM buckets AS b
         UNION ALL
         SELECT
             w.location_id,
