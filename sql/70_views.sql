@@ -64,7 +64,9 @@ SELECT
     m.time AS last_metric_at,
     m.utilization_pct,
     m.efficiency_pct,
-    m.downtime_minutes
+    m.downtime_minutes,
+    m.sample_minutes,
+    m.metadata AS metric_metadata
 FROM resources AS r
 LEFT JOIN LATERAL (
     SELECT
@@ -82,7 +84,9 @@ LEFT JOIN LATERAL (
         rm.time,
         rm.utilization_pct,
         rm.efficiency_pct,
-        rm.downtime_minutes
+        rm.downtime_minutes,
+        rm.sample_minutes,
+        rm.metadata
     FROM resource_metrics AS rm
     WHERE rm.organization_id = r.organization_id
         AND rm.resource_id = r.resource_id
@@ -103,6 +107,8 @@ COMMENT ON COLUMN resource_latest_status.last_metric_at IS 'Time of the newest s
 COMMENT ON COLUMN resource_latest_status.utilization_pct IS 'Utilization in the newest sample, 0 to 100.';
 COMMENT ON COLUMN resource_latest_status.efficiency_pct IS 'Efficiency in the newest sample, 0 to 100.';
 COMMENT ON COLUMN resource_latest_status.downtime_minutes IS 'Minutes down in the newest sample.';
+COMMENT ON COLUMN resource_latest_status.sample_minutes IS 'Minutes that the newest sample speaks for.';
+COMMENT ON COLUMN resource_latest_status.metric_metadata IS 'Whatever else the source told in the newest sample.';
 
 CREATE OR REPLACE VIEW resource_recent_status AS
 SELECT
@@ -118,7 +124,9 @@ SELECT
     m.time AS last_metric_at,
     m.utilization_pct,
     m.efficiency_pct,
-    m.downtime_minutes
+    m.downtime_minutes,
+    m.sample_minutes,
+    m.metadata AS metric_metadata
 FROM resources AS r
 LEFT JOIN LATERAL (
     SELECT
@@ -137,7 +145,9 @@ LEFT JOIN LATERAL (
         rm.time,
         rm.utilization_pct,
         rm.efficiency_pct,
-        rm.downtime_minutes
+        rm.downtime_minutes,
+        rm.sample_minutes,
+        rm.metadata
     FROM resource_metrics AS rm
     WHERE rm.organization_id = r.organization_id
         AND rm.resource_id = r.resource_id
@@ -160,6 +170,8 @@ COMMENT ON COLUMN resource_recent_status.last_metric_at IS 'Time of the newest s
 COMMENT ON COLUMN resource_recent_status.utilization_pct IS 'Utilization in the newest sample, 0 to 100.';
 COMMENT ON COLUMN resource_recent_status.efficiency_pct IS 'Efficiency in the newest sample, 0 to 100.';
 COMMENT ON COLUMN resource_recent_status.downtime_minutes IS 'Minutes down in the newest sample.';
+COMMENT ON COLUMN resource_recent_status.sample_minutes IS 'Minutes that the newest sample speaks for.';
+COMMENT ON COLUMN resource_recent_status.metric_metadata IS 'Whatever else the source told in the newest sample.';
 
 CREATE OR REPLACE FUNCTION latest_resource_status(org uuid)
 RETURNS SETOF resource_latest_status

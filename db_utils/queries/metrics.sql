@@ -70,34 +70,18 @@ ORDER BY
 -- name: get_latest_resource_metrics
 -- What did the newest sample of each resource say?
 -- Parameters: organization_id uuid, location_id uuid?, resource_id uuid?
--- The view knows the newest sample's time from one index probe a resource, and so does a tenant's scope; there a plain
--- ORDER BY time DESC LIMIT 1 would read all samples, because a barrier lets no sorting through.
 SELECT
     s.resource_id,
     s.location_id,
     s.name,
-    m.time,
-    m.utilization_pct,
-    m.efficiency_pct,
-    m.downtime_minutes,
-    m.sample_minutes,
-    m.metadata
-FROM resource_latest_status AS s
-CROSS JOIN LATERAL (
-    SELECT
-        rm.time,
-        rm.utilization_pct,
-        rm.efficiency_pct,
-        rm.downtime_minutes,
-        rm.sample_minutes,
-        rm.metadata
-    FROM resource_metrics AS rm
-    WHERE rm.organization_id = %(organization_id)s
-        AND rm.resource_id = s.resource_id
-        AND rm.time = s.last_metric_at
-    LIMIT 1
-) AS m
-WHERE s.organization_id = %(organization_id)s
+    s.last_metric_at AS time,
+    s.utilization_pct,
+    s.efficiency_pct,
+    s.downtime_minutes,
+    s.sample_minutes,
+    s.metric_metadata AS metadata
+FROM latest_resource_status(%(organization_id)s) AS s
+WHERE s.last_metric_at IS NOT NULL
     AND (%(location_id)s::uuid IS NULL OR s.location_id = %(location_id)s)
     AND (%(resource_id)s::uuid IS NULL OR s.resource_id = %(resource_id)s)
 ORDER BY

@@ -149,10 +149,15 @@ def test_a_resource_that_was_quiet_for_weeks_has_its_last_status(
     [before] = seeded_database.execute_query(ask, key)
     assert min(before["last_event_at"], before["last_metric_at"]) < dt.datetime.now(dt.UTC) - 19 * DAY
     for db in (seeded_database, seeded_database.tenant(facts.organization_id)):
-        [row] = OperationalDataQueries(db).get_resource_status(
-            facts.organization_id, resource_id=facts.resource_id
-        )
-        assert row == {name: value for name, value in before.items() if name != "organization_id"}
+        queries = OperationalDataQueries(db)
+        [status] = queries.get_resource_status(facts.organization_id, resource_id=facts.resource_id)
+        assert status == {name: before[name] for name in status}
+        [sample] = queries.get_latest_resource_metrics(facts.organization_id, resource_id=facts.resource_id)
+        assert sample["time"] == before["last_metric_at"]
+        assert sample["metadata"] == before["metric_metadata"]
+        assert {name: sample[name] for name in sample.keys() & before} == {
+            name: before[name] for name in sample.keys() & before
+        }
 
 
 def test_employees_and_skills(queries: OperationalDataQueries, facts: Facts, raw: Raw) -> None:
