@@ -1,11 +1,12 @@
 """Measures everything and writes BENCHMARKS.md, its figures as JSON, and a picture for each table that has one.
 
-    python -m tests.benchmarks [--only NAME,…] [--scale 1] [--rounds 5] [--out FOLDER] [--database-url URL]
+    python -m tests.benchmarks [--only NAME,…] [--scale 1] [--rounds 5] [--out FOLDER] [--database-url URL [--keep]]
 
 Without a URL a private server is started: from the installation in $TEST_PG_INSTALL, else from the wheel. With `--only`, tables of an
 earlier run into the same folder are kept. `--scale 0.1` is a quick look, `--scale 5` wants a larger machine (fifty million
-events). A ratio is the median over rounds in which all ways take turns; peers that are not installed are left out. Nothing of this
-is a test: a missed goal is printed, no more.
+events). A ratio is the median over rounds in which all ways take turns; peers that are not installed are left out. With
+`--keep` what takes long to load stays on the server that was given, and a second run on the same day takes it up again, with the
+schema as it is by then. Nothing of this is a test: a missed goal is printed, no more.
 """
 
 from __future__ import annotations
@@ -133,7 +134,10 @@ def main() -> None:
         "--out", type=Path, help="folder for BENCHMARKS.md, JSON and pictures; default: print only"
     )
     parser.add_argument("--database-url", help="a server on which databases can be made")
+    parser.add_argument("--keep", action="store_true", help="leave large databases there for another run")
     options = parser.parse_args()
+    if options.keep and not options.database_url:
+        parser.error("--keep needs --database-url: the private server goes with all that is on it")
     names = options.only.split(",")
     if unknown := set(names) - set(BENCHMARKS):
         parser.error(
@@ -142,7 +146,7 @@ def main() -> None:
     with ExitStack() as stack:
         url = options.database_url or private_server(stack)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="db_utils-bench-")))
-        context = Context(url, options.scale, options.rounds, folder)
+        context = Context(url, options.scale, options.rounds, folder, options.keep)
         with context.database() as db:
             edition = schema.edition(db)
         tables = measure(context, names)

@@ -11,7 +11,7 @@ from typing import Any
 from db_utils import DatabaseManager, OperationalDataQueries, schema
 from tests.benchmarks.harness import Context, Goal, Table, in_turns, percentile
 from tests.support.query_calls import Facts, find_facts
-from tests.support.scale import compress_old_chunks
+from tests.support.scale import compress_old_chunks, leave_newest_to_raw_rows
 
 # Events, organizations, days of history: organizations stay as large as they are, there are more of them and more days.
 SIZES = ((1_000_000, 10, 252), (10_000_000, 20, 1_263), (50_000_000, 50, 2_525))
@@ -49,9 +49,12 @@ def run(context: Context) -> Table:
         (round(most), 2, max(30, round(252 * context.scale * 10)))
     ]
     with ExitStack() as stack:
-        databases = [stack.enter_context(context.database()) for _ in sizes]
-        for db, size in zip(databases, sizes, strict=True):
-            prepare(db, size)
+        databases = [
+            stack.enter_context(
+                context.loaded_database(f"dashboards_{label(size[0])}".lower(), partial(prepare, size=size))
+            )
+            for size in sizes
+        ]
         edition, events = schema.edition(databases[-1]), count_events(databases[-1])
         taken = measure(databases, 20 * context.rounds)
     table = Table(
@@ -100,6 +103,7 @@ def prepare(db: DatabaseManager, size: tuple[int, int, int]) -> None:
     """Fill the database as operation would have left it."""
     _, organizations, days = size
     schema.seed(db, days=days, scale=PLANTS, organizations=organizations, metric_days=METRIC_DAYS)
+    leave_newest_to_raw_rows(db)
     compress_old_chunks(db)
     # What autovacuum does within minutes.
     with db.connection() as connection:

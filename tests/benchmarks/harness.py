@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
@@ -79,6 +80,8 @@ class Context:
     scale: float
     rounds: int
     folder: Path
+    keeps_databases: bool = False
+    """Whether databases that take long to load stay on the server, for another run of the same day."""
 
     def count(self, at_scale_1: int, least: int = 1) -> int:
         """So many at this scale."""
@@ -87,12 +90,51 @@ class Context:
     @contextmanager
     def database(self, **settings: object) -> Iterator[DatabaseManager]:
         """A new database with the schema in it, dropped afterwards."""
-        with (
-            self.empty_database() as url,
-            DatabaseManager(url, statement_timeout_seconds=0, slow_query_seconds=0, **settings) as db,
-        ):
+        with self.empty_database() as url, _unlimited(url, settings) as db:
             schema.apply(db)
             yield db
+
+    @contextmanager
+    def loaded_database(
+        self, name: str, load: Callable[[DatabaseManager], None], **settings: object
+    ) -> Iterator[DatabaseManager]:
+        """A new database that `load` filled; or the kept one of this name, with the schema applied again."""
+        if not self.keeps_databases:
+            with self.database(**settings) as db:
+                load(db)
+                yield db
+            return
+        # Loads are made of days before now, so tomorrow's is another.
+        url = self._kept(f"benchmark_{name}_{time.strftime('%Y%m%d', time.gmtime())}", load)
+        with _unlimited(url, settings) as db:
+            schema.apply(db)
+            yield db
+
+    def _kept(self, name: str, load: Callable[[DatabaseManager], None]) -> str:
+        """The URL of the database of this name, loaded now if it is not there; half a load never gets the name."""
+        connection = psycopg2.connect(self.server_url)
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
+                if not cursor.rowcount:
+                    cursor.execute(f"DROP DATABASE IF EXISTS {name}_loading WITH (FORCE)")
+                    cursor.execute(f"CREATE DATABASE {name}_loading")
+                    with _unlimited(self._url(f"{name}_loading"), {}) as db:
+                        schema.apply(db)
+                        load(db)
+                    # TimescaleDB's scheduler is connected too.
+                    cursor.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                        (f"{name}_loading",),
+                    )
+                    cursor.execute(f"ALTER DATABASE {name}_loading RENAME TO {name}")
+        finally:
+            connection.close()
+        return self._url(name)
+
+    def _url(self, database: str) -> str:
+        return make_dsn(**{**parse_dsn(self.server_url), "dbname": database})
 
     @contextmanager
     def empty_database(self) -> Iterator[str]:
@@ -104,11 +146,16 @@ class Context:
             with connection.cursor() as cursor:
                 cursor.execute(f"CREATE DATABASE {name}")
                 try:
-                    yield make_dsn(**{**parse_dsn(self.server_url), "dbname": name})
+                    yield self._url(name)
                 finally:
                     cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
         finally:
             connection.close()
+
+
+def _unlimited(url: str, settings: Mapping[str, Any]) -> DatabaseManager:
+    """A manager that lets statements take their time and reports none as slow."""
+    return DatabaseManager(url, statement_timeout_seconds=0, slow_query_seconds=0, **settings)
 
 
 def in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
