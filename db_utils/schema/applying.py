@@ -72,12 +72,13 @@ def refresh_rollups(
     *,
     start: datetime | None = None,
     end: datetime | None = None,
-    wait_seconds: float = 300.0,
+    wait_seconds: float = 1800.0,
 ) -> None:
     """Bring the rollups up to the rows now, instead of at their next scheduled refresh.
 
     Only those of `start` <= time < `end` (aware) where they are given. Waits up to `wait_seconds` for a scheduled refresh that
-    runs at the moment, because two of one rollup do not go together; then raises `QueryTimeoutError` (SQLSTATE 55P03).
+    runs at the moment, because two of one rollup do not go together (after a load of tens of millions of rows it is at work for
+    minutes); then raises `QueryTimeoutError` (SQLSTATE 55P03).
     """
     give_up_at = time.monotonic() + wait_seconds
     while True:
