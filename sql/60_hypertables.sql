@@ -91,3 +91,35 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- TimescaleDB 2.29.2 damages text, or brings the server down, where rows go out of the columnstore straight into a new table
+-- (github.com/timescale/timescaledb/issues/10585, open in September 2026). Rows that are decompressed one by one instead of in
+-- batches come out whole. To be taken away with the release that mends it.
+CREATE OR REPLACE FUNCTION decompress_row_by_row()
+RETURNS event_trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM set_config('timescaledb.enable_bulk_decompression', 'off', true);
+END
+$$;
+COMMENT ON FUNCTION decompress_row_by_row() IS
+    'Until the end of the transaction, rows come out of the columnstore one by one: called before a statement that makes a table of a query.';
+REVOKE ALL ON FUNCTION decompress_row_by_row() FROM PUBLIC;
+
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_event_trigger AS t WHERE t.evtname = 'decompress_row_by_row') OR database_edition() <> 'community' THEN
+        RETURN;
+    END IF;
+    IF NOT (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user) THEN
+        RAISE WARNING 'CREATE TABLE AS, SELECT INTO and materialized views may damage text from the columnstore (TimescaleDB issue 10585)'
+            USING HINT = 'Let a superuser apply the schema, who may create the event trigger that prevents it.';
+        RETURN;
+    END IF;
+    CREATE EVENT TRIGGER decompress_row_by_row ON ddl_command_start
+        WHEN TAG IN ('CREATE TABLE AS', 'SELECT INTO', 'CREATE MATERIALIZED VIEW', 'REFRESH MATERIALIZED VIEW')
+        EXECUTE FUNCTION decompress_row_by_row();
+    COMMENT ON EVENT TRIGGER decompress_row_by_row IS 'Keeps text whole that goes out of the columnstore into a new table.';
+END
+$$;

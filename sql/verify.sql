@@ -278,6 +278,7 @@ $contract$;
         'create_tenant_login(uuid,text,text)',
         'current_organization_id()',
         'database_edition()',
+        'decompress_row_by_row()',
         'demand_forecast_accuracy(uuid,timestamptz,timestamptz)',
         'demand_forecast_outcomes(uuid,timestamptz,timestamptz,boolean)',
         'demand_forecasts_as_of(uuid,timestamptz,timestamptz,timestamptz,timestamptz)',
@@ -730,6 +731,17 @@ BEGIN
             FROM pg_proc AS p
             WHERE p.oid = to_regprocedure('public.current_organization_id()')
                 AND NOT (p.provolatile = 's' AND p.prosecdef AND p.proconfig IS NOT NULL)
+        );
+
+        problems := problems || ARRAY(
+            SELECT 'event trigger decompress_row_by_row is missing or disabled: CREATE TABLE AS may damage text from the columnstore'
+            FROM pg_proc AS p
+            JOIN pg_roles AS r ON r.oid = p.proowner AND r.rolsuper
+            WHERE p.oid = to_regprocedure('public.decompress_row_by_row()')
+                AND public.database_edition() = 'community'
+                AND NOT EXISTS (
+                    SELECT FROM pg_event_trigger AS t WHERE t.evtfoid = p.oid AND t.evtenabled IN ('O', 'A')
+                )
         );
 
         -- Rights --------------------------------------------------------------------------------------------------------------

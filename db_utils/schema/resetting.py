@@ -141,6 +141,7 @@ def _drop(transaction: Transaction, removed: Removed) -> None:
         _drop_all(transaction, "TABLE", "public", [name])
         ordinary.remove(name)
     _drop_all(transaction, "TABLE", "public", ordinary)
+    transaction.execute("DROP EVENT TRIGGER IF EXISTS decompress_row_by_row")
     _drop_routines(transaction, [name for name in removed.functions if name not in of_rows])
     transaction.execute("DROP TYPE IF EXISTS public.uuidrange")
     if not transaction.execute_query(
