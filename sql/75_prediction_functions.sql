@@ -119,21 +119,15 @@ AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH known AS (
-        SELECT
-            f.*,
-            date_add(f.target_time, f.target_interval, l.timezone) AS target_end
+    WITH known AS NOT MATERIALIZED (
+        SELECT *
         FROM demand_forecasts AS f
-        JOIN locations AS l
-            ON l.organization_id = f.organization_id
-            AND l.location_id = f.location_id
         WHERE f.organization_id = org
-            AND l.organization_id = org
             AND f.target_time >= period_start
             AND f.target_time < period_end
             AND f.available_at <= f.target_time
     ),
-    forecasts AS MATERIALIZED (
+    chosen AS (
         SELECT *
         FROM known
         WHERE NOT newest_only
@@ -145,6 +139,14 @@ BEGIN
             WHERE newest_only
             ORDER BY k.product_id, k.location_id, k.target_time, k.available_at DESC, k.model_name, k.model_version DESC
         ) AS newest
+    ),
+    forecasts AS MATERIALIZED (
+        SELECT
+            c.*,
+            date_add(c.target_time, c.target_interval, l.timezone) AS target_end
+        FROM chosen AS c
+        JOIN locations AS l ON l.location_id = c.location_id
+        WHERE l.organization_id = org
     ),
     -- Each target once, however many runs forecast it.
     targets AS (

@@ -82,7 +82,6 @@ DECLARE
     day_before_start CONSTANT timestamptz := period_start - interval '1 day';
     hour_before_end timestamptz;
     day_before_end timestamptz;
-    long_until timestamptz;
 BEGIN
     IF first_hour >= last_hour THEN
         first_hour := period_end;
@@ -95,24 +94,17 @@ BEGIN
     END IF;
     hour_before_end := greatest(first_hour, period_end - interval '1 hour');
     day_before_end := greatest(first_hour, period_end - interval '1 day');
-    long_until := least(last_hour, period_end - interval '1 hour');
 
     RETURN QUERY
     WITH edge_events AS (
-        -- Began before the first whole hour, perhaps before the period. An event longer than an hour is found by its
-        -- own index; none is longer than a day.
+        -- Began before the first whole hour, perhaps before the period: within an hour before it, or longer ago and long. Long
+        -- events have an index of their own; none is longer than a day.
         SELECT e.*, 1 AS sign, period_start AS counted_from, period_end AS counted_to
         FROM operational_events AS e
         WHERE e.organization_id = org
-            AND e.time >= hour_before_start
-            AND e.time < first_hour
-        UNION ALL
-        SELECT e.*, 1, period_start, period_end
-        FROM operational_events AS e
-        WHERE e.organization_id = org
             AND e.time >= day_before_start
-            AND e.time < hour_before_start
-            AND e.duration_minutes > 60
+            AND e.time < first_hour
+            AND (e.time >= hour_before_start OR e.duration_minutes > 60)
         UNION ALL
         -- Began after the last whole hour.
         SELECT e.*, 1, period_start, period_end
@@ -125,15 +117,9 @@ BEGIN
         SELECT e.*, -1, period_end, 'infinity'
         FROM operational_events AS e
         WHERE e.organization_id = org
-            AND e.time >= hour_before_end
-            AND e.time < last_hour
-        UNION ALL
-        SELECT e.*, -1, period_end, 'infinity'
-        FROM operational_events AS e
-        WHERE e.organization_id = org
             AND e.time >= day_before_end
-            AND e.time < long_until
-            AND e.duration_minutes > 60
+            AND e.time < last_hour
+            AND (e.time >= hour_before_end OR e.duration_minutes > 60)
     ),
     weighted AS (
         SELECT
