@@ -306,6 +306,8 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
+-- A plan made without knowing the period expects few rows of attendance and looks through all of them for each forecast.
+SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 BEGIN

@@ -740,6 +740,18 @@ BEGIN
             AND s.starts_at >= period_start
             AND s.starts_at < period_end
     ),
+    -- The UTC days on which an event of the shift may have begun: events and shifts of other days need not be compared.
+    shift_days AS MATERIALIZED (
+        SELECT
+            w.shift_id,
+            w.location_id,
+            w.span,
+            begun.day
+        FROM worked AS w
+        CROSS JOIN LATERAL generate_series(
+            date_trunc('day', lower(w.span), 'UTC') - interval '1 day', upper(w.span), interval '1 day'
+        ) AS begun (day)
+    ),
     -- Read row by row: a shift is short, and its edges are seldom whole hours.
     events AS (
         SELECT
@@ -747,6 +759,7 @@ BEGIN
             e.resource_id,
             e.event_type,
             e.time,
+            date_trunc('day', e.time, 'UTC') AS day,
             e.duration_minutes,
             coalesce(e.quantity, 0) AS quantity,
             coalesce(e.scrap_quantity, 0) AS scrap_quantity,
@@ -757,6 +770,12 @@ BEGIN
             AND e.resource_id IS NOT NULL
             AND e.time >= day_before_start
             AND e.time < day_after_end
+    ),
+    -- Few, and looked through for each resource of each shift.
+    maintenance AS MATERIALIZED (
+        SELECT e.resource_id, e.span
+        FROM events AS e
+        WHERE e.event_type = 'maintenance'
     ),
     shares AS (
         SELECT
@@ -772,9 +791,10 @@ BEGIN
                     extract(epoch FROM upper(w.span * e.span) - lower(w.span * e.span)) / (e.duration_minutes * 60)
                 ELSE 1
             END AS share
-        FROM worked AS w
+        FROM shift_days AS w
         JOIN events AS e
             ON e.location_id = w.location_id
+            AND e.day = w.day
             AND (e.span && w.span OR w.span @> e.time)
     ),
     -- A resource is measured in a shift when it recorded anything in it.
@@ -801,11 +821,10 @@ BEGIN
             multirange_minutes(
                 tstzmultirange(w.span) - coalesce(
                     (
-                        SELECT range_agg(e.span)
-                        FROM events AS e
-                        WHERE e.resource_id = r.resource_id
-                            AND e.event_type = 'maintenance'
-                            AND e.span && w.span
+                        SELECT range_agg(m.span)
+                        FROM maintenance AS m
+                        WHERE m.resource_id = r.resource_id
+                            AND m.span && w.span
                     ),
                     '{}'
                 )
