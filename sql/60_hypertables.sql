@@ -100,7 +100,7 @@ RETURNS event_trigger
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    PERFORM set_config('timescaledb.enable_bulk_decompression', 'off', true);
+    PERFORM pg_catalog.set_config('timescaledb.enable_bulk_decompression', 'off', true);
 END
 $$;
 COMMENT ON FUNCTION decompress_row_by_row() IS
