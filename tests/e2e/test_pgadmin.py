@@ -142,6 +142,7 @@ def test_each_column_says_what_it_means(pgadmin: PgAdmin, stack: ComposeStack) -
 
 
 def test_a_documented_query_shows_its_rows(pgadmin: PgAdmin, stack: ComposeStack) -> None:
+    pgadmin.open(*TO_THE_TABLES)  # by then pgAdmin is connected to the database
     pgadmin.select("barnameh_ops")
     keys = ActionChains(pgadmin.driver).key_down(Keys.ALT).key_down(Keys.SHIFT).send_keys("q")
     keys.key_up(Keys.SHIFT).key_up(Keys.ALT).perform()
