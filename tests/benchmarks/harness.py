@@ -26,7 +26,7 @@ PACKAGES = (
     "psycopg2-binary", "psycopg", "psycopg-pool", "SQLAlchemy", "redis", "pyarrow", "pandas", "polars",
     "adbc-driver-postgresql", "connectorx", "pgcopy",
 )  # fmt: skip
-# What a server of two cores and some memory would be given; both sides of a comparison have it.
+# What docker-compose.yml gives a server, and some memory; both sides of a comparison have it.
 SERVER_OPTIONS = {
     "max_connections": "200",
     "max_worker_processes": "24",
@@ -36,6 +36,7 @@ SERVER_OPTIONS = {
     "work_mem": "32MB",
     "random_page_cost": "1.1",
     "jit": "off",
+    "constraint_exclusion": "off",
 }
 
 
