@@ -117,7 +117,7 @@ def fresh_database(server_url: str, template: str = "template0") -> Iterator[str
 
 def stop_jobs(db: DatabaseManager) -> None:
     """End TimescaleDB's scheduler. A job that was cut off by that has not run: it would stand as failed in each copy."""
-    if db.execute_query("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'"):
+    if schema.edition(db) != "plain":
         db.execute("SELECT _timescaledb_functions.stop_background_workers()")
         db.execute(
             "DELETE FROM _timescaledb_internal.bgw_job_stat WHERE total_runs > 0 AND NOT last_run_success"

@@ -106,10 +106,7 @@ def prepare(db: DatabaseManager, size: tuple[int, int, int]) -> None:
     leave_newest_to_raw_rows(db)
     compress_old_chunks(db)
     # What autovacuum does within minutes.
-    with db.connection() as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute("VACUUM ANALYZE")
+    db.execute("VACUUM ANALYZE")
 
 
 def label(events: int) -> str:

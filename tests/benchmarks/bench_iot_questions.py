@@ -186,10 +186,7 @@ def prepare(db: DatabaseManager, context: Context) -> None:
                 )
     leave_newest_to_raw_rows(db)
     compress_old_chunks(db)
-    with db.connection() as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute("VACUUM ANALYZE")
+    db.execute("VACUUM ANALYZE")
 
 
 def compare(

@@ -9,18 +9,15 @@ import platform
 import statistics
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import psycopg2
-from psycopg2.extensions import make_dsn, parse_dsn
-
 from db_utils import DatabaseManager, schema
+from tests.conftest import database_url, fresh_database, maintenance
 
 PACKAGES = (
     "psycopg2-binary", "psycopg", "psycopg-pool", "SQLAlchemy", "redis", "pyarrow", "pandas", "polars",
@@ -113,45 +110,25 @@ class Context:
 
     def _kept(self, name: str, load: Callable[[DatabaseManager], None]) -> str:
         """The URL of the database of this name, loaded now if it is not there; half a load never gets the name."""
-        connection = psycopg2.connect(self.server_url)
-        connection.autocommit = True
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
-                if not cursor.rowcount:
-                    cursor.execute(f"DROP DATABASE IF EXISTS {name}_loading WITH (FORCE)")
-                    cursor.execute(f"CREATE DATABASE {name}_loading")
-                    with _unlimited(self._url(f"{name}_loading"), {}) as db:
-                        schema.apply(db)
-                        load(db)
-                    # TimescaleDB's scheduler is connected too.
-                    cursor.execute(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
-                        (f"{name}_loading",),
-                    )
-                    cursor.execute(f"ALTER DATABASE {name}_loading RENAME TO {name}")
-        finally:
-            connection.close()
-        return self._url(name)
+        with maintenance(self.server_url) as cursor:
+            cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
+            if not cursor.rowcount:
+                loading = f"{name}_loading"
+                cursor.execute(f"DROP DATABASE IF EXISTS {loading} WITH (FORCE)")
+                cursor.execute(f"CREATE DATABASE {loading}")
+                with _unlimited(database_url(self.server_url, loading), {}) as db:
+                    schema.apply(db)
+                    load(db)
+                # TimescaleDB's scheduler is connected too.
+                cursor.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (loading,)
+                )
+                cursor.execute(f"ALTER DATABASE {loading} RENAME TO {name}")
+        return database_url(self.server_url, name)
 
-    def _url(self, database: str) -> str:
-        return make_dsn(**{**parse_dsn(self.server_url), "dbname": database})
-
-    @contextmanager
-    def empty_database(self) -> Iterator[str]:
+    def empty_database(self) -> AbstractContextManager[str]:
         """The URL of a new database without anything in it, dropped afterwards."""
-        name = f"benchmark_{uuid.uuid4().hex[:8]}"
-        connection = psycopg2.connect(self.server_url)
-        connection.autocommit = True
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(f"CREATE DATABASE {name}")
-                try:
-                    yield self._url(name)
-                finally:
-                    cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        finally:
-            connection.close()
+        return fresh_database(self.server_url)
 
 
 def _unlimited(url: str, settings: Mapping[str, Any]) -> DatabaseManager:

@@ -16,7 +16,7 @@ def multiply(db: Any, factor: int = 10) -> None:
 
 def compress_old_chunks(db: Any) -> int:
     """Bring the chunks to the columnstore that the policy would have brought there by now; 0 where there is none."""
-    if db.execute_query("SELECT database_edition() AS edition")[0]["edition"] != "community":
+    if schema.edition(db) != "community":
         return 0
     compressed = 0
     for layout in db.execute_query("SELECT relation, columnstore_after FROM time_series_layout()"):
@@ -34,19 +34,15 @@ def leave_newest_to_raw_rows(db: Any) -> None:
 
     What is newer is added up when a question is asked. Nothing to do where rollups are views.
     """
-    if db.execute_query("SELECT database_edition() AS edition")[0]["edition"] != "community":
+    if schema.edition(db) != "community":
         return
     rollups = db.execute_query(
         "SELECT format('%I.%I', view_schema, view_name) AS name, "
         "CASE WHEN view_name LIKE '%hourly' THEN interval '1 hour' ELSE interval '1 day' END AS width "
         "FROM timescaledb_information.continuous_aggregates ORDER BY width, view_schema, view_name"
     )
-    with db.connection() as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            for rollup in rollups:
-                cursor.execute(f"TRUNCATE {rollup['name']}")  # a refresh never takes a rollup back
-                cursor.execute(
-                    "CALL refresh_continuous_aggregate(%s, NULL, now() - %s)",
-                    (rollup["name"], rollup["width"]),
-                )
+    for rollup in rollups:
+        db.execute(f"TRUNCATE {rollup['name']}")  # a refresh never takes a rollup back
+        db.execute(
+            "CALL refresh_continuous_aggregate(%s, NULL, now() - %s)", (rollup["name"], rollup["width"])
+        )

@@ -308,11 +308,8 @@ def run_jobs(db: DatabaseManager) -> list[str]:
         "SELECT job_id, proc_name FROM timescaledb_information.jobs WHERE proc_name IN "
         "('policy_retention', 'policy_refresh_continuous_aggregate') ORDER BY proc_name DESC, job_id"
     )
-    with db.connection() as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            for job in jobs:
-                cursor.execute("CALL run_job(%s)", (job["job_id"],))
+    for job in jobs:
+        db.execute("CALL run_job(%s)", (job["job_id"],))
     return [job["proc_name"] for job in jobs]
 
 
