@@ -8,13 +8,26 @@
 --
 -- The refresh covers all of the past, so a late row of any age is seen after the next one: only buckets whose rows
 -- changed are computed again. set_retention() narrows it to what retention leaves.
+--
+-- end_offset is how late rows usually come. A bucket that ended so long ago is computed and stored; rows of newer ones are added
+-- up by whoever asks, so the shorter it is, the less there is to add up, and the more late rows wait for the next refresh.
+-- Events are written down when they end, or by hand: the hourly rollup leaves them an hour. Samples come by themselves.
+--
+-- Rollups have finer groups than one thinks (an hour, a machine, a kind, a cause): in rowstore that of events is larger than the
+-- events in the columnstore. So old chunks of rollups go there too, segmented by organization and ordered by bucket: a period of
+-- one organization lies together, and a late row of long ago unpacks one batch of each organization, not the chunk.
 
-CREATE OR REPLACE FUNCTION rollup_definitions()
+-- Since version 7 it has more columns, which CREATE OR REPLACE cannot add.
+DROP FUNCTION IF EXISTS rollup_definitions();
+CREATE FUNCTION rollup_definitions()
 RETURNS TABLE (
     rollup text,
     source text,
     bucket_width interval,
     refresh_every interval,
+    end_offset interval,
+    chunk_interval interval,
+    columnstore_after interval,
     query text,
     description text
 )
@@ -24,6 +37,7 @@ AS $$
     VALUES
         (
             'operational_events_hourly', 'operational_events', interval '1 hour', interval '15 minutes',
+            interval '1 hour', interval '30 days', interval '30 days',
             $query$
             SELECT
                 organization_id,
@@ -45,6 +59,7 @@ AS $$
         ),
         (
             'operational_events_daily', 'operational_events_hourly', interval '1 day', interval '1 hour',
+            interval '1 day', interval '180 days', interval '30 days',
             $query$
             SELECT
                 organization_id,
@@ -66,6 +81,7 @@ AS $$
         ),
         (
             'resource_metrics_hourly', 'resource_metrics', interval '1 hour', interval '15 minutes',
+            interval '15 minutes', interval '30 days', interval '30 days',
             $query$
             SELECT
                 organization_id,
@@ -87,6 +103,7 @@ AS $$
         ),
         (
             'resource_metrics_daily', 'resource_metrics_hourly', interval '1 day', interval '1 hour',
+            interval '1 day', interval '365 days', interval '30 days',
             $query$
             SELECT
                 organization_id,
@@ -108,6 +125,7 @@ AS $$
         ),
         (
             'demand_history_hourly', 'demand_history', interval '1 hour', interval '30 minutes',
+            interval '1 hour', interval '90 days', interval '30 days',
             $query$
             SELECT
                 organization_id,
@@ -126,6 +144,7 @@ AS $$
         ),
         (
             'demand_history_daily', 'demand_history_hourly', interval '1 day', interval '1 hour',
+            interval '1 day', interval '365 days', interval '30 days',
             $query$
             SELECT
                 organization_id,
@@ -144,6 +163,7 @@ AS $$
         ),
         (
             'employee_attendance_hourly', 'employee_attendance', interval '1 hour', interval '1 hour',
+            interval '1 hour', interval '180 days', interval '30 days',
             $query$
             SELECT
                 organization_id,
@@ -163,6 +183,7 @@ AS $$
         ),
         (
             'employee_attendance_daily', 'employee_attendance_hourly', interval '1 day', interval '2 hours',
+            interval '1 day', interval '365 days', interval '30 days',
             $query$
             SELECT
                 organization_id,
@@ -182,7 +203,8 @@ AS $$
         )
 $$;
 COMMENT ON FUNCTION rollup_definitions() IS
-    'Which rollups are there, from what, and how often are they refreshed? They are made from this table when the schema is applied.';
+    'Which rollups are there, from what, how often are they refreshed, and how are they cut into chunks and compressed? They are '
+    'made from this table when the schema is applied.';
 
 DO $$
 DECLARE
@@ -223,12 +245,73 @@ BEGIN
                         AND j.proc_name = 'policy_retention'
                     WHERE definition.rollup ~ ('^' || l.relation || '_(hourly|daily)$')
                 ),
-                end_offset => definition.bucket_width,
+                end_offset => definition.end_offset,
                 schedule_interval => definition.refresh_every,
                 -- Not at once: the first rows may be loading, and two refreshes of one rollup do not go together.
                 initial_start => now() + definition.refresh_every
             );
         END IF;
+    END LOOP;
+END
+$$;
+
+-- Where rollups lie: chunks, columnstore. Whoever set another interval for chunks to come keeps it.
+DO $$
+DECLARE
+    stored record;
+BEGIN
+    IF database_edition() <> 'community' THEN
+        RETURN;
+    END IF;
+    FOR stored IN
+        SELECT
+            d.rollup,
+            d.chunk_interval,
+            d.columnstore_after,
+            s.hypertable,
+            s.segmentby,
+            s.orderby
+        FROM rollup_definitions() AS d
+        JOIN timescaledb_information.continuous_aggregates AS c ON c.view_schema = 'public' AND c.view_name = d.rollup
+        JOIN timescaledb_information.hypertable_columnstore_settings AS s
+            ON s.hypertable = format('%I.%I', c.materialization_hypertable_schema, c.materialization_hypertable_name)::regclass
+    LOOP
+        IF stored.segmentby IS NULL THEN
+            PERFORM set_chunk_time_interval(stored.hypertable, stored.chunk_interval);
+        END IF;
+        IF (stored.segmentby, stored.orderby) IS DISTINCT FROM ('organization_id', 'bucket') THEN
+            EXECUTE format(
+                'ALTER MATERIALIZED VIEW %I SET (timescaledb.enable_columnstore, '
+                'timescaledb.segmentby = ''organization_id'', timescaledb.orderby = ''bucket'')',
+                stored.rollup
+            );
+        END IF;
+        CALL add_columnstore_policy(stored.rollup::regclass, after => stored.columnstore_after, if_not_exists => true);
+    END LOOP;
+END
+$$;
+
+-- Version 7: up to version 6 each rollup left its last whole bucket to whoever asks.
+DO $$
+DECLARE
+    earlier record;
+BEGIN
+    IF database_edition() <> 'community' THEN
+        RETURN;
+    END IF;
+    FOR earlier IN
+        SELECT
+            j.job_id,
+            jsonb_set(j.config, '{end_offset}', to_jsonb(d.end_offset::text)) AS config
+        FROM rollup_definitions() AS d
+        JOIN timescaledb_information.jobs AS j
+            ON j.hypertable_schema = 'public'
+            AND j.hypertable_name = d.rollup
+            AND j.proc_name = 'policy_refresh_continuous_aggregate'
+        WHERE (j.config ->> 'end_offset')::interval = d.bucket_width
+            AND d.end_offset <> d.bucket_width
+    LOOP
+        PERFORM alter_job(earlier.job_id, config => earlier.config);
     END LOOP;
 END
 $$;
@@ -436,7 +519,7 @@ BEGIN
         PERFORM add_continuous_aggregate_policy(
             definition.rollup::regclass,
             start_offset => refresh_window,
-            end_offset => definition.bucket_width,
+            end_offset => definition.end_offset,
             schedule_interval => definition.refresh_every,
             initial_start => now() + definition.refresh_every
         );

@@ -611,18 +611,37 @@ BEGIN
         IF edition = 'community' THEN
             problems := problems || ARRAY(
                 SELECT format('%s has no columnstore segmented by %s, ordered by %s', l.relation, l.segment_by, l.order_by)
-                FROM public.time_series_layout() AS l
+                FROM (
+                    SELECT
+                        t.relation,
+                        to_regclass('public.' || t.relation) AS hypertable,
+                        t.segment_by,
+                        t.order_by
+                    FROM public.time_series_layout() AS t
+                    UNION ALL
+                    SELECT
+                        r.rollup,
+                        format('%I.%I', a.materialization_hypertable_schema, a.materialization_hypertable_name)::regclass,
+                        'organization_id',
+                        'bucket'
+                    FROM public.rollup_definitions() AS r
+                    JOIN timescaledb_information.continuous_aggregates AS a ON a.view_schema = 'public' AND a.view_name = r.rollup
+                ) AS l
                 WHERE NOT EXISTS (
                     SELECT
                     FROM timescaledb_information.hypertable_columnstore_settings AS s
-                    WHERE s.hypertable = to_regclass('public.' || l.relation)
+                    WHERE s.hypertable = l.hypertable
                         AND s.segmentby = replace(l.segment_by, ', ', ',')
                         AND replace(s.orderby, '"', '') = replace(l.order_by, ', ', ',')
                 )
             );
             problems := problems || ARRAY(
                 SELECT format('%s has no columnstore policy', l.relation)
-                FROM public.time_series_layout() AS l
+                FROM (
+                    SELECT t.relation FROM public.time_series_layout() AS t
+                    UNION ALL
+                    SELECT r.rollup FROM public.rollup_definitions() AS r
+                ) AS l (relation)
                 WHERE NOT EXISTS (
                     SELECT
                     FROM timescaledb_information.jobs AS j

@@ -12,7 +12,7 @@ from psycopg2.sql import SQL, Identifier
 
 from db_utils import schema
 from db_utils.admin.redis_status import RedisFacts, redis_status
-from db_utils.admin.tables import TableFacts, tables
+from db_utils.admin.tables import TableFacts, rollups, tables
 from db_utils.errors import (
     ConnectionFailedError,
     DbUtilsError,
@@ -100,6 +100,8 @@ class Status:
     server: ServerFacts | None = None
     schema: SchemaFacts | None = None
     tables: list[TableFacts] = field(default_factory=list)
+    rollups: list[TableFacts] = field(default_factory=list)
+    """Those that are stored; none where rollups are views."""
     series: list[SeriesFacts] = field(default_factory=list)
     jobs: list[JobFacts] = field(default_factory=list)
     cache: RedisFacts | None = None
@@ -123,7 +125,8 @@ def status(db: DatabaseManager, *, exact: bool = False) -> Status:
         look = _Look(found.not_visible)
         found.schema = look("schema version", partial(_schema, db))
         found.tables = look("tables", partial(tables, db, exact=exact)) or []
-        hidden = [t.name for t in found.tables if t.rows_are == "unknown"]
+        found.rollups = look("rollups", partial(rollups, db, exact=exact)) or []
+        hidden = [t.name for t in (*found.tables, *found.rollups) if t.rows_are == "unknown"]
         if hidden:
             found.not_visible.append(f"rows of {', '.join(hidden)}")
         if found.tables:

@@ -1,4 +1,4 @@
-"""How large is each table of the schema, and how many rows does it hold?"""
+"""How large is each table and each stored rollup of the schema, and how many rows does it hold?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PATIENCE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class TableFacts:
-    """One table. Sizes are bytes, None where the role may not see them or the edition has no such thing."""
+    """One table or stored rollup. Sizes are bytes, None where the role may not see them or the edition has no such thing."""
 
     name: str
     rows: int | None
@@ -31,8 +31,8 @@ class TableFacts:
     """Rows, indexes and everything else, in all chunks."""
     index_bytes: int | None
     is_hypertable: bool
+    """Whether it is stored in chunks, as time series and rollups are with TimescaleDB."""
     chunks: int | None
-    """Chunks of a hypertable."""
     columnstore_chunks: int | None
     """Those of them that are in the columnstore."""
     columnstore_before_bytes: int | None
@@ -47,26 +47,43 @@ def tables(db: Executor, *, exact: bool = False) -> list[TableFacts]:
     Rows are counted where that is cheap (below 64 MB and about a million rows) or `exact` is asked for; else they are
     estimated, and say so.
     """
+    return _measured(db, ["r", "p"], exact)
+
+
+def rollups(db: Executor, *, exact: bool = False) -> list[TableFacts]:
+    """How large is each rollup of the schema? None where rollups are views, which hold nothing of their own.
+
+    Rows are counted or estimated as those of tables; what is not yet stored is in the count only.
+    """
+    return [view for view in _measured(db, ["v"], exact) if view.is_hypertable]
+
+
+def _measured(db: Executor, kinds: list[str], exact: bool) -> list[TableFacts]:
     names = list(contract().relations)
     found = db.execute_query(
         """
         SELECT
             c.relname AS name,
-            c.oid::regclass::text AS relation,
+            c.relkind AS kind,
             c.reltuples::bigint AS estimate,
             pg_total_relation_size(c.oid) AS total_bytes,
             pg_indexes_size(c.oid) AS index_bytes,
             has_table_privilege(c.oid, 'SELECT') AS is_readable
         FROM pg_class AS c
         WHERE c.relnamespace = 'public'::regnamespace
-            AND c.relkind IN ('r', 'p')
+            AND c.relkind = ANY (%s::"char"[])
             AND c.relname = ANY (%s)
         ORDER BY array_position(%s, c.relname::text)
         """,
-        (names, names),
+        (kinds, names, names),
     )
     hypertables = _hypertables(db, [row["name"] for row in found])
-    return [_facts(db, row, hypertables, exact) for row in found]
+    # A view is measured only where TimescaleDB stores what it shows.
+    return [
+        _facts(db, row, hypertables, exact)
+        for row in found
+        if row["kind"] != "v" or row["name"] in hypertables
+    ]
 
 
 def _facts(
@@ -108,19 +125,26 @@ def _rows(
 
 
 def _hypertables(db: Executor, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What TimescaleDB knows of those tables that are hypertables; what the role may not ask is left out."""
+    """What TimescaleDB knows of those tables and rollups that it stores in chunks; what the role may not ask is left out."""
     try:
         listed = db.execute_query(
             """
             SELECT
-                h.hypertable_name AS name,
+                s.name,
                 count(c.chunk_name) AS chunks,
                 count(c.chunk_name) FILTER (WHERE c.is_compressed) AS columnstore_chunks
-            FROM timescaledb_information.hypertables AS h
+            FROM (
+                SELECT hypertable_name, hypertable_schema, hypertable_name
+                FROM timescaledb_information.hypertables
+                WHERE hypertable_schema = 'public'
+                UNION ALL
+                SELECT view_name, materialization_hypertable_schema, materialization_hypertable_name
+                FROM timescaledb_information.continuous_aggregates
+                WHERE view_schema = 'public'
+            ) AS s (name, hypertable_schema, hypertable_name)
             LEFT JOIN timescaledb_information.chunks AS c USING (hypertable_schema, hypertable_name)
-            WHERE h.hypertable_schema = 'public'
-                AND h.hypertable_name = ANY (%s)
-            GROUP BY h.hypertable_name
+            WHERE s.name = ANY (%s)
+            GROUP BY s.name
             """,
             (list(names),),
         )

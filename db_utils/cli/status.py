@@ -124,13 +124,13 @@ def _cache(found: Status) -> str:
 def _tables(found: Status) -> Table:
     # Eighty columns hold the names whole only without the columns that an edition without chunks leaves empty.
     with_chunks = any(facts.chunks is not None for facts in found.tables)
-    table = Table("table", "rows", "size", "indexes")
+    table = Table("table or rollup" if found.rollups else "table", "rows", "size", "indexes")
     for heading in ("chunks", "in columnstore", "smaller") if with_chunks else ():
         table.add_column(heading)
     for column in table.columns[1:]:
         column.justify = "right"
     table.columns[0].overflow = "fold"
-    for facts in found.tables:
+    for facts in (*found.tables, *found.rollups):
         shrunk = bool(facts.columnstore_before_bytes and facts.columnstore_after_bytes)
         chunks = (
             "" if facts.chunks is None else str(facts.chunks),

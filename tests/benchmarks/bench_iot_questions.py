@@ -3,8 +3,8 @@
 The same text runs on both: the tables by hand have the same names in a schema of their own. They are what TimescaleDB's
 documentation recommends and no more: double precision, one index for reading by machine and time, no foreign keys, no
 checks, the columnstore segmented by machine, and real-time continuous aggregates that hold sums and counts. Both sides are
-as their policies leave them: old chunks in the columnstore, rollups refreshed up to one bucket before now, as the documentation's
-policies are (`end_offset` of a bucket's width), so that what is newer is added up when a question is asked.
+as their policies leave them: old chunks in the columnstore, rollups refreshed up to the policies' `end_offset` before now, by hand
+a bucket's width as in the documentation, so that what is newer is added up when a question is asked.
 """
 
 from __future__ import annotations

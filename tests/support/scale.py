@@ -19,30 +19,37 @@ def compress_old_chunks(db: Any) -> int:
     if schema.edition(db) != "community":
         return 0
     compressed = 0
-    for layout in db.execute_query("SELECT relation, columnstore_after FROM time_series_layout()"):
+    for layout in db.execute_query(
+        "SELECT relation, columnstore_after FROM time_series_layout() "
+        "UNION ALL SELECT rollup, columnstore_after FROM rollup_definitions()"
+    ):
         rows = db.execute_query(
             "SELECT count(compress_chunk(c)) AS n FROM show_chunks(%s::regclass, older_than => %s) AS c",
             (layout["relation"], layout["columnstore_after"]),
         )
         compressed += rows[0]["n"]
-        db.execute(f"ANALYZE {layout['relation']}")
+    db.execute("ANALYZE")
     return compressed
 
 
 def leave_newest_to_raw_rows(db: Any) -> None:
-    """Have the rollups filled as their policies fill them: up to one bucket before now, where a load fills them up to now.
+    """Have the rollups filled as their policies fill them, where a load fills them up to now; others (made by hand) up to
+    one bucket before now, as TimescaleDB's documentation has it.
 
     What is newer is added up when a question is asked. Nothing to do where rollups are views.
     """
     if schema.edition(db) != "community":
         return
     rollups = db.execute_query(
-        "SELECT format('%I.%I', view_schema, view_name) AS name, "
-        "CASE WHEN view_name LIKE '%hourly' THEN interval '1 hour' ELSE interval '1 day' END AS width "
-        "FROM timescaledb_information.continuous_aggregates ORDER BY width, view_schema, view_name"
+        "SELECT format('%I.%I', c.view_schema, c.view_name) AS name, w.width, "
+        "CASE WHEN c.view_schema = 'public' THEN d.end_offset ELSE w.width END AS end_offset "
+        "FROM timescaledb_information.continuous_aggregates AS c "
+        "CROSS JOIN LATERAL (SELECT CASE WHEN c.view_name LIKE '%hourly' THEN interval '1 hour' ELSE interval '1 day' END) AS w (width) "
+        "LEFT JOIN rollup_definitions() AS d ON d.rollup = c.view_name "
+        "ORDER BY w.width, c.view_schema, c.view_name"
     )
     for rollup in rollups:
         db.execute(f"TRUNCATE {rollup['name']}")  # a refresh never takes a rollup back
         db.execute(
-            "CALL refresh_continuous_aggregate(%s, NULL, now() - %s)", (rollup["name"], rollup["width"])
+            "CALL refresh_continuous_aggregate(%s, NULL, now() - %s)", (rollup["name"], rollup["end_offset"])
         )

@@ -59,11 +59,18 @@ _QUERIES = {
 }
 _COMMUNITY = {
     "columnstore": """
-        SELECT hypertable::text, segmentby, orderby FROM timescaledb_information.hypertable_columnstore_settings
+        SELECT coalesce(a.view_name::text, s.hypertable::text), s.segmentby, s.orderby
+        FROM timescaledb_information.hypertable_columnstore_settings AS s
+        LEFT JOIN timescaledb_information.continuous_aggregates AS a ON s.hypertable =
+            format('%%I.%%I', a.materialization_hypertable_schema, a.materialization_hypertable_name)::regclass
     """,
     "chunks": """
-        SELECT hypertable_name, column_name, time_interval::text FROM timescaledb_information.dimensions
-        WHERE hypertable_schema = 'public'
+        SELECT coalesce(a.view_name, d.hypertable_name), d.column_name, d.time_interval::text
+        FROM timescaledb_information.dimensions AS d
+        LEFT JOIN timescaledb_information.continuous_aggregates AS a
+            ON (a.materialization_hypertable_schema, a.materialization_hypertable_name) = (d.hypertable_schema, d.hypertable_name)
+        WHERE d.hypertable_schema = 'public'
+            OR a.view_schema = 'public'
     """,
     "policy": """
         SELECT j.proc_name, coalesce(h.user_view_name, j.hypertable_name), j.schedule_interval::text,

@@ -108,11 +108,13 @@ _ROLLUPS = """
         d.column_name AS source_time,
         _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(h.id)) AS watermark,
         extract(epoch FROM (j.config ->> 'end_offset')::interval) AS end_offset_seconds,
+        extract(epoch FROM b.bucket_width::interval) AS bucket_seconds,
         extract(epoch FROM j.schedule_interval) AS interval_seconds,
         extract(epoch FROM now() - greatest(s.last_successful_finish, j.initial_start)) AS since_success_seconds
     FROM timescaledb_information.continuous_aggregates AS c
     JOIN _timescaledb_catalog.hypertable AS h
         ON (h.schema_name, h.table_name) = (c.materialization_hypertable_schema, c.materialization_hypertable_name)
+    JOIN _timescaledb_catalog.continuous_aggs_bucket_function AS b ON b.mat_hypertable_id = h.id
     LEFT JOIN timescaledb_information.continuous_aggregates AS parent
         ON (parent.materialization_hypertable_schema, parent.materialization_hypertable_name)
         = (c.hypertable_schema, c.hypertable_name)
@@ -241,7 +243,10 @@ def rollups(patient: Patient) -> Findings:
             f"AND {identifier(rollup['source_time'])} < now()) AS behind",
             {
                 "watermark": rollup["watermark"],
-                "allowed": allowed + 2 * float(rollup["end_offset_seconds"] or 0),
+                # A bucket is stored once its end is the policy's offset away.
+                "allowed": allowed
+                + float(rollup["bucket_seconds"])
+                + float(rollup["end_offset_seconds"] or 0),
             },
         )[0]["behind"]
         if behind:

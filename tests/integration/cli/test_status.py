@@ -45,6 +45,14 @@ def test_it_says_what_there_is(seeded: DatabaseManager, run: Run) -> None:
         assert (table["rows"], table["rows_are"]) == (counted, "exact"), name
         assert table["total_bytes"] >= table["index_bytes"] > 0
         assert table["is_hypertable"] is (name in SERIES and facts["edition"] != "plain")
+    stored = {rollup["name"]: rollup for rollup in said["rollups"]}
+    rollups = seeded.execute_query("SELECT rollup FROM rollup_definitions()")
+    assert set(stored) == ({row["rollup"] for row in rollups} if facts["edition"] == "community" else set())
+    for name, rollup in stored.items():
+        counted = seeded.execute_query(f"SELECT count(*) AS n FROM {name}")[0]["n"]
+        assert (rollup["rows"], rollup["rows_are"], rollup["is_hypertable"]) == (counted, "exact", True), name
+        assert rollup["total_bytes"] >= rollup["index_bytes"] > 0
+        assert rollup["chunks"] > rollup["columnstore_chunks"] == 0
     for series in said["series"]:
         edges = seeded.execute_query(
             f"SELECT min(time) AS oldest, max(time) AS newest FROM {series['name']}"

@@ -19,13 +19,13 @@ _REAL = (
 )
 
 
-def test_days_left_follow_from_growth_and_free_space(seeded: DatabaseManager) -> None:
-    url = seeded.settings.database_url
-    seeded.execute("ANALYZE")
+def test_days_left_follow_from_growth_and_free_space(seeded_database: DatabaseManager) -> None:
+    url = seeded_database.settings.database_url
+    seeded_database.execute("ANALYZE")
     (plenty,) = ask(url, "disk", disk_free_bytes=10**15)
     assert plenty.severity == Severity.OK
     per_day = plenty.figures["growth_bytes_per_day"]
-    assert per_day == pytest.approx(growth_counted(seeded), rel=0.15)
+    assert per_day == pytest.approx(growth_counted(seeded_database), rel=0.15)
     found = ailment(
         url, "disk", disk_free_bytes=max(20 * per_day, 2 * 1024**3), limits=[f"disk-days={10**8}"]
     )

@@ -166,11 +166,26 @@ def test_chunks_that_the_policy_passed_by_are_found_and_compressed(community: st
     )
     assert well(community, "uncompressed-chunks")  # written a moment ago: the policy has not come by yet
     execute(community, "UPDATE _timescaledb_catalog.chunk SET creation_time = now() - interval '400 days'")
-    found = ailment(community, "uncompressed-chunks", "demand_history")
+    found = ailment(community, "uncompressed-chunks", "public.demand_history (")
     assert found.severity == Severity.WARNING
     assert found.figures["chunk_count"] >= 1
     paste(community, found.fix)
-    assert well(community, "uncompressed-chunks", "demand_history")
+    assert well(community, "uncompressed-chunks", "public.demand_history (")
+
+
+def test_chunks_of_rollups_that_the_policy_passed_by_are_found_and_compressed(community: str) -> None:
+    if not community:
+        return
+    execute(
+        community,
+        "INSERT INTO demand_history (organization_id, time, product_id, location_id, quantity) "
+        "SELECT organization_id, now() - interval '800 days', 'old', location_id, 1 FROM locations LIMIT 1",
+        "CALL refresh_continuous_aggregate('demand_history_hourly', NULL, NULL)",
+        "UPDATE _timescaledb_catalog.chunk SET creation_time = now() - interval '900 days'",
+    )
+    found = ailment(community, "uncompressed-chunks", "public.demand_history_hourly")
+    paste(community, found.fix)
+    assert well(community, "uncompressed-chunks", "demand_history_hourly")
 
 
 def test_columnstore_batches_that_are_nearly_empty_are_found_and_filled(community: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -26,7 +27,7 @@ def compress_everything(db: DatabaseManager) -> int:
         db.execute_query(
             "SELECT count(compress_chunk(c)) AS n FROM show_chunks(%s::regclass) AS c", (table,)
         )[0]["n"]
-        for table in TABLES
+        for table in (*TABLES, *ROLLUPS)
     )
 
 
@@ -66,10 +67,17 @@ def test_physical_form(seeded: DatabaseManager) -> None:
             name: row["segment_by"] for name, row in layout.items()
         }
         rollups = seeded.execute_query(
-            "SELECT view_name, materialized_only FROM timescaledb_information.continuous_aggregates"
+            "SELECT c.view_name, c.materialized_only, s.segmentby, s.orderby, d.time_interval, r.chunk_interval "
+            "FROM timescaledb_information.continuous_aggregates AS c "
+            "JOIN rollup_definitions() AS r ON r.rollup = c.view_name "
+            "JOIN timescaledb_information.hypertable_columnstore_settings AS s ON s.hypertable = "
+            "format('%I.%I', c.materialization_hypertable_schema, c.materialization_hypertable_name)::regclass "
+            "JOIN timescaledb_information.dimensions AS d ON d.hypertable_name = c.materialization_hypertable_name"
         )
         assert {r["view_name"] for r in rollups} == set(ROLLUPS)
         assert not any(r["materialized_only"] for r in rollups)
+        assert {(r["segmentby"], r["orderby"]) for r in rollups} == {("organization_id", "bucket")}
+        assert all(r["time_interval"] == r["chunk_interval"] for r in rollups)
 
 
 def rollup_indexes(db: DatabaseManager) -> dict[str, set[str]]:
@@ -113,6 +121,30 @@ def test_rollups_are_indexed_by_organization_and_by_subject(seeded_database: Dat
     assert rollup_indexes(seeded_database) != expected
     schema.apply(seeded_database)
     assert rollup_indexes(seeded_database) == expected
+
+
+def test_rollups_of_version_6_leave_less_to_their_readers_and_go_to_the_columnstore(
+    seeded_database: DatabaseManager,
+) -> None:
+    if schema.edition(seeded_database) != "community":
+        return
+    policy = (
+        "SELECT job_id, config FROM timescaledb_information.jobs WHERE hypertable_name = 'resource_metrics_hourly' "
+        "AND proc_name = 'policy_refresh_continuous_aggregate'"
+    )
+    seeded_database.execute("CALL set_retention('resource_metrics', '100 days')")
+    new = seeded_database.execute_query(policy)[0]
+    old = {**new["config"], "end_offset": "01:00:00"}
+    with seeded_database.transaction() as transaction:
+        transaction.execute("SELECT alter_job(%s, config => %s)", (new["job_id"], json.dumps(old)))
+        transaction.execute("CALL remove_columnstore_policy('resource_metrics_hourly')")
+        transaction.execute(
+            "ALTER MATERIALIZED VIEW resource_metrics_hourly SET (timescaledb.enable_columnstore = false)"
+        )
+    assert schema.problems(seeded_database)
+    schema.apply(seeded_database)
+    assert seeded_database.execute_query(policy) == [new]
+    assert schema.problems(seeded_database) == []
 
 
 def test_nothing_is_deleted_by_default(seeded: DatabaseManager) -> None:
@@ -208,6 +240,31 @@ def test_rows_into_old_chunks(seeded_database: DatabaseManager) -> None:
         assert bucket == raw
         assert bucket[0]["quantity"] >= 8
         assert db.execute("DELETE FROM operational_events WHERE event_id = %s", (event[2],)) == 1
+
+
+def test_a_refresh_takes_late_rows_into_rollups_of_the_columnstore(seeded_database: DatabaseManager) -> None:
+    """What the rollups hold afterwards is what their definitions say of the rows, texts included."""
+    db = seeded_database
+    compress_everything(db)
+    first = db.execute_query("SELECT min(time) AS t FROM operational_events")[0]["t"]
+    db.execute(
+        "INSERT INTO operational_events (organization_id, location_id, resource_id, time, event_type, cause, duration_minutes) "
+        "SELECT r.organization_id, r.location_id, r.resource_id, %s + n * interval '7 hours', "
+        "CASE n %% 3 WHEN 0 THEN 'idle' WHEN 1 THEN 'breakdown' ELSE 'maintenance' END, repeat('x', n), n "
+        "FROM resources AS r CROSS JOIN generate_series(1, 40) AS n",
+        (first,),
+    )
+    schema.refresh_rollups(db)
+    for definition in db.execute_query("SELECT rollup, query FROM rollup_definitions()"):
+        stored = totals(db, definition["rollup"])
+        assert stored, definition["rollup"]
+        assert stored == totals(db, f"({definition['query']})"), definition["rollup"]
+    for hourly, daily in zip(ROLLUPS[::2], ROLLUPS[1::2], strict=True):
+        counted = {"operational_events": "event_count", "resource_metrics": "sample_count"}.get(hourly[:-7])
+        if counted:
+            rows = db.execute_query(f"SELECT count(*) AS n FROM {hourly[:-7]}")[0]["n"]
+            for rollup in (hourly, daily):
+                assert db.execute_query(f"SELECT sum({counted}) AS n FROM {rollup}")[0]["n"] == rows, rollup
 
 
 def test_a_correction_replaces_the_row(seeded_database: DatabaseManager) -> None:

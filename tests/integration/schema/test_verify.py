@@ -180,6 +180,7 @@ BREAKS_OF_TIMESCALEDB: list[tuple[str, ...]] = [
 
 BREAKS_OF_COMMUNITY: list[tuple[str, ...]] = [
     ("CALL remove_columnstore_policy('demand_history')", "demand_history has no columnstore policy"),
+    ("CALL remove_columnstore_policy('demand_history_daily')", "demand_history_daily has no columnstore policy"),
     ("SELECT remove_continuous_aggregate_policy('demand_history_daily')", "demand_history_daily has no refresh policy"),
     (
         "ALTER MATERIALIZED VIEW demand_history_daily SET (timescaledb.materialized_only = true)",
@@ -188,6 +189,10 @@ BREAKS_OF_COMMUNITY: list[tuple[str, ...]] = [
     (
         "ALTER TABLE demand_history SET (timescaledb.segmentby = 'organization_id')",
         "demand_history has no columnstore segmented by organization_id, product_id, location_id",
+    ),
+    (
+        "ALTER MATERIALIZED VIEW demand_history_daily SET (timescaledb.segmentby = 'organization_id, product_id')",
+        "demand_history_daily has no columnstore segmented by organization_id, ordered by bucket",
     ),
 ]  # fmt: skip
 
