@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 import psycopg2.errors
 
-from db_utils.errors import SchemaError, translate
+from db_utils.errors import QueryTimeoutError, SchemaError, translate
 from db_utils.schema import source, state
 from db_utils.schema.running import run_file
 from db_utils.schema.source import SchemaFile
@@ -91,7 +91,11 @@ def refresh_rollups(
             return
         except psycopg2.errors.LockNotAvailable as error:
             if time.monotonic() > give_up_at:
-                raise translate(error) from error
+                raise QueryTimeoutError(
+                    f"a scheduled refresh of the rollups was still at work after {wait_seconds:g} s: it takes in what it finds, "
+                    "so wait for the next one, or ask for more wait_seconds",
+                    sqlstate=error.pgcode,
+                ) from error
             time.sleep(_REFRESH_RETRY_SECONDS)
         except psycopg2.Error as error:
             raise translate(error) from error

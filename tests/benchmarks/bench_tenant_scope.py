@@ -18,7 +18,7 @@ def run(context: Context) -> Table:
         "Each prebuilt query in a tenant's scope against the same query as owner, on ten times the sample data.",
         ("query", "ms as owner", "ms as tenant", "tenant / owner"),
     )
-    ratios, sums = [], [0.0, 0.0]
+    ratios, added, sums = [], [], [0.0, 0.0]
     with context.database() as db:
         schema.seed(db)
         multiply(db, context.count(10))
@@ -40,6 +40,7 @@ def run(context: Context) -> Table:
                 found = ratio(as_tenant, as_owner)
                 ratios.append(found)
                 medians = statistics.median(as_owner), statistics.median(as_tenant)
+                added.append(1e3 * (medians[1] - medians[0]))
                 sums = [a + b for a, b in zip(sums, medians, strict=True)]
                 table.rows.append(
                     (f"{name} ({index})", *(round(1e3 * m, 2) for m in medians), round(found, 2))
@@ -49,5 +50,8 @@ def run(context: Context) -> Table:
         Goal("median of the queries' ratios", statistics.median(ratios), 1.1),
         Goal("all queries together", sums[1] / sums[0], 1.1),
     ]
-    table.remark = f"{sum(r <= 1.1 for r in ratios)} of {len(ratios)} calls cost at most 1.1 times as much."
+    table.remark = (
+        f"{sum(r <= 1.1 for r in ratios)} of {len(ratios)} calls cost at most 1.1 times as much. Whatever a call reads, the scope adds "
+        f"its three SET LOCAL and a view for each table: {statistics.median(added):.2f} ms by the median."
+    )
     return table

@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 
 from db_utils import DatabaseManager, schema
-from db_utils.errors import CheckViolationError, DbUtilsError, UniqueViolationError
+from db_utils.errors import CheckViolationError, DbUtilsError, QueryTimeoutError, UniqueViolationError
 from tests.support.schema_snapshot import content_hashes
 
 MANUFACTURING = UUID("11111111-1111-1111-1111-111111111111")
@@ -311,6 +311,26 @@ def test_new_rows_are_seen_at_once_and_late_ones_after_the_refresh(seeded_databa
             (MANUFACTURING, resource),
         )
         assert seen[0]["utilization_pct_max"] >= 42, rollup
+
+
+def test_a_refresh_that_another_one_stands_in_the_way_of_says_so(seeded_database: DatabaseManager) -> None:
+    if schema.edition(seeded_database) != "community":
+        return
+    rollup = seeded_database.execute_query(
+        "SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name) AS name "
+        "FROM timescaledb_information.continuous_aggregates WHERE view_name = 'operational_events_hourly'"
+    )[0]["name"]
+    seeded_database.execute(
+        "INSERT INTO operational_events (organization_id, location_id, resource_id, time, event_type) "
+        "SELECT organization_id, location_id, resource_id, now() - interval '5 days', 'idle' FROM resources LIMIT 1"
+    )
+    impatient = DatabaseManager(seeded_database.settings.database_url, lock_timeout_seconds=0.2)
+    with impatient, seeded_database.transaction() as transaction:
+        transaction.execute(f"LOCK TABLE {rollup} IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(QueryTimeoutError, match=r"still at work after 0.1 s.*wait_seconds") as raised:
+            schema.refresh_rollups(impatient, wait_seconds=0.1)
+    assert raised.value.sqlstate == "55P03"
+    schema.refresh_rollups(seeded_database)
 
 
 def test_what_indexes_use_needs_no_search_path(seeded_database: DatabaseManager) -> None:
