@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from db_utils.connections.transaction import Transaction
 
 _REFRESH_RETRY_SECONDS = 0.5
+# A scheduled refresh of the same rollup, or the columnstore taking the chunk that a late row belongs to.
+_IN_THE_WAY = (
+    psycopg2.errors.LockNotAvailable,
+    psycopg2.errors.DeadlockDetected,
+    psycopg2.errors.SerializationFailure,
+)
 
 
 def apply(db: DatabaseManager, *, on_file: Callable[[SchemaFile], object] | None = None) -> None:
@@ -76,9 +82,9 @@ def refresh_rollups(
 ) -> None:
     """Bring the rollups up to the rows now, instead of at their next scheduled refresh.
 
-    Only those of `start` <= time < `end` (aware) where they are given. Waits up to `wait_seconds` for a scheduled refresh that
-    runs at the moment, because two of one rollup do not go together (after a load of tens of millions of rows it is at work for
-    minutes); then raises `QueryTimeoutError` (SQLSTATE 55P03).
+    Only those of `start` <= time < `end` (aware) where they are given. Tries for up to `wait_seconds` while a scheduled job is at
+    work on the same rollup, because two refreshes do not go together (after a load of tens of millions of rows one takes
+    minutes); then raises `QueryTimeoutError` with the SQLSTATE of the last attempt (55P03, 40P01 or 40001).
     """
     give_up_at = time.monotonic() + wait_seconds
     while True:
@@ -89,11 +95,11 @@ def refresh_rollups(
                     cursor.execute("SET statement_timeout = 0")
                     cursor.execute("CALL refresh_rollups(%s, %s)", (start, end))
             return
-        except psycopg2.errors.LockNotAvailable as error:
+        except _IN_THE_WAY as error:
             if time.monotonic() > give_up_at:
                 raise QueryTimeoutError(
-                    f"a scheduled refresh of the rollups was still at work after {wait_seconds:g} s: it takes in what it finds, "
-                    "so wait for the next one, or ask for more wait_seconds",
+                    f"a scheduled job was still at work on the rollups after {wait_seconds:g} s: the next refresh takes in what is "
+                    "left, or ask for more wait_seconds",
                     sqlstate=error.pgcode,
                 ) from error
             time.sleep(_REFRESH_RETRY_SECONDS)

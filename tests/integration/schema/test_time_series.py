@@ -313,6 +313,20 @@ def test_new_rows_are_seen_at_once_and_late_ones_after_the_refresh(seeded_databa
         assert seen[0]["utilization_pct_max"] >= 42, rollup
 
 
+@pytest.mark.parametrize("sqlstate", ["40P01", "40001", "55P03"])
+def test_a_refresh_tries_again_when_a_job_was_in_the_way(
+    seeded_database: DatabaseManager, sqlstate: str
+) -> None:
+    seeded_database.execute("CREATE SEQUENCE attempts")
+    seeded_database.execute(
+        "CREATE OR REPLACE PROCEDURE refresh_rollups(start_time timestamptz DEFAULT NULL, end_time timestamptz DEFAULT NULL) "
+        "LANGUAGE plpgsql AS $$ BEGIN IF nextval('attempts') < 3 THEN "
+        f"RAISE EXCEPTION 'in the way' USING ERRCODE = '{sqlstate}'; END IF; END $$"
+    )
+    schema.refresh_rollups(seeded_database)
+    assert seeded_database.execute_query("SELECT last_value FROM attempts") == [{"last_value": 3}]
+
+
 def test_a_refresh_that_another_one_stands_in_the_way_of_says_so(seeded_database: DatabaseManager) -> None:
     if schema.edition(seeded_database) != "community":
         return
@@ -327,7 +341,9 @@ def test_a_refresh_that_another_one_stands_in_the_way_of_says_so(seeded_database
     impatient = DatabaseManager(seeded_database.settings.database_url, lock_timeout_seconds=0.2)
     with impatient, seeded_database.transaction() as transaction:
         transaction.execute(f"LOCK TABLE {rollup} IN ACCESS EXCLUSIVE MODE")
-        with pytest.raises(QueryTimeoutError, match=r"still at work after 0.1 s.*wait_seconds") as raised:
+        with pytest.raises(
+            QueryTimeoutError, match=r"still at work on the rollups after 0.1 s.*wait_seconds"
+        ) as raised:
             schema.refresh_rollups(impatient, wait_seconds=0.1)
     assert raised.value.sqlstate == "55P03"
     schema.refresh_rollups(seeded_database)
