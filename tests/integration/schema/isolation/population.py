@@ -373,9 +373,12 @@ def settle(connection: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT database_edition()")
         if cursor.fetchone()[0] == "community":
+            cursor.execute("CALL refresh_rollups()")
             cursor.execute(
-                "SELECT compress_chunk(c) FROM time_series_layout() AS l "
+                "SELECT l.relation, compress_chunk(c) "
+                "FROM (SELECT relation FROM time_series_layout() UNION ALL SELECT rollup FROM rollup_definitions()) AS l "
                 "CROSS JOIN LATERAL show_chunks(l.relation::regclass, older_than => interval '200 days') AS c"
             )
-            cursor.execute("CALL refresh_rollups()")
+            compressed = {row[0] for row in cursor.fetchall()}
+            assert {"operational_events", "operational_events_hourly"} <= compressed, compressed
         cursor.execute("ANALYZE")
