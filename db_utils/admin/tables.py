@@ -131,6 +131,7 @@ def _hypertables(db: Executor, names: Sequence[str]) -> dict[str, dict[str, Any]
             """
             SELECT
                 s.name,
+                format('%%I.%%I', s.hypertable_schema, s.hypertable_name) AS hypertable,
                 count(c.chunk_name) AS chunks,
                 count(c.chunk_name) FILTER (WHERE c.is_compressed) AS columnstore_chunks
             FROM (
@@ -144,16 +145,16 @@ def _hypertables(db: Executor, names: Sequence[str]) -> dict[str, dict[str, Any]
             ) AS s (name, hypertable_schema, hypertable_name)
             LEFT JOIN timescaledb_information.chunks AS c USING (hypertable_schema, hypertable_name)
             WHERE s.name = ANY (%s)
-            GROUP BY s.name
+            GROUP BY s.name, s.hypertable_schema, s.hypertable_name
             """,
             (list(names),),
         )
     except (UndefinedObjectError, PermissionDeniedError):
         return {}
-    return {row["name"]: {**row, **_sizes(db, row["name"])} for row in listed}
+    return {row["name"]: {**row, **_sizes(db, row["hypertable"])} for row in listed}
 
 
-def _sizes(db: Executor, name: str) -> dict[str, Any]:
+def _sizes(db: Executor, hypertable: str) -> dict[str, Any]:
     try:
         sizes = db.execute_query(
             """
@@ -163,14 +164,14 @@ def _sizes(db: Executor, name: str) -> dict[str, Any]:
                 approximate_row_count(%(relation)s::regclass) AS estimate
             FROM hypertable_detailed_size(%(relation)s::regclass) AS s
             """,
-            {"relation": f"public.{name}"},
+            {"relation": hypertable},
         )[0]
     except PermissionDeniedError:
         return {"total_bytes": None, "index_bytes": None, "estimate": None}
-    return sizes | _columnstore(db, name)
+    return sizes | _columnstore(db, hypertable)
 
 
-def _columnstore(db: Executor, name: str) -> dict[str, Any]:
+def _columnstore(db: Executor, hypertable: str) -> dict[str, Any]:
     if (
         db.execute_query("SELECT current_setting('timescaledb.license', true) AS license")[0]["license"]
         != "timescale"
@@ -183,6 +184,6 @@ def _columnstore(db: Executor, name: str) -> dict[str, Any]:
             sum(after_compression_total_bytes)::bigint AS after_bytes
         FROM hypertable_columnstore_stats(%s::regclass)
         """,
-        (f"public.{name}",),
+        (hypertable,),
     )
     return rows[0]

@@ -12,6 +12,7 @@ from rich.table import Table
 from db_utils.admin.sizes import size
 from db_utils.admin.status import Status
 from db_utils.admin.status import status as look
+from db_utils.admin.tables import TableFacts
 from db_utils.cli.common import (
     AsJson,
     Exit,
@@ -57,6 +58,9 @@ def _show(found: Status) -> None:
         screen.print(_facts(found))
     if found.tables:
         screen.print(_tables(found))
+    stored = [facts for facts in (*found.tables, *found.rollups) if facts.chunks is not None]
+    if stored:
+        screen.print(_chunks(stored))
     if found.series:
         screen.print(_series(found))
     if found.jobs:
@@ -122,31 +126,31 @@ def _cache(found: Status) -> str:
 
 
 def _tables(found: Status) -> Table:
-    # Eighty columns hold the names whole only without the columns that an edition without chunks leaves empty.
-    with_chunks = any(facts.chunks is not None for facts in found.tables)
     table = Table("table or rollup" if found.rollups else "table", "rows", "size", "indexes")
-    for heading in ("chunks", "in columnstore", "smaller") if with_chunks else ():
-        table.add_column(heading)
+    _align_figures(table)
+    for facts in (*found.tables, *found.rollups):
+        table.add_row(facts.name, shown_rows(facts), size(facts.total_bytes), size(facts.index_bytes))
+    return table
+
+
+def _chunks(stored: list[TableFacts]) -> Table:
+    table = Table("stored in chunks", "chunks", "in columnstore", "smaller")
+    _align_figures(table)
+    for facts in stored:
+        before, after = facts.columnstore_before_bytes, facts.columnstore_after_bytes
+        table.add_row(
+            facts.name,
+            str(facts.chunks),
+            str(facts.columnstore_chunks),
+            f"{before / after:.1f} x" if before and after else "",
+        )
+    return table
+
+
+def _align_figures(table: Table) -> None:
     for column in table.columns[1:]:
         column.justify = "right"
     table.columns[0].overflow = "fold"
-    for facts in (*found.tables, *found.rollups):
-        shrunk = bool(facts.columnstore_before_bytes and facts.columnstore_after_bytes)
-        chunks = (
-            "" if facts.chunks is None else str(facts.chunks),
-            "" if facts.columnstore_chunks is None else str(facts.columnstore_chunks),
-            f"{(facts.columnstore_before_bytes or 0) / (facts.columnstore_after_bytes or 1):.1f} x"
-            if shrunk
-            else "",
-        )
-        table.add_row(
-            facts.name,
-            shown_rows(facts),
-            size(facts.total_bytes),
-            size(facts.index_bytes),
-            *(chunks if with_chunks else ()),
-        )
-    return table
 
 
 def _series(found: Status) -> Table:
@@ -157,19 +161,30 @@ def _series(found: Status) -> Table:
 
 
 def _jobs(found: Status) -> Table:
-    table = Table("job", "of", "every", "last run", "last success", "next start", "failures")
+    table = Table("job", "of", "every", "last run, UTC", "failures")
+    table.columns[1].no_wrap = True
     for job in found.jobs:
+        every = _interval(job.schedule_seconds) if job.is_scheduled else "paused"
+        last_run = (
+            "" if job.last_run_at is None else job.last_run_at.astimezone(dt.UTC).strftime("%m-%d %H:%M")
+        )
         table.add_row(
-            job.name,
+            # What they are called with TimescaleDB, less what all of them are.
+            job.name.removesuffix(" Policy").removesuffix(" Continuous Aggregate"),
             job.relation or "",
-            str(dt.timedelta(seconds=job.schedule_seconds)),
-            f"{_instant(job.last_run_at)}{' failed' if job.last_run_failed else ''}",
-            _instant(job.last_success_at),
-            _instant(job.next_start_at) if job.is_scheduled else "paused",
+            every,
+            f"{last_run} failed" if job.last_run_failed else last_run,
             str(job.failures),
             style="red" if job.last_run_failed else None,
         )
     return table
+
+
+def _interval(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:g} {unit}"
+    return f"{seconds:g} s"
 
 
 def _instant(instant: dt.datetime | None) -> str:

@@ -97,6 +97,10 @@ def test_rows_of_a_large_table_are_an_estimate_unless_asked_for(large: DatabaseM
     assert (by_name[()]["columnstore_before_bytes"] is not None) is columnstore
     if columnstore:
         assert by_name[()]["columnstore_before_bytes"] > 5 * by_name[()]["columnstore_after_bytes"]
+        rollups = run(large.settings.database_url, "status", "--json").json["rollups"]
+        events = next(rollup for rollup in rollups if rollup["name"] == "operational_events_hourly")
+        assert events["chunks"] > events["columnstore_chunks"] > 0
+        assert events["columnstore_before_bytes"] > 5 * events["columnstore_after_bytes"]
 
 
 # -- what needs attention -----------------------------------------------------------------------------------
