@@ -56,6 +56,7 @@ def run(context: Context) -> Table:
             for size in sizes
         ]
         edition, events = schema.edition(databases[-1]), count_events(databases[-1])
+        taken_bytes = [bytes_on_disk(db) for db in databases]
         taken = measure(databases, 20 * context.rounds)
     table = Table(
         "dashboards" if edition == "community" else f"dashboards, {edition} edition",
@@ -79,7 +80,8 @@ def run(context: Context) -> Table:
             if len(sizes) > 1:
                 table.goals.append(Goal(f"{name}, growth", growth, 1.3))
     table.remark = (
-        f"{edition} edition, {events:,} events at the end, old chunks in the columnstore where there is one."
+        f"{edition} edition, {events:,} events at the end, old chunks in the columnstore where there is one. On disk, all tables, "
+        f"rollups and indexes: {', '.join(f'{taken / 1e9:.1f} GB' for taken in taken_bytes)}."
     )
     return table
 
@@ -97,6 +99,11 @@ def measure(databases: list[DatabaseManager], runs: int) -> dict[str, list[list[
 def count_events(db: DatabaseManager) -> int:
     """How many events the database holds."""
     return int(db.execute_query("SELECT count(*) AS n FROM operational_events")[0]["n"])
+
+
+def bytes_on_disk(db: DatabaseManager) -> int:
+    """What the database takes, all of it."""
+    return int(db.execute_query("SELECT pg_database_size(current_database()) AS n")[0]["n"])
 
 
 def prepare(db: DatabaseManager, size: tuple[int, int, int]) -> None:
