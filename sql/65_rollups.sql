@@ -291,12 +291,15 @@ BEGIN
 END
 $$;
 
--- Version 7: up to version 6 each rollup left its last whole bucket to whoever asks.
+-- Version 7: up to version 6 each rollup left its last whole bucket to whoever asks. (Once: afterwards it is the owner's choice.)
 DO $$
 DECLARE
     earlier record;
 BEGIN
-    IF database_edition() <> 'community' THEN
+    IF database_edition() <> 'community' OR to_regclass('schema_version') IS NULL THEN
+        RETURN;
+    END IF;
+    IF EXISTS (SELECT FROM schema_version WHERE version >= 7) THEN
         RETURN;
     END IF;
     FOR earlier IN

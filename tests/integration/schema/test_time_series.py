@@ -141,10 +141,16 @@ def test_rollups_of_version_6_leave_less_to_their_readers_and_go_to_the_columnst
         transaction.execute(
             "ALTER MATERIALIZED VIEW resource_metrics_hourly SET (timescaledb.enable_columnstore = false)"
         )
+        transaction.execute("DELETE FROM schema_version WHERE version = 7")
     assert schema.problems(seeded_database)
     schema.apply(seeded_database)
     assert seeded_database.execute_query(policy) == [new]
     assert schema.problems(seeded_database) == []
+    # Who wants it longer keeps it so.
+    own = {**new["config"], "end_offset": "01:00:00"}
+    seeded_database.execute_query("SELECT alter_job(%s, config => %s)", (new["job_id"], json.dumps(own)))
+    schema.apply(seeded_database)
+    assert seeded_database.execute_query(policy) == [{**new, "config": own}]
 
 
 def test_nothing_is_deleted_by_default(seeded: DatabaseManager) -> None:
