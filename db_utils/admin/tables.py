@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 _COUNTED_UP_TO_BYTES = 64 * 1024**2
 _COUNTED_UP_TO_ROWS = 1_000_000
 _PATIENCE_SECONDS = 5.0
+# What is stored in chunks under which name: TimescaleDB names a rollup in its jobs, the table behind it with its chunks.
+STORED_IN_CHUNKS = """
+    stored (relation_schema, relation, hypertable_schema, hypertable_name) AS (
+        SELECT hypertable_schema, hypertable_name, hypertable_schema, hypertable_name
+        FROM timescaledb_information.hypertables
+        UNION ALL
+        SELECT view_schema, view_name, materialization_hypertable_schema, materialization_hypertable_name
+        FROM timescaledb_information.continuous_aggregates
+    )
+"""
 
 
 @dataclass(frozen=True)
@@ -51,11 +61,11 @@ def tables(db: Executor, *, exact: bool = False) -> list[TableFacts]:
 
 
 def rollups(db: Executor, *, exact: bool = False) -> list[TableFacts]:
-    """How large is each rollup of the schema? None where rollups are views, which hold nothing of their own.
+    """How large is each rollup of the schema? Empty where rollups are views, which hold nothing of their own.
 
     Rows are counted or estimated as those of tables; what is not yet stored is in the count only.
     """
-    return [view for view in _measured(db, ["v"], exact) if view.is_hypertable]
+    return _measured(db, ["v"], exact)
 
 
 def _measured(db: Executor, kinds: list[str], exact: bool) -> list[TableFacts]:
@@ -128,33 +138,29 @@ def _hypertables(db: Executor, names: Sequence[str]) -> dict[str, dict[str, Any]
     """What TimescaleDB knows of those tables and rollups that it stores in chunks; what the role may not ask is left out."""
     try:
         listed = db.execute_query(
-            """
+            f"""
+            WITH {STORED_IN_CHUNKS}
             SELECT
-                s.name,
+                s.relation AS name,
                 format('%%I.%%I', s.hypertable_schema, s.hypertable_name) AS hypertable,
                 count(c.chunk_name) AS chunks,
                 count(c.chunk_name) FILTER (WHERE c.is_compressed) AS columnstore_chunks
-            FROM (
-                SELECT hypertable_name, hypertable_schema, hypertable_name
-                FROM timescaledb_information.hypertables
-                WHERE hypertable_schema = 'public'
-                UNION ALL
-                SELECT view_name, materialization_hypertable_schema, materialization_hypertable_name
-                FROM timescaledb_information.continuous_aggregates
-                WHERE view_schema = 'public'
-            ) AS s (name, hypertable_schema, hypertable_name)
+            FROM stored AS s
             LEFT JOIN timescaledb_information.chunks AS c USING (hypertable_schema, hypertable_name)
-            WHERE s.name = ANY (%s)
-            GROUP BY s.name, s.hypertable_schema, s.hypertable_name
+            WHERE s.relation_schema = 'public'
+                AND s.relation = ANY (%s)
+            GROUP BY s.relation, s.hypertable_schema, s.hypertable_name
             """,
             (list(names),),
         )
     except (UndefinedObjectError, PermissionDeniedError):
         return {}
-    return {row["name"]: {**row, **_sizes(db, row["hypertable"])} for row in listed}
+    license = db.execute_query("SELECT current_setting('timescaledb.license', true) AS license")[0]["license"]
+    has_columnstore = license == "timescale"
+    return {row["name"]: {**row, **_sizes(db, row["hypertable"], has_columnstore)} for row in listed}
 
 
-def _sizes(db: Executor, hypertable: str) -> dict[str, Any]:
+def _sizes(db: Executor, hypertable: str, has_columnstore: bool) -> dict[str, Any]:
     try:
         sizes = db.execute_query(
             """
@@ -168,15 +174,10 @@ def _sizes(db: Executor, hypertable: str) -> dict[str, Any]:
         )[0]
     except PermissionDeniedError:
         return {"total_bytes": None, "index_bytes": None, "estimate": None}
-    return sizes | _columnstore(db, hypertable)
+    return sizes | _columnstore(db, hypertable) if has_columnstore else sizes
 
 
 def _columnstore(db: Executor, hypertable: str) -> dict[str, Any]:
-    if (
-        db.execute_query("SELECT current_setting('timescaledb.license', true) AS license")[0]["license"]
-        != "timescale"
-    ):
-        return {}
     rows = db.execute_query(
         """
         SELECT

@@ -7,6 +7,7 @@ from typing import Any
 from db_utils import schema
 
 SERIES = ("operational_events", "demand_history", "resource_metrics", "employee_attendance")
+ROLLUPS = tuple(f"{series}_{width}" for series in SERIES for width in ("hourly", "daily"))
 
 
 def multiply(db: Any, factor: int = 10) -> None:
@@ -41,11 +42,11 @@ def leave_newest_to_raw_rows(db: Any) -> None:
     if schema.edition(db) != "community":
         return
     rollups = db.execute_query(
-        "SELECT format('%I.%I', c.view_schema, c.view_name) AS name, w.width, "
-        "CASE WHEN c.view_schema = 'public' THEN d.end_offset ELSE w.width END AS end_offset "
+        "SELECT format('%I.%I', c.view_schema, c.view_name) AS name, "
+        "coalesce(d.end_offset, w.width) AS end_offset "
         "FROM timescaledb_information.continuous_aggregates AS c "
         "CROSS JOIN LATERAL (SELECT CASE WHEN c.view_name LIKE '%hourly' THEN interval '1 hour' ELSE interval '1 day' END) AS w (width) "
-        "LEFT JOIN rollup_definitions() AS d ON d.rollup = c.view_name "
+        "LEFT JOIN rollup_definitions() AS d ON c.view_schema = 'public' AND c.view_name = d.rollup "
         "ORDER BY w.width, c.view_schema, c.view_name"
     )
     for rollup in rollups:

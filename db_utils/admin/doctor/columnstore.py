@@ -8,26 +8,14 @@ from typing import Any
 from db_utils.admin.doctor.model import Finding, Findings, Fix, Severity, check, duration, literal
 from db_utils.admin.doctor.patient import Patient
 from db_utils.admin.sizes import size
+from db_utils.admin.tables import STORED_IN_CHUNKS
 
-# A job names a rollup, a chunk the table behind it.
-_NAMED = """
-    named (name, hypertable_schema, hypertable_name) AS (
-        SELECT format('%I.%I', hypertable_schema, hypertable_name), hypertable_schema, hypertable_name
-        FROM timescaledb_information.hypertables
-        UNION ALL
-        SELECT
-            format('%I.%I', view_schema, view_name),
-            materialization_hypertable_schema,
-            materialization_hypertable_name
-        FROM timescaledb_information.continuous_aggregates
-    )
-"""
 # A chunk is overdue when two runs of the policy have passed it by since it was both old enough and there.
 _UNCOMPRESSED = f"""
-    WITH {_NAMED}
+    WITH {STORED_IN_CHUNKS}
     SELECT
         j.job_id,
-        n.name AS hypertable,
+        format('%I.%I', r.relation_schema, r.relation) AS hypertable,
         count(*) AS chunk_count,
         sum(pg_total_relation_size(format('%I.%I', c.chunk_schema, c.chunk_name)::regclass)) AS total_bytes,
         max(extract(epoch FROM now() - greatest(
@@ -35,9 +23,9 @@ _UNCOMPRESSED = f"""
             c.chunk_creation_time
         ))) AS overdue_seconds
     FROM timescaledb_information.jobs AS j
-    JOIN named AS n ON n.name = format('%I.%I', j.hypertable_schema, j.hypertable_name)
+    JOIN stored AS r ON (r.relation_schema, r.relation) = (j.hypertable_schema, j.hypertable_name)
     JOIN timescaledb_information.chunks AS c
-        ON (c.hypertable_schema, c.hypertable_name) = (n.hypertable_schema, n.hypertable_name)
+        ON (c.hypertable_schema, c.hypertable_name) = (r.hypertable_schema, r.hypertable_name)
     WHERE j.proc_name = 'policy_compression'
         AND NOT c.is_compressed
         AND greatest(c.range_end + (j.config ->> 'compress_after')::interval, c.chunk_creation_time)
@@ -46,9 +34,9 @@ _UNCOMPRESSED = f"""
     ORDER BY 2
 """
 _DENSITY = f"""
-    WITH {_NAMED}
+    WITH {STORED_IN_CHUNKS}
     SELECT
-        n.name AS hypertable,
+        format('%I.%I', r.relation_schema, r.relation) AS hypertable,
         c.hypertable_schema AS schema_name,
         c.hypertable_name AS table_name,
         s.segmentby,
@@ -59,7 +47,7 @@ _DENSITY = f"""
     FROM _timescaledb_catalog.compression_chunk_size AS z
     JOIN _timescaledb_catalog.chunk AS k ON k.id = z.chunk_id
     JOIN timescaledb_information.chunks AS c ON format('%I.%I', c.chunk_schema, c.chunk_name)::regclass = k.relid
-    JOIN named AS n ON (n.hypertable_schema, n.hypertable_name) = (c.hypertable_schema, c.hypertable_name)
+    JOIN stored AS r ON (r.hypertable_schema, r.hypertable_name) = (c.hypertable_schema, c.hypertable_name)
     LEFT JOIN timescaledb_information.hypertable_columnstore_settings AS s
         ON s.hypertable = format('%I.%I', c.hypertable_schema, c.hypertable_name)::regclass
     GROUP BY 1, 2, 3, 4

@@ -12,11 +12,10 @@ import pytest
 
 from db_utils import DatabaseManager, schema
 from db_utils.errors import CheckViolationError, DbUtilsError, QueryTimeoutError, UniqueViolationError
+from tests.support.scale import ROLLUPS, SERIES
 from tests.support.schema_snapshot import content_hashes
 
 MANUFACTURING = UUID("11111111-1111-1111-1111-111111111111")
-TABLES = ("operational_events", "demand_history", "resource_metrics", "employee_attendance")
-ROLLUPS = tuple(f"{table}_{width}" for table in TABLES for width in ("hourly", "daily"))
 
 
 def compress_everything(db: DatabaseManager) -> int:
@@ -27,7 +26,7 @@ def compress_everything(db: DatabaseManager) -> int:
         db.execute_query(
             "SELECT count(compress_chunk(c)) AS n FROM show_chunks(%s::regclass) AS c", (table,)
         )[0]["n"]
-        for table in (*TABLES, *ROLLUPS)
+        for table in (*SERIES, *ROLLUPS)
     )
 
 
@@ -45,11 +44,11 @@ def any_resource(db: DatabaseManager) -> dict[str, Any]:
 
 def test_physical_form(seeded: DatabaseManager) -> None:
     layout = {r["relation"]: r for r in seeded.execute_query("SELECT * FROM time_series_layout()")}
-    assert set(layout) == set(TABLES)
+    assert set(layout) == set(SERIES)
     edition = schema.edition(seeded)
     if edition == "plain":
         brin = seeded.execute_query("SELECT tablename FROM pg_indexes WHERE indexdef LIKE '%USING brin%'")
-        assert {r["tablename"] for r in brin} == set(TABLES)
+        assert {r["tablename"] for r in brin} == set(SERIES)
         return
     chunked = seeded.execute_query(
         "SELECT hypertable_name, time_interval FROM timescaledb_information.dimensions WHERE hypertable_schema = 'public'"
@@ -61,7 +60,7 @@ def test_physical_form(seeded: DatabaseManager) -> None:
         settings = seeded.execute_query(
             "SELECT hypertable::text AS name, segmentby FROM timescaledb_information.hypertable_columnstore_settings "
             "WHERE hypertable::text = ANY (%s)",
-            (list(TABLES),),
+            (list(SERIES),),
         )
         assert {r["name"]: r["segmentby"].replace(",", ", ") for r in settings} == {
             name: row["segment_by"] for name, row in layout.items()
@@ -101,7 +100,7 @@ def test_rollups_are_indexed_by_organization_and_by_subject(seeded_database: Dat
             "SELECT matviewname FROM pg_matviews WHERE schemaname = 'public'"
         )
         return
-    subjects = dict(zip(TABLES, ("resource_id", "product_id", "resource_id", "employee_id"), strict=True))
+    subjects = dict(zip(SERIES, ("resource_id", "product_id", "resource_id", "employee_id"), strict=True))
     expected = {
         rollup: {
             "(organization_id, bucket)",
@@ -265,12 +264,10 @@ def test_a_refresh_takes_late_rows_into_rollups_of_the_columnstore(seeded_databa
         stored = totals(db, definition["rollup"])
         assert stored, definition["rollup"]
         assert stored == totals(db, f"({definition['query']})"), definition["rollup"]
-    for hourly, daily in zip(ROLLUPS[::2], ROLLUPS[1::2], strict=True):
-        counted = {"operational_events": "event_count", "resource_metrics": "sample_count"}.get(hourly[:-7])
-        if counted:
-            rows = db.execute_query(f"SELECT count(*) AS n FROM {hourly[:-7]}")[0]["n"]
-            for rollup in (hourly, daily):
-                assert db.execute_query(f"SELECT sum({counted}) AS n FROM {rollup}")[0]["n"] == rows, rollup
+    for series, counted in (("operational_events", "event_count"), ("resource_metrics", "sample_count")):
+        rows = db.execute_query(f"SELECT count(*) AS n FROM {series}")
+        for rollup in (f"{series}_hourly", f"{series}_daily"):
+            assert db.execute_query(f"SELECT sum({counted}) AS n FROM {rollup}") == rows, rollup
 
 
 def test_a_correction_replaces_the_row(seeded_database: DatabaseManager) -> None:
@@ -363,7 +360,7 @@ def test_what_indexes_use_needs_no_search_path(seeded_database: DatabaseManager)
             for arguments in ("now()", "now()::timestamp", "now(), 'Europe/Paris'"):
                 transaction.execute(f"SELECT public.time_bucket(interval '{width}', {arguments})")
         transaction.execute("SELECT public.time_bucket(interval '1 day', now()::date)")
-        for relation in TABLES:
+        for relation in SERIES:
             transaction.execute(f"REINDEX TABLE public.{relation}")
 
 
