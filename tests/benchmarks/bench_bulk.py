@@ -28,6 +28,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,7 +40,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from db_utils import DatabaseManager, schema
 from db_utils.servers.embedded import EmbeddedServer
-from tests.benchmarks.harness import Context, Goal, Table
+from tests.benchmarks.harness import Context, Goal, Table, has_psycopg
 
 COLUMNS = (
     "organization_id",
@@ -59,7 +60,7 @@ GOALS = {
                 "psycopg 3 copy.write_row, binary": 1.0, "pgcopy": 1.0, "SQLAlchemy Core insert": 1.0, "psql \\copy": 0.9},
     "frames-in": {"ADBC ingest by hand": 1.0, "psql \\copy": 1.0, "pandas.to_sql, COPY method": 1.0, "pandas.to_sql": 1.0},
     "arrow-in": {"ADBC ingest by hand": 1.0, "psql \\copy": 1.0},
-    "rows-out": {"psycopg2 RealDictCursor": 1.0, "psycopg 3 dict_row": 1.0},
+    "rows-out": {"psycopg2 RealDictCursor": 1.0, "psycopg 3 dict_row": 1.0, "psycopg 3 dict_row, binary": 1.0},
     "frames-out": {"connectorx": 1.0, "pandas.read_sql": 1.0},
 }  # fmt: skip
 
@@ -323,11 +324,11 @@ def real_dict(bench: Bench, rows: object) -> None:
     bench.connection.rollback()
 
 
-def dict_row(bench: Bench, rows: object) -> None:
+def dict_row(bench: Bench, rows: object, *, binary: bool = False) -> None:
     import psycopg
 
     with psycopg.connect(bench.url, row_factory=psycopg.rows.dict_row) as connection:
-        connection.execute(READ).fetchall()
+        connection.execute(READ, binary=binary).fetchall()
 
 
 def read_frame(bench: Bench, rows: object) -> None:
@@ -372,7 +373,7 @@ GROUPS: dict[str, list[tuple[str, Way, float, str]]] = {
         ("psycopg2 executemany", insert_executemany, 0.02, "psycopg2"),
         ("psycopg2 execute_values", insert_values, 0.1, "psycopg2"),
         ("psycopg 3 copy.write_row", write_row, 1, "psycopg"),
-        ("psycopg 3 copy.write_row, binary", lambda b, r: write_row(b, r, binary=True), 1, "psycopg"),
+        ("psycopg 3 copy.write_row, binary", partial(write_row, binary=True), 1, "psycopg"),
         ("pgcopy", pgcopy_rows, 1, "pgcopy"),
         ("SQLAlchemy Core insert", core_insert, 0.1, "sqlalchemy"),
         ("psql \\copy", psql_copy, 1, "psql"),
@@ -393,6 +394,7 @@ GROUPS: dict[str, list[tuple[str, Way, float, str]]] = {
         ("execute_query", execute_query, 1, "db_utils"),
         ("psycopg2 RealDictCursor", real_dict, 1, "psycopg2"),
         ("psycopg 3 dict_row", dict_row, 1, "psycopg"),
+        ("psycopg 3 dict_row, binary", partial(dict_row, binary=True), 1, "psycopg"),
     ],
     "frames-out": [
         ("read_frame", read_frame, 1, "adbc_driver_postgresql"),
@@ -406,6 +408,8 @@ GROUPS: dict[str, list[tuple[str, Way, float, str]]] = {
 def _can_run(module: str, url: str) -> bool:
     if module == "psql":
         return shutil.which(module) is not None
+    if module == "psycopg":
+        return has_psycopg()
     by_socket = parse_dsn(url).get("host", "").startswith("/")
     return find_spec(module) is not None and not (module == "connectorx" and by_socket)  # it knows TCP only
 

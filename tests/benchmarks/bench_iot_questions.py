@@ -16,7 +16,7 @@ from typing import Any
 import psycopg2
 
 from db_utils import DatabaseManager, schema
-from tests.benchmarks.harness import Context, Goal, Table, in_turns, percentile, ratio
+from tests.benchmarks.harness import Context, Goal, Table, in_turns, on_one_core, percentile, ratio
 from tests.support.query_calls import find_facts
 from tests.support.scale import compress_old_chunks, leave_newest_to_raw_rows
 
@@ -157,12 +157,13 @@ def run(context: Context) -> Table:
         here = psycopg2.connect(url)
         by_hand = psycopg2.connect(url, options="-c search_path=by_hand,public")
         try:
-            ratios = [
-                compare(table, name, kind, sql, parameters, {"here": here, "by hand": by_hand}, context)
-                for name, pair in QUESTIONS.items()
-                for kind, sql in zip(("raw rows", "rollup"), pair, strict=True)
-                if sql is not None
-            ]
+            with on_one_core(here.info.backend_pid, by_hand.info.backend_pid):
+                ratios = [
+                    compare(table, name, kind, sql, parameters, {"here": here, "by hand": by_hand}, context)
+                    for name, pair in QUESTIONS.items()
+                    for kind, sql in zip(("raw rows", "rollup"), pair, strict=True)
+                    if sql is not None
+                ]
         finally:
             here.close()
             by_hand.close()

@@ -22,7 +22,7 @@ import sqlalchemy.pool
 
 from db_utils import DatabaseManager
 from db_utils.servers.embedded import EmbeddedServer
-from tests.benchmarks.harness import Context, Table
+from tests.benchmarks.harness import Context, Table, has_psycopg
 
 CONNECTIONS = 40
 CHECKOUTS = 64_000
@@ -47,7 +47,7 @@ def ways(url: str, stack: ExitStack) -> dict[str, Callable[[], object]]:
         "SQLAlchemy QueuePool": lambda: queue.connect().close(),
         "psycopg2 ThreadedConnectionPool": lambda: threaded.putconn(threaded.getconn()),
     }
-    if find_spec("psycopg_pool"):
+    if find_spec("psycopg_pool") and has_psycopg():
         import psycopg_pool
 
         third = stack.enter_context(psycopg_pool.ConnectionPool(url, min_size=1, max_size=CONNECTIONS))

@@ -12,7 +12,7 @@ import psycopg2.extras
 import sqlalchemy
 
 from db_utils import DatabaseManager, schema
-from tests.benchmarks.harness import Context, Goal, Table, by_threads, percentile
+from tests.benchmarks.harness import Context, Goal, Table, by_threads, has_psycopg, percentile
 
 THREADS = (1, 4, 32)
 QUERY = "SELECT name, status FROM resources WHERE organization_id = %s AND resource_id = %s"
@@ -104,7 +104,7 @@ def ways(db: DatabaseManager, key: tuple[str, str], stack: ExitStack) -> dict[st
         "db_utils": lambda number: db.execute_query(QUERY, key),
         "SQLAlchemy": alchemy,
     }
-    if find_spec("psycopg_pool"):
+    if find_spec("psycopg_pool") and has_psycopg():
         found["psycopg_pool"] = third_way(url, key, stack)
     return found
 
