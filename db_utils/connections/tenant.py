@@ -6,6 +6,7 @@ import reprlib
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,6 +45,7 @@ def organization_uuid(organization_id: object) -> uuid.UUID:
         ) from None
 
 
+@lru_cache(maxsize=1024)  # a verdict for each text; what it refuses is looked at again
 def stay_in_scope(sql: str) -> None:
     """Refuse a statement that would leave the scope: a change of role or organization, or two at once.
 
