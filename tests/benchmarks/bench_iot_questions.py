@@ -10,6 +10,7 @@ a bucket's width as in the documentation, so that what is newer is added up when
 from __future__ import annotations
 
 import statistics
+import time
 from functools import partial
 from typing import Any
 
@@ -168,6 +169,11 @@ def run(context: Context) -> Table:
             here.close()
             by_hand.close()
     table.goals.append(Goal("median of the questions, here / by hand", statistics.median(ratios), 1.0))
+    table.remark = (
+        f"Asked at {time.strftime('%H:%M', time.gmtime())} UTC, on which the hourly questions depend: metrics of an hour are stored here a "
+        "quarter of an hour after its end, by hand an hour after. In an hour's first quarter both have equally much to add up, "
+        "afterwards we have less."
+    )
     return table
 
 
