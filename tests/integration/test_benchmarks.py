@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.benchmarks.__main__ import BENCHMARKS, markdown
-from tests.benchmarks.harness import Context, Goal, Table
+from tests.benchmarks.harness import Context, Goal, Table, on_one_core
 
 # Starts containers, which the end-to-end tests do.
 NOT_HERE = {"first_start"}
@@ -39,3 +40,15 @@ def test_a_missed_goal_is_marked() -> None:
     assert "- b: 2.00 (goal ≥ 1.5)\n" in page
     assert "- c: nan (goal ≤ 1.5) MISSED" in page
     assert "| slow | 12,345 |" in page
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="the system does not let a process choose its core"
+)
+def test_one_core_is_left_again_and_only_servers_are_moved() -> None:
+    before = os.sched_getaffinity(0)
+    others = os.sched_getaffinity(os.getppid())
+    with on_one_core(os.getppid()):
+        assert len(os.sched_getaffinity(0)) == 1
+        assert os.sched_getaffinity(os.getppid()) == others
+    assert os.sched_getaffinity(0) == before
