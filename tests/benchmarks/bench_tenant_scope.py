@@ -39,7 +39,7 @@ def run(context: Context) -> Table:
                             "owner": partial(read, owner, facts, name, index),
                             "tenant": partial(read, tenant, facts, name, index),
                         },
-                        2 * context.rounds,
+                        context.rounds,
                     )
                     found = ratio(taken["tenant"], taken["owner"])
                     ratios.append(found)
