@@ -40,7 +40,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from db_utils import DatabaseManager, schema
 from db_utils.servers.embedded import EmbeddedServer
-from tests.benchmarks.harness import Context, Goal, Table, has_psycopg
+from tests.benchmarks.harness import Context, Goal, Table, has_peer
 
 COLUMNS = (
     "organization_id",
@@ -408,10 +408,8 @@ GROUPS: dict[str, list[tuple[str, Way, float, str]]] = {
 def _can_run(module: str, url: str) -> bool:
     if module == "psql":
         return shutil.which(module) is not None
-    if module == "psycopg":
-        return has_psycopg()
     by_socket = parse_dsn(url).get("host", "").startswith("/")
-    return find_spec(module) is not None and not (module == "connectorx" and by_socket)  # it knows TCP only
+    return has_peer(module) and not (module == "connectorx" and by_socket)  # it knows TCP only
 
 
 def run_group(bench: Bench, group: str, rounds: int) -> dict[str, Any]:

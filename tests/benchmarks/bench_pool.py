@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from importlib.util import find_spec
 
 import psycopg2
 import psycopg2.pool
@@ -22,7 +21,7 @@ import sqlalchemy.pool
 
 from db_utils import DatabaseManager
 from db_utils.servers.embedded import EmbeddedServer
-from tests.benchmarks.harness import Context, Table, has_psycopg
+from tests.benchmarks.harness import Context, Table, has_peer
 
 CONNECTIONS = 40
 CHECKOUTS = 64_000
@@ -47,7 +46,7 @@ def ways(url: str, stack: ExitStack) -> dict[str, Callable[[], object]]:
         "SQLAlchemy QueuePool": lambda: queue.connect().close(),
         "psycopg2 ThreadedConnectionPool": lambda: threaded.putconn(threaded.getconn()),
     }
-    if find_spec("psycopg_pool") and has_psycopg():
+    if has_peer("psycopg_pool"):
         import psycopg_pool
 
         third = stack.enter_context(psycopg_pool.ConnectionPool(url, min_size=1, max_size=CONNECTIONS))

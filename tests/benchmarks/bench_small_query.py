@@ -5,14 +5,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 from contextlib import ExitStack
-from importlib.util import find_spec
 
 import psycopg2
 import psycopg2.extras
 import sqlalchemy
 
 from db_utils import DatabaseManager, schema
-from tests.benchmarks.harness import Context, Goal, Table, by_threads, has_psycopg, percentile
+from tests.benchmarks.harness import Context, Goal, Table, by_threads, has_peer, percentile
 
 THREADS = (1, 4, 32)
 QUERY = "SELECT name, status FROM resources WHERE organization_id = %s AND resource_id = %s"
@@ -104,7 +103,7 @@ def ways(db: DatabaseManager, key: tuple[str, str], stack: ExitStack) -> dict[st
         "db_utils": lambda number: db.execute_query(QUERY, key),
         "SQLAlchemy": alchemy,
     }
-    if find_spec("psycopg_pool") and has_psycopg():
+    if has_peer("psycopg_pool"):
         found["psycopg_pool"] = third_way(url, key, stack)
     return found
 

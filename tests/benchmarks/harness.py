@@ -182,9 +182,10 @@ def backend(db: DatabaseManager) -> int:
     return int(db.execute_query("SELECT pg_backend_pid() AS process")[0]["process"])
 
 
-def has_psycopg() -> bool:
-    """Whether psycopg 3 is there in C, as its documentation recommends; in Python it is several times slower."""
-    return find_spec("psycopg_binary") is not None or find_spec("psycopg_c") is not None
+def has_peer(module: str) -> bool:
+    """Whether this peer is installed, and psycopg 3 in C, as its documentation recommends: in Python it is several times slower."""
+    in_c = find_spec("psycopg_binary") is not None or find_spec("psycopg_c") is not None
+    return find_spec(module) is not None and (in_c or module not in ("psycopg", "psycopg_pool"))
 
 
 def ratio(over: list[float], under: list[float]) -> float:
