@@ -57,8 +57,8 @@ GRANT SELECT ON schema_version, seed_runs, backup_runs TO barnameh_readonly;
 -- All of the above was done by these files: older ones must not take a newer schema back.
 DO $$
 BEGIN
-    IF EXISTS (SELECT FROM schema_version WHERE version > 7) THEN
-        RAISE EXCEPTION 'the database has schema version %, and these files bring version 7: use newer ones',
+    IF EXISTS (SELECT FROM schema_version WHERE version > 8) THEN
+        RAISE EXCEPTION 'the database has schema version %, and these files bring version 8: use newer ones',
             (SELECT max(version) FROM schema_version);
     END IF;
 END
@@ -72,7 +72,8 @@ VALUES
     (4, 'Remembers its backups.'),
     (5, 'Announces predictions that are deleted; indexes for what points to employees, shifts and anomalies.'),
     (6, 'Rollups are indexed by organization with their rows; KPIs are summed from daily rollups.'),
-    (7, 'Old chunks of rollups go to the columnstore; the rollup of metrics leaves the newest quarter of an hour to its readers.')
+    (7, 'Old chunks of rollups go to the columnstore; the rollup of metrics leaves the newest quarter of an hour to its readers.'),
+    (8, 'Master data have a history; figures are of what was true at the time; tenants write no chunk of others.')
 ON CONFLICT (version) DO NOTHING;
 
 -- What was written down about the files before is no longer true; who applies them writes it down anew.
