@@ -51,8 +51,39 @@ COMMENT ON COLUMN backup_runs.size_bytes IS 'Size of the dump as it lies there, 
 COMMENT ON COLUMN backup_runs.sha256 IS 'SHA-256 of that file.';
 COMMENT ON COLUMN backup_runs.is_encrypted IS 'Whether a key is needed to restore it.';
 
-REVOKE ALL ON schema_version, seed_runs, backup_runs FROM PUBLIC;
-GRANT SELECT ON schema_version, seed_runs, backup_runs TO barnameh_readonly;
+-- Since version 8. Nothing is stored, so nothing can be copied: a dump that is restored by whatever means makes the tables anew,
+-- another database has another number, another server another identifier, and a restore in time begins another timeline.
+CREATE OR REPLACE FUNCTION database_id()
+RETURNS uuid
+LANGUAGE sql
+STABLE
+PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT
+        md5(
+            concat_ws(
+                ':',
+                (SELECT s.system_identifier FROM pg_control_system() AS s),
+                (SELECT c.timeline_id FROM pg_control_checkpoint() AS c),
+                (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()),
+                'public.schema_version'::regclass::oid
+            )
+        )::uuid
+$$;
+COMMENT ON FUNCTION database_id() IS
+    'Which database is this? Another one after every restore, and after a failover; the same after a restart, a new name or an '
+    'upgrade of the schema. What is kept outside of the database, such as a cache, belongs to one of these. Ask the primary: a '
+    'replica may answer with the old timeline for some minutes after a failover. (A copy of the data folder is the same '
+    'database until it is promoted: give it a cache of its own.)';
+
+CREATE OR REPLACE VIEW database_identity AS
+SELECT database_id() AS database_id;
+COMMENT ON VIEW database_identity IS 'Which database this is, as database_id() says it: one row.';
+COMMENT ON COLUMN database_identity.database_id IS 'Another one after every restore of this database.';
+
+REVOKE ALL ON schema_version, seed_runs, backup_runs, database_identity FROM PUBLIC;
+GRANT SELECT ON schema_version, seed_runs, backup_runs, database_identity TO barnameh_readonly;
 
 -- All of the above was done by these files: older ones must not take a newer schema back.
 DO $$

@@ -254,6 +254,9 @@ table tenant_logins
     columns  organization_id uuid!, role_name name!, created_at timestamptz!=
     keys     pkey, organization_id_fkey, role_of_one_organization_excl
 
+view database_identity
+    columns  database_id uuid
+
 table schema_version
     columns  version integer!, description text!, applied_at timestamptz!=, file_checksums jsonb
     keys     pkey
@@ -278,6 +281,7 @@ $contract$;
         'create_tenant_login(uuid,text,text)',
         'current_organization_id()',
         'database_edition()',
+        'database_id()',
         'decompress_row_by_row()',
         'demand_forecast_accuracy(uuid,timestamptz,timestamptz)',
         'demand_forecast_outcomes(uuid,timestamptz,timestamptz,boolean)',

@@ -10,7 +10,7 @@ from db_utils.bulk.target import Target, find_target, plain_cursor
 from db_utils.errors import InvalidInputError, NotFoundError, UndefinedObjectError
 from db_utils.schema.source import contract
 
-INTERNAL = frozenset({"schema_version", "tenant_logins", "seed_runs", "backup_runs"})
+INTERNAL = frozenset({"schema_version", "tenant_logins", "seed_runs", "backup_runs", "database_identity"})
 """The schema's own bookkeeping: never in a file."""
 SECRET = frozenset({"notification_key"})
 """Columns that an export leaves out unless they are named."""
