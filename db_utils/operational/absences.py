@@ -67,6 +67,7 @@ class AbsenceQueries(CachedPredictionQueries):
                 run,
                 _of_one_or_many(encoded_rows(AbsenceForecastRecord, forecasts, "forecasts")),
                 "forecasts",
+                key=("location_id", "employee_id", "target_date"),
                 prepare=noted,
                 check="check_absence_forecasts",
             )

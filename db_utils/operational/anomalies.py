@@ -60,6 +60,7 @@ class AnomalyQueries(CachedPredictionQueries):
                 run,
                 (_with_id(row, run) for row in encoded_rows(AnomalyRecord, anomalies, "anomalies")),
                 "anomalies",
+                key=("anomaly_id",),
                 check="check_anomaly_predictions",
             )
 

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable
 
 from db_utils.operational.arguments import Id, Number, flag_of, number_of, optional_uuid, past, uuid_of
-from db_utils.operational.records import AttendanceRecord, encoded_rows, one_of_each
+from db_utils.operational.records import AttendanceRecord, encoded_rows
 from db_utils.operational.runner import QueryRunner
 from db_utils.values import Row
 
@@ -19,17 +19,19 @@ class AttendanceQueries(QueryRunner):
     ) -> int:
         """Which of these attendance rows are new, or differ from what was recorded?
 
-        Returns how many rows were written; all or none. A row of the same employee and time is replaced where it
-        differs (a correction), or kept with `replace=False`; the same rows may be sent twice. Keys: see
-        `AttendanceRecord`. Raises `NotFoundError` for an unknown employee or shift.
+        Returns how many rows were written; all or none. A row of the same employee and time is corrected where it
+        differs, or kept with `replace=False`; the same rows may be sent again. Only what is given is written: a key that
+        a row does not have leaves what is recorded as it is. Keys: see `AttendanceRecord`. Raises `InvalidInputError`
+        for two rows of one employee and time in one call, `NotFoundError` for an unknown employee or shift.
         """
         flag_of(replace, "replace")
         return self._write_pages(
             "record_attendance",
             {"organization_id": uuid_of(organization_id, "organization_id"), "replace": replace},
-            encoded_rows(AttendanceRecord, attendance, "attendance"),
+            encoded_rows(AttendanceRecord, attendance, "attendance", with_none=True),
             "attendance",
-            prepare=lambda page: one_of_each(page, ("employee_id", "time"), last=replace),
+            key=("employee_id", "time"),
+            only_given=True,
         )
 
     def get_attendance(

@@ -20,7 +20,8 @@ from db_utils.operational.arguments import (
     texts_of,
     uuid_of,
 )
-from db_utils.operational.records import DemandRecord, encoded_rows, one_of_each
+from db_utils.operational.records import DemandRecord, encoded_rows
+from db_utils.operational.repeats import OnRepeat, added_up
 from db_utils.operational.runner import QueryRunner
 from db_utils.values import Row
 
@@ -37,25 +38,41 @@ _BUCKETS: dict[str, tuple[str, str, dt.timedelta]] = {
 }
 
 
+_KEY = ("product_id", "location_id", "time")
+
+
 class DemandQueries(QueryRunner):
     """Demand."""
 
     def record_demand(
-        self, organization_id: Id, demand: Iterable[DemandRecord], *, replace: bool = True
+        self,
+        organization_id: Id,
+        demand: Iterable[DemandRecord],
+        *,
+        replace: bool = True,
+        on_repeat: OnRepeat = "refuse",
     ) -> int:
         """Which of these demand rows are new, or differ from what was recorded?
 
-        Returns how many rows were written; all or none. A row of the same product, location and time is replaced where
-        it differs (a correction), or kept with `replace=False`; the same rows may be sent twice. Keys: see
-        `DemandRecord`. Raises `NotFoundError` for an unknown location.
+        Returns how many rows were written; all or none. A row of the same product, location and time is corrected where
+        it differs, or kept with `replace=False`; the same rows may be sent again. Only what is given is written: a key
+        that a row does not have leaves what is recorded as it is, None makes it unknown. Two rows of one product,
+        location and time in one call are refused, or with `on_repeat="sum"` (lines of receipts) their quantity and
+        revenue are added up; the revenue is unknown where one of them is. Keys: see `DemandRecord`. Raises
+        `InvalidInputError` for a repeated row, `NotFoundError` for an unknown location.
         """
         flag_of(replace, "replace")
+        rows = encoded_rows(DemandRecord, demand, "demand", with_none=True)
+        if choice_of(on_repeat, "on_repeat", ("refuse", "sum")) == "sum":
+            rows = added_up(rows, _KEY, ("quantity", "revenue"), "demand")
         return self._write_pages(
             "record_demand",
             {"organization_id": uuid_of(organization_id, "organization_id"), "replace": replace},
-            encoded_rows(DemandRecord, demand, "demand"),
+            rows,
             "demand",
-            prepare=lambda page: one_of_each(page, ("product_id", "location_id", "time"), last=replace),
+            key=_KEY,
+            hint=", or let on_repeat='sum' add up quantity and revenue",
+            only_given=True,
         )
 
     def get_demand_history(

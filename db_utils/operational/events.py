@@ -22,7 +22,7 @@ from db_utils.operational.arguments import (
     uuid_of,
     whole_of,
 )
-from db_utils.operational.records import EVENT_TYPES, EventRecord, encoded_rows, one_of_each
+from db_utils.operational.records import EVENT_TYPES, EventRecord, encoded_rows
 from db_utils.operational.runner import QueryRunner
 from db_utils.values import Row
 
@@ -36,8 +36,10 @@ class EventQueries(QueryRunner):
         """Which of these events are new, or differ from what was recorded?
 
         Returns how many rows were written; all or none. An event that is there already, by `event_id` and `time`, is
-        not written again, so the same events may be sent twice; with `replace=True` one that differs replaces what is
-        there. Keys: see `EventRecord`. Raises `NotFoundError` for an unknown location, resource or employee.
+        not written again, so the same events may be sent again; with `replace=True` what is there is corrected where it
+        differs. Only what is given is written: a key that an event does not have leaves what is recorded as it is. Keys:
+        see `EventRecord`. Raises `InvalidInputError` for the same event twice in one call, `NotFoundError` for an
+        unknown location, resource or employee.
         """
         flag_of(replace, "replace")
         organization = uuid_of(organization_id, "organization_id")
@@ -46,10 +48,13 @@ class EventQueries(QueryRunner):
             {"organization_id": organization, "replace": replace},
             (
                 _with_id(row, number)
-                for number, row in enumerate(encoded_rows(EventRecord, events, "events"), start=1)
+                for number, row in enumerate(
+                    encoded_rows(EventRecord, events, "events", with_none=True), start=1
+                )
             ),
             "events",
-            prepare=lambda page: one_of_each(page, ("event_id", "time"), last=replace),
+            key=("event_id", "time"),
+            only_given=True,
         )
 
     def record_event(
@@ -185,8 +190,9 @@ class EventQueries(QueryRunner):
 
 
 def _with_id(row: dict[str, Any], number: int) -> dict[str, Any]:
-    row.setdefault("event_id", str(uuid.uuid4()))
-    if "location_id" not in row and "resource_id" not in row:
+    if row.get("event_id") is None:
+        row["event_id"] = str(uuid.uuid4())
+    if row.get("location_id") is None and row.get("resource_id") is None:
         raise InvalidInputError(
             f"events: row {number} lacks location_id: give it, or the resource_id of a resource there"
         )

@@ -35,6 +35,7 @@ class ExternalFactorQueries(QueryRunner):
             {"organization_id": uuid_of(organization_id, "organization_id")},
             encoded_rows(FactorRecord, factors, "factors"),
             "factors",
+            key=("name", "location_id", "time", "available_at"),
             check="check_external_factors",
         )
 

@@ -64,6 +64,7 @@ class ForecastQueries(CachedPredictionQueries):
                 run,
                 encoded_rows(DemandForecastRecord, forecasts, "forecasts"),
                 "forecasts",
+                key=("product_id", "location_id", "target_time"),
                 prepare=noted,
                 check="check_demand_forecasts",
             )

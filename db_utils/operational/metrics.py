@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from db_utils.operational.arguments import Id, choice_of, flag_of, optional_uuid, past, uuid_of
-from db_utils.operational.records import MetricRecord, encoded_rows, one_of_each
+from db_utils.operational.records import MetricRecord, encoded_rows
 from db_utils.operational.runner import QueryRunner
 from db_utils.values import Row
 
@@ -21,16 +21,19 @@ class MetricQueries(QueryRunner):
         """Which of these samples are new, or differ from what was recorded?
 
         Returns how many rows were written; all or none. A sample of the same resource and time is kept as it is, or
-        replaced where it differs with `replace=True`; the same samples may be sent twice. Keys: see `MetricRecord`.
-        Raises `NotFoundError` for an unknown resource.
+        corrected where it differs with `replace=True`; the same samples may be sent again. Only what is given is
+        written: a key that a sample does not have leaves what is recorded as it is. Keys: see `MetricRecord`. Raises
+        `InvalidInputError` for two samples of one resource and time in one call, `NotFoundError` for an unknown
+        resource.
         """
         flag_of(replace, "replace")
         return self._write_pages(
             "record_resource_metrics",
             {"organization_id": uuid_of(organization_id, "organization_id"), "replace": replace},
-            encoded_rows(MetricRecord, metrics, "metrics"),
+            encoded_rows(MetricRecord, metrics, "metrics", with_none=True),
             "metrics",
-            prepare=lambda page: one_of_each(page, ("resource_id", "time"), last=replace),
+            key=("resource_id", "time"),
+            only_given=True,
         )
 
     def get_resource_metrics(

@@ -1,7 +1,8 @@
 """Rows to be written, many at a time: what each may hold, checked here, sent as JSON.
 
 Each class below is a `TypedDict`: any mapping with these keys will do. A key that is required and missing, a key that
-nobody knows and a value of the wrong kind are refused with the number of the row, before anything is written.
+nobody knows and a value of the wrong kind are refused with the number of the row, before anything is written. Where a
+row is corrected, a key that is not there leaves what is recorded as it is, and None makes it unknown.
 """
 # No `from __future__ import annotations` here: the annotations are read at run time to check the rows.
 
@@ -12,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import islice
 from math import isfinite
-from operator import itemgetter
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypedDict, Union, get_args, get_origin, get_type_hints
 
@@ -282,10 +282,12 @@ def _encoder_of(hint: Any) -> Encode:
     raise TypeError(f"no encoder is known for {hint}")
 
 
-def encoded_rows(kind: type, rows: object, name: str) -> Iterator[dict[str, Any]]:
-    """The rows, one by one, checked and with values as JSON has them; what is None is left out.
+def encoded_rows(kind: type, rows: object, name: str, *, with_none: bool = False) -> Iterator[dict[str, Any]]:
+    """The rows, one by one, checked and with values as JSON has them.
 
-    The same value is spelled in one way only, so that rows can be compared: times in UTC, identifiers in lowercase.
+    What is None is left out, or stays as null with `with_none`, where a key that is given as None means something else
+    than one that is not given. The same value is spelled in one way only, so that rows can be compared: times in UTC,
+    identifiers in lowercase.
     """
     if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
         raise InvalidInputError(f"{name} is {type(rows).__name__}: give a list of dicts")
@@ -295,7 +297,11 @@ def encoded_rows(kind: type, rows: object, name: str) -> Iterator[dict[str, Any]
             hint = "; of a DataFrame give frame.to_dict('records')" if hasattr(rows, "to_dict") else ""
             raise InvalidInputError(f"{name}: row {number} is {type(row).__name__}: give a dict{hint}")
         try:
-            encoded = {key: encoders[key](value, key) for key, value in row.items() if value is not None}
+            encoded = {
+                key: None if value is None else encoders[key](value, key)
+                for key, value in row.items()
+                if with_none or value is not None
+            }
         except KeyError:
             unknown = next(key for key in row if key not in encoders)
             raise InvalidInputError(
@@ -303,10 +309,9 @@ def encoded_rows(kind: type, rows: object, name: str) -> Iterator[dict[str, Any]
             ) from None
         except InvalidInputError as error:
             raise InvalidInputError(f"{name}: row {number}: {error}") from None
-        if not required <= encoded.keys():
-            raise InvalidInputError(
-                f"{name}: row {number} lacks {', '.join(sorted(required - encoded.keys()))}"
-            )
+        lacking = [key for key in required if encoded.get(key) is None]
+        if lacking:
+            raise InvalidInputError(f"{name}: row {number} lacks {', '.join(sorted(lacking))}")
         yield encoded
 
 
@@ -315,15 +320,6 @@ def pages(rows: Iterable[dict[str, Any]], page_rows: int = PAGE_ROWS) -> Iterato
     iterator = iter(rows)
     while page := list(islice(iterator, page_rows)):
         yield page
-
-
-def one_of_each(rows: Sequence[dict[str, Any]], key: Sequence[str], *, last: bool) -> list[dict[str, Any]]:
-    """One row of each key, the last or the first; ordered by key, so that two writers do not wait for each other."""
-    identity_of = itemgetter(*key)
-    chosen: dict[Any, dict[str, Any]] = {}
-    for row in rows if last else reversed(rows):
-        chosen[identity_of(row)] = row
-    return [chosen[identity] for identity in sorted(chosen)]
 
 
 def as_json(rows: Sequence[dict[str, Any]]) -> str:

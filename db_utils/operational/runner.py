@@ -11,6 +11,7 @@ from db_utils.connections.executor import Executor
 from db_utils.errors import ForeignKeyViolationError, NotFoundError
 from db_utils.operational.errors import DifferentValuesError, UnknownReferenceError, WrongStateError
 from db_utils.operational.records import as_json, pages
+from db_utils.operational.repeats import alike, once_each
 from db_utils.queries.loader import query
 from db_utils.values import Row
 
@@ -124,28 +125,40 @@ class QueryRunner:
         rows: Iterable[dict[str, Any]],
         into: str,
         *,
+        key: Sequence[str],
+        hint: str = "",
         prepare: Callable[[Page], Page] = list,
         check: str | None = None,
+        only_given: bool = False,
     ) -> int:
         """How many rows were written? All pages or none of them.
 
-        `into` is the parameter that takes a page as JSON, `prepare` has the last word on a page. `check` names the
-        query that finds what was said before with other values, asked where a page was not written as a whole.
+        `into` is the parameter that takes a page as JSON, `prepare` has the last word on a page. Two rows with the same
+        `key` are refused (see `once_each`). `check` names the query that finds what was said before with other values,
+        asked where a page was not written as a whole. With `only_given` a statement takes rows that give the same
+        columns only, and is told which as `given`, so that it leaves the others as they are.
         """
         # The first two pages are read before a transaction begins: bad rows cost no connection, and one page needs no
         # transaction of its own.
-        remaining = pages(rows)
+        remaining = pages(once_each(rows, key, into, hint))
+        if only_given:
+            remaining = (part for page in remaining for part in alike(page, key))
+
+        def write(db: Executor, page: Page) -> int:
+            given = {"given": sorted(page[0])} if only_given else {}
+            return self._write_page(db, name, {**parameters, **given}, into, prepare(page), check)
+
         first, second = next(remaining, None), next(remaining, None)
         if first is None:
             return 0
         if second is None and check is None:
-            return self._write_page(self._db, name, parameters, into, prepare(first), check)
+            return write(self._db, first)
         with self._db.transaction() as transaction:
-            written = self._write_page(transaction, name, parameters, into, prepare(first), check)
+            written = write(transaction, first)
             if second is not None:
-                written += self._write_page(transaction, name, parameters, into, prepare(second), check)
+                written += write(transaction, second)
             for page in remaining:
-                written += self._write_page(transaction, name, parameters, into, prepare(page), check)
+                written += write(transaction, page)
         return written
 
     def _write_page(

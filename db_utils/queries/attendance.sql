@@ -2,7 +2,8 @@
 
 -- name: record_attendance!
 -- Which of these attendance rows are new, or differ from what was recorded?
--- Parameters: organization_id uuid, attendance jsonb, replace boolean
+-- Parameters: organization_id uuid, attendance jsonb, given text[], replace boolean
+-- All rows give the same columns, those in given; where a row is there, the others stay as they are.
 INSERT INTO employee_attendance AS a (
     organization_id,
     time,
@@ -36,20 +37,26 @@ FROM jsonb_to_recordset(%(attendance)s::jsonb) AS g (
 )
 ON CONFLICT (organization_id, employee_id, time) DO UPDATE
 SET
-    shift_id = excluded.shift_id,
     status = excluded.status,
-    scheduled_hours = excluded.scheduled_hours,
-    hours_worked = excluded.hours_worked,
-    performance_score = excluded.performance_score,
-    metadata = excluded.metadata
+    shift_id = CASE WHEN 'shift_id' = ANY (%(given)s) THEN excluded.shift_id ELSE a.shift_id END,
+    scheduled_hours = CASE
+        WHEN 'scheduled_hours' = ANY (%(given)s) THEN excluded.scheduled_hours
+        ELSE a.scheduled_hours
+    END,
+    hours_worked = CASE WHEN 'hours_worked' = ANY (%(given)s) THEN excluded.hours_worked ELSE a.hours_worked END,
+    performance_score = CASE
+        WHEN 'performance_score' = ANY (%(given)s) THEN excluded.performance_score
+        ELSE a.performance_score
+    END,
+    metadata = CASE WHEN 'metadata' = ANY (%(given)s) THEN excluded.metadata ELSE a.metadata END
 WHERE %(replace)s
-    AND (a.shift_id, a.status, a.scheduled_hours, a.hours_worked, a.performance_score, a.metadata) IS DISTINCT FROM (
-        excluded.shift_id,
-        excluded.status,
-        excluded.scheduled_hours,
-        excluded.hours_worked,
-        excluded.performance_score,
-        excluded.metadata
+    AND (
+        a.status IS DISTINCT FROM excluded.status
+        OR ('shift_id' = ANY (%(given)s) AND a.shift_id IS DISTINCT FROM excluded.shift_id)
+        OR ('scheduled_hours' = ANY (%(given)s) AND a.scheduled_hours IS DISTINCT FROM excluded.scheduled_hours)
+        OR ('hours_worked' = ANY (%(given)s) AND a.hours_worked IS DISTINCT FROM excluded.hours_worked)
+        OR ('performance_score' = ANY (%(given)s) AND a.performance_score IS DISTINCT FROM excluded.performance_score)
+        OR ('metadata' = ANY (%(given)s) AND a.metadata IS DISTINCT FROM excluded.metadata)
     );
 
 -- name: get_attendance

@@ -2,7 +2,8 @@
 
 -- name: record_demand!
 -- Which of these demand rows are new, or differ from what was recorded?
--- Parameters: organization_id uuid, demand jsonb, replace boolean
+-- Parameters: organization_id uuid, demand jsonb, given text[], replace boolean
+-- All rows give the same columns, those in given; where a row is there, the others stay as they are.
 INSERT INTO demand_history AS d (
     organization_id,
     time,
@@ -31,10 +32,14 @@ FROM jsonb_to_recordset(%(demand)s::jsonb) AS g (
 ON CONFLICT (organization_id, product_id, location_id, time) DO UPDATE
 SET
     quantity = excluded.quantity,
-    revenue = excluded.revenue,
-    metadata = excluded.metadata
+    revenue = CASE WHEN 'revenue' = ANY (%(given)s) THEN excluded.revenue ELSE d.revenue END,
+    metadata = CASE WHEN 'metadata' = ANY (%(given)s) THEN excluded.metadata ELSE d.metadata END
 WHERE %(replace)s
-    AND (d.quantity, d.revenue, d.metadata) IS DISTINCT FROM (excluded.quantity, excluded.revenue, excluded.metadata);
+    AND (
+        d.quantity IS DISTINCT FROM excluded.quantity
+        OR ('revenue' = ANY (%(given)s) AND d.revenue IS DISTINCT FROM excluded.revenue)
+        OR ('metadata' = ANY (%(given)s) AND d.metadata IS DISTINCT FROM excluded.metadata)
+    );
 
 -- name: get_demand_history
 -- How much of a product was demanded, row by row?

@@ -2,7 +2,8 @@
 
 -- name: record_events!
 -- Which of these events are new, or differ from what was recorded?
--- Parameters: organization_id uuid, events jsonb, replace boolean
+-- Parameters: organization_id uuid, events jsonb, given text[], replace boolean
+-- All rows give the same columns, those in given; where a row is there, the others stay as they are.
 INSERT INTO operational_events AS e (
     organization_id,
     time,
@@ -54,42 +55,42 @@ LEFT JOIN resources AS r
     AND r.resource_id = g.resource_id
 ON CONFLICT (organization_id, event_id, time) DO UPDATE
 SET
-    location_id = excluded.location_id,
-    resource_id = excluded.resource_id,
-    employee_id = excluded.employee_id,
     event_type = excluded.event_type,
-    cause = excluded.cause,
-    product_id = excluded.product_id,
-    quantity = excluded.quantity,
-    scrap_quantity = excluded.scrap_quantity,
-    quality_score = excluded.quality_score,
-    duration_minutes = excluded.duration_minutes,
-    metadata = excluded.metadata
+    -- Of another machine, and no place told: that machine's.
+    location_id = CASE
+        WHEN 'location_id' = ANY (%(given)s) THEN excluded.location_id
+        WHEN 'resource_id' = ANY (%(given)s) AND e.resource_id IS DISTINCT FROM excluded.resource_id
+            THEN excluded.location_id
+        ELSE e.location_id
+    END,
+    resource_id = CASE WHEN 'resource_id' = ANY (%(given)s) THEN excluded.resource_id ELSE e.resource_id END,
+    employee_id = CASE WHEN 'employee_id' = ANY (%(given)s) THEN excluded.employee_id ELSE e.employee_id END,
+    cause = CASE WHEN 'cause' = ANY (%(given)s) THEN excluded.cause ELSE e.cause END,
+    product_id = CASE WHEN 'product_id' = ANY (%(given)s) THEN excluded.product_id ELSE e.product_id END,
+    quantity = CASE WHEN 'quantity' = ANY (%(given)s) THEN excluded.quantity ELSE e.quantity END,
+    scrap_quantity = CASE
+        WHEN 'scrap_quantity' = ANY (%(given)s) THEN excluded.scrap_quantity
+        ELSE e.scrap_quantity
+    END,
+    quality_score = CASE WHEN 'quality_score' = ANY (%(given)s) THEN excluded.quality_score ELSE e.quality_score END,
+    duration_minutes = CASE
+        WHEN 'duration_minutes' = ANY (%(given)s) THEN excluded.duration_minutes
+        ELSE e.duration_minutes
+    END,
+    metadata = CASE WHEN 'metadata' = ANY (%(given)s) THEN excluded.metadata ELSE e.metadata END
 WHERE %(replace)s
     AND (
-        e.location_id,
-        e.resource_id,
-        e.employee_id,
-        e.event_type,
-        e.cause,
-        e.product_id,
-        e.quantity,
-        e.scrap_quantity,
-        e.quality_score,
-        e.duration_minutes,
-        e.metadata
-    ) IS DISTINCT FROM (
-        excluded.location_id,
-        excluded.resource_id,
-        excluded.employee_id,
-        excluded.event_type,
-        excluded.cause,
-        excluded.product_id,
-        excluded.quantity,
-        excluded.scrap_quantity,
-        excluded.quality_score,
-        excluded.duration_minutes,
-        excluded.metadata
+        e.event_type IS DISTINCT FROM excluded.event_type
+        OR ('location_id' = ANY (%(given)s) AND e.location_id IS DISTINCT FROM excluded.location_id)
+        OR ('resource_id' = ANY (%(given)s) AND e.resource_id IS DISTINCT FROM excluded.resource_id)
+        OR ('employee_id' = ANY (%(given)s) AND e.employee_id IS DISTINCT FROM excluded.employee_id)
+        OR ('cause' = ANY (%(given)s) AND e.cause IS DISTINCT FROM excluded.cause)
+        OR ('product_id' = ANY (%(given)s) AND e.product_id IS DISTINCT FROM excluded.product_id)
+        OR ('quantity' = ANY (%(given)s) AND e.quantity IS DISTINCT FROM excluded.quantity)
+        OR ('scrap_quantity' = ANY (%(given)s) AND e.scrap_quantity IS DISTINCT FROM excluded.scrap_quantity)
+        OR ('quality_score' = ANY (%(given)s) AND e.quality_score IS DISTINCT FROM excluded.quality_score)
+        OR ('duration_minutes' = ANY (%(given)s) AND e.duration_minutes IS DISTINCT FROM excluded.duration_minutes)
+        OR ('metadata' = ANY (%(given)s) AND e.metadata IS DISTINCT FROM excluded.metadata)
     );
 
 -- name: get_events

@@ -2,7 +2,8 @@
 
 -- name: record_resource_metrics!
 -- Which of these samples are new, or differ from what was recorded?
--- Parameters: organization_id uuid, metrics jsonb, replace boolean
+-- Parameters: organization_id uuid, metrics jsonb, given text[], replace boolean
+-- All rows give the same columns, those in given; where a row is there, the others stay as they are.
 INSERT INTO resource_metrics AS m (
     organization_id,
     time,
@@ -33,18 +34,30 @@ FROM jsonb_to_recordset(%(metrics)s::jsonb) AS g (
 )
 ON CONFLICT (organization_id, resource_id, time) DO UPDATE
 SET
-    utilization_pct = excluded.utilization_pct,
-    efficiency_pct = excluded.efficiency_pct,
-    downtime_minutes = excluded.downtime_minutes,
-    sample_minutes = excluded.sample_minutes,
-    metadata = excluded.metadata
+    utilization_pct = CASE
+        WHEN 'utilization_pct' = ANY (%(given)s) THEN excluded.utilization_pct
+        ELSE m.utilization_pct
+    END,
+    efficiency_pct = CASE
+        WHEN 'efficiency_pct' = ANY (%(given)s) THEN excluded.efficiency_pct
+        ELSE m.efficiency_pct
+    END,
+    downtime_minutes = CASE
+        WHEN 'downtime_minutes' = ANY (%(given)s) THEN excluded.downtime_minutes
+        ELSE m.downtime_minutes
+    END,
+    sample_minutes = CASE
+        WHEN 'sample_minutes' = ANY (%(given)s) THEN excluded.sample_minutes
+        ELSE m.sample_minutes
+    END,
+    metadata = CASE WHEN 'metadata' = ANY (%(given)s) THEN excluded.metadata ELSE m.metadata END
 WHERE %(replace)s
-    AND (m.utilization_pct, m.efficiency_pct, m.downtime_minutes, m.sample_minutes, m.metadata) IS DISTINCT FROM (
-        excluded.utilization_pct,
-        excluded.efficiency_pct,
-        excluded.downtime_minutes,
-        excluded.sample_minutes,
-        excluded.metadata
+    AND (
+        ('utilization_pct' = ANY (%(given)s) AND m.utilization_pct IS DISTINCT FROM excluded.utilization_pct)
+        OR ('efficiency_pct' = ANY (%(given)s) AND m.efficiency_pct IS DISTINCT FROM excluded.efficiency_pct)
+        OR ('downtime_minutes' = ANY (%(given)s) AND m.downtime_minutes IS DISTINCT FROM excluded.downtime_minutes)
+        OR ('sample_minutes' = ANY (%(given)s) AND m.sample_minutes IS DISTINCT FROM excluded.sample_minutes)
+        OR ('metadata' = ANY (%(given)s) AND m.metadata IS DISTINCT FROM excluded.metadata)
     );
 
 -- name: get_resource_metrics

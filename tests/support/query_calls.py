@@ -374,7 +374,7 @@ WRITES: dict[str, tuple[tuple[Any, ...], Row]] = {
     ),
     "record_demand": (
         ([{"time": _NOON, "product_id": "P", "location_id": _ONE, "quantity": 1}],),
-        {"replace": True},
+        {"replace": True, "on_repeat": "sum"},
     ),
     "record_resource_metrics": (([{"time": _NOON, "resource_id": _ONE}],), {"replace": True}),
     "record_attendance": (

@@ -125,6 +125,7 @@ BAD: dict[str, list[Any]] = {
             "anomaly_type",
             "factor_type",
             "run_type",
+            "on_repeat",
         ),
         NOT_WORDS,
     ),

@@ -36,7 +36,7 @@ def test_a_forecast_run_is_saved_once(site: Site) -> None:
     q, o = site.queries, site.organization
     assert q.save_demand_forecasts(o, forecasts(site), **RUN) == 5
     assert q.save_demand_forecasts(o, forecasts(site), **RUN) == 0
-    assert q.save_demand_forecasts(o, [*forecasts(site, 7), *forecasts(site)], **RUN) == 2
+    assert q.save_demand_forecasts(o, forecasts(site, 7), **RUN) == 2
     stored = q.get_current_demand_forecasts(o, start=NOON)
     assert [row["predicted_quantity"] for row in stored] == [10, 11, 12, 13, 14, 15, 16]
     assert {row["target_interval"] for row in stored} == {DAY}
@@ -75,7 +75,7 @@ def test_a_run_that_contradicts_itself_is_refused(site: Site) -> None:
     twice = [forecasts(site)[0], {**forecasts(site)[0], "predicted_quantity": 11}]
     refused(
         site,
-        DifferentValuesError,
+        InvalidInputError,
         lambda: site.queries.save_demand_forecasts(site.organization, twice, **RUN),
     )
 

@@ -37,7 +37,7 @@ def test_events_may_be_sent_twice(site: Site) -> None:
         for number, identity in enumerate(identities)
     ]
     assert q.record_events(o, events) == 3
-    assert q.record_events(o, [*events, *events]) == 0
+    assert q.record_events(o, events) == 0
     assert q.record_events(o, events, replace=True) == 0
     corrected = {**events[1], "quantity": 7, "scrap_quantity": None}
     assert q.record_events(o, [corrected]) == 0, "kept as it was"
@@ -65,17 +65,150 @@ def test_one_event(site: Site) -> None:
         q.record_event(o, time=NOON, event_type="shift_start")
 
 
-def test_the_last_of_two_in_one_batch_counts_where_rows_are_replaced(site: Site) -> None:
+def test_the_same_key_twice_in_one_call_is_refused_and_the_rows_are_named(site: Site) -> None:
     q, o = site.queries, site.organization
-    first, second = (
-        {"time": NOON, "product_id": "P", "location_id": site.location, "quantity": quantity}
-        for quantity in (1, 2)
+    sale: Any = {"time": NOON, "product_id": "P", "location_id": site.location}
+    lines: list[Any] = [{**sale, "quantity": quantity} for quantity in (2, 3, 4)]
+    other: Any = {**sale, "time": NOON + HOUR, "quantity": 1}
+    for replace in (True, False):
+        refused(
+            site,
+            InvalidInputError,
+            lambda replace=replace: q.record_demand(o, [lines[0], other, *lines[1:], other], replace=replace),  # type: ignore[misc]
+            r"rows 1, 3 and 4 have the same product_id P, .*; rows 2 and 5 have.*: give each key once.*on_repeat='sum'",
+        )
+    assert site.count("demand_history") == 0
+
+    sample: Any = {"time": NOON, "resource_id": site.resource, "utilization_pct": 5}
+    event: Any = {"time": NOON, "event_id": uuid.uuid4(), "event_type": "idle", "resource_id": site.resource}
+    work: Any = {"time": NOON, "employee_id": site.employee, "status": "present"}
+    weather: Any = {
+        "time": NOON,
+        "factor_type": "weather",
+        "name": "rain",
+        "value": 1,
+        "unit": "mm",
+        "available_at": NOON,
+    }
+    expected: Any = {
+        "product_id": "P",
+        "location_id": site.location,
+        "target_time": NOON,
+        "predicted_quantity": 1,
+    }
+    failure: Any = {
+        "resource_id": site.resource,
+        "anomaly_type": "failure",
+        "severity": "low",
+        "probability": 0.5,
+        "predicted_for": NOON,
+    }
+    away: Any = {"target_date": NOON.date(), "location_id": site.location, "expected_absences": 1}
+    calls: list[Callable[[], int]] = [
+        lambda: q.record_resource_metrics(o, [sample, sample]),
+        lambda: q.record_events(o, [event, event]),
+        lambda: q.record_attendance(o, [work, work]),
+        lambda: q.record_external_factors(o, [weather, weather]),
+        lambda: q.save_demand_forecasts(o, [expected, expected], **RUN),
+        lambda: q.save_anomaly_predictions(o, [failure, failure], **RUN),
+        lambda: q.save_absence_forecasts(o, [away, away], **RUN),
+    ]
+    for call in calls:
+        refused(site, InvalidInputError, call, "rows 1 and 2 have the same")
+
+
+def test_a_repeat_is_found_pages_later(site: Site) -> None:
+    q, o = site.queries, site.organization
+    rows: list[Any] = [
+        {"time": NOON - number * HOUR, "product_id": "P", "location_id": site.location, "quantity": 1}
+        for number in range(12_000)
+    ]
+    refused(site, InvalidInputError, lambda: q.record_demand(o, [*rows, rows[2]]), "rows 3 and 12001 have")
+    assert site.count("demand_history") == 0
+
+
+def test_lines_of_receipts_are_added_up_when_asked(site: Site) -> None:
+    q, o = site.queries, site.organization
+    sale: Any = {"time": NOON, "product_id": "P", "location_id": site.location}
+    lines: list[Any] = [
+        {**sale, "quantity": 2, "revenue": 0.1},
+        {**sale, "quantity": 3, "revenue": 0.2},
+        {**sale, "quantity": Decimal("1e-20"), "revenue": 0},
+        {**sale, "time": NOON + HOUR, "quantity": 1, "revenue": 5},
+        {**sale, "time": NOON + HOUR, "quantity": 1, "revenue": None},
+        {**sale, "time": NOON + 2 * HOUR, "quantity": 1},
+        {**sale, "time": NOON + 2 * HOUR, "quantity": 10**30},
+    ]
+    assert q.record_demand(o, iter(lines), on_repeat="sum") == 3
+    assert q.record_demand(o, lines, on_repeat="sum") == 0, "a call that is repeated adds nothing"
+    rows = q.get_demand_history(o, "P", start=NOON, end=NOON + DAY)
+    assert [(row["quantity"], row["revenue"]) for row in rows] == [
+        (Decimal("5.00000000000000000001"), Decimal("0.3")),
+        (2, None),
+        (10**30 + 1, None),
+    ]
+    refused(
+        site,
+        InvalidInputError,
+        lambda: q.record_demand(o, [lines[0], {**lines[1], "metadata": {"a": 1}}], on_repeat="sum"),
+        "rows 1 and 2 have the same.*but not the same metadata",
     )
-    assert q.record_demand(o, [first, second], replace=False) == 1
-    assert q.get_demand_history(o, "P", start=NOON)[0]["quantity"] == 1
-    assert q.record_demand(o, [first, second]) == 1
-    assert q.get_demand_history(o, "P", start=NOON)[0]["quantity"] == 2
-    assert q.record_demand(o, [second]) == 0
+
+
+def test_only_what_is_given_is_written(site: Site) -> None:
+    q, o = site.queries, site.organization
+    sale: Any = {"time": NOON, "product_id": "P", "location_id": site.location}
+    later: Any = {**sale, "time": NOON + HOUR}
+    whole = {"quantity": 5, "revenue": 50, "metadata": {"channel": "web"}}
+    assert q.record_demand(o, [{**sale, **whole}, {**later, **whole}]) == 2
+
+    def demand() -> list[tuple[Any, ...]]:
+        rows = q.get_demand_history(o, "P", start=NOON, end=NOON + DAY)
+        return [(row["quantity"], row["revenue"], row["metadata"]) for row in rows]
+
+    assert q.record_demand(o, [{**sale, "quantity": 6}, {**later, "quantity": 5, "revenue": None}]) == 2
+    assert demand() == [(6, 50, {"channel": "web"}), (5, None, {"channel": "web"})]
+    assert q.record_demand(o, [{**sale, "quantity": 6}, {**later, "quantity": 5, "metadata": None}]) == 1
+    assert demand() == [(6, 50, {"channel": "web"}), (5, None, {})]
+
+    work: Any = {"time": NOON, "employee_id": site.employee}
+    q.record_attendance(
+        o, [{**work, "status": "present", "scheduled_hours": 4, "hours_worked": 3, "performance_score": 90}]
+    )
+    assert q.record_attendance(o, [{**work, "status": "late"}]) == 1
+    (row,) = q.get_attendance(o, start=NOON, end=NOON + HOUR)
+    assert (row["status"], row["scheduled_hours"], row["hours_worked"], row["performance_score"]) == (
+        "late",
+        4,
+        3,
+        90,
+    )
+    assert q.record_attendance(o, [{**work, "status": "late", "performance_score": None}]) == 1
+    (row,) = q.get_attendance(o, start=NOON, end=NOON + HOUR)
+    assert (row["hours_worked"], row["performance_score"]) == (3, None)
+
+    sample: Any = {"time": NOON, "resource_id": site.resource}
+    q.record_resource_metrics(
+        o, [{**sample, "utilization_pct": 40, "downtime_minutes": 2, "sample_minutes": 5}]
+    )
+    assert q.record_resource_metrics(o, [{**sample, "efficiency_pct": 90}], replace=True) == 1
+    (row,) = q.get_resource_metrics(o, start=NOON, end=NOON + HOUR)
+    assert (row["utilization_pct"], row["efficiency_pct"]) == (40, 90)
+    assert (row["downtime_minutes"], row["sample_minutes"]) == (2, 5)
+
+    event: Any = {
+        "time": NOON,
+        "event_id": uuid.uuid4(),
+        "event_type": "production",
+        "resource_id": site.resource,
+    }
+    q.record_events(
+        o, [{**event, "quantity": 9, "scrap_quantity": 1, "duration_minutes": 30, "metadata": {"a": 1}}]
+    )
+    assert q.record_events(o, [{**event, "quality_score": 99, "scrap_quantity": None}], replace=True) == 1
+    (row,) = q.get_events(o, start=NOON, end=NOON + HOUR)
+    assert (row["quantity"], row["scrap_quantity"], row["quality_score"]) == (9, None, 99)
+    assert (row["duration_minutes"], row["metadata"], row["location_id"]) == (30, {"a": 1}, site.location)
 
 
 def test_times_mean_the_same_instant_in_any_zone(site: Site) -> None:
