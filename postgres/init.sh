@@ -91,6 +91,9 @@ $$;
 SQL
 fi
 
+step="guard of new databases (sql/62_dumps.sql)"
+PGDATABASE=template1 apply -f "$sql/62_dumps.sql"
+
 step="planner statistics (ANALYZE)"
 apply -c 'ANALYZE'
 

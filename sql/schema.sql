@@ -14,6 +14,7 @@
 \ir 52_upgrades.sql
 \ir 55_triggers.sql
 \ir 60_hypertables.sql
+\ir 62_dumps.sql
 \ir 65_rollups.sql
 \ir 70_views.sql
 \ir 75_prediction_functions.sql

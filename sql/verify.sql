@@ -298,6 +298,7 @@ $contract$;
         'operational_kpis(uuid,timestamptz,timestamptz,text)',
         'planned_busy_time(uuid,timestamptz,timestamptz)',
         'refresh_rollups(timestamptz,timestamptz)',
+        'refuse_dump()',
         'refuse_update()',
         'resource_time_model(uuid,timestamptz,timestamptz)',
         'rollup_definitions()',
@@ -762,6 +763,17 @@ BEGIN
             JOIN pg_roles AS r ON r.oid = p.proowner AND r.rolsuper
             WHERE p.oid = to_regprocedure('public.decompress_row_by_row()')
                 AND public.database_edition() = 'community'
+                AND NOT EXISTS (
+                    SELECT FROM pg_event_trigger AS t WHERE t.evtfoid = p.oid AND t.evtenabled IN ('O', 'A')
+                )
+        );
+
+        problems := problems || ARRAY(
+            SELECT 'event trigger refuse_dump is missing or disabled: a dump could be loaded on top of what is there'
+            FROM pg_proc AS p
+            JOIN pg_roles AS r ON r.oid = p.proowner AND r.rolsuper
+            WHERE p.oid = to_regprocedure('public.refuse_dump()')
+                AND public.database_edition() <> 'plain'
                 AND NOT EXISTS (
                     SELECT FROM pg_event_trigger AS t WHERE t.evtfoid = p.oid AND t.evtenabled IN ('O', 'A')
                 )

@@ -141,7 +141,8 @@ def _drop(transaction: Transaction, removed: Removed) -> None:
         _drop_all(transaction, "TABLE", "public", [name])
         ordinary.remove(name)
     _drop_all(transaction, "TABLE", "public", ordinary)
-    transaction.execute("DROP EVENT TRIGGER IF EXISTS decompress_row_by_row")
+    for trigger in ("decompress_row_by_row", "refuse_dump"):
+        transaction.execute(f"DROP EVENT TRIGGER IF EXISTS {trigger}")
     _drop_routines(transaction, [name for name in removed.functions if name not in of_rows])
     transaction.execute("DROP TYPE IF EXISTS public.uuidrange")
     if not transaction.execute_query(

@@ -88,6 +88,55 @@ def test_the_two_lines_of_docker_exec(fresh_stack: Callable[..., ComposeStack]) 
     wait_until(lambda: second.health("postgres") == "healthy", "the restored database to be healthy")
 
 
+def test_the_two_lines_alone_never_harm(fresh_stack: Callable[..., ComposeStack]) -> None:
+    """One after the other, as anybody would try them; into a new database that nobody prepared; and what must still pass."""
+    stack = fresh_stack()
+    stack.up("postgres")
+    assert shell(stack, BACKUP_LINE).returncode == 0
+    everything = (
+        "SELECT (SELECT count(*) FROM pg_class), (SELECT sum(event_count) FROM operational_events_daily)"
+    )
+    before = counts(stack), stack.query(everything)
+    password = stack.settings.get("POSTGRES_PASSWORD", "barnameh_password")
+    outside = (
+        f"postgresql://barnameh_user:{password}@127.0.0.1:{stack.settings['POSTGRES_PORT']}/barnameh_ops"
+    )
+    for line in (RESTORE_LINE, f"psql {outside} -f backup.sql"):
+        done = shell(stack, line)
+        assert done.returncode == 2
+        assert "nothing was changed: database barnameh_ops is not empty" in done.stderr
+        assert "restore into a new database" in done.stderr
+        assert "COPY" not in done.stdout
+        assert (counts(stack), stack.query(everything)) == before
+    shell(stack, "docker exec barnameh_postgres createdb -U barnameh_user fresh")
+    done = shell(stack, RESTORE_LINE.replace(" barnameh_ops <", " fresh <"))
+    assert done.returncode == 2
+    assert "nothing was changed: a dump of TimescaleDB is restored between" in done.stderr
+    with stack.connection(dbname="fresh") as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+        )
+        assert cursor.fetchone() == (0,)
+    (stack.folder / "own.sql").write_text("CREATE TABLE own ();\nSELECT 1 / 0;\nDROP TABLE own;\n")
+    own = shell(stack, RESTORE_LINE.replace("backup.sql", "own.sql"))
+    assert own.returncode == 0
+    assert own.stdout.splitlines() == ["CREATE TABLE", "DROP TABLE"]
+    # For db-utils a new database is empty.
+    done = db_utils(stack.folder, "backup", "--container", stack.container("postgres"), "--out", "made")
+    assert done.returncode == 0, done.stderr
+    done = db_utils(
+        stack.folder,
+        "restore",
+        "made",
+        "--container",
+        stack.container("postgres"),
+        "--database",
+        "fresh",
+        "--verify",
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_through_the_container(stack: ComposeStack, tmp_path: Path) -> None:
     done = db_utils(
         tmp_path,
