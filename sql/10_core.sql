@@ -145,3 +145,89 @@ COMMENT ON COLUMN employees.hired_on_date IS 'First day of employment, local dat
 COMMENT ON COLUMN employees.metadata IS 'Whatever else the customer keeps about the worker.';
 COMMENT ON COLUMN employees.created_at IS 'When the row was made.';
 COMMENT ON COLUMN employees.updated_at IS 'When the row was last changed; kept by the database.';
+
+-- What the master data were, and when. Kept by the triggers of 57_history.sql, whoever changes a row and however; written by
+-- nobody else. The versions of a thing follow each other without a gap from '-infinity' to 'infinity'.
+
+CREATE TABLE IF NOT EXISTS resource_history (
+    organization_id uuid NOT NULL,
+    resource_id uuid NOT NULL,
+    valid_from timestamptz NOT NULL,
+    valid_to timestamptz NOT NULL,
+    location_id uuid NOT NULL,
+    rated_capacity_per_hour numeric,
+    capacity_unit text,
+    is_in_service boolean NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT resource_history_pkey PRIMARY KEY (organization_id, resource_id, valid_from),
+    CONSTRAINT resource_history_organization_id_resource_id_fkey
+        FOREIGN KEY (organization_id, resource_id) REFERENCES resources ON DELETE CASCADE,
+    CONSTRAINT resource_history_organization_id_location_id_fkey
+        FOREIGN KEY (organization_id, location_id) REFERENCES locations,
+    CONSTRAINT resource_history_valid_to_after_valid_from_check CHECK (valid_to > valid_from),
+    CONSTRAINT resource_history_rated_capacity_per_hour_positive_check CHECK (
+        rated_capacity_per_hour > 0 AND rated_capacity_per_hour < 'Infinity'
+    ),
+    CONSTRAINT resource_history_capacity_unit_not_blank_check CHECK (capacity_unit ~ '\S')
+);
+CREATE INDEX IF NOT EXISTS resource_history_organization_id_location_id_idx
+    ON resource_history (organization_id, location_id);
+COMMENT ON INDEX resource_history_organization_id_location_id_idx IS 'Serves the figures of a location (what stood there), and the foreign key to locations.';
+COMMENT ON TABLE resource_history IS 'Where each resource stood, what it was rated at and whether it was in service, and when. Kept by the database; read-only.';
+COMMENT ON COLUMN resource_history.organization_id IS 'The tenant.';
+COMMENT ON COLUMN resource_history.resource_id IS 'The resource.';
+COMMENT ON COLUMN resource_history.valid_from IS 'First instant of the version; -infinity for the first one.';
+COMMENT ON COLUMN resource_history.valid_to IS 'First instant after the version; infinity for the last one.';
+COMMENT ON COLUMN resource_history.location_id IS 'Where it stood or was based.';
+COMMENT ON COLUMN resource_history.rated_capacity_per_hour IS 'Quantity it made or moved in an hour at rated speed, in capacity_unit; NULL if not known.';
+COMMENT ON COLUMN resource_history.capacity_unit IS 'Unit of the quantities that it produced.';
+COMMENT ON COLUMN resource_history.is_in_service IS 'Whether it was in service: false while its status was retired, and before it was put into service.';
+COMMENT ON COLUMN resource_history.recorded_at IS 'When the version was written down or last corrected.';
+
+CREATE TABLE IF NOT EXISTS employee_history (
+    organization_id uuid NOT NULL,
+    employee_id uuid NOT NULL,
+    valid_from timestamptz NOT NULL,
+    valid_to timestamptz NOT NULL,
+    location_id uuid NOT NULL,
+    is_employed boolean NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT employee_history_pkey PRIMARY KEY (organization_id, employee_id, valid_from),
+    CONSTRAINT employee_history_organization_id_employee_id_fkey
+        FOREIGN KEY (organization_id, employee_id) REFERENCES employees ON DELETE CASCADE,
+    CONSTRAINT employee_history_organization_id_location_id_fkey
+        FOREIGN KEY (organization_id, location_id) REFERENCES locations,
+    CONSTRAINT employee_history_valid_to_after_valid_from_check CHECK (valid_to > valid_from)
+);
+CREATE INDEX IF NOT EXISTS employee_history_organization_id_location_id_idx
+    ON employee_history (organization_id, location_id);
+COMMENT ON INDEX employee_history_organization_id_location_id_idx IS 'Serves the figures of a location (who belonged there), and the foreign key to locations.';
+COMMENT ON TABLE employee_history IS 'Where each employee belonged and whether they were employed, and when. Kept by the database; read-only.';
+COMMENT ON COLUMN employee_history.organization_id IS 'The tenant.';
+COMMENT ON COLUMN employee_history.employee_id IS 'The worker.';
+COMMENT ON COLUMN employee_history.valid_from IS 'First instant of the version; -infinity for the first one. In the future for an employment that is known to begin or to end.';
+COMMENT ON COLUMN employee_history.valid_to IS 'First instant after the version; infinity for the last one.';
+COMMENT ON COLUMN employee_history.location_id IS 'Where the worker was based.';
+COMMENT ON COLUMN employee_history.is_employed IS 'Whether they were employed: false before hired_on_date, and after they left.';
+COMMENT ON COLUMN employee_history.recorded_at IS 'When the version was written down or last corrected.';
+
+CREATE TABLE IF NOT EXISTS location_history (
+    organization_id uuid NOT NULL,
+    location_id uuid NOT NULL,
+    valid_from timestamptz NOT NULL,
+    valid_to timestamptz NOT NULL,
+    timezone text NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT location_history_pkey PRIMARY KEY (organization_id, location_id, valid_from),
+    CONSTRAINT location_history_organization_id_location_id_fkey
+        FOREIGN KEY (organization_id, location_id) REFERENCES locations ON DELETE CASCADE,
+    CONSTRAINT location_history_valid_to_after_valid_from_check CHECK (valid_to > valid_from),
+    CONSTRAINT location_history_timezone_known_check CHECK (is_timezone(timezone))
+);
+COMMENT ON TABLE location_history IS 'By which time zone each location counted its days, and when. Kept by the database; read-only.';
+COMMENT ON COLUMN location_history.organization_id IS 'The tenant.';
+COMMENT ON COLUMN location_history.location_id IS 'The facility.';
+COMMENT ON COLUMN location_history.valid_from IS 'First instant of the version; -infinity for the first one.';
+COMMENT ON COLUMN location_history.valid_to IS 'First instant after the version; infinity for the last one.';
+COMMENT ON COLUMN location_history.timezone IS 'IANA time zone of the facility in that time.';
+COMMENT ON COLUMN location_history.recorded_at IS 'When the version was written down or last corrected.';

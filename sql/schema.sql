@@ -13,6 +13,7 @@
 \ir 50_external_and_results.sql
 \ir 52_upgrades.sql
 \ir 55_triggers.sql
+\ir 57_history.sql
 \ir 60_hypertables.sql
 \ir 62_dumps.sql
 \ir 65_rollups.sql

@@ -24,7 +24,7 @@ table locations
              updated_at timestamptz!=
     checks   latitude_degrees_range, location_type, longitude_degrees_range, metadata_object, name_not_blank, timezone_known
     keys     pkey, organization_id_name_key, organization_id_fkey
-    triggers set_updated_at
+    triggers keep_history, set_updated_at
 
 table resources
     columns  organization_id uuid!, resource_id uuid!=, location_id uuid!, name text!, resource_type text!, status text!=,
@@ -33,7 +33,7 @@ table resources
     checks   capacity_unit_not_blank, metadata_object, name_not_blank, rated_capacity_per_hour_positive,
              resource_type_not_blank, status
     keys     pkey, organization_id_name_key, organization_id_location_id_fkey, organization_id_location_id_idx
-    triggers set_updated_at
+    triggers keep_history, set_updated_at
 
 table employees
     columns  organization_id uuid!, employee_id uuid!=, location_id uuid!, employee_code text!, full_name text!, role text!,
@@ -43,7 +43,28 @@ table employees
              skills_without_null
     keys     pkey, organization_id_employee_code_key, organization_id_location_id_fkey, organization_id_location_id_idx,
              skills_idx
-    triggers set_updated_at
+    triggers keep_history, set_updated_at
+
+table resource_history
+    columns  organization_id uuid!, resource_id uuid!, valid_from timestamptz!, valid_to timestamptz!, location_id uuid!,
+             rated_capacity_per_hour numeric, capacity_unit text, is_in_service boolean!, recorded_at timestamptz!=
+    checks   capacity_unit_not_blank, rated_capacity_per_hour_positive, valid_to_after_valid_from
+    keys     pkey, organization_id_location_id_fkey, organization_id_location_id_idx, organization_id_resource_id_fkey
+    triggers set_recorded_at
+
+table employee_history
+    columns  organization_id uuid!, employee_id uuid!, valid_from timestamptz!, valid_to timestamptz!, location_id uuid!,
+             is_employed boolean!, recorded_at timestamptz!=
+    checks   valid_to_after_valid_from
+    keys     pkey, organization_id_employee_id_fkey, organization_id_location_id_fkey, organization_id_location_id_idx
+    triggers set_recorded_at
+
+table location_history
+    columns  organization_id uuid!, location_id uuid!, valid_from timestamptz!, valid_to timestamptz!, timezone text!,
+             recorded_at timestamptz!=
+    checks   timezone_known, valid_to_after_valid_from
+    keys     pkey, organization_id_location_id_fkey
+    triggers set_recorded_at
 
 table shifts
     columns  organization_id uuid!, shift_id uuid!=, location_id uuid!, name text!, starts_at timestamptz!,
@@ -277,6 +298,10 @@ $contract$;
         'announce_row()',
         'anomaly_prediction_scores(uuid,timestamptz,timestamptz)',
         'anomaly_predictions_as_of(uuid,timestamptz,timestamptz)',
+        'change_employee(uuid,uuid,jsonb,timestamptz,timestamptz)',
+        'change_location(uuid,uuid,jsonb,timestamptz,timestamptz)',
+        'change_period_start(timestamptz,timestamptz,boolean)',
+        'change_resource(uuid,uuid,jsonb,timestamptz,timestamptz)',
         'copy_shift_times()',
         'create_tenant_login(uuid,text,text)',
         'current_organization_id()',
@@ -287,11 +312,21 @@ $contract$;
         'demand_forecast_outcomes(uuid,timestamptz,timestamptz,boolean)',
         'demand_forecasts_as_of(uuid,timestamptz,timestamptz,timestamptz,timestamptz)',
         'drop_tenant_login(text)',
+        'employment_start(uuid,uuid,date)',
         'event_kpis(numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,text,numeric,numeric,numeric,numeric,boolean)',
         'get_kpi_summary(uuid,integer)',
+        'history_change_time(text,uuid,uuid)',
         'is_timezone(text)',
+        'keep_employee_history()',
+        'keep_location_history()',
+        'keep_resource_history()',
         'kpi_names()',
         'latest_resource_status(uuid)',
+        'local_bucket_edges(text,timestamptz,timestamptz,text)',
+        'local_date(timestamptz,text)',
+        'local_day_start(date,text)',
+        'local_day_start_at_change(date,text)',
+        'may_change(regclass,uuid)',
         'multirange_minutes(tstzmultirange)',
         'notification_channel(text,uuid)',
         'operation_totals(uuid,timestamptz,timestamptz)',
@@ -307,7 +342,8 @@ $contract$;
         'set_retention(regclass,interval)',
         'set_updated_at()',
         'shift_kpis(uuid,timestamptz,timestamptz)',
-        'time_series_layout()'
+        'time_series_layout()',
+        'write_history(text,uuid,uuid,timestamptz,timestamptz,jsonb)'
     ];
     edition text;
     tenant_roles regrole[];
@@ -845,7 +881,9 @@ BEGIN
                     AND (
                         p.privilege = 'SELECT'
                         OR base.relkind IN ('r', 'p')
-                        AND base.relname <> 'organizations'
+                        AND base.relname NOT IN (
+                            'organizations', 'resource_history', 'employee_history', 'location_history'
+                        )
                         AND (p.privilege <> 'DELETE' OR NOT r.keeps_history)
                     )
             ),
@@ -920,7 +958,10 @@ BEGIN
                     -- What runs with the owner's rights, and what manages the database.
                     p.pronamespace = 'public'::regnamespace
                     AND (
-                        p.prosecdef AND p.proname <> 'current_organization_id'
+                        -- These look by themselves at who asks.
+                        p.prosecdef AND p.proname NOT IN (
+                            'current_organization_id', 'change_resource', 'change_employee', 'change_location'
+                        )
                         OR p.proname IN (
                             'set_retention', 'refresh_rollups', 'create_tenant_login', 'drop_tenant_login', 'add_job', 'delete_job',
                             'run_job', 'alter_job', 'drop_chunks', 'compress_chunk', 'decompress_chunk', 'hypertable_size'

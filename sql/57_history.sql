@@ -1,0 +1,583 @@
+-- Master data have a history: what was true at the time of an event decides about its figures.
+--
+-- A row that is changed by whoever, in pgAdmin too, counts from now on: triggers see to it. change_resource(), change_employee()
+-- and change_location() say since when something is so, or was so for a while; the master row follows where the change
+-- reaches the present. Changes of one thing wait for each other at its master row.
+
+CREATE OR REPLACE FUNCTION write_history(
+    kind text,
+    org uuid,
+    subject uuid,
+    period_start timestamptz,
+    period_end timestamptz,
+    changes jsonb
+)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    history CONSTANT text := format('public.%I', kind || '_history');
+    subject_id CONSTANT text := quote_ident(kind || '_id');
+    kept CONSTANT text := CASE kind
+        WHEN 'resource' THEN 'location_id, rated_capacity_per_hour, capacity_unit, is_in_service'
+        WHEN 'employee' THEN 'location_id, is_employed'
+        WHEN 'location' THEN 'timezone'
+    END;
+    edge timestamptz;
+BEGIN
+    -- Cut the versions that reach over an end of the period in two.
+    FOREACH edge IN ARRAY ARRAY[period_start, period_end]
+    LOOP
+        EXECUTE format(
+            'WITH cut AS ('
+            'UPDATE %1$s AS h SET valid_to = $3 '
+            'FROM %1$s AS was '
+            'WHERE h.organization_id = $1 AND h.%2$s = $2 AND h.valid_from < $3 AND h.valid_to > $3 '
+            'AND was.organization_id = $1 AND was.%2$s = $2 AND was.valid_from = h.valid_from '
+            'RETURNING was.*) '
+            'INSERT INTO %1$s (organization_id, %2$s, valid_from, valid_to, %3$s) '
+            'SELECT organization_id, %2$s, $3, valid_to, %3$s FROM cut',
+            history, subject_id, kept
+        ) USING org, subject, edge;
+    END LOOP;
+
+    EXECUTE format(
+        'UPDATE %1$s AS h SET (%3$s, recorded_at) = (SELECT %3$s, now() FROM jsonb_populate_record(h, $5)) '
+        'WHERE h.organization_id = $1 AND h.%2$s = $2 AND h.valid_from >= $3 AND h.valid_to <= $4 '
+        'AND to_jsonb(h) <> to_jsonb(jsonb_populate_record(h, $5))',
+        history, subject_id, kept
+    ) USING org, subject, period_start, period_end, changes;
+
+    -- Neighbours that say the same are one version.
+    EXECUTE format(
+        'WITH marked AS ('
+        'SELECT valid_from, valid_to, '
+        'jsonb_build_array(%3$s) IS NOT DISTINCT FROM lag(jsonb_build_array(%3$s)) OVER (ORDER BY valid_from) AS is_repeat '
+        'FROM %1$s WHERE organization_id = $1 AND %2$s = $2), '
+        'numbered AS (SELECT *, count(*) FILTER (WHERE NOT is_repeat) OVER (ORDER BY valid_from) AS version FROM marked), '
+        'merged AS (SELECT min(valid_from) AS valid_from, max(valid_to) AS valid_to FROM numbered GROUP BY version HAVING count(*) > 1), '
+        'dropped AS (DELETE FROM %1$s AS h USING numbered AS n '
+        'WHERE h.organization_id = $1 AND h.%2$s = $2 AND h.valid_from = n.valid_from AND n.is_repeat) '
+        'UPDATE %1$s AS h SET valid_to = m.valid_to FROM merged AS m '
+        'WHERE h.organization_id = $1 AND h.%2$s = $2 AND h.valid_from = m.valid_from',
+        history, subject_id, kept
+    ) USING org, subject;
+END
+$$;
+COMMENT ON FUNCTION write_history(text, uuid, uuid, timestamptz, timestamptz, jsonb) IS
+    'Writes into the history of a resource, employee or location what was so from period_start to period_end: the columns named in changes, '
+    'and no other. Called by the triggers and functions of the history only.';
+REVOKE ALL ON FUNCTION write_history(text, uuid, uuid, timestamptz, timestamptz, jsonb) FROM PUBLIC;
+
+-- Since when does a plain change count? From now on, but never before what another transaction has recorded meanwhile, so that
+-- neither is lost.
+CREATE OR REPLACE FUNCTION history_change_time(kind text, org uuid, subject uuid)
+RETURNS timestamptz
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    newest timestamptz;
+BEGIN
+    EXECUTE format(
+        'SELECT max(valid_from) FROM public.%I WHERE organization_id = $1 AND %I = $2 AND valid_from <= clock_timestamp()',
+        kind || '_history', kind || '_id'
+    ) INTO newest USING org, subject;
+    RETURN greatest(now(), newest);
+END
+$$;
+COMMENT ON FUNCTION history_change_time(text, uuid, uuid) IS 'From when on does a change count that was made without saying since when?';
+REVOKE ALL ON FUNCTION history_change_time(text, uuid, uuid) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION keep_resource_history()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    now_so public.resource_history;
+    is_now CONSTANT jsonb := jsonb_build_object(
+        'location_id', NEW.location_id,
+        'rated_capacity_per_hour', NEW.rated_capacity_per_hour,
+        'capacity_unit', NEW.capacity_unit,
+        'is_in_service', NEW.status <> 'retired'
+    );
+    changes jsonb;
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO public.resource_history (
+            organization_id, resource_id, valid_from, valid_to, location_id, rated_capacity_per_hour, capacity_unit, is_in_service
+        )
+        VALUES (
+            NEW.organization_id, NEW.resource_id, '-infinity', 'infinity', NEW.location_id, NEW.rated_capacity_per_hour,
+            NEW.capacity_unit, NEW.status <> 'retired'
+        );
+        RETURN NULL;
+    END IF;
+
+    SELECT h.*
+    INTO now_so
+    FROM public.resource_history AS h
+    WHERE h.organization_id = NEW.organization_id
+        AND h.resource_id = NEW.resource_id
+        AND h.valid_to = 'infinity';
+
+    SELECT jsonb_object_agg(c.key, c.value)
+    INTO changes
+    FROM jsonb_each(is_now) AS c
+    WHERE c.value IS DISTINCT FROM to_jsonb(now_so) -> c.key;
+
+    IF changes IS NOT NULL THEN
+        PERFORM public.write_history(
+            'resource', NEW.organization_id, NEW.resource_id,
+            public.history_change_time('resource', NEW.organization_id, NEW.resource_id), 'infinity', changes
+        );
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION keep_resource_history() IS
+    'Trigger: writes down where a resource stands, what it is rated at and whether it is in service, from now on. Runs with the owner''s '
+    'rights, for nobody else may write the history; it writes that of the row at hand.';
+REVOKE ALL ON FUNCTION keep_resource_history() FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION employment_start(org uuid, location uuid, hired_on_date date)
+RETURNS timestamptz
+LANGUAGE sql
+STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(public.local_day_start(hired_on_date, l.timezone), '-infinity')
+    FROM public.locations AS l
+    WHERE l.organization_id = org
+        AND l.location_id = location
+$$;
+COMMENT ON FUNCTION employment_start(uuid, uuid, date) IS
+    'From when on is somebody employed who was hired on this local day of the location? -infinity where no day is known.';
+REVOKE ALL ON FUNCTION employment_start(uuid, uuid, date) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION keep_employee_history()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    hired_at CONSTANT timestamptz := public.employment_start(NEW.organization_id, NEW.location_id, NEW.hired_on_date);
+    was_hired_at timestamptz;
+    changed_at timestamptz;
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO public.employee_history (organization_id, employee_id, valid_from, valid_to, location_id, is_employed)
+        VALUES (NEW.organization_id, NEW.employee_id, '-infinity', 'infinity', NEW.location_id, NEW.is_active);
+        IF NEW.is_active AND hired_at > '-infinity' THEN
+            PERFORM public.write_history(
+                'employee', NEW.organization_id, NEW.employee_id, '-infinity', hired_at, '{"is_employed": false}'
+            );
+        END IF;
+        RETURN NULL;
+    END IF;
+
+    changed_at := public.history_change_time('employee', NEW.organization_id, NEW.employee_id);
+
+    IF NEW.location_id <> (
+        SELECT h.location_id
+        FROM public.employee_history AS h
+        WHERE h.organization_id = NEW.organization_id
+            AND h.employee_id = NEW.employee_id
+            AND h.valid_to = 'infinity'
+    ) THEN
+        PERFORM public.write_history(
+            'employee', NEW.organization_id, NEW.employee_id, changed_at, 'infinity',
+            jsonb_build_object('location_id', NEW.location_id)
+        );
+    END IF;
+
+    -- The first day of work was put right. Who was never employed, as far as is known, stays so.
+    IF NEW.hired_on_date IS DISTINCT FROM OLD.hired_on_date THEN
+        SELECT min(h.valid_from)
+        INTO was_hired_at
+        FROM public.employee_history AS h
+        WHERE h.organization_id = NEW.organization_id
+            AND h.employee_id = NEW.employee_id
+            AND h.is_employed;
+        IF hired_at < was_hired_at THEN
+            PERFORM public.write_history(
+                'employee', NEW.organization_id, NEW.employee_id, hired_at, was_hired_at, '{"is_employed": true}'
+            );
+        ELSIF hired_at > was_hired_at THEN
+            PERFORM public.write_history(
+                'employee', NEW.organization_id, NEW.employee_id, '-infinity', hired_at, '{"is_employed": false}'
+            );
+        END IF;
+    END IF;
+
+    -- What history says of the time from now on already, an end that is to come, stays.
+    IF NEW.is_active IS DISTINCT FROM OLD.is_active AND NEW.is_active IS DISTINCT FROM EXISTS (
+        SELECT
+        FROM public.employee_history AS h
+        WHERE h.organization_id = NEW.organization_id
+            AND h.employee_id = NEW.employee_id
+            AND h.is_employed
+            AND h.valid_to > changed_at
+    ) THEN
+        PERFORM public.write_history(
+            'employee', NEW.organization_id, NEW.employee_id, changed_at, 'infinity',
+            jsonb_build_object('is_employed', NEW.is_active)
+        );
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION keep_employee_history() IS
+    'Trigger: writes down where an employee belongs and whether they are employed, from now on; with hired_on_date, from that local day '
+    'on. Runs with the owner''s rights, for nobody else may write the history; it writes that of the row at hand.';
+REVOKE ALL ON FUNCTION keep_employee_history() FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION keep_location_history()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO public.location_history (organization_id, location_id, valid_from, valid_to, timezone)
+        VALUES (NEW.organization_id, NEW.location_id, '-infinity', 'infinity', NEW.timezone);
+    ELSIF NEW.timezone <> (
+        SELECT h.timezone
+        FROM public.location_history AS h
+        WHERE h.organization_id = NEW.organization_id
+            AND h.location_id = NEW.location_id
+            AND h.valid_to = 'infinity'
+    ) THEN
+        PERFORM public.write_history(
+            'location', NEW.organization_id, NEW.location_id,
+            public.history_change_time('location', NEW.organization_id, NEW.location_id), 'infinity',
+            jsonb_build_object('timezone', NEW.timezone)
+        );
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION keep_location_history() IS
+    'Trigger: writes down by which time zone a location counts its days, from now on. Runs with the owner''s rights, for nobody else may '
+    'write the history; it writes that of the row at hand.';
+REVOKE ALL ON FUNCTION keep_location_history() FROM PUBLIC;
+
+-- A database of an earlier version has no history yet: what is so now counts as having been so always, for nothing else
+-- is known. correct_resource_history() and its like say what was otherwise. (Before the triggers are there, and a second time
+-- for nobody.)
+INSERT INTO location_history (organization_id, location_id, valid_from, valid_to, timezone)
+SELECT
+    l.organization_id,
+    l.location_id,
+    '-infinity',
+    'infinity',
+    l.timezone
+FROM locations AS l
+WHERE NOT EXISTS (
+    SELECT
+    FROM location_history AS h
+    WHERE h.organization_id = l.organization_id
+        AND h.location_id = l.location_id
+);
+
+INSERT INTO resource_history (
+    organization_id,
+    resource_id,
+    valid_from,
+    valid_to,
+    location_id,
+    rated_capacity_per_hour,
+    capacity_unit,
+    is_in_service
+)
+SELECT
+    r.organization_id,
+    r.resource_id,
+    '-infinity',
+    'infinity',
+    r.location_id,
+    r.rated_capacity_per_hour,
+    r.capacity_unit,
+    r.status <> 'retired'
+FROM resources AS r
+WHERE NOT EXISTS (
+    SELECT
+    FROM resource_history AS h
+    WHERE h.organization_id = r.organization_id
+        AND h.resource_id = r.resource_id
+);
+
+WITH unwritten AS (
+    SELECT
+        e.organization_id,
+        e.employee_id,
+        e.location_id,
+        e.is_active,
+        CASE
+            WHEN e.is_active THEN employment_start(e.organization_id, e.location_id, e.hired_on_date)
+            ELSE '-infinity'
+        END AS valid_from
+    FROM employees AS e
+    WHERE NOT EXISTS (
+        SELECT
+        FROM employee_history AS h
+        WHERE h.organization_id = e.organization_id
+            AND h.employee_id = e.employee_id
+    )
+)
+INSERT INTO employee_history (organization_id, employee_id, valid_from, valid_to, location_id, is_employed)
+SELECT
+    u.organization_id,
+    u.employee_id,
+    u.valid_from,
+    'infinity',
+    u.location_id,
+    u.is_active
+FROM unwritten AS u
+UNION ALL
+SELECT
+    u.organization_id,
+    u.employee_id,
+    '-infinity',
+    u.valid_from,
+    u.location_id,
+    false
+FROM unwritten AS u
+WHERE u.valid_from > '-infinity';
+
+CREATE OR REPLACE TRIGGER resources_keep_history
+    AFTER INSERT OR UPDATE OF location_id, rated_capacity_per_hour, capacity_unit, status ON resources
+    FOR EACH ROW EXECUTE FUNCTION keep_resource_history();
+CREATE OR REPLACE TRIGGER employees_keep_history
+    AFTER INSERT OR UPDATE OF location_id, is_active, hired_on_date ON employees
+    FOR EACH ROW EXECUTE FUNCTION keep_employee_history();
+CREATE OR REPLACE TRIGGER locations_keep_history
+    AFTER INSERT OR UPDATE OF timezone ON locations
+    FOR EACH ROW EXECUTE FUNCTION keep_location_history();
+
+-- May who asks change this organization's master data? As the constraints of the tables do, but inside of functions that run
+-- with the owner's rights, where only the session knows who asked.
+CREATE OR REPLACE FUNCTION may_change(master regclass, org uuid)
+RETURNS boolean
+LANGUAGE plpgsql
+STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    asker CONSTANT name := coalesce(nullif(current_setting('role'), 'none'), session_user);
+    master_name CONSTANT text := (SELECT c.relname FROM pg_class AS c WHERE c.oid = master);
+BEGIN
+    RETURN has_table_privilege(asker, master, 'UPDATE')
+        OR (
+            has_table_privilege(asker, format('tenant.%I', master_name), 'UPDATE')
+            AND org IS NOT DISTINCT FROM public.current_organization_id()
+        );
+END
+$$;
+COMMENT ON FUNCTION may_change(regclass, uuid) IS
+    'May who asked this session for something change rows of this organization in this table: its owner, or its tenant?';
+REVOKE ALL ON FUNCTION may_change(regclass, uuid) FROM PUBLIC;
+
+-- The period of a change, checked. A clock that is a little ahead of the database's means now.
+CREATE OR REPLACE FUNCTION change_period_start(period_start timestamptz, period_end timestamptz, may_be_future boolean)
+RETURNS timestamptz
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    present CONSTANT timestamptz := clock_timestamp();
+BEGIN
+    IF period_start IS NULL OR period_end IS NULL OR period_start >= period_end THEN
+        RAISE EXCEPTION 'the change would hold from % to %: its start must be before its end', period_start, period_end
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF may_be_future AND period_end = 'infinity' THEN
+        RETURN period_start;
+    END IF;
+    IF period_start > present + interval '1 minute' THEN
+        RAISE EXCEPTION 'the change would count from % on, which has not come yet: record it when it has happened', period_start
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF period_end < 'infinity' AND period_end > present + interval '1 minute' THEN
+        RAISE EXCEPTION 'the change would end at %, which has not come yet: leave the end open, or give one in the past', period_end
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    RETURN least(period_start, present);
+END
+$$;
+COMMENT ON FUNCTION change_period_start(timestamptz, timestamptz, boolean) IS
+    'From when on does this change count? Refuses a period that has no length, or that reaches into the future where only the present is known.';
+REVOKE ALL ON FUNCTION change_period_start(timestamptz, timestamptz, boolean) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION change_resource(
+    org uuid,
+    resource uuid,
+    changes jsonb,
+    period_start timestamptz DEFAULT now(),
+    period_end timestamptz DEFAULT 'infinity'
+)
+RETURNS SETOF resources
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    found_one public.resources;
+    began_at timestamptz;
+    told CONSTANT jsonb := changes || CASE
+        WHEN changes ? 'status' THEN jsonb_build_object('is_in_service', changes ->> 'status' <> 'retired')
+        ELSE '{}'
+    END;
+BEGIN
+    IF NOT public.may_change('public.resources', org) THEN
+        RETURN;
+    END IF;
+    SELECT r.*
+    INTO found_one
+    FROM public.resources AS r
+    WHERE r.organization_id = org
+        AND r.resource_id = resource
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+
+    began_at := public.change_period_start(period_start, period_end, false);
+    PERFORM public.write_history('resource', org, resource, began_at, period_end, told - 'status');
+    IF period_end = 'infinity' THEN
+        UPDATE public.resources AS r
+        SET
+            location_id = told_row.location_id,
+            rated_capacity_per_hour = told_row.rated_capacity_per_hour,
+            capacity_unit = told_row.capacity_unit,
+            status = CASE
+                WHEN told ? 'status' THEN told ->> 'status'
+                WHEN told ->> 'is_in_service' = 'false' THEN 'retired'
+                WHEN told ->> 'is_in_service' = 'true' AND r.status = 'retired' THEN 'running'
+                ELSE r.status
+            END
+        FROM jsonb_populate_record(found_one, told - 'status') AS told_row
+        WHERE r.organization_id = org
+            AND r.resource_id = resource;
+    END IF;
+    RETURN QUERY
+    SELECT r.*
+    FROM public.resources AS r
+    WHERE r.organization_id = org
+        AND r.resource_id = resource;
+END
+$$;
+COMMENT ON FUNCTION change_resource(uuid, uuid, jsonb, timestamptz, timestamptz) IS
+    'Says what a resource was from period_start to period_end: changes holds any of location_id, rated_capacity_per_hour, capacity_unit, status or '
+    'is_in_service. Without an end it is so from then on, and the row of resources follows. Returns that row; none where the caller''s '
+    'organization has no such resource. Runs with the owner''s rights, for nobody else may write the history.';
+
+CREATE OR REPLACE FUNCTION change_employee(
+    org uuid,
+    employee uuid,
+    changes jsonb,
+    period_start timestamptz DEFAULT now(),
+    period_end timestamptz DEFAULT 'infinity'
+)
+RETURNS SETOF employees
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    began_at timestamptz;
+BEGIN
+    IF NOT public.may_change('public.employees', org) THEN
+        RETURN;
+    END IF;
+    PERFORM
+    FROM public.employees AS e
+    WHERE e.organization_id = org
+        AND e.employee_id = employee
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+
+    -- That somebody will leave, or come, is known beforehand.
+    began_at := public.change_period_start(period_start, period_end, NOT changes ? 'location_id');
+    PERFORM public.write_history('employee', org, employee, began_at, period_end, changes);
+    UPDATE public.employees AS e
+    SET
+        location_id = CASE
+            WHEN period_end = 'infinity' AND changes ? 'location_id' THEN (changes ->> 'location_id')::uuid
+            ELSE e.location_id
+        END,
+        is_active = EXISTS (
+            SELECT
+            FROM public.employee_history AS h
+            WHERE h.organization_id = org
+                AND h.employee_id = employee
+                AND h.is_employed
+                AND h.valid_to > now()
+        )
+    WHERE e.organization_id = org
+        AND e.employee_id = employee
+        AND period_end = 'infinity';
+    RETURN QUERY
+    SELECT e.*
+    FROM public.employees AS e
+    WHERE e.organization_id = org
+        AND e.employee_id = employee;
+END
+$$;
+COMMENT ON FUNCTION change_employee(uuid, uuid, jsonb, timestamptz, timestamptz) IS
+    'Says where an employee belonged (location_id) and whether they were employed (is_employed) from period_start to period_end. Without an end '
+    'it is so from then on, and the row of employees follows; is_active stays true until an end that is to come has come. Returns that '
+    'row; none where the caller''s organization has no such employee. Runs with the owner''s rights, for nobody else may write the history.';
+
+CREATE OR REPLACE FUNCTION change_location(
+    org uuid,
+    location uuid,
+    changes jsonb,
+    period_start timestamptz DEFAULT now(),
+    period_end timestamptz DEFAULT 'infinity'
+)
+RETURNS SETOF locations
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    began_at timestamptz;
+BEGIN
+    IF NOT public.may_change('public.locations', org) THEN
+        RETURN;
+    END IF;
+    PERFORM
+    FROM public.locations AS l
+    WHERE l.organization_id = org
+        AND l.location_id = location
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+
+    began_at := public.change_period_start(period_start, period_end, false);
+    PERFORM public.write_history('location', org, location, began_at, period_end, changes);
+    UPDATE public.locations AS l
+    SET timezone = changes ->> 'timezone'
+    WHERE l.organization_id = org
+        AND l.location_id = location
+        AND period_end = 'infinity';
+    RETURN QUERY
+    SELECT l.*
+    FROM public.locations AS l
+    WHERE l.organization_id = org
+        AND l.location_id = location;
+END
+$$;
+COMMENT ON FUNCTION change_location(uuid, uuid, jsonb, timestamptz, timestamptz) IS
+    'Says by which time zone a location counted its days from period_start to period_end. Without an end it is so from then on, and the row of '
+    'locations follows. Returns that row; none where the caller''s organization has no such location. Runs with the owner''s rights, for '
+    'nobody else may write the history.';
