@@ -1,7 +1,8 @@
-"""Looks at SQL text just closely enough to tell one statement from two and a read from a write.
+"""Looks at SQL text just closely enough to tell one statement from two, a read from a write, and what leaves traces.
 
-It splits text into words, quoted things and semicolons; it does not parse SQL. What decides in the end is
-always the server: a wrongly guessed read is refused by it, because guesses are tried on read-only ground.
+It splits text into tokens by the rules of PostgreSQL's own lexer (with `standard_conforming_strings` on, which every
+connection of this library sets); it does not parse SQL. What decides in the end is always the server: a wrongly guessed
+read is refused by it, because guesses are tried on read-only ground.
 """
 
 from __future__ import annotations
@@ -10,29 +11,85 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+# As in PostgreSQL's scan.l: a carriage return ends a comment as a line feed does, every character beyond ASCII (a
+# no-break space too) is a letter, and a string goes on where another quote follows on a later line.
+_LETTER = r"A-Za-z_\u0080-\U0010ffff"
+# Atomic groups and possessive repeats: no text makes this take long.
+_GAP = r"(?: [\ \t\f\v] | (?>--[^\n\r]*) )*+ [\n\r] (?: [\ \t\n\r\f\v] | (?>--[^\n\r]*) [\n\r] )*+"
+_ESCAPED = r"'(?: [^'\\]++ | \\. | '' )*+'"
+_STANDARD = r"'(?: [^']++ | '' )*+'"
 _TOKEN = re.compile(
-    r"""
-      (?P<skip>\s+|--[^\n]*)
+    rf"""
+      (?P<skip>[\ \t\n\r\f\v]+|--[^\n\r]*)
     | (?P<comment>/\*)
-    | (?P<quoted>[eE]'(?:[^'\\]|\\.|'')*' | (?:[uU]&)?'(?:[^']|'')*' | "(?:[^"]|"")*")
-    | (?P<dollar>\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$)
-    | (?P<word>[^\W\d][\w$]*)
+    | (?P<quoted>[eE]{_ESCAPED} (?:{_GAP}{_ESCAPED})* | (?:[bBxXnN]|[uU]&)?{_STANDARD} (?:{_GAP}{_STANDARD})*)
+    | (?P<name>(?:[uU]&)?"(?:[^"]|"")*")
+    | (?P<dollar>\$(?P<tag>(?:[{_LETTER}][{_LETTER}0-9]*)?)\$.*?\$(?P=tag)\$)
+    | (?P<word>[{_LETTER}][{_LETTER}0-9$]*)
     | (?P<end>;)
     | (?P<other>.)
     """,
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
+_PLACEHOLDER = re.compile(r"(?<!%)(?:%%)*%[s(]")
+LONGEST_READ = 20_000
+"""Longer texts are not looked at to find out what they leave behind."""
+
 _WRITING_WORDS = frozenset(("INSERT", "UPDATE", "DELETE", "MERGE", "INTO", "SHARE"))
 _READING_STARTS = frozenset(("SELECT", "WITH", "VALUES", "TABLE"))
 _TRANSACTION_STARTS = frozenset(
     ("BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "PREPARE")
 )
-
-
 _PLAIN_STARTS = frozenset(("SELECT", "WITH", "VALUES", "TABLE", "INSERT", "UPDATE", "DELETE", "MERGE"))
 _TEMPORARY_WORDS = frozenset(("TEMP", "TEMPORARY", "PG_TEMP"))
 _INTO_WORDS = frozenset(("INSERT", "MERGE"))
+_SESSION_STARTS = frozenset(("LISTEN", "UNLISTEN", "EXECUTE", "DEALLOCATE", "DISCARD", "LOAD", "RESET"))
+_SESSION_FUNCTIONS = frozenset(
+    f"PG_{form}ADVISORY_{verb}{mode}"
+    for form, verb in (("", "LOCK"), ("TRY_", "LOCK"), ("", "UNLOCK"))
+    for mode in ("", "_SHARED")
+) | {"PG_ADVISORY_UNLOCK_ALL"}
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Words that a bracket may follow without a function being called.
+_BEFORE_BRACKETS = _words(
+    """
+    ALL AND ANY ARRAY AS BETWEEN BY CASE CHECK CONFLICT CROSS CUBE DISTINCT ELSE EXCEPT EXISTS FILTER FROM GROUP
+    GROUPING HAVING IN INTERSECT INTERVAL INTO IS JOIN KEY LATERAL LIKE ILIKE LIMIT MATERIALIZED NOT OFFSET ON OR ORDER
+    OVER OVERLAPS PARTITION RETURNING ROLLUP ROW SELECT SET SETS SIMILAR SOME THEN TO UNION USING VALUES WHEN WHERE
+    WINDOW WITH WITHIN
+    BIT CHAR CHARACTER DEC DECIMAL FLOAT NUMERIC TIME TIMESTAMP TIMESTAMPTZ VARCHAR VARYING PRECISION
+    """
+)
+# Functions known to leave nothing in the session. One that is missing here costs a round trip, not a fault: whatever it
+# left is reset. A test holds this list against what the server says of their volatility.
+HARMLESS_FUNCTIONS = _words(
+    """
+    ABS AGE ARRAY_AGG ARRAY_APPEND ARRAY_CAT ARRAY_LENGTH ARRAY_POSITION ARRAY_REMOVE ARRAY_TO_STRING AVG BOOL_AND
+    BOOL_OR BTRIM CARDINALITY CEIL CEILING CHAR_LENGTH CLOCK_TIMESTAMP COALESCE CONCAT CONCAT_WS CORR COUNT CUME_DIST
+    CURRENT_SETTING DATE DATE_ADD DATE_BIN DATE_PART DATE_SUBTRACT DATE_TRUNC DENSE_RANK EVERY EXP EXTRACT FIRST_VALUE
+    FLOOR FORMAT GEN_RANDOM_UUID GENERATE_SERIES GREATEST HASHTEXTEXTENDED INITCAP ISFINITE JSON_AGG JSON_BUILD_OBJECT
+    JSON_OBJECT_AGG JSONB_AGG JSONB_ARRAY_ELEMENTS JSONB_ARRAY_ELEMENTS_TEXT JSONB_ARRAY_LENGTH JSONB_BUILD_ARRAY
+    JSONB_BUILD_OBJECT JSONB_EACH JSONB_EACH_TEXT JSONB_OBJECT_AGG JSONB_OBJECT_KEYS JSONB_PATH_EXISTS JSONB_PATH_QUERY
+    JSONB_SET JSONB_STRIP_NULLS JSONB_TO_RECORDSET JSONB_TYPEOF JUSTIFY_HOURS LAG LAST_VALUE LEAD LEAST LEFT LENGTH LN
+    LOCALTIMESTAMP LOG LOWER LOWER_INF LPAD LTRIM MAKE_DATE MAKE_INTERVAL MAKE_TIMESTAMPTZ MAX MD5 MIN MOD MODE
+    MULTIRANGE NOW NTH_VALUE NTILE NULLIF NUM_NULLS OCTET_LENGTH PERCENT_RANK PERCENTILE_CONT PERCENTILE_DISC
+    PG_ADVISORY_XACT_LOCK PG_BACKEND_PID PG_NOTIFY PG_SLEEP PG_TRY_ADVISORY_XACT_LOCK PG_TYPEOF POSITION POWER
+    RANGE_AGG RANGE_MERGE RANK REGEXP_COUNT REGEXP_LIKE REGEXP_MATCH REGEXP_MATCHES REGEXP_REPLACE
+    REGEXP_SPLIT_TO_TABLE REPEAT REPLACE REVERSE RIGHT ROUND ROW_NUMBER ROW_TO_JSON RPAD RTRIM SHA256 SIGN SPLIT_PART
+    SQRT STARTS_WITH STDDEV STDDEV_POP STDDEV_SAMP STRING_AGG STRING_TO_ARRAY STRPOS SUBSTR SUBSTRING SUM TIME_BUCKET
+    TIMEZONE TO_CHAR TO_DATE TO_JSON TO_JSONB TO_NUMBER TO_REGCLASS TO_TIMESTAMP TRANSLATE TRIM TRUNC TSTZRANGE UNNEST
+    UPPER UPPER_INF VAR_POP VAR_SAMP VARIANCE WIDTH_BUCKET
+    ABSENCE_FORECAST_ACCURACY ABSENCE_FORECASTS_AS_OF ANOMALY_PREDICTION_SCORES ANOMALY_PREDICTIONS_AS_OF
+    CURRENT_ORGANIZATION_ID DATABASE_EDITION DEMAND_FORECAST_ACCURACY DEMAND_FORECAST_OUTCOMES DEMAND_FORECASTS_AS_OF
+    GET_KPI_SUMMARY LATEST_RESOURCE_STATUS NOTIFICATION_CHANNEL OPERATION_TOTALS OPERATIONAL_KPIS SHIFT_KPIS
+    """
+)
 
 
 class Shape(NamedTuple):
@@ -46,6 +103,19 @@ class Shape(NamedTuple):
     """All bare words, upper case; nothing quoted and no comments."""
     literals: str
     """All quoted parts, lower case, one after the other."""
+    functions: frozenset[str]
+    """What a bracket follows as it follows a function's name, upper case; `"` for every quoted name."""
+    escapes_names: bool
+    """Whether a name is written with Unicode escapes, so that it is not seen here as what it is."""
+    quotes_placeholder: bool
+    """Whether a placeholder is inside quotes or a comment, where its value would not be one value."""
+    may_leave_traces: bool
+    """Whether it may leave something in the session that outlives its transaction.
+
+    A temporary table, a held cursor, a prepared statement, a setting, a lock or sequence of the session: any statement
+    but plain reads and writes, those that read into a table, and those that call a function not known to be harmless.
+    What a trigger, a view or an operator does is not seen.
+    """
 
     @property
     def is_query(self) -> bool:
@@ -58,25 +128,28 @@ class Shape(NamedTuple):
         return self.is_query and not self.words & _WRITING_WORDS
 
     @property
-    def may_leave_traces(self) -> bool:
-        """Whether it may leave something in the session that outlives its transaction.
-
-        A temporary table, a held cursor, a prepared statement, a setting, a lock of the session: any statement but
-        plain reads and writes, and those that read into a table or take an advisory lock.
-        """
+    def needs_session(self) -> bool:
+        """Whether what it does is meant to be there in the next transaction of the same session."""
+        first, words = self.first_words, self.words
         return (
-            not _PLAIN_STARTS.issuperset(self.first_words)
-            or not _TEMPORARY_WORDS.isdisjoint(self.words)
-            or ("INTO" in self.words and _INTO_WORDS.isdisjoint(self.words))
-            or "advisory" in self.literals
-            or any("ADVISORY" in word for word in self.words)
-        )
+            not _SESSION_STARTS.isdisjoint(first)
+            or ("SET" in first and words.isdisjoint(("LOCAL", "TRANSACTION")))
+            or ("PREPARE" in first and "TRANSACTION" not in words)
+            or ("DECLARE" in first and "HOLD" in words and "WITHOUT" not in words)
+            or (not _TEMPORARY_WORDS.isdisjoint(words) and ("CREATE" in first or "INTO" in words) and "DROP" not in words)
+            or not _SESSION_FUNCTIONS.isdisjoint(self.functions)
+        )  # fmt: skip
 
     @property
     def controls_transaction(self) -> bool:
         """Whether it begins or ends a transaction or a savepoint by hand."""
         starts = _TRANSACTION_STARTS.intersection(self.first_words)
         return bool(starts - {"PREPARE"}) or ("PREPARE" in starts and "TRANSACTION" in self.words)
+
+
+def leaves_traces(sql: str) -> bool:
+    """Whether the session may have to be reset after this text; a long one is not looked at."""
+    return len(sql) > LONGEST_READ or shape(sql).may_leave_traces
 
 
 @lru_cache(maxsize=1024)
@@ -86,32 +159,71 @@ def shape(sql: str) -> Shape:
     statements = 0
     inside = False
     words: set[str] = set()
+    functions: set[str] = set()
     literals: list[str] = []
+    escapes_names = quotes_placeholder = False
     position = 0
+    has_percent = "%" in sql
+    last = before = ""  # the last name, and the word before it: INTO t (a, b) calls nothing
     while position < len(sql):
         match = _TOKEN.match(sql, position)
         assert match is not None
-        kind = match.lastgroup
-        position = match.end()
-        if kind == "skip":
-            continue
+        kind = "dollar" if match.lastgroup == "tag" else match.lastgroup
+        start, position = position, match.end()
         if kind == "comment":
             position = _comment_end(sql, position)
+        if has_percent and kind not in ("word", "end", "other"):
+            quotes_placeholder = quotes_placeholder or bool(_PLACEHOLDER.search(sql, start, position))
+        if kind in ("skip", "comment"):
             continue
         if kind == "end":
             inside = False
+            last = before = ""
             continue
         if not inside:
             inside = True
             statements += 1
+        if kind == "other":
+            if match.group() == "(" and last:
+                if before != "INTO" and last not in _BEFORE_BRACKETS:
+                    functions.add(last)
+                last = before = ""
+            elif match.group() != ".":
+                last = before = ""
+            continue
+        joined = sql[start - 1 : start] == "." and before == "INTO"  # INTO schema.t
         if kind == "word":
             word = match.group().upper()
             words.add(word)
             if len(first_words) < statements:
                 first_words.append(word)
-        elif kind in ("quoted", "dollar", "tag"):
-            literals.append(match.group().lower())
-    return Shape(tuple(first_words), statements, frozenset(words), " ".join(literals))
+            last, before = word, before if joined else last
+            continue
+        literals.append(match.group().lower())
+        if kind == "name":
+            escapes_names = escapes_names or match.group()[0] in "uU"
+            last, before = '"', before if joined else last
+        else:
+            last = before = ""
+    traces = (
+        not _PLAIN_STARTS.issuperset(first_words)
+        or not _TEMPORARY_WORDS.isdisjoint(words)
+        or (
+            "INTO" in words and (_INTO_WORDS.isdisjoint(words) or any("pg_temp" in text for text in literals))
+        )
+        or escapes_names
+        or not functions <= HARMLESS_FUNCTIONS
+    )
+    return Shape(
+        tuple(first_words),
+        statements,
+        frozenset(words),
+        " ".join(literals),
+        frozenset(functions),
+        escapes_names,
+        quotes_placeholder,
+        traces,
+    )
 
 
 def _comment_end(sql: str, position: int) -> int:

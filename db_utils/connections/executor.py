@@ -51,12 +51,17 @@ class Executor(ABC):
     ) -> Result: ...
 
     @abstractmethod
-    def _loading(self, timeout_seconds: float | None) -> AbstractContextManager[Any]:
-        """A driver connection inside a transaction whose statements may take as long as they need."""
+    def _loading(self, timeout_seconds: float | None, sql: str | None = None) -> AbstractContextManager[Any]:
+        """A driver connection inside a transaction whose statements may take as long as they need.
+
+        `sql` is the caller's own statement where that is what will be run: it has to be one that may be run here.
+        """
 
     @contextmanager
-    def _watched_load(self, operation: str, text: str, timeout_seconds: float | None) -> Iterator[Any]:
-        with self._loading(timeout_seconds) as connection, watched(operation, text, connection):
+    def _watched_load(
+        self, operation: str, text: str, timeout_seconds: float | None, sql: str | None = None
+    ) -> Iterator[Any]:
+        with self._loading(timeout_seconds, sql) as connection, watched(operation, text, connection):
             yield connection
 
     @property
@@ -156,7 +161,7 @@ class Executor(ABC):
         """
         from db_utils import bulk
 
-        with self._watched_load("INSERT", str(sql), timeout_seconds) as connection:
+        with self._watched_load("INSERT", str(sql), timeout_seconds, str(sql)) as connection:
             return bulk.execute_many(
                 connection, sql, rows, page_size=page_size, on_reject=on_reject, progress=progress
             )

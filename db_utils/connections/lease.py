@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import select
+import socket
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -35,6 +38,7 @@ class Lease:
     """
 
     __slots__ = (
+        "__weakref__",
         "cancel_parameters",
         "cancellation",
         "connection",
@@ -43,10 +47,12 @@ class Lease:
         "expires_at",
         "guard_seconds",
         "is_counted",
+        "is_lent",
         "is_tainted",
         "opened_at",
         "process_id",
         "slow_seconds",
+        "types",
         "used_at",
     )
 
@@ -75,6 +81,35 @@ class Lease:
         self.process_id = process_id
         self.is_counted = False  # whether it fills one of the pool's places
         self.is_tainted = False  # its session may hold what the next user must not find
+        self.is_lent = False  # the driver's object was in the caller's hands
+        self.types: dict[int, object] = {}  # how the driver read values before that
+        _leases.add(self)
+
+    def lend(self) -> psycopg2.extensions.connection:
+        """The driver's connection, for a caller who may do anything with it: it is made clean afterwards."""
+        if not self.is_lent:
+            self.is_lent = self.is_tainted = True
+            self.types = dict(self.connection.string_types)
+        return self.connection
+
+    def take_back(self) -> None:
+        """Undo what a caller may have done to the driver's object."""
+        connection = self.connection
+        if connection.status != psycopg2.extensions.STATUS_READY:
+            connection.rollback()
+        modes = (connection.isolation_level, connection.readonly, connection.deferrable)
+        if not connection.autocommit or modes != (None, None, None):
+            connection.autocommit = False  # else each of these would be a statement
+            connection.isolation_level = None
+            connection.readonly = None
+            connection.deferrable = None
+            connection.autocommit = True
+        connection.cursor_factory = None
+        connection.notices.clear()
+        connection.notifies.clear()
+        connection.string_types.clear()
+        connection.string_types.update(self.types)
+        self.is_lent = False
 
     def has_news(self) -> bool:
         """Whether the server sent something unasked: most likely that it has ended the connection."""
@@ -90,11 +125,38 @@ class Lease:
             self.connection.poll()
 
     def close(self) -> None:
-        """End the connection; that it is broken already is no error."""
-        with suppress(psycopg2.Error):
-            self.connection.close()
+        """End the connection, if it is this process's own; that it is broken already is no error."""
+        if self.process_id == os.getpid():
+            with suppress(psycopg2.Error):
+                self.connection.close()
 
     def __del__(self) -> None:
         if self.is_counted:
             with suppress(Exception):  # the interpreter may be shutting down
                 self.discard(self)
+
+
+_leases: weakref.WeakSet[Lease] = weakref.WeakSet()
+
+
+def _let_go_of_parents_sockets() -> None:
+    """Take a forked child off the lines between its parent and the server.
+
+    Both processes hold the same sockets. Whatever the child would say on one (COMMIT at the end of a block that it
+    leaves, a goodbye when it collects the connection) the server would take for its parent's word. In the child each
+    becomes the end of a line that is dead; the parent's stays as it is.
+    """
+    leases = list(_leases)
+    if not leases:
+        return
+    end, other = socket.socketpair()
+    other.close()
+    for lease in leases:
+        with suppress(psycopg2.Error, OSError):
+            os.dup2(end.fileno(), lease.connection.fileno(), inheritable=False)
+    end.close()
+    _leases.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_of_parents_sockets)

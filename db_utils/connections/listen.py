@@ -81,6 +81,7 @@ class Listener:
         self._lease: Lease | None = None
         self._ready: list[Notification] = []
         self._closed = False
+        self._process_id = os.getpid()
         self._bell, self._rope = socket.socketpair()
         self._rope.setblocking(False)
         try:
@@ -119,10 +120,7 @@ class Listener:
         )
         pause_seconds = 0.05
         while not self._closed:
-            if self._lease is not None and self._lease.process_id != os.getpid():
-                raise TransactionStateError(
-                    "this listener belongs to the parent process: make one after the fork"
-                )
+            self._check_process()
             if self._ready:
                 return self._ready.pop(0)
             left = give_up_at - time.monotonic()
@@ -152,6 +150,7 @@ class Listener:
         What was announced on them before is not heard: a `Notification` with `may_have_missed` for each new one
         says so.
         """
+        self._check_process()
         added = {name: kept for name, kept in check_channels(channels).items() if name not in self._channels}
         self._added.update(added)
         lease = self._lease
@@ -171,9 +170,16 @@ class Listener:
         """Stop listening. Safe to call again, and from another thread."""
         if not self._closed:
             self._closed = True
-            with suppress(OSError):
-                self._rope.send(b"\0")
+            if self._process_id == os.getpid():  # else it would wake the parent, who still listens
+                with suppress(OSError):
+                    self._rope.send(b"\0")
             self._drop()
+
+    def _check_process(self) -> None:
+        if self._process_id != os.getpid():
+            raise TransactionStateError(
+                "this listener belongs to the parent process: make one after the fork"
+            )
 
     # -- the connection ----------------------------------------------------------------------------
 
@@ -183,18 +189,15 @@ class Listener:
         try:
             _listen(lease, channels)
         except BaseException:
-            lease.connection.close()
+            lease.close()
             raise
         self._channels = channels
         self._lease = lease
 
     def _drop(self) -> None:
         lease, self._lease = self._lease, None
-        if (
-            lease is not None and lease.process_id == os.getpid()
-        ):  # else it is the parent's, who still listens
-            with suppress(psycopg2.Error):
-                lease.connection.close()
+        if lease is not None:
+            lease.close()
 
     def _release(self) -> None:
         self._bell.close()

@@ -18,7 +18,15 @@ from db_utils.connections.listen import Listener, check_channels
 from db_utils.connections.pool import ConnectionPool, PoolStats
 from db_utils.connections.raw import raw_connection
 from db_utils.connections.replica import Replica
-from db_utils.connections.statement import Statement, check_query, check_timeout, loading, run, text_of
+from db_utils.connections.statement import (
+    Statement,
+    bound,
+    check_query,
+    check_timeout,
+    loading,
+    run,
+    text_of,
+)
 from db_utils.connections.telemetry import watched
 from db_utils.connections.tenant import TenantScope
 from db_utils.connections.transaction import (
@@ -37,6 +45,7 @@ from db_utils.errors import (
     ServerUnavailableError,
     TransactionStateError,
 )
+from db_utils.sqltext import leaves_traces
 from db_utils.values import Parameters, Row, fetch_rows
 
 if TYPE_CHECKING:
@@ -152,24 +161,24 @@ class DatabaseManager(Executor):
         if reads and self._replica is not None and not primary:
             text = sql = self._text(sql)
             answer = self._replica.answer(
-                text, lambda pool: self._once(pool, settings + text, parameters, fetch, timeout_seconds)
+                text, lambda pool: self._once(pool, settings, text, parameters, fetch, timeout_seconds)
             )
             if answer is not None:
                 return answer[0]
-        text_to_run = f"{settings}\n{sql}" if settings else sql
         try:
-            return self._once(self._pool, text_to_run, parameters, fetch, timeout_seconds)
+            return self._once(self._pool, settings, sql, parameters, fetch, timeout_seconds)
         except ServerUnavailableError as error:
             if not (reads or idempotent):
                 raise
             if not idempotent:
                 # The server itself says whether this reads only: on read-only ground a write is refused.
-                text_to_run = f"SET TRANSACTION READ ONLY; {settings}\n{self._text(sql)}"
-            return self._again(error, text_to_run, parameters, fetch, timeout_seconds)
+                settings = f"SET TRANSACTION READ ONLY; {settings}"
+            return self._again(error, settings, sql, parameters, fetch, timeout_seconds)
 
     def _once(
         self,
         pool: ConnectionPool,
+        settings: str,
         sql: Statement,
         parameters: Parameters | None,
         fetch: Callable[[Any], Result],
@@ -177,7 +186,12 @@ class DatabaseManager(Executor):
     ) -> Result:
         lease = pool.take()
         try:
-            result = run(lease, sql, parameters, fetch, timeout_seconds)
+            text = sql if type(sql) is str else text_of(sql, lease.connection)
+            if leaves_traces(text):
+                lease.is_tainted = True
+            if settings:
+                text = f"{settings}\n{text}"
+            result = run(lease, text, parameters, fetch, timeout_seconds)
         except BaseException:
             pool.give(lease)
             raise
@@ -191,13 +205,14 @@ class DatabaseManager(Executor):
     def _again(
         self,
         first_error: ServerUnavailableError,
+        settings: str,
         sql: Statement,
         parameters: Parameters | None,
         fetch: Callable[[Any], Result],
         timeout_seconds: float | None,
     ) -> Result:
         try:
-            return self._once(self._pool, sql, parameters, fetch, timeout_seconds)
+            return self._once(self._pool, settings, sql, parameters, fetch, timeout_seconds)
         except ReadOnlyError:
             raise first_error from None
         except QueryError as error:
@@ -211,6 +226,13 @@ class DatabaseManager(Executor):
         lease = self._pool.take()
         try:
             return text_of(sql, lease.connection)
+        finally:
+            self._pool.give(lease)
+
+    def _bound(self, sql: str, parameters: Parameters) -> str:
+        lease = self._pool.take()
+        try:
+            return bound(lease, sql, parameters)
         finally:
             self._pool.give(lease)
 
@@ -237,18 +259,26 @@ class DatabaseManager(Executor):
     # -- bulk and raw ----------------------------------------------------------------------------------------
 
     @contextmanager
-    def _loading(self, timeout_seconds: float | None) -> Iterator[Any]:
-        with self._loading_transaction(timeout_seconds, "") as connection:
+    def _loading(self, timeout_seconds: float | None, sql: str | None = None) -> Iterator[Any]:
+        with self._loading_transaction(timeout_seconds, sql) as connection:
             yield connection
 
     @contextmanager
-    def _loading_transaction(self, timeout_seconds: float | None, settings: str) -> Iterator[Any]:
-        begin = f"{begin_text(None, False)} {LIFT_TIMEOUT} {settings}"
-        with (
-            Transaction(self._pool, begin, begin_timeout_seconds=timeout_seconds) as transaction,
-            loading(transaction._usable(), timeout_seconds) as connection,
-        ):
-            yield connection
+    def _loading_transaction(
+        self,
+        timeout_seconds: float | None,
+        sql: str | None,
+        settings: str = "",
+        check: Callable[[str], None] | None = None,
+    ) -> Iterator[Any]:
+        begin = f"{begin_text(None, False)} {LIFT_TIMEOUT}"
+        with Transaction(
+            self._pool, begin, settings=settings, check=check, begin_timeout_seconds=timeout_seconds
+        ) as transaction:
+            if sql is not None:
+                transaction._allowed(sql)
+            with loading(transaction._usable(), timeout_seconds) as connection:
+                yield connection
 
     def stream(
         self, sql: Statement, params: Parameters | None = None, *, batch_size: int = 1000
@@ -266,6 +296,7 @@ class DatabaseManager(Executor):
         self, sql: str, parameters: Parameters | None, batch_size: int, settings: str
     ) -> Iterator[Row]:
         lease = self._pool.begin(f"BEGIN; {settings}")
+        lease.is_tainted = leaves_traces(sql)
         try:
             yield from stream_rows(lambda: self._own(lease), sql, parameters, batch_size)
         finally:

@@ -14,7 +14,6 @@ import os
 import time
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
@@ -257,19 +256,34 @@ class ConnectionPool:
         if not self.owns(lease):
             lease.is_counted = False
             return False
-        if lease.is_tainted and not connection.closed:
-            self.discard(lease)
-            return False
-        if not connection.closed and not self.closed:
-            with suppress(DbUtilsError):
-                run(lease, "ROLLBACK", None, fetch_count, _CHECK_TIMEOUT_SECONDS)
-            if not connection.closed and connection.get_transaction_status() == _IDLE:
-                self.give(lease)
-                return True
-        if connection.closed != _CLOSED_BY_US and not self.closed:
+        was_open = not connection.closed and connection.get_transaction_status() != _IDLE
+        if not self.closed and self._is_cleaned(lease):
+            self.give(lease)
+            return was_open
+        if connection.closed not in (0, _CLOSED_BY_US) and not self.closed:
             self.renew(lease)
         self.discard(lease)
         return False
+
+    def _is_cleaned(self, lease: Lease) -> bool:
+        """Whether nothing of its last user is left on a connection: no transaction, and nothing in the session."""
+        connection = lease.connection
+        try:
+            if connection.closed:
+                return False
+            if lease.is_lent:
+                lease.take_back()
+            if connection.get_transaction_status() != _IDLE:
+                run(lease, "ROLLBACK", None, fetch_count, _CHECK_TIMEOUT_SECONDS)
+            if lease.is_tainted:
+                run(lease, "DISCARD ALL", None, fetch_count, _CHECK_TIMEOUT_SECONDS)
+                lease.is_tainted = False
+        except (DbUtilsError, psycopg2.Error):
+            return False
+        except BaseException:
+            self.discard(lease)
+            raise
+        return not connection.closed and connection.get_transaction_status() == _IDLE
 
     def discard(self, lease: Lease) -> None:
         """Take a connection back and close it; whoever waits longest may open another."""

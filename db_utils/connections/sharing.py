@@ -23,11 +23,6 @@ class _BorrowingPool(sqlalchemy.pool.NullPool):
         if terminate:
             self.lender.discard(lease)
             return
-        if not connection.closed:
-            connection.isolation_level = None
-            connection.readonly = None
-            connection.deferrable = None
-            connection.autocommit = True
         self.lender.give(lease)
 
     def _invalidate(self, *arguments: Any, **options: Any) -> None:
@@ -43,9 +38,10 @@ def engine(lender: ConnectionPool) -> sqlalchemy.Engine:
 
     def borrow() -> Any:
         lease = lender.take_answering()
-        lease.connection.autocommit = False
-        _borrowed[id(lease.connection)] = lease
-        return lease.connection
+        connection = lease.lend()
+        connection.autocommit = False
+        _borrowed[id(connection)] = lease
+        return connection
 
     pool = _BorrowingPool(borrow)
     pool.lender = lender

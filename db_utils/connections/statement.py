@@ -196,6 +196,15 @@ def text_of(sql: Statement, connection: Any) -> str:
     raise InvalidInputError(f"a statement is text or psycopg2.sql.Composable, not {type(sql).__name__}")
 
 
+def bound(lease: Lease, sql: str, parameters: Parameters) -> str:
+    """The statement with its parameters written into it, as the server will read it."""
+    try:
+        text: str = lease.cursor.mogrify(sql, adapt_parameters(parameters)).decode()
+    except (ValueError, TypeError, LookupError, OverflowError) as error:
+        raise _bad_parameters(error) from error
+    return text
+
+
 def check_query(sql: str) -> None:
     """Refuse what is not one query: frames and streams are read by nothing else."""
     if not shape(sql).is_query:

@@ -28,8 +28,23 @@ TENANT_ROLE = "barnameh_tenant"
 TENANT_SEARCH_PATH = "tenant, public, pg_temp"
 
 _LEAVING_STARTS = frozenset(("RESET", "DISCARD", "DO", "LISTEN", "UNLISTEN"))
-_LEAVING_WORDS = frozenset(("ROLE", "AUTHORIZATION", "SEARCH_PATH", "SCHEMA", "APP", "ORGANIZATION_ID"))
-_LEAVING_NAMES = ('"role"', '"session_authorization"', '"search_path"', '"app', 'organization_id"')
+_LEAVING_WORDS = frozenset(
+    (
+        "ROLE",
+        "AUTHORIZATION",
+        "SEARCH_PATH",
+        "SCHEMA",
+        "APP",
+        "ORGANIZATION_ID",
+        "STANDARD_CONFORMING_STRINGS",
+    )
+)
+_LEAVING_NAMES = (
+    '"role"', '"session_authorization"', '"search_path"', '"app', 'organization_id"', '"standard_conforming_strings"'
+)  # fmt: skip
+_TEXT_RUNNERS = frozenset(
+    ("QUERY_TO_XML", "QUERY_TO_XMLSCHEMA", "QUERY_TO_XML_AND_XMLSCHEMA", "TS_STAT", "TS_REWRITE")
+)
 
 
 def organization_uuid(organization_id: object) -> uuid.UUID:
@@ -68,6 +83,11 @@ def stay_in_scope(sql: str) -> None:
         raise PermissionDeniedError(
             "a tenant scope keeps its role, search_path and organization: use the DatabaseManager for this "
             "statement"
+        )
+    if look.escapes_names or not look.words.isdisjoint(_TEXT_RUNNERS):
+        raise PermissionDeniedError(
+            "a tenant scope runs what it can read: write names without Unicode escapes (U&), and queries as "
+            "statements rather than as a text for another function"
         )
 
 
@@ -108,11 +128,7 @@ class TenantScope(Executor):
         idempotent: bool,
         primary: bool,
     ) -> Result:
-        text = self._manager._text(sql)
-        stay_in_scope(text)
-        if shape(text).may_leave_traces:
-            with self.transaction() as transaction:
-                return transaction._run(text, parameters, fetch, timeout_seconds, reads, idempotent, primary)
+        text, parameters = self._checked(sql, parameters)
         # One round trip: the server runs a text of several statements as one transaction, so the settings
         # hold for the last one and are gone after it.
         return self._manager._run(
@@ -123,14 +139,26 @@ class TenantScope(Executor):
         """All or nothing, in this organization's rows; see `Executor.transaction`."""
         return Transaction(
             self._manager._pool,
-            f"{begin_text(isolation, read_only)} {self._settings}",
+            begin_text(isolation, read_only),
+            settings=self._settings,
             check=stay_in_scope,
             through_temporary_table=True,
         )
 
+    def _checked(self, sql: Statement, parameters: Parameters | None) -> tuple[str, Parameters | None]:
+        """The text and the parameters to run, where they stay in the scope."""
+        text = self._manager._text(sql)
+        if parameters is not None and shape(text).quotes_placeholder:
+            # What looks like the inside of a quoted text ends with the first quote of a value.
+            text, parameters = self._manager._bound(text, parameters), None
+        stay_in_scope(text)
+        return text, parameters
+
     @contextmanager
-    def _loading(self, timeout_seconds: float | None) -> Iterator[Any]:
-        with self._manager._loading_transaction(timeout_seconds, self._settings) as connection:
+    def _loading(self, timeout_seconds: float | None, sql: str | None = None) -> Iterator[Any]:
+        with self._manager._loading_transaction(
+            timeout_seconds, sql, self._settings, check=stay_in_scope
+        ) as connection:
             yield connection
 
     @property
@@ -152,8 +180,7 @@ class TenantScope(Executor):
         primary: bool,
         options: FrameOptions,
     ) -> Any:
-        text = self._manager._text(sql)
-        stay_in_scope(text)
+        text, parameters = self._checked(sql, parameters)
         settings = {
             "role": TENANT_ROLE,
             "search_path": TENANT_SEARCH_PATH,
@@ -190,10 +217,5 @@ class TenantScope(Executor):
         self, sql: Statement, params: Parameters | None = None, *, batch_size: int = 1000
     ) -> Iterator[Row]:
         """Which rows does this read return, one by one, in constant memory? See `Executor.stream`."""
-        text = self._manager._text(sql)
-        stay_in_scope(text)
-        if shape(text).may_leave_traces:
-            raise InvalidInputError(
-                "a tenant scope streams plain queries: run this one inside its transaction()"
-            )
+        text, params = self._checked(sql, params)
         return self._manager._stream(text, params, batch_size, self._settings)

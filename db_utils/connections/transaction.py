@@ -15,7 +15,7 @@ from db_utils.connections.executor import Executor, FrameOptions
 from db_utils.connections.lease import Lease
 from db_utils.connections.pool import ConnectionPool
 from db_utils.connections.retries import exponential_delay
-from db_utils.connections.statement import Statement, check_query, loading, run, text_of
+from db_utils.connections.statement import Statement, bound, check_query, loading, run, text_of
 from db_utils.connections.telemetry import query_log, watched
 from db_utils.errors import (
     DbUtilsError,
@@ -23,7 +23,7 @@ from db_utils.errors import (
     ServerUnavailableError,
     TransactionStateError,
 )
-from db_utils.sqltext import shape
+from db_utils.sqltext import leaves_traces, shape
 from db_utils.values import Parameters, Row, column_names, fetch_count, fetch_tuples
 
 Result = TypeVar("Result")
@@ -31,6 +31,7 @@ Isolation = Literal["read committed", "repeatable read", "serializable"]
 
 _ISOLATIONS = ("read committed", "repeatable read", "serializable")
 _FAILED = psycopg2.extensions.TRANSACTION_STATUS_INERROR
+_OPEN = psycopg2.extensions.TRANSACTION_STATUS_INTRANS
 _END_TIMEOUT_SECONDS = 30.0
 _LONG_PAUSE_SECONDS = 0.05
 
@@ -58,12 +59,14 @@ class Transaction(Executor):
         pool: ConnectionPool,
         begin: str,
         *,
+        settings: str = "",
         check: Callable[[str], None] | None = None,
         through_temporary_table: bool = False,
         begin_timeout_seconds: float | None = None,
     ) -> None:
         self._pool = pool
         self._begin = begin
+        self._settings = settings
         self._begin_timeout_seconds = begin_timeout_seconds
         self._check = check
         self._temporary = through_temporary_table
@@ -81,7 +84,7 @@ class Transaction(Executor):
             raise TransactionStateError(
                 "a transaction can be entered once: call transaction() again for another"
             )
-        self._lease = self._pool.begin(self._begin, self._begin_timeout_seconds)
+        self._lease = self._pool.begin(f"{self._begin} {self._settings}", self._begin_timeout_seconds)
         self._thread_id = threading.get_ident()
         self._state = "open"
         return self
@@ -93,7 +96,7 @@ class Transaction(Executor):
         if lease is None:
             return
         try:
-            if kind is None:
+            if kind is None and self._pool.owns(lease):  # else a forked child leaves its parent's block
                 self._commit(lease)
         finally:
             self._pool.give(lease)  # rolls back what is still open
@@ -150,16 +153,16 @@ class Transaction(Executor):
             raise
 
     def _usable(self) -> Lease:
+        if self._lease is not None and not self._pool.owns(self._lease):
+            raise TransactionStateError(
+                "this transaction belongs to the parent process: open one after the fork"
+            )
         if self._thread_id != threading.get_ident() and self._state == "open":
             raise TransactionStateError(
                 "this transaction belongs to another thread: give each thread its own db.transaction()"
             )
         if self._lease is None:
             raise TransactionStateError("this transaction is not open: use it inside its with block")
-        if not self._pool.owns(self._lease):
-            raise TransactionStateError(
-                "this transaction belongs to the parent process: open one after the fork"
-            )
         if monotonic() - self._lease.used_at > _LONG_PAUSE_SECONDS and self._lease.has_news():
             self._lease.take_news()  # or nobody would learn why the server ended it
         return self._lease
@@ -177,23 +180,29 @@ class Transaction(Executor):
         primary: bool,
     ) -> Result:
         lease = self._usable()
-        text = text_of(sql, lease.connection)
-        self._allowed(text)
+        text, parameters = self._allowed(sql, parameters)
         return run(lease, text, parameters, fetch, timeout_seconds)
 
-    def _allowed(self, sql: str) -> None:
-        if shape(sql).controls_transaction:
+    def _allowed(self, sql: Statement, parameters: Parameters | None = None) -> tuple[str, Parameters | None]:
+        """The text and the parameters to run, where they may be run here."""
+        lease = self._usable()
+        text = text_of(sql, lease.connection)
+        if parameters is not None and self._check is not None and shape(text).quotes_placeholder:
+            text, parameters = bound(lease, text, parameters), None
+        if shape(text).controls_transaction:
             raise TransactionStateError(
                 "a transaction is ended by leaving its with block, not by COMMIT or ROLLBACK; use a nested "
                 "transaction() for a savepoint"
             )
         if self._check is not None:
-            self._check(sql)
-            self._usable().is_tainted |= shape(sql).may_leave_traces
+            self._check(text)
+        lease.is_tainted = lease.is_tainted or leaves_traces(text)
+        return text, parameters
 
     def _run_script(self, text: str) -> None:
         """Run a text of several statements of our own, such as a file of the schema."""
         lease = self._usable()
+        lease.is_tainted = True
         slow_seconds, lease.slow_seconds = lease.slow_seconds, 0.0  # a whole file is no slow query
         try:
             run(lease, text, None, fetch_count)
@@ -201,8 +210,10 @@ class Transaction(Executor):
             lease.slow_seconds = slow_seconds
 
     @contextmanager
-    def _loading(self, timeout_seconds: float | None) -> Iterator[Any]:
+    def _loading(self, timeout_seconds: float | None, sql: str | None = None) -> Iterator[Any]:
         lease = self._usable()
+        if sql is not None:
+            self._allowed(sql)
         run(lease, LIFT_TIMEOUT, None, fetch_count, timeout_seconds)
         with loading(lease, timeout_seconds) as connection:
             yield connection
@@ -236,8 +247,16 @@ class Transaction(Executor):
 
     @contextmanager
     def connection(self) -> Iterator[Any]:
-        """The psycopg2 connection inside this transaction; its own commit() and rollback() do nothing."""
-        yield self._usable().connection
+        """The psycopg2 connection inside this transaction; its own commit() and rollback() do nothing.
+
+        What it leaves in the session is reset after the transaction, and a tenant scope's role, search path and
+        organization after the block.
+        """
+        lease = self._usable()
+        yield lease.lend()
+        is_usable = self._pool.owns(lease) and not lease.connection.closed
+        if self._settings and is_usable and lease.connection.get_transaction_status() == _OPEN:
+            run(lease, self._settings, None, fetch_count)
 
     def _read_frame(
         self,
@@ -250,8 +269,7 @@ class Transaction(Executor):
         from db_utils import frames
 
         lease = self._usable()
-        text = text_of(sql, lease.connection)
-        self._allowed(text)
+        text, parameters = self._allowed(sql, parameters)
         check_query(text)
         with loading(lease, timeout_seconds) as connection, watched("SELECT", text, connection):
             return frames.read_frame(
@@ -266,8 +284,7 @@ class Transaction(Executor):
         self, sql: Statement, params: Parameters | None = None, *, batch_size: int = 1000
     ) -> Iterator[Row]:
         """Which rows does this read return, one by one, in constant memory? See `Executor.stream`."""
-        text = text_of(sql, self._usable().connection)
-        self._allowed(text)
+        text, params = self._allowed(sql, params)
         check_stream(text, batch_size)
         return stream_rows(self._usable, text, params, batch_size)
 
@@ -277,7 +294,11 @@ class _Savepoint(Transaction):
 
     def __init__(self, outer: Transaction, name: str) -> None:
         super().__init__(
-            outer._pool, "", check=outer._check, through_temporary_table=outer._through_temporary_table
+            outer._pool,
+            "",
+            settings=outer._settings,
+            check=outer._check,
+            through_temporary_table=outer._through_temporary_table,
         )
         self._outer = outer
         self._name = name
@@ -298,7 +319,7 @@ class _Savepoint(Transaction):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         lease, self._lease, self._state = self._lease, None, "ended"
-        if lease is None or lease.connection.closed:
+        if lease is None or lease.connection.closed or not self._pool.owns(lease):
             return
         failed = lease.connection.get_transaction_status() == _FAILED
         if kind is None and not failed:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -30,6 +32,28 @@ def waits_until(condition: Callable[[], object], seconds: float = 90) -> None:
     while not condition():
         assert time.monotonic() < give_up_at, "it did not happen in time"
         time.sleep(0.005)
+
+
+def in_a_child(work: Callable[[], str]) -> str:
+    """What does this return in a forked process?"""
+    read_end, write_end = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 on warns of any fork beside threads
+        child = os.fork()
+    if child == 0:
+        report = "?"
+        try:
+            report = work()
+        except BaseException as error:
+            report = repr(error)
+        finally:
+            os.write(write_end, report.encode())
+            os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end) as answer:
+        report = answer.read()
+    assert os.waitpid(child, 0)[1] == 0
+    return report
 
 
 # Roles, a schema and views of the shape that the tenant scope relies on, around one small table.

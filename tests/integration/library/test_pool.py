@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import gc
 import itertools
-import os
 import random
 import threading
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 
 import psutil
 import pytest
@@ -258,82 +255,3 @@ def test_many_threads_and_many_errors_leave_nothing_behind(
         "SELECT count(*)::int AS n FROM pg_stat_activity WHERE application_name = 'soak' AND state LIKE "
         "'idle in%'"
     ) == [{"n": 0}]
-
-
-def in_a_child(work: Callable[[], str]) -> str:
-    """What does this return in a forked process?"""
-    read_end, write_end = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 on warns of any fork beside threads
-        child = os.fork()
-    if child == 0:
-        report = "?"
-        try:
-            report = work()
-        except BaseException as error:
-            report = repr(error)
-        finally:
-            os.write(write_end, report.encode())
-            os._exit(0)
-    os.close(write_end)
-    with os.fdopen(read_end) as answer:
-        report = answer.read()
-    assert os.waitpid(child, 0)[1] == 0
-    return report
-
-
-def test_a_forked_worker_leaves_streams_and_listeners_of_its_parent_alone(
-    manager_with: Callable[..., DatabaseManager],
-) -> None:
-    db = manager_with(pool_max_connections=3)
-    with db.listen("news") as listener, closing(db.stream(NUMBERS, batch_size=10)) as numbers:
-        assert next(numbers) == {"g": 1}
-
-        def use_in_child() -> str:
-            with pytest.raises(errors.TransactionStateError, match="parent"):
-                listener.get(1)
-            with pytest.raises(errors.TransactionStateError, match="parent"):
-                list(numbers)
-            listener.close()
-            with db.listen("news") as own:
-                db.execute("NOTIFY news, 'from the child'")
-                heard = own.get(10)
-            return heard.text if heard else "nothing"
-
-        assert in_a_child(use_in_child) == "from the child"
-        heard = listener.get(10)
-        assert heard is not None
-        assert (heard.text, heard.may_have_missed) == ("from the child", False)
-        assert [row["g"] for row in numbers] == list(range(2, 1001))
-
-
-def test_a_forked_worker_has_connections_of_its_own_and_the_parent_keeps_its(
-    manager_with: Callable[..., DatabaseManager],
-) -> None:
-    db = manager_with(pool_max_connections=2)
-    db.execute("TRUNCATE notes")
-    mine = db.execute_query("SELECT pg_backend_pid() AS pid")[0]["pid"]
-    with db.transaction() as tx:
-        tx.execute("INSERT INTO notes VALUES (%s, 1, 'parent')", (ORGANIZATION,))
-
-        def use_in_child() -> str:
-            with pytest.raises(errors.TransactionStateError):
-                tx.execute("SELECT 1")
-            theirs = db.execute_query("SELECT pg_backend_pid() AS pid")[0]["pid"]
-            db.execute("INSERT INTO notes VALUES (%s, 2, 'child')", (ORGANIZATION,))
-            opened = db.pool_stats().open
-            tx.__exit__(None, None, None)
-            db.close()
-            return f"{theirs} {opened}"
-
-        report = in_a_child(use_in_child)
-        tx.execute("INSERT INTO notes VALUES (%s, 3, 'parent')", (ORGANIZATION,))
-    theirs, opened = report.split()
-    assert int(theirs) != mine
-    assert opened == "1"
-    assert [row["note_id"] for row in db.execute_query("SELECT note_id FROM notes ORDER BY note_id")] == [
-        1,
-        2,
-        3,
-    ]
-    assert db.execute_query("SELECT pg_backend_pid() AS pid")[0]["pid"] == mine
