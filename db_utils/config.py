@@ -15,6 +15,7 @@ from dotenv import dotenv_values
 
 from db_utils.errors import ConfigurationError
 
+_POOLER_MODES = ("transaction", "session")
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _DATABASE_VARIABLES = (
     "DATABASE_URL",
@@ -58,6 +59,8 @@ class Settings:
     """DB_SSLROOTCERT: file with the certificate authorities to trust."""
     application_name: str = "db_utils"
     """DB_APPLICATION_NAME: shown in pg_stat_activity."""
+    pooler_mode: str = "transaction"
+    """DB_POOLER_MODE: what a pooler before the server, where one is found, gives a client: transaction or session."""
     connect_timeout_seconds: float = 10.0
     statement_timeout_seconds: float = 60.0
     lock_timeout_seconds: float = 10.0
@@ -147,16 +150,8 @@ class Settings:
         UTC whatever the server's own time zone is.
         """
         parameters = parse_url(self.database_url if url is None else url)
-        session = {
-            "statement_timeout": _milliseconds(self.statement_timeout_seconds),
-            "lock_timeout": _milliseconds(self.lock_timeout_seconds),
-            "idle_in_transaction_session_timeout": _milliseconds(self.idle_in_transaction_timeout_seconds),
-            "TimeZone": "UTC",
-            "IntervalStyle": "postgres",
-            "DateStyle": "ISO",
-        }
         given = parameters.get("options", "")
-        session_options = " ".join(f"-c {name}={value}" for name, value in session.items())
+        session_options = " ".join(f"-c {name}={value}" for name, value in self._own_session().items())
         parameters["options"] = f"{session_options} {given}".strip()
         parameters.setdefault("connect_timeout", str(max(1, round(self.connect_timeout_seconds))))
         parameters.setdefault("application_name", self.application_name)
@@ -168,6 +163,36 @@ class Settings:
         if self.sslrootcert:
             parameters["sslrootcert"] = self.sslrootcert
         return parameters
+
+    def session_settings(self, url: str | None = None) -> dict[str, str]:
+        """The session settings of a connection: those of the library, and those that the URL's `options` set.
+
+        For a pooler that does not pass `options` on. Raises `ConfigurationError` for an option that sets nothing.
+        """
+        session = self._own_session()
+        words = iter(parse_url(self.database_url if url is None else url).get("options", "").split())
+        for word in words:
+            setting = next(words, "") if word == "-c" else word.removeprefix("-c").removeprefix("--")
+            name, equals, value = setting.partition("=")
+            if not equals or not word.startswith("-"):
+                raise ConfigurationError(
+                    f"the URL's options hold {word!r}: behind a pooler only -c name=value can be kept"
+                )
+            session[name.replace("-", "_")] = value
+        return session
+
+    def _own_session(self) -> dict[str, str]:
+        return {
+            "statement_timeout": str(_milliseconds(self.statement_timeout_seconds)),
+            "lock_timeout": str(_milliseconds(self.lock_timeout_seconds)),
+            "idle_in_transaction_session_timeout": str(
+                _milliseconds(self.idle_in_transaction_timeout_seconds)
+            ),
+            "TimeZone": "UTC",
+            "IntervalStyle": "postgres",
+            "DateStyle": "ISO",
+            "standard_conforming_strings": "on",
+        }
 
 
 _KEEPALIVE = {
@@ -306,10 +331,17 @@ def _ssl_mode(text: str) -> str:
     return text
 
 
+def _pooler_mode(text: str) -> str:
+    if text not in _POOLER_MODES:
+        raise ValueError(text)
+    return text
+
+
 _EXPECTED: dict[Callable[[str], Any], str] = {
     _seconds: "a number of seconds, 0 or more",
     _count: "a whole number, 1 or more",
     _ssl_mode: f"one of {', '.join(_SSL_MODES)}",
+    _pooler_mode: f"one of {', '.join(_POOLER_MODES)}",
     str: "a text",
 }
 
@@ -318,6 +350,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "sslmode": ("DB_SSLMODE", _ssl_mode),
     "sslrootcert": ("DB_SSLROOTCERT", str),
     "application_name": ("DB_APPLICATION_NAME", str),
+    "pooler_mode": ("DB_POOLER_MODE", _pooler_mode),
     "connect_timeout_seconds": ("DB_CONNECT_TIMEOUT_SECONDS", _seconds),
     "statement_timeout_seconds": ("DB_STATEMENT_TIMEOUT_SECONDS", _seconds),
     "lock_timeout_seconds": ("DB_LOCK_TIMEOUT_SECONDS", _seconds),
@@ -354,7 +387,7 @@ def _problems(settings: Settings) -> list[str]:
         if parse is str or value is None:
             continue
         try:
-            if isinstance(value, str) is not (parse is _ssl_mode):
+            if isinstance(value, str) is not (parse in (_ssl_mode, _pooler_mode)):
                 raise ValueError(value)
             parse(str(value))
         except ValueError:

@@ -81,6 +81,10 @@ class TransactionStateError(DbUtilsError, RuntimeError):
     """A transaction was used from a second thread or a forked process, after its end, or was ended by hand."""
 
 
+class SessionUnavailableError(DbUtilsError):
+    """Something that needs a session of its own was asked for behind a pooler that lends one for each transaction."""
+
+
 class QueryError(DbUtilsError):
     """The server refused a statement.
 

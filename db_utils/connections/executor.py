@@ -99,7 +99,8 @@ class Executor(ABC):
         """The psycopg2 connection itself, for what this library did not think of.
 
         It is in psycopg2's usual mode (a transaction begins by itself); it commits when the block ends, rolls
-        back when it raises, and goes back to the pool with all its session settings reset.
+        back when it raises, and goes back to the pool with all its session settings reset. Behind a pooler that lends
+        sessions by transaction it is refused (`SessionUnavailableError`): use that of a `transaction()`.
         """
 
     @abstractmethod

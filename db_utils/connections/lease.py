@@ -39,6 +39,7 @@ class Lease:
 
     __slots__ = (
         "__weakref__",
+        "backend_pid",
         "cancel_parameters",
         "cancellation",
         "connection",
@@ -48,9 +49,12 @@ class Lease:
         "guard_seconds",
         "is_counted",
         "is_lent",
+        "is_pooled",
         "is_tainted",
         "opened_at",
+        "preamble",
         "process_id",
+        "session_text",
         "slow_seconds",
         "types",
         "used_at",
@@ -81,6 +85,12 @@ class Lease:
         self.process_id = process_id
         self.is_counted = False  # whether it fills one of the pool's places
         self.is_tainted = False  # its session may hold what the next user must not find
+        self.backend_pid = 0  # the server process that answered first
+        self.is_pooled = (
+            False  # a pooler stands between: what the driver calls the server's process is the pooler's
+        )
+        self.preamble = ""  # set where the session is another one in each transaction: what each begins with
+        self.session_text = ""  # what a pooler's session begins with, where it is one's own
         self.is_lent = False  # the driver's object was in the caller's hands
         self.types: dict[int, object] = {}  # how the driver read values before that
         _leases.add(self)
@@ -91,6 +101,13 @@ class Lease:
             self.is_lent = self.is_tainted = True
             self.types = dict(self.connection.string_types)
         return self.connection
+
+    def beginning(self, text: str) -> str:
+        """A text that begins a transaction, with the settings that this connection has to make in each."""
+        if not self.preamble:
+            return text
+        begin, end, rest = text.partition(";")
+        return f"{begin}{end} {self.preamble} {rest}"
 
     def take_back(self) -> None:
         """Undo what a caller may have done to the driver's object."""

@@ -16,6 +16,7 @@ from db_utils.connections.executor import Executor, FrameOptions
 from db_utils.connections.lease import Lease
 from db_utils.connections.listen import Listener, check_channels
 from db_utils.connections.pool import ConnectionPool, PoolStats
+from db_utils.connections.pooler import NO_BLOCK_STATES, check_statement
 from db_utils.connections.raw import raw_connection
 from db_utils.connections.replica import Replica
 from db_utils.connections.statement import (
@@ -189,9 +190,13 @@ class DatabaseManager(Executor):
             text = sql if type(sql) is str else text_of(sql, lease.connection)
             if leaves_traces(text):
                 lease.is_tainted = True
-            if settings:
-                text = f"{settings}\n{text}"
-            result = run(lease, text, parameters, fetch, timeout_seconds)
+            if lease.preamble:
+                check_statement(lease, text)
+                result = self._in_one_transaction(lease, settings, text, parameters, fetch, timeout_seconds)
+            else:
+                if settings:
+                    text = f"{settings}\n{text}"
+                result = run(lease, text, parameters, fetch, timeout_seconds)
         except BaseException:
             pool.give(lease)
             raise
@@ -201,6 +206,25 @@ class DatabaseManager(Executor):
                 "it: use db.transaction()"
             )
         return result
+
+    def _in_one_transaction(
+        self,
+        lease: Lease,
+        settings: str,
+        text: str,
+        parameters: Parameters | None,
+        fetch: Callable[[Any], Result],
+        timeout_seconds: float | None,
+    ) -> Result:
+        """Run a statement behind a pooler: the server takes a text of several as one transaction."""
+        # SET TRANSACTION has to come before the rest, and does nothing to it.
+        whole = f"{settings} {lease.preamble}\n{text}"
+        try:
+            return run(lease, whole, parameters, fetch, timeout_seconds)
+        except QueryError as error:
+            if settings or error.sqlstate not in NO_BLOCK_STATES:
+                raise
+        return run(lease, text, parameters, fetch, timeout_seconds)  # VACUUM and its like, without settings
 
     def _again(
         self,
@@ -254,7 +278,9 @@ class DatabaseManager(Executor):
         `timeout_seconds` (None: never). For one organization's news use `tenant(…).listen("alerts")`.
         """
         names = check_channels(channels)
-        return Listener(self._pool.open_beside, lambda: names, timeout_seconds=timeout_seconds)
+        return Listener(
+            lambda: self._pool.open_session("listen()"), lambda: names, timeout_seconds=timeout_seconds
+        )
 
     # -- bulk and raw ----------------------------------------------------------------------------------------
 
@@ -298,6 +324,7 @@ class DatabaseManager(Executor):
         lease = self._pool.begin(f"BEGIN; {settings}")
         lease.is_tainted = leaves_traces(sql)
         try:
+            check_statement(lease, sql)
             yield from stream_rows(lambda: self._own(lease), sql, parameters, batch_size)
         finally:
             self._pool.give(lease)  # ends the transaction
@@ -335,6 +362,10 @@ class DatabaseManager(Executor):
         session = frames.SessionSettings({"statement_timeout": str(limit), **settings})
         lease = self._pool.take()  # it only writes the parameters, and is back before the rows come
         try:
+            if lease.preamble:
+                check_statement(lease, sql)
+                kept = self.settings.session_settings()
+                session = frames.SessionSettings({**kept, **session.settings})
             text = bind(lease.connection, sql, parameters)
         finally:
             self._pool.give(lease)
@@ -352,6 +383,10 @@ class DatabaseManager(Executor):
     def connection(self) -> AbstractContextManager[Any]:
         """The psycopg2 connection itself; see `Executor.connection`."""
         return raw_connection(self._pool)
+
+    def _connection_for_one_transaction(self) -> AbstractContextManager[Any]:
+        """The psycopg2 connection for callers who end no transaction before the block does: behind a pooler too."""
+        return raw_connection(self._pool, one_transaction=True)
 
     @property
     def engine(self) -> sqlalchemy.Engine:

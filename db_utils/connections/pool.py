@@ -21,7 +21,7 @@ import psycopg2
 import psycopg2.extensions
 
 from db_utils.config import Settings, describe_url
-from db_utils.connections import watch
+from db_utils.connections import pooler, watch
 from db_utils.connections.lease import Lease
 from db_utils.connections.statement import check_timeout, guard_seconds, run
 from db_utils.connections.telemetry import pool_log, spans
@@ -31,6 +31,7 @@ from db_utils.errors import (
     DbUtilsError,
     PoolClosedError,
     PoolTimeoutError,
+    QueryTimeoutError,
     ServerUnavailableError,
     translate_connect,
 )
@@ -67,6 +68,7 @@ class ConnectionPool:
         self.settings = settings
         self.safe_url = describe_url(settings.database_url if url is None else url)
         self._parameters = settings.connection_parameters(url)
+        self._url = url
         self._cancel_parameters = watch.cancel_parameters(self._parameters)
         self._guard_seconds = guard_seconds(settings.statement_timeout_seconds)
         self._opened_total = 0
@@ -95,17 +97,12 @@ class ConnectionPool:
     def open_beside(self) -> Lease:
         """A connection like those of the pool that is not part of it; whoever asked for it closes it."""
         self._check_open()
-        try:
-            connection = psycopg2.connect(**self._parameters)
-        except psycopg2.Error as error:
-            self._failed_total += 1
-            raise translate_connect(error, where=self.safe_url) from error
+        connection = self._connect()
         connection.autocommit = True
         register(connection)
-        self._opened_total += 1
         now = monotonic()
         max_age_seconds = self.settings.pool_max_age_seconds
-        return Lease(
+        lease = Lease(
             connection,
             discard=self.discard,
             cancel_parameters=self._cancel_parameters,
@@ -115,6 +112,50 @@ class ConnectionPool:
             slow_seconds=self.settings.slow_query_seconds,
             process_id=self._process_id,
         )
+        try:
+            session = self.settings.session_settings(self._url)
+            pooler.examine(
+                lease, session, self.settings.pooler_mode, self.settings.connect_timeout_seconds or None
+            )
+        except BaseException as error:
+            self._failed_total += 1
+            lease.close()
+            if isinstance(error, QueryTimeoutError):
+                raise ConnectionFailedError(
+                    f"{self.safe_url} took the connection and answered nothing within "
+                    f"{self.settings.connect_timeout_seconds:g} s (DB_CONNECT_TIMEOUT_SECONDS): behind a pooler, look "
+                    "whether its pool is full"
+                ) from error
+            raise
+        self._opened_total += 1
+        return lease
+
+    def _connect(self) -> psycopg2.extensions.connection:
+        parameters = self._parameters
+        try:
+            try:
+                return psycopg2.connect(**parameters)
+            except psycopg2.OperationalError as error:
+                if pooler.UNSUPPORTED not in str(error) or "options" not in parameters:
+                    raise
+                # A pooler that does not take them: what they set is set by statements.
+                parameters = {name: value for name, value in parameters.items() if name != "options"}
+                connection = psycopg2.connect(**parameters)
+                self._parameters = parameters
+                return connection
+        except psycopg2.Error as error:
+            self._failed_total += 1
+            raise translate_connect(error, where=self.safe_url) from error
+
+    def open_session(self, what: str) -> Lease:
+        """A connection beside the pool that has a session of its own, for `what`."""
+        lease = self.open_beside()
+        try:
+            pooler.check_session(lease, what)
+        except BaseException:
+            lease.close()
+            raise
+        return lease
 
     def _replace(self, lease: Lease) -> Lease:
         """A new connection in the place of one that is no good: whoever waited for it keeps the turn."""
@@ -207,7 +248,7 @@ class ConnectionPool:
         """
         lease = self.take()
         try:
-            run(lease, text, None, fetch_count, timeout_seconds)
+            run(lease, lease.beginning(text), None, fetch_count, timeout_seconds)
             return lease
         except ServerUnavailableError:
             self.give(lease)
@@ -216,7 +257,7 @@ class ConnectionPool:
             raise
         lease = self.take()
         try:
-            run(lease, text, None, fetch_count, timeout_seconds)
+            run(lease, lease.beginning(text), None, fetch_count, timeout_seconds)
         except BaseException:
             self.give(lease)
             raise
@@ -276,7 +317,10 @@ class ConnectionPool:
             if connection.get_transaction_status() != _IDLE:
                 run(lease, "ROLLBACK", None, fetch_count, _CHECK_TIMEOUT_SECONDS)
             if lease.is_tainted:
-                run(lease, "DISCARD ALL", None, fetch_count, _CHECK_TIMEOUT_SECONDS)
+                if not lease.preamble:  # else the session of the next transaction is another one
+                    run(lease, "DISCARD ALL", None, fetch_count, _CHECK_TIMEOUT_SECONDS)
+                if lease.session_text:
+                    run(lease, lease.session_text, None, fetch_count, _CHECK_TIMEOUT_SECONDS)
                 lease.is_tainted = False
         except (DbUtilsError, psycopg2.Error):
             return False

@@ -9,24 +9,32 @@ from typing import Any
 import psycopg2
 
 from db_utils.connections.pool import ConnectionPool
+from db_utils.connections.pooler import check_session
 from db_utils.connections.statement import run
 from db_utils.errors import translate
 from db_utils.values import fetch_count
 
 
 @contextmanager
-def raw_connection(pool: ConnectionPool, settings: str = "") -> Iterator[Any]:
+def raw_connection(
+    pool: ConnectionPool, settings: str = "", *, one_transaction: bool = False
+) -> Iterator[Any]:
     """A psycopg2 connection in its usual mode, after the statements in `settings`.
 
-    Commits when the block ends, rolls back when it raises; its session is reset before anyone else gets it. A process
+    Behind a pooler that lends sessions by transaction it is refused, unless the caller says that it stays within
+    `one_transaction`. Commits when the block ends, rolls back when it raises; its session is reset before anyone else gets it. A process
     forked off inside the block ends it without a word to the server.
     """
     lease = pool.take_answering()
     connection = lease.lend()
     try:
+        if not one_transaction:
+            check_session(lease, "connection()")
         if settings:
             run(lease, settings, None, fetch_count)
         connection.autocommit = False
+        if lease.preamble:
+            run(lease, lease.preamble, None, fetch_count)
         try:
             yield connection
         except BaseException:

@@ -9,6 +9,7 @@ import sqlalchemy.pool
 
 from db_utils.connections.lease import Lease
 from db_utils.connections.pool import ConnectionPool
+from db_utils.connections.pooler import check_session
 
 
 class _BorrowingPool(sqlalchemy.pool.NullPool):
@@ -45,6 +46,20 @@ def engine(lender: ConnectionPool) -> sqlalchemy.Engine:
 
     pool = _BorrowingPool(borrow)
     pool.lender = lender
-    return sqlalchemy.create_engine(
+    made = sqlalchemy.create_engine(
         "postgresql+psycopg2://", pool=pool, use_native_hstore=False, hide_parameters=True
     )
+    sqlalchemy.event.listen(made, "begin", _begin)
+    return made
+
+
+def _begin(connection: sqlalchemy.Connection) -> None:
+    """Make the library's settings in a transaction behind a pooler, which keeps none between two."""
+    driver: Any = connection.connection.dbapi_connection
+    lease = _borrowed.get(id(driver))
+    if lease is None or not lease.preamble:
+        return
+    if driver.autocommit:
+        check_session(lease, "AUTOCOMMIT")
+    with driver.cursor() as cursor:
+        cursor.execute(lease.preamble)

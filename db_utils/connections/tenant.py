@@ -197,7 +197,7 @@ class TenantScope(Executor):
         """
         check_channels(kinds)
         return Listener(
-            self._manager._pool.open_beside,
+            lambda: self._manager._pool.open_session("listen()"),
             lambda: self._find_channels(kinds),
             timeout_seconds=timeout_seconds,
         )

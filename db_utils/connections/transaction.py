@@ -14,6 +14,7 @@ import psycopg2.extensions
 from db_utils.connections.executor import Executor, FrameOptions
 from db_utils.connections.lease import Lease
 from db_utils.connections.pool import ConnectionPool
+from db_utils.connections.pooler import check_statement
 from db_utils.connections.retries import exponential_delay
 from db_utils.connections.statement import Statement, bound, check_query, loading, run, text_of
 from db_utils.connections.telemetry import query_log, watched
@@ -196,6 +197,7 @@ class Transaction(Executor):
             )
         if self._check is not None:
             self._check(text)
+        check_statement(lease, text)
         lease.is_tainted = lease.is_tainted or leaves_traces(text)
         return text, parameters
 
@@ -218,7 +220,9 @@ class Transaction(Executor):
         with loading(lease, timeout_seconds) as connection:
             yield connection
         if connection.get_transaction_status() != _FAILED:
-            run(lease, "SET LOCAL statement_timeout TO DEFAULT", None, fetch_count, timeout_seconds)
+            # Behind a pooler the session's own is not what this library set.
+            restore = lease.preamble or "SET LOCAL statement_timeout TO DEFAULT"
+            run(lease, restore, None, fetch_count, timeout_seconds)
 
     @property
     def _through_temporary_table(self) -> bool:

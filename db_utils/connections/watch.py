@@ -166,6 +166,9 @@ def _cancel(lease: Lease, cancellation: Cancellation) -> None:
 
 def _send_cancel(lease: Lease, cancellation: Cancellation) -> None:
     try:
+        if lease.is_pooled:
+            _cancel_through_pooler(lease, cancellation)
+            return
         pid = lease.connection.get_backend_pid()
         helper = psycopg2.connect(**lease.cancel_parameters)
         try:
@@ -184,6 +187,20 @@ def _send_cancel(lease: Lease, cancellation: Cancellation) -> None:
         cancellation.busy = False
         cancellation.idle.set()
         _watch.nudge(cancellation.next_at)
+
+
+def _cancel_through_pooler(lease: Lease, cancellation: Cancellation) -> None:
+    """Only the pooler knows which server process is at work, and only the driver knows the pooler's key for it.
+
+    As the driver holds the interpreter while it asks, the pooler has to answer a knock first.
+    """
+    info = lease.connection.info
+    try:
+        if not str(info.host).startswith("/"):
+            socket.create_connection((info.host, info.port), GRACE_SECONDS).close()
+        _send_plain_cancel(lease, cancellation)
+    except OSError as error:
+        _log.debug("the cancel request did not reach the pooler: %s", type(error).__name__)
 
 
 def _send_plain_cancel(lease: Lease, cancellation: Cancellation) -> None:

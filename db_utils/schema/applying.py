@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 import psycopg2.errors
 
-from db_utils.errors import QueryTimeoutError, SchemaError, translate
+from db_utils.errors import DbUtilsError, QueryTimeoutError, SchemaError, SessionUnavailableError, translate
 from db_utils.schema import source, state
 from db_utils.schema.running import run_file
 from db_utils.schema.source import SchemaFile
@@ -89,11 +89,7 @@ def refresh_rollups(
     give_up_at = time.monotonic() + wait_seconds
     while True:
         try:
-            with db.connection() as connection:
-                connection.autocommit = True  # a refresh refuses a transaction block
-                with connection.cursor() as cursor:
-                    cursor.execute("SET statement_timeout = 0")
-                    cursor.execute("CALL refresh_rollups(%s, %s)", (start, end))
+            _refresh(db, start, end, max(1.0, wait_seconds))
             return
         except _IN_THE_WAY as error:
             if time.monotonic() > give_up_at:
@@ -105,3 +101,20 @@ def refresh_rollups(
             time.sleep(_REFRESH_RETRY_SECONDS)
         except psycopg2.Error as error:
             raise translate(error) from error
+
+
+def _refresh(db: DatabaseManager, start: datetime | None, end: datetime | None, seconds: float) -> None:
+    call = "CALL refresh_rollups(%s, %s)"
+    try:
+        with db.connection() as connection:
+            connection.autocommit = True  # a refresh refuses a transaction block
+            with connection.cursor() as cursor:
+                cursor.execute("SET statement_timeout = 0")
+                cursor.execute(call, (start, end))
+    except SessionUnavailableError:  # behind a pooler, where the server's own timeouts hold
+        try:
+            db.execute(call, (start, end), timeout_seconds=seconds)
+        except DbUtilsError as error:
+            if isinstance(error.__cause__, psycopg2.Error):
+                raise error.__cause__ from None  # told apart, and translated, by the caller
+            raise

@@ -91,7 +91,7 @@ def export_relation(
     kind, packed = _how(str(out), options)
     check_period(start, end)
     started = time.monotonic()
-    with db.connection() as connection, translated_errors():
+    with db._connection_for_one_transaction() as connection, translated_errors():
         with plain_cursor(connection) as cursor:
             cursor.execute(_SETTINGS)
         found = exportable(connection, relation)
@@ -129,7 +129,7 @@ def export_query(
     kind, packed = _how(str(out), options)
     started = time.monotonic()
     if organization is not None:
-        with db.connection() as connection, translated_errors():
+        with db._connection_for_one_transaction() as connection, translated_errors():
             organization = organization_named(connection, organization)
     rows = calling.call(db, method, organization, parameters or {})
     with opened(str(out), compress=packed) as file:

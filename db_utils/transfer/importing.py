@@ -87,7 +87,7 @@ def import_files(
     with ExitStack() as stack:
         opened = [open_source(str(path), options, stack) for path in files]
         job = _Job([source for source, _ in opened], [file for _, file in opened], options, progress)
-        with db.connection() as connection, translated_errors():
+        with db._connection_for_one_transaction() as connection, translated_errors():
             job.run(connection, table, organization)
             if not job.written:
                 connection.rollback()

@@ -15,7 +15,7 @@ import psycopg2
 from psycopg2.extensions import make_dsn
 
 from db_utils.config import Settings, parse_url
-from db_utils.errors import BackupError, ConfigurationError, translate_connect
+from db_utils.errors import BackupError, ConfigurationError, SessionUnavailableError, translate_connect
 from db_utils.servers import installation
 
 MAINTENANCE_DATABASE = "postgres"
@@ -64,6 +64,7 @@ class UrlPlace:
             raise ConfigurationError("the database URL names no database: write …/name at its end")
         self.label = settings.safe_url
         self.host = socket.gethostname()
+        self._takes_poolers = settings.pooler_mode == "session"
         self.major = self._ask_version(MAINTENANCE_DATABASE if server_only else self.database)
 
     def _ask_version(self, database: str) -> int:
@@ -76,6 +77,14 @@ class UrlPlace:
         except psycopg2.Error as error:
             raise translate_connect(error, where=self.label) from error
         try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                is_pooled = cursor.fetchone() != (connection.get_backend_pid(),)
+            if is_pooled and not self._takes_poolers:
+                raise SessionUnavailableError(
+                    f"{self.label} is a connection pooler, and pg_dump and psql need sessions of their own: name the server "
+                    "itself with --url, or set DB_POOLER_MODE=session if the pooler's pool_mode is session"
+                )
             return int(connection.server_version) // 10_000
         finally:
             connection.close()

@@ -57,7 +57,7 @@ def in_a_child(work: Callable[[], str]) -> str:
 
 
 # Roles, a schema and views of the shape that the tenant scope relies on, around one small table.
-_TENANT_SHAPE = """
+TENANT_SHAPE = """
 DO $$ BEGIN
     IF to_regrole('barnameh_tenant') IS NULL THEN CREATE ROLE barnameh_tenant NOLOGIN; END IF;
 END $$;
@@ -84,7 +84,7 @@ def library_url(server_url: str) -> Iterator[str]:
     """A database with one table, `notes`, and the tenant's view of it."""
     with fresh_database(server_url) as url:
         with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
-            cursor.execute(_TENANT_SHAPE)
+            cursor.execute(TENANT_SHAPE)
         yield url
 
 

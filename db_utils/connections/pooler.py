@@ -1,0 +1,67 @@
+"""Poolers between the client and the server (PgBouncer, pgcat, RDS Proxy): found at connect, and kept to what they can.
+
+A pooler answers the driver itself: the process number that the driver was given at the start, for cancelling, is the
+pooler's, not that of the server process which runs the statements. Where `pg_backend_pid()` is another number, there is
+a pooler. Whether it lends a server process for each transaction or for the whole session cannot be seen from outside
+(two clients on a quiet pooler may look the same in both), so the former is taken for granted unless DB_POOLER_MODE says
+otherwise: what needs a session is refused, and settings are made in each transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from db_utils.connections.lease import Lease
+from db_utils.connections.statement import run
+from db_utils.errors import SessionUnavailableError
+from db_utils.sqltext import LONGEST_READ, shape
+from db_utils.values import fetch_count, fetch_tuples
+
+UNSUPPORTED = "unsupported startup parameter"
+"""What a pooler says that does not take `options`."""
+NO_BLOCK_STATES = frozenset(("25001", "2D000"))
+"""SQLSTATEs of a statement that runs outside of transaction blocks only, and so did nothing."""
+_ADVICE = "connect to the server itself for this, or set DB_POOLER_MODE=session if the pooler's pool_mode is session"
+
+
+def examine(lease: Lease, session: Mapping[str, str], mode: str, timeout_seconds: float | None) -> None:
+    """Find out whether a pooler stands before the server, and prepare a new connection for it."""
+    lease.backend_pid = _backend_pid(lease, timeout_seconds)
+    lease.is_pooled = lease.backend_pid != lease.connection.get_backend_pid()
+    if not lease.is_pooled:
+        return
+    if mode == "session":
+        lease.session_text = _settings_text("SET", session)
+        run(lease, lease.session_text, None, fetch_count, timeout_seconds)
+    else:
+        lease.preamble = _settings_text("SET LOCAL", session)
+
+
+def _settings_text(verb: str, session: Mapping[str, str]) -> str:
+    return " ".join(
+        "{} {} = '{}';".format(verb, name, value.replace("'", "''")) for name, value in session.items()
+    )
+
+
+def _backend_pid(lease: Lease, timeout_seconds: float | None) -> int:
+    pid: int = run(lease, "SELECT pg_backend_pid()", None, fetch_tuples, timeout_seconds)[0][0]
+    return pid
+
+
+def check_session(lease: Lease, what: str) -> None:
+    """Refuse what needs a session where the connection has none of its own."""
+    if lease.preamble:
+        raise SessionUnavailableError(
+            f"{what} needs a session of its own, and a pooler before the server lends one for each transaction: {_ADVICE}"
+        )
+    if lease.is_pooled and _backend_pid(lease, None) != lease.backend_pid:
+        raise SessionUnavailableError(
+            "DB_POOLER_MODE is session, but the pooler changed the session between two transactions: set pool_mode = "
+            "session for this database in the pooler, or leave DB_POOLER_MODE out"
+        )
+
+
+def check_statement(lease: Lease, sql: str) -> None:
+    """Refuse a statement whose effect the next transaction would look for in its session, where that is another one."""
+    if lease.preamble and len(sql) <= LONGEST_READ and shape(sql).needs_session:
+        check_session(lease, f"{shape(sql).first_words[0]} of something that outlives the transaction")
