@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
-
-from db_utils.cli import app
-from db_utils.errors import DbUtilsError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit; see `db_utils.cli` for the exit codes."""
     try:
+        try:
+            _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        _leave(130)
+    except BrokenPipeError:
+        _leave(1)  # whoever reads has seen enough, as `head` has
+    except OSError as error:
+        print(f"error: standard output cannot be written: {error.strerror or error}", file=sys.stderr)
+        _leave(1)
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    # Imported here, so that Ctrl-C in the first second, while this is read, leaves no traceback either.
+    from db_utils.cli import app
+    from db_utils.errors import DbUtilsError
+
+    try:
         app(args=None if arguments is None else list(arguments), prog_name="db-utils")
     except DbUtilsError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _leave(code: int) -> None:
+    """Exit, and let Python's own last flush go nowhere: it could only fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -231,9 +233,12 @@ def parse_url(url: str) -> dict[str, str]:
         )
     for port in parameters.get("port", "").split(","):
         if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-            raise ConfigurationError(
-                f"the port in the database URL is {port!r}: give a number from 1 to 65535"
+            advice = (
+                "put an IPv6 address into brackets, as in [::1]:5432"
+                if ":" in port
+                else "give a number from 1 to 65535"
             )
+            raise ConfigurationError(f"the port in the database URL is {port!r}: {advice}")
     return parameters
 
 
@@ -250,6 +255,8 @@ def describe_url(url: str) -> str:
     if host.startswith("/"):
         extra = {"host": host, "port": port} if port else {"host": host}
         host = port = ""
+    if ":" in host and "," not in host:
+        host = f"[{host}]"
     place = f"{host}:{port}" if port else host
     tail = f"?{urlencode(extra, safe='/')}" if extra else ""
     database = quote(parameters.get("dbname", ""), safe="")
@@ -259,13 +266,25 @@ def describe_url(url: str) -> str:
 def _collect(environment: Mapping[str, str], dotenv_path: str | Path | None) -> dict[str, str]:
     values: dict[str, str] = {}
     if dotenv_path is not None and Path(dotenv_path).is_file():
-        try:
-            from_file = dotenv_values(dotenv_path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{dotenv_path} cannot be read: {type(error).__name__}") from None
+        from_file = dotenv_values(stream=io.StringIO(_text_of(Path(dotenv_path))))
         values.update({name: value for name, value in from_file.items() if value is not None})
     values.update(environment)
     return values
+
+
+def _text_of(path: Path) -> str:
+    """The text of a settings file in UTF-8, with or without a byte order mark. Raises `ConfigurationError`."""
+    try:
+        data = path.read_bytes()
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data:
+            raise ConfigurationError(
+                f"{path} is not in UTF-8 but in UTF-16, as PowerShell's > and some editors write it: save it as UTF-8"
+            )
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} cannot be read, as it is not in UTF-8: save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {type(error).__name__}") from None
 
 
 def _database_url(values: Mapping[str, str], problems: list[str]) -> str:
@@ -282,6 +301,8 @@ def _database_url(values: Mapping[str, str], problems: list[str]) -> str:
     password = quote(_secret("POSTGRES_PASSWORD", values, problems) or "barnameh_password", safe="")
     if host.startswith("/"):
         return f"postgresql://{user}:{password}@/{database}?host={quote(host, safe='/')}&port={port}"
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]  # an IPv6 address, as URLs and BIND_ADDRESS have it
     place = f"[{host}]" if ":" in host else quote(host, safe="")
     return f"postgresql://{user}:{password}@{place}:{port}/{database}"
 
@@ -312,14 +333,21 @@ def _redis_url(url: str | None, values: Mapping[str, str], problems: list[str]) 
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    value = float(_decimal_digits(text))
     if not 0 <= value < 10_000_000:
         raise ValueError(text)
     return value
 
 
+def _decimal_digits(text: str) -> str:
+    """This text; Python would read 1_000 as well, which a shell or Compose would not."""
+    if "_" in text:
+        raise ValueError(text)
+    return text
+
+
 def _count(text: str) -> int:
-    value = int(text)
+    value = int(_decimal_digits(text))
     if value < 1:
         raise ValueError(text)
     return value
@@ -367,6 +395,12 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
 }
 
 
+def _is_bare_ipv6(url: str) -> bool:
+    """Whether the only host of this URL has colons and no brackets."""
+    host = re.split(r"[/?#]", url.partition("://")[2])[0].rpartition("@")[2]
+    return host.count(":") > 1 and not host.startswith("[") and "," not in host
+
+
 def _problems(settings: Settings) -> list[str]:
     problems = []
     for name in ("database_url", "replica_url"):
@@ -382,6 +416,8 @@ def _problems(settings: Settings) -> list[str]:
         problems.append(
             f"REDIS_URL must start with one of {', '.join(_REDIS_SCHEMES)}, or be empty for no cache"
         )
+    elif settings.redis_url is not None and _is_bare_ipv6(str(settings.redis_url)):
+        problems.append("REDIS_URL names an IPv6 address without brackets: write redis://[::1]:6379/0")
     for name, (variable, parse) in _VARIABLES.items():
         value = getattr(settings, name)
         if parse is str or value is None:

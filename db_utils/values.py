@@ -136,6 +136,8 @@ def plain(value: Any) -> Any:
             raise InvalidInputError(
                 "numpy times have no zone and no fixed unit: give a datetime or timedelta"
             )
+        if value.dtype.kind == "f" and value.dtype.itemsize < 8:
+            value = value.astype(str).astype(float)  # the same decimal: 0.1, not 0.10000000149011612
         return value.tolist()
     return value.value if isinstance(value, enum.Enum) else value
 

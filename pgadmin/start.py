@@ -7,12 +7,15 @@ without a typed password, a changed one needs only a restart, and none is kept i
 
 import json
 import os
+import signal
+import sys
 from pathlib import Path
 
 HOST, PORT = "postgres", "5432"
 TEMPLATE = Path("/barnameh/servers.json")
 SERVERS = Path("/tmp/servers.json")
 STORAGE = Path("/var/lib/pgadmin/storage")
+LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 
 
 def pgpass_line(*fields: str) -> str:
@@ -20,8 +23,33 @@ def pgpass_line(*fields: str) -> str:
     return ":".join(field.replace("\\", "\\\\").replace(":", "\\:") for field in fields)
 
 
+def refusal() -> str | None:
+    """Why this must not start: the network can reach a login whose password everybody knows. None where it may."""
+    address = os.environ.get("BIND_ADDRESS") or "127.0.0.1"
+    password, file = (
+        os.environ.get("PGADMIN_DEFAULT_PASSWORD"),
+        os.environ.get("PGADMIN_DEFAULT_PASSWORD_FILE"),
+    )
+    if file:
+        password = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+    if address.startswith(LOOPBACK) or password not in ("admin", "", None):
+        return None
+    return (
+        f"barnameh: BIND_ADDRESS={address} opens pgAdmin to the network with the password that everybody knows: set "
+        "PGADMIN_DEFAULT_PASSWORD in .env (it counts on pgAdmin's first start; later, change it in pgAdmin first), or "
+        "BIND_ADDRESS=127.0.0.1, then: docker compose up -d --wait"
+    )
+
+
 def main() -> None:
     """Write both files and hand over to the image."""
+    reason = refusal()
+    if reason is not None:
+        # Up, without serving: the reason stays the last thing in the log, and the health check never passes.
+        print(reason, file=sys.stderr, flush=True)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        while True:
+            signal.pause()
     os.umask(0o077)
     user, database = os.environ["POSTGRES_USER"], os.environ["POSTGRES_DB"]
     password = os.environ.pop("POSTGRES_PASSWORD")

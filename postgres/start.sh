@@ -31,6 +31,19 @@ for file in "${POSTGRES_PASSWORD_FILE:-}" "${POSTGRES_TLS_CERT_FILE:-}" "${POSTG
         "  docker compose up -d --wait"
 done
 
+# A port that the network can reach, and a password that everybody can read in the repository.
+case ${BIND_ADDRESS:=127.0.0.1} in
+    127.* | localhost | "[::1]" | ::1) ;;
+    *)
+        password=${POSTGRES_PASSWORD:-}
+        [ -z "${POSTGRES_PASSWORD_FILE:-}" ] || password=$(cat "$POSTGRES_PASSWORD_FILE")
+        case $password in
+            "" | barnameh_password) refuse \
+                "BIND_ADDRESS=$BIND_ADDRESS opens the database to the network with the password that everybody knows: set POSTGRES_PASSWORD in .env (where the database is there already, first ALTER ROLE $POSTGRES_USER PASSWORD '…'), or BIND_ADDRESS=127.0.0.1, then: docker compose up -d --wait" ;;
+        esac
+        ;;
+esac
+
 # Statement statistics, where the image has the module; the image's own default loads TimescaleDB alone.
 if [ -e "$(pg_config --pkglibdir 2>/dev/null)/pg_stat_statements.so" ]; then
     set -- "$@" -c shared_preload_libraries=timescaledb,pg_stat_statements

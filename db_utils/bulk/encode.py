@@ -22,6 +22,7 @@ import psycopg2.extras
 
 from db_utils.bulk.target import Column
 from db_utils.errors import InvalidInputError
+from db_utils.texts import number_text
 from db_utils.values import dump_json, infinity_text, is_missing, plain
 
 NULL = "\\N"
@@ -29,6 +30,9 @@ _SPECIAL = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _ESCAPE = re.compile(r"\\.")
 _ESCAPED = {"\\t": "\t", "\\n": "\n", "\\r": "\r"}
 _INTEGERS = frozenset(("int2", "int4", "int8"))
+_NUMBERS = _INTEGERS | {"numeric", "float4", "float8"}
+_TEXTS = frozenset(("text", "varchar", "bpchar"))
+_ODD_NUMBER = re.compile(r"_|0[xXoObB]")
 
 
 class BadValueError(ValueError):
@@ -65,7 +69,7 @@ def value_text(value: Any, column: Column) -> str | None:
         return _json_text(value)
     kind = type(value)
     if kind is str:
-        return value  # type: ignore[no-any-return]
+        return _number_of_text(value) if column.type in _NUMBERS else value
     if kind is bool:
         return "true" if value else "false"
     if kind is int:
@@ -102,7 +106,14 @@ def _float_text(value: float, column: Column) -> str:
                 f"a float with a fraction, NaN or infinity does not fit a column of type {column.type_name}"
             )
         return str(int(value))
-    return repr(value)
+    return number_text(value) if column.type in _TEXTS else repr(value)
+
+
+def _number_of_text(value: str) -> str:
+    """The text of a number. PostgreSQL reads 0x10 and 1_000 too; from outside they are slips."""
+    if _ODD_NUMBER.search(value):
+        raise BadValueError("a number is written in decimal digits, without 0x and _")
+    return value
 
 
 def _decimal_text(value: Decimal, column: Column) -> str:
@@ -112,6 +123,8 @@ def _decimal_text(value: Decimal, column: Column) -> str:
         return str(int(value))
     if value.is_snan():
         raise BadValueError("a signalling NaN cannot be stored")
+    if column.type in _TEXTS and value.is_finite() and value == value.to_integral_value():
+        return number_text(value)
     return "NaN" if value.is_nan() else str(value)
 
 
@@ -233,6 +246,8 @@ class _NotUniform(Exception):  # noqa: N818 - a signal: this column goes value b
 
 def _strings(values: Sequence[str], column: Column) -> Iterable[str]:
     joined = "".join(values)
+    if column.type in _NUMBERS and _ODD_NUMBER.search(joined):
+        raise _NotUniform
     if "\\" in joined or "\t" in joined or "\n" in joined or "\r" in joined:
         return [value.translate(_SPECIAL) for value in values]
     return values
@@ -264,7 +279,7 @@ def _decimals(values: Sequence[Decimal], column: Column) -> Iterable[str]:
 
 
 def _floats(values: Sequence[float], column: Column) -> Iterable[str]:
-    if column.type in _INTEGERS or column.type in ("json", "jsonb"):
+    if column.type in _INTEGERS or column.type in _TEXTS or column.type in ("json", "jsonb"):
         raise _NotUniform
     return map(repr, values)
 

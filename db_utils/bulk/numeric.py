@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from db_utils.bulk.arrow_values import widened
+
 _MOST_DIGITS = 38
 _MOST_DECIMALS = 20
 
@@ -57,7 +59,7 @@ def _text_digits(array: pa.Array) -> Any:
 
 def _float_digits(array: pa.Array) -> Any:
     """Floats as the shortest decimals that are read as the same floats."""
-    numbers = numbers_of(array.cast(pa.float64()), 0.0)
+    numbers = numbers_of(widened(array), 0.0)
     finite = np.isfinite(numbers)
     plain = np.where(finite, numbers, 0.0)
     for scale in (2, 4, 6, 8):

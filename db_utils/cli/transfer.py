@@ -60,14 +60,24 @@ def import_(
         typer.Option("--unit", help="The unit in the file: duration_minutes=seconds, quantity=mwh:kwh."),
     ] = None,
     time_zone: Annotated[
-        str | None, typer.Option(help="Zone of times that do not say theirs, such as Europe/Paris.")
+        str | None,
+        typer.Option(
+            help="Zone of times that do not say theirs, such as Europe/Paris; location: that of each row's own place."
+        ),
     ] = None,
     time_format: Annotated[
-        str | None, typer.Option(help="How times are written, such as '%d/%m/%Y %H:%M'. Default: ISO 8601.")
+        str | None,
+        typer.Option(
+            help="How times are written, such as '%d/%m/%Y %H:%M'; epoch or epoch_ms: Unix time in seconds or "
+            "milliseconds. Default: ISO 8601."
+        ),
     ] = None,
     date_format: Annotated[str | None, typer.Option(help="How days are written. Default: ISO 8601.")] = None,
     ambiguous: Annotated[
-        Ambiguous, typer.Option(help="A local time that came twice when the clock was set back.")
+        Ambiguous,
+        typer.Option(
+            help="A local time that came twice when the clock was set back; order: the rows of a series are in order."
+        ),
     ] = "reject",
     nonexistent: Annotated[
         Nonexistent, typer.Option(help="A local time that never was when the clock was set forward.")
@@ -90,6 +100,23 @@ def import_(
     update: Annotated[
         bool, typer.Option("--update", help="Overwrite rows that are there already, where they can change.")
     ] = False,
+    sum_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sum",
+            help="Columns to add up where a key comes more than once; several with commas. Default: refused.",
+        ),
+    ] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--key",
+            help="Columns of the file with your own key of a row, which its id is made of; several with commas.",
+        ),
+    ] = None,
+    escaped_formulas: Annotated[
+        bool, typer.Option("--escaped-formulas", help="The CSV was exported with --escape-formulas.")
+    ] = False,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Import the good rows although some are bad.")
     ] = False,
@@ -111,8 +138,9 @@ def import_(
     """Import CSV, JSON Lines, Parquet or Arrow files (gzip too) into a table of one organization: all rows or none.
 
     Bad rows are written to a file with their line and the reason; put right, that file can be imported as it is. A row that
-    is there already is left alone, so that running it twice adds nothing. Locations, resources and employees may be named by
-    name or employee_code. Nothing is guessed: a local time that could mean two moments is a bad row, an unknown column an error.
+    is there already is left alone, so that running it twice adds nothing; the same key twice in the files is bad.
+    Locations, resources and employees may be named by name or employee_code. Nothing is guessed: a local time
+    that could mean two moments is a bad row, an unknown column an error.
 
     Exit codes: 0 done; 3 done, with bad rows left out (--skip-bad); 1 nothing was written.
 
@@ -138,6 +166,9 @@ def import_(
         date_format=date_format,
         ambiguous=ambiguous,
         nonexistent=nonexistent,
+        sum=tuple(_listed(sum_)),
+        key=tuple(_listed(key)),
+        escaped_formulas=escaped_formulas,
         skip_bad=skip_bad,
         update=update,
         dry_run=dry_run,
@@ -194,6 +225,13 @@ def export(
     delimiter: Annotated[str, typer.Option(help="Of CSV.")] = ",",
     no_header: Annotated[bool, typer.Option("--no-header", help="CSV without the line of names.")] = False,
     null: Annotated[str, typer.Option(help="What no value is written as in CSV.")] = "",
+    escape_formulas: Annotated[
+        bool,
+        typer.Option(
+            "--escape-formulas",
+            help="CSV for a spreadsheet: texts that it would run get an apostrophe in front.",
+        ),
+    ] = False,
     url: Url = None,
     json: AsJson = False,
 ) -> None:
@@ -218,6 +256,7 @@ def export(
         delimiter="\t" if delimiter in (r"\t", "tab") else delimiter,
         header=not no_header,
         null=null,
+        escape_formulas=escape_formulas,
     )
     _check_scope(organization, all_organizations)
     with database(url) as db, _bar("export", quiet=json) as bar:
@@ -274,6 +313,8 @@ def _tell(result: transfer.ImportResult, skip_bad: bool) -> None:
         counts = f"{result.read:,} rows read, {result.added:,} added, {result.updated:,} updated"
         left = f"{result.already_there:,} already there, {result.rejected:,} rejected"
         print(f"{result.table}: {counts}, {left}, {result.seconds:.1f} s.")
+        if result.summed:
+            print(f"{result.summed:,} were added up into another row of the same key.")
         if result.different:
             print(f"{result.different:,} of those already there have other values: --update overwrites them.")
         if result.dry_run:

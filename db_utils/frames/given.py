@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from db_utils.bulk.arrow_values import python_values
 from db_utils.bulk.feed import Slice
 from db_utils.bulk.target import Column
 from db_utils.errors import InvalidInputError
@@ -69,18 +70,7 @@ def _alike(chunks: list[Any]) -> list[Any]:
 
 
 def _python_values(column: Any) -> list[Any]:
-    if not isinstance(column, pa.Array):
-        return list(column)
-    kind = column.type
-    if pa.types.is_timestamp(kind) and kind.unit == "ns":
-        column = column.cast(pa.timestamp("us", kind.tz), safe=False)
-    elif pa.types.is_duration(kind) and kind.unit == "ns":
-        column = column.cast(pa.duration("us"), safe=False)
-    elif pa.types.is_time64(kind):
-        column = column.cast(pa.time64("us"), safe=False)
-    elif pa.types.is_map(kind):
-        return [None if value is None else dict(value) for value in column.to_pylist()]
-    return column.to_pylist()  # type: ignore[no-any-return]
+    return python_values(column) if isinstance(column, pa.Array) else list(column)
 
 
 def _check_names(names: list[Any]) -> None:
@@ -167,6 +157,11 @@ def check_types(source_columns: Sequence[Any], columns: Sequence[Column]) -> Non
         if kind is None or not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
             continue
         zone = kind.tz if pa.types.is_timestamp(kind) else None
+        if column.type == "timestamptz" and pa.types.is_date(kind):
+            raise InvalidInputError(
+                f"column {column.name}: the frame holds days, the column moments: give the moment at which each day begins at "
+                "its place, with its time zone"
+            )
         if column.type == "timestamptz" and zone is None:
             raise InvalidInputError(
                 f"column {column.name}: the frame's times have no time zone: give them one first "

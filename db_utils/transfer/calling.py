@@ -81,6 +81,8 @@ def _is(hint: Any, kind: type) -> bool:
 
 def _simple(name: str, text: str, hint: Any) -> Any:
     try:
+        if hint in (int, float, Decimal) and "_" in text:
+            raise ValueError(text)  # Python reads 1_000, people who mean it write 1000
         if hint is bool:
             return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
                 text.lower()

@@ -150,6 +150,8 @@ def _how(out: str, options: ExportOptions) -> tuple[Format, bool]:
     packed = out.lower().endswith(".gz") if options.gzip is None else options.gzip
     if packed and kind in ("parquet", "arrow"):
         raise InvalidInputError(f"{kind} files are compressed inside: leave out gzip")
+    if options.escape_formulas and kind != "csv":
+        raise InvalidInputError(f"escape_formulas is for CSV: in {kind} a text is a text")
     return kind, packed
 
 

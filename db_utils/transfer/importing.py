@@ -18,12 +18,14 @@ from db_utils.bulk.target import plain_cursor, translated_errors
 from db_utils.connections.manager import DatabaseManager
 from db_utils.errors import InvalidInputError
 from db_utils.transfer import rejects
-from db_utils.transfer.mapping import Mapping, OnBad, Scope, constants
+from db_utils.transfer.mapping import Mapping, OnBad, constants
 from db_utils.transfer.options import ImportOptions
 from db_utils.transfer.reading import Opened, Source, open_source, reading_errors
 from db_utils.transfer.rejects import Refusal, Refusals, TooManyRejectsError
 from db_utils.transfer.relations import WITH_ROLLUPS, Relation, importable, organization_named
-from db_utils.transfer.staging import Stage, line_key
+from db_utils.transfer.scope import Scope
+from db_utils.transfer.stage_table import line_key
+from db_utils.transfer.staging import Stage
 from db_utils.transfer.straight import NotStraightError, copy_straight
 
 Progress = Callable[[int, int], None]
@@ -38,7 +40,10 @@ _PATIENCE = (
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What became of the rows: `read` = `added` + `updated` + `already_there` + `rejected` where nothing stopped it."""
+    """What became of the rows, where nothing stopped it.
+
+    `read` = `added` + `updated` + `already_there` + `rejected` + `summed`.
+    """
 
     table: str
     files: list[str]
@@ -59,6 +64,8 @@ class ImportResult:
     refreshed: tuple[dt.datetime, dt.datetime] | None
     """The period whose rollups were brought up to date."""
     seconds: float
+    summed: int = 0
+    """Rows that were added up into another row of the same key (`sum`)."""
 
 
 def import_files(
@@ -74,7 +81,8 @@ def import_files(
 
     `files` are paths, or `-` for standard input; `organization` is an id or exact name, or None where each row names its
     own in organization_id. All or nothing unless `skip_bad`; refused rows go to the rejects file either way. A row that is
-    there already (by its key; without one, by its content) is left alone unless `update`. Nothing is kept in memory but a
+    there already (by its key; without one, by its content) is left alone unless `update`. The same key twice in one call is
+    refused, or added up where `sum` names columns. Nothing is kept in memory but a
     few thousand rows and the refused rows' reasons.
 
     Raises `InvalidInputError` for what concerns no single row (no such file, unknown column, no value for a needed column),
@@ -112,7 +120,7 @@ class _Job:
         self._sizes = [file.size for file in files]
         self._refusals = Refusals([source.name for source in sources], options.max_rejects)
         self._table = ""
-        self._read = self._different = self.added = self.updated = 0
+        self._read = self._different = self._summed = self.added = self.updated = 0
         self._gave_up = self.written = False
         self.period: tuple[dt.datetime, dt.datetime] | None = None
 
@@ -124,11 +132,15 @@ class _Job:
         self._table = relation.name
         update = relation.changeable() if self._options.update else None
         scope = _scope(connection, relation, organization)
-        mappings = [Mapping(source, relation, self._options, scope) for source in self._sources]
+        values = constants(relation, self._options, scope)
+        mappings = [Mapping(source, relation, self._options, scope, values) for source in self._sources]
         sent = list(dict.fromkeys(column for mapping in mappings for column in mapping.columns))
-        shared = {k: v for k, v in constants(relation, self._options, scope).items() if k not in sent}
-        stage = Stage(connection, relation, sent, shared, self._refusals.add)
-        may_go_straight = update is None and stage.derives is None
+        shared = {k: v for k, v in values.items() if k not in sent}
+        stage = Stage(
+            connection, relation, sent, shared, self._refusals.add, [source.name for source in self._sources]
+        )
+        # COPY meets a key that is there; the same row at another time it would add.
+        may_go_straight = update is None and stage.derives is None and not relation.has_movable_rows
         if not (may_go_straight and self._went_straight(connection, relation, mappings, sent, shared)):
             stage.create()
             try:
@@ -204,17 +216,16 @@ class _Job:
 
     def _take_over(self, stage: Stage, update: frozenset[str] | None, *, has_rollups: bool) -> None:
         stage.prepare()
-        if update is not None:
-            stage.drop_repeats()
-            self.added = stage.insert(update)
-            self.updated = stage.updated
-        else:
-            self.added = stage.insert(None)
-            if self.added < stage.rows:
-                stage.drop_repeats()
-                self._different = stage.count_different()
+        self._summed = stage.refuse_repeats(self._options.sum)
+        if update is not None and stage.derives is not None:
+            stage.refuse_strays()
+        stage.move(update)
+        self.added = stage.insert(update)
+        self.updated = stage.updated
+        if update is None and self._read > self.added + self._summed + len(self._refusals.found):
+            self._different = stage.count_different()
         if has_rollups:
-            self.period = stage.period()
+            self.period = _span(stage.period(), stage.moved_from)
 
     def write_rejects(self) -> str | None:
         """Write the refused rows; the file's name, None where there are none."""
@@ -237,7 +248,7 @@ class _Job:
             read=self._read,
             added=added,
             updated=updated,
-            already_there=0 if nothing else self._read - added - updated - rejected,
+            already_there=0 if nothing else self._read - added - updated - rejected - self._summed,
             different=0 if nothing else self._different,
             rejected=rejected,
             rejects_file=rejects_file,
@@ -247,7 +258,13 @@ class _Job:
             dry_run=self._options.dry_run,
             refreshed=refreshed,
             seconds=round(seconds, 3),
+            summed=0 if nothing else self._summed,
         )
+
+
+def _span(*periods: tuple[dt.datetime, dt.datetime] | None) -> tuple[dt.datetime, dt.datetime] | None:
+    known = [period for period in periods if period is not None]
+    return (min(p[0] for p in known), max(p[1] for p in known)) if known else None
 
 
 def _not_straight(line: int, column: str | None, reason: str) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import uuid
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from db_utils.bulk.encode import BadValueError
 from db_utils.bulk.target import plain_cursor
+from db_utils.texts import number_text, text_key
 
 _NAMED = {
     "location_id": ("location", "SELECT location_id::text, name FROM locations WHERE organization_id = %s"),
@@ -31,9 +33,14 @@ ALIASES = {
 """What a column of names is called in a file, where the table has no column of that name itself."""
 
 
+def is_looked_up(table: str, column: str) -> bool:
+    """Whether this column of the table holds identifiers of places, resources or employees, other than its own rows'."""
+    return column in _NAMED and _OF_TABLE.get(table) != column
+
+
 def lookup_for(connection: Any, table: str, column: str, organization_id: str) -> Lookup | None:
     """What finds the identifiers of this column; None where it holds none, or the table's own."""
-    if column not in _NAMED or _OF_TABLE.get(table) == column:
+    if not is_looked_up(table, column):
         return None
     kind, statement = _NAMED[column]
     with plain_cursor(connection) as cursor:
@@ -50,15 +57,27 @@ class Lookup:
         self._ids = {name: identifier for identifier, name in rows} | {
             identifier: identifier for identifier, _ in rows
         }
+        # Names that were stored before they had one spelling: found by any, unless two of them become the same.
+        self._alike: dict[str, set[str]] = {}
+        for identifier, name in rows:
+            self._alike.setdefault(text_key(name), set()).add(identifier)
         self._reasons: dict[str, str] = {}
 
     def __call__(self, value: Any) -> str:
         """The identifier. Raises `BadValueError` with the nearest names."""
-        text = str(value)
-        found = self._ids.get(text) or self._ids.get(text.strip()) or self._by_uuid(text)
+        text = number_text(value) if isinstance(value, (float, Decimal)) else str(value)
+        found = self._ids.get(text) or self._by_spelling(text_key(text)) or self._by_uuid(text)
         if found is None:
             raise BadValueError(self._reason(text))
         return found
+
+    def _by_spelling(self, key: str) -> str | None:
+        found = self._alike.get(key, ())
+        if len(found) > 1:
+            raise BadValueError(
+                f"the organization has {len(found)} {self._kind}s that are written {key!r}: give the id"
+            )
+        return next(iter(found), None)
 
     def _by_uuid(self, text: str) -> str | None:
         try:
@@ -80,7 +99,7 @@ def own_organization(organization_id: str, name: str) -> Callable[[Any], str]:
     """What checks a file's own organization column: id or name, and of this organization."""
 
     def check(value: Any) -> str:
-        if str(value).strip().lower() != organization_id and value != name:
+        if text_key(str(value)).lower() != organization_id and text_key(str(value)) != text_key(name):
             raise BadValueError("the row belongs to another organization than --organization says")
         return organization_id
 

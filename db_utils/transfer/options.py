@@ -13,8 +13,11 @@ from typing import Literal
 from db_utils.errors import InvalidInputError
 
 Format = Literal["csv", "jsonl", "parquet", "arrow"]
-Ambiguous = Literal["reject", "earlier", "later"]
+Ambiguous = Literal["reject", "earlier", "later", "order"]
 Nonexistent = Literal["reject", "shift"]
+
+EPOCHS = {"epoch": 10**6, "epoch_ms": 10**3}
+"""Ways to write Unix time, and how many microseconds their unit is."""
 
 _BY_ENDING: dict[str, Format] = {
     ".csv": "csv",
@@ -60,16 +63,23 @@ class ImportOptions:
     units: Mapping[str, str] = field(default_factory=dict)
     """Column of the table to the unit that the file has it in, or `from:to`; see `units`."""
     time_zone: str | None = None
-    """IANA zone of times that do not say theirs; without it such times are refused."""
+    """IANA zone of times that do not say theirs, or `location`: the zone of each row's own place, at that time. Without it
+    such times are refused. A day without time of day is the day of the row's place, where it has one."""
     time_format: str | None = None
-    """How times are written (strptime); None: ISO 8601."""
+    """How times are written: strptime's way, `epoch` (Unix seconds) or `epoch_ms` (milliseconds); None: ISO 8601."""
     date_format: str | None = None
     ambiguous: Ambiguous = "reject"
-    """What becomes of a local time that came twice, when the clock was set back."""
+    """What becomes of a local time that came twice, when the clock was set back; order: the rows' order tells which it is."""
     nonexistent: Nonexistent = "reject"
     """What becomes of a local time that never was, when the clock was set forward; shift: moved on by that hour."""
     skip_bad: bool = False
     update: bool = False
+    sum: Sequence[str] = ()
+    """Columns of the table that are added up where a key comes more than once; without it such rows are refused."""
+    key: Sequence[str] = ()
+    """Columns of the file that hold the caller's own key of a row: its id is made of them; see docs/import-export.md."""
+    escaped_formulas: bool = False
+    """The CSV was exported with `escape_formulas`: its mark is taken off again."""
     dry_run: bool = False
     rejects: Path | None = None
     """Where refused rows are written; None: beside nothing, in `<file>.rejects.csv` (or `.jsonl`) of the current folder."""
@@ -90,14 +100,21 @@ class ImportOptions:
             raise InvalidInputError("delimiter and quote are the same character")
         if self.thousands is not None and (len(self.thousands) != 1 or self.thousands == self.decimal):
             raise InvalidInputError("thousands is one character, and another one than decimal")
-        if self.time_zone is not None:
-            zone_named(self.time_zone)
+        _ = self.zone
+        _check_format(self.time_format, "time_format (--time-format)")
+        if self.date_format is not None:
+            _check_format(self.date_format, "date_format (--date-format)")
         if self.columns and self.header:
             raise InvalidInputError(
                 "columns name the columns of a file without header: say header=False (--no-header)"
             )
         if self.max_rejects < 0:
             raise InvalidInputError("max_rejects is a count, 0 or more")
+
+    @property
+    def zone(self) -> zoneinfo.ZoneInfo | None:
+        """The zone that `time_zone` names; None where none is named, or each row's place has its own."""
+        return None if self.time_zone in (None, "location") else zone_named(str(self.time_zone))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,12 +128,31 @@ class ExportOptions:
     delimiter: str = ","
     header: bool = True
     null: str = ""
+    escape_formulas: bool = False
+    """Texts that a spreadsheet would run as a formula get an apostrophe in front (CSV)."""
 
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 or self.delimiter in '\r\n"\\.\0' or not self.delimiter.isascii():
             raise InvalidInputError("delimiter is one ASCII character, such as , or ;")
         if any(c in self.null for c in '\r\n"\0') or self.delimiter in self.null:
             raise InvalidInputError("null is a text without quotes, line ends and the delimiter")
+
+
+def has_time_of_day(written: str) -> bool:
+    """Whether a strptime format says more than the day."""
+    return written in EPOCHS or any(f"%{sign}" in written.replace("%%", "") for sign in "HIMSfcX")
+
+
+def _check_format(written: str | None, option: str) -> None:
+    if written is None or (written in EPOCHS and "time" in option):
+        return
+    plain = written.replace("%%", "")
+    if not any(f"%{sign}" in plain for sign in "YyGcx"):
+        raise InvalidInputError(
+            f"{option} is {written!r}, which has no year: write it as strptime does, such as '%d/%m/%Y %H:%M'"
+        )
+    if plain.count("%Z") > 1 or ("%Z" in plain and "%z" in plain):
+        raise InvalidInputError(f"{option} names the zone twice: keep %z (an offset) or %Z (a name)")
 
 
 def zone_named(name: str) -> zoneinfo.ZoneInfo:

@@ -5,23 +5,30 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
 import json
-import shutil
+import re
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias
 
 from db_utils.errors import DbUtilsError, InvalidInputError
+from db_utils.texts import text_key
 from db_utils.transfer.options import Format, ImportOptions, format_of
 
-_FIELD_BYTES = 16 * 1024**2
-"""A longer field is a quote that was never closed."""
+_RECORD_CHARACTERS = 16 * 1024**2
+"""A longer record is no row: a quote was never closed, the file is of another kind, or it was made to fill the memory."""
+_MOST_COLUMNS = 1600
+"""No table of PostgreSQL has more."""
+_ALWAYS_UNPACKED_BYTES = 1024**3
+_MOST_UNPACKED = 100
+"""How many times its size a packed columnar file may unpack to, above what is always unpacked."""
 _SNIFFED_BYTES = 64 * 1024
 _DELIMITERS = ",;\t|"
 
@@ -147,14 +154,20 @@ def _spooled(name: str, stack: ExitStack) -> Opened:
 
 def _unpacked(file: Opened, stack: ExitStack) -> Opened:
     with file.open() as stream:
-        path = _temporary(stream, stack)
+        path = _temporary(stream, stack, max(_ALWAYS_UNPACKED_BYTES, _MOST_UNPACKED * file.size))
     return Opened(file.name, path, path.stat().st_size, is_gzip=False)
 
 
-def _temporary(stream: IO[bytes], stack: ExitStack) -> Path:
+def _temporary(stream: IO[bytes], stack: ExitStack, most: int | None = None) -> Path:
     path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="db-utils-import-"))) / "file"
     with path.open("wb") as spool:
-        shutil.copyfileobj(stream, spool, 1024**2)
+        while piece := stream.read(1024**2):
+            spool.write(piece)
+            if most is not None and spool.tell() > most:
+                raise InvalidInputError(
+                    f"the file unpacks to more than {most:,} bytes, {_MOST_UNPACKED} times its size: unpack it yourself if "
+                    "it is what it should be"
+                )
     return path
 
 
@@ -163,14 +176,34 @@ def _guessed(first: bytes) -> Format:
         return "parquet"
     if first.startswith(b"ARROW1"):
         return "arrow"
-    return "jsonl" if first.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") else "csv"
+    text = first.decode(encoding_of(first, "utf-8"), "replace")
+    return "jsonl" if text.lstrip().startswith("{") else "csv"
+
+
+_MARKS = (
+    (b"\xef\xbb\xbf", "utf-8-sig"),
+    (b"\xff\xfe\0\0", "utf-32"),
+    (b"\0\0\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
 
 
 def encoding_of(first: bytes, encoding: str) -> str:
     """The encoding to read with: what a byte order mark says, else what was asked for."""
-    if first.startswith(b"\xef\xbb\xbf"):
-        return "utf-8-sig"
-    return "utf-16" if first[:2] in (b"\xff\xfe", b"\xfe\xff") else encoding
+    return next((named for mark, named in _MARKS if first.startswith(mark)), encoding)
+
+
+def _check_width(first: bytes, name: str, encoding: str) -> None:
+    """Raise `InvalidInputError` for text of two bytes a character, without a mark that says so."""
+    if encoding.lower().replace("_", "-").startswith(("utf-16", "utf-32")):
+        return
+    for place, order in ((1, "le"), (0, "be")):
+        bytes_of_ascii = first[place:200:2]
+        if len(first) > 3 and bytes_of_ascii.count(0) * 2 > len(bytes_of_ascii):
+            raise InvalidInputError(
+                f"{name} looks like UTF-16 without a byte order mark: say --encoding utf-16-{order}, or save it as UTF-8"
+            )
 
 
 class _TextFile:
@@ -180,17 +213,46 @@ class _TextFile:
         self.name = file.name
         self._file = file
         self.encoding = encoding_of(first, options.encoding)
+        _check_width(first, self.name, self.encoding)
+        self._taken = 0
 
     def position(self) -> int:
         """How many bytes of the file have been read."""
         return self._file.position()
 
-    def _lines(self) -> io.TextIOWrapper:
-        return io.TextIOWrapper(self._file.open(), self.encoding, "surrogateescape", newline="")
+    def _lines(self) -> Generator[str]:
+        """The lines with their ends. Raises `InvalidInputError` where a record is too long, before it is in memory."""
+        number = self._taken = 0
+        with io.TextIOWrapper(self._file.open(), self.encoding, "surrogateescape", newline="") as text:
+            while line := text.readline(_RECORD_CHARACTERS + 1):
+                number += 1
+                self._taken += len(line)
+                if self._taken > _RECORD_CHARACTERS:
+                    raise InvalidInputError(
+                        f"{self.name}, line {number}: a row of more than {_RECORD_CHARACTERS // 1024**2} million characters "
+                        "is none: is a quote never closed, or the file of another format?"
+                    )
+                yield line
+
+    def _record_ends(self) -> None:
+        self._taken = 0
+
+
+def check_column_count(name: str, count: int) -> None:
+    """Raise `InvalidInputError` for more columns than any table has."""
+    if count > _MOST_COLUMNS:
+        raise InvalidInputError(f"{name} has {count:,} columns, and no table has more than {_MOST_COLUMNS:,}")
+
+
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE | re.DOTALL)
 
 
 class CsvSource(_TextFile):
-    """A CSV file of any dialect. A record is named by the line that it starts on, as an editor counts lines."""
+    """A CSV file of any dialect. A record is named by the line that it starts on, as an editor counts lines.
+
+    The line `sep=;` that Excel writes and reads in front names the delimiter. Fields without a name at the end of the
+    lines, where a program writes a separator after the last one, are left out as long as they are empty.
+    """
 
     is_text = True
     json_is_native = False
@@ -198,48 +260,79 @@ class CsvSource(_TextFile):
     def __init__(self, file: Opened, options: ImportOptions, first: bytes) -> None:
         super().__init__(file, options, first)
         sample = first.decode(self.encoding, "replace")
-        self.delimiter = options.delimiter or _delimiter(sample, options.quote)
+        top_line = sample.splitlines(keepends=True)[:1]
+        named = _SEPARATOR_LINE.fullmatch(top_line[0]) if top_line else None
+        self._skipped = 0 if named is None else 1
+        if named is not None:
+            sample = sample[named.end() :]
+        said = None if named is None else named[1]
+        self.delimiter = options.delimiter or said or _delimiter(sample, options.quote)
         self.quote = options.quote
         self._has_header = options.header
-        top = next((row for _, row in self._rows() if isinstance(row, list)), None)
-        if top is None:
+        top = list(itertools.islice((row for _, row in self._rows() if isinstance(row, list)), 2))
+        if not top:
             raise InvalidInputError(
                 f"{self.name} holds no record: is the delimiter or the quote another one?"
             )
-        self.header = self._named(top, options)
+        self.header = self._named(top[0], options)
+        self._width = max(map(len, top)) if self._ends_blank(top) else len(self.header)
 
     def _named(self, top: list[str], options: ImportOptions) -> list[str]:
+        check_column_count(self.name, len(top))
         if self._has_header:
-            names = [cell.strip() for cell in top]
+            names = [text_key(cell) for cell in top]
+            while len(names) > 1 and not names[-1]:
+                names.pop()
+            if "" in names:
+                raise InvalidInputError(
+                    f"{self.name}: column {names.index('') + 1} of the header has no name"
+                )
         else:
             names = list(options.columns) or [f"column{number}" for number in range(1, len(top) + 1)]
-            if len(names) != len(top):
+            if len(names) != len(top) and not (len(names) < len(top) and not any(top[len(names) :])):
                 raise InvalidInputError(
                     f"{self.name} has {len(top)} columns, and {len(names)} names were given for them"
                 )
-        while names and not names[-1] and self._has_header:
-            raise InvalidInputError(f"{self.name}: column {len(names)} of the header has no name")
         _refuse_twice(self.name, names)
         return names
+
+    def _ends_blank(self, top: list[list[str]]) -> bool:
+        """Whether the lines have a separator after their last field: the header, or the first row."""
+        width = len(self.header)
+        return not any(cell.strip() for row in top for cell in row[width:])
 
     def records(self) -> Iterator[Record]:
         """Every record with the line that it starts on; a blank line is none."""
         rows = self._rows()
         if self._has_header:
             next(rows)
-        width = len(self.header)
+        width, most = len(self.header), self._width
         for line, row in rows:
-            if isinstance(row, list) and len(row) != width:
-                yield line, Unreadable(f"it has {len(row)} fields, and the file {width} columns", row)
-            else:
+            if isinstance(row, Unreadable) or len(row) == width == most:
                 yield line, row
+            elif width < len(row) <= most and not any(map(str.strip, row[width:])):
+                yield line, row[:width]
+            elif len(row) == width and row[-1]:
+                yield line, row  # Excel forgets its last separators after some lines
+            elif width < len(row) <= most:
+                yield (
+                    line,
+                    Unreadable(
+                        f"it has a value in field {len(row)}, and column {width} is the last with a name", row
+                    ),
+                )
+            else:
+                yield line, Unreadable(f"it has {len(row)} fields, and the file {width} columns", row)
 
     def _rows(self) -> Iterator[tuple[int, list[str] | Unreadable]]:
-        limit = csv.field_size_limit(_FIELD_BYTES)
+        limit = csv.field_size_limit(_RECORD_CHARACTERS)
         try:
-            with self._lines() as lines:
+            with closing(self._lines()) as lines:
+                for _ in range(self._skipped):
+                    next(lines)
+                    self._record_ends()
                 reader = csv.reader(lines, delimiter=self.delimiter, quotechar=self.quote, strict=True)
-                line = 1
+                line = 1 + self._skipped
                 while True:
                     try:
                         row = next(reader)
@@ -250,7 +343,8 @@ class CsvSource(_TextFile):
                     else:
                         if row:
                             yield line, row
-                    line = reader.line_num + 1
+                    self._record_ends()
+                    line = reader.line_num + 1 + self._skipped
         finally:
             csv.field_size_limit(limit)
 
@@ -283,6 +377,7 @@ class JsonSource(_TextFile):
         for _, found in self._objects():
             if isinstance(found, dict):
                 keys.update(dict.fromkeys(found))
+                check_column_count(self.name, len(keys))
         self.header = list(keys)
 
     def records(self) -> Iterator[Record]:
@@ -294,8 +389,9 @@ class JsonSource(_TextFile):
                 yield line, found
 
     def _objects(self) -> Iterator[tuple[int, dict[str, Any] | Unreadable]]:
-        with self._lines() as lines:
+        with closing(self._lines()) as lines:
             for number, line in enumerate(lines, 1):
+                self._record_ends()
                 if not (text := line.strip()):
                     continue
                 try:

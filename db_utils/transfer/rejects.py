@@ -13,7 +13,7 @@ from typing import IO, Any
 from db_utils.transfer.mapping import REJECT_COLUMNS
 from db_utils.transfer.output import written_whole
 from db_utils.transfer.reading import CsvSource, Source, Unreadable
-from db_utils.transfer.staging import file_number, line_key, line_number
+from db_utils.transfer.stage_table import file_number, line_key, line_number
 
 
 class TooManyRejectsError(Exception):

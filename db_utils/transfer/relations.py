@@ -9,6 +9,7 @@ from typing import Any
 from db_utils.bulk.target import Target, find_target, plain_cursor
 from db_utils.errors import InvalidInputError, NotFoundError, UndefinedObjectError
 from db_utils.schema.source import contract
+from db_utils.texts import text_key
 
 INTERNAL = frozenset({"schema_version", "tenant_logins", "seed_runs", "backup_runs", "database_identity"})
 """The schema's own bookkeeping: never in a file."""
@@ -20,6 +21,17 @@ _CHANGEABLE = {
 }
 """Of tables of which only some columns may change once a row is there."""
 WITH_ROLLUPS = frozenset({"operational_events", "demand_history", "resource_metrics", "employee_attendance"})
+_OF_TABLE = {
+    "locations": "location_id",
+    "resources": "resource_id",
+    "employees": "employee_id",
+    "shifts": "shift_id",
+}
+"""Tables whose rows others point to, and what by."""
+_NAMES = frozenset({"product_id", "employee_code", "name"})
+"""Columns of text that name something, in no key as well."""
+_VERSIONS = frozenset({"model_name", "model_version"})
+"""Columns of text in a key where 2.0 is no number."""
 _TIME_COLUMNS = (
     "time",
     "bucket",
@@ -90,6 +102,32 @@ class Relation:
         copied = {"starts_at", "ends_at"} if self.name == "shift_assignments" else set()
         return frozenset({"recorded_at", "updated_at", "notification_key", *copied})
 
+    @property
+    def id_column(self) -> str | None:
+        """The column of a row's own id, such as event_id; None where other columns are its key."""
+        own = [
+            name
+            for name in self.keys[0]
+            if self.target.columns[name].type == "uuid"
+            and name not in ("organization_id", *_OF_TABLE.values())
+        ]
+        return _OF_TABLE.get(self.name, next(iter(own), None))
+
+    @property
+    def has_movable_rows(self) -> bool:
+        """Whether a row has an id and yet its time in its key: the same id at another time is the same row, moved."""
+        return self.id_column is not None and "time" in self.keys[0]
+
+    @property
+    def text_keys(self) -> frozenset[str]:
+        """The columns of text that name something, so that one thing has to have one spelling."""
+        in_keys = {column for key in self.keys for column in key}
+        return frozenset(
+            name
+            for name, column in self.target.columns.items()
+            if column.type == "text" and name not in _VERSIONS and (name in in_keys or name in _NAMES)
+        )
+
     def changeable(self) -> frozenset[str]:
         """Columns that an update may change. Raises `InvalidInputError` where none may."""
         if self.name in APPEND_ONLY:
@@ -153,8 +191,14 @@ def organization_named(connection: Any, given: str) -> str:
         )
         found = cursor.fetchall()
         if not found:
-            cursor.execute("SELECT organization_id::text FROM organizations WHERE name = %s", (given,))
+            # As it is stored, or in another spelling of the same characters: é is one of them, or an e and its accent.
+            cursor.execute(
+                "SELECT organization_id::text, name = %(name)s FROM organizations "
+                "WHERE name = %(name)s OR normalize(name, NFC) = %(key)s",
+                {"name": given, "key": text_key(given)},
+            )
             found = cursor.fetchall()
+            found = [row for row in found if row[1]] or found
         if len(found) == 1:
             return str(found[0][0])
         if found:

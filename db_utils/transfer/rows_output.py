@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
+import re
 import uuid
 from collections.abc import Sequence
 from typing import Any
 
 from psycopg2 import sql
 
-from db_utils.bulk.target import Target, identifiers, plain_cursor
+from db_utils.bulk.target import Target, plain_cursor
 from db_utils.transfer.converting import json_text
 from db_utils.transfer.options import ExportOptions, Format
 
@@ -30,9 +31,22 @@ def write(
     options: ExportOptions,
 ) -> int:
     """How many rows of the target were written?"""
-    select = sql.SQL("SELECT {} FROM {} WHERE {}").format(identifiers(columns), target.identifier, where)
+    escape = options.escape_formulas and kind == "csv"
+    texts = {
+        name for name in columns if escape and target.columns[name].type in ("text", "varchar", "bpchar")
+    }
+    shown = sql.SQL(", ").join(
+        sql.SQL("CASE WHEN {0} ~ {1} THEN '''' || {0} ELSE {0} END AS {0}").format(
+            sql.Identifier(name), sql.Literal(FORMULA)
+        )
+        if name in texts
+        else sql.Identifier(name)
+        for name in columns
+    )
+    select = sql.SQL("SELECT {} FROM {} WHERE {}").format(shown, target.identifier, where)
     if order:
-        select += sql.SQL(" ORDER BY {}").format(identifiers(order))
+        qualified = [target.identifier + sql.SQL(".") + sql.Identifier(name) for name in order]
+        select += sql.SQL(" ORDER BY {}").format(sql.SQL(", ").join(qualified))
     if kind == "jsonl":
         select, form = sql.SQL("SELECT row_to_json(r) FROM ({}) AS r").format(select), _NO_QUOTES
     else:
@@ -62,8 +76,19 @@ def write_dicts(stream: Any, rows: Sequence[dict[str, Any]], kind: Format, optio
     if options.header and names:
         writer.writerow(names)
     for row in rows:
-        writer.writerow([options.null if row[name] is None else cell(row[name]) for name in names])
+        values = (escaped(row[name]) if options.escape_formulas else row[name] for name in names)
+        writer.writerow([options.null if value is None else cell(value) for value in values])
     stream.write(text.getvalue().encode())
+
+
+FORMULA = "^'*[=+@\\t\\r\uff1d\uff0b\uff0d\uff20-]"
+"""A text that a spreadsheet runs, or that looks as if one had been escaped."""
+_FORMULA = re.compile(FORMULA)
+
+
+def escaped(value: Any) -> Any:
+    """This value so that no spreadsheet runs it; what is no text is no formula."""
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 def json_value(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import psycopg2
@@ -12,50 +12,15 @@ from psycopg2 import sql
 from db_utils import bulk
 from db_utils.bulk.blame import blames_a_row
 from db_utils.bulk.load import sifted
-from db_utils.bulk.rejects import Batch, Reject, RejectReport
+from db_utils.bulk.rejects import Batch, RejectReport
 from db_utils.bulk.sieve import Sieve
 from db_utils.bulk.target import identifiers, plain_cursor
-from db_utils.transfer.relations import Relation
-
-_LINE = "import_line"
-_CHUNK_ROWS = 10_000
-OnReject = Callable[[int, str | None, str], None]
+from db_utils.transfer.stage_checks import CheckedStage
+from db_utils.transfer.stage_table import CHUNK_ROWS, LINE
 
 
-class Stage:
-    """Rows of one import. `key` is what tells whether a row is there already."""
-
-    def __init__(
-        self,
-        connection: Any,
-        relation: Relation,
-        sent: Sequence[str],
-        constants: dict[str, Any],
-        on_reject: OnReject,
-    ) -> None:
-        self._connection = connection
-        self._relation = relation
-        self._sent = list(sent)
-        self._constants = constants
-        self._on_reject = on_reject
-        self._stage = sql.Identifier("pg_temp", "import_stage")
-        given = {*sent, *constants}
-        self.key, self.derives = self._chosen_key(given)
-        self._columns = [name for name in relation.target.columns if name in given or name == self.derives]
-        self.rows = 0
-        self.updated = 0
-
-    def _chosen_key(self, given: set[str]) -> tuple[list[str], str | None]:
-        """The first key that the file fills; else the primary key, whose last unknown column is then derived."""
-        for key in self._relation.keys:
-            # A natural key that may hold NULL is filled by a file without that column, too.
-            missing = [name for name in key if name not in given]
-            if not any(
-                name in self._relation.required or name in self._relation.defaults for name in missing
-            ):
-                return key, None
-        primary = self._relation.keys[0]
-        return primary, next(name for name in primary if name not in given)
+class Stage(CheckedStage):
+    """Rows of one import, from the COPY that fills it to the INSERT that takes them over."""
 
     def create(self) -> None:
         """Make the table: the target's columns, types and rules."""
@@ -63,7 +28,7 @@ class Stage:
         self._run(
             sql.SQL(
                 "CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING CONSTRAINTS, {} bigint NOT NULL) ON COMMIT DROP"
-            ).format(name, self._relation.target.identifier, sql.Identifier(_LINE))
+            ).format(name, self._relation.target.identifier, sql.Identifier(LINE))
         )
         optional = [c for c in self._relation.required if c not in self._sent] + list(self._relation.defaults)
         changes = [sql.SQL("ALTER {} DROP NOT NULL").format(sql.Identifier(column)) for column in optional]
@@ -75,10 +40,10 @@ class Stage:
 
     def copy(self, rows: Iterable[list[Any]]) -> None:
         """Load rows of `sent` columns with their line last; what the server refuses is reported."""
-        self.rows += bulk.copy_rows(
+        bulk.copy_rows(
             self._connection,
             "pg_temp.import_stage",
-            [*self._sent, _LINE],
+            [*self._sent, LINE],
             rows,
             on_reject=RejectReport(keep=0, sink=lambda reject: self._refused(reject, reject.values[-1])),
         )
@@ -126,7 +91,7 @@ class Stage:
             sql.SQL(statement).format(
                 stage=self._stage,
                 column=sql.Identifier(column),
-                line=sql.Identifier(_LINE),
+                line=sql.Identifier(LINE),
                 table=sql.Literal(self._relation.name),
                 content=content,
             )
@@ -138,35 +103,6 @@ class Stage:
         return sql.SQL("trim_scale({})").format(column) if kind == "numeric" else column
 
     # -- into the target -------------------------------------------------------------------------------------
-
-    def drop_repeats(self) -> None:
-        """Leave the first row of each key; one that says something else than the first is reported."""
-        key, others = identifiers(self.key), [c for c in self._columns if c not in self.key]
-        differs = self._differs("s", "f", others)
-        statement = sql.SQL(
-            """
-            WITH firsts AS (
-                SELECT {key}, min({line}) AS first_line FROM {stage} GROUP BY {key} HAVING count(*) > 1
-            )
-            DELETE FROM {stage} AS s
-            USING firsts, {stage} AS f
-            WHERE {same} AND s.{line} > firsts.first_line AND f.{line} = firsts.first_line
-            RETURNING s.{line}, f.{line}, {differs}
-            """
-        ).format(
-            key=key,
-            line=sql.Identifier(_LINE),
-            stage=self._stage,
-            same=self._same("s", "firsts"),
-            differs=differs,
-        )
-        with plain_cursor(self._connection) as cursor:
-            cursor.execute(statement)
-            while found := cursor.fetchmany(_CHUNK_ROWS):
-                for line, first, is_other in found:
-                    if is_other:
-                        reason = f"the same key as line {line_number(first)}, with other values"
-                        self._on_reject(line, ", ".join(self.key[1:] or self.key), reason)
 
     def count_different(self) -> int:
         """How many rows are there already, with other values than the file's?"""
@@ -197,7 +133,7 @@ class Stage:
         return sum(self._insert_sifted(lines, update) for lines in self._lines())
 
     def _insert_sifted(self, lines: list[int], update: frozenset[str] | None) -> int:
-        some = self._insert(update, sql.SQL("{} = ANY (%s)").format(sql.Identifier(_LINE)))
+        some = self._insert(update, sql.SQL("{} = ANY (%s)").format(sql.Identifier(LINE)))
 
         def attempt(items: list[Any]) -> int:
             return self._added(some, (items,))
@@ -216,7 +152,7 @@ class Stage:
         return int(added)
 
     def _lines(self) -> Iterator[list[int]]:
-        line = sql.Identifier(_LINE)
+        line = sql.Identifier(LINE)
         self._run(sql.SQL("CREATE INDEX ON {} ({})").format(self._stage, line))
         statement = sql.SQL("SELECT {line} FROM {stage} WHERE {line} > %s ORDER BY {line} LIMIT %s").format(
             line=line, stage=self._stage
@@ -224,7 +160,7 @@ class Stage:
         last = -1
         while True:
             with plain_cursor(self._connection) as cursor:
-                cursor.execute(statement, (last, _CHUNK_ROWS))
+                cursor.execute(statement, (last, CHUNK_ROWS))
                 found = [row[0] for row in cursor.fetchall()]
             if not found:
                 return
@@ -232,7 +168,7 @@ class Stage:
             last = found[-1]
 
     def _insert(self, update: frozenset[str] | None, which: sql.Composable) -> sql.Composable:
-        changed = [c for c in self._columns if c not in self.key and c in (update or ())]
+        changed = self._changed(update)
         if changed:
             action = sql.SQL("DO UPDATE SET {} WHERE {}").format(
                 sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(c)) for c in changed),
@@ -257,85 +193,9 @@ class Stage:
             action,
         )
 
-    def _value(self, alias: str, column: str) -> sql.Composable:
-        """A value of the stage; an empty one of a column that has a default is the default."""
-        name = sql.SQL("{}.{}").format(sql.Identifier(alias), sql.Identifier(column))
-        default = self._relation.defaults.get(column)
-        return name if default is None else sql.SQL("coalesce({}, {})").format(name, sql.SQL(default))
-
-    def _differs(
-        self, one: str, other: str, columns: Sequence[str], *, plain: bool = False
-    ) -> sql.Composable:
-        if not columns:
-            return sql.SQL("false")
-        sides = []
-        for alias in (one, other):
-            staged = alias in ("s", "f") and not plain
-            values = [
-                self._value(alias, c)
-                if staged
-                else sql.SQL("{}.{}").format(sql.Identifier(alias), sql.Identifier(c))
-                for c in columns
-            ]
-            sides.append(sql.SQL("ROW({})").format(sql.SQL(", ").join(values)))
-        return sql.SQL("{} IS DISTINCT FROM {}").format(*sides)
-
-    def _same(self, one: str, other: str) -> sql.Composable:
-        """Whether two rows have the same key. Equality where nothing can be NULL, as only it can be hashed."""
-        nullable = {*self._relation.target.columns} - self._relation.required - {*self._relation.defaults}
-        parts = [
-            sql.SQL("{}.{} IS NOT DISTINCT FROM {}.{}" if column in nullable else "{}.{} = {}.{}").format(
-                sql.Identifier(one), sql.Identifier(column), sql.Identifier(other), sql.Identifier(column)
-            )
-            for column in self.key
-        ]
-        return sql.SQL(" AND ").join(parts)
-
     def period(self) -> tuple[dt.datetime, dt.datetime] | None:
         """The first and last time among the rows, for a table with rollups; None where there are none."""
         with plain_cursor(self._connection) as cursor:
             cursor.execute(sql.SQL("SELECT min(time), max(time) FROM {}").format(self._stage))
             first, last = cursor.fetchone()
         return None if first is None else (first, last)
-
-    # -- rejects ---------------------------------------------------------------------------------------------
-
-    def _refused(self, reject: Reject, line: int) -> None:
-        column = reject.column if reject.column != _LINE else None
-        self._on_reject(line, column, self._in_words(reject))
-
-    def _in_words(self, reject: Reject) -> str:
-        rule = self._relation.rules.get(reject.constraint or "")
-        if reject.sqlstate == "23514" and rule is not None:
-            return f"it breaks the rule {reject.constraint}: {rule.removeprefix('CHECK ')}"
-        if reject.sqlstate == "23502":
-            return "a value is missing that every row needs"
-        if reject.sqlstate == "23503" and rule is not None:
-            return f"it points to a row that is not there: {rule}"
-        if reject.sqlstate == "23505":
-            return f"another row has the same values already: {rule or reject.constraint}"
-        if reject.sqlstate == "23P01" and rule is not None:
-            return f"it overlaps with another row ({reject.constraint})"
-        return reject.reason
-
-    def _run(self, statement: sql.Composable) -> None:
-        with plain_cursor(self._connection) as cursor:
-            cursor.execute(statement)
-
-
-_PER_FILE = 2**40
-
-
-def line_key(file_number: int, line: int) -> int:
-    """One number for a line of one of several files."""
-    return file_number * _PER_FILE + line
-
-
-def line_number(key: int) -> int:
-    """The line in its file."""
-    return key % _PER_FILE
-
-
-def file_number(key: int) -> int:
-    """The number of the file, from 0."""
-    return key // _PER_FILE

@@ -26,6 +26,7 @@ PROJECT_FILES = (
     "seeds",
     "postgres",
     "pgadmin",
+    "redis-server",
 )
 # The shell's own settings win over .env, so a test's process keeps only what Docker itself needs.
 KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR", "LANG", "XDG_RUNTIME_DIR", "SSL_CERT_FILE")

@@ -188,11 +188,17 @@ def test_standard_input_and_several_files(db: DatabaseManager, write: Write, tmp
             env=environment(DATABASE_URL=db.settings.database_url),
         )  # fmt: skip
         assert json.loads(done.stdout)["read"] == 3
-    one, two = write("1.csv", sales(name, 4)), write("2.csv", [*sales(name, 2), ["x", "P", name, "1"]])
+    one, two = (
+        write("1.csv", sales(name, 4)),
+        write("2.csv", [sales(name)[0], ["x", "P", name, "1"], sales(name)[1]]),
+    )
     options = ImportOptions(rejects=tmp_path / "r.csv", skip_bad=True)
     result = import_files(db, [one, two], "demand_history", organization=NAME, options=options)
-    assert (result.read, result.added, result.already_there) == (7, 1, 5)
-    assert [(r.file, r.line) for r in result.first_rejects] == [(str(two), 4)]
+    assert (result.read, result.added, result.already_there) == (6, 1, 2)
+    # A key that comes in both files is refused in both, each with the place of the other.
+    assert [(r.file, r.line) for r in result.first_rejects] == [(str(one), 2), (str(two), 2), (str(two), 3)]
+    assert f"line 3 of {two}" in result.first_rejects[0].reason
+    assert f"line 2 of {one}" in result.first_rejects[2].reason
 
 
 def test_rows_of_another_organization_are_refused(db: DatabaseManager, write: Write, tmp_path: Path) -> None:

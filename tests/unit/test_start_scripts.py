@@ -1,0 +1,101 @@
+"""The containers' own start scripts: a port that the network can reach is not served with a password that everybody knows."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OPEN = ("0.0.0.0", "192.0.2.7", "::", "[::]", "[2001:db8::1]")
+CLOSED = ("127.0.0.1", "[::1]", "localhost", "")
+
+
+def started(command: list[str], folder: Path, **environment: str) -> str:
+    """What the script says: that it serves (a program of ours in the image's place), or why it refuses."""
+    programs = folder / "programs"
+    programs.mkdir(exist_ok=True)
+    for name in ("docker-entrypoint.sh", "redis-server"):
+        (programs / name).write_text("#!/bin/sh\necho serves >&2\n")
+        (programs / name).chmod(0o755)
+    process = subprocess.Popen(
+        command,
+        env={"PATH": f"{programs}:{os.environ['PATH']}", **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    try:
+        return process.stderr.readline()
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.stderr.close()
+        process.wait()
+
+
+def postgres(folder: Path, **environment: str) -> str:
+    """postgres/start.sh, with a data folder of a finished first start."""
+    (folder / "barnameh_initialised").touch()
+    named = {"PGDATA": str(folder), "POSTGRES_DB": "d", "POSTGRES_USER": "u", **environment}
+    return started(["sh", str(ROOT / "postgres" / "start.sh"), "postgres"], folder, **named)
+
+
+def redis(folder: Path, **environment: str) -> str:
+    """redis-server/start.sh."""
+    given = {"REDIS_MAXMEMORY": "1mb", "REDIS_MAXMEMORY_POLICY": "allkeys-lru", **environment}
+    return started(["sh", str(ROOT / "redis-server" / "start.sh")], folder, **given)
+
+
+@pytest.mark.parametrize("address", OPEN)
+@pytest.mark.parametrize("start", [postgres, redis])
+def test_an_open_port_needs_a_password_of_ones_own(tmp_path: Path, start, address: str) -> None:  # type: ignore[no-untyped-def]
+    name, known = ("POSTGRES_PASSWORD", "barnameh_password") if start is postgres else ("REDIS_PASSWORD", "")
+    said = start(tmp_path, BIND_ADDRESS=address, **{name: known})
+    assert f"BIND_ADDRESS={address}" in said
+    assert name in said
+    assert "BIND_ADDRESS=127.0.0.1" in said
+    assert start(tmp_path, BIND_ADDRESS=address, **{name: "of my own"}) == "serves\n"
+    secret = tmp_path / "secret"
+    for content in (known, "of my own"):
+        secret.write_text(content + "\n")
+        said = start(tmp_path, BIND_ADDRESS=address, **{f"{name}_FILE": str(secret)})
+        assert (said == "serves\n") is (content == "of my own")
+
+
+@pytest.mark.parametrize("address", CLOSED)
+def test_on_loopback_the_defaults_do(tmp_path: Path, address: str) -> None:
+    assert postgres(tmp_path, BIND_ADDRESS=address, POSTGRES_PASSWORD="barnameh_password") == "serves\n"
+    assert redis(tmp_path, BIND_ADDRESS=address or "127.0.0.1", REDIS_PASSWORD="") == "serves\n"
+
+
+@pytest.mark.parametrize("address", [*OPEN, *CLOSED])
+def test_pgadmin_likewise(tmp_path: Path, address: str) -> None:
+    ask = "import runpy; print(runpy.run_path('pgadmin/start.py')['refusal']())"
+
+    def refusal(**environment: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", ask], env={"BIND_ADDRESS": address, **environment}, cwd=ROOT,
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+
+    known = refusal(PGADMIN_DEFAULT_PASSWORD="admin")
+    assert ("PGADMIN_DEFAULT_PASSWORD" in known) is (address in OPEN)
+    assert refusal(PGADMIN_DEFAULT_PASSWORD="of my own") == "None\n"
+
+
+def test_every_service_with_a_port_knows_its_address() -> None:
+    compose = (ROOT / "docker-compose.yml").read_text()
+    published = [
+        line for line in compose.splitlines() if line.strip().startswith("- ${BIND_ADDRESS:-127.0.0.1}:")
+    ]
+    told = [
+        line
+        for line in compose.splitlines()
+        if line.strip().startswith("BIND_ADDRESS: ${BIND_ADDRESS:-127.0.0.1}")
+    ]
+    assert len(published) == len(told) == compose.count("    ports:\n") == 3
