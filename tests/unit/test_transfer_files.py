@@ -166,15 +166,14 @@ def test_dictionaries_come_back_as_their_values(tmp_path: Path) -> None:
 
 
 def pieces(head: bytes, filler: bytes) -> bytes:
-    """64 MB that pack to almost nothing."""
-    return head + filler * (64 * 1024**2 // len(filler))
+    """40 MB that pack to almost nothing."""
+    return head + filler * (40 * 1024**2 // len(filler))
 
 
 @pytest.mark.parametrize(
     ("name", "data"),
     [
         ("field.csv.gz", gzip.compress(pieces(b'a,b\n1,"', b"x"), 1)),
-        ("fields.csv.gz", gzip.compress(pieces(b"a,b\n", b'"x\n",'), 1)),
         ("line.csv", pieces(b"a,b\n1,", b"y")),
         ("header.csv", pieces(b"", b"z")),
         ("commas.csv", b"a," * 5000 + b"b\n1"),
@@ -190,7 +189,7 @@ def test_a_row_has_a_limit_before_it_is_in_memory(tmp_path: Path, name: str, dat
     try:
         with pytest.raises(InvalidInputError, match=r"million characters|columns, and no table"):
             read(path)
-        assert tracemalloc.get_traced_memory()[1] < 300 * 1024**2
+        assert tracemalloc.get_traced_memory()[1] < 150 * 1024**2
     finally:
         tracemalloc.stop()
 
@@ -205,8 +204,10 @@ def test_a_column_that_unpacks_to_very_much_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="smaller row groups"):
         read(path)
     # The same in a dictionary is one text, however many rows have it.
-    pyarrow.parquet.write_table(pa.table({"a": [text] * 20_000}), path, compression="zstd")
-    assert {id(row[0]) for row in read(path)[1]}.__len__() <= 4
+    places = pa.array(np.zeros(20_000, dtype=np.int32))
+    many = pa.DictionaryArray.from_arrays(places, pa.array([text[:100_000]]))
+    pyarrow.parquet.write_table(pa.table({"a": many}), path, compression="zstd")
+    assert len({id(row[0]) for row in read(path)[1]}) <= 4
 
 
 def test_not_binary_where_a_text_is_no_decimal() -> None:

@@ -114,7 +114,7 @@ def test_a_corrected_file_corrects_what_has_a_key(db: DatabaseManager, write: Wr
     assert (again.added, again.updated, again.already_there) == (0, 0, 4)
     assert stored(db) == right
     rolled = db.execute_query(
-        "SELECT sum(total_quantity) AS total FROM operational_events_hourly "
+        "SELECT sum(quantity) AS total FROM operational_events_hourly "
         "WHERE bucket >= '2024-01-01' AND bucket < '2024-01-02'"
     )
     assert rolled[0]["total"] == 80 + 50 + 8 + 1
