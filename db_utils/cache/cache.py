@@ -15,7 +15,8 @@ from uuid import UUID
 from db_utils.cache.breaker import Breaker, BreakerState
 from db_utils.cache.client import RedisClient
 from db_utils.cache.flights import Flights
-from db_utils.cache.keys import Entity, Space, check_namespace, space
+from db_utils.cache.identity import Identity, SupportsDatabase, identity_of
+from db_utils.cache.keys import Entity, Space, check_namespace, organization_name, space
 from db_utils.cache.lookup import answers_in
 from db_utils.cache.rebuild import Request, Timing, limits_us
 from db_utils.cache.statistics import Statistics
@@ -168,13 +169,28 @@ class PredictionCache:
         """Whether there is a Redis at all."""
         return self._target is not None
 
+    def of_database(self, db: SupportsDatabase) -> PredictionCache:
+        """The same cache, for the predictions of this database: none of any other is ever found in it.
+
+        It shares connections, statistics and limits with this one. Which database it is is asked with the first call, and in
+        the background every few seconds: after a restore nothing that was kept before is found. Where it cannot be
+        asked at first, nothing is kept.
+        """
+        return _OfDatabase(self, identity_of(db)) if self.enabled else self
+
+    def ask_which_database(self) -> None:
+        """Ask now, and not only in the background: for writers, whose news has to reach the keys of all readers."""
+
+    def _space(self, organization_id: UUID | str, kind: str) -> Space:
+        return space(self._namespace, organization_id, kind)
+
     def get(self, organization_id: UUID | str, kind: str, entity: Entity) -> CachedPrediction | None:
         """What does the cache have for this entity?
 
         None when it has nothing, or knows that the database has nothing. EXPIRED predictions are returned,
         and say so; see `get_or_compute` for one that asks the database instead.
         """
-        own = space(self._namespace, organization_id, kind)
+        own = self._space(organization_id, kind)
         raws, now_us = self._look(own, (own.key(entity),))
         return answers_in(raws, now_us, self._limits_us_by_kind.get(kind, self._limits_us), self._statistics)[
             0
@@ -184,7 +200,7 @@ class PredictionCache:
         self, organization_id: UUID | str, kind: str, entities: Iterable[E]
     ) -> dict[E, CachedPrediction]:
         """What does the cache have for these entities, in one round trip? The others are left out."""
-        own = space(self._namespace, organization_id, kind)
+        own = self._space(organization_id, kind)
         make_key = own.key
         keys = {entity: make_key(entity) for entity in entities}
         if not keys:
@@ -218,7 +234,7 @@ class PredictionCache:
         `rebuilding` set. What `load` raises is raised, for all who waited; only when the database cannot be
         reached does such an old copy answer instead.
         """
-        own = space(self._namespace, organization_id, kind)
+        own = self._space(organization_id, kind)
         key = own.key(entity)
 
         def load_one(_: Sequence[str]) -> Mapping[str, Prediction]:
@@ -242,7 +258,7 @@ class PredictionCache:
         `load(entities)` returns those that the database has; an entity without a prediction is left out of
         the result.
         """
-        own = space(self._namespace, organization_id, kind)
+        own = self._space(organization_id, kind)
         make_key = own.key
         keys = {entity: make_key(entity) for entity in entities}
         if not keys:
@@ -284,7 +300,7 @@ class PredictionCache:
         such as a backfill. Where storing fails the older copy is removed, as soon as Redis can be reached.
         InvalidInputError, before anything is sent, for a value that the cache cannot hold.
         """
-        own = space(self._namespace, organization_id, kind)
+        own = self._space(organization_id, kind)
         pairs = predictions.items() if isinstance(predictions, Mapping) else predictions
         newest: dict[str, Prediction] = {}
         entities: dict[E, str] = {}
@@ -324,7 +340,7 @@ class PredictionCache:
         """
         if entity is not None and kind is None:
             raise InvalidInputError("invalidate needs the kind of the entity.")
-        own = space(self._namespace, organization_id, "all" if kind is None else kind)
+        own = self._space(organization_id, "all" if kind is None else kind)
         deadline = time.monotonic() + self._budget_seconds
         if entity is not None:
             key = own.key(entity)
@@ -341,7 +357,7 @@ class PredictionCache:
         if self._client is None:
             return None
         began = time.monotonic()
-        own = space(self._namespace, PROBE_ORGANIZATION, "all")
+        own = self._space(PROBE_ORGANIZATION, "all")
         if self._store is None or self._store.read(own, [], began + self._budget_seconds) is None:
             return None
         return time.monotonic() - began
@@ -401,6 +417,45 @@ class PredictionCache:
             budget_seconds=self._budget_seconds,
             wait_seconds=wait_seconds,
         )
+
+
+class _OfDatabase(PredictionCache):
+    """A cache whose keys name a database. What is not said here is the other cache's."""
+
+    def __init__(self, cache: PredictionCache, identity: Identity) -> None:
+        self._cache = cache
+        self._identity = identity
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cache, name)
+
+    def _space(self, organization_id: UUID | str, kind: str) -> Space:
+        database = self._identity.of_organization(organization_name(organization_id))
+        name, _, is_passing = database.partition(".")
+        if is_passing and self._store is not None:
+            # It has ended: should it come back under the same id, nothing of before is to be found either.
+            own = space(self._namespace, organization_id, kind, name)
+            self._store.renew_generation(own, own.generations[0], time.monotonic() + self._budget_seconds)
+        return space(self._namespace, organization_id, kind, database)
+
+    @property
+    def _store(self) -> Store | None:  # type: ignore[override]
+        return self._cache._store if self._identity.is_known() else None
+
+    def of_database(self, db: SupportsDatabase) -> PredictionCache:
+        """See `PredictionCache.of_database`."""
+        return self._cache.of_database(db)
+
+    def ask_which_database(self) -> None:
+        """See `PredictionCache.ask_which_database`."""
+        self._identity.ask()
+
+    def ping(self) -> float | None:
+        """See `PredictionCache.ping`."""
+        return self._cache.ping()
+
+    def close(self) -> None:
+        """Nothing: the connections are the other cache's."""
 
 
 def _check(*, positive: Mapping[str, float], not_negative: Mapping[str, float]) -> None:

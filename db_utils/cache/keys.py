@@ -1,18 +1,22 @@
 """The cache's keys in Redis: how they are spelled, and why nobody can spell another tenant's.
 
-    pred:v1:{organization_id}:kind:entity          one prediction
-    pred:v1:{organization_id}:kind:entity:!lease   who is reading it from the database now
-    pred:v1:{organization_id}:kind:!generation     changes when a kind is invalidated
-    pred:v1:{organization_id}:!generation          changes when an organization is invalidated
+    pred:v2:database:{organization_id}:kind:entity          one prediction
+    pred:v2:database:{organization_id}:kind:entity:!lease   who is reading it from the database now
+    pred:v2:database:{organization_id}:kind:!generation     changes when a kind is invalidated
+    pred:v2:database:{organization_id}:!generation          changes when an organization is invalidated
+
+`database` is which database the predictions come from, 32 hexadecimal digits, or `-` where a cache is used without one.
 
 The braces make Redis Cluster hash the organization alone, so that one tenant's keys share a slot and one
 command can name several of them. Every part is either a checked word or percent-escaped: a colon, a brace
-or an exclamation mark inside a part never reaches the key as such.
+or an exclamation mark inside a part never reaches the key as such. An entity whose name would be longer than
+`MAX_ENTITY_LENGTH` is named `!sha256.` and the digest of that name instead.
 """
 
 from __future__ import annotations
 
 import binascii
+import hashlib
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -24,7 +28,8 @@ from uuid import UUID
 
 from db_utils.errors import InvalidInputError
 
-KEY_VERSION = "v1"
+KEY_VERSION = "v2"
+NO_DATABASE = "-"
 MAX_ENTITY_LENGTH = 512
 
 EntityPart: TypeAlias = str | int | UUID | date | datetime
@@ -48,8 +53,8 @@ class Space:
 
     __slots__ = ("generations", "kind", "prefix", "slot", "tenant_prefix")
 
-    def __init__(self, namespace: str, organization_id: str, kind: str) -> None:
-        tenant = f"{namespace}:{KEY_VERSION}:{{{organization_id}}}:"
+    def __init__(self, namespace: str, database: str, organization_id: str, kind: str) -> None:
+        tenant = f"{namespace}:{KEY_VERSION}:{database}:{{{organization_id}}}:"
         self.kind = kind
         self.tenant_prefix = tenant
         self.prefix = f"{tenant}{kind}:"
@@ -80,22 +85,22 @@ def check_namespace(namespace: str) -> str:
     return namespace
 
 
-def space(namespace: str, organization_id: UUID | str, kind: str) -> Space:
+def space(namespace: str, organization_id: UUID | str, kind: str, database: str = NO_DATABASE) -> Space:
     """The keys of this kind and organization; InvalidInputError when either is not one.
 
     The organization is a UUID in any of its spellings, the kind a lowercase word of at most 63 characters.
     """
     try:
-        return _space(namespace, organization_id, kind)
+        return _space(namespace, database, organization_id, kind)
     except TypeError:  # unhashable, so neither a UUID nor a str
         raise InvalidInputError("organization_id must be a UUID and kind a str.") from None
 
 
 @lru_cache(maxsize=16384)
-def _space(namespace: str, organization_id: UUID | str, kind: str) -> Space:
+def _space(namespace: str, database: str, organization_id: UUID | str, kind: str) -> Space:
     if not isinstance(kind, str) or not _kind(kind):
         raise InvalidInputError(f"A prediction kind must match [a-z][a-z0-9_]{{0,62}}, not {kind!r}.")
-    return Space(namespace, organization_name(organization_id), str(kind))
+    return Space(namespace, database, organization_name(organization_id), str(kind))
 
 
 def organization_name(organization_id: UUID | str) -> str:
@@ -119,9 +124,7 @@ def entity_name(entity: Entity) -> str:
         raise InvalidInputError("A cache entity needs at least one part.")
     name = ":".join([_part_name(part) for part in parts])
     if len(name) > MAX_ENTITY_LENGTH:
-        raise InvalidInputError(
-            f"A cache entity has at most {MAX_ENTITY_LENGTH} characters, not {len(name)}."
-        )
+        return f"!sha256.{hashlib.sha256(name.encode()).hexdigest()}"
     return name
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 from db_utils.cache.cache import PredictionCache
+from db_utils.cache.identity import SupportsDatabase
 from db_utils.cache.keys import Entity, PredictionKind
 from db_utils.errors import DbUtilsError, InvalidInputError
 
@@ -57,7 +58,7 @@ class SupportsChannels(Protocol):
         """Hear of these channels too."""
 
 
-class SupportsListening(Protocol):
+class SupportsListening(SupportsDatabase, Protocol):
     """What is needed of a database; see `db_utils.DatabaseManager`."""
 
     def execute_query(self, sql: str, params: Any = None) -> list[dict[str, Any]]:
@@ -162,7 +163,7 @@ class CacheInvalidationListener:
     """
 
     def __init__(self, cache: PredictionCache, changes: Iterable[Change | None]) -> None:
-        self._cache = cache
+        self._caches = [cache]
         self._changes = changes
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -182,9 +183,12 @@ class CacheInvalidationListener:
         Of all, those that are added later are followed too, from a few seconds after they were added.
         """
         if organizations is None:
-            return cls(cache, _ChangesOfAll(db))
-        channels = _channels(db, [str(organization) for organization in organizations])
-        return cls(cache, PredictionChanges(db.listen(*channels), channels))
+            made = cls(cache, _ChangesOfAll(db))
+        else:
+            channels = _channels(db, [str(organization) for organization in organizations])
+            made = cls(cache, PredictionChanges(db.listen(*channels), channels))
+        made._caches.append(cache.of_database(db))  # what the prebuilt queries use
+        return made
 
     def run(self) -> None:
         """Follow the changes in this thread until they end, raise, or `stop` is called."""
@@ -195,7 +199,10 @@ class CacheInvalidationListener:
                 self.received += 1
                 try:
                     organization_id, kind, entity = change
-                    self._cache.invalidate(organization_id, kind, entity)
+                    for cache in self._caches:
+                        if kind is None:  # a connection was lost: it may be another database since
+                            cache.ask_which_database()
+                        cache.invalidate(organization_id, kind, entity)
                 except (InvalidInputError, TypeError, ValueError):
                     self.malformed += 1
 

@@ -14,6 +14,7 @@ from db_utils.values import Parameters, Row, fetch_count, fetch_rows
 
 if TYPE_CHECKING:
     from db_utils.bulk import RejectReport
+    from db_utils.connections.pool import ConnectionPool
     from db_utils.connections.transaction import Isolation, Transaction
     from db_utils.frames import Backend, Decimals
 
@@ -37,6 +38,11 @@ class Executor(ABC):
     where parameters are given and `%` where none are. Times come back aware, in UTC. All errors are
     `DbUtilsError`s.
     """
+
+    @property
+    @abstractmethod
+    def pool(self) -> ConnectionPool:
+        """The pool that its connections come from."""
 
     @abstractmethod
     def _run(

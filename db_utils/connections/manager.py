@@ -148,6 +148,11 @@ class DatabaseManager(Executor):
 
     # -- statements ------------------------------------------------------------------------------------------
 
+    @property
+    def pool(self) -> ConnectionPool:
+        """The pool that its connections come from."""
+        return self._pool
+
     def _run(
         self,
         sql: Statement,

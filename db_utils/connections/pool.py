@@ -35,7 +35,7 @@ from db_utils.errors import (
     ServerUnavailableError,
     translate_connect,
 )
-from db_utils.values import fetch_count, register
+from db_utils.values import Row, fetch_count, fetch_rows, register
 
 _CHECK_TIMEOUT_SECONDS = 5.0
 _TRUSTED_SECONDS = 0.1
@@ -240,6 +240,14 @@ class ConnectionPool:
         """A connection that answered just now: for whoever cannot try again on another one."""
         lease = self.take()
         return lease if self._answers(lease) else self._replace(lease)
+
+    def read(self, sql: str, timeout_seconds: float) -> list[Row]:
+        """The rows of a question of this library's own, such as which database this is."""
+        lease = self.take()
+        try:
+            return run(lease, sql, None, fetch_rows, timeout_seconds)
+        finally:
+            self.give(lease)
 
     def begin(self, text: str, timeout_seconds: float | None = None) -> Lease:
         """A connection on which `text` has begun a transaction, within `timeout_seconds` if given.

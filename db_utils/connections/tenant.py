@@ -21,6 +21,7 @@ from db_utils.values import Parameters, Row
 
 if TYPE_CHECKING:
     from db_utils.connections.manager import DatabaseManager
+    from db_utils.connections.pool import ConnectionPool
 
 Result = TypeVar("Result")
 
@@ -117,6 +118,11 @@ class TenantScope(Executor):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Nothing to give back: each statement returned its connection."""
+
+    @property
+    def pool(self) -> ConnectionPool:
+        """The pool that its connections come from."""
+        return self._manager.pool
 
     def _run(
         self,

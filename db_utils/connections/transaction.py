@@ -170,6 +170,11 @@ class Transaction(Executor):
 
     # -- verbs -----------------------------------------------------------------------------------------------
 
+    @property
+    def pool(self) -> ConnectionPool:
+        """The pool that its connections come from."""
+        return self._pool
+
     def _run(
         self,
         sql: Statement,

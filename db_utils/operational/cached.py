@@ -186,6 +186,7 @@ class CachedPredictionQueries(QueryRunner):
 
     def _refresh(self, kind: str, organization: uuid.UUID, entities: Sequence[Entity]) -> None:
         cache = self._cache_of(organization)
+        cache.ask_which_database()
         if len(entities) > MOST_REFRESHED:
             cache.invalidate(organization, kind)
             return
@@ -199,6 +200,7 @@ class CachedPredictionQueries(QueryRunner):
 
     def _forget(self, kind: str, organization: uuid.UUID, entities: Sequence[Entity]) -> None:
         assert self._cache is not None
+        self._cache.ask_which_database()
         if len(entities) > MOST_REFRESHED:
             self._cache.invalidate(organization, kind)
             return

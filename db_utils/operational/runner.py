@@ -36,7 +36,7 @@ class QueryRunner:
 
     def __init__(self, db: Executor, *, cache: PredictionCache | None = None) -> None:
         self._db = db
-        self._cache = cache
+        self._cache = None if cache is None else cache.of_database(db)
 
     # -- reads -----------------------------------------------------------------------------------------------
 

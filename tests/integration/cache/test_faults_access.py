@@ -49,7 +49,7 @@ def test_a_user_who_may_only_read(
 ) -> None:
     with own_server() as (url, raw):
         raw.acl_setuser(
-            "reader", enabled=True, passwords=["+secret"], keys=["pred:v1:*"], commands=["+mget", "+time"]
+            "reader", enabled=True, passwords=["+secret"], keys=["pred:v2:*"], commands=["+mget", "+time"]
         )
         make_cache(url).put(organization, KIND, "a", prediction("there"))
         cache = make_cache(url.replace("//", "//reader:secret@"))

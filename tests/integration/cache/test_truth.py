@@ -42,13 +42,13 @@ def test_golden_key_and_bytes_in_redis(cache: PredictionCache, raw: redis.Redis,
     at = datetime(2025, 3, 1, 6, 0, tzinfo=UTC)
     recorded = datetime(2025, 3, 1, 6, 0, 5, 250_000, tzinfo=UTC)
     cache.put(organization, KIND, "SKU 1", prediction({"q": Decimal("1.50")}, at=at, recorded_at=recorded))
-    prefix = f"pred:v1:{{{organization}}}:"
+    prefix = f"pred:v2:-:{{{organization}}}:"
     names = {
         f"{prefix}demand_forecast:SKU%201",
         f"{prefix}!generation",
         f"{prefix}demand_forecast:!generation",
     }
-    assert {key.decode() for key in raw.scan_iter(f"pred:v1:{{{organization}}}:*")} == names
+    assert {key.decode() for key in raw.scan_iter(f"pred:v2:-:{{{organization}}}:*")} == names
     value: Any = raw.get(f"{prefix}demand_forecast:SKU%201")
     assert value[:2] == b"\x01\x01"
     assert struct.unpack(">QQ", value[2:18]) == (2**63 + 1_740_808_800_000_000, 2**63 + 1_740_808_805_250_000)

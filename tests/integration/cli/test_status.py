@@ -181,7 +181,7 @@ def test_the_cache(seeded: DatabaseManager, run: Run) -> None:
         client = redis.Redis.from_url(url)
         client.set("somebody:else", "x")
         for number in range(3):
-            client.set(f"pred:v1:{{{ORGANIZATION}}}:anomaly_prediction:r{number}", "x")
+            client.set(f"pred:v2:-:{{{ORGANIZATION}}}:anomaly_prediction:r{number}", "x")
         info = client.info()
         client.close()
         done = run(seeded.settings.database_url, "status", "--json", REDIS_URL=url)
