@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from db_utils.admin.doctor.model import (
     Finding,
     Findings,
@@ -12,6 +14,7 @@ from db_utils.admin.doctor.model import (
     identifier,
     literal,
     ok,
+    skipped,
 )
 from db_utils.admin.doctor.patient import Patient
 
@@ -130,6 +133,7 @@ _ROLLUPS = """
     LEFT JOIN timescaledb_information.job_stats AS s ON s.job_id = j.job_id
     ORDER BY c.view_name
 """
+_BEYOND = "SELECT table_name, check_name, row_count, examples FROM public.rows_beyond_bounds()"
 _MISSED_REFRESHES = 3
 
 
@@ -137,16 +141,20 @@ _MISSED_REFRESHES = 3
 def failing(patient: Patient) -> Findings:
     """Did a background job (columnstore, rollups, retention) fail the last time it ran?
 
-    A warning; critical once it has missed three of its runs, or when it was given up.
+    A warning; critical once it has missed three of its runs, or when it was given up. Rows that stand in its way because they are
+    larger than is let in today are named beside the error.
     """
-    for job in patient.rows(_FAILING):
+    jobs = patient.rows(_FAILING)
+    beyond = [_beyond(row) for row in patient.rows(_BEYOND)] if jobs and _has_bounds(patient) else []
+    for job in jobs:
         since = job["since_success_seconds"]
         is_long = since is None or float(since) > _MISSED_REFRESHES * float(job["interval_seconds"])
         lasting = f"last success {duration(float(since))} ago" if since is not None else "it never succeeded"
         yield Finding(
             Severity.CRITICAL if is_long or not job["scheduled"] else Severity.WARNING,
             f"job {job['job_id']} ({job['application_name']}{_of(job)}) failed {job['total_failures']} times, {lasting}: "
-            f"{job['error'] or 'the reason is shown to its owner only'}",
+            f"{job['error'] or 'the reason is shown to its owner only'}"
+            + "".join(f"; {one}" for one in beyond),
             "Chunks stay uncompressed, rollups old or rows unremoved for as long as it fails. Mend the cause, then run it again.",
             Fix(f"SELECT alter_job({job['job_id']}, scheduled => true, next_start => now());"),
             {"job_id": job["job_id"], "total_failures": job["total_failures"]},
@@ -258,6 +266,37 @@ def rollups(patient: Patient) -> Findings:
                 Fix(f"CALL refresh_continuous_aggregate({literal(rollup['name'])}, NULL, NULL);"),
                 {"watermark": rollup["watermark"], "since_refresh_seconds": round(float(since))},
             )
+
+
+@check("rows-beyond-bounds")
+def bounds(patient: Patient) -> Findings:
+    """Are there rows from before the bounds of today that are larger than these?
+
+    A text that an index cannot hold, a number that a sum cannot, or JSON that fills the memory stops rollups and columnstore for all
+    organizations. New rows are held to the bounds (`67_bounds.sql`).
+    """
+    if not _has_bounds(patient):
+        yield skipped("this database has no bounds yet: python -m db_utils init makes them")
+        return
+    for row in patient.rows(_BEYOND):
+        yield Finding(
+            Severity.WARNING,
+            _beyond(row),
+            "Such rows can stop the refresh of rollups or the columnstore for all organizations. Put them right, then apply the "
+            "schema again, which looks whether any is left.",
+            Fix("SELECT * FROM rows_beyond_bounds();"),
+            {"rows": row["row_count"]},
+        )
+
+
+def _has_bounds(patient: Patient) -> bool:
+    return bool(
+        patient.rows("SELECT to_regprocedure('public.rows_beyond_bounds()') IS NOT NULL AS there")[0]["there"]
+    )
+
+
+def _beyond(row: dict[str, Any]) -> str:
+    return f"{row['row_count']} rows of {row['table_name']} are beyond {row['check_name']}, such as {row['examples'][0]}"
 
 
 def _of(job: dict[str, object]) -> str:

@@ -1,0 +1,185 @@
+"""Every value that flows into something shared has a bound: indexes, rollups and the columnstore hold whatever is let in."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from db_utils import DatabaseManager, schema
+from db_utils.errors import CheckViolationError
+from tests.integration.doctor.support import ailment, well
+from tests.support.wrong_rows import OURS, RIGHT, insert
+
+CHANCES = random.Random(7)
+
+
+def wide(characters: int) -> str:
+    """A text of four bytes a character that no two calls share."""
+    return "".join(chr(CHANCES.randrange(0x20000, 0x2A000)) for _ in range(characters))
+
+
+def at_edge(type_name: str, rule: str) -> Any:
+    """The largest value that this rule lets in."""
+    most = int(rule.split("_")[2]) if rule.startswith("at_most") else 0
+    if type_name == "text":
+        return wide(most)
+    if type_name == "text[]":
+        return [wide(most // 4)]
+    if type_name == "jsonb":
+        return '{"x": "' + "y" * (most - 9) + '"}'
+    if type_name == "numeric":
+        return Decimal("9" * 15 + "." + "9" * 100)
+    return datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def beyond(type_name: str, value: Any) -> list[Any]:
+    """Values just past the edge, and far past it."""
+    if type_name == "text":
+        return [value + "x", "x" * 1_000_000]
+    if type_name == "text[]":
+        return [[*value, "x"]]
+    if type_name == "jsonb":
+        return [value.replace("y", "yy", 1)]
+    if type_name == "numeric":
+        return [
+            Decimal(10) ** 15,
+            -(Decimal(10) ** 15),
+            Decimal("NaN"),
+            Decimal("Infinity"),
+            Decimal("1e-101"),
+        ]
+    return [datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC)]
+
+
+def bounds(db: DatabaseManager) -> list[dict[str, Any]]:
+    return db.execute_query(
+        """
+        SELECT
+            b.table_name,
+            b.column_name,
+            b.check_name,
+            b.condition,
+            format_type(a.atttypid, NULL) AS type_name,
+            substr(b.check_name, length(b.table_name || b.column_name) + 3) AS rule
+        FROM value_bounds() AS b
+        JOIN pg_attribute AS a ON a.attrelid = b.table_name::regclass AND a.attname = b.column_name
+        """
+    )
+
+
+def test_every_column_that_can_be_large_has_a_bound(empty_database: DatabaseManager) -> None:
+    """Told by the catalog alone: a column that is added without a bound fails here."""
+    columns = empty_database.execute_query(
+        """
+        SELECT c.relname || '.' || a.attname AS name, ARRAY(
+            SELECT pg_get_constraintdef(k.oid) FROM pg_constraint AS k
+            WHERE k.conrelid = c.oid AND k.contype = 'c' AND k.conkey = ARRAY[a.attnum]
+        ) AS checks
+        FROM pg_class AS c
+        JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        JOIN pg_type AS t ON t.oid = a.atttypid
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname <> 'tenant_logins'
+            AND EXISTS (SELECT FROM pg_attribute AS o WHERE o.attrelid = c.oid AND o.attname = 'organization_id')
+            AND (t.typlen < 0 OR t.typname IN ('float4', 'float8'))
+        ORDER BY 1
+        """
+    )
+    told = ("octet_length(", "char_length(", "abs(", "= ANY (ARRAY[")
+    assert len(columns) > 60
+    assert [
+        c["name"] for c in columns if not any(word in check for check in c["checks"] for word in told)
+    ] == []
+
+
+def test_each_bound_is_where_its_name_says(empty_database: DatabaseManager) -> None:
+    for bound in bounds(empty_database):
+        edge = at_edge(bound["type_name"], bound["rule"])
+        sql = f'SELECT {bound["condition"]} AS held FROM (SELECT CAST(%s AS {bound["type_name"]})) AS v ("{bound["column_name"]}")'
+        for value, held in [(edge, True), (None, None)] + [
+            (one, False) for one in beyond(bound["type_name"], edge)
+        ]:
+            found = empty_database.execute_query(sql, (value,))
+            assert found == [{"held": held}], (bound["check_name"], str(value)[:40])
+
+
+def test_the_largest_rows_fit_everything_shared(two_organizations: DatabaseManager) -> None:
+    """Indexes, rollups and columnstore hold a row whose every text is as long, and every number as large, as may be."""
+    db = two_organizations
+    by_table: dict[str, dict[str, Any]] = {}
+    for bound in bounds(db):
+        if bound["type_name"] in ("text", "text[]", "jsonb") and bound["column_name"] != "timezone":
+            by_table.setdefault(bound["table_name"], {})[bound["column_name"]] = at_edge(
+                bound["type_name"], bound["rule"]
+            )
+    for table, row in RIGHT.items():
+        largest = by_table.get(table, {})
+        if table == "absence_forecasts":
+            largest = {**largest, "expected_absences": row.get("expected_absences")}
+        insert(db, table, {**row, **{name: value for name, value in largest.items() if value is not None}})
+    cause = by_table["operational_events"]["cause"]
+    for n in range(2):
+        event = {**RIGHT["operational_events"], "event_type": "production", "cause": cause}
+        insert(
+            db,
+            "operational_events",
+            {
+                **event,
+                "quantity": Decimal(10) ** 15 - 1,
+                "event_id": f"00000000-0000-4000-8000-00000000000{n}",
+            },
+        )
+    if db.execute_query("SELECT database_edition() AS e")[0]["e"] == "community":
+        with db.connection() as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("CALL refresh_rollups()")
+                cursor.execute("SELECT compress_chunk(show_chunks('operational_events'))")
+                cursor.execute("SELECT compress_chunk(show_chunks('operational_events_hourly'))")
+    rows = db.execute_query(
+        "SELECT sum(quantity) AS quantity FROM operational_events_daily WHERE cause = %s", (cause,)
+    )
+    assert rows == [{"quantity": 2 * (Decimal(10) ** 15 - 1)}]
+
+
+def test_a_refusal_says_the_bound(two_organizations: DatabaseManager) -> None:
+    with pytest.raises(CheckViolationError) as refused:
+        insert(two_organizations, "operational_events", {**RIGHT["operational_events"], "cause": "x" * 4433})
+    assert refused.value.constraint == "operational_events_cause_at_most_400_chars_check"
+    with pytest.raises(CheckViolationError) as refused:
+        insert(
+            two_organizations,
+            "demand_history",
+            {**RIGHT["demand_history"], "quantity": Decimal(9) * Decimal(10) ** 131071},
+        )
+    assert refused.value.constraint == "demand_history_quantity_within_1e15_check"
+
+
+def test_an_upgrade_names_rows_from_before(two_organizations: DatabaseManager) -> None:
+    """They do not stop it, new rows are held to the bound at once, and mended rows end the matter."""
+    db = two_organizations
+    name = "operational_events_cause_at_most_400_chars_check"
+    db.execute(f"ALTER TABLE operational_events DROP CONSTRAINT {name}")
+    long_one = {**RIGHT["operational_events"], "cause": "x" * 500}
+    insert(db, "operational_events", long_one)
+    schema.apply(db)
+    (found,) = db.execute_query("SELECT * FROM rows_beyond_bounds()")
+    assert (found["table_name"], found["check_name"], found["row_count"]) == ("operational_events", name, 1)
+    assert str(OURS) in found["examples"][0]
+    finding = ailment(db.settings.database_url, "rows-beyond-bounds")
+    assert name in finding.found
+    assert str(OURS) in finding.found
+    with pytest.raises(CheckViolationError):
+        insert(db, "operational_events", long_one)
+    db.execute("UPDATE operational_events SET cause = left(cause, 400)")
+    schema.apply(db)
+    assert db.execute_query("SELECT * FROM rows_beyond_bounds()") == []
+    assert well(db.settings.database_url, "rows-beyond-bounds")
+    unproved = (
+        "SELECT conname FROM pg_constraint WHERE conname = %s AND NOT convalidated "
+        "AND conrelid = 'operational_events'::regclass AND obj_description(oid, 'pg_constraint') IS NULL"
+    )
+    assert db.execute_query(unproved, (name,)) == []
