@@ -90,6 +90,19 @@ CREATE OR REPLACE TRIGGER shift_assignments_copy_shift_times
 
 -- Notifications. Any role may listen on any channel, so a channel's name holds the organization's secret key, and the
 -- payload holds identifiers only: the listener reads the row with its own rights.
+--
+-- The server has one queue for all databases, which any session can fill. Once it is full a commit with an announcement fails, and
+-- nothing can catch that. So above three quarters nothing is announced: a row is worth more than the word that it is there.
+CREATE OR REPLACE FUNCTION may_announce()
+RETURNS boolean
+LANGUAGE sql
+VOLATILE
+AS $$
+    SELECT pg_catalog.pg_notification_queue_usage() < 0.75
+$$;
+COMMENT ON FUNCTION may_announce() IS
+    'Has the server''s queue of notifications room? Above three quarters rows are written and not announced; listeners look by themselves.';
+
 CREATE OR REPLACE FUNCTION notification_channel(kind text, organization_id uuid)
 RETURNS text
 LANGUAGE plpgsql
@@ -118,6 +131,9 @@ DECLARE
     id_column CONSTANT text := TG_ARGV[1];
     changed CONSTANT jsonb := to_jsonb(NEW);
 BEGIN
+    IF NOT public.may_announce() THEN
+        RETURN NULL;
+    END IF;
     PERFORM pg_notify(
         public.notification_channel(kind, NEW.organization_id),
         json_build_object(
@@ -157,6 +173,9 @@ AS $$
 DECLARE
     touched uuid[];
 BEGIN
+    IF NOT public.may_announce() THEN
+        RETURN NULL;
+    END IF;
     IF TG_OP = 'TRUNCATE' THEN
         touched := ARRAY(SELECT o.organization_id FROM public.organizations AS o);
     ELSE

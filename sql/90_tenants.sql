@@ -211,6 +211,10 @@ $$;
 CREATE OR REPLACE PROCEDURE create_tenant_login(organization_id uuid, role_name text, password text)
 LANGUAGE plpgsql
 AS $$
+DECLARE
+    is_superuser CONSTANT boolean := (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user);
+    shared record;
+    other record;
 BEGIN
     IF NOT EXISTS (SELECT FROM public.organizations AS o WHERE o.organization_id = create_tenant_login.organization_id) THEN
         RAISE EXCEPTION 'organization % does not exist', organization_id USING ERRCODE = 'foreign_key_violation';
@@ -232,9 +236,52 @@ BEGIN
     );
     EXECUTE format('COMMENT ON ROLE %I IS %L', role_name, 'Customer''s login; see tenant_logins.');
     EXECUTE format('ALTER ROLE %I SET search_path = tenant, public, pg_temp', role_name);
+    EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', role_name, '5min');
+    EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', role_name, '1min');
+    EXECUTE format('ALTER ROLE %I SET idle_session_timeout = %L', role_name, '1h');
+    IF is_superuser THEN
+        -- The one of these that the login itself cannot change.
+        EXECUTE format('ALTER ROLE %I SET temp_file_limit = %L', role_name, '1GB');
+    END IF;
     EXECUTE format('GRANT barnameh_tenant_login TO %I WITH INHERIT TRUE, SET FALSE', role_name);
     INSERT INTO public.tenant_logins (organization_id, role_name)
     VALUES (create_tenant_login.organization_id, create_tenant_login.role_name);
+
+    -- Everybody may connect to these two, and keep things there that nobody looks for, or keep CREATE DATABASE waiting.
+    FOR shared IN
+        SELECT d.datname
+        FROM pg_database AS d
+        WHERE d.datname IN ('postgres', 'template1')
+            AND d.datname <> current_database()
+            AND EXISTS (
+                SELECT
+                FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS acl
+                WHERE acl.grantee = 0
+                    AND acl.privilege_type = 'CONNECT'
+            )
+    LOOP
+        IF NOT is_superuser THEN
+            RAISE WARNING 'login % may connect to database %', role_name, shared.datname
+                USING HINT = format('Let its owner say: REVOKE CONNECT, TEMPORARY ON DATABASE %I FROM PUBLIC', shared.datname);
+            CONTINUE;
+        END IF;
+        BEGIN
+            FOR other IN
+                SELECT r.rolname
+                FROM pg_roles AS r
+                WHERE r.rolcanlogin
+                    AND NOT r.rolsuper
+                    AND NOT pg_has_role(r.oid, 'barnameh_tenant_login', 'MEMBER')
+                    AND has_database_privilege(r.oid, shared.datname, 'CONNECT')
+            LOOP
+                EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', shared.datname, other.rolname);
+            END LOOP;
+            EXECUTE format('REVOKE CONNECT, TEMPORARY ON DATABASE %I FROM PUBLIC', shared.datname);
+        EXCEPTION
+            WHEN internal_error THEN
+                NULL;  -- another database of this server does the same at this moment
+        END;
+    END LOOP;
     EXECUTE format('ALTER ROLE %I PASSWORD %L', role_name, password);
 END
 $$;
@@ -245,24 +292,97 @@ COMMENT ON PROCEDURE create_tenant_login(uuid, text, text) IS
 CREATE OR REPLACE PROCEDURE drop_tenant_login(role_name text)
 LANGUAGE plpgsql
 AS $$
+DECLARE
+    -- A CALL that is a transaction of its own may commit on the way.
+    is_alone CONSTANT boolean := transaction_timestamp() = statement_timestamp() AND current_query() !~ ';\s*\S';
+    login_id oid;
+    holding text;
 BEGIN
     IF NOT EXISTS (SELECT FROM public.tenant_logins AS l WHERE l.role_name = drop_tenant_login.role_name) THEN
         RAISE EXCEPTION '% is not a tenant login', role_name USING ERRCODE = 'undefined_object';
     END IF;
-    DELETE FROM public.tenant_logins AS l WHERE l.role_name = drop_tenant_login.role_name;
+    login_id := to_regrole(quote_ident(role_name));
+
     -- The role may be gone already.
-    IF to_regrole(role_name) IS NOT NULL THEN
+    IF login_id IS NOT NULL THEN
+        -- Whatever comes of the rest, the access ends here.
+        EXECUTE format('ALTER ROLE %I NOLOGIN', role_name);
+        IF is_alone THEN
+            COMMIT;
+        END IF;
         PERFORM pg_terminate_backend(a.pid, 5000)
         FROM pg_stat_activity AS a
         WHERE a.usename = drop_tenant_login.role_name;
+
         EXECUTE format('DROP OWNED BY %I', role_name);
+        SELECT string_agg(format('%s in database %s', h.things, h.database), ', ' ORDER BY h.database)
+        INTO holding
+        FROM (
+            SELECT
+                coalesce(d.datname, 'any') AS database,
+                count(*) AS things
+            FROM pg_shdepend AS s
+            LEFT JOIN pg_database AS d ON d.oid = s.dbid
+            WHERE s.refclassid = 'pg_authid'::regclass
+                AND s.refobjid = login_id
+                AND s.dbid NOT IN (SELECT own.oid FROM pg_database AS own WHERE own.datname = current_database())
+            GROUP BY d.datname
+        ) AS h;
+        IF holding IS NOT NULL THEN
+            RAISE EXCEPTION 'login % owns things elsewhere, or has rights on them: %', role_name, holding
+                USING ERRCODE = 'dependent_objects_still_exist',
+                      DETAIL = CASE
+                          WHEN is_alone THEN 'It cannot log in any more; its sessions were ended.'
+                          ELSE 'Nothing was changed. CALL it outside a transaction: then the access ends first.'
+                      END,
+                      HINT = format('In each of these databases: DROP OWNED BY %I; then call drop_tenant_login again.', role_name);
+        END IF;
+    END IF;
+    DELETE FROM public.tenant_logins AS l WHERE l.role_name = drop_tenant_login.role_name;
+    IF login_id IS NOT NULL THEN
         EXECUTE format('DROP ROLE %I', role_name);
     END IF;
 END
 $$;
-COMMENT ON PROCEDURE drop_tenant_login(text) IS 'Ends the sessions of a tenant login and drops it; the organization''s rows stay.';
+COMMENT ON PROCEDURE drop_tenant_login(text) IS
+    'Ends the access and the sessions of a tenant login, commits that where it is called outside a transaction, and drops the login; '
+    'names the databases where something holds it. The organization''s rows stay.';
 
-REVOKE ALL ON PROCEDURE create_tenant_login(uuid, text, text), drop_tenant_login(text) FROM PUBLIC;
+CREATE OR REPLACE PROCEDURE end_long_tenant_transactions(job_id integer DEFAULT NULL, config jsonb DEFAULT '{"longest_minutes": 10}')
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    PERFORM pg_terminate_backend(a.pid)
+    FROM pg_stat_activity AS a
+    JOIN public.tenant_logins AS l ON l.role_name = a.usename
+    WHERE a.datname = current_database()
+        AND a.xact_start < clock_timestamp() - (config ->> 'longest_minutes')::numeric * interval '1 minute';
+END
+$$;
+COMMENT ON PROCEDURE end_long_tenant_transactions(integer, jsonb) IS
+    'Ends sessions of customers'' logins whose transaction is open for longer than config.longest_minutes (10): what it locks, and what '
+    'it keeps in the queue of notifications, others wait for, and a login can lift its own time limits. Runs every minute '
+    'as a job of TimescaleDB; without it, let cron call it.';
+DO $$
+BEGIN
+    IF database_edition() = 'community' THEN
+        IF NOT EXISTS (
+            SELECT
+            FROM timescaledb_information.jobs AS j
+            WHERE j.proc_schema = 'public'
+                AND j.proc_name = 'end_long_tenant_transactions'
+        ) THEN
+            PERFORM add_job('public.end_long_tenant_transactions', interval '1 minute', config => '{"longest_minutes": 10}');
+        END IF;
+    END IF;
+END
+$$;
+
+REVOKE ALL ON PROCEDURE
+    create_tenant_login(uuid, text, text),
+    drop_tenant_login(text),
+    end_long_tenant_transactions(integer, jsonb)
+FROM PUBLIC;
 REVOKE ALL ON tenant_logins FROM PUBLIC;
 
 REVOKE ALL ON SCHEMA tenant FROM PUBLIC;
@@ -313,6 +433,17 @@ BEGIN
         WHERE p.pronamespace = 'pg_catalog'::regnamespace
             AND p.proname IN ('lo_creat', 'lo_create', 'lo_from_bytea', 'lo_import')
             AND pg_has_role(p.proowner, 'USAGE')
+        UNION ALL
+        -- Locks by number, which applying the schema and loading wait for; a text of any length in every row of a statement for the
+        -- server's one queue of notifications (NOTIFY itself, one a statement, cannot be forbidden).
+        SELECT
+            p.oid::regprocedure,
+            'barnameh_tenant'
+        FROM pg_proc AS p
+        WHERE p.pronamespace = 'pg_catalog'::regnamespace
+            AND (p.proname ~ '^pg_(try_)?advisory_(xact_)?lock' OR p.proname = 'pg_notify')
+            AND pg_has_role(p.proowner, 'USAGE')
+            AND has_function_privilege('barnameh_tenant_login', p.oid, 'EXECUTE')
         UNION ALL
         -- TimescaleDB's management: add_job() and its like (a job outlives the session that made it, and stands in the way of
         -- dropping the login), sizes of tables of all organizations, functions meant for its own use. What queries

@@ -17,8 +17,10 @@
 \ir 60_hypertables.sql
 \ir 62_dumps.sql
 \ir 65_rollups.sql
+\ir 67_bounds.sql
 \ir 70_views.sql
 \ir 75_prediction_functions.sql
 \ir 80_kpis.sql
 \ir 90_tenants.sql
+\ir 91_tenant_columnstore.sql
 \ir 99_version.sql

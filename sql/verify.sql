@@ -313,6 +313,7 @@ $contract$;
         'demand_forecasts_as_of(uuid,timestamptz,timestamptz,timestamptz,timestamptz)',
         'drop_tenant_login(text)',
         'employment_start(uuid,uuid,date)',
+        'end_long_tenant_transactions(integer,jsonb)',
         'event_kpis(numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,text,numeric,numeric,numeric,numeric,boolean)',
         'get_kpi_summary(uuid,integer)',
         'history_change_time(text,uuid,uuid)',
@@ -326,6 +327,7 @@ $contract$;
         'local_date(timestamptz,text)',
         'local_day_start(date,text)',
         'local_day_start_at_change(date,text)',
+        'may_announce()',
         'may_change(regclass,uuid)',
         'multirange_minutes(tstzmultirange)',
         'notification_channel(text,uuid)',
@@ -338,12 +340,18 @@ $contract$;
         'resource_time_model(uuid,timestamptz,timestamptz)',
         'rollup_definitions()',
         'rollup_refresh_window(text)',
+        'rows_beyond_bounds()',
         'set_recorded_at()',
         'set_retention(regclass,interval)',
         'set_updated_at()',
         'shift_kpis(uuid,timestamptz,timestamptz)',
         'time_series_layout()',
-        'write_history(text,uuid,uuid,timestamptz,timestamptz,jsonb)'
+        'value_bounds()',
+        'write_history(text,uuid,uuid,timestamptz,timestamptz,jsonb)',
+        'write_tenants_demand_history()',
+        'write_tenants_employee_attendance()',
+        'write_tenants_operational_events()',
+        'write_tenants_resource_metrics()'
     ];
     edition text;
     tenant_roles regrole[];
@@ -477,8 +485,9 @@ BEGIN
         WHERE to_regrole(r.name) IS NULL
     );
     problems := problems || ARRAY(
-        SELECT 'schema tenant is missing'
-        WHERE to_regnamespace('tenant') IS NULL
+        SELECT format('schema %s is missing', n.name)
+        FROM unnest(ARRAY['tenant', 'tenant_load']) AS n (name)
+        WHERE to_regnamespace(n.name) IS NULL
     );
 
     -- Without these the rules below cannot even be asked about.
@@ -574,7 +583,7 @@ BEGIN
                 AND a.attnum > 0
                 AND NOT a.attisdropped
                 AND col_description(c.oid, a.attnum) IS NULL
-            WHERE c.relnamespace IN ('public'::regnamespace, to_regnamespace('tenant'))
+            WHERE c.relnamespace IN ('public'::regnamespace, to_regnamespace('tenant'), to_regnamespace('tenant_load'))
                 AND c.relkind IN ('r', 'p', 'v', 'm')
                 AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
                 AND (a.attnum IS NOT NULL OR obj_description(c.oid, 'pg_class') IS NULL)
@@ -768,6 +777,39 @@ BEGIN
             WHERE c.relnamespace = to_regnamespace('tenant')
                 AND to_regclass('public.' || quote_ident(c.relname)) IS NULL
         );
+        -- The same for loading, and the triggers that keep tenants' statements away from the columnstore.
+        problems := problems || ARRAY(
+            SELECT
+                CASE
+                    WHEN v.oid IS NULL THEN format('view tenant_load.%s is missing', l.relation)
+                    WHEN NOT coalesce(v.reloptions @> '{security_barrier=true, check_option=cascaded}', false)
+                        OR pg_get_viewdef(v.oid) IS DISTINCT FROM pg_get_viewdef(to_regclass('tenant.' || l.relation)) THEN
+                        format('view tenant_load.%s is not as tenant.%s', l.relation, l.relation)
+                END
+            FROM public.time_series_layout() AS l
+            LEFT JOIN pg_class AS v ON v.oid = to_regclass('tenant_load.' || l.relation)
+            ORDER BY l.relation
+        );
+        problems := problems || ARRAY(
+            SELECT format('trigger %s_write of %s.%s is missing or disabled', l.relation, s.name, l.relation)
+            FROM public.time_series_layout() AS l
+            CROSS JOIN (
+                VALUES
+                    ('tenant', 1 + 4 + 8 + 16 + 64),  -- row, insert, delete, update, instead
+                    ('tenant_load', 1 + 8 + 16 + 64)
+            ) AS s (name, kind)
+            WHERE public.database_edition() = 'community'
+                AND NOT EXISTS (
+                    SELECT
+                    FROM pg_trigger AS t
+                    WHERE t.tgrelid = to_regclass(s.name || '.' || l.relation)
+                        AND t.tgname = l.relation || '_write'
+                        AND t.tgfoid = to_regprocedure('public.write_tenants_' || l.relation || '()')
+                        AND t.tgtype = s.kind
+                        AND t.tgenabled IN ('O', 'A')
+                )
+            ORDER BY 1
+        );
         problems := problems || ARRAY(
             SELECT format('CHECK %s_organization_id_is_tenants_own_check of %s is missing or says something else', c.relname, c.relname)
             FROM pg_class AS c
@@ -856,7 +898,7 @@ BEGIN
                     EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'recorded_at') AS keeps_history
                 FROM pg_class AS c
                 JOIN pg_namespace AS n ON n.oid = c.relnamespace
-                WHERE n.nspname IN ('public', 'tenant', '_timescaledb_internal')
+                WHERE n.nspname IN ('public', 'tenant', 'tenant_load', '_timescaledb_internal')
                     AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
                     AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
             ),
@@ -886,6 +928,22 @@ BEGIN
                         )
                         AND (p.privilege <> 'DELETE' OR NOT r.keeps_history)
                     )
+                UNION ALL
+                -- A customer's login does not say whose rows it loads.
+                SELECT
+                    r.oid,
+                    t.role_name::text,
+                    p.privilege || coalesce(' (' || a.attname || ')', '')
+                FROM relations AS r
+                CROSS JOIN unnest(tenant_roles) AS t (role_name)
+                CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p (privilege)
+                LEFT JOIN pg_attribute AS a
+                    ON a.attrelid = r.oid
+                    AND a.attnum > 0
+                    AND t.role_name = 'barnameh_tenant_login'::regrole
+                    AND p.privilege IN ('INSERT', 'UPDATE')
+                WHERE r.nspname = 'tenant_load'
+                    AND a.attname IS DISTINCT FROM 'organization_id'
             ),
             granted AS (
                 SELECT
@@ -923,6 +981,8 @@ BEGIN
                 VALUES
                     ('tenant', 'barnameh_tenant', 'USAGE'),
                     ('tenant', 'barnameh_tenant_login', 'USAGE'),
+                    ('tenant_load', 'barnameh_tenant', 'USAGE'),
+                    ('tenant_load', 'barnameh_tenant_login', 'USAGE'),
                     ('public', 'barnameh_tenant', 'USAGE'),
                     ('public', 'barnameh_tenant_login', 'USAGE'),
                     ('public', 'barnameh_readonly', 'USAGE'),
@@ -935,7 +995,7 @@ BEGIN
                     a.privilege_type AS privilege
                 FROM pg_namespace AS n
                 CROSS JOIN LATERAL aclexplode(n.nspacl) AS a
-                WHERE n.nspname IN ('public', 'tenant')
+                WHERE n.nspname IN ('public', 'tenant', 'tenant_load')
                     AND (a.grantee = 0 OR a.grantee::regrole = ANY (tenant_roles || 'barnameh_readonly'::regrole))
             )
             SELECT
@@ -963,13 +1023,22 @@ BEGIN
                             'current_organization_id', 'change_resource', 'change_employee', 'change_location'
                         )
                         OR p.proname IN (
-                            'set_retention', 'refresh_rollups', 'create_tenant_login', 'drop_tenant_login', 'add_job', 'delete_job',
+                            'set_retention', 'refresh_rollups', 'create_tenant_login', 'drop_tenant_login',
+                            'end_long_tenant_transactions', 'add_job', 'delete_job',
                             'run_job', 'alter_job', 'drop_chunks', 'compress_chunk', 'decompress_chunk', 'hypertable_size'
                         )
                     )
                     OR p.pronamespace = 'pg_catalog'::regnamespace
                     AND p.proname IN ('lo_creat', 'lo_create', 'lo_from_bytea', 'lo_import')
                 )
+        );
+        problems := problems || ARRAY(
+            SELECT format('logins of customers may call %s', p.oid::regprocedure)
+            FROM pg_proc AS p
+            WHERE p.pronamespace = 'pg_catalog'::regnamespace
+                AND (p.proname ~ '^pg_(try_)?advisory_(xact_)?lock' OR p.proname = 'pg_notify')
+                AND pg_has_role(p.proowner, 'USAGE')
+                AND has_function_privilege('barnameh_tenant_login', p.oid, 'EXECUTE')
         );
         problems := problems || ARRAY(
             SELECT format('%s runs with the owner''s rights and has no search_path of its own', p.oid::regprocedure)
@@ -988,6 +1057,21 @@ BEGIN
                 AND has_table_privilege('barnameh_tenant', c.oid, 'SELECT')
                 AND pg_has_role(c.relowner, 'USAGE')
         );
+
+        -- What else is missing may have taken a bound with it, or have brought a column that has none yet.
+        IF cardinality(array_remove(problems, NULL)) = 0 THEN
+            problems := ARRAY(
+                SELECT format('column %s.%s has no bound: CHECK %s is missing', b.table_name, b.column_name, b.check_name)
+                FROM public.value_bounds() AS b
+                WHERE NOT EXISTS (
+                    SELECT
+                    FROM pg_constraint AS k
+                    WHERE k.conrelid = to_regclass(format('public.%I', b.table_name))
+                        AND k.conname = b.check_name
+                        AND pg_get_constraintdef(k.oid) <> 'CHECK (true)'
+                )
+            );
+        END IF;
 
     END rules;
 

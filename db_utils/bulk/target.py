@@ -37,7 +37,18 @@ LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.att
 LEFT JOIN pg_type AS t ON t.oid = a.atttypid
 LEFT JOIN pg_type AS base ON base.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
 LEFT JOIN pg_type AS element ON element.oid = base.typelem AND base.typcategory = 'A'
-WHERE c.oid = to_regclass(%s)
+WHERE c.oid = coalesce(
+    -- Time series of tenants are loaded through a view beside the one that they are read from.
+    (
+        SELECT l.oid
+        FROM pg_class AS given
+        INNER JOIN pg_namespace AS g ON g.oid = given.relnamespace AND g.nspname = 'tenant'
+        INNER JOIN pg_class AS l ON l.oid = to_regclass('tenant_load.' || quote_ident(given.relname))
+        WHERE given.oid = to_regclass(%(name)s)
+            AND has_column_privilege(l.oid, 'organization_id', 'INSERT')
+    ),
+    to_regclass(%(name)s)
+)
 ORDER BY a.attnum
 """
 
@@ -104,7 +115,7 @@ def find_target(connection: Any, table: str) -> Target:
         )
     with plain_cursor(connection) as cursor:
         try:
-            cursor.execute(_LOOKUP, (table,))
+            cursor.execute(_LOOKUP, {"name": table})
         except UnicodeEncodeError:
             raise InvalidInputError(
                 "the name of the table holds characters that UTF-8 cannot express (lone surrogates)"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 TENANT_ROLE = "barnameh_tenant"
-TENANT_SEARCH_PATH = "tenant, public, pg_temp"
+TENANT_SEARCH_PATH = "tenant_load, tenant, public, pg_temp"
 
 _LEAVING_STARTS = frozenset(("RESET", "DISCARD", "DO", "LISTEN", "UNLISTEN"))
 _LEAVING_WORDS = frozenset(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from db_utils.connections.transaction import Transaction
 
 _DEPENDED_ON = "2BP01"
+TENANT_SCHEMAS = ("tenant_load", "tenant")
+"""Where tenants' views are; one may stand in both."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,12 @@ def reset(db: DatabaseManager, *, on_file: Callable[[SchemaFile], object] | None
 def _drop(transaction: Transaction, removed: Removed) -> None:
     for login in removed.tenant_logins:
         transaction.execute("CALL drop_tenant_login(%s)", (login,))
-    _drop_all(transaction, "VIEW", "tenant", removed.tenant_views)
+    for schema in TENANT_SCHEMAS:
+        there = transaction.execute_query(
+            "SELECT viewname FROM pg_views WHERE schemaname = %s AND viewname = ANY (%s) ORDER BY viewname",
+            (schema, removed.tenant_views),
+        )
+        _drop_all(transaction, "VIEW", schema, [row["viewname"] for row in there])
     # These depend on views, and views on the other functions.
     of_rows = _functions_of_rows(transaction, removed)
     _drop_routines(transaction, of_rows)
@@ -145,10 +152,10 @@ def _drop(transaction: Transaction, removed: Removed) -> None:
         transaction.execute(f"DROP EVENT TRIGGER IF EXISTS {trigger}")
     _drop_routines(transaction, [name for name in removed.functions if name not in of_rows])
     transaction.execute("DROP TYPE IF EXISTS public.uuidrange")
-    if not transaction.execute_query(
-        "SELECT FROM pg_class WHERE relnamespace = to_regnamespace('tenant') LIMIT 1"
-    ):
-        transaction.execute("DROP SCHEMA IF EXISTS tenant")
+    for schema in TENANT_SCHEMAS:
+        rest = "SELECT FROM pg_class WHERE relnamespace = to_regnamespace(%s) LIMIT 1"
+        if not transaction.execute_query(rest, (schema,)):
+            transaction.execute(f"DROP SCHEMA IF EXISTS {schema}")
 
 
 def _functions_of_rows(transaction: Transaction, removed: Removed) -> list[str]:

@@ -6,11 +6,15 @@ import re
 
 from db_utils import DatabaseManager
 from db_utils.schema import dictionary
-from tests.support import command_line_page, readme
+from tests.support import command_line_page, isolation_page, readme
 
 
 def test_the_generated_parts_of_the_readme_are_current() -> None:
     assert readme.README.read_text(encoding="utf-8") == readme.readme()
+
+
+def test_the_count_of_the_attack_is_what_was_counted() -> None:
+    assert isolation_page.PAGE.read_text(encoding="utf-8") == isolation_page.page()
 
 
 def test_the_data_dictionary_is_current_on_every_edition(seeded: DatabaseManager) -> None:

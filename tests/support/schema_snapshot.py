@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-SCHEMAS = ("public", "tenant")
+SCHEMAS = ("public", "tenant", "tenant_load")
 
 _COUNTED_UP = re.compile(r"(_materialized_hypertable_|cagg_watermark\()\d+")
 

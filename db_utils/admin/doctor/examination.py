@@ -30,6 +30,7 @@ CHECKS: tuple[Check, ...] = (
     sessions.blocked,
     sessions.long_transactions,
     sessions.idle_in_transaction,
+    sessions.notification_queue,
     replication.wraparound,
     replication.slots,
     replication.lag,
@@ -46,6 +47,7 @@ CHECKS: tuple[Check, ...] = (
     storage.sample_data,
     # what should run by itself
     jobs.failing,
+    jobs.bounds,
     jobs.late,
     jobs.rollups,
     columnstore.uncompressed,

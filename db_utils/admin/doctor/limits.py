@@ -57,6 +57,10 @@ LIMITS: dict[str, Limit] = {
         60, 360, "minutes", "a transaction since its start; VACUUM can remove nothing that is younger",
         "https://www.postgresql.org/docs/16/routine-vacuuming.html",
     ),
+    "notification-queue-pct": Limit(
+        10, 50, "% of the queue", "notifications that a session has not heard yet, of all databases of the server",
+        "it is empty unless somebody listens and does not hear; at 75 % the schema announces nothing more",
+    ),
     "replication-lag-megabytes": Limit(
         256, 4096, "MB", "write-ahead log that a standby has not replayed", "sixteen segments of 16 MB (our choice)",
     ),

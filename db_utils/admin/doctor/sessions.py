@@ -133,6 +133,31 @@ def long_transactions(patient: Patient) -> Findings:
         )
 
 
+@check("notification-queue", sees_everyone=True)
+def notification_queue(patient: Patient) -> Findings:
+    """Does the server's one queue of notifications fill up?
+
+    From three quarters on rows are written without being announced; were it full, commits that announce something would fail. A session
+    that listens and sits in a transaction keeps everything since then in it.
+    """
+    percent = 100 * float(patient.rows("SELECT pg_notification_queue_usage() AS usage")[0]["usage"])
+    severity = patient.limits["notification-queue-pct"].grade(percent)
+    figures = {"usage_pct": round(percent, 1)}
+    if severity == Severity.OK:
+        yield ok(f"{percent:.0f} % of the queue of notifications are used", **figures)
+        return
+    oldest = patient.rows(_TRANSACTIONS)[:1]
+    yield Finding(
+        severity,
+        f"{percent:.0f} % of the queue of notifications are used"
+        + (f"; the oldest transaction is of {_who(oldest[0])}" if oldest else ""),
+        "At 75 % new alerts and predictions are no longer announced, to any organization. End the session that listens in an old "
+        "transaction: the queue empties at once.",
+        Fix(f"SELECT pg_terminate_backend({oldest[0]['pid']});") if oldest else None,
+        figures,
+    )
+
+
 @check("idle-in-transaction", sees_everyone=True)
 def idle_in_transaction(patient: Patient) -> Findings:
     """Does a session hold a transaction open and do nothing?"""

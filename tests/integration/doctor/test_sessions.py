@@ -56,6 +56,20 @@ def test_a_long_transaction_is_named_and_ended(url: str) -> None:
         assert well(url, "long-transactions", f"process {pid} ", limits=limits)
 
 
+def test_a_queue_of_notifications_that_fills_up_is_laid_at_the_oldest_transactions_door(url: str) -> None:
+    limits = ["notification-queue-pct=0.0001,99"]
+    with closing(psycopg2.connect(url)) as listener, listener.cursor() as cursor:
+        cursor.execute("LISTEN anything")
+        listener.commit()
+        cursor.execute("SELECT 1")  # a transaction that stays open: what comes now stays in the queue
+        execute(url, "SELECT pg_notify('anything', n || repeat('x', 7000)) FROM generate_series(1, 200) AS n")
+        found = ailment(url, "notification-queue", limits=limits)
+        assert found.severity == Severity.WARNING
+        assert f"process {listener.get_backend_pid()} " in found.found
+        paste(url, found.fix)
+        until(lambda: well(url, "notification-queue", limits=limits))
+
+
 def test_a_transaction_beyond_the_critical_limit_is_critical(url: str) -> None:
     with busy(url, "SELECT pg_sleep(600)") as pid:
         until(lambda: is_active(url, pid))

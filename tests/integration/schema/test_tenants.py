@@ -140,6 +140,67 @@ def test_dropping_a_login_ends_its_sessions_and_keeps_the_rows(
         database.execute("CALL drop_tenant_login(%s)", (role,))
 
 
+def test_a_login_that_something_elsewhere_holds_loses_its_access_first(
+    database: DatabaseManager, make_login: Callable[..., str], server_url: str
+) -> None:
+    role = make_login()
+    with fresh_database(server_url) as elsewhere:
+        name = str(parse_dsn(elsewhere)["dbname"])
+        with session(database, role, dbname=name) as run:
+            run("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC")
+        with pytest.raises(DbUtilsError, match=f"in database {name}") as caught:
+            database.execute("CALL drop_tenant_login(%s)", (role,))
+        assert caught.value.sqlstate == "2BP01"
+        with (
+            pytest.raises(psycopg2.OperationalError, match="not permitted to log in"),
+            session(database, role),
+        ):
+            pass
+        with DatabaseManager(elsewhere) as other:
+            other.execute(f"DROP OWNED BY {role}")
+        database.execute("CALL drop_tenant_login(%s)", (role,))
+    assert database.execute_query("SELECT FROM pg_roles WHERE rolname = %s", (role,)) == []
+
+
+def test_a_login_comes_into_no_database_that_everybody_shares(
+    database: DatabaseManager, make_login: Callable[..., str]
+) -> None:
+    role = make_login()
+    for name in {"postgres", "template1"} - {parse_dsn(database.settings.database_url)["dbname"]}:
+        with (
+            pytest.raises(psycopg2.OperationalError, match="permission denied"),
+            session(database, role, dbname=name),
+        ):
+            pass
+
+
+def test_a_login_has_limits_and_its_long_transactions_end(
+    database: DatabaseManager, make_login: Callable[..., str]
+) -> None:
+    role = make_login()
+    with session(database, role) as run:
+        assert run("SHOW statement_timeout") == [("5min",)]
+        assert run("SHOW idle_in_transaction_session_timeout") == [("1min",)]
+        assert run("SHOW temp_file_limit") == [("1GB",)]
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            run("SET temp_file_limit = -1")
+        for sql in (
+            "SELECT pg_advisory_lock(1)",
+            "SELECT pg_try_advisory_xact_lock(1)",
+            "SELECT pg_notify('x', 'y')",
+        ):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                run(sql)
+        run("SET idle_in_transaction_session_timeout = 0")
+        run("BEGIN")
+        run("LOCK TABLE tenant.employees")
+        database.execute("CALL end_long_tenant_transactions()")
+        assert run("SELECT 1") == [(1,)]
+        database.execute("CALL end_long_tenant_transactions(config => '{\"longest_minutes\": 0}')")
+        with pytest.raises(psycopg2.OperationalError):
+            run("SELECT 1")
+
+
 def test_a_login_that_was_renamed_sees_nothing(
     database: DatabaseManager, make_login: Callable[..., str]
 ) -> None:

@@ -23,7 +23,7 @@ class Relation:
     @property
     def family(self) -> str:
         """Which part of the report it belongs to."""
-        if self.schema in ("public", "tenant"):
+        if self.schema in ("public", "tenant", "tenant_load"):
             return f"schema {self.schema}"
         if "timescaledb" in self.schema:
             return "chunks and TimescaleDB's own"
@@ -32,14 +32,19 @@ class Relation:
 
 @dataclass(frozen=True)
 class View:
-    """A view of schema tenant and what a writer needs to know of it."""
+    """A view of schema tenant or tenant_load, and what a writer needs to know of it."""
 
+    schema: str
     name: str
     columns: tuple[str, ...]
     types: tuple[str, ...]
     is_table: bool
     keys: tuple[tuple[str, ...], ...]  # primary and unique keys
     references: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...]  # columns, table, its columns
+
+    @property
+    def sql(self) -> str:
+        return f"{self.schema}.{self.name}"
 
 
 @dataclass(frozen=True)
@@ -86,19 +91,20 @@ def relations(connection: Any) -> list[Relation]:
 
 
 def views(connection: Any) -> list[View]:
-    """The views of schema tenant, with the keys and references of the tables behind them."""
-    columns: dict[str, list[tuple[str, str]]] = {}
-    for name, column, type_name in _rows(
+    """The tenants' views, with the keys and references of the tables behind them."""
+    columns: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for schema, name, column, type_name in _rows(
         connection,
         """
-        SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod)
+        SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod)
         FROM pg_class AS c
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname IN ('tenant', 'tenant_load')
         JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-        WHERE c.relnamespace = 'tenant'::regnamespace AND c.relkind = 'v'
-        ORDER BY c.relname, a.attnum
+        WHERE c.relkind = 'v'
+        ORDER BY n.nspname, c.relname, a.attnum
         """,
     ):
-        columns.setdefault(name, []).append((column, type_name))
+        columns.setdefault((schema, name), []).append((column, type_name))
     tables = {
         row[0] for row in _rows(connection, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     }
@@ -134,6 +140,7 @@ def views(connection: Any) -> list[View]:
             keys.setdefault(table, []).append(tuple(names))
     return [
         View(
+            schema=schema,
             name=name,
             columns=tuple(column for column, _ in listed),
             types=tuple(type_name for _, type_name in listed),
@@ -141,7 +148,7 @@ def views(connection: Any) -> list[View]:
             keys=tuple(keys.get(name, ())),
             references=tuple(references.get(name, ())),
         )
-        for name, listed in columns.items()
+        for (schema, name), listed in columns.items()
     ]
 
 
@@ -215,7 +222,7 @@ def arrangement(connection: Any) -> str:
         for sql in (
             "SELECT n.nspname, c.relname, c.relkind, c.relowner, c.relacl::text, c.reloptions::text, c.relhastriggers, "
             "c.relhasrules FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
-            "WHERE n.nspname IN ('public', 'tenant') ORDER BY 1, 2",
+            "WHERE n.nspname IN ('public', 'tenant', 'tenant_load') ORDER BY 1, 2",
             "SELECT oid::regprocedure::text, proowner, proacl::text, md5(prosrc) FROM pg_proc "
             "WHERE pronamespace IN ('public'::regnamespace, 'tenant'::regnamespace) ORDER BY 1",
             "SELECT nspname, nspowner, nspacl::text FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_' ORDER BY 1",

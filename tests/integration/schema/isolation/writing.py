@@ -14,13 +14,14 @@ from tests.integration.schema.isolation.reading import SPIES
 _KINDS = {"r": "TABLE", "p": "TABLE", "f": "FOREIGN TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW"}
 
 
-def _insert(target: str, row: Row, tail: str = "") -> tuple[str, list[Any]]:
+def insertion(target: str, row: Row, tail: str = "") -> tuple[str, list[Any]]:
+    """An INSERT of this row, and its values."""
     names, marks = ", ".join(f'"{name}"' for name in row), ", ".join(["%s"] * len(row))
     alias = " AS t" if tail.startswith(" ON CONFLICT") else ""
     return f"INSERT INTO {target}{alias} ({names}) VALUES ({marks}){tail}", list(row.values())
 
 
-def _other_value(value: Any) -> Any:
+def other_value(value: Any) -> Any:
     """A value of the same type that no row has."""
     if isinstance(value, datetime):
         return value + timedelta(seconds=17)
@@ -41,7 +42,7 @@ def own_rows_work(attacker: Attacker, views: list[View]) -> list[str]:
     """Where the attacker cannot read, change and write back own rows: isolation by breaking everything is none."""
     broken = []
     for view in views:
-        name = f"tenant.{view.name}"
+        name = view.sql
         if not attacker.quietly(f"SELECT * FROM {name} LIMIT 5").rows:
             broken.append(f"{name}: no row of its own")
         if not view.is_table or view.name == "organizations":
@@ -54,7 +55,7 @@ def own_rows_work(attacker: Attacker, views: list[View]) -> list[str]:
             broken.append(f"{name}: UPDATE {updated.sqlstate} {updated.message}")
         for row in attacker.own.known[view.name]:
             with attacker.transaction():
-                written = attacker.quietly(*_insert(name, _fresh(view, row)))
+                written = attacker.quietly(*insertion(name, _named(attacker, view, _fresh(view, row))))
             if written.sqlstate not in (
                 None,
                 "23505",
@@ -67,10 +68,17 @@ def _fresh(view: View, row: Row) -> Row:
     """The same row under keys that no row has; its organization and references stay."""
     referring = {column for columns, _, _ in view.references for column in columns}
     free = {column for key in view.keys for column in key} - referring - {"organization_id"}
-    return {column: _other_value(value) if column in free else value for column, value in row.items()}
+    return {column: other_value(value) if column in free else value for column, value in row.items()}
 
 
-def _baits(attacker: Attacker, view: View, foreign: Organization) -> list[Row]:
+def _named(attacker: Attacker, view: View, row: Row) -> Row:
+    """The row as this attacker may write it: a customer's login does not say there whose rows it loads."""
+    if view.schema != "tenant_load" or attacker.chooses_organization:
+        return row
+    return {column: value for column, value in row.items() if column != "organization_id"}
+
+
+def baits(attacker: Attacker, view: View, foreign: Organization) -> list[Row]:
     """Rows of the attacker's making under the keys and references of the other organization's known rows."""
     named = {column for key in view.keys for column in key}
     named |= {column for columns, _, _ in view.references for column in columns}
@@ -84,7 +92,7 @@ def _baits(attacker: Attacker, view: View, foreign: Organization) -> list[Row]:
 def write_into(attacker: Attacker, views: list[View], foreign: Organization) -> None:
     """INSERT, UPDATE, DELETE, MERGE and COPY at rows of another organization, through views and tables."""
     for view in views:
-        for target in (f"tenant.{view.name}", f"public.{view.name}"):
+        for target in (view.sql, f"public.{view.name}"):
             category = "write foreign rows"
             for column in view.columns:
                 attacker.attempt(
@@ -112,18 +120,18 @@ def write_into(attacker: Attacker, views: list[View], foreign: Organization) -> 
                 f"WITH gone AS (DELETE FROM {target} WHERE organization_id = %s RETURNING *) SELECT * FROM gone",
                 [foreign.organization_id],
             )
-            for row in _baits(attacker, view, foreign):
+            for row in baits(attacker, view, foreign):
                 _write_row(attacker, view, target, row, foreign)
 
 
 def _write_row(attacker: Attacker, view: View, target: str, row: Row, foreign: Organization) -> None:
     category = "write foreign rows"
-    attacker.attempt(category, *_insert(target, row, " RETURNING *"))
-    attacker.attempt(category, *_insert(target, _fresh(view, row), " RETURNING *"))
+    attacker.attempt(category, *insertion(target, row, " RETURNING *"))
+    attacker.attempt(category, *insertion(target, _fresh(view, row), " RETURNING *"))
     for columns, table, _ in view.references:
         if table == "shifts":  # a trigger may look the shift up, and the refusal print what it found
             half_known = foreign.identifier(HALF_KNOWN, hidden=False)
-            attacker.attempt(category, *_insert(target, {**row, columns[1]: half_known}, " RETURNING *"))
+            attacker.attempt(category, *insertion(target, {**row, columns[1]: half_known}, " RETURNING *"))
     for key in view.keys:
         if not set(key) <= row.keys():
             continue
@@ -149,7 +157,7 @@ def upsert(attacker: Attacker, views: list[View], foreign: Organization) -> None
     for statement in SPIES:
         attacker.quietly(statement)
     for view in views:
-        for row in _baits(attacker, view, foreign):
+        for row in baits(attacker, view, foreign):
             for key in view.keys:
                 if not set(key) <= row.keys():
                     continue
@@ -161,9 +169,7 @@ def upsert(attacker: Attacker, views: list[View], foreign: Organization) -> None
                     "DO UPDATE SET organization_id = t.organization_id WHERE pg_temp.spy(t::text)",
                     "DO UPDATE SET organization_id = CASE WHEN pg_temp.spy(t::text) THEN t.organization_id END",
                 ):
-                    outcome = attacker.attempt(
-                        category, *_insert(f"tenant.{view.name}", row, f"{conflict} {action}")
-                    )
+                    outcome = attacker.attempt(category, *insertion(view.sql, row, f"{conflict} {action}"))
                     if outcome.worked:
                         attacker.report(
                             category, f"worked on another organization's key: {view.name} {key} {action}"
@@ -184,8 +190,8 @@ def refer(attacker: Attacker, views: list[View], foreign: Organization) -> None:
                 ]
                 for column, value in pairs:
                     for sql, values in (
-                        _insert(f"tenant.{view.name}", {**fresh, column: value}),
-                        (f'UPDATE tenant.{view.name} SET "{column}" = %s', [value]),
+                        insertion(view.sql, _named(attacker, view, {**fresh, column: value})),
+                        (f'UPDATE {view.sql} SET "{column}" = %s', [value]),
                     ):
                         outcome = attacker.attempt("references", sql, values)
                         if outcome.worked and outcome.row_count > 0:
@@ -200,7 +206,7 @@ def refer(attacker: Attacker, views: list[View], foreign: Organization) -> None:
         ):
             outcome = attacker.attempt(
                 "moves",
-                f"UPDATE tenant.{view.name} SET organization_id = %s WHERE {condition}",
+                f"UPDATE {view.sql} SET organization_id = %s WHERE {condition}",
                 [foreign.organization_id],
             )
             if outcome.worked and outcome.row_count > 0:
@@ -211,14 +217,14 @@ def existence(attacker: Attacker, views: list[View], foreign: Organization) -> N
     """Does the refusal of a row tell whether another organization has a row of that key?"""
     category = "existence by refusals"
     for view in views:
-        for row in _baits(attacker, view, foreign):
+        for row in baits(attacker, view, foreign):
             for key in view.keys:
                 if not set(key) <= row.keys() or key == ("organization_id",):
                     continue
-                absent = {**row, key[-1]: _other_value(row[key[-1]])}
+                absent = {**row, key[-1]: other_value(row[key[-1]])}
                 for tail in ("", " ON CONFLICT DO NOTHING", f" ON CONFLICT ({', '.join(key)}) DO NOTHING"):
                     answers = {
-                        attacker.attempt(category, *_insert(f"tenant.{view.name}", candidate, tail)).answer()
+                        attacker.attempt(category, *insertion(view.sql, candidate, tail)).answer()
                         for candidate in (row, absent)
                     }
                     _compare(attacker, category, f"INSERT INTO {view.name} by {key}{tail}", answers)
@@ -226,7 +232,7 @@ def existence(attacker: Attacker, views: list[View], foreign: Organization) -> N
                 answers = {
                     attacker.attempt(
                         category,
-                        f"UPDATE tenant.{view.name} SET {assignments}",
+                        f"UPDATE {view.sql} SET {assignments}",
                         [candidate[column] for column in key],
                     ).answer()
                     for candidate in (row, absent)
@@ -237,7 +243,7 @@ def existence(attacker: Attacker, views: list[View], foreign: Organization) -> N
                 if column not in row:
                     continue
                 answers = {
-                    attacker.attempt(category, *_insert(f"tenant.{view.name}", candidate)).answer()
+                    attacker.attempt(category, *insertion(view.sql, candidate)).answer()
                     for candidate in (row, {**row, column: str(uuid.uuid4())})
                 }
                 _compare(attacker, category, f"INSERT INTO {view.name} referring by {column}", answers)
