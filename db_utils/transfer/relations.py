@@ -13,6 +13,8 @@ from db_utils.texts import text_key
 
 INTERNAL = frozenset({"schema_version", "tenant_logins", "seed_runs", "backup_runs", "database_identity"})
 """The schema's own bookkeeping: never in a file."""
+HISTORY = {"location_history": "locations", "resource_history": "resources", "employee_history": "employees"}
+"""Tables that triggers keep, and of what."""
 SECRET = frozenset({"notification_key"})
 """Columns that an export leaves out unless they are named."""
 APPEND_ONLY = frozenset({"demand_forecasts", "absence_forecasts", "external_factors"})
@@ -142,6 +144,10 @@ def importable(connection: Any, name: str) -> Relation:
     relation = exportable(connection, name)
     if relation.target.is_view:
         raise InvalidInputError(f"{name} is a view: import into the table that it reads")
+    if name in HISTORY:
+        raise InvalidInputError(
+            f"{name} is kept by the database: import the {HISTORY[name]}, whose history it is"
+        )
     return relation
 
 
