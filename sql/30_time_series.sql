@@ -151,7 +151,7 @@ CREATE TABLE IF NOT EXISTS employee_attendance (
     shift_id uuid,
     status text NOT NULL,
     scheduled_hours numeric NOT NULL DEFAULT 8,
-    hours_worked numeric NOT NULL DEFAULT 0,
+    hours_worked numeric,
     performance_score numeric,
     metadata jsonb NOT NULL DEFAULT '{}',
     CONSTRAINT employee_attendance_pkey PRIMARY KEY (organization_id, employee_id, time),
@@ -190,7 +190,7 @@ COMMENT ON COLUMN employee_attendance.time IS 'When the scheduled work began.';
 COMMENT ON COLUMN employee_attendance.employee_id IS 'The worker.';
 COMMENT ON COLUMN employee_attendance.shift_id IS 'The shift, if it was one.';
 COMMENT ON COLUMN employee_attendance.status IS 'present, late or remote (came); absent or sick (did not); vacation (was not due, and does not count against attendance).';
-COMMENT ON COLUMN employee_attendance.scheduled_hours IS 'Hours the employee was due to work.';
-COMMENT ON COLUMN employee_attendance.hours_worked IS 'Hours worked; 0 when absent, sick or on vacation.';
+COMMENT ON COLUMN employee_attendance.scheduled_hours IS 'Hours the employee was due to work, as planned; 8 where nothing was said.';
+COMMENT ON COLUMN employee_attendance.hours_worked IS 'Hours worked; 0 when absent, sick or on vacation, NULL where not known.';
 COMMENT ON COLUMN employee_attendance.performance_score IS 'Performance in these hours, 0 to 100; NULL when away or not rated.';
 COMMENT ON COLUMN employee_attendance.metadata IS 'Whatever else the source tells.';

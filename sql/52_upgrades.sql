@@ -43,3 +43,20 @@ $$;
 
 -- Version 6: the newest events of a resource in a certain order, two that began at the same time included.
 DROP INDEX IF EXISTS operational_events_organization_id_resource_id_time_idx;
+
+-- Version 8: hours that nobody told are not known.
+DO $$
+BEGIN
+    IF EXISTS (
+        SELECT
+        FROM pg_attribute AS a
+        WHERE a.attrelid = 'employee_attendance'::regclass
+            AND a.attname = 'hours_worked'
+            AND a.attnotnull
+    ) THEN
+        ALTER TABLE employee_attendance
+            ALTER COLUMN hours_worked DROP NOT NULL,
+            ALTER COLUMN hours_worked DROP DEFAULT;
+    END IF;
+END
+$$;

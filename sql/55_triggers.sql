@@ -88,6 +88,55 @@ CREATE OR REPLACE TRIGGER shift_assignments_copy_shift_times
     BEFORE INSERT OR UPDATE OF organization_id, shift_id ON shift_assignments
     FOR EACH ROW EXECUTE FUNCTION copy_shift_times();
 
+-- Who is not employed when a shift begins cannot be assigned to it. Whether somebody is that the writer cannot see is for the
+-- foreign key to say; a cancelled assignment needs nobody. What was assigned before somebody left stays, and covers nothing.
+CREATE OR REPLACE FUNCTION refuse_unemployed()
+RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    is_employed boolean;
+BEGIN
+    IF has_table_privilege('public.employee_history', 'SELECT') THEN
+        SELECT h.is_employed
+        INTO is_employed
+        FROM public.employee_history AS h
+        WHERE h.organization_id = NEW.organization_id
+            AND h.employee_id = NEW.employee_id
+            AND h.valid_from <= NEW.starts_at
+            AND h.valid_to > NEW.starts_at;
+    ELSE
+        SELECT h.is_employed
+        INTO is_employed
+        FROM tenant.employee_history AS h
+        WHERE h.organization_id = NEW.organization_id
+            AND h.employee_id = NEW.employee_id
+            AND h.valid_from <= NEW.starts_at
+            AND h.valid_to > NEW.starts_at;
+    END IF;
+
+    IF NOT is_employed THEN
+        RAISE EXCEPTION 'employee % is not employed when the shift begins', NEW.employee_id
+            USING ERRCODE = 'check_violation',
+                  CONSTRAINT = 'shift_assignments_employee_is_employed_check',
+                  TABLE = 'shift_assignments';
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION refuse_unemployed() IS
+    'Trigger: nobody is assigned to a shift who is not employed when it begins; read with the writer''s own rights.';
+-- After copy_shift_times, in the order of names.
+CREATE OR REPLACE TRIGGER shift_assignments_refuse_unemployed
+    BEFORE INSERT OR UPDATE OF organization_id, shift_id, employee_id ON shift_assignments
+    FOR EACH ROW WHEN (NEW.status <> 'cancelled')
+    EXECUTE FUNCTION refuse_unemployed();
+-- A cancelled assignment comes back to life.
+CREATE OR REPLACE TRIGGER shift_assignments_refuse_unemployed_again
+    BEFORE UPDATE OF status ON shift_assignments
+    FOR EACH ROW WHEN (OLD.status = 'cancelled' AND NEW.status <> 'cancelled')
+    EXECUTE FUNCTION refuse_unemployed();
+
 -- Notifications. Any role may listen on any channel, so a channel's name holds the organization's secret key, and the
 -- payload holds identifiers only: the listener reads the row with its own rights.
 --

@@ -418,7 +418,7 @@ CREATE OR REPLACE FUNCTION change_resource(
     org uuid,
     resource uuid,
     changes jsonb,
-    period_start timestamptz DEFAULT now(),
+    period_start timestamptz DEFAULT NULL,
     period_end timestamptz DEFAULT 'infinity'
 )
 RETURNS SETOF resources
@@ -447,7 +447,9 @@ BEGIN
         RETURN;
     END IF;
 
-    began_at := public.change_period_start(period_start, period_end, false);
+    began_at := public.change_period_start(
+        coalesce(period_start, public.history_change_time('resource', org, resource)), period_end, false
+    );
     PERFORM public.write_history('resource', org, resource, began_at, period_end, told - 'status');
     IF period_end = 'infinity' THEN
         UPDATE public.resources AS r
@@ -473,7 +475,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION change_resource(uuid, uuid, jsonb, timestamptz, timestamptz) IS
-    'Says what a resource was from period_start to period_end: changes holds any of location_id, rated_capacity_per_hour, capacity_unit, status or '
+    'Says what a resource was from period_start (NULL: from now on) to period_end: changes holds any of location_id, rated_capacity_per_hour, capacity_unit, status or '
     'is_in_service. Without an end it is so from then on, and the row of resources follows. Returns that row; none where the caller''s '
     'organization has no such resource. Runs with the owner''s rights, for nobody else may write the history.';
 
@@ -481,7 +483,7 @@ CREATE OR REPLACE FUNCTION change_employee(
     org uuid,
     employee uuid,
     changes jsonb,
-    period_start timestamptz DEFAULT now(),
+    period_start timestamptz DEFAULT NULL,
     period_end timestamptz DEFAULT 'infinity'
 )
 RETURNS SETOF employees
@@ -505,7 +507,9 @@ BEGIN
     END IF;
 
     -- That somebody will leave, or come, is known beforehand.
-    began_at := public.change_period_start(period_start, period_end, NOT changes ? 'location_id');
+    began_at := public.change_period_start(
+        coalesce(period_start, public.history_change_time('employee', org, employee)), period_end, NOT changes ? 'location_id'
+    );
     PERFORM public.write_history('employee', org, employee, began_at, period_end, changes);
     UPDATE public.employees AS e
     SET
@@ -532,7 +536,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION change_employee(uuid, uuid, jsonb, timestamptz, timestamptz) IS
-    'Says where an employee belonged (location_id) and whether they were employed (is_employed) from period_start to period_end. Without an end '
+    'Says where an employee belonged (location_id) and whether they were employed (is_employed) from period_start (NULL: from now on) to period_end. Without an end '
     'it is so from then on, and the row of employees follows; is_active stays true until an end that is to come has come. Returns that '
     'row; none where the caller''s organization has no such employee. Runs with the owner''s rights, for nobody else may write the history.';
 
@@ -540,7 +544,7 @@ CREATE OR REPLACE FUNCTION change_location(
     org uuid,
     location uuid,
     changes jsonb,
-    period_start timestamptz DEFAULT now(),
+    period_start timestamptz DEFAULT NULL,
     period_end timestamptz DEFAULT 'infinity'
 )
 RETURNS SETOF locations
@@ -563,7 +567,9 @@ BEGIN
         RETURN;
     END IF;
 
-    began_at := public.change_period_start(period_start, period_end, false);
+    began_at := public.change_period_start(
+        coalesce(period_start, public.history_change_time('location', org, location)), period_end, false
+    );
     PERFORM public.write_history('location', org, location, began_at, period_end, changes);
     UPDATE public.locations AS l
     SET timezone = changes ->> 'timezone'
@@ -578,6 +584,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION change_location(uuid, uuid, jsonb, timestamptz, timestamptz) IS
-    'Says by which time zone a location counted its days from period_start to period_end. Without an end it is so from then on, and the row of '
+    'Says by which time zone a location counted its days from period_start (NULL: from now on) to period_end. Without an end it is so from then on, and the row of '
     'locations follows. Returns that row; none where the caller''s organization has no such location. Runs with the owner''s rights, for '
     'nobody else may write the history.';

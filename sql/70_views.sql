@@ -1,6 +1,20 @@
 -- Views for common analytics. Each is read with organization_id in the WHERE clause.
 
 CREATE OR REPLACE VIEW employee_attendance_rate AS
+WITH stretches AS (
+    SELECT
+        a.organization_id,
+        a.employee_id,
+        a.time,
+        a.status,
+        a.hours_worked,
+        a.performance_score,
+        -- Written twice for one shift (by plain SQL; record_attendance() moves the row): the later one counts.
+        a.shift_id IS NOT NULL
+            AND lead(a.time) OVER (PARTITION BY a.organization_id, a.employee_id, a.shift_id ORDER BY a.time) IS NOT NULL
+            AS is_corrected
+    FROM employee_attendance AS a
+)
 SELECT
     a.organization_id,
     a.employee_id,
@@ -14,10 +28,12 @@ SELECT
     count(*) FILTER (WHERE a.status IN ('present', 'late', 'remote')) AS attended_count,
     count(*) AS scheduled_count,
     sum(a.hours_worked) AS hours_worked,
-    round(avg(a.performance_score), 2) AS performance_score_mean
-FROM employee_attendance AS a
+    round(avg(a.performance_score), 2) AS performance_score_mean,
+    count(a.hours_worked) AS hours_known_count
+FROM stretches AS a
 JOIN organizations AS o ON o.organization_id = a.organization_id
 WHERE a.status <> 'vacation'
+    AND NOT a.is_corrected
 GROUP BY a.organization_id, a.employee_id, date_trunc('month', a.time AT TIME ZONE o.timezone);
 COMMENT ON VIEW employee_attendance_rate IS 'How regularly did each employee come to work, month by month? Vacation is not due and does not count.';
 COMMENT ON COLUMN employee_attendance_rate.organization_id IS 'The tenant.';
@@ -26,8 +42,9 @@ COMMENT ON COLUMN employee_attendance_rate.month IS 'First day of the organizati
 COMMENT ON COLUMN employee_attendance_rate.attendance_rate IS 'Share of scheduled stretches of work attended, 0 to 100.';
 COMMENT ON COLUMN employee_attendance_rate.attended_count IS 'Stretches attended: present, late or remote.';
 COMMENT ON COLUMN employee_attendance_rate.scheduled_count IS 'Stretches due.';
-COMMENT ON COLUMN employee_attendance_rate.hours_worked IS 'Hours worked in the month.';
+COMMENT ON COLUMN employee_attendance_rate.hours_worked IS 'Hours worked in the month, of the stretches whose hours are known; NULL if of none.';
 COMMENT ON COLUMN employee_attendance_rate.performance_score_mean IS 'Mean performance score, 0 to 100; NULL if none was given.';
+COMMENT ON COLUMN employee_attendance_rate.hours_known_count IS 'Stretches due whose hours are known.';
 
 CREATE OR REPLACE VIEW production_efficiency AS
 SELECT
@@ -76,6 +93,7 @@ LEFT JOIN LATERAL (
     FROM operational_events AS oe
     WHERE oe.organization_id = r.organization_id
         AND oe.resource_id = r.resource_id
+        AND oe.time <= now()
     ORDER BY oe.time DESC, oe.event_id
     LIMIT 1
 ) AS e ON true
@@ -90,10 +108,11 @@ LEFT JOIN LATERAL (
     FROM resource_metrics AS rm
     WHERE rm.organization_id = r.organization_id
         AND rm.resource_id = r.resource_id
+        AND rm.time <= now()
     ORDER BY rm.time DESC
     LIMIT 1
 ) AS m ON true;
-COMMENT ON VIEW resource_latest_status IS 'What does each resource do now: its status, its newest event and its newest metrics?';
+COMMENT ON VIEW resource_latest_status IS 'What does each resource do now: its status, its newest event and its newest metrics? What is dated ahead of the clock has not happened.';
 COMMENT ON COLUMN resource_latest_status.organization_id IS 'The tenant.';
 COMMENT ON COLUMN resource_latest_status.resource_id IS 'The resource.';
 COMMENT ON COLUMN resource_latest_status.location_id IS 'Where it stands or is based.';
@@ -136,6 +155,7 @@ LEFT JOIN LATERAL (
     FROM operational_events AS oe
     WHERE oe.organization_id = r.organization_id
         AND oe.resource_id = r.resource_id
+        AND oe.time <= now()
         AND oe.time >= now() - interval '7 days'
     ORDER BY oe.time DESC, oe.event_id
     LIMIT 1
@@ -151,6 +171,7 @@ LEFT JOIN LATERAL (
     FROM resource_metrics AS rm
     WHERE rm.organization_id = r.organization_id
         AND rm.resource_id = r.resource_id
+        AND rm.time <= now()
         AND rm.time >= now() - interval '7 days'
     ORDER BY rm.time DESC
     LIMIT 1
@@ -215,15 +236,21 @@ SELECT
     s.starts_at,
     s.ends_at,
     s.required_employees,
-    count(a.employee_id)::integer AS assigned_employees,
-    greatest(s.required_employees - count(a.employee_id), 0)::integer AS missing_employees
+    count(h.employee_id)::integer AS assigned_employees,
+    greatest(s.required_employees - count(h.employee_id), 0)::integer AS missing_employees
 FROM shifts AS s
 LEFT JOIN shift_assignments AS a
     ON a.organization_id = s.organization_id
     AND a.shift_id = s.shift_id
     AND a.status IN ('scheduled', 'confirmed', 'completed')
+LEFT JOIN employee_history AS h
+    ON h.organization_id = a.organization_id
+    AND h.employee_id = a.employee_id
+    AND h.valid_from <= a.starts_at
+    AND h.valid_to > a.starts_at
+    AND h.is_employed
 GROUP BY s.organization_id, s.shift_id;
-COMMENT ON VIEW shift_coverage IS 'Has each shift the people that it needs? Absent and cancelled assignments do not count.';
+COMMENT ON VIEW shift_coverage IS 'Has each shift the people that it needs? Absent and cancelled assignments do not count, nor do people who are not employed when it begins.';
 COMMENT ON COLUMN shift_coverage.organization_id IS 'The tenant.';
 COMMENT ON COLUMN shift_coverage.shift_id IS 'The shift.';
 COMMENT ON COLUMN shift_coverage.location_id IS 'Where it is worked.';
@@ -325,6 +352,20 @@ SELECT DISTINCT ON (f.organization_id, f.target_date, f.location_id, f.employee_
     f.available_at,
     f.recorded_at
 FROM absence_forecasts AS f
+-- Nobody is away who does not belong here on that day.
+WHERE f.employee_id IS NULL
+    OR EXISTS (
+        SELECT
+        FROM employee_history AS h
+        JOIN locations AS l
+            ON l.organization_id = h.organization_id
+            AND l.location_id = h.location_id
+        WHERE h.organization_id = f.organization_id
+            AND h.employee_id = f.employee_id
+            AND h.is_employed
+            AND h.valid_from < local_day_start(f.target_date + 1, l.timezone)
+            AND h.valid_to > local_day_start(f.target_date, l.timezone)
+    )
 ORDER BY
     f.organization_id,
     f.target_date,

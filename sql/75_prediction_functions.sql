@@ -312,26 +312,40 @@ AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH attended AS (
+    WITH stretches AS (
         SELECT
             a.employee_id,
-            e.location_id,
-            (a.time AT TIME ZONE l.timezone)::date AS local_date,
-            bool_or(a.status IN ('absent', 'sick')) AS is_away
+            a.time,
+            a.status,
+            a.shift_id IS NOT NULL
+                AND lead(a.time) OVER (PARTITION BY a.employee_id, a.shift_id ORDER BY a.time) IS NOT NULL AS is_corrected
         FROM employee_attendance AS a
-        JOIN employees AS e
-            ON e.organization_id = a.organization_id
-            AND e.employee_id = a.employee_id
-        JOIN locations AS l
-            ON l.organization_id = e.organization_id
-            AND l.location_id = e.location_id
         WHERE a.organization_id = org
-            AND e.organization_id = org
-            AND l.organization_id = org
-            AND a.status <> 'vacation'
             AND a.time >= (first_date - 1)::timestamp AT TIME ZONE 'UTC'
             AND a.time < (end_date + 1)::timestamp AT TIME ZONE 'UTC'
-        GROUP BY a.employee_id, e.location_id, (a.time AT TIME ZONE l.timezone)::date
+    ),
+    -- Where the employee belonged then, by the calendar of that place then.
+    attended AS (
+        SELECT
+            s.employee_id,
+            e.location_id,
+            l.timezone,
+            local_date(s.time, l.timezone) AS local_date,
+            bool_or(s.status IN ('absent', 'sick')) AS is_away
+        FROM stretches AS s
+        JOIN employee_history AS e
+            ON e.employee_id = s.employee_id
+            AND e.valid_from <= s.time
+            AND e.valid_to > s.time
+        JOIN location_history AS l
+            ON l.location_id = e.location_id
+            AND l.valid_from <= s.time
+            AND l.valid_to > s.time
+        WHERE e.organization_id = org
+            AND l.organization_id = org
+            AND s.status <> 'vacation'
+            AND NOT s.is_corrected
+        GROUP BY s.employee_id, e.location_id, l.timezone, local_date(s.time, l.timezone)
     ),
     outcomes AS (
         SELECT
@@ -340,8 +354,9 @@ BEGIN
             f.model_version,
             f.target_date,
             f.available_at,
+            min(a.timezone) AS timezone,
             f.absence_probability AS predicted,
-            a.is_away::integer::numeric AS actual
+            bool_or(a.is_away)::integer::numeric AS actual
         FROM absence_forecasts AS f
         JOIN attended AS a
             ON a.employee_id = f.employee_id
@@ -349,6 +364,7 @@ BEGIN
         WHERE f.organization_id = org
             AND f.target_date >= first_date
             AND f.target_date < end_date
+        GROUP BY f.forecast_id, f.model_name, f.model_version, f.target_date, f.available_at, f.absence_probability
         UNION ALL
         SELECT
             'location',
@@ -356,6 +372,7 @@ BEGIN
             f.model_version,
             f.target_date,
             f.available_at,
+            min(a.timezone),
             f.expected_absences,
             count(*) FILTER (WHERE a.is_away)
         FROM absence_forecasts AS f
@@ -379,8 +396,10 @@ BEGIN
         100 * sum(abs(o.actual - o.predicted)) / nullif(sum(o.actual), 0),
         CASE o.subject WHEN 'employee' THEN avg((o.predicted - o.actual) ^ 2) END
     FROM outcomes AS o
+    CROSS JOIN LATERAL (SELECT local_date(o.available_at, o.timezone)) AS said (on_date)
+    -- The most days before the target day of which none had begun when it was said: 0 for what was said on the day before.
     CROSS JOIN LATERAL (
-        SELECT floor(extract(epoch FROM o.target_date::timestamp AT TIME ZONE 'UTC' - o.available_at) / 86400)::integer
+        SELECT o.target_date - said.on_date - (o.available_at > local_day_start(said.on_date, o.timezone))::integer
     ) AS lead (days)
     WHERE lead.days >= 0
     GROUP BY o.subject, o.model_name, o.model_version, lead.days
@@ -389,7 +408,7 @@ END
 $$;
 COMMENT ON FUNCTION absence_forecast_accuracy(uuid, date, date) IS
     'How good were the absence forecasts for local days first_date <= day < end_date, by subject (employee or location), '
-    'model, version and lead time in whole days? Brier score (Brier, 1950) for probabilities: 0 is best, 0.25 is a coin.';
+    'model, version and lead time in whole local days of the place? Brier score (Brier, 1950) for probabilities: 0 is best, 0.25 is a coin.';
 
 CREATE FUNCTION anomaly_predictions_as_of(
     org uuid,

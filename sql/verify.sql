@@ -82,7 +82,7 @@ table shift_assignments
     checks   status
     keys     pkey, organization_id_employee_id_fkey, organization_id_shift_id_fkey, employee_not_in_two_shifts_at_once_excl,
              organization_id_employee_id_starts_at_idx
-    triggers copy_shift_times, set_updated_at
+    triggers copy_shift_times, refuse_unemployed, refuse_unemployed_again, set_updated_at
 
 table production_plans
     columns  organization_id uuid!, plan_id uuid!=, location_id uuid!, resource_id uuid, product_id text!, plan_date date!,
@@ -120,7 +120,7 @@ table resource_metrics
 
 table employee_attendance
     columns  organization_id uuid!, time timestamptz!, employee_id uuid!, shift_id uuid, status text!,
-             scheduled_hours numeric!=, hours_worked numeric!=, performance_score numeric, metadata jsonb!=
+             scheduled_hours numeric!=, hours_worked numeric, performance_score numeric, metadata jsonb!=
     checks   hours_worked_range, metadata_object, no_hours_when_away, no_score_when_away, performance_score_range,
              scheduled_hours_range, status, time_not_in_future
     keys     pkey, organization_id_employee_id_fkey, organization_id_shift_id_fkey, organization_id_shift_id_idx,
@@ -234,7 +234,7 @@ view employee_attendance_daily
 
 view employee_attendance_rate
     columns  organization_id uuid, employee_id uuid, month timestamptz, attendance_rate numeric, attended_count bigint,
-             scheduled_count bigint, hours_worked numeric, performance_score_mean numeric
+             scheduled_count bigint, hours_worked numeric, performance_score_mean numeric, hours_known_count bigint
 
 view production_efficiency
     columns  organization_id uuid, location_id uuid, plan_date date, plan_count bigint, planned_quantity numeric,
@@ -336,6 +336,7 @@ $contract$;
         'planned_busy_time(uuid,timestamptz,timestamptz)',
         'refresh_rollups(timestamptz,timestamptz)',
         'refuse_dump()',
+        'refuse_unemployed()',
         'refuse_update()',
         'resource_time_model(uuid,timestamptz,timestamptz)',
         'rollup_definitions()',

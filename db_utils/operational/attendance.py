@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from db_utils.operational.arguments import Id, Number, flag_of, number_of, optional_uuid, past, uuid_of
 from db_utils.operational.records import AttendanceRecord, encoded_rows
+from db_utils.operational.repeats import once_each
 from db_utils.operational.runner import QueryRunner
 from db_utils.values import Row
 
@@ -20,15 +21,23 @@ class AttendanceQueries(QueryRunner):
         """Which of these attendance rows are new, or differ from what was recorded?
 
         Returns how many rows were written; all or none. A row of the same employee and time is corrected where it
-        differs, or kept with `replace=False`; the same rows may be sent again. Only what is given is written: a key that
-        a row does not have leaves what is recorded as it is. Keys: see `AttendanceRecord`. Raises `InvalidInputError`
-        for two rows of one employee and time in one call, `NotFoundError` for an unknown employee or shift.
+        differs, or kept with `replace=False`; so is the row of the same employee and `shift_id` at another time, which
+        moves. The same rows may be sent again. Only what is given is written: a key that a row does not have leaves
+        what is
+        recorded as it is; but who is away has worked 0 hours, and the hours of who was away and came after all are
+        unknown until they are given. Keys: see `AttendanceRecord`. Raises `InvalidInputError` for two rows of one
+        employee and time, or of one employee and shift, in one call, `NotFoundError` for an unknown employee or shift.
         """
         flag_of(replace, "replace")
         return self._write_pages(
             "record_attendance",
             {"organization_id": uuid_of(organization_id, "organization_id"), "replace": replace},
-            encoded_rows(AttendanceRecord, attendance, "attendance", with_none=True),
+            once_each(
+                encoded_rows(AttendanceRecord, attendance, "attendance", with_none=True),
+                ("employee_id", "shift_id"),
+                "attendance",
+                only_with="shift_id",
+            ),
             "attendance",
             key=("employee_id", "time"),
             only_given=True,
@@ -48,8 +57,10 @@ class AttendanceQueries(QueryRunner):
 
         Scheduled work that began in the last `days` times 24 hours (default 7), or `start` <= time < `end` (aware; no
         `end`: up to the newest). Rows by time, then employee: `time` (UTC), `employee_id`, `full_name`, `location_id`
-        (the employee's), `shift_id` (None if it was no shift), `status` (present, late, remote, absent, sick or
-        vacation), `scheduled_hours`, `hours_worked`, `performance_score` (0 to 100, None when away or not rated),
+        (where they belonged then), `shift_id` (None if it was no shift), `status` (present, late, remote, absent,
+        sick or
+        vacation), `scheduled_hours`, `hours_worked` (None where not known), `performance_score` (0 to 100, None when
+        away or not rated),
         `metadata` (dict). Empty: nothing was recorded.
         """
         return self._read(
@@ -75,9 +86,12 @@ class AttendanceQueries(QueryRunner):
         """How regularly did each employee come to work, by the organization's local month?
 
         Period: the current local month, or the last `days` times 24 hours, or `start` <= time < `end` (aware); a month
-        at its edge counts with what lies inside. Rows by month, then full name: `month` (date, its first day),
-        `employee_id`, `full_name`, `location_id` (the employee's), `attendance_rate` (0 to 100: attended of scheduled),
-        `attended_count` (present, late or remote), `scheduled_count` (vacation does not count), `hours_worked`,
+        at its edge counts with what lies inside; with `location_id` what they were due while they belonged there.
+        Rows by month, then full name: `month` (date, its first day),
+        `employee_id`, `full_name`, `location_id` (where they belonged last in it), `attendance_rate` (0 to 100:
+        attended of scheduled),
+        `attended_count` (present, late or remote), `scheduled_count` (vacation does not count), `hours_worked`
+        (of the `hours_known_count` stretches whose hours are known, None where there is none),
         `performance_score_mean` (0 to 100, None where not rated). Empty: nobody was due.
         """
         return self._read(
@@ -103,7 +117,7 @@ class AttendanceQueries(QueryRunner):
         """Which employees came to work less often than they should, least often first?
 
         Period: the organization's current local month, or the last `days` times 24 hours, or `start` <= time < `end`
-        (aware). Rows of those below `below_pct`: `employee_id`, `full_name`, `location_id` (the employee's),
+        (aware). Rows of those below `below_pct`: `employee_id`, `full_name`, `location_id` (where they belonged last),
         `attendance_rate` (0 to 100), `attended_count`, `scheduled_count` (vacation does not count). Empty: nobody.
         """
         return self._read(

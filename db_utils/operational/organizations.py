@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from db_utils.errors import NotFoundError
 from db_utils.operational.arguments import (
     Id,
@@ -12,6 +14,7 @@ from db_utils.operational.arguments import (
     optional_choice,
     optional_number,
     optional_text,
+    optional_time,
     optional_uuid,
     text_of,
     uuid_of,
@@ -123,4 +126,66 @@ class OrganizationQueries(QueryRunner):
             "get_locations",
             uuid_of(organization_id, "organization_id"),
             {"location_type": optional_choice(location_type, "location_type", LOCATION_TYPES)},
+        )
+
+    def set_location_timezone(
+        self,
+        organization_id: Id,
+        location_id: Id,
+        *,
+        timezone: str,
+        effective_at: dt.datetime | None = None,
+    ) -> Row:
+        """Which location counts its days by this time zone now?
+
+        From `effective_at` on (aware, not in the future; default now); days before keep the zone that they had. Returns
+        the row as `get_locations` does. Raises `CheckViolationError` for a zone that the database does not know,
+        `InvalidDataError` for a time that has not come yet, `NotFoundError` for an unknown location.
+        """
+        return self._change_one(
+            "set_location_timezone",
+            "location",
+            {
+                "organization_id": uuid_of(organization_id, "organization_id"),
+                "location_id": uuid_of(location_id, "location_id"),
+                "timezone": text_of(timezone, "timezone"),
+                "effective_at": optional_time(effective_at, "effective_at"),
+            },
+            ("location_id",),
+        )
+
+    def correct_location_history(
+        self,
+        organization_id: Id,
+        location_id: Id,
+        *,
+        timezone: str,
+        start: dt.datetime | None,
+        end: dt.datetime,
+    ) -> list[Row]:
+        """By which time zone did a location count its days, after this correction of a time that is over?
+
+        It was `timezone` from `start` (None: ever since) until before `end`, which is not in the future; the present
+        stays. Returns the rows of `get_location_history`. Raises as `set_location_timezone` does.
+        """
+        return self._correct_history(
+            "correct_location_history",
+            uuid_of(organization_id, "organization_id"),
+            uuid_of(location_id, "location_id"),
+            {"timezone": text_of(timezone, "timezone")},
+            start,
+            end,
+        )
+
+    def get_location_history(self, organization_id: Id, location_id: Id) -> list[Row]:
+        """By which time zone did a location count its days, and when?
+
+        Rows, oldest first, each beginning where the one before ends: `valid_from` (UTC; None: ever since), `valid_to`
+        (not included; None: until now), `timezone` (IANA), `recorded_at` (when it was told or last corrected).
+        Empty: no such location.
+        """
+        return self._read(
+            "get_location_history",
+            uuid_of(organization_id, "organization_id"),
+            {"location_id": uuid_of(location_id, "location_id")},
         )

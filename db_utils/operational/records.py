@@ -123,7 +123,7 @@ class AttendanceRecord(_Attendance, total=False):
     """One scheduled stretch of work of one employee.
 
     `time` is when it was due to begin; `status` is present, late, remote, absent, sick or vacation; `scheduled_hours` is
-    above 0 (default 8), `hours_worked` 0 when away (default 0), `performance_score` 0 to 100 and only when not away.
+    above 0 (default 8), `hours_worked` 0 when away (else not known by default), `performance_score` 0 to 100 and only when not away.
     """
 
     shift_id: Id | None

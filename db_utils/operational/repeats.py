@@ -19,19 +19,27 @@ _MOST_NAMED = 3
 _EXACT = Context(prec=2_000)
 
 
-def once_each(rows: Iterable[Encoded], key: Sequence[str], name: str, hint: str = "") -> Iterator[Encoded]:
+def once_each(
+    rows: Iterable[Encoded], key: Sequence[str], name: str, hint: str = "", *, only_with: str | None = None
+) -> Iterator[Encoded]:
     """The rows, refused where one has the key of an earlier one of the call; remembers about 150 bytes a row.
 
-    A key that a row lacks is like None. `hint` ends the message: what else than sending each once there is to do.
+    A key that a row lacks is like None; rows that lack `only_with` are let through. `hint` ends the message: what else
+    than sending each once there is to do.
     """
     numbered = enumerate(rows, start=1)
     seen: dict[int, int] = {}
     for number, row in numbered:
+        if only_with is not None and row.get(only_with) is None:
+            yield row
+            continue
         identity = _identity(row, key)
         earlier = seen.setdefault(hash(identity), number)
         if earlier != number:
             repeats: dict[Hashable, tuple[Encoded, list[int]]] = {identity: (row, [earlier, number])}
             for later, other in islice(numbered, _LOOK_FURTHER):
+                if only_with is not None and other.get(only_with) is None:
+                    continue
                 identity = _identity(other, key)
                 before = seen.setdefault(hash(identity), later)
                 if before != later:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from db_utils.connections.executor import Executor
-from db_utils.errors import ForeignKeyViolationError, NotFoundError
+from db_utils.errors import ForeignKeyViolationError, InvalidInputError, NotFoundError
+from db_utils.operational.arguments import optional_time, time_of
 from db_utils.operational.errors import DifferentValuesError, UnknownReferenceError, WrongStateError
 from db_utils.operational.records import as_json, pages
 from db_utils.operational.repeats import alike, once_each
 from db_utils.queries.loader import query
-from db_utils.values import Row
+from db_utils.values import Row, dump_json
 
 if TYPE_CHECKING:
     from db_utils.cache import PredictionCache
@@ -88,6 +89,28 @@ class QueryRunner:
         if not rows:
             raise _no_such(subject, parameters["organization_id"], *[parameters[column] for column in key])
         return rows[0]
+
+    def _correct_history(
+        self,
+        name: str,
+        organization_id: uuid.UUID,
+        identity: uuid.UUID,
+        changes: Mapping[str, Any],
+        start: object,
+        end: object,
+    ) -> list[Row]:
+        """The history of a resource, employee or location after what is given in `changes` was so from `start` to `end`."""
+        _, kind, _ = name.split("_")
+        told = {column: value for column, value in changes.items() if value is not None}
+        if not told:
+            raise InvalidInputError(f"nothing is corrected: give one of {', '.join(changes)}")
+        subject = {"organization_id": organization_id, f"{kind}_id": identity}
+        period = {"period_start": optional_time(start, "start"), "period_end": time_of(end, "end")}
+        with self._db.transaction() as transaction:
+            rows = self._change(name, {**subject, **period, "changes": dump_json(told)}, transaction)
+            if not rows:
+                raise _no_such(kind, organization_id, identity)
+            return transaction.execute_query(query(f"get_{kind}_history").sql, subject)
 
     def _transition(
         self,

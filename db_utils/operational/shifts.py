@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Mapping
 
-from db_utils.errors import InvalidInputError
+from db_utils.errors import CheckViolationError, DbUtilsError, InvalidInputError
 from db_utils.operational.arguments import (
     Id,
     Metadata,
@@ -108,7 +109,8 @@ class ShiftQueries(QueryRunner):
         """Which shifts of the period lack people or skills?
 
         Period: from now on for `days` times 24 hours (default 7), or `start` to `end` (aware; no `end`: all that come).
-        Absent and cancelled assignments do not count. Rows by `starts_at`, location and name: `shift_id`, `location_id`,
+        Absent and cancelled assignments do not count, nor do people who are not employed when the shift begins.
+        Rows by `starts_at`, location and name: `shift_id`, `location_id`,
         `name`, `starts_at`, `ends_at` (UTC), `required_employees`, `assigned_employees`, `missing_employees` (0 or
         more), `missing_skills` (list: required, and nobody assigned has it). Empty: every shift has what it needs.
         """
@@ -128,7 +130,8 @@ class ShiftQueries(QueryRunner):
 
         `status` is scheduled or confirmed. Who was taken off the shift may be assigned again. Returns the row:
         `shift_id`, `employee_id`, `status`, `starts_at`, `ends_at` (the shift's, UTC), `created_at`, `updated_at`.
-        Raises `WrongStateError` where the employee is assigned already, `ExclusionViolationError` where another shift of
+        Raises `WrongStateError` where the employee is assigned already, or is not employed when the shift begins
+        (`status` is "not employed"), `ExclusionViolationError` where another shift of
         the employee overlaps, `NotFoundError` for an unknown shift or employee.
         """
         parameters = {
@@ -137,7 +140,10 @@ class ShiftQueries(QueryRunner):
             "employee_id": uuid_of(employee_id, "employee_id"),
         }
         status = choice_of(status, "status", ("scheduled", "confirmed"))
-        rows = self._change("assign_employee", {**parameters, "status": status})
+        try:
+            rows = self._change("assign_employee", {**parameters, "status": status})
+        except CheckViolationError as error:
+            raise _not_employed(error, parameters) from error
         if rows:
             return rows[0]
         found = self._status("check_assignment", "assignment", parameters)
@@ -153,19 +159,21 @@ class ShiftQueries(QueryRunner):
         """Which assignment now has this status?
 
         `status` is scheduled, confirmed, completed, absent or cancelled. Returns the row as `assign_employee` does.
-        Raises `NotFoundError` where the employee is not assigned to the shift.
+        Raises `NotFoundError` where the employee is not assigned to the shift, `WrongStateError` where it was cancelled and
+        the employee is not employed when the shift begins.
         """
-        return self._change_one(
-            "set_assignment_status",
-            "assignment",
-            {
-                "organization_id": uuid_of(organization_id, "organization_id"),
-                "shift_id": uuid_of(shift_id, "shift_id"),
-                "employee_id": uuid_of(employee_id, "employee_id"),
-                "status": choice_of(status, "status", ASSIGNMENT_STATUSES),
-            },
-            _KEY,
-        )
+        parameters = {
+            "organization_id": uuid_of(organization_id, "organization_id"),
+            "shift_id": uuid_of(shift_id, "shift_id"),
+            "employee_id": uuid_of(employee_id, "employee_id"),
+        }
+        status = choice_of(status, "status", ASSIGNMENT_STATUSES)
+        try:
+            return self._change_one(
+                "set_assignment_status", "assignment", {**parameters, "status": status}, _KEY
+            )
+        except CheckViolationError as error:
+            raise _not_employed(error, parameters) from error
 
     def unassign_employee(self, organization_id: Id, shift_id: Id, *, employee_id: Id) -> Row:
         """Which employee need not come any more?
@@ -185,3 +193,15 @@ class ShiftQueries(QueryRunner):
             only="only a scheduled or confirmed one can be taken back",
             key=_KEY,
         )
+
+
+def _not_employed(error: CheckViolationError, parameters: Mapping[str, uuid.UUID]) -> DbUtilsError:
+    """What the server's refusal of an assignment means to the caller."""
+    if error.constraint != "shift_assignments_employee_is_employed_check":
+        return error
+    return WrongStateError(
+        f"employee {parameters['employee_id']} is not employed when shift {parameters['shift_id']} begins: "
+        "resume_employment or correct_employee_history says otherwise",
+        sqlstate=error.sqlstate,
+        status="not employed",
+    )

@@ -88,27 +88,23 @@ SELECT
     f.available_at,
     f.recorded_at
 FROM current_absence_forecasts AS f
+LEFT JOIN employees AS e
+    ON e.organization_id = f.organization_id
+    AND e.employee_id = f.employee_id
+JOIN locations AS l
+    ON l.organization_id = f.organization_id
+    AND l.location_id = coalesce(f.location_id, e.location_id)
 WHERE f.organization_id = %(organization_id)s
+    AND l.organization_id = %(organization_id)s
     AND (%(location_id)s::uuid IS NULL OR f.location_id = %(location_id)s)
     AND (%(employee_id)s::uuid IS NULL OR f.employee_id = %(employee_id)s)
-    AND f.target_date >= CASE
-        WHEN %(first_date)s::date IS NOT NULL THEN %(first_date)s
-        ELSE
-            (
-                SELECT (now() AT TIME ZONE o.timezone)::date
-                FROM organizations AS o
-                WHERE o.organization_id = %(organization_id)s
-            )
-    END
+    -- What can be today anywhere; today is the place's.
+    AND f.target_date >= coalesce(%(first_date)s::date, local_date(now(), 'UTC') - 1)
+    AND f.target_date >= coalesce(%(first_date)s::date, local_date(now(), l.timezone))
     AND f.target_date < CASE
         WHEN %(end_date)s::date IS NOT NULL THEN %(end_date)s
         WHEN %(days)s::integer IS NULL THEN date 'infinity'
-        ELSE
-            (
-                SELECT (now() AT TIME ZONE o.timezone)::date + %(days)s::integer
-                FROM organizations AS o
-                WHERE o.organization_id = %(organization_id)s
-            )
+        ELSE local_date(now(), l.timezone) + %(days)s::integer
     END
 ORDER BY
     f.target_date,
@@ -159,7 +155,7 @@ FROM absence_forecast_accuracy(
     coalesce(
         %(first_date)s,
         (
-            SELECT (now() AT TIME ZONE o.timezone)::date - %(days)s::integer
+            SELECT local_date(now(), o.timezone) - %(days)s::integer
             FROM organizations AS o
             WHERE o.organization_id = %(organization_id)s
         )
@@ -167,7 +163,7 @@ FROM absence_forecast_accuracy(
     coalesce(
         %(end_date)s,
         (
-            SELECT (now() AT TIME ZONE o.timezone)::date
+            SELECT local_date(now(), o.timezone)
             FROM organizations AS o
             WHERE o.organization_id = %(organization_id)s
         )

@@ -3,7 +3,64 @@
 -- name: record_attendance!
 -- Which of these attendance rows are new, or differ from what was recorded?
 -- Parameters: organization_id uuid, attendance jsonb, given text[], replace boolean
--- All rows give the same columns, those in given; where a row is there, the others stay as they are.
+-- All rows give the same columns, those in given; where a row is there, the others stay as they are. An employee has one row
+-- for a shift: where it stands at another time, it moves. Hours and score follow from being away, and are unknown where
+-- somebody was away and came after all.
+WITH told AS MATERIALIZED (
+    SELECT
+        g.time,
+        g.employee_id,
+        g.shift_id,
+        g.status,
+        g.status IN ('absent', 'sick', 'vacation') AS is_away,
+        g.scheduled_hours,
+        g.hours_worked,
+        g.performance_score,
+        g.metadata
+    FROM jsonb_to_recordset(%(attendance)s::jsonb) AS g (
+        time timestamptz,
+        employee_id uuid,
+        shift_id uuid,
+        status text,
+        scheduled_hours numeric,
+        hours_worked numeric,
+        performance_score numeric,
+        metadata jsonb
+    )
+),
+elsewhere AS MATERIALIZED (
+    SELECT
+        w.time,
+        w.employee_id,
+        w.shift_id,
+        w.status,
+        w.scheduled_hours,
+        w.hours_worked,
+        w.performance_score,
+        w.metadata
+    FROM told AS g
+    JOIN employee_attendance AS w
+        ON w.employee_id = g.employee_id
+        AND w.shift_id = g.shift_id
+        AND w.time <> g.time
+    WHERE w.organization_id = %(organization_id)s
+        AND 'shift_id' = ANY (%(given)s)
+),
+moved AS (
+    DELETE FROM employee_attendance AS w
+    USING elsewhere AS m
+    WHERE %(replace)s
+        AND w.organization_id = %(organization_id)s
+        AND w.employee_id = m.employee_id
+        AND w.time = m.time
+        -- What this call writes to the same time anyway is replaced there.
+        AND NOT EXISTS (
+            SELECT
+            FROM told AS g
+            WHERE g.employee_id = m.employee_id
+                AND g.time = m.time
+        )
+)
 INSERT INTO employee_attendance AS a (
     organization_id,
     time,
@@ -21,20 +78,35 @@ SELECT
     g.employee_id,
     g.shift_id,
     g.status,
-    coalesce(g.scheduled_hours, 8),
-    coalesce(g.hours_worked, 0),
-    g.performance_score,
-    coalesce(g.metadata, '{}')
-FROM jsonb_to_recordset(%(attendance)s::jsonb) AS g (
-    time timestamptz,
-    employee_id uuid,
-    shift_id uuid,
-    status text,
-    scheduled_hours numeric,
-    hours_worked numeric,
-    performance_score numeric,
-    metadata jsonb
-)
+    coalesce(CASE WHEN 'scheduled_hours' = ANY (%(given)s) THEN g.scheduled_hours ELSE m.scheduled_hours END, 8),
+    CASE
+        WHEN 'hours_worked' = ANY (%(given)s) AND g.hours_worked IS NOT NULL THEN g.hours_worked
+        WHEN g.is_away THEN 0
+        WHEN 'hours_worked' = ANY (%(given)s) OR m.status IN ('absent', 'sick', 'vacation') THEN NULL
+        ELSE m.hours_worked
+    END,
+    CASE
+        WHEN 'performance_score' = ANY (%(given)s) THEN g.performance_score
+        WHEN NOT g.is_away THEN m.performance_score
+    END,
+    CASE WHEN 'metadata' = ANY (%(given)s) THEN coalesce(g.metadata, '{}') ELSE coalesce(m.metadata, '{}') END
+FROM told AS g
+LEFT JOIN LATERAL (
+    SELECT
+        e.status,
+        e.scheduled_hours,
+        e.hours_worked,
+        e.performance_score,
+        e.metadata
+    FROM elsewhere AS e
+    WHERE e.employee_id = g.employee_id
+        AND e.shift_id = g.shift_id
+    ORDER BY
+        e.time DESC
+    LIMIT 1
+) AS m ON true
+WHERE %(replace)s
+    OR m.status IS NULL
 ON CONFLICT (organization_id, employee_id, time) DO UPDATE
 SET
     status = excluded.status,
@@ -43,10 +115,14 @@ SET
         WHEN 'scheduled_hours' = ANY (%(given)s) THEN excluded.scheduled_hours
         ELSE a.scheduled_hours
     END,
-    hours_worked = CASE WHEN 'hours_worked' = ANY (%(given)s) THEN excluded.hours_worked ELSE a.hours_worked END,
+    hours_worked = CASE
+        WHEN 'hours_worked' = ANY (%(given)s) THEN excluded.hours_worked
+        WHEN excluded.status IN ('absent', 'sick', 'vacation') THEN excluded.hours_worked
+        WHEN a.status NOT IN ('absent', 'sick', 'vacation') THEN a.hours_worked
+    END,
     performance_score = CASE
         WHEN 'performance_score' = ANY (%(given)s) THEN excluded.performance_score
-        ELSE a.performance_score
+        WHEN excluded.status NOT IN ('absent', 'sick', 'vacation') THEN a.performance_score
     END,
     metadata = CASE WHEN 'metadata' = ANY (%(given)s) THEN excluded.metadata ELSE a.metadata END
 WHERE %(replace)s
@@ -63,61 +139,103 @@ WHERE %(replace)s
 -- Who came to work, and who did not, newest first?
 -- Parameters: organization_id uuid, employee_id uuid?, location_id uuid?, period_start timestamptz,
 --     period_end timestamptz
+-- Where they belonged then. Of two rows of one employee and shift, which only plain SQL can write, the later one counts; they
+-- lie within a day of each other, for a shift lasts no longer.
+WITH stretches AS (
+    SELECT
+        a.time,
+        a.employee_id,
+        a.shift_id,
+        a.status,
+        a.scheduled_hours,
+        a.hours_worked,
+        a.performance_score,
+        a.metadata,
+        a.shift_id IS NOT NULL
+            AND lead(a.time) OVER (PARTITION BY a.employee_id, a.shift_id ORDER BY a.time) IS NOT NULL AS is_corrected
+    FROM employee_attendance AS a
+    WHERE a.organization_id = %(organization_id)s
+        AND (%(employee_id)s::uuid IS NULL OR a.employee_id = %(employee_id)s)
+        AND a.time >= %(period_start)s
+        AND a.time < %(period_end)s + interval '24 hours'
+)
 SELECT
-    a.time,
-    a.employee_id,
+    s.time,
+    s.employee_id,
     e.full_name,
-    e.location_id,
-    a.shift_id,
-    a.status,
-    a.scheduled_hours,
-    a.hours_worked,
-    a.performance_score,
-    a.metadata
-FROM employee_attendance AS a
-JOIN employees AS e
-    ON e.organization_id = a.organization_id
-    AND e.employee_id = a.employee_id
-WHERE a.organization_id = %(organization_id)s
-    AND e.organization_id = %(organization_id)s
-    AND (%(employee_id)s::uuid IS NULL OR a.employee_id = %(employee_id)s)
-    AND (%(location_id)s::uuid IS NULL OR e.location_id = %(location_id)s)
-    AND a.time >= %(period_start)s
-    AND a.time < %(period_end)s
+    h.location_id,
+    s.shift_id,
+    s.status,
+    s.scheduled_hours,
+    s.hours_worked,
+    s.performance_score,
+    s.metadata
+FROM stretches AS s
+JOIN employees AS e ON e.employee_id = s.employee_id
+JOIN employee_history AS h
+    ON h.employee_id = s.employee_id
+    AND h.valid_from <= s.time
+    AND h.valid_to > s.time
+WHERE e.organization_id = %(organization_id)s
+    AND h.organization_id = %(organization_id)s
+    AND s.time < %(period_end)s
+    AND NOT s.is_corrected
+    AND (%(location_id)s::uuid IS NULL OR h.location_id = %(location_id)s)
 ORDER BY
-    a.time DESC,
-    a.employee_id;
+    s.time DESC,
+    s.employee_id;
 
 -- name: get_attendance_rate
 -- How regularly did each employee come to work, by the organization's local month?
 -- Parameters: organization_id uuid, employee_id uuid?, location_id uuid?, this_month boolean,
 --     period_start timestamptz?, period_end timestamptz
--- this_month: from the beginning of the organization's local month on.
-WITH attended AS (
+-- this_month: from the beginning of the organization's local month on. With a location: what they worked while they belonged
+-- there.
+WITH stretches AS (
     SELECT
+        a.time,
         a.employee_id,
-        date_trunc('month', a.time AT TIME ZONE o.timezone)::date AS month,
-        100.0 * count(*) FILTER (WHERE a.status IN ('present', 'late', 'remote')) / count(*) AS attendance_rate,
-        count(*) FILTER (WHERE a.status IN ('present', 'late', 'remote')) AS attended_count,
-        count(*) AS scheduled_count,
-        sum(a.hours_worked) AS hours_worked,
-        avg(a.performance_score) AS performance_score_mean
+        a.status,
+        a.hours_worked,
+        a.performance_score,
+        a.shift_id IS NOT NULL
+            AND lead(a.time) OVER (PARTITION BY a.employee_id, a.shift_id ORDER BY a.time) IS NOT NULL AS is_corrected
     FROM employee_attendance AS a
-    JOIN organizations AS o ON o.organization_id = a.organization_id
     WHERE a.organization_id = %(organization_id)s
-        AND o.organization_id = %(organization_id)s
         AND (%(employee_id)s::uuid IS NULL OR a.employee_id = %(employee_id)s)
-        AND a.status <> 'vacation'
         AND a.time >= CASE
             WHEN %(this_month)s THEN
                 (
-                    SELECT date_trunc('month', now(), own.timezone)
+                    SELECT local_day_start(date_trunc('month', now() AT TIME ZONE own.timezone)::date, own.timezone)
                     FROM organizations AS own
                     WHERE own.organization_id = %(organization_id)s
                 )
             ELSE %(period_start)s
         END
-        AND a.time < %(period_end)s
+        AND a.time < %(period_end)s + interval '24 hours'
+),
+attended AS (
+    SELECT
+        s.employee_id,
+        date_trunc('month', s.time AT TIME ZONE o.timezone)::date AS month,
+        (array_agg(h.location_id ORDER BY s.time DESC))[1] AS location_id,
+        100.0 * count(*) FILTER (WHERE s.status IN ('present', 'late', 'remote')) / count(*) AS attendance_rate,
+        count(*) FILTER (WHERE s.status IN ('present', 'late', 'remote')) AS attended_count,
+        count(*) AS scheduled_count,
+        sum(s.hours_worked) AS hours_worked,
+        count(s.hours_worked) AS hours_known_count,
+        avg(s.performance_score) AS performance_score_mean
+    FROM stretches AS s
+    JOIN organizations AS o ON o.organization_id = %(organization_id)s
+    JOIN employee_history AS h
+        ON h.employee_id = s.employee_id
+        AND h.valid_from <= s.time
+        AND h.valid_to > s.time
+    WHERE h.organization_id = %(organization_id)s
+        AND s.status <> 'vacation'
+        AND s.time < %(period_end)s
+        AND NOT s.is_corrected
+        AND (%(location_id)s::uuid IS NULL OR h.location_id = %(location_id)s)
     GROUP BY
         1,
         2
@@ -126,17 +244,17 @@ SELECT
     t.month,
     t.employee_id,
     e.full_name,
-    e.location_id,
+    t.location_id,
     t.attendance_rate,
     t.attended_count,
     t.scheduled_count,
     t.hours_worked,
+    t.hours_known_count,
     t.performance_score_mean
 FROM attended AS t
 JOIN employees AS e
     ON e.organization_id = %(organization_id)s
     AND e.employee_id = t.employee_id
-WHERE %(location_id)s::uuid IS NULL OR e.location_id = %(location_id)s
 ORDER BY
     t.month,
     e.full_name,
@@ -146,33 +264,51 @@ ORDER BY
 -- Which employees came to work less often than they should, least often first?
 -- Parameters: organization_id uuid, below_pct numeric, location_id uuid?, this_month boolean,
 --     period_start timestamptz?, period_end timestamptz
--- this_month: from the beginning of the organization's local month on.
-WITH attended AS (
+-- this_month: from the beginning of the organization's local month on. With a location: while they belonged there.
+WITH stretches AS (
     SELECT
+        a.time,
         a.employee_id,
-        100.0 * count(*) FILTER (WHERE a.status IN ('present', 'late', 'remote')) / count(*) AS attendance_rate,
-        count(*) FILTER (WHERE a.status IN ('present', 'late', 'remote')) AS attended_count,
-        count(*) AS scheduled_count
+        a.status,
+        a.shift_id IS NOT NULL
+            AND lead(a.time) OVER (PARTITION BY a.employee_id, a.shift_id ORDER BY a.time) IS NOT NULL AS is_corrected
     FROM employee_attendance AS a
     WHERE a.organization_id = %(organization_id)s
-        AND a.status <> 'vacation'
         AND a.time >= CASE
             WHEN %(this_month)s THEN
                 (
-                    SELECT date_trunc('month', now(), o.timezone)
+                    SELECT local_day_start(date_trunc('month', now() AT TIME ZONE o.timezone)::date, o.timezone)
                     FROM organizations AS o
                     WHERE o.organization_id = %(organization_id)s
                 )
             ELSE %(period_start)s
         END
-        AND a.time < %(period_end)s
+        AND a.time < %(period_end)s + interval '24 hours'
+),
+attended AS (
+    SELECT
+        s.employee_id,
+        (array_agg(h.location_id ORDER BY s.time DESC))[1] AS location_id,
+        100.0 * count(*) FILTER (WHERE s.status IN ('present', 'late', 'remote')) / count(*) AS attendance_rate,
+        count(*) FILTER (WHERE s.status IN ('present', 'late', 'remote')) AS attended_count,
+        count(*) AS scheduled_count
+    FROM stretches AS s
+    JOIN employee_history AS h
+        ON h.employee_id = s.employee_id
+        AND h.valid_from <= s.time
+        AND h.valid_to > s.time
+    WHERE h.organization_id = %(organization_id)s
+        AND s.status <> 'vacation'
+        AND s.time < %(period_end)s
+        AND NOT s.is_corrected
+        AND (%(location_id)s::uuid IS NULL OR h.location_id = %(location_id)s)
     GROUP BY
-        a.employee_id
+        s.employee_id
 )
 SELECT
     t.employee_id,
     e.full_name,
-    e.location_id,
+    t.location_id,
     t.attendance_rate,
     t.attended_count,
     t.scheduled_count
@@ -181,7 +317,6 @@ JOIN employees AS e
     ON e.organization_id = %(organization_id)s
     AND e.employee_id = t.employee_id
 WHERE t.attendance_rate < %(below_pct)s
-    AND (%(location_id)s::uuid IS NULL OR e.location_id = %(location_id)s)
 ORDER BY
     t.attendance_rate,
     e.full_name,

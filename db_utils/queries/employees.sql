@@ -44,6 +44,7 @@ RETURNING
 -- name: get_employees
 -- Who works here, and who has this skill?
 -- Parameters: organization_id uuid, location_id uuid?, skill text?, include_inactive boolean
+-- Active is who is employed now, or will be: employees.is_active does not know yet that an end has come.
 SELECT
     e.employee_id,
     e.location_id,
@@ -51,7 +52,14 @@ SELECT
     e.full_name,
     e.role,
     e.skills,
-    e.is_active,
+    EXISTS (
+        SELECT
+        FROM employee_history AS h
+        WHERE h.organization_id = %(organization_id)s
+            AND h.employee_id = e.employee_id
+            AND h.is_employed
+            AND h.valid_to > now()
+    ) AS is_active,
     e.hired_on_date,
     e.metadata,
     e.created_at,
@@ -60,7 +68,17 @@ FROM employees AS e
 WHERE e.organization_id = %(organization_id)s
     AND (%(location_id)s::uuid IS NULL OR e.location_id = %(location_id)s)
     AND (%(skill)s::text IS NULL OR e.skills @> ARRAY[%(skill)s::text])
-    AND (%(include_inactive)s OR e.is_active)
+    AND (
+        %(include_inactive)s
+        OR EXISTS (
+            SELECT
+            FROM employee_history AS h
+            WHERE h.organization_id = %(organization_id)s
+                AND h.employee_id = e.employee_id
+                AND h.is_employed
+                AND h.valid_to > now()
+        )
+    )
 ORDER BY
     e.full_name,
     e.employee_id;
@@ -75,7 +93,14 @@ FROM employees AS e
 CROSS JOIN unnest(e.skills) AS s (skill)
 WHERE e.organization_id = %(organization_id)s
     AND (%(location_id)s::uuid IS NULL OR e.location_id = %(location_id)s)
-    AND e.is_active
+    AND EXISTS (
+        SELECT
+        FROM employee_history AS h
+        WHERE h.organization_id = %(organization_id)s
+            AND h.employee_id = e.employee_id
+            AND h.is_employed
+            AND h.valid_to > now()
+    )
 GROUP BY
     s.skill
 ORDER BY
@@ -100,3 +125,119 @@ RETURNING
     e.metadata,
     e.created_at,
     e.updated_at;
+
+-- name: move_employee<!
+-- Which employee belongs to this location now?
+-- Parameters: organization_id uuid, employee_id uuid, location_id uuid, effective_at timestamptz?
+SELECT
+    e.employee_id,
+    e.location_id,
+    e.employee_code,
+    e.full_name,
+    e.role,
+    e.skills,
+    e.is_active,
+    e.hired_on_date,
+    e.metadata,
+    e.created_at,
+    e.updated_at
+FROM change_employee(
+    %(organization_id)s,
+    %(employee_id)s,
+    jsonb_build_object('location_id', %(location_id)s::uuid),
+    %(effective_at)s::timestamptz
+) AS e;
+
+-- name: end_employment<!
+-- Which employee has left, or will?
+-- Parameters: organization_id uuid, employee_id uuid, last_day date?, effective_at timestamptz?
+SELECT
+    e.employee_id,
+    e.location_id,
+    e.employee_code,
+    e.full_name,
+    e.role,
+    e.skills,
+    e.is_active,
+    e.hired_on_date,
+    e.metadata,
+    e.created_at,
+    e.updated_at
+FROM change_employee(
+    %(organization_id)s,
+    %(employee_id)s,
+    '{"is_employed": false}',
+    coalesce(
+        %(effective_at)s::timestamptz,
+        (
+            SELECT local_day_start(%(last_day)s::date + 1, l.timezone)
+            FROM employees AS w
+            JOIN locations AS l
+                ON l.organization_id = w.organization_id
+                AND l.location_id = w.location_id
+            WHERE w.organization_id = %(organization_id)s
+                AND w.employee_id = %(employee_id)s
+        )
+    )
+) AS e;
+
+-- name: resume_employment<!
+-- Which employee is employed again, or will be?
+-- Parameters: organization_id uuid, employee_id uuid, first_day date?, effective_at timestamptz?
+SELECT
+    e.employee_id,
+    e.location_id,
+    e.employee_code,
+    e.full_name,
+    e.role,
+    e.skills,
+    e.is_active,
+    e.hired_on_date,
+    e.metadata,
+    e.created_at,
+    e.updated_at
+FROM change_employee(
+    %(organization_id)s,
+    %(employee_id)s,
+    '{"is_employed": true}',
+    coalesce(
+        %(effective_at)s::timestamptz,
+        (
+            SELECT local_day_start(%(first_day)s::date, l.timezone)
+            FROM employees AS w
+            JOIN locations AS l
+                ON l.organization_id = w.organization_id
+                AND l.location_id = w.location_id
+            WHERE w.organization_id = %(organization_id)s
+                AND w.employee_id = %(employee_id)s
+        )
+    )
+) AS e;
+
+-- name: correct_employee_history<!
+-- What was an employee, after this correction of a time that is over?
+-- Parameters: organization_id uuid, employee_id uuid, changes jsonb, period_start timestamptz?, period_end timestamptz
+SELECT
+    e.employee_id
+FROM change_employee(
+    %(organization_id)s,
+    %(employee_id)s,
+    %(changes)s::jsonb,
+    coalesce(%(period_start)s::timestamptz, '-infinity'),
+    %(period_end)s
+) AS e;
+
+-- name: get_employee_history
+-- Where did an employee belong and were they employed, and when?
+-- Parameters: organization_id uuid, employee_id uuid
+SELECT
+    nullif(h.valid_from, '-infinity') AS valid_from,
+    nullif(h.valid_to, 'infinity') AS valid_to,
+    h.location_id,
+    h.is_employed,
+    h.recorded_at
+FROM employee_history AS h
+WHERE h.organization_id = %(organization_id)s
+    AND h.employee_id = %(employee_id)s
+ORDER BY
+    h.valid_from;

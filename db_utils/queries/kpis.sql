@@ -175,15 +175,15 @@ ORDER BY
 -- Which local days of the organization are over, oldest first?
 -- Parameters: organization_id uuid, days integer
 SELECT
-    d.day::date AS day,
-    d.day AT TIME ZONE o.timezone AS starts_at,
-    (d.day + interval '1 day') AT TIME ZONE o.timezone AS ends_at
+    d.day,
+    local_day_start(d.day, o.timezone) AS starts_at,
+    local_day_start(d.day + 1, o.timezone) AS ends_at
 FROM organizations AS o
-CROSS JOIN generate_series(
-    date_trunc('day', now() AT TIME ZONE o.timezone) - make_interval(days => %(days)s),
-    date_trunc('day', now() AT TIME ZONE o.timezone) - interval '1 day',
-    interval '1 day'
-) AS d (day)
+CROSS JOIN LATERAL (
+    SELECT local_date(now(), o.timezone) - n.days_ago AS day
+    FROM generate_series(1, %(days)s) AS n (days_ago)
+) AS d
 WHERE o.organization_id = %(organization_id)s
+    AND local_day_start(d.day, o.timezone) < local_day_start(d.day + 1, o.timezone)
 ORDER BY
-    day;
+    d.day;

@@ -117,3 +117,51 @@ WHERE l.organization_id = %(organization_id)s
 ORDER BY
     l.name,
     l.location_id;
+
+-- name: set_location_timezone<!
+-- Which location counts its days by this time zone now?
+-- Parameters: organization_id uuid, location_id uuid, timezone text, effective_at timestamptz?
+SELECT
+    l.location_id,
+    l.name,
+    l.location_type,
+    l.timezone,
+    l.address,
+    l.latitude_degrees,
+    l.longitude_degrees,
+    l.metadata,
+    l.created_at,
+    l.updated_at
+FROM change_location(
+    %(organization_id)s,
+    %(location_id)s,
+    jsonb_build_object('timezone', %(timezone)s::text),
+    %(effective_at)s::timestamptz
+) AS l;
+
+-- name: correct_location_history<!
+-- By which time zone did a location count its days, after this correction of a time that is over?
+-- Parameters: organization_id uuid, location_id uuid, changes jsonb, period_start timestamptz?, period_end timestamptz
+SELECT
+    l.location_id
+FROM change_location(
+    %(organization_id)s,
+    %(location_id)s,
+    %(changes)s::jsonb,
+    coalesce(%(period_start)s::timestamptz, '-infinity'),
+    %(period_end)s
+) AS l;
+
+-- name: get_location_history
+-- By which time zone did a location count its days, and when?
+-- Parameters: organization_id uuid, location_id uuid
+SELECT
+    nullif(h.valid_from, '-infinity') AS valid_from,
+    nullif(h.valid_to, 'infinity') AS valid_to,
+    h.timezone,
+    h.recorded_at
+FROM location_history AS h
+WHERE h.organization_id = %(organization_id)s
+    AND h.location_id = %(location_id)s
+ORDER BY
+    h.valid_from;

@@ -86,12 +86,8 @@ ORDER BY
 
 -- name: set_resource_status<!
 -- Which resource now has this status?
--- Parameters: organization_id uuid, resource_id uuid, status text
-UPDATE resources AS r
-SET status = %(status)s
-WHERE r.organization_id = %(organization_id)s
-    AND r.resource_id = %(resource_id)s
-RETURNING
+-- Parameters: organization_id uuid, resource_id uuid, status text, effective_at timestamptz?
+SELECT
     r.resource_id,
     r.location_id,
     r.name,
@@ -101,4 +97,84 @@ RETURNING
     r.capacity_unit,
     r.metadata,
     r.created_at,
-    r.updated_at;
+    r.updated_at
+FROM change_resource(
+    %(organization_id)s,
+    %(resource_id)s,
+    jsonb_build_object('status', %(status)s::text),
+    %(effective_at)s::timestamptz
+) AS r;
+
+-- name: move_resource<!
+-- Which resource stands at this location now?
+-- Parameters: organization_id uuid, resource_id uuid, location_id uuid, effective_at timestamptz?
+SELECT
+    r.resource_id,
+    r.location_id,
+    r.name,
+    r.resource_type,
+    r.status,
+    r.rated_capacity_per_hour,
+    r.capacity_unit,
+    r.metadata,
+    r.created_at,
+    r.updated_at
+FROM change_resource(
+    %(organization_id)s,
+    %(resource_id)s,
+    jsonb_build_object('location_id', %(location_id)s::uuid),
+    %(effective_at)s::timestamptz
+) AS r;
+
+-- name: rerate_resource<!
+-- Which resource is rated at this capacity now?
+-- Parameters: organization_id uuid, resource_id uuid, rated_capacity_per_hour numeric?, capacity_unit text?,
+--     effective_at timestamptz?
+SELECT
+    r.resource_id,
+    r.location_id,
+    r.name,
+    r.resource_type,
+    r.status,
+    r.rated_capacity_per_hour,
+    r.capacity_unit,
+    r.metadata,
+    r.created_at,
+    r.updated_at
+FROM change_resource(
+    %(organization_id)s,
+    %(resource_id)s,
+    jsonb_build_object('rated_capacity_per_hour', %(rated_capacity_per_hour)s::numeric)
+        || jsonb_strip_nulls(jsonb_build_object('capacity_unit', %(capacity_unit)s::text)),
+    %(effective_at)s::timestamptz
+) AS r;
+
+-- name: correct_resource_history<!
+-- What was a resource, after this correction of a time that is over?
+-- Parameters: organization_id uuid, resource_id uuid, changes jsonb, period_start timestamptz?, period_end timestamptz
+SELECT
+    r.resource_id
+FROM change_resource(
+    %(organization_id)s,
+    %(resource_id)s,
+    %(changes)s::jsonb,
+    coalesce(%(period_start)s::timestamptz, '-infinity'),
+    %(period_end)s
+) AS r;
+
+-- name: get_resource_history
+-- Where did a resource stand, what was it rated at and was it in service, and when?
+-- Parameters: organization_id uuid, resource_id uuid
+SELECT
+    nullif(h.valid_from, '-infinity') AS valid_from,
+    nullif(h.valid_to, 'infinity') AS valid_to,
+    h.location_id,
+    h.rated_capacity_per_hour,
+    h.capacity_unit,
+    h.is_in_service,
+    h.recorded_at
+FROM resource_history AS h
+WHERE h.organization_id = %(organization_id)s
+    AND h.resource_id = %(resource_id)s
+ORDER BY
+    h.valid_from;

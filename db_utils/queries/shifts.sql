@@ -98,6 +98,12 @@ WITH coverage AS (
                     JOIN employees AS e
                         ON e.organization_id = a.organization_id
                         AND e.employee_id = a.employee_id
+                    JOIN employee_history AS h
+                        ON h.organization_id = a.organization_id
+                        AND h.employee_id = a.employee_id
+                        AND h.valid_from <= a.starts_at
+                        AND h.valid_to > a.starts_at
+                        AND h.is_employed
                     WHERE a.organization_id = %(organization_id)s
                         AND a.shift_id = c.shift_id
                         AND a.status IN ('scheduled', 'confirmed', 'completed')

@@ -132,6 +132,9 @@ READS: dict[str, Callable[[Facts], list[tuple[tuple[Any, ...], Row]]]] = {
         ((), {"skill": f.skill}),
     ],
     "get_skills": lambda f: [((), {}), ((), {"location_id": f.location_id})],
+    "get_resource_history": lambda f: [((f.resource_id,), {})],
+    "get_employee_history": lambda f: [((f.employee_id,), {})],
+    "get_location_history": lambda f: [((f.location_id,), {})],
     "get_events": lambda f: [
         ((), {}),
         ((), {"days": 3, "limit": 17}),
@@ -336,9 +339,38 @@ WRITES: dict[str, tuple[tuple[Any, ...], Row]] = {
             "capacity_unit": "pieces",
             "metadata": {},
             "resource_id": _ONE,
+            "in_service_from": _NOON,
         },
     ),
-    "set_resource_status": ((_ONE,), {"status": "down"}),
+    "set_resource_status": ((_ONE,), {"status": "down", "effective_at": _NOON}),
+    "move_resource": ((_ONE,), {"location_id": _ONE, "effective_at": _NOON}),
+    "rerate_resource": (
+        (_ONE,),
+        {"rated_capacity_per_hour": 7, "capacity_unit": "pieces", "effective_at": _NOON},
+    ),
+    "correct_resource_history": (
+        (_ONE,),
+        {
+            "start": _NOON,
+            "end": _NOON + dt.timedelta(days=1),
+            "location_id": _ONE,
+            "rated_capacity_per_hour": 7,
+            "capacity_unit": "pieces",
+            "is_in_service": True,
+        },
+    ),
+    "set_location_timezone": ((_ONE,), {"timezone": "Europe/Paris", "effective_at": _NOON}),
+    "correct_location_history": (
+        (_ONE,),
+        {"timezone": "Europe/Paris", "start": _NOON, "end": _NOON + dt.timedelta(days=1)},
+    ),
+    "move_employee": ((_ONE,), {"location_id": _ONE, "effective_at": _NOON}),
+    "end_employment": ((_ONE,), {"effective_at": _NOON}),
+    "resume_employment": ((_ONE,), {"effective_at": _NOON}),
+    "correct_employee_history": (
+        (_ONE,),
+        {"start": _NOON, "end": _NOON + dt.timedelta(days=1), "location_id": _ONE, "is_employed": True},
+    ),
     "create_employee": (
         ("A B",),
         {
