@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -13,9 +14,12 @@ import pytest
 import sqlalchemy
 from psycopg2.extensions import parse_dsn
 
-from db_utils import DatabaseManager, errors
+from db_utils import DatabaseManager, errors, schema
 from db_utils.admin.backup.place import UrlPlace
 from db_utils.config import Settings
+from db_utils.schema.loading import Amount, load
+from db_utils.transfer.exporting import export_relation
+from db_utils.transfer.importing import import_files
 from tests.integration.library.conftest import ORGANIZATION, OTHER_ORGANIZATION, TENANT_SHAPE
 from tests.support.pgbouncer import pgbouncer
 from tests.support.servers import OwnServer, own_server
@@ -218,3 +222,22 @@ def test_options_of_the_url_are_kept(server: OwnServer) -> None:
         assert numbers(db, "SELECT current_setting('search_path') || current_setting('work_mem')") == [
             "tenant77MB"
         ]
+
+
+def test_schema_rollups_and_files_work_behind_it(server: OwnServer, tmp_path: Path) -> None:
+    with closing(psycopg2.connect(server.url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE DATABASE whole")
+    url = server.url.rpartition("/")[0] + "/whole"
+    with pgbouncer(url, pool_mode="transaction") as behind_url, DatabaseManager(behind_url) as db:
+        schema.ensure(db, seed=True)
+        schema.verify(db)
+        schema.refresh_rollups(db)
+        out = tmp_path / "events.csv"
+        exported = export_relation(db, "operational_events", out, organization=None)
+        assert exported.rows == numbers(db, "SELECT count(*) AS n FROM operational_events")[0]
+        imported = import_files(db, [out], "operational_events", organization=None)
+        assert (imported.added, imported.updated) == (0, 0)  # they are there already
+        with pytest.raises(errors.SessionUnavailableError):
+            load(db, Amount(organizations=3))
