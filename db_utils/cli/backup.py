@@ -139,7 +139,8 @@ def restore(
     It is restored into a scratch database beside, checked there, and takes the empty one's place at the end. So after a
     failure, or a power cut, the database is as empty as before, and you run the command again. TimescaleDB must be there in
     the version of the backup, PostgreSQL in the same or a later one. Roles that the server lacks are made, tenants' logins with
-    their passwords; roles that it has stay as they are.
+    their passwords; roles that it has stay as they are. With a key only a backup that was made with it is taken. Without one,
+    whoever wrote the backup decides what runs here as you: restore what you or people you trust have made.
 
     Example: db-utils restore /backups/barnameh_ops-20260101T020000Z --url postgresql://user:password@host/barnameh_ops
     """
@@ -177,6 +178,10 @@ def restore(
         (
             "Without a password, because the backup has none (ALTER ROLE … PASSWORD): {}.",
             done.roles.without_password,
+        ),
+        (
+            "Not given, because a backup may not; run it yourself if it should be so: {}",
+            done.roles.withheld,
         ),
     ):
         if roles:

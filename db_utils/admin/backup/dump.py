@@ -18,7 +18,7 @@ from pathlib import Path
 
 from db_utils.admin.backup.contents import contents
 from db_utils.admin.backup.encryption import Key, encrypt
-from db_utils.admin.backup.manifest import FILE, File, Manifest
+from db_utils.admin.backup.manifest import DUMP, ENCRYPTED, FILE, ROLES, File, Manifest
 from db_utils.admin.backup.pipes import output_of
 from db_utils.admin.backup.place import Place
 from db_utils.admin.backup.session import Session, literal
@@ -52,10 +52,10 @@ def backup(place: Place, out: Path, *, key: Key | None = None, say: Say = lambda
         snapshot = _snapshot(session)
         say("dumping the tables")
         with output_of(place, "pg_dump", "--format=custom", f"--snapshot={snapshot}") as dumped:
-            dump = _write(partial, "database.dump", dumped, key)
+            dump = _write(partial, DUMP, dumped, key)
         say("counting and hashing what the snapshot holds")
         (roles_text,) = session.file(source_folder("sql") / "backup" / "roles.sql")
-        roles = _write(partial, "roles.json", [roles_text.encode()], key)
+        roles = _write(partial, ROLES, [roles_text.encode()], key)
         database, tables = contents(session)
         manifest = Manifest(
             backup_id=str(uuid.uuid4()),
@@ -146,7 +146,7 @@ def _remove_abandoned(parent: Path) -> None:
 
 
 def _write(folder: Path, name: str, pieces: Iterable[bytes], key: Key | None) -> File:
-    path = folder / (name if key is None else f"{name}.enc")
+    path = folder / (name if key is None else name + ENCRYPTED)
     found, size = hashlib.sha256(), 0
     with path.open("xb") as file:
         path.chmod(0o600)

@@ -20,7 +20,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 from db_utils.errors import BackupError, ConfigurationError
 
@@ -28,6 +28,14 @@ KEY_VARIABLE = "BACKUP_KEY"
 _MAGIC = b"barnameh-backup-1\n"
 _ID_BYTES, _SALT_BYTES, _KEY_BYTES, _TAG_BYTES = 8, 32, 32, 16
 _CHUNK_BYTES = 64 * 1024
+
+
+class Readable(Protocol):
+    """A file, as far as it is read here."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes; b"" at the end."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,7 @@ def encrypt(pieces: Iterable[bytes], key: Key) -> Iterator[bytes]:
     yield seal(_nonce(number, last=True), bytes(held), header)
 
 
-def decrypt(file: BinaryIO, key: Key) -> Iterator[bytes]:
+def decrypt(file: Readable, key: Key) -> Iterator[bytes]:
     """What was encrypted into this file, piece by piece, each authenticated.
 
     Raises `BackupError` for a wrong key, and for a file that was changed, reordered or cut off: what came before may be used

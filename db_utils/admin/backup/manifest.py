@@ -10,16 +10,26 @@ A backup is a folder:
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, get_type_hints
 
-from db_utils.admin.backup.encryption import Key, wrong_key
+from db_utils.admin.backup.encryption import Key, decrypt, wrong_key
 from db_utils.errors import BackupError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Record = TypeVar("Record", bound="DataclassInstance")
 
 FORMAT = 1
 FILE = "manifest.json"
+DUMP = "database.dump"
+ROLES = "roles.json"
+ENCRYPTED = ".enc"
 _READ_BYTES = 1024 * 1024
 
 
@@ -98,7 +108,7 @@ def read(folder: Path) -> Manifest:
         raise BackupError(
             f"{folder} is no backup (it has no {FILE}): name the folder that `backup` made"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BackupError(f"{path} cannot be read ({error}): take another copy of the backup") from error
     if isinstance(found, dict) and found.get("format") not in (None, FORMAT):
         raise BackupError(
@@ -110,20 +120,57 @@ def read(folder: Path) -> Manifest:
         raise BackupError(f"{path} is damaged ({error}): take another copy of the backup") from error
 
 
-def _from_json(found: dict[str, Any]) -> Manifest:
-    return Manifest(
-        **{
+def _from_json(found: Any) -> Manifest:
+    return typed(
+        Manifest,
+        {
             **found,
-            "database": Database(**found["database"]),
-            "dump": File(**found["dump"]),
-            "roles": File(**found["roles"]),
-            "tables": [Table(**table) for table in found["tables"]],
-        }
+            "database": typed(Database, found["database"]),
+            "dump": typed(File, found["dump"]),
+            "roles": typed(File, found["roles"]),
+            "tables": [typed(Table, table) for table in found["tables"]],
+        },
     )
 
 
+def typed(kind: type[Record], found: dict[str, Any]) -> Record:
+    """This record out of JSON that anybody may have written. Raises `TypeError` where a value is not of its field's type."""
+    record = kind(**found)
+    hints = get_type_hints(kind)
+    for part in fields(record):
+        value, hint = getattr(record, part.name), hints[part.name]
+        if not _is(value, hint):
+            raise TypeError(f"{part.name} is no {getattr(hint, '__name__', hint)}")
+    return record
+
+
+def _is(value: object, hint: Any) -> bool:
+    if hint in (str, int, bool):
+        return type(value) is hint and (hint is not str or _is_text(str(value)))
+    options: tuple[Any, ...] = getattr(hint, "__args__", ())
+    if getattr(hint, "__origin__", None) is list:
+        return isinstance(value, list) and all(_is(item, options[0]) for item in value)
+    if options:
+        return any(_is(value, option) for option in options)
+    return isinstance(value, hint)
+
+
+def _is_text(value: str) -> bool:
+    """Whether PostgreSQL takes it: no NUL, no half of a character."""
+    return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 def check(folder: Path, manifest: Manifest, key: Key | None) -> None:
-    """Raise `BackupError` unless the files are those that the manifest tells of, and the key opens them."""
+    """Raise `BackupError` unless the files are those that the manifest tells of, and the key both opens and signed them.
+
+    A key that is given is a claim that the backup was made with it: one that is not encrypted is refused then, because
+    whoever can write to its folder could have put it in the place of one that was.
+    """
+    if manifest.key is None and key is not None:
+        raise BackupError(
+            f"a key was given, and {folder} is not encrypted, so nobody can tell who made it: if you trust everyone who can write "
+            "there, restore it without --key-file and BACKUP_KEY"
+        )
     if manifest.key is not None:
         if key is None:
             raise BackupError(
@@ -131,29 +178,48 @@ def check(folder: Path, manifest: Manifest, key: Key | None) -> None:
             )
         if key.fingerprint != manifest.key:
             raise BackupError(wrong_key(manifest.key, key))
-        if manifest.signature != key.sign(manifest.unsigned()):
+        if not hmac.compare_digest(manifest.signature or "", key.sign(manifest.unsigned())):
             raise BackupError(
                 f"{folder / FILE} was changed after it was written: take another copy of the backup"
             )
-    for file in (manifest.dump, manifest.roles):
+    for file, name in ((manifest.dump, DUMP), (manifest.roles, ROLES)):
+        if file.file != name + (ENCRYPTED if manifest.key else ""):
+            raise BackupError(f"{folder / FILE} is damaged ({file.file!r} is no {name}): take another copy")
         path = folder / file.file
-        if path.parent != folder or not path.is_file():
+        if path.is_symlink() or not path.is_file():
             raise BackupError(f"{path} is missing: take another copy of the backup")
         size = path.stat().st_size
         if size != file.size_bytes:
             raise BackupError(
                 f"{path} has {size:,} bytes and should have {file.size_bytes:,}: it was cut off or changed, take another copy"
             )
-        with path.open("rb") as opened:
-            if digest(opened) != file.sha256:
-                raise BackupError(
-                    f"{path} does not have its checksum: it was changed or damaged, take another copy"
-                )
+        for _ in pieces(folder, file, None):
+            pass
 
 
-def digest(file: BinaryIO) -> str:
-    """SHA-256 of a file, as `sha256sum` prints it."""
-    found = hashlib.sha256()
-    while piece := file.read(_READ_BYTES):
-        found.update(piece)
-    return found.hexdigest()
+def pieces(folder: Path, file: File, key: Key | None) -> Iterator[bytes]:
+    """What does this file of a backup hold? Piece by piece, opened with the key where one is given.
+
+    The last piece is followed by `BackupError` where the file is not the one that the manifest tells of.
+    """
+    path = folder / file.file
+    with path.open("rb") as opened:
+        counted = _Hashing(opened)
+        yield from iter(lambda: counted.read(_READ_BYTES), b"") if key is None else decrypt(counted, key)
+        if counted.sha256.hexdigest() != file.sha256:
+            raise BackupError(
+                f"{path} does not have its checksum: it was changed or damaged, take another copy"
+            )
+
+
+class _Hashing:
+    """A file that hashes what is read from it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        piece = self._file.read(size)
+        self.sha256.update(piece)
+        return piece

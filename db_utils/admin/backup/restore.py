@@ -15,11 +15,11 @@ from pathlib import Path
 from db_utils.admin.backup import manifest as manifests
 from db_utils.admin.backup.contents import contents, differences
 from db_utils.admin.backup.dump import Say
-from db_utils.admin.backup.encryption import Key, decrypt
+from db_utils.admin.backup.encryption import Key
 from db_utils.admin.backup.manifest import Manifest
 from db_utils.admin.backup.pipes import feed
 from db_utils.admin.backup.place import MAINTENANCE_DATABASE, Place
-from db_utils.admin.backup.roles import RestoredRoles, restore_roles
+from db_utils.admin.backup.roles import RestoredRoles, Role, read_roles, restore_roles
 from db_utils.admin.backup.scratch import exists, scratch_database, swap
 from db_utils.admin.backup.session import Session, literal, name
 from db_utils.errors import BackupError
@@ -186,9 +186,9 @@ def _restored(
 ) -> Iterator[tuple[str, Session, RestoredRoles]]:
     """A scratch database with the backup in it, and TimescaleDB's jobs at rest."""
     folder = folder.expanduser().resolve()
-    like = place.database
+    like, needed = place.database, _roles(folder, manifest, key)
     with scratch_database(place, like=like) as (scratch, server):
-        roles = restore_roles(server, _roles(folder, manifest, key), manifest.database.owner)
+        roles = restore_roles(server, needed, manifest.database.owner)
         say("restoring the tables")
         if manifest.database.timescaledb is not None:
             with Session(place, database=scratch) as session:
@@ -198,13 +198,9 @@ def _restored(
         if jobs > 1:
             feed(place, [], "pg_restore", *options, f"--jobs={jobs}", str(dump), database=scratch)
         else:
-            with dump.open("rb") as file:
-                pieces = (
-                    iter(lambda: file.read(1 << 18), b"")
-                    if key is None or manifest.key is None
-                    else decrypt(file, key)
-                )
-                feed(place, pieces, "pg_restore", *options, database=scratch)
+            feed(
+                place, manifests.pieces(folder, manifest.dump, key), "pg_restore", *options, database=scratch
+            )
         if manifest.database.timescaledb is not None:
             with Session(place, database=scratch) as session:
                 # Jobs would change what is about to be compared: they rest until the database has its name.
@@ -226,11 +222,14 @@ def _prepare_timescaledb(session: Session, version: str, edition: str) -> None:
     session.script("SELECT timescaledb_pre_restore();")
 
 
-def _roles(folder: Path, manifest: Manifest, key: Key | None) -> list[dict[str, object]]:
-    with (folder / manifest.roles.file).open("rb") as file:
-        text = file.read() if key is None or manifest.key is None else b"".join(decrypt(file, key))
-    roles: list[dict[str, object]] = json.loads(text)
-    return roles
+def _roles(folder: Path, manifest: Manifest, key: Key | None) -> list[Role]:
+    text = b"".join(manifests.pieces(folder, manifest.roles, key))
+    try:
+        return read_roles(json.loads(text))
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise BackupError(
+            f"{folder / manifest.roles.file} is damaged ({error}): take another copy of the backup"
+        ) from error
 
 
 def _compare(place: Place, scratch: str, manifest: Manifest) -> None:

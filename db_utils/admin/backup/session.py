@@ -15,11 +15,19 @@ from psycopg2.extensions import adapt
 from db_utils.admin.backup.place import Place
 from db_utils.errors import BackupError
 
+# Our statements mean the same whatever the database's or role's settings are.
+_PINNED = """
+    SET standard_conforming_strings = on;
+    SET quote_all_identifiers = off;
+    SET search_path = public, pg_temp;
+"""
+
 
 class Session:
     """One session of psql. It ends, and what it began is rolled back, with the block."""
 
     def __init__(self, place: Place, *, database: str | None = None) -> None:
+        self._before = _PINNED
         self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed with the session
         self._psql = subprocess.Popen(
             place.command(
@@ -51,10 +59,11 @@ class Session:
         assert self._psql.stdout is not None
         end = uuid.uuid4().hex
         try:
-            self._psql.stdin.write(f"{text}\n\\echo {end}\n")
+            self._psql.stdin.write(f"{self._before}{text}\n\\echo {end}\n")
             self._psql.stdin.flush()
         except BrokenPipeError:
             raise self._failure() from None
+        self._before = ""
         lines: list[str] = []
         for line in self._psql.stdout:
             if line.rstrip("\n") == end:
