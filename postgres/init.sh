@@ -13,7 +13,9 @@ seeds=/barnameh/seeds
 step="nothing yet"
 
 # Names are passed in the environment: as arguments psql would read some of them as connection strings.
-export PGUSER=$POSTGRES_USER PGDATABASE=$POSTGRES_DB PGOPTIONS=--client-min-messages=warning
+export PGUSER=$POSTGRES_USER PGDATABASE=$POSTGRES_DB
+# The files mean the same whatever POSTGRES_INITDB_ARGS or a postgresql.conf of yours say.
+export PGOPTIONS="--client-min-messages=warning --standard-conforming-strings=on --quote-all-identifiers=off --search-path=public"
 
 say() { echo "barnameh: $*"; }
 

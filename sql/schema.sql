@@ -4,6 +4,11 @@
 --
 -- The container's first start does just that; db_utils.schema.apply() runs the files named here in the same order.
 -- Afterwards, outside a transaction: CALL refresh_rollups();
+
+-- They mean the same whatever the database's or role's settings are.
+SET standard_conforming_strings = on;
+SET quote_all_identifiers = off;
+SET search_path = public, pg_temp;
 \ir 01_edition.sql
 \ir 02_helpers.sql
 \ir 10_core.sql
@@ -21,6 +26,7 @@
 \ir 70_views.sql
 \ir 75_prediction_functions.sql
 \ir 80_kpis.sql
+\ir 85_doubles.sql
 \ir 90_tenants.sql
 \ir 91_tenant_columnstore.sql
 \ir 99_version.sql

@@ -311,6 +311,7 @@ $contract$;
         'demand_forecast_accuracy(uuid,timestamptz,timestamptz)',
         'demand_forecast_outcomes(uuid,timestamptz,timestamptz,boolean)',
         'demand_forecasts_as_of(uuid,timestamptz,timestamptz,timestamptz,timestamptz)',
+        'double_rows()',
         'drop_tenant_login(text)',
         'employment_start(uuid,uuid,date)',
         'end_long_tenant_transactions(integer,jsonb)',
@@ -338,8 +339,10 @@ $contract$;
         'refuse_dump()',
         'refuse_unemployed()',
         'refuse_update()',
+        'remove_double_rows(boolean)',
         'resource_time_model(uuid,timestamptz,timestamptz)',
         'rollup_definitions()',
+        'rollup_differences()',
         'rollup_refresh_window(text)',
         'rows_beyond_bounds()',
         'set_recorded_at()',
@@ -354,11 +357,17 @@ $contract$;
         'write_tenants_operational_events()',
         'write_tenants_resource_metrics()'
     ];
+    newest_version CONSTANT integer := 8;
     edition text;
     tenant_roles regrole[];
     problems text[] := '{}';
     declared jsonb;  -- the contract as rows: relation, kind, label, item
 BEGIN
+    -- Names are printed as the rules below expect them, whatever the database's or role's settings are.
+    PERFORM set_config('standard_conforming_strings', 'on', true);
+    PERFORM set_config('quote_all_identifiers', 'off', true);
+    PERFORM set_config('search_path', 'public, pg_temp', true);
+
     SELECT jsonb_agg(jsonb_build_object('relation', b.relation, 'kind', b.kind, 'label', l.label, 'item', i.item))
     INTO declared
     FROM (
@@ -504,8 +513,14 @@ BEGIN
         tenant_roles := ARRAY['barnameh_tenant', 'barnameh_tenant_login']::regrole[];
 
         problems := problems || ARRAY(
-            SELECT 'schema_version holds no version 5 or later: the schema was not applied to its end'
-            WHERE NOT EXISTS (SELECT FROM public.schema_version AS v WHERE v.version >= 5)
+            SELECT
+                CASE
+                    WHEN v.newest > newest_version THEN
+                        format('schema version %s is newer than %s, which this file knows: use the release that brought it', v.newest, newest_version)
+                    ELSE format('schema_version holds no version %s: the schema was not applied to its end', newest_version)
+                END
+            FROM (SELECT max(s.version) AS newest FROM public.schema_version AS s) AS v
+            WHERE v.newest IS DISTINCT FROM newest_version
         );
 
         -- Keys name the organization first ----------------------------------------------------------------------------------
@@ -1024,7 +1039,8 @@ BEGIN
                             'current_organization_id', 'change_resource', 'change_employee', 'change_location'
                         )
                         OR p.proname IN (
-                            'set_retention', 'refresh_rollups', 'create_tenant_login', 'drop_tenant_login',
+                            'set_retention', 'refresh_rollups', 'double_rows', 'remove_double_rows',
+                            'rollup_differences', 'create_tenant_login', 'drop_tenant_login',
                             'end_long_tenant_transactions', 'add_job', 'delete_job',
                             'run_job', 'alter_job', 'drop_chunks', 'compress_chunk', 'decompress_chunk', 'hypertable_size'
                         )

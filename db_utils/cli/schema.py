@@ -94,33 +94,52 @@ def migrate(
 
 
 @app.command()
-def verify(url: Url = None, json: AsJson = False) -> None:
+def verify(
+    url: Url = None,
+    rows: Annotated[
+        bool,
+        typer.Option(
+            "--rows",
+            help="Also count every row: primary keys that are there twice, rollups that differ from their rows. Takes some "
+            "seconds for a million rows.",
+        ),
+    ] = False,
+    json: AsJson = False,
+) -> None:
     """Check that a database has everything that this version needs, and name what is missing or wrong. Reads only.
 
-    Run it as the schema's owner. Exit code 1 where something is missing; migrate brings it back.
+    Run it as the schema's owner. Exit code 1 where something is missing; migrate brings it back. What --rows finds, after a dump
+    was loaded twice, CALL remove_double_rows() mends.
     """
     with database(url) as db:
         found = schema.problems(db)
+        of_rows = schema.row_problems(db) if rows and not found else []
         version = schema.version(db)
         if json:
             print_json(
                 {
                     "database": db.settings.safe_url,
-                    "ok": not found,
+                    "ok": not found and not of_rows,
                     "schema_version": version,
-                    "problems": found,
+                    "problems": found + of_rows,
                 }
             )
-        elif found:
-            things = "1 thing is" if len(found) == 1 else f"{len(found)} things are"
-            typer.echo(
-                f"{db.settings.safe_url}: {things} missing or wrong. db-utils migrate makes what is missing."
-            )
-            for problem in found:
+        elif found or of_rows:
+            if found:
+                things = "1 thing is" if len(found) == 1 else f"{len(found)} things are"
+                typer.echo(
+                    f"{db.settings.safe_url}: {things} missing or wrong. db-utils migrate makes what is missing."
+                )
+            else:
+                typer.echo(
+                    f"{db.settings.safe_url}: the schema is whole, its rows are not. After a backup: CALL remove_double_rows();"
+                )
+            for problem in found + of_rows:
                 typer.echo(f"- {problem}")
         else:
-            typer.echo(f"{db.settings.safe_url} has everything that schema version {version} needs.")
-    if found:
+            counted = ", each row once, and rollups that agree with them" if rows else ""
+            typer.echo(f"{db.settings.safe_url} has everything that schema version {version} needs{counted}.")
+    if found or of_rows:
         raise typer.Exit(Exit.FAILED)
 
 

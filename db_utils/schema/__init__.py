@@ -14,7 +14,7 @@ from db_utils.schema.resetting import Removed, reset, to_be_removed
 from db_utils.schema.seeding import seed
 from db_utils.schema.source import SchemaFile, checksum, checksums, files, folder, latest_version
 from db_utils.schema.state import applied_files, edition, is_seeded, version
-from db_utils.schema.verifying import problems, verify
+from db_utils.schema.verifying import problems, row_problems, verify
 
 __all__ = [
     "Plan",
@@ -35,6 +35,7 @@ __all__ = [
     "problems",
     "refresh_rollups",
     "reset",
+    "row_problems",
     "seed",
     "to_be_removed",
     "verify",

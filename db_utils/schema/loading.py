@@ -120,7 +120,8 @@ def _session(db: DatabaseManager, amount: Amount) -> Iterator[Any]:
         try:
             with connection.cursor() as cursor:
                 cursor.execute(
-                    "SET statement_timeout = 0; SET lock_timeout = 0; SET client_min_messages = warning"
+                    "SET statement_timeout = 0; SET lock_timeout = 0; SET client_min_messages = warning; "
+                    "SET standard_conforming_strings = on; SET search_path = public, pg_temp"
                 )
                 cursor.execute(source.file("seeds", "more_data.sql").text)
                 cursor.execute(

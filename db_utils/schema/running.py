@@ -10,10 +10,17 @@ if TYPE_CHECKING:
     from db_utils.connections.transaction import Transaction
     from db_utils.schema.source import SchemaFile
 
+# The files mean the same whatever the database's or role's settings are.
+PINNED = (
+    "SET LOCAL standard_conforming_strings = on; SET LOCAL quote_all_identifiers = off; "
+    "SET LOCAL search_path = public, pg_temp"
+)
+
 
 def run_file(transaction: Transaction, file: SchemaFile) -> None:
     """Run all statements of a file. Raises `SchemaError` that names the file and the line."""
     try:
+        transaction._run_script(PINNED)
         transaction._run_script(file.text)
     except QueryError as error:
         line = _line_of(error, file.text)

@@ -109,7 +109,8 @@ _ROLLUPS = """
             coalesce(parent.view_name, c.hypertable_name)
         ) AS source,
         d.column_name AS source_time,
-        _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(h.id)) AS watermark,
+        -- Of a rollup that holds nothing it is the beginning of time, which no client reads.
+        CASE WHEN w.watermark >= timestamptz '0001-01-01 00:00 UTC' THEN w.watermark END AS watermark,
         extract(epoch FROM (j.config ->> 'end_offset')::interval) AS end_offset_seconds,
         extract(epoch FROM b.bucket_width::interval) AS bucket_seconds,
         extract(epoch FROM j.schedule_interval) AS interval_seconds,
@@ -117,6 +118,9 @@ _ROLLUPS = """
     FROM timescaledb_information.continuous_aggregates AS c
     JOIN _timescaledb_catalog.hypertable AS h
         ON (h.schema_name, h.table_name) = (c.materialization_hypertable_schema, c.materialization_hypertable_name)
+    CROSS JOIN LATERAL (
+        SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(h.id)) AS watermark
+    ) AS w
     JOIN _timescaledb_catalog.continuous_aggs_bucket_function AS b ON b.mat_hypertable_id = h.id
     LEFT JOIN timescaledb_information.continuous_aggregates AS parent
         ON (parent.materialization_hypertable_schema, parent.materialization_hypertable_name)
@@ -247,8 +251,10 @@ def rollups(patient: Patient) -> Findings:
             continue
         behind = patient.rows(
             f"SELECT EXISTS (SELECT FROM {rollup['source']} "
-            f"WHERE {identifier(rollup['source_time'])} >= %(watermark)s + %(allowed)s * interval '1 s' "
-            f"AND {identifier(rollup['source_time'])} < now()) AS behind",
+            f"WHERE {identifier(rollup['source_time'])} >= "
+            "coalesce(%(watermark)s::timestamptz + %(allowed)s * interval '1 s', '-infinity') "
+            f"AND {identifier(rollup['source_time'])} < now() - CASE WHEN %(watermark)s::timestamptz IS NULL THEN %(allowed)s ELSE 0 END "
+            "* interval '1 s') AS behind",
             {
                 "watermark": rollup["watermark"],
                 # A bucket is stored once its end is the policy's offset away.
@@ -258,10 +264,14 @@ def rollups(patient: Patient) -> Findings:
             },
         )[0]["behind"]
         if behind:
+            filled = (
+                f"is filled up to {rollup['watermark']:%Y-%m-%d %H:%M} UTC, its rows go on"
+                if rollup["watermark"] is not None
+                else "holds nothing, and there are rows"
+            )
             yield Finding(
                 Severity.WARNING,
-                f"{rollup['name']} is filled up to {rollup['watermark']:%Y-%m-%d %H:%M} UTC, its rows go on; "
-                f"no refresh for {duration(float(since))}",
+                f"{rollup['name']} {filled}; no refresh for {duration(float(since))}",
                 "Every read computes the rest from the rows again: dashboards get slower each hour.",
                 Fix(f"CALL refresh_continuous_aggregate({literal(rollup['name'])}, NULL, NULL);"),
                 {"watermark": rollup["watermark"], "since_refresh_seconds": round(float(since))},

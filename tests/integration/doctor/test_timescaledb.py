@@ -146,6 +146,30 @@ def test_a_rollup_that_lags_is_found_and_refreshed(community: str) -> None:
     assert well(community, "rollup-freshness")
 
 
+def test_a_rollup_that_holds_nothing_hides_no_other(community: str) -> None:
+    """Its watermark is the beginning of time, in the year -4714."""
+    if not community:
+        return
+    job = job_of(community, "policy_refresh_continuous_aggregate", "demand_history_hourly")
+    execute(
+        community,
+        f"SELECT alter_job({job}, scheduled => false, initial_start => now() - interval '2 days')",
+        "TRUNCATE demand_history",
+        "UPDATE _timescaledb_catalog.continuous_aggs_watermark SET watermark = -210866803200000000 WHERE mat_hypertable_id = "
+        f"(SELECT (config ->> 'mat_hypertable_id')::int FROM timescaledb_information.jobs WHERE job_id = {job})",
+    )
+    assert well(community, "rollup-freshness")
+    execute(
+        community,
+        "INSERT INTO demand_history (organization_id, time, product_id, location_id, quantity) "
+        "SELECT organization_id, now() - interval '1 day', 'late', location_id, 1 FROM locations LIMIT 1",
+    )
+    found = ailment(community, "rollup-freshness", "demand_history_hourly")
+    assert "holds nothing, and there are rows" in found.found
+    paste(community, found.fix)
+    assert well(community, "rollup-freshness")
+
+
 def test_a_rollup_without_a_refresh_policy_is_found(community: str) -> None:
     if not community:
         return

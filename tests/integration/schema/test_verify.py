@@ -91,6 +91,14 @@ BREAKS: list[tuple[str, ...]] = [
     ("DROP FUNCTION get_kpi_summary(uuid, integer)", "function get_kpi_summary(uuid,integer) is missing"),
     ("DROP FUNCTION rollup_definitions()", "function rollup_definitions() is missing"),
     ("DELETE FROM schema_version", "schema_version holds no version"),
+    (
+        "INSERT INTO schema_version (version, description) VALUES (999, 'of the future')",
+        f"schema version 999 is newer than {schema.latest_version()}, which this file knows",
+    ),
+    (
+        f"DELETE FROM schema_version WHERE version = {schema.latest_version()}",
+        f"schema_version holds no version {schema.latest_version()}",
+    ),
     ("ALTER TABLE alerts ADD UNIQUE (title)", "alerts_title_key of alerts does not begin with organization_id"),
     ("CREATE UNIQUE INDEX odd_idx ON alerts (title); COMMENT ON INDEX odd_idx IS 'x'", "unique index odd_idx does not begin"),
     (
