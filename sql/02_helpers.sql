@@ -280,3 +280,22 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION refuse_update() IS 'Trigger: what was predicted stays as it was said.';
+
+-- A week that begins where a local day begins ends where one begins, however long its days are; a length of hours is time
+-- that passes.
+CREATE OR REPLACE FUNCTION local_interval_end(starts_at timestamptz, length interval, timezone text)
+RETURNS timestamptz
+LANGUAGE sql
+IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT
+        CASE
+            WHEN length = date_trunc('day', length)
+                AND starts_at = public.local_day_start(public.local_date(starts_at, timezone), timezone)
+                THEN public.local_day_start((public.local_date(starts_at, timezone) + length)::date, timezone)
+            ELSE date_add(starts_at, length, timezone)
+        END
+$$;
+COMMENT ON FUNCTION local_interval_end(timestamptz, interval, text) IS
+    'When does an interval of this length end that begins at this instant? Whole days, weeks and months that begin with a local day end where a '
+    'local day begins, also where that day has 23 or 25 hours or no midnight.';

@@ -1,5 +1,26 @@
 -- Scheduling and planning: shifts, who works them, and production plans.
 
+CREATE TABLE IF NOT EXISTS products (
+    organization_id uuid NOT NULL,
+    product_id text NOT NULL,
+    name text,
+    unit text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT products_pkey PRIMARY KEY (organization_id, product_id),
+    CONSTRAINT products_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations,
+    CONSTRAINT products_product_id_not_blank_check CHECK (product_id ~ '\S'),
+    CONSTRAINT products_name_not_blank_check CHECK (name ~ '\S'),
+    CONSTRAINT products_unit_not_blank_check CHECK (unit ~ '\S')
+);
+COMMENT ON TABLE products IS 'What is known of products: how they are counted, so that pieces and kilograms are never added up. A product needs no row here; one without a unit is taken to count like the others.';
+COMMENT ON COLUMN products.organization_id IS 'The tenant.';
+COMMENT ON COLUMN products.product_id IS 'The customer''s own product code.';
+COMMENT ON COLUMN products.name IS 'Name shown to people.';
+COMMENT ON COLUMN products.unit IS 'The product''s own unit, in which its demand, plans and forecasts count, such as pieces or kg; NULL if not known.';
+COMMENT ON COLUMN products.created_at IS 'When the row was made.';
+COMMENT ON COLUMN products.updated_at IS 'When the row was last changed; kept by the database.';
+
 CREATE TABLE IF NOT EXISTS shifts (
     organization_id uuid NOT NULL,
     shift_id uuid NOT NULL DEFAULT gen_random_uuid(),

@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS demand_forecasts (
     recorded_at timestamptz NOT NULL DEFAULT now(),
     metadata jsonb NOT NULL DEFAULT '{}',
     CONSTRAINT demand_forecasts_pkey PRIMARY KEY (
-        organization_id, product_id, location_id, target_time, available_at, model_name, model_version
+        organization_id, product_id, location_id, target_time, target_interval, available_at, model_name, model_version
     ),
     CONSTRAINT demand_forecasts_organization_id_location_id_fkey
         FOREIGN KEY (organization_id, location_id) REFERENCES locations,
@@ -52,12 +52,15 @@ CREATE TABLE IF NOT EXISTS demand_forecasts (
 CREATE INDEX IF NOT EXISTS demand_forecasts_organization_id_target_time_idx
     ON demand_forecasts (organization_id, target_time, available_at DESC);
 COMMENT ON INDEX demand_forecasts_organization_id_target_time_idx IS 'Serves get_current_demand_forecasts, get_demand_forecasts_as_of and the accuracy functions: all targets of a period.';
-COMMENT ON TABLE demand_forecasts IS 'ML-generated demand predictions, append-only. The current forecast is the view current_demand_forecasts; the forecast as it stood at a time is demand_forecasts_as_of().';
+CREATE INDEX IF NOT EXISTS demand_forecasts_organization_id_target_time_long_idx
+    ON demand_forecasts (organization_id, target_time) WHERE target_interval > interval '1 day';
+COMMENT ON INDEX demand_forecasts_organization_id_target_time_long_idx IS 'Serves get_current_demand_forecasts: weeks and months that are under way.';
+COMMENT ON TABLE demand_forecasts IS 'ML-generated demand predictions, append-only. What is predicted is an interval: target_time and target_interval, so that days and their week are there side by side. The current forecast is the view current_demand_forecasts; the forecast as it stood at a time is demand_forecasts_as_of().';
 COMMENT ON COLUMN demand_forecasts.organization_id IS 'The tenant.';
 COMMENT ON COLUMN demand_forecasts.product_id IS 'The customer''s own product code.';
 COMMENT ON COLUMN demand_forecasts.location_id IS 'Where the demand is expected.';
-COMMENT ON COLUMN demand_forecasts.target_time IS 'Start of the bucket of time that is predicted.';
-COMMENT ON COLUMN demand_forecasts.target_interval IS 'Length of that bucket; days are local days of the location.';
+COMMENT ON COLUMN demand_forecasts.target_time IS 'Start of the bucket of time that is predicted; of a day the first instant of the local day.';
+COMMENT ON COLUMN demand_forecasts.target_interval IS 'Length of that bucket; days, weeks and months are local ones of the location.';
 COMMENT ON COLUMN demand_forecasts.predicted_quantity IS 'Quantity expected in the bucket, in the product''s own unit.';
 COMMENT ON COLUMN demand_forecasts.lower_bound IS 'Lower end of the prediction interval, same unit.';
 COMMENT ON COLUMN demand_forecasts.upper_bound IS 'Upper end of the prediction interval, same unit.';

@@ -36,6 +36,9 @@ CREATE TABLE IF NOT EXISTS external_factors (
 CREATE INDEX IF NOT EXISTS external_factors_organization_id_time_idx
     ON external_factors (organization_id, time, name, available_at DESC);
 COMMENT ON INDEX external_factors_organization_id_time_idx IS 'Serves get_external_factors and get_demand_training_frame: factors of a period as they were known.';
+CREATE INDEX IF NOT EXISTS external_factors_organization_id_series_idx
+    ON external_factors (organization_id, name, factor_type, location_id, unit);
+COMMENT ON INDEX external_factors_organization_id_series_idx IS 'Serves the rule that a series has one unit: which units has it?';
 COMMENT ON TABLE external_factors IS 'Weather, holidays, market data and whatever else from outside explains the business. A forecast and the later reading of the same instant are two rows with different available_at.';
 COMMENT ON COLUMN external_factors.organization_id IS 'The tenant.';
 COMMENT ON COLUMN external_factors.factor_id IS 'The reading.';
@@ -44,7 +47,7 @@ COMMENT ON COLUMN external_factors.location_id IS 'Where it holds; NULL when it 
 COMMENT ON COLUMN external_factors.factor_type IS 'weather, holiday, market, calendar, event or other.';
 COMMENT ON COLUMN external_factors.name IS 'Which factor, such as temperature or diesel_price.';
 COMMENT ON COLUMN external_factors.value IS 'The reading, in unit; 1 and 0 for yes and no (unit flag).';
-COMMENT ON COLUMN external_factors.unit IS 'Unit of value, such as celsius, EUR/l or flag.';
+COMMENT ON COLUMN external_factors.unit IS 'Unit of value, such as celsius, EUR/l or flag; a series (location, factor_type, name) has one.';
 COMMENT ON COLUMN external_factors.available_at IS 'When it was known.';
 COMMENT ON COLUMN external_factors.recorded_at IS 'When it was saved, by the database''s clock; cannot be written.';
 COMMENT ON COLUMN external_factors.metadata IS 'Whatever else the source tells, such as {"source": "station 07156"}.';

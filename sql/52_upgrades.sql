@@ -60,3 +60,22 @@ BEGIN
     END IF;
 END
 $$;
+
+-- Version 8: the length of a forecast target is part of its key. No row is touched: what was unique stays so.
+DO $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT
+        FROM pg_constraint AS k
+        JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
+        WHERE k.conrelid = 'demand_forecasts'::regclass
+            AND k.conname = 'demand_forecasts_pkey'
+            AND a.attname = 'target_interval'
+    ) THEN
+        ALTER TABLE demand_forecasts DROP CONSTRAINT demand_forecasts_pkey;
+        ALTER TABLE demand_forecasts ADD CONSTRAINT demand_forecasts_pkey PRIMARY KEY (
+            organization_id, product_id, location_id, target_time, target_interval, available_at, model_name, model_version
+        );
+    END IF;
+END
+$$;

@@ -44,6 +44,79 @@ CREATE OR REPLACE TRIGGER anomaly_predictions_append_only
     ON anomaly_predictions
     FOR EACH ROW EXECUTE FUNCTION refuse_update();
 
+-- It compares with rows of the new rows' own organization only, which the view and the table's own check have made sure is the
+-- writer's. Two writers at once, the first of a series both, do not see each other: doctor finds what they leave.
+CREATE OR REPLACE FUNCTION refuse_second_unit()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    series record;
+BEGIN
+    FOR series IN
+        SELECT
+            n.name,
+            n.factor_type,
+            n.location_id,
+            s.unit AS one_unit,
+            s.other_unit
+        FROM (
+            SELECT DISTINCT
+                r.organization_id,
+                r.name,
+                r.factor_type,
+                r.location_id
+            FROM new_rows AS r
+        ) AS n
+        -- The least and the greatest unit of a series stand at the ends of its part of the index.
+        CROSS JOIN LATERAL (
+            SELECT
+                min(f.unit) AS unit,
+                max(f.unit) AS other_unit
+            FROM public.external_factors AS f
+            WHERE f.organization_id = n.organization_id
+                AND f.name = n.name
+                AND f.factor_type = n.factor_type
+                AND f.location_id = n.location_id
+                AND n.location_id IS NOT NULL
+            UNION ALL
+            SELECT
+                min(f.unit),
+                max(f.unit)
+            FROM public.external_factors AS f
+            WHERE f.organization_id = n.organization_id
+                AND f.name = n.name
+                AND f.factor_type = n.factor_type
+                AND f.location_id IS NULL
+                AND n.location_id IS NULL
+        ) AS s
+        WHERE s.unit <> s.other_unit
+    LOOP
+        RAISE EXCEPTION
+            'external factor % (%, %) would have two units, % and %: convert the values to the unit that it has, or give the series in '
+            'the other unit a name of its own',
+            series.name,
+            series.factor_type,
+            coalesce('location ' || series.location_id, 'all locations'),
+            series.one_unit,
+            series.other_unit
+            USING ERRCODE = 'check_violation',
+                  CONSTRAINT = 'external_factors_one_unit_per_series_check',
+                  TABLE = 'external_factors',
+                  SCHEMA = 'public';
+    END LOOP;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION refuse_second_unit() IS 'Trigger: a series of an external factor has one unit, so that no mean is taken of celsius and fahrenheit.';
+REVOKE ALL ON FUNCTION refuse_second_unit() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER external_factors_one_unit_per_series
+    AFTER INSERT ON external_factors
+    REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_second_unit();
+
 -- A shift assignment's trigger reads the shift with the writer's own rights. With the owner's it would put the times of
 -- another organization's shift into the row, and the refusal of that row would show them.
 CREATE OR REPLACE FUNCTION copy_shift_times()

@@ -52,10 +52,19 @@ SELECT
     p.location_id,
     p.plan_date,
     count(*) AS plan_count,
-    sum(p.planned_quantity) AS planned_quantity,
-    sum(p.actual_quantity) AS actual_quantity,
-    round(100.0 * sum(p.actual_quantity) / sum(p.planned_quantity), 2) AS efficiency_pct
+    CASE WHEN count(DISTINCT o.unit) <= 1 THEN sum(p.planned_quantity) END AS planned_quantity,
+    CASE WHEN count(DISTINCT o.unit) <= 1 THEN sum(p.actual_quantity) END AS actual_quantity,
+    CASE
+        WHEN count(DISTINCT o.unit) <= 1 THEN round(100.0 * sum(p.actual_quantity) / sum(p.planned_quantity), 2)
+    END AS efficiency_pct,
+    CASE
+        WHEN count(DISTINCT o.unit) > 1 THEN
+            'products are counted in different units: ' || string_agg(DISTINCT o.unit, ', ' ORDER BY o.unit)
+    END AS reason
 FROM production_plans AS p
+LEFT JOIN products AS o
+    ON o.organization_id = p.organization_id
+    AND o.product_id = p.product_id
 WHERE p.status = 'completed'
 GROUP BY p.organization_id, p.location_id, p.plan_date;
 COMMENT ON VIEW production_efficiency IS 'How much of what was planned was made, by location and day? Completed plans only.';
@@ -63,9 +72,10 @@ COMMENT ON COLUMN production_efficiency.organization_id IS 'The tenant.';
 COMMENT ON COLUMN production_efficiency.location_id IS 'The location.';
 COMMENT ON COLUMN production_efficiency.plan_date IS 'Local day of the location.';
 COMMENT ON COLUMN production_efficiency.plan_count IS 'Completed plans of the day.';
-COMMENT ON COLUMN production_efficiency.planned_quantity IS 'Quantity planned, over all products.';
-COMMENT ON COLUMN production_efficiency.actual_quantity IS 'Quantity made, over all products.';
+COMMENT ON COLUMN production_efficiency.planned_quantity IS 'Quantity planned, over all products; NULL where they count in different units.';
+COMMENT ON COLUMN production_efficiency.actual_quantity IS 'Quantity made, over all products; NULL where they count in different units.';
 COMMENT ON COLUMN production_efficiency.efficiency_pct IS '100 times made by planned; above 100 when more was made.';
+COMMENT ON COLUMN production_efficiency.reason IS 'Why quantities and efficiency_pct are NULL: the products count in different units.';
 
 CREATE OR REPLACE VIEW resource_latest_status AS
 SELECT
@@ -299,31 +309,54 @@ COMMENT ON COLUMN active_alerts.acknowledged_at IS 'When somebody took it on.';
 COMMENT ON COLUMN active_alerts.acknowledged_by IS 'Who took it on.';
 
 CREATE OR REPLACE VIEW current_demand_forecasts AS
-SELECT DISTINCT ON (f.organization_id, f.product_id, f.location_id, f.target_time)
-    f.organization_id,
-    f.product_id,
-    f.location_id,
-    f.target_time,
-    f.target_interval,
-    f.predicted_quantity,
-    f.lower_bound,
-    f.upper_bound,
-    f.interval_coverage_pct,
-    f.model_name,
-    f.model_version,
-    f.available_at,
-    f.recorded_at
-FROM demand_forecasts AS f
-ORDER BY
-    f.organization_id,
-    f.product_id,
-    f.location_id,
-    f.target_time,
-    f.available_at DESC,
-    f.recorded_at DESC,
-    f.model_name,
-    f.model_version DESC;
-COMMENT ON VIEW current_demand_forecasts IS 'What do we expect now? For each target the prediction with the newest available_at, whichever model made it.';
+SELECT
+    n.organization_id,
+    n.product_id,
+    n.location_id,
+    n.target_time,
+    n.target_interval,
+    n.predicted_quantity,
+    n.lower_bound,
+    n.upper_bound,
+    n.interval_coverage_pct,
+    n.model_name,
+    n.model_version,
+    n.available_at,
+    n.recorded_at,
+    local_interval_end(n.target_time, n.target_interval, h.timezone) AS target_end
+FROM (
+    SELECT DISTINCT ON (f.organization_id, f.product_id, f.location_id, f.target_time, f.target_interval)
+        f.organization_id,
+        f.product_id,
+        f.location_id,
+        f.target_time,
+        f.target_interval,
+        f.predicted_quantity,
+        f.lower_bound,
+        f.upper_bound,
+        f.interval_coverage_pct,
+        f.model_name,
+        f.model_version,
+        f.available_at,
+        f.recorded_at
+    FROM demand_forecasts AS f
+    ORDER BY
+        f.organization_id,
+        f.product_id,
+        f.location_id,
+        f.target_time,
+        f.target_interval,
+        f.available_at DESC,
+        f.recorded_at DESC,
+        f.model_name,
+        f.model_version DESC
+) AS n
+JOIN location_history AS h
+    ON h.organization_id = n.organization_id
+    AND h.location_id = n.location_id
+    AND h.valid_from <= n.target_time
+    AND h.valid_to > n.target_time;
+COMMENT ON VIEW current_demand_forecasts IS 'What do we expect now? For each target (its start and its length) the prediction with the newest available_at, whichever model made it.';
 COMMENT ON COLUMN current_demand_forecasts.organization_id IS 'The tenant.';
 COMMENT ON COLUMN current_demand_forecasts.product_id IS 'The customer''s own product code.';
 COMMENT ON COLUMN current_demand_forecasts.location_id IS 'Where the demand is expected.';
@@ -337,6 +370,7 @@ COMMENT ON COLUMN current_demand_forecasts.model_name IS 'Name of the model.';
 COMMENT ON COLUMN current_demand_forecasts.model_version IS 'Version of the model.';
 COMMENT ON COLUMN current_demand_forecasts.available_at IS 'When the model could have known it.';
 COMMENT ON COLUMN current_demand_forecasts.recorded_at IS 'When it was saved.';
+COMMENT ON COLUMN current_demand_forecasts.target_end IS 'First instant after that bucket; the target is under way until then.';
 
 CREATE OR REPLACE VIEW current_absence_forecasts AS
 SELECT DISTINCT ON (f.organization_id, f.target_date, f.location_id, f.employee_id)

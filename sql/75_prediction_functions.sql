@@ -4,7 +4,8 @@
 -- known_by   besides, only what had been saved by then (recorded_at <= known_by): for audits. Leave it out when past
 --            runs were loaded later (a backtest), or nothing would be found.
 --
--- Accuracy counts what was said before the fact: available_at <= target. Lead time = target - available_at, in whole days.
+-- What is predicted is an interval: a target is its start and its length. Accuracy counts what was said before the fact
+-- (available_at <= target) of intervals that are over, each length by itself. Lead time = days between, by the local calendar.
 --   WAPE  = 100 * sum(|actual - predicted|) / sum(|actual|)       MAE = mean(|actual - predicted|)
 --   bias  = mean(predicted - actual), above 0 when too much was expected
 -- (Hyndman and Koehler, Another look at measures of forecast accuracy, 2006; Kolassa and Schuetz, Advantages of the
@@ -21,7 +22,7 @@ BEGIN
         FROM pg_proc AS p
         WHERE p.pronamespace = 'public'::regnamespace
             AND p.proname IN (
-                'demand_forecasts_as_of', 'demand_forecast_outcomes', 'demand_forecast_accuracy',
+                'location_buckets', 'demand_forecasts_as_of', 'demand_forecast_outcomes', 'demand_forecast_accuracy',
                 'absence_forecasts_as_of', 'absence_forecast_accuracy',
                 'anomaly_predictions_as_of', 'anomaly_prediction_scores',
                 'operation_totals', 'planned_busy_time', 'resource_time_model', 'event_kpis', 'operational_kpis',
@@ -32,6 +33,87 @@ BEGIN
     END LOOP;
 END
 $$;
+
+CREATE FUNCTION location_buckets(
+    org uuid,
+    place uuid,
+    bucket text,
+    period_start timestamptz,
+    period_end timestamptz
+)
+RETURNS TABLE (
+    bucket_start timestamptz,
+    bucket_end timestamptz
+)
+LANGUAGE plpgsql
+STABLE
+AS $$
+#variable_conflict use_column
+DECLARE
+    length CONSTANT interval := CASE bucket WHEN 'quarter_hour' THEN '15 minutes' WHEN 'half_hour' THEN '30 minutes' END;
+BEGIN
+    RETURN QUERY
+    -- The zone in which the location counted may have changed: pieces of its history, each by its own clock.
+    WITH pieces AS (
+        SELECT
+            h.valid_from,
+            greatest(e.bucket_start, h.valid_from) AS piece_start,
+            least(e.bucket_end, h.valid_to) AS piece_end,
+            e.bucket_start < h.valid_from
+                AND e.local_start = lag(e.local_start) OVER (ORDER BY h.valid_from, e.bucket_start) AS goes_on
+        FROM location_history AS h
+        CROSS JOIN LATERAL local_bucket_edges(
+            CASE WHEN length IS NULL THEN bucket ELSE 'hour' END,
+            greatest(h.valid_from, period_start),
+            least(h.valid_to, period_end),
+            h.timezone
+        ) AS e
+        WHERE h.organization_id = org
+            AND h.location_id = place
+            AND h.valid_from < period_end
+            AND h.valid_to > period_start
+    ),
+    -- A day that began by one clock and ends by another is one day.
+    numbered AS (
+        SELECT
+            p.piece_start,
+            p.piece_end,
+            count(*) FILTER (WHERE p.goes_on IS NOT TRUE) OVER (ORDER BY p.piece_start) AS bucket_number
+        FROM pieces AS p
+    ),
+    whole AS (
+        SELECT
+            min(n.piece_start) AS bucket_start,
+            max(n.piece_end) AS bucket_end
+        FROM numbered AS n
+        GROUP BY n.bucket_number
+    ),
+    parts AS (
+        SELECT
+            w.bucket_start,
+            w.bucket_end
+        FROM whole AS w
+        WHERE length IS NULL
+        UNION ALL
+        SELECT
+            s.part_start,
+            least(s.part_start + length, w.bucket_end)
+        FROM whole AS w
+        CROSS JOIN generate_series(w.bucket_start, w.bucket_end - interval '1 microsecond', length) AS s (part_start)
+        WHERE length IS NOT NULL
+    )
+    SELECT
+        p.bucket_start,
+        p.bucket_end
+    FROM parts AS p
+    WHERE p.bucket_start >= period_start
+        AND p.bucket_end <= period_end
+    ORDER BY p.bucket_start;
+END
+$$;
+COMMENT ON FUNCTION location_buckets(uuid, uuid, text, timestamptz, timestamptz) IS
+    'Which quarters of an hour (quarter_hour, half_hour), hours, days, weeks or months of a location lie wholly in the period, by the clock '
+    'that was on its wall at the time? A bucket ends where the next one begins.';
 
 CREATE FUNCTION demand_forecasts_as_of(
     org uuid,
@@ -60,7 +142,7 @@ AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    SELECT DISTINCT ON (f.product_id, f.location_id, f.target_time)
+    SELECT DISTINCT ON (f.product_id, f.location_id, f.target_time, f.target_interval)
         f.product_id,
         f.location_id,
         f.target_time,
@@ -83,6 +165,7 @@ BEGIN
         f.product_id,
         f.location_id,
         f.target_time,
+        f.target_interval,
         f.available_at DESC,
         f.recorded_at DESC,
         f.model_name,
@@ -92,11 +175,27 @@ $$;
 COMMENT ON FUNCTION demand_forecasts_as_of(uuid, timestamptz, timestamptz, timestamptz, timestamptz) IS
     'What did we expect at as_of, for targets of the period? One row per target: the newest prediction that was available then.';
 
+-- The end of the last interval that was kept, of those in order that neither overlap nor were left out for it.
+CREATE OR REPLACE FUNCTION end_of_last_kept(kept_until timestamptz, starts_at timestamptz, ends_at timestamptz)
+RETURNS timestamptz
+LANGUAGE sql
+IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT CASE WHEN starts_at < kept_until THEN kept_until ELSE ends_at END
+$$;
+COMMENT ON FUNCTION end_of_last_kept(timestamptz, timestamptz, timestamptz) IS
+    'Step of kept_until(): the interval is kept unless it begins before the last kept one has ended.';
+CREATE OR REPLACE AGGREGATE kept_until(timestamptz, timestamptz) (SFUNC = end_of_last_kept, STYPE = timestamptz);
+COMMENT ON AGGREGATE kept_until(timestamptz, timestamptz) IS
+    'Over intervals (start, end) in order of their start: the end of the last one that is kept, where each that begins before it is '
+    'left out. An interval whose own end it is, is kept: so that no sale is counted in two of them.';
+
 CREATE FUNCTION demand_forecast_outcomes(
     org uuid,
     period_start timestamptz,
     period_end timestamptz,
-    newest_only boolean DEFAULT false
+    newest_only boolean DEFAULT false,
+    fill_quantity numeric DEFAULT NULL
 )
 RETURNS TABLE (
     product_id text,
@@ -109,7 +208,10 @@ RETURNS TABLE (
     predicted_quantity numeric,
     lower_bound numeric,
     upper_bound numeric,
-    actual_quantity numeric
+    actual_quantity numeric,
+    target_interval interval,
+    target_end timestamptz,
+    is_over boolean
 )
 LANGUAGE plpgsql
 STABLE
@@ -117,6 +219,9 @@ STABLE
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
+DECLARE
+    -- The future has not happened.
+    known_until CONSTANT timestamptz := least(period_end, now());
 BEGIN
     RETURN QUERY
     WITH known AS NOT MATERIALIZED (
@@ -127,26 +232,76 @@ BEGIN
             AND f.target_time < period_end
             AND f.available_at <= f.target_time
     ),
+    newest AS (
+        SELECT DISTINCT ON (k.product_id, k.location_id, k.target_time, k.target_interval)
+            k.*,
+            min(k.target_interval) OVER (PARTITION BY k.product_id, k.location_id) AS shortest_interval
+        FROM known AS k
+        WHERE newest_only
+        ORDER BY
+            k.product_id,
+            k.location_id,
+            k.target_time,
+            k.target_interval,
+            k.available_at DESC,
+            k.model_name,
+            k.model_version DESC
+    ),
     chosen AS (
-        SELECT *
-        FROM known
+        SELECT
+            k.product_id,
+            k.location_id,
+            k.target_time,
+            k.target_interval,
+            k.model_name,
+            k.model_version,
+            k.available_at,
+            k.predicted_quantity,
+            k.lower_bound,
+            k.upper_bound
+        FROM known AS k
         WHERE NOT newest_only
         UNION ALL
-        SELECT *
-        FROM (
-            SELECT DISTINCT ON (k.product_id, k.location_id, k.target_time) k.*
-            FROM known AS k
-            WHERE newest_only
-            ORDER BY k.product_id, k.location_id, k.target_time, k.available_at DESC, k.model_name, k.model_version DESC
-        ) AS newest
+        SELECT
+            n.product_id,
+            n.location_id,
+            n.target_time,
+            n.target_interval,
+            n.model_name,
+            n.model_version,
+            n.available_at,
+            n.predicted_quantity,
+            n.lower_bound,
+            n.upper_bound
+        FROM newest AS n
+        WHERE n.target_interval = n.shortest_interval
     ),
-    forecasts AS MATERIALIZED (
+    ended AS (
         SELECT
             c.*,
-            date_add(c.target_time, c.target_interval, l.timezone) AS target_end
+            h.timezone,
+            local_interval_end(c.target_time, c.target_interval, h.timezone) AS target_end
         FROM chosen AS c
-        JOIN locations AS l ON l.location_id = c.location_id
-        WHERE l.organization_id = org
+        JOIN location_history AS h
+            ON h.location_id = c.location_id
+            AND h.valid_from <= c.target_time
+            AND h.valid_to > c.target_time
+        WHERE h.organization_id = org
+    ),
+    forecasts AS MATERIALIZED (
+        SELECT k.*
+        FROM (
+            SELECT
+                e.*,
+                CASE
+                    WHEN newest_only THEN
+                        kept_until(e.target_time, e.target_end)
+                            OVER (PARTITION BY e.product_id, e.location_id ORDER BY e.target_time)
+                    ELSE e.target_end
+                END AS kept_until
+            FROM ended AS e
+        ) AS k
+        WHERE k.kept_until = k.target_end
     ),
     -- Each target once, however many runs forecast it.
     targets AS (
@@ -167,7 +322,7 @@ BEGIN
                 AND d.location_id = t.location_id
                 AND d.time >= t.target_time
                 AND d.time < t.target_end
-                AND t.target_end <= period_end
+                AND t.target_end <= known_until
                 -- Follows from the rest; said so that chunks beside the period are left out once, not for each target.
                 AND d.time >= period_start
                 AND d.time < period_end
@@ -180,11 +335,14 @@ BEGIN
         f.model_name,
         f.model_version,
         f.available_at,
-        floor(extract(epoch FROM f.target_time - f.available_at) / 86400)::integer,
+        local_date(f.target_time, f.timezone) - local_date(f.available_at, f.timezone),
         f.predicted_quantity,
         f.lower_bound,
         f.upper_bound,
-        o.quantity
+        CASE WHEN f.target_end <= known_until THEN coalesce(o.quantity, fill_quantity) END,
+        f.target_interval,
+        f.target_end,
+        f.target_end <= known_until
     FROM outcomes AS o
     JOIN forecasts AS f
         ON f.product_id = o.product_id
@@ -193,22 +351,32 @@ BEGIN
         AND f.target_end = o.target_end;
 END
 $$;
-COMMENT ON FUNCTION demand_forecast_outcomes(uuid, timestamptz, timestamptz, boolean) IS
-    'What was said before the fact about each target of the period (newest_only: by the newest forecast), and what happened? actual_quantity is NULL while the '
-    'target has not ended within the period or no demand was recorded in it.';
+COMMENT ON FUNCTION demand_forecast_outcomes(uuid, timestamptz, timestamptz, boolean, numeric) IS
+    'What was said before the fact about each target of the period, and what happened? actual_quantity is NULL while the target has not ended '
+    'within the period (is_over is false then), and fill_quantity (by default NULL) where no demand was recorded in it. With '
+    'newest_only the newest forecast of each target, of each product and place the shortest length that was forecast, and of '
+    'targets that overlap those that follow each other: no sale is counted twice.';
 
-CREATE FUNCTION demand_forecast_accuracy(org uuid, period_start timestamptz, period_end timestamptz)
+CREATE FUNCTION demand_forecast_accuracy(
+    org uuid,
+    period_start timestamptz,
+    period_end timestamptz,
+    fill_quantity numeric DEFAULT NULL
+)
 RETURNS TABLE (
     model_name text,
     model_version text,
+    target_interval interval,
     lead_time_days integer,
     target_count bigint,
+    no_outcome_count bigint,
     actual_quantity numeric,
     wape_pct numeric,
     mae numeric,
     bias numeric,
     interval_count bigint,
-    interval_coverage_pct numeric
+    interval_coverage_pct numeric,
+    reason text
 )
 LANGUAGE plpgsql
 STABLE
@@ -216,27 +384,95 @@ AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
+    WITH newest AS (
+        SELECT DISTINCT ON (
+            o.model_name, o.model_version, o.target_interval, o.lead_time_days, o.product_id, o.location_id, o.target_time
+        )
+            o.*
+        FROM demand_forecast_outcomes(org, period_start, period_end, fill_quantity => fill_quantity) AS o
+        WHERE o.is_over
+        ORDER BY
+            o.model_name,
+            o.model_version,
+            o.target_interval,
+            o.lead_time_days,
+            o.product_id,
+            o.location_id,
+            o.target_time,
+            o.available_at DESC
+    ),
+    kept AS (
+        SELECT
+            n.*,
+            kept_until(n.target_time, n.target_end) OVER (
+                PARTITION BY
+                    n.model_name, n.model_version, n.target_interval, n.lead_time_days, n.product_id, n.location_id
+                ORDER BY n.target_time
+            ) AS kept_until
+        FROM newest AS n
+    ),
+    summed AS (
+        SELECT
+            k.model_name,
+            k.model_version,
+            k.target_interval,
+            k.lead_time_days,
+            count(k.actual_quantity) AS target_count,
+            count(*) - count(k.actual_quantity) AS no_outcome_count,
+            sum(k.actual_quantity) AS actual_quantity,
+            sum(abs(k.actual_quantity - k.predicted_quantity)) AS absolute_error,
+            sum(k.predicted_quantity - k.actual_quantity) AS excess,
+            count(k.lower_bound) FILTER (WHERE k.actual_quantity IS NOT NULL) AS interval_count,
+            count(*) FILTER (WHERE k.actual_quantity BETWEEN k.lower_bound AND k.upper_bound) AS within_count,
+            array_agg(DISTINCT p.unit ORDER BY p.unit) FILTER (WHERE k.actual_quantity IS NOT NULL AND p.unit IS NOT NULL) AS units
+        FROM kept AS k
+        LEFT JOIN products AS p
+            ON p.organization_id = org
+            AND p.product_id = k.product_id
+        WHERE k.kept_until = k.target_end
+        GROUP BY
+            k.model_name,
+            k.model_version,
+            k.target_interval,
+            k.lead_time_days
+    ),
+    judged AS (
+        SELECT
+            s.*,
+            coalesce(cardinality(s.units), 0) <= 1 AS is_of_one_unit
+        FROM summed AS s
+    )
     SELECT
-        o.model_name,
-        o.model_version,
-        o.lead_time_days,
-        count(*),
-        sum(o.actual_quantity),
-        100 * sum(abs(o.actual_quantity - o.predicted_quantity)) / nullif(sum(abs(o.actual_quantity)), 0),
-        avg(abs(o.actual_quantity - o.predicted_quantity)),
-        avg(o.predicted_quantity - o.actual_quantity),
-        count(o.lower_bound),
-        100.0 * count(*) FILTER (WHERE o.actual_quantity BETWEEN o.lower_bound AND o.upper_bound)
-            / nullif(count(o.lower_bound), 0)
-    FROM demand_forecast_outcomes(org, period_start, period_end) AS o
-    WHERE o.actual_quantity IS NOT NULL
-    GROUP BY o.model_name, o.model_version, o.lead_time_days
-    ORDER BY o.model_name, o.model_version, o.lead_time_days;
+        j.model_name,
+        j.model_version,
+        j.target_interval,
+        j.lead_time_days,
+        j.target_count,
+        j.no_outcome_count,
+        CASE WHEN j.is_of_one_unit THEN j.actual_quantity END,
+        CASE WHEN j.is_of_one_unit THEN 100 * j.absolute_error / nullif(j.actual_quantity, 0) END,
+        CASE WHEN j.is_of_one_unit THEN j.absolute_error / nullif(j.target_count, 0) END,
+        CASE WHEN j.is_of_one_unit THEN j.excess / nullif(j.target_count, 0) END,
+        j.interval_count,
+        100.0 * j.within_count / nullif(j.interval_count, 0),
+        CASE
+            WHEN j.target_count = 0 THEN 'no demand recorded for these targets'
+            WHEN NOT j.is_of_one_unit THEN 'products are counted in different units: ' || array_to_string(j.units, ', ')
+            WHEN j.actual_quantity = 0 THEN 'nothing was demanded'
+        END
+    FROM judged AS j
+    ORDER BY
+        j.model_name,
+        j.model_version,
+        j.target_interval,
+        j.lead_time_days;
 END
 $$;
-COMMENT ON FUNCTION demand_forecast_accuracy(uuid, timestamptz, timestamptz) IS
-    'How good were the demand forecasts for targets of the period, by model, version and lead time in whole days? WAPE in '
-    'percent (NULL when nothing was demanded), MAE and bias in the product''s unit, share of outcomes within the interval.';
+COMMENT ON FUNCTION demand_forecast_accuracy(uuid, timestamptz, timestamptz, numeric) IS
+    'How good were the demand forecasts for targets that ended in the period, by model, version, length of the target and lead time in local days? '
+    'WAPE in percent, MAE and bias in the product''s unit, share of outcomes within the interval; target_count targets with an outcome, '
+    'no_outcome_count without (fill_quantity is taken for them where it is given); reason where WAPE is NULL. Of several runs of '
+    'one lead time the newest, of targets that overlap those that follow each other.';
 
 CREATE FUNCTION absence_forecasts_as_of(
     org uuid,

@@ -586,11 +586,16 @@ BEGIN
     forecasts AS (
         SELECT
             CASE WHEN by_location THEN f.location_id END AS location_id,
-            count(*) AS target_count,
+            count(*) FILTER (WHERE f.is_over) AS target_count,
             count(f.actual_quantity) AS outcome_count,
             sum(abs(f.actual_quantity - f.predicted_quantity)) AS absolute_error,
-            sum(f.actual_quantity) AS actual_quantity
+            sum(f.actual_quantity) AS actual_quantity,
+            array_agg(DISTINCT p.unit ORDER BY p.unit)
+                FILTER (WHERE f.actual_quantity IS NOT NULL AND p.unit IS NOT NULL) AS units
         FROM demand_forecast_outcomes(org, period_start, period_end, newest_only => true) AS f
+        LEFT JOIN products AS p
+            ON p.organization_id = org
+            AND p.product_id = f.product_id
         GROUP BY 1
     ),
     answers AS (
@@ -659,21 +664,24 @@ BEGIN
             s.location_id,
             s.resource_id,
             'forecast_wape',
-            100 * f.absolute_error / nullif(f.actual_quantity, 0),
+            CASE WHEN m.is_of_one_unit THEN 100 * f.absolute_error / nullif(f.actual_quantity, 0) END,
             '%',
-            f.absolute_error,
+            CASE WHEN m.is_of_one_unit THEN f.absolute_error END,
             'quantity',
-            f.actual_quantity,
+            CASE WHEN m.is_of_one_unit THEN f.actual_quantity END,
             'quantity',
-            100.0 * f.outcome_count / f.target_count,
+            100.0 * f.outcome_count / nullif(f.target_count, 0),
             CASE
                 WHEN by_resource THEN 'forecasts are of locations, not of resources'
                 WHEN f.target_count IS NULL THEN 'no forecast for the period'
+                WHEN f.target_count = 0 THEN 'no forecast target has ended yet'
+                WHEN NOT m.is_of_one_unit THEN 'products are counted in different units: ' || array_to_string(f.units, ', ')
                 WHEN f.outcome_count = 0 THEN 'no demand recorded for the targets yet'
                 WHEN f.actual_quantity = 0 THEN 'nothing was demanded'
             END
         FROM subjects AS s
         LEFT JOIN forecasts AS f ON f.location_id IS NOT DISTINCT FROM s.location_id AND NOT by_resource
+        CROSS JOIN LATERAL (SELECT coalesce(cardinality(f.units), 0) <= 1) AS m (is_of_one_unit)
     )
     SELECT
         a.location_id,
@@ -1008,7 +1016,7 @@ COMMENT ON FUNCTION get_kpi_summary(uuid, integer) IS
 DO $$
 BEGIN
     IF database_edition() <> 'plain' THEN
-        ALTER FUNCTION demand_forecast_outcomes(uuid, timestamptz, timestamptz, boolean)
+        ALTER FUNCTION demand_forecast_outcomes(uuid, timestamptz, timestamptz, boolean, numeric)
             SET timescaledb.enable_runtime_exclusion = off;
         ALTER FUNCTION operational_kpis(uuid, timestamptz, timestamptz, text)
             SET timescaledb.enable_runtime_exclusion = off;

@@ -66,6 +66,12 @@ table location_history
     keys     pkey, organization_id_location_id_fkey
     triggers set_recorded_at
 
+table products
+    columns  organization_id uuid!, product_id text!, name text, unit text, created_at timestamptz!=, updated_at timestamptz!=
+    checks   name_not_blank, product_id_not_blank, unit_not_blank
+    keys     pkey, organization_id_fkey
+    triggers set_updated_at
+
 table shifts
     columns  organization_id uuid!, shift_id uuid!=, location_id uuid!, name text!, starts_at timestamptz!,
              ends_at timestamptz!, required_employees integer!=, required_skills text[]!=, metadata jsonb!=,
@@ -134,7 +140,7 @@ table demand_forecasts
     checks   available_at_not_in_future, bounds_around_prediction, bounds_both_or_none, bounds_finite,
              interval_coverage_pct_range, metadata_object, model_name_not_blank, model_version_not_blank,
              predicted_quantity_not_negative, product_id_not_blank, target_interval_positive, target_time_within_10_years
-    keys     pkey, organization_id_location_id_fkey, organization_id_target_time_idx
+    keys     pkey, organization_id_location_id_fkey, organization_id_target_time_idx, organization_id_target_time_long_idx
     triggers announce_delete, announce_insert, announce_truncate, append_only, set_recorded_at
 
 table anomaly_predictions
@@ -167,8 +173,8 @@ table external_factors
     checks   available_at_not_in_future, factor_type, metadata_object, name_not_blank, time_within_10_years, unit_not_blank,
              value_finite
     keys     pkey, organization_id_reading_key, organization_id_fkey, organization_id_location_id_fkey,
-             organization_id_time_idx
-    triggers append_only, set_recorded_at
+             organization_id_series_idx, organization_id_time_idx
+    triggers append_only, one_unit_per_series, set_recorded_at
 
 table optimization_runs
     columns  organization_id uuid!, run_id uuid!=, run_type text!, algorithm text!, status text!=, started_at timestamptz!=,
@@ -238,7 +244,7 @@ view employee_attendance_rate
 
 view production_efficiency
     columns  organization_id uuid, location_id uuid, plan_date date, plan_count bigint, planned_quantity numeric,
-             actual_quantity numeric, efficiency_pct numeric
+             actual_quantity numeric, efficiency_pct numeric, reason text
 
 view resource_latest_status
     columns  organization_id uuid, resource_id uuid, location_id uuid, name text, resource_type text, status text,
@@ -264,7 +270,7 @@ view active_alerts
 view current_demand_forecasts
     columns  organization_id uuid, product_id text, location_id uuid, target_time timestamptz, target_interval interval,
              predicted_quantity numeric, lower_bound numeric, upper_bound numeric, interval_coverage_pct numeric,
-             model_name text, model_version text, available_at timestamptz, recorded_at timestamptz
+             model_name text, model_version text, available_at timestamptz, recorded_at timestamptz, target_end timestamptz
 
 view current_absence_forecasts
     columns  organization_id uuid, forecast_id uuid, location_id uuid, employee_id uuid, target_date date,
@@ -308,13 +314,14 @@ $contract$;
         'database_edition()',
         'database_id()',
         'decompress_row_by_row()',
-        'demand_forecast_accuracy(uuid,timestamptz,timestamptz)',
-        'demand_forecast_outcomes(uuid,timestamptz,timestamptz,boolean)',
+        'demand_forecast_accuracy(uuid,timestamptz,timestamptz,numeric)',
+        'demand_forecast_outcomes(uuid,timestamptz,timestamptz,boolean,numeric)',
         'demand_forecasts_as_of(uuid,timestamptz,timestamptz,timestamptz,timestamptz)',
         'double_rows()',
         'drop_tenant_login(text)',
         'employment_start(uuid,uuid,date)',
         'end_long_tenant_transactions(integer,jsonb)',
+        'end_of_last_kept(timestamptz,timestamptz,timestamptz)',
         'event_kpis(numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,text,numeric,numeric,numeric,numeric,boolean)',
         'get_kpi_summary(uuid,integer)',
         'history_change_time(text,uuid,uuid)',
@@ -322,6 +329,7 @@ $contract$;
         'keep_employee_history()',
         'keep_location_history()',
         'keep_resource_history()',
+        'kept_until(timestamptz,timestamptz)',
         'kpi_names()',
         'latest_resource_status(uuid)',
         'local_bucket_edges(text,timestamptz,timestamptz,text)',
@@ -330,6 +338,8 @@ $contract$;
         'local_day_start_at_change(date,text)',
         'may_announce()',
         'may_change(regclass,uuid)',
+        'local_interval_end(timestamptz,interval,text)',
+        'location_buckets(uuid,uuid,text,timestamptz,timestamptz)',
         'multirange_minutes(tstzmultirange)',
         'notification_channel(text,uuid)',
         'operation_totals(uuid,timestamptz,timestamptz)',
@@ -338,6 +348,7 @@ $contract$;
         'refresh_rollups(timestamptz,timestamptz)',
         'refuse_dump()',
         'refuse_unemployed()',
+        'refuse_second_unit()',
         'refuse_update()',
         'remove_double_rows(boolean)',
         'resource_time_model(uuid,timestamptz,timestamptz)',

@@ -32,6 +32,8 @@ EVER, FOREVER = SqlText("'-infinity'::timestamptz"), SqlText("'infinity'::timest
 
 MAX_DAYS = 36_500
 MAX_ROWS = 1_000_000
+MAX_LOCAL_DAYS = 100_000
+"""Local days, weeks or months in one answer: each edge is looked up in the calendar of its place."""
 
 _LONGEST_SHOWN = 60
 
@@ -227,7 +229,8 @@ def past_until_now(
 ) -> Period:
     """The period of a computation: as in `past`, but without `end` it ends now.
 
-    Buckets of the length `filled_by` will fill it, one row each: it is refused where that makes more than `MAX_ROWS`.
+    Buckets of the length `filled_by` will fill it, one row each: it is refused where that makes more than `MAX_ROWS`,
+    or of days and longer `MAX_LOCAL_DAYS`.
     """
     days, first, last = _period(days, start, end, default_days)
     if filled_by is not None:
@@ -243,9 +246,10 @@ def _check_buckets(
     else:
         given, period = "start to end", (last or dt.datetime.now(dt.UTC)) - first
     count = period // length
-    if count > MAX_ROWS:
+    most = MAX_ROWS if length < dt.timedelta(days=1) else MAX_LOCAL_DAYS
+    if count > most:
         raise InvalidInputError(
-            f"{given} makes {count:,} buckets at each location, of which {MAX_ROWS:,} can be filled: give a shorter "
+            f"{given} makes {count:,} buckets at each location, of which {most:,} can be filled: give a shorter "
             "period or a longer bucket"
         )
 

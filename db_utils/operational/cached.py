@@ -2,9 +2,9 @@
 
 What the cache holds, by kind and entity (see `PredictionCache` for how far to trust it):
 
-    demand_forecast      (product_id, location_id)     rows of get_current_demand_forecasts, 30 days ahead
+    demand_forecast      (product_id, location_id)     rows of get_current_demand_forecasts: those under way, 30 days ahead
     anomaly_prediction   "active"                      rows of get_active_anomaly_predictions
-    absence_forecast     ("location", location_id)     rows of get_current_absence_forecasts, 14 days ahead
+    absence_forecast     ("location", location_id)     rows of get_current_absence_forecasts, 14 local days from today
     absence_forecast     ("employee", employee_id)     likewise
 
 Inside a transaction nothing is read from the cache or put into it: the transaction may see what others do not, or be
@@ -25,6 +25,7 @@ from db_utils.connections.transaction import Transaction
 from db_utils.errors import DbUtilsError, ServerUnavailableError
 from db_utils.operational.arguments import Id, text_of, uuid_of
 from db_utils.operational.runner import QueryRunner
+from db_utils.queries.loader import query
 from db_utils.values import Row
 
 ACTIVE = "active"
@@ -50,12 +51,14 @@ class CachedPredictionQueries(QueryRunner):
 
         A `CachedPrediction`: `source` (cache or database), `freshness` (FRESH, STALE or EXPIRED), `age_seconds`, `model_name`,
         `model_version` and `available_at` of the newest run, and as `value` the rows of
-        `get_current_demand_forecasts` for targets that are not over, 30 days ahead, each with its own run. Without a
+        `get_current_demand_forecasts` for targets that are not over, the day and the week under way among them, up to 30
+        days ahead, each with its own run. Without a
         cache, or where Redis does not answer in time, the database answers. None: nothing is predicted.
         """
         organization = uuid_of(organization_id, "organization_id")
         product, location = text_of(product_id, "product_id"), uuid_of(location_id, "location_id")
-        return self._cached(PredictionKind.DEMAND_FORECAST, organization, (product, location))
+        found = self._cached(PredictionKind.DEMAND_FORECAST, organization, (product, location))
+        return found and found._replace(value=_not_over(found.value, dt.datetime.now(dt.UTC)))
 
     def get_cached_anomaly_predictions(self, organization_id: Id) -> CachedPrediction | None:
         """Which anomalies are predicted and not dealt with yet, from the cache if it has it?
@@ -122,12 +125,13 @@ class CachedPredictionQueries(QueryRunner):
             {
                 "product_id": product,
                 "location_id": location,
+                "with_under_way": True,
                 "period_start": now - _LOOK_BACK,
                 "period_end": now + dt.timedelta(days=DEMAND_DAYS),
             },
             primary=True,
         )
-        return _prediction(rows, [row for row in rows if row["target_time"] + row["target_interval"] > now])
+        return _prediction(rows, _not_over(rows, now))
 
     def _load_anomalies(self, organization: uuid.UUID) -> Prediction | None:
         newest = self._read("find_newest_anomaly_run", organization, {}, primary=True)
@@ -149,21 +153,28 @@ class CachedPredictionQueries(QueryRunner):
         )
 
     def _load_absences(self, organization: uuid.UUID, subject: str, identity: uuid.UUID) -> Prediction | None:
-        today = dt.datetime.now(dt.UTC).date()
+        about = {
+            "location_id": identity if subject == "location" else None,
+            "employee_id": identity if subject == "employee" else None,
+        }
+        found = self._db.execute_query(
+            query("find_local_today").sql, {"organization_id": organization, **about}, primary=True
+        )
+        if not found:
+            return None
+        today = found[0]["today"]
         rows = self._read(
             "get_current_absence_forecasts",
             organization,
             {
-                "location_id": identity if subject == "location" else None,
-                "employee_id": identity if subject == "employee" else None,
+                **about,
                 "days": None,
                 "first_date": today - _LOOK_BACK,
                 "end_date": today + dt.timedelta(days=ABSENCE_DAYS),
             },
             primary=True,
         )
-        yesterday = today - dt.timedelta(days=1)  # still today somewhere
-        return _prediction(rows, [row for row in rows if row["target_date"] >= yesterday])
+        return _prediction(rows, [row for row in rows if row["target_date"] >= today])
 
     # -- writing ---------------------------------------------------------------------------------------------
 
@@ -206,6 +217,10 @@ class CachedPredictionQueries(QueryRunner):
             return
         for entity in entities:
             self._cache.invalidate(organization, kind, entity)
+
+
+def _not_over(rows: Sequence[Row], now: dt.datetime) -> list[Row]:
+    return [row for row in rows if row["target_end"] > now]
 
 
 def _prediction(rows: Sequence[Row], value: list[Row]) -> Prediction | None:

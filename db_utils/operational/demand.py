@@ -12,6 +12,7 @@ from db_utils.operational.arguments import (
     choice_of,
     flag_of,
     optional_number,
+    optional_text,
     optional_uuid,
     past,
     past_until_now,
@@ -27,17 +28,15 @@ from db_utils.values import Row
 
 Bucket = Literal["quarter_hour", "half_hour", "hour", "day", "week", "month"]
 
-# Where counting starts, how far one bucket goes, and its length (of a month: the shortest).
-_BUCKETS: dict[str, tuple[str, str, dt.timedelta]] = {
-    "quarter_hour": ("day", "15 minutes", dt.timedelta(minutes=15)),
-    "half_hour": ("day", "30 minutes", dt.timedelta(minutes=30)),
-    "hour": ("day", "1 hour", dt.timedelta(hours=1)),
-    "day": ("day", "1 day", dt.timedelta(days=1)),
-    "week": ("week", "1 week", dt.timedelta(weeks=1)),
-    "month": ("month", "1 month", dt.timedelta(days=28)),
+# How long each is (of a month: the shortest).
+_BUCKETS: dict[str, dt.timedelta] = {
+    "quarter_hour": dt.timedelta(minutes=15),
+    "half_hour": dt.timedelta(minutes=30),
+    "hour": dt.timedelta(hours=1),
+    "day": dt.timedelta(days=1),
+    "week": dt.timedelta(weeks=1),
+    "month": dt.timedelta(days=28),
 }
-
-
 _KEY = ("product_id", "location_id", "time")
 
 
@@ -102,6 +101,26 @@ class DemandQueries(QueryRunner):
             },
         )
 
+    def upsert_product(
+        self, organization_id: Id, product_id: str, *, name: str | None = None, unit: str | None = None
+    ) -> Row:
+        """How is this product called and counted?
+
+        `unit` is the product's own unit, in which its demand, plans and forecasts count (pieces, kg …): figures over
+        products that are known to count differently are None with a reason instead of a sum. What is None stays as it
+        is. Returns the row: `product_id`, `name`, `unit`, `created_at`, `updated_at`. A product that is counted in
+        another unit from some day on is another product. Raises `NotFoundError` for an unknown organization.
+        """
+        return self._create(
+            "upsert_product",
+            {
+                "organization_id": uuid_of(organization_id, "organization_id"),
+                "product_id": text_of(product_id, "product_id"),
+                "name": optional_text(name, "name"),
+                "unit": optional_text(unit, "unit"),
+            },
+        )
+
     def get_products(
         self,
         organization_id: Id,
@@ -113,10 +132,11 @@ class DemandQueries(QueryRunner):
     ) -> list[Row]:
         """Which products were demanded, how much and at how many locations?
 
-        Read from the daily rollup: UTC days that begin in the last `days` times 24 hours (default 365), or `start` <= day <
-        `end` (aware). Rows by product: `product_id`, `location_count`, `first_bucket` and `last_bucket` (start of the
-        first and last UTC day with demand), `row_count`, `quantity` (in the product's own unit), `revenue` (None where
-        not known). Empty: nothing was demanded.
+        Rows whose time lies in the last `days` times 24 hours (default 365), or `start` <= time < `end` (aware): from the
+        start of a local day to the start of the next it is that day. Rows by product: `product_id`, `name` and `unit` (see
+        `upsert_product`; None where not known), `location_count`, `first_bucket` and `last_bucket` (UTC; start of its first and
+        last row), `row_count`, `quantity` (in the product's own unit), `revenue` (None where it is not known of every row).
+        Empty: nothing was demanded.
         """
         return self._read(
             "get_products",
@@ -141,24 +161,23 @@ class DemandQueries(QueryRunner):
     ) -> list[Row]:
         """How much of a product was demanded in each local bucket of time, gaps included?
 
-        `bucket` is quarter_hour, half_hour, hour, day, week (from Monday) or month, counted in the location's own time
-        zone: the day of a daylight-saving change has 23 or 25 hours; an hour and its parts are time that passed since
-        the local midnight before the period. The buckets that lie wholly in
-        the last `days` times 24 hours (default 90), or in `start` to `end` (aware; no `end`: now), without a hole; a
-        period of more than a million is refused. Rows by location, then oldest first: `bucket` and `bucket_end` (UTC),
-        `location_id`, `product_id`, `quantity` (sum of the bucket's rows, in the product's own unit; `fill_quantity` where
-        there is none), `revenue` (None where not known), `row_count`, `is_observed` (False for a gap). Empty: the product
-        was not demanded in the period.
+        `bucket` is quarter_hour, half_hour, hour, day, week (from Monday) or month, by the clock on the location's wall at
+        the time: a bucket ends where the next one begins, so that none is lost where the clock is changed. The day of a
+        change has 23 or 25 hours, an hour that comes twice is two, and a day without midnight begins at its first instant.
+        The buckets that lie wholly in the last `days` times 24 hours (default 90), or in `start` to `end` (aware; no `end`:
+        now), without a hole; a period of more than a million, of days and longer 100,000, is refused. Rows by location,
+        then oldest first: `bucket` and `bucket_end` (UTC), `location_id`, `product_id`, `quantity` (sum of the bucket's
+        rows, in the product's own unit; `fill_quantity` where there is none), `revenue` (None where it is not known of
+        every row), `row_count`, `is_observed` (False for a gap). Empty: the product was not demanded in the period.
         """
-        unit, width, length = _BUCKETS[choice_of(bucket, "bucket", tuple(_BUCKETS))]
+        length = _BUCKETS[choice_of(bucket, "bucket", tuple(_BUCKETS))]
         return self._read(
             "get_demand_series",
             uuid_of(organization_id, "organization_id"),
             {
                 "product_id": text_of(product_id, "product_id"),
                 "location_id": optional_uuid(location_id, "location_id"),
-                "bucket_unit": unit,
-                "bucket_width": width,
+                "bucket": bucket,
                 "fill_quantity": optional_number(fill_quantity, "fill_quantity"),
                 **past_until_now(days, start, end, default_days=90, filled_by=length),
             },
@@ -187,9 +206,10 @@ class DemandQueries(QueryRunner):
         day with one day). A location's own readings go before those of the whole organization. Rows by location, then
         oldest first: `bucket`, `bucket_end` (UTC), `location_id`, `product_id`, `quantity` and `revenue` (None where
         nothing was recorded), `is_observed`, `factors` (dict of name to float, None where not known; the same names in
-        every row: `factor_names`, or all that occur). Empty: the product was not demanded in the period.
+        every row: `factor_names`, or all that occur), `left_out` (dict of name to the reason why a factor is None throughout:
+        its readings have two units). Empty: the product was not demanded in the period.
         """
-        unit, width, length = _BUCKETS[choice_of(bucket, "bucket", tuple(_BUCKETS))]
+        length = _BUCKETS[choice_of(bucket, "bucket", tuple(_BUCKETS))]
         names = None if factor_names is None else texts_of(factor_names, "factor_names")
         rows = self._read(
             "get_demand_training_frame",
@@ -197,8 +217,7 @@ class DemandQueries(QueryRunner):
             {
                 "product_id": text_of(product_id, "product_id"),
                 "location_id": optional_uuid(location_id, "location_id"),
-                "bucket_unit": unit,
-                "bucket_width": width,
+                "bucket": bucket,
                 "lead": span_of(lead, "lead"),
                 "carry": span_of(carry, "carry"),
                 "factor_names": names,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Iterable
+from typing import Any
 
 from db_utils.cache import Entity, PredictionKind
 from db_utils.operational.arguments import (
     Id,
+    Number,
     ahead,
     always,
+    optional_number,
     optional_text,
     optional_time,
     optional_uuid,
@@ -23,6 +26,9 @@ from db_utils.operational.cached import CachedPredictionQueries
 from db_utils.operational.records import DemandForecastRecord, encoded_rows
 from db_utils.operational.runner import Page
 from db_utils.values import Row
+
+_A_DAY = "1 days 0.000000 seconds"
+"""As `DemandForecastRecord` has it where no length is given, spelled like those that are."""
 
 
 class ForecastQueries(CachedPredictionQueries):
@@ -40,9 +46,10 @@ class ForecastQueries(CachedPredictionQueries):
         """Which of these predictions were not saved yet?
 
         Saves a run: `available_at` (aware) is when the model could have known it, its data cut-off. Returns how many rows
-        were written; all or none. A run that is saved twice is there once; a newer run never erases an older one.
-        Keys: see `DemandForecastRecord`. Raises `DifferentValuesError` where the run was saved before with other
-        values, `NotFoundError` for an unknown location.
+        were written; all or none. A run that is saved twice is there once; a newer run never erases an older one. A
+        target is an interval (`target_time` and `target_interval`): a run may hold days and their week. Keys: see
+        `DemandForecastRecord`. Raises `DifferentValuesError` where the run was saved before with other values,
+        `InvalidInputError` where it says a target twice, `NotFoundError` for an unknown location.
         """
         organization = uuid_of(organization_id, "organization_id")
         run = {
@@ -62,9 +69,9 @@ class ForecastQueries(CachedPredictionQueries):
             return self._write_pages(
                 "save_demand_forecasts",
                 run,
-                encoded_rows(DemandForecastRecord, forecasts, "forecasts"),
+                (_of_a_length(row) for row in encoded_rows(DemandForecastRecord, forecasts, "forecasts")),
                 "forecasts",
-                key=("product_id", "location_id", "target_time"),
+                key=("product_id", "location_id", "target_time", "target_interval"),
                 prepare=noted,
                 check="check_demand_forecasts",
             )
@@ -81,9 +88,10 @@ class ForecastQueries(CachedPredictionQueries):
     ) -> list[Row]:
         """What demand do we expect now, for each target the newest prediction?
 
-        Targets that begin within `days` times 24 hours from now (default 30), or `start` <= target_time < `end` (aware; no
-        `end`: all that come). Rows by product, location and target: `product_id`, `location_id`, `target_time` (UTC; start of
-        the bucket), `target_interval` (timedelta; days are local days), `predicted_quantity`, `lower_bound`,
+        Targets that are not over and begin within `days` times 24 hours from now (default 30): the day and the week that are
+        under way are among them; or `start` <= target_time < `end` (aware; no `end`: all that come). Rows by product,
+        location and target: `product_id`, `location_id`, `target_time` (UTC; start of the bucket), `target_interval`
+        (timedelta; days are local days), `target_end` (UTC; first instant after), `predicted_quantity`, `lower_bound`,
         `upper_bound` (in the product's own unit; bounds None where the model gives none), `interval_coverage_pct` (what
         the bounds are meant to hold, 0 to 100), `model_name`, `model_version`, `available_at`, `recorded_at`. Empty:
         nothing is predicted.
@@ -94,6 +102,7 @@ class ForecastQueries(CachedPredictionQueries):
             {
                 "product_id": optional_text(product_id, "product_id"),
                 "location_id": optional_uuid(location_id, "location_id"),
+                "with_under_way": start is None,
                 **ahead(days, start, end, default_days=30),
             },
         )
@@ -136,6 +145,7 @@ class ForecastQueries(CachedPredictionQueries):
         *,
         product_id: str | None = None,
         location_id: Id | None = None,
+        fill_quantity: Number | None = None,
         days: int | None = None,
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
@@ -144,10 +154,11 @@ class ForecastQueries(CachedPredictionQueries):
 
         Targets of the last `days` times 24 hours (default 30), or `start` <= target_time < `end` (aware; no `end`: now);
         predictions with available_at <= target_time. Rows by product, location, target and run: `product_id`,
-        `location_id`, `target_time` (UTC), `model_name`, `model_version`, `available_at`, `lead_time_days` (whole
-        days from available_at to the target), `predicted_quantity`, `lower_bound`, `upper_bound`, `actual_quantity` (in the
-        product's own unit; None while the target has not ended within the period, or nothing was recorded). Empty: nothing was
-        predicted.
+        `location_id`, `target_time` and `target_end` (UTC; a day ends where the place's next local day begins),
+        `target_interval` (timedelta), `model_name`, `model_version`, `available_at`, `lead_time_days` (days from
+        available_at to the target by the place's calendar), `predicted_quantity`, `lower_bound`, `upper_bound`,
+        `actual_quantity` (in the product's own unit; None while the target has not ended within the period; where nothing
+        was recorded `fill_quantity`, by default None), `is_over` (whether it has ended). Empty: nothing was predicted.
         """
         return self._read(
             "get_demand_forecast_outcomes",
@@ -155,6 +166,7 @@ class ForecastQueries(CachedPredictionQueries):
             {
                 "product_id": optional_text(product_id, "product_id"),
                 "location_id": optional_uuid(location_id, "location_id"),
+                "fill_quantity": optional_number(fill_quantity, "fill_quantity"),
                 **past_until_now(days, start, end, default_days=30),
             },
         )
@@ -163,22 +175,34 @@ class ForecastQueries(CachedPredictionQueries):
         self,
         organization_id: Id,
         *,
+        fill_quantity: Number | None = None,
         days: int | None = None,
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
     ) -> list[Row]:
-        """How good were the demand forecasts, by model, version and lead time?
+        """How good were the demand forecasts, by model, version, length of the target and lead time?
 
-        Targets as in `get_demand_forecast_outcomes` whose demand is known. Rows by model, version and lead time:
-        `model_name`, `model_version`, `lead_time_days` (whole days), `target_count`, `actual_quantity` (sum),
-        `wape_pct` (100 * sum of |actual - predicted| / sum of actual; None where nothing was demanded), `mae` (mean of
-        |actual - predicted|), `bias` (mean of predicted - actual; both in the product's own unit), `interval_count`
-        (predictions with bounds), `interval_coverage_pct` (share of outcomes within them, 0 to 100; None without). Over
-        products of different units only the percentages mean something. (Hyndman and Koehler, 2006.) Empty: nothing
-        to compare.
+        Targets as in `get_demand_forecast_outcomes` that are over; of several runs of one lead time the newest, of targets
+        that overlap (a week ahead, said each day) those that follow each other, so that no sale counts twice in a row. Rows:
+        `model_name`, `model_version`, `target_interval` (timedelta), `lead_time_days` (by the place's calendar),
+        `target_count` (targets with an outcome), `no_outcome_count` (targets for which nothing was recorded:
+        `fill_quantity=0` counts them where a missing row means no sale), `actual_quantity` (sum), `wape_pct` (100 *
+        sum of |actual - predicted| / sum of actual), `mae` (mean of |actual - predicted|), `bias` (mean of predicted -
+        actual), `interval_count` (predictions with bounds), `interval_coverage_pct` (share of outcomes within them, 0 to 100;
+        None without), `reason` (why figures are None: no outcome, nothing demanded, or products of different units; see
+        `upsert_product`). (Hyndman and Koehler, 2006.) Empty: no target is over.
         """
         return self._read(
             "get_demand_forecast_accuracy",
             uuid_of(organization_id, "organization_id"),
-            past_until_now(days, start, end, default_days=30),
+            {
+                "fill_quantity": optional_number(fill_quantity, "fill_quantity"),
+                **past_until_now(days, start, end, default_days=30),
+            },
         )
+
+
+def _of_a_length(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with the length of its target, which is part of its key."""
+    row.setdefault("target_interval", _A_DAY)
+    return row

@@ -175,7 +175,8 @@ class PlanQueries(QueryRunner):
         Completed plans of the last `days` days, today among them (default 30), or of `first_date` <= day < `end_date`
         (no `end_date`: up to today). Rows by day, then location: `location_id`, `plan_date` (local day), `plan_count`,
         `planned_quantity` and `actual_quantity` (over all products), `efficiency_pct` (100 times made by planned, two
-        decimals; above 100 when more was made). Empty: no plan was completed.
+        decimals; above 100 when more was made), `reason` (why these are None: products that count in different units,
+        see `upsert_product`). Empty: no plan was completed.
         """
         return self._read(
             "get_production_efficiency",

@@ -62,128 +62,79 @@ ORDER BY
     d.time,
     d.location_id;
 
--- name: get_products
--- Which products were demanded, how much and at how many locations (UTC days that begin in the period)?
--- Parameters: organization_id uuid, location_id uuid?, period_start timestamptz, period_end timestamptz
-SELECT
-    d.product_id,
-    count(DISTINCT d.location_id) AS location_count,
-    min(d.bucket) AS first_bucket,
-    max(d.bucket) AS last_bucket,
-    sum(d.row_count)::bigint AS row_count,
-    sum(d.quantity) AS quantity,
-    sum(d.revenue) AS revenue
-FROM demand_history_daily AS d
-WHERE d.organization_id = %(organization_id)s
-    AND (%(location_id)s::uuid IS NULL OR d.location_id = %(location_id)s)
-    AND d.bucket >= %(period_start)s
-    AND d.bucket < %(period_end)s
-GROUP BY
-    d.product_id
-ORDER BY
-    d.product_id;
+-- name: upsert_product<!
+-- How is this product called and counted?
+-- Parameters: organization_id uuid, product_id text, name text?, unit text?
+INSERT INTO products AS p (
+    organization_id,
+    product_id,
+    name,
+    unit
+)
+VALUES (
+    %(organization_id)s,
+    %(product_id)s,
+    %(name)s,
+    %(unit)s
+)
+ON CONFLICT (organization_id, product_id) DO UPDATE
+SET
+    name = coalesce(excluded.name, p.name),
+    unit = coalesce(excluded.unit, p.unit)
+RETURNING
+    product_id,
+    name,
+    unit,
+    created_at,
+    updated_at;
 
--- name: get_demand_series
--- How much of a product was demanded in each local bucket of time, gaps included?
--- Parameters: organization_id uuid, product_id text, location_id uuid?, bucket_unit text, bucket_width interval,
---     fill_quantity numeric?, period_start timestamptz, period_end timestamptz
--- bucket_unit is where counting starts (day, week or month), bucket_width how far it goes: day and 15 minutes, 30 minutes
--- or 1 hour for steps of elapsed time from local midnight; day and 1 day, week and 1 week, month and 1 month.
-WITH places AS (
+-- name: get_products
+-- Which products were demanded, how much and at how many locations?
+-- Parameters: organization_id uuid, location_id uuid?, period_start timestamptz, period_end timestamptz
+WITH sums AS (
     SELECT
-        l.location_id,
-        l.timezone,
-        p.period_start,
-        p.period_end,
-        date_trunc(%(bucket_unit)s, p.period_start, l.timezone) AS first_bucket
-    FROM locations AS l
-    CROSS JOIN (
-        SELECT
-            %(period_start)s AS period_start,
-            %(period_end)s AS period_end
-    ) AS p
-    WHERE l.organization_id = %(organization_id)s
-        AND (%(location_id)s::uuid IS NULL OR l.location_id = %(location_id)s)
-        AND EXISTS (
-            SELECT
-            FROM demand_history AS d
-            WHERE d.organization_id = %(organization_id)s
-                AND d.product_id = %(product_id)s
-                AND d.location_id = l.location_id
-                AND d.time >= %(period_start)s
-                AND d.time < %(period_end)s
-        )
-),
-buckets AS (
-    SELECT
-        p.location_id,
-        s.bucket,
-        e.bucket_end
-    FROM places AS p
-    CROSS JOIN generate_series(p.first_bucket, p.period_end, %(bucket_width)s::interval, p.timezone) AS s (bucket)
-    CROSS JOIN date_add(s.bucket, %(bucket_width)s::interval, p.timezone) AS e (bucket_end)
-    WHERE s.bucket >= p.period_start
-        AND e.bucket_end <= p.period_end
-),
-observed AS (
-    SELECT
-        d.location_id,
-        CASE
-            WHEN %(bucket_width)s::interval < interval '1 day' THEN
-                date_bin(%(bucket_width)s::interval, d.time, p.first_bucket)
-            ELSE date_trunc(%(bucket_unit)s, d.time, p.timezone)
-        END AS bucket,
+        d.product_id,
+        count(DISTINCT d.location_id) AS location_count,
+        min(d.time) AS first_bucket,
+        max(d.time) AS last_bucket,
         count(*) AS row_count,
         sum(d.quantity) AS quantity,
-        sum(d.revenue) AS revenue
-    FROM places AS p
-    JOIN demand_history AS d
-        ON d.organization_id = %(organization_id)s
-        AND d.location_id = p.location_id
-    WHERE d.product_id = %(product_id)s
+        -- Of rows of which one is not known, the sum is not known either.
+        CASE WHEN count(d.revenue) = count(*) THEN sum(d.revenue) END AS revenue
+    FROM demand_history AS d
+    WHERE d.organization_id = %(organization_id)s
+        AND (%(location_id)s::uuid IS NULL OR d.location_id = %(location_id)s)
         AND d.time >= %(period_start)s
         AND d.time < %(period_end)s
     GROUP BY
-        1,
-        2
+        d.product_id
 )
 SELECT
-    b.bucket,
-    b.bucket_end,
-    b.location_id,
-    %(product_id)s::text AS product_id,
-    coalesce(o.quantity, %(fill_quantity)s) AS quantity,
-    o.revenue,
-    coalesce(o.row_count, 0) AS row_count,
-    o.bucket IS NOT NULL AS is_observed
-FROM buckets AS b
-LEFT JOIN observed AS o
-    ON o.location_id = b.location_id
-    AND o.bucket = b.bucket
+    s.product_id,
+    p.name,
+    p.unit,
+    s.location_count,
+    s.first_bucket,
+    s.last_bucket,
+    s.row_count,
+    s.quantity,
+    s.revenue
+FROM sums AS s
+LEFT JOIN products AS p
+    ON p.organization_id = %(organization_id)s
+    AND p.product_id = s.product_id
 ORDER BY
-    b.location_id,
-    b.bucket;
+    s.product_id;
 
--- name: get_demand_training_frame
--- What was demanded in each local bucket, and what was known of the world a given time before it began?
--- Parameters: organization_id uuid, product_id text, location_id uuid?, bucket_unit text, bucket_width interval,
---     lead interval, carry interval, factor_names text[]?, period_start timestamptz, period_end timestamptz
--- bucket_unit and bucket_width as in get_demand_series. Of each reading of an external factor the newest version with
--- available_at <= bucket - lead counts. A factor's value in a bucket is the mean of its readings in it; where there is none,
--- its last reading before, not older than carry.
+-- name: get_demand_series
+-- How much of a product was demanded in each local bucket of time, gaps included?
+-- Parameters: organization_id uuid, product_id text, location_id uuid?, bucket text, fill_quantity numeric?,
+--     period_start timestamptz, period_end timestamptz
+-- bucket is quarter_hour, half_hour, hour, day, week or month, by the clock of the location (see location_buckets()).
 WITH places AS (
     SELECT
-        l.location_id,
-        l.timezone,
-        p.period_start,
-        p.period_end,
-        date_trunc(%(bucket_unit)s, p.period_start, l.timezone) AS first_bucket
+        l.location_id
     FROM locations AS l
-    CROSS JOIN (
-        SELECT
-            %(period_start)s AS period_start,
-            %(period_end)s AS period_end
-    ) AS p
     WHERE l.organization_id = %(organization_id)s
         AND (%(location_id)s::uuid IS NULL OR l.location_id = %(location_id)s)
         AND EXISTS (
@@ -199,35 +150,132 @@ WITH places AS (
 buckets AS MATERIALIZED (
     SELECT
         p.location_id,
-        s.bucket,
-        e.bucket_end,
-        -- Computed here, so that the conditions below compare columns with columns: a tenant's view lets only such
-        -- through to the index.
-        s.bucket - %(carry)s::interval AS readings_from,
-        s.bucket - %(lead)s::interval AS known_by
+        b.bucket_start,
+        b.bucket_end
     FROM places AS p
-    CROSS JOIN generate_series(p.first_bucket, p.period_end, %(bucket_width)s::interval, p.timezone) AS s (bucket)
-    CROSS JOIN date_add(s.bucket, %(bucket_width)s::interval, p.timezone) AS e (bucket_end)
-    WHERE s.bucket >= p.period_start
-        AND e.bucket_end <= p.period_end
+    CROSS JOIN LATERAL location_buckets(
+        %(organization_id)s,
+        p.location_id,
+        %(bucket)s,
+        %(period_start)s,
+        %(period_end)s
+    ) AS b
+),
+-- A bucket ends where the next one begins: so a row's bucket is found among the starts.
+edges AS (
+    SELECT
+        b.location_id,
+        array_agg(b.bucket_start ORDER BY b.bucket_start) AS starts,
+        min(b.bucket_start) AS first_start,
+        max(b.bucket_end) AS last_end
+    FROM buckets AS b
+    GROUP BY
+        b.location_id
 ),
 observed AS (
     SELECT
         d.location_id,
-        CASE
-            WHEN %(bucket_width)s::interval < interval '1 day' THEN
-                date_bin(%(bucket_width)s::interval, d.time, p.first_bucket)
-            ELSE date_trunc(%(bucket_unit)s, d.time, p.timezone)
-        END AS bucket,
+        e.starts[width_bucket(d.time, e.starts)] AS bucket,
+        count(*) AS row_count,
         sum(d.quantity) AS quantity,
-        sum(d.revenue) AS revenue
-    FROM places AS p
+        -- Of rows of which one is not known, the sum is not known either.
+        CASE WHEN count(d.revenue) = count(*) THEN sum(d.revenue) END AS revenue
+    FROM edges AS e
     JOIN demand_history AS d
         ON d.organization_id = %(organization_id)s
-        AND d.location_id = p.location_id
+        AND d.location_id = e.location_id
     WHERE d.product_id = %(product_id)s
         AND d.time >= %(period_start)s
         AND d.time < %(period_end)s
+        AND d.time >= e.first_start
+        AND d.time < e.last_end
+    GROUP BY
+        1,
+        2
+)
+SELECT
+    b.bucket_start AS bucket,
+    b.bucket_end,
+    b.location_id,
+    %(product_id)s::text AS product_id,
+    coalesce(o.quantity, %(fill_quantity)s) AS quantity,
+    o.revenue,
+    coalesce(o.row_count, 0) AS row_count,
+    o.bucket IS NOT NULL AS is_observed
+FROM buckets AS b
+LEFT JOIN observed AS o
+    ON o.location_id = b.location_id
+    AND o.bucket = b.bucket_start
+ORDER BY
+    b.location_id,
+    b.bucket_start;
+
+-- name: get_demand_training_frame
+-- What was demanded in each local bucket, and what was known of the world a given time before it began?
+-- Parameters: organization_id uuid, product_id text, location_id uuid?, bucket text, lead interval, carry interval,
+--     factor_names text[]?, period_start timestamptz, period_end timestamptz
+-- bucket as in get_demand_series. Of each reading of an external factor the newest version with available_at <= bucket - lead
+-- counts. A factor's value in a bucket is the mean of its readings in it; where there is none, its last reading before, not
+-- older than carry. A factor whose readings have two units is left out, and left_out says so.
+WITH places AS (
+    SELECT
+        l.location_id
+    FROM locations AS l
+    WHERE l.organization_id = %(organization_id)s
+        AND (%(location_id)s::uuid IS NULL OR l.location_id = %(location_id)s)
+        AND EXISTS (
+            SELECT
+            FROM demand_history AS d
+            WHERE d.organization_id = %(organization_id)s
+                AND d.product_id = %(product_id)s
+                AND d.location_id = l.location_id
+                AND d.time >= %(period_start)s
+                AND d.time < %(period_end)s
+        )
+),
+buckets AS MATERIALIZED (
+    SELECT
+        p.location_id,
+        b.bucket_start AS bucket,
+        b.bucket_end,
+        -- Computed here, so that the conditions below compare columns with columns: a tenant's view lets only such
+        -- through to the index.
+        b.bucket_start - %(carry)s::interval AS readings_from,
+        b.bucket_start - %(lead)s::interval AS known_by
+    FROM places AS p
+    CROSS JOIN LATERAL location_buckets(
+        %(organization_id)s,
+        p.location_id,
+        %(bucket)s,
+        %(period_start)s,
+        %(period_end)s
+    ) AS b
+),
+edges AS (
+    SELECT
+        b.location_id,
+        array_agg(b.bucket ORDER BY b.bucket) AS starts,
+        min(b.bucket) AS first_start,
+        max(b.bucket_end) AS last_end
+    FROM buckets AS b
+    GROUP BY
+        b.location_id
+),
+observed AS (
+    SELECT
+        d.location_id,
+        e.starts[width_bucket(d.time, e.starts)] AS bucket,
+        sum(d.quantity) AS quantity,
+        CASE WHEN count(d.revenue) = count(*) THEN sum(d.revenue) END AS revenue
+    FROM edges AS e
+    JOIN demand_history AS d
+        ON d.organization_id = %(organization_id)s
+        AND d.location_id = e.location_id
+    WHERE d.product_id = %(product_id)s
+        AND d.time >= %(period_start)s
+        AND d.time < %(period_end)s
+        AND d.time >= e.first_start
+        AND d.time < e.last_end
     GROUP BY
         1,
         2
@@ -238,7 +286,8 @@ known AS (
         b.bucket,
         r.name,
         r.time,
-        r.value
+        r.value,
+        r.unit
     FROM buckets AS b
     -- LATERAL with DISTINCT ON is planned by itself, so that each bucket finds its readings by index behind a tenant's
     -- view too: conditions of a join do not get there.
@@ -246,7 +295,8 @@ known AS (
         SELECT DISTINCT ON (f.name, f.time)
             f.name,
             f.time,
-            f.value
+            f.value,
+            f.unit
         FROM external_factors AS f
         WHERE f.organization_id = %(organization_id)s
             AND f.time >= b.readings_from
@@ -269,19 +319,31 @@ valued AS (
         coalesce(
             avg(k.value) FILTER (WHERE k.time >= k.bucket),
             (array_agg(k.value ORDER BY k.time DESC))[1]
-        ) AS value
+        ) AS value,
+        min(k.unit) AS unit,
+        max(k.unit) AS other_unit
     FROM known AS k
     GROUP BY
         k.location_id,
         k.bucket,
         k.name
 ),
+mixed AS (
+    SELECT
+        v.name,
+        format('readings in %%s and %%s', min(v.unit), max(v.other_unit)) AS reason
+    FROM valued AS v
+    GROUP BY
+        v.name
+    HAVING min(v.unit) <> max(v.other_unit)
+),
 factors AS (
     SELECT
         v.location_id,
         v.bucket,
-        jsonb_object_agg(v.name, v.value) AS factors
+        jsonb_object_agg(v.name, CASE WHEN m.name IS NULL THEN v.value END) AS factors
     FROM valued AS v
+    LEFT JOIN mixed AS m ON m.name = v.name
     GROUP BY
         v.location_id,
         v.bucket
@@ -294,7 +356,8 @@ SELECT
     o.quantity,
     o.revenue,
     o.bucket IS NOT NULL AS is_observed,
-    coalesce(f.factors, '{}') AS factors
+    coalesce(f.factors, '{}') AS factors,
+    coalesce((SELECT jsonb_object_agg(m.name, m.reason) FROM mixed AS m), '{}') AS left_out
 FROM buckets AS b
 LEFT JOIN observed AS o
     ON o.location_id = b.location_id

@@ -46,8 +46,12 @@ FROM jsonb_to_recordset(%(forecasts)s::jsonb) AS g (
 ORDER BY
     g.product_id,
     g.location_id,
-    g.target_time
-ON CONFLICT (organization_id, product_id, location_id, target_time, available_at, model_name, model_version) DO NOTHING;
+    g.target_time,
+    g.target_interval
+ON CONFLICT (
+    organization_id, product_id, location_id, target_time, target_interval, available_at, model_name, model_version
+)
+DO NOTHING;
 
 -- name: check_demand_forecasts
 -- Which of these predictions were saved before with other values?
@@ -55,7 +59,8 @@ ON CONFLICT (organization_id, product_id, location_id, target_time, available_at
 SELECT
     f.product_id,
     f.location_id,
-    f.target_time
+    f.target_time,
+    f.target_interval
 FROM jsonb_to_recordset(%(forecasts)s::jsonb) AS g (
     product_id text,
     location_id uuid,
@@ -71,19 +76,18 @@ JOIN demand_forecasts AS f
     ON f.product_id = g.product_id
     AND f.location_id = g.location_id
     AND f.target_time = g.target_time
+    AND f.target_interval = coalesce(g.target_interval, '1 day')
 WHERE f.organization_id = %(organization_id)s
     AND f.model_name = %(model_name)s
     AND f.model_version = %(model_version)s
     AND f.available_at = %(available_at)s
     AND (
-        f.target_interval,
         f.predicted_quantity,
         f.lower_bound,
         f.upper_bound,
         f.interval_coverage_pct,
         f.metadata
     ) IS DISTINCT FROM (
-        coalesce(g.target_interval, '1 day'),
         g.predicted_quantity,
         g.lower_bound,
         g.upper_bound,
@@ -93,18 +97,21 @@ WHERE f.organization_id = %(organization_id)s
 ORDER BY
     f.product_id,
     f.location_id,
-    f.target_time
+    f.target_time,
+    f.target_interval
 LIMIT 3;
 
 -- name: get_current_demand_forecasts
 -- What demand do we expect now, for each target the newest prediction?
--- Parameters: organization_id uuid, product_id text?, location_id uuid?, period_start timestamptz,
+-- Parameters: organization_id uuid, product_id text?, location_id uuid?, with_under_way boolean, period_start timestamptz,
 --     period_end timestamptz
+-- with_under_way: and the targets that have begun before the period and not ended by then.
 SELECT
     f.product_id,
     f.location_id,
     f.target_time,
     f.target_interval,
+    f.target_end,
     f.predicted_quantity,
     f.lower_bound,
     f.upper_bound,
@@ -117,12 +124,23 @@ FROM current_demand_forecasts AS f
 WHERE f.organization_id = %(organization_id)s
     AND (%(product_id)s::text IS NULL OR f.product_id = %(product_id)s)
     AND (%(location_id)s::uuid IS NULL OR f.location_id = %(location_id)s)
-    AND f.target_time >= %(period_start)s
     AND f.target_time < %(period_end)s
+    -- What can be under way at all: found by index, before anything is sorted.
+    AND (
+        f.target_time >= %(period_start)s
+        OR %(with_under_way)s
+        AND (
+            f.target_time >= %(period_start)s - interval '2 days'
+            OR f.target_interval > interval '1 day'
+            AND f.target_time >= %(period_start)s - interval '400 days'
+        )
+    )
+    AND (f.target_time >= %(period_start)s OR f.target_end > %(period_start)s)
 ORDER BY
     f.product_id,
     f.location_id,
-    f.target_time;
+    f.target_time,
+    f.target_interval;
 
 -- name: get_demand_forecasts_as_of
 -- What demand did we expect at a given time, for each target the newest prediction that was available then?
@@ -153,16 +171,19 @@ WHERE (%(product_id)s::text IS NULL OR f.product_id = %(product_id)s)
 ORDER BY
     f.product_id,
     f.location_id,
-    f.target_time;
+    f.target_time,
+    f.target_interval;
 
 -- name: get_demand_forecast_outcomes
 -- What was said before the fact about each target, and what happened?
--- Parameters: organization_id uuid, product_id text?, location_id uuid?, period_start timestamptz,
+-- Parameters: organization_id uuid, product_id text?, location_id uuid?, fill_quantity numeric?, period_start timestamptz,
 --     period_end timestamptz
 SELECT
     o.product_id,
     o.location_id,
     o.target_time,
+    o.target_interval,
+    o.target_end,
     o.model_name,
     o.model_version,
     o.available_at,
@@ -170,11 +191,13 @@ SELECT
     o.predicted_quantity,
     o.lower_bound,
     o.upper_bound,
-    o.actual_quantity
+    o.actual_quantity,
+    o.is_over
 FROM demand_forecast_outcomes(
     %(organization_id)s,
     %(period_start)s,
-    %(period_end)s
+    %(period_end)s,
+    fill_quantity => %(fill_quantity)s
 ) AS o
 WHERE (%(product_id)s::text IS NULL OR o.product_id = %(product_id)s)
     AND (%(location_id)s::uuid IS NULL OR o.location_id = %(location_id)s)
@@ -182,30 +205,54 @@ ORDER BY
     o.product_id,
     o.location_id,
     o.target_time,
+    o.target_interval,
     o.available_at,
     o.model_name,
     o.model_version;
 
 -- name: get_demand_forecast_accuracy
--- How good were the demand forecasts, by model, version and lead time?
--- Parameters: organization_id uuid, period_start timestamptz, period_end timestamptz
+-- How good were the demand forecasts, by model, version, length of the target and lead time?
+-- Parameters: organization_id uuid, fill_quantity numeric?, period_start timestamptz, period_end timestamptz
 SELECT
     a.model_name,
     a.model_version,
+    a.target_interval,
     a.lead_time_days,
     a.target_count,
+    a.no_outcome_count,
     a.actual_quantity,
     a.wape_pct,
     a.mae,
     a.bias,
     a.interval_count,
-    a.interval_coverage_pct
+    a.interval_coverage_pct,
+    a.reason
 FROM demand_forecast_accuracy(
     %(organization_id)s,
     %(period_start)s,
-    %(period_end)s
+    %(period_end)s,
+    %(fill_quantity)s
 ) AS a
 ORDER BY
     a.model_name,
     a.model_version,
+    a.target_interval,
     a.lead_time_days;
+
+-- name: find_local_today
+-- Which day is it at this location, or where this employee is based?
+-- Parameters: organization_id uuid, location_id uuid?, employee_id uuid?
+SELECT
+    local_date(now(), l.timezone) AS today
+FROM locations AS l
+WHERE l.organization_id = %(organization_id)s
+    AND l.location_id = coalesce(
+        %(location_id)s,
+        (
+            SELECT
+                e.location_id
+            FROM employees AS e
+            WHERE e.organization_id = %(organization_id)s
+                AND e.employee_id = %(employee_id)s
+        )
+    );

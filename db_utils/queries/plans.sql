@@ -147,7 +147,7 @@ WHERE p.organization_id = %(organization_id)s
         WHEN %(first_date)s::date IS NOT NULL THEN %(first_date)s
         ELSE
             (
-                SELECT (now() AT TIME ZONE o.timezone)::date + 1 - %(days)s::integer
+                SELECT local_date(now(), o.timezone) + 1 - %(days)s::integer
                 FROM organizations AS o
                 WHERE o.organization_id = %(organization_id)s
             )
@@ -156,7 +156,7 @@ WHERE p.organization_id = %(organization_id)s
         WHEN %(end_date)s::date IS NOT NULL THEN %(end_date)s
         ELSE
             (
-                SELECT (now() AT TIME ZONE o.timezone)::date + 1
+                SELECT local_date(now(), o.timezone) + 1
                 FROM organizations AS o
                 WHERE o.organization_id = %(organization_id)s
             )
@@ -176,7 +176,8 @@ SELECT
     v.plan_count,
     v.planned_quantity,
     v.actual_quantity,
-    v.efficiency_pct
+    v.efficiency_pct,
+    v.reason
 FROM production_efficiency AS v
 WHERE v.organization_id = %(organization_id)s
     AND (%(location_id)s::uuid IS NULL OR v.location_id = %(location_id)s)
@@ -184,7 +185,7 @@ WHERE v.organization_id = %(organization_id)s
         WHEN %(first_date)s::date IS NOT NULL THEN %(first_date)s
         ELSE
             (
-                SELECT (now() AT TIME ZONE o.timezone)::date + 1 - %(days)s::integer
+                SELECT local_date(now(), o.timezone) + 1 - %(days)s::integer
                 FROM organizations AS o
                 WHERE o.organization_id = %(organization_id)s
             )
@@ -193,7 +194,7 @@ WHERE v.organization_id = %(organization_id)s
         WHEN %(end_date)s::date IS NOT NULL THEN %(end_date)s
         ELSE
             (
-                SELECT (now() AT TIME ZONE o.timezone)::date + 1
+                SELECT local_date(now(), o.timezone) + 1
                 FROM organizations AS o
                 WHERE o.organization_id = %(organization_id)s
             )
@@ -222,12 +223,12 @@ WHERE p.organization_id = %(organization_id)s
     AND l.organization_id = %(organization_id)s
     AND (%(location_id)s::uuid IS NULL OR p.location_id = %(location_id)s)
     AND p.status <> 'cancelled'
-    AND (p.plan_date + 1)::timestamp AT TIME ZONE l.timezone <= now()
+    AND p.plan_date < local_date(now(), l.timezone)
     AND p.plan_date >= CASE
         WHEN %(first_date)s::date IS NOT NULL THEN %(first_date)s
         ELSE
             (
-                SELECT (now() AT TIME ZONE o.timezone)::date + 1 - %(days)s::integer
+                SELECT local_date(now(), o.timezone) + 1 - %(days)s::integer
                 FROM organizations AS o
                 WHERE o.organization_id = %(organization_id)s
             )
@@ -236,7 +237,7 @@ WHERE p.organization_id = %(organization_id)s
         WHEN %(end_date)s::date IS NOT NULL THEN %(end_date)s
         ELSE
             (
-                SELECT (now() AT TIME ZONE o.timezone)::date + 1
+                SELECT local_date(now(), o.timezone) + 1
                 FROM organizations AS o
                 WHERE o.organization_id = %(organization_id)s
             )

@@ -404,6 +404,7 @@ WRITES: dict[str, tuple[tuple[Any, ...], Row]] = {
             "event_id": _ONE,
         },
     ),
+    "upsert_product": (("P",), {"name": "Pipe", "unit": "pieces"}),
     "record_demand": (
         ([{"time": _NOON, "product_id": "P", "location_id": _ONE, "quantity": 1}],),
         {"replace": True, "on_repeat": "sum"},

@@ -29,6 +29,7 @@ RIGHT: dict[str, dict[str, Any]] = {
         "full_name": "Operator 2",
         "role": "operator",
     },
+    "products": {"product_id": "P", "name": "Pipe", "unit": "pieces"},
     "shifts": {
         "location_id": LOCATION,
         "name": "Late",
@@ -118,6 +119,9 @@ VIOLATIONS: list[tuple[str, dict[str, Any], str]] = [
     ("resources", {"capacity_unit": " "}, "resources_capacity_unit_not_blank_check"),
     ("employees", {"hired_on_date": YEARS_OFF}, "employees_hired_on_date_within_10_years_check"),
     ("employees", {"skills": ["welding", None]}, "employees_skills_without_null_check"),
+    ("products", {"product_id": " "}, "products_product_id_not_blank_check"),
+    ("products", {"name": ""}, "products_name_not_blank_check"),
+    ("products", {"unit": " "}, "products_unit_not_blank_check"),
     ("shifts", {"ends_at": NOW}, "shifts_ends_after_start_check"),
     ("shifts", {"ends_at": NOW - timedelta(hours=1)}, "shifts_ends_after_start_check"),
     ("shifts", {"ends_at": NOW + timedelta(hours=25)}, "shifts_at_most_24_hours_check"),

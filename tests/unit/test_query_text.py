@@ -32,6 +32,7 @@ HELPERS = {
     "check_external_factors",
     "check_optimization_run",
     "check_alert",
+    "find_local_today",
     "find_newest_anomaly_run",
     "list_local_days",
 }
@@ -162,7 +163,9 @@ def test_many_rows_come_in_an_order_with_a_tie_breaker(block: Query) -> None:
         "skill",
         "product_id",
         "bucket",
+        "bucket_start",
         "target_time",
+        "target_interval",
         "cause",
         "name",
         "model_version",

@@ -41,6 +41,7 @@ FORECAST = (
     "available_at",
     "recorded_at",
 )
+"""Of forecasts as they stood; of the current ones `target_end` besides."""
 ABSENCE = (
     "target_date",
     "location_id",
@@ -67,13 +68,31 @@ def newest_of(rows: Sequence[Row], key: Callable[[Row], Any]) -> list[Row]:
 
 
 def target_of(row: Row) -> tuple[Any, ...]:
-    return (row["product_id"], row["location_id"], row["target_time"])
+    return (row["product_id"], row["location_id"], row["target_time"], row["target_interval"])
+
+
+def end_of(row: Row, zones: dict[Any, ZoneInfo]) -> dt.datetime:
+    """Where a target of whole local days ends: the first quarter of an hour on which the calendar shows that day."""
+    zone, length = zones[row["location_id"]], row["target_interval"]
+    assert length % DAY == dt.timedelta(0)
+    day = row["target_time"].astimezone(zone).date() + length
+    moment = row["target_time"] + length - dt.timedelta(hours=2)
+    while moment.astimezone(zone).date() < day:
+        moment += dt.timedelta(minutes=15)
+    return moment
+
+
+def zones_of(raw: Raw) -> dict[Any, ZoneInfo]:
+    return {row["location_id"]: ZoneInfo(row["timezone"]) for row in raw["locations"]}
 
 
 def test_current_demand_forecasts(queries: OperationalDataQueries, facts: Facts, raw: Raw) -> None:
     start, end = facts.start, facts.now + 12 * DAY
     newest = newest_of(within(raw["demand_forecasts"], start, end, "target_time"), target_of)
-    expected = [pick(row, *FORECAST) for row in sorted(newest, key=target_of)]
+    expected = [
+        {**pick(row, *FORECAST), "target_end": end_of(row, zones_of(raw))}
+        for row in sorted(newest, key=target_of)
+    ]
     period = {"start": start, "end": end}
     assert expected
     assert queries.get_current_demand_forecasts(facts.organization_id, **period) == expected
@@ -88,7 +107,10 @@ def test_without_a_period_forecasts_are_what_comes(
 ) -> None:
     answer = queries.get_current_demand_forecasts(facts.organization_id)
     assert len(groups(answer, lambda row: (row["product_id"], row["location_id"]))) > 1
-    assert min(row["target_time"] for row in answer) >= facts.now
+    under_way = [row for row in answer if row["target_time"] < facts.now]
+    assert under_way, "today is one of them"
+    assert min(row["target_end"] for row in under_way) > facts.now
+    answer = [row for row in answer if row not in under_way]
     everything = queries.get_current_demand_forecasts(facts.organization_id, start=facts.now)
     assert {target_of(row) for row in answer} <= {target_of(row) for row in everything}
     assert max(row["target_time"] for row in everything) == max(
@@ -127,16 +149,14 @@ def test_known_by_leaves_out_what_was_saved_later(
 
 def outcomes(raw: Raw, start: dt.datetime, end: dt.datetime) -> list[dict[str, Any]]:
     """What was said before the fact, and what happened."""
-    zones = {row["location_id"]: ZoneInfo(row["timezone"]) for row in raw["locations"]}
+    zones = zones_of(raw)
     demand = groups(raw["demand_history"], lambda row: (row["product_id"], row["location_id"]))
     found = []
     for row in within(raw["demand_forecasts"], start, end, "target_time"):
         if row["available_at"] > row["target_time"]:
             continue
-        assert row["target_interval"] == DAY
-        zone = zones[row["location_id"]]
-        local = row["target_time"].astimezone(zone)
-        finish = dt.datetime.combine(local.date() + DAY, local.time(), zone).astimezone(dt.UTC)
+        zone, finish = zones[row["location_id"]], end_of(row, zones)
+        lead = row["target_time"].astimezone(zone).date() - row["available_at"].astimezone(zone).date()
         happened = within(demand.get((row["product_id"], row["location_id"]), []), row["target_time"], finish)
         found.append(
             {
@@ -145,11 +165,14 @@ def outcomes(raw: Raw, start: dt.datetime, end: dt.datetime) -> list[dict[str, A
                     "product_id",
                     "location_id",
                     "target_time",
+                    "target_interval",
                     "model_name",
                     "model_version",
                     "available_at",
                 ),
-                "lead_time_days": math.floor((row["target_time"] - row["available_at"]) / DAY),
+                "target_end": finish,
+                "is_over": finish <= end,
+                "lead_time_days": lead.days,
                 **pick(row, "predicted_quantity", "lower_bound", "upper_bound"),
                 "actual_quantity": total(r["quantity"] for r in happened) if finish <= end else None,
             }
@@ -182,11 +205,16 @@ def test_outcomes_of_the_newest_forecasts(seeded: DatabaseManager, facts: Facts,
 
 
 def test_demand_forecast_accuracy(queries: OperationalDataQueries, facts: Facts, raw: Raw) -> None:
-    known = [row for row in outcomes(raw, facts.month_ago, facts.end) if row["actual_quantity"] is not None]
+    newest: dict[Any, Row] = {}
+    for row in outcomes(raw, facts.month_ago, facts.end):  # oldest first
+        if row["is_over"]:
+            group = (row["model_name"], row["model_version"], row["target_interval"], row["lead_time_days"])
+            newest[group, target_of(row)] = row
     expected = []
-    for (model, version, lead), rows in sorted(
-        groups(known, lambda row: (row["model_name"], row["model_version"], row["lead_time_days"])).items()
+    for (model, version, length, lead), targets in sorted(
+        groups(newest.items(), lambda item: item[0][0]).items()
     ):
+        rows = [row for _, row in targets if row["actual_quantity"] is not None]
         errors = [Fraction(row["predicted_quantity"]) - row["actual_quantity"] for row in rows]
         bounded = [row for row in rows if row["lower_bound"] is not None]
         inside = sum(row["lower_bound"] <= row["actual_quantity"] <= row["upper_bound"] for row in bounded)
@@ -194,8 +222,10 @@ def test_demand_forecast_accuracy(queries: OperationalDataQueries, facts: Facts,
             {
                 "model_name": model,
                 "model_version": version,
+                "target_interval": length,
                 "lead_time_days": lead,
                 "target_count": len(rows),
+                "no_outcome_count": len(targets) - len(rows),
                 "actual_quantity": total(row["actual_quantity"] for row in rows),
                 "wape_pct": ratio(
                     total(map(abs, errors)), total(row["actual_quantity"] for row in rows), 100
@@ -204,6 +234,7 @@ def test_demand_forecast_accuracy(queries: OperationalDataQueries, facts: Facts,
                 "bias": mean(errors),
                 "interval_count": len(bounded),
                 "interval_coverage_pct": ratio(inside, len(bounded), 100),
+                "reason": None if rows else "no demand recorded for these targets",
             }
         )
     answer = queries.get_demand_forecast_accuracy(facts.organization_id, start=facts.month_ago, end=facts.end)

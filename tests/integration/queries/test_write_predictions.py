@@ -48,7 +48,6 @@ def test_a_forecast_run_is_saved_once(site: Site) -> None:
     [
         {"predicted_quantity": 10.001},
         {"lower_bound": None, "upper_bound": None},
-        {"target_interval": HOUR},
         {"interval_coverage_pct": 80},
         {"metadata": {"why": "second thoughts"}},
     ],
@@ -77,6 +76,28 @@ def test_a_run_that_contradicts_itself_is_refused(site: Site) -> None:
         site,
         InvalidInputError,
         lambda: site.queries.save_demand_forecasts(site.organization, twice, **RUN),
+    )
+
+
+def test_days_and_their_week_are_one_run(site: Site) -> None:
+    q, o = site.queries, site.organization
+    week = {**forecasts(site)[0], "target_interval": 7 * DAY, "predicted_quantity": 70}
+    hour = {**forecasts(site)[0], "target_interval": HOUR}
+    assert q.save_demand_forecasts(o, [*forecasts(site, 7), week, hour], **RUN) == 9
+    assert q.save_demand_forecasts(o, [week], **RUN) == 0
+    stored = q.get_current_demand_forecasts(o, start=NOON)
+    assert [row["target_interval"] for row in stored if row["target_time"] == NOON + DAY] == [
+        HOUR,
+        DAY,
+        7 * DAY,
+    ]
+    refused(
+        site,
+        InvalidInputError,
+        lambda: q.save_demand_forecasts(
+            o, [forecasts(site)[0], {**forecasts(site)[0], "target_interval": DAY}], **RUN
+        ),
+        "rows 1 and 2 have the same",
     )
 
 

@@ -145,6 +145,15 @@ def _entities(v: _Values) -> list[tuple[str, Row]]:
             },
         ),
         (
+            "products",
+            {
+                "product_id": v.key("product"),
+                "name": v.word("name"),
+                "unit": v.word("unit"),
+                "created_at": v.moment(day),
+            },
+        ),
+        (
             "shifts",
             {
                 "shift_id": v.identifier(4),
