@@ -826,6 +826,7 @@ BEGIN
                     ('tenant_load', 1 + 8 + 16 + 64)
             ) AS s (name, kind)
             WHERE public.database_edition() = 'community'
+                AND to_regclass(s.name || '.' || l.relation) IS NOT NULL
                 AND NOT EXISTS (
                     SELECT
                     FROM pg_trigger AS t

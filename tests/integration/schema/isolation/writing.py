@@ -45,8 +45,8 @@ def own_rows_work(attacker: Attacker, views: list[View]) -> list[str]:
         name = view.sql
         if not attacker.quietly(f"SELECT * FROM {name} LIMIT 5").rows:
             broken.append(f"{name}: no row of its own")
-        if not view.is_table or view.name == "organizations":
-            continue
+        if not view.is_table or view.name == "organizations" or view.name not in attacker.own.known:
+            continue  # what only the database itself writes
         column = "metadata" if "metadata" in view.columns else "status"
         with attacker.transaction():
             updated = attacker.quietly(f"UPDATE {name} SET {column} = {column}")
