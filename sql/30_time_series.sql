@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS operational_events (
     quantity numeric,
     scrap_quantity numeric,
     quality_score numeric,
-    duration_minutes numeric NOT NULL DEFAULT 0,
+    duration_minutes numeric,
     metadata jsonb NOT NULL DEFAULT '{}',
     CONSTRAINT operational_events_pkey PRIMARY KEY (organization_id, event_id, time),
     CONSTRAINT operational_events_organization_id_location_id_fkey
@@ -53,10 +53,10 @@ CREATE INDEX IF NOT EXISTS operational_events_organization_id_resource_id_newest
 COMMENT ON INDEX operational_events_organization_id_resource_id_newest_idx IS 'Serves get_resource_status and get_events(resource_id): the newest events of a resource.';
 CREATE INDEX IF NOT EXISTS operational_events_organization_id_event_type_time_idx
     ON operational_events (organization_id, event_type, time DESC);
-COMMENT ON INDEX operational_events_organization_id_event_type_time_idx IS 'Serves get_production_rate, get_downtime_by_cause and planned maintenance: one kind of event in a period.';
+COMMENT ON INDEX operational_events_organization_id_event_type_time_idx IS 'Serves resource_time(), and so KPIs, downtime and production: the events of a period.';
 CREATE INDEX IF NOT EXISTS operational_events_organization_id_time_long_idx
     ON operational_events (organization_id, time) WHERE duration_minutes > 60;
-COMMENT ON INDEX operational_events_organization_id_time_long_idx IS 'Serves operation_totals(): events that may reach over the edge of a period.';
+COMMENT ON INDEX operational_events_organization_id_time_long_idx IS 'Serves resource_time(): events that may reach over the edge of a period.';
 -- Each delete of an employee, and each erasure of one from what happened, looks here. Among 400,000 rows of an organization
 -- it took 70 ms without this index and 3 to 12 ms with it; the index is 1 % of the table, and loading takes no longer that
 -- can be measured. (The foreign keys to locations have none anywhere: a site is closed once in years.)
@@ -76,7 +76,7 @@ COMMENT ON COLUMN operational_events.product_id IS 'The customer''s own product 
 COMMENT ON COLUMN operational_events.quantity IS 'Quantity produced, scrap included, in the resource''s capacity_unit; only production events have one.';
 COMMENT ON COLUMN operational_events.scrap_quantity IS 'Part of quantity that is scrap, in the same unit.';
 COMMENT ON COLUMN operational_events.quality_score IS 'Quality of what was produced, 0 (worst) to 100 (best).';
-COMMENT ON COLUMN operational_events.duration_minutes IS 'How long it lasted from time on, in minutes, 0 to 1440; 0 for an event without duration.';
+COMMENT ON COLUMN operational_events.duration_minutes IS 'How long it lasted from time on, in minutes, 0 to 1440; 0 for an event without duration, NULL where it is not known.';
 COMMENT ON COLUMN operational_events.metadata IS 'Whatever else the source tells about the event.';
 
 CREATE TABLE IF NOT EXISTS demand_history (

@@ -79,3 +79,20 @@ BEGIN
     END IF;
 END
 $$;
+
+-- Version 8: an event whose duration nobody tells has none that is known; 0 is an event without duration.
+DO $$
+BEGIN
+    IF EXISTS (
+        SELECT
+        FROM pg_attribute AS a
+        WHERE a.attrelid = 'operational_events'::regclass
+            AND a.attname = 'duration_minutes'
+            AND a.attnotnull
+    ) THEN
+        ALTER TABLE operational_events
+            ALTER COLUMN duration_minutes DROP NOT NULL,
+            ALTER COLUMN duration_minutes DROP DEFAULT;
+    END IF;
+END
+$$;

@@ -460,6 +460,7 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF database_edition() <> 'community' THEN
+        CALL refresh_resource_time();
         RETURN;
     END IF;
     FOR definition IN SELECT * FROM rollup_definitions() LOOP
@@ -473,12 +474,13 @@ BEGIN
         CONTINUE WHEN first_bucket >= end_bucket;
         CALL refresh_continuous_aggregate(definition.rollup::regclass, first_bucket, end_bucket);
     END LOOP;
+    CALL refresh_resource_time();
 END
 $$;
 COMMENT ON PROCEDURE refresh_rollups(timestamptz, timestamptz) IS
     'Brings the rollups up to date now, for rows of the period (all of it by default), instead of at the next scheduled '
-    'refresh. Where retention is set it leaves alone what is older than the refresh window, because the raw rows are gone. '
-    'Call it outside a transaction. Does nothing where rollups are views.';
+    'refresh, and keeps the hours of resource_time(). Where retention is set it leaves alone what is older than the refresh window, '
+    'because the raw rows are gone. Call it outside a transaction.';
 REVOKE ALL ON PROCEDURE refresh_rollups(timestamptz, timestamptz) FROM PUBLIC;
 
 CREATE OR REPLACE PROCEDURE set_retention(relation regclass, keep interval)

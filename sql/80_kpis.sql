@@ -1,18 +1,18 @@
 -- KPIs that explain themselves, after ISO 22400-2 (Automation systems and integration: KPIs for manufacturing operations
--- management, part 2: definitions and descriptions), with its time model:
+-- management, part 2: definitions and descriptions), with its time model. docs/kpis.md says it in full.
 --
---   planned busy time         the shifts of the resource's location, overlapping shifts counted once, less planned maintenance
---   actual production time    production events
+--   planned busy time         the shifts of the place where the machine stood, less planned maintenance, up to now
+--   actual production time    production events, less what is a stop of the same machine at that time
 --   setup time                setup events
 --   delay                     idle events: waiting, blocked or starved
---   time to repair            breakdown events; each is one failure
+--   time to repair            breakdown events; those that overlap or touch are one failure
 --   busy time                 production + setup + delay + repair
 --
---   availability              production time / planned busy time
+--   availability              production time within planned busy time / planned busy time
 --   effectiveness             planned run time per item * quantity / production time, planned run time = 1 / rated capacity
 --   quality ratio             good quantity / quantity
---   oee                       planned run time of the good quantity / planned busy time; for one resource that is
---                             availability * effectiveness * quality ratio
+--   oee                       planned run time of the good quantity made within shifts / planned busy time; for one machine
+--                             that produces in its shifts only: availability * effectiveness * quality ratio
 --   utilisation efficiency    production time / busy time
 --   throughput rate           quantity / busy time (orders are not timed here: busy time stands for order execution time)
 --   scrap ratio               scrap quantity / quantity
@@ -21,14 +21,10 @@
 -- Three more that operations count by: plan attainment (actual / planned quantity of plans whose day ended in the period),
 -- attendance rate, forecast WAPE (of the newest forecast before each target).
 --
--- A period is half-open: start <= t < end. An event that reaches over an edge counts with the share of its minutes and
--- quantity that lies inside, so the KPIs' numerators and denominators of adjacent periods add up. A failure counts where it began.
--- Only resources that recorded anything in the period enter the quotients; coverage says how much of what should have
--- data has it. What cannot be computed is NULL with a reason, never 0 and never 100. Availability above 100 means
--- production outside the planned shifts.
---
--- Cost follows the number of hours in the period, not of events: whole hours come from operational_events_hourly, and only
--- the events at the two edges are read one by one.
+-- A period is half-open: start <= t < end. What reaches over an edge counts with the share inside (72_timeline.sql), so the KPIs'
+-- numerators and denominators of adjacent periods add up. A ratio compares like with like: what is not known to one side is in
+-- neither, and coverage says how much of what should have data is in it. What cannot be computed, or would be impossible, is
+-- NULL with a reason, never 0 and never 100.
 
 CREATE OR REPLACE FUNCTION multirange_minutes(ranges tstzmultirange)
 RETURNS numeric
@@ -66,156 +62,120 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
--- Planned with the period at hand, so that chunks beside it cost nothing however long the history is.
-SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
-DECLARE
-    -- The whole hours of the period, and the whole UTC days among them; none if it is shorter.
-    first_hour timestamptz := time_bucket(interval '1 hour', period_start + interval '1 hour' - interval '1 microsecond');
-    last_hour timestamptz := greatest(first_hour, time_bucket(interval '1 hour', period_end));
-    first_day timestamptz := time_bucket(interval '1 day', first_hour + interval '1 day' - interval '1 microsecond');
-    last_day timestamptz := greatest(first_day, time_bucket(interval '1 day', last_hour));
-    -- How far back an event may have begun that reaches over an edge. Variables, because the planner leaves out the chunks
-    -- beside a period whose bounds are constants to it, and the difference of a time and an interval is none.
-    hour_before_start CONSTANT timestamptz := period_start - interval '1 hour';
-    day_before_start CONSTANT timestamptz := period_start - interval '1 day';
-    hour_before_end timestamptz;
-    day_before_end timestamptz;
 BEGIN
-    IF first_hour >= last_hour THEN
-        first_hour := period_end;
-        last_hour := period_end;
-    END IF;
-    -- Where rollups are views, days would be summed from all hours ever.
-    IF first_day >= last_day OR database_edition() <> 'community' THEN
-        first_day := last_hour;
-        last_day := last_hour;
-    END IF;
-    hour_before_end := greatest(first_hour, period_end - interval '1 hour');
-    day_before_end := greatest(first_hour, period_end - interval '1 day');
-
     RETURN QUERY
-    WITH edge_events AS (
-        -- Began before the first whole hour, perhaps before the period: within an hour before it, or longer ago and long. Long
-        -- events have an index of their own; none is longer than a day.
-        SELECT e.*, 1 AS sign, period_start AS counted_from, period_end AS counted_to
-        FROM operational_events AS e
-        WHERE e.organization_id = org
-            AND e.time >= day_before_start
-            AND e.time < first_hour
-            AND (e.time >= hour_before_start OR e.duration_minutes > 60)
-        UNION ALL
-        -- Began after the last whole hour.
-        SELECT e.*, 1, period_start, period_end
-        FROM operational_events AS e
-        WHERE e.organization_id = org
-            AND e.time >= last_hour
-            AND e.time < period_end
-        UNION ALL
-        -- Began in a whole hour and reaches over the end: what lies beyond is taken off again.
-        SELECT e.*, -1, period_end, 'infinity'
-        FROM operational_events AS e
-        WHERE e.organization_id = org
-            AND e.time >= day_before_end
-            AND e.time < last_hour
-            AND (e.time >= hour_before_end OR e.duration_minutes > 60)
-    ),
-    weighted AS (
-        SELECT
-            e.location_id,
-            e.resource_id,
-            e.event_type,
-            e.cause,
-            (e.sign > 0 AND e.time >= period_start)::integer AS started,
-            e.duration_minutes,
-            e.quantity,
-            e.scrap_quantity,
-            e.quality_score,
-            -- inside / whole is the share of the event that counts: of its minutes, or all of an event without duration.
-            e.sign * CASE
-                WHEN e.duration_minutes > 0 THEN
-                    greatest(
-                        extract(epoch FROM least(span.ended_at, e.counted_to) - greatest(e.time, e.counted_from)),
-                        0
-                    ) / 60
-                ELSE (e.time >= e.counted_from AND e.time < e.counted_to)::integer
-            END AS inside,
-            CASE WHEN e.duration_minutes > 0 THEN e.duration_minutes ELSE 1 END AS whole
-        FROM edge_events AS e
-        CROSS JOIN LATERAL (
-            SELECT e.time + make_interval(secs => (e.duration_minutes * 60)::double precision) AS ended_at
-        ) AS span
-    ),
-    -- The rollups have the same columns. A part that is empty says so, for the planner to leave it out.
-    buckets AS (
-        SELECT h.*
-        FROM operational_events_hourly AS h
-        WHERE h.organization_id = org
-            AND h.bucket >= first_hour
-            AND h.bucket < first_day
-            AND first_hour < first_day
-        UNION ALL
-        SELECT d.*
-        FROM operational_events_daily AS d
-        WHERE d.organization_id = org
-            AND d.bucket >= first_day
-            AND d.bucket < last_day
-            AND first_day < last_day
-        UNION ALL
-        SELECT h.*
-        FROM operational_events_hourly AS h
-        WHERE h.organization_id = org
-            AND h.bucket >= last_day
-            AND h.bucket < last_hour
-            AND last_day < last_hour
-    ),
-    parts AS (
-        SELECT
-            b.location_id,
-            b.resource_id,
-            b.event_type,
-            b.cause,
-            b.event_count::bigint AS event_count,
-            b.duration_minutes AS minutes,
-            b.quantity,
-            b.scrap_quantity,
-            b.quality_score_sum,
-            b.quality_score_count::bigint AS quality_score_count
-        FROM buckets AS b
-        UNION ALL
-        SELECT
-            w.location_id,
-            w.resource_id,
-            w.event_type,
-            w.cause,
-            w.started,
-            CASE WHEN w.duration_minutes > 0 THEN w.inside ELSE 0 END,
-            w.quantity * w.inside / w.whole,
-            w.scrap_quantity * w.inside / w.whole,
-            w.quality_score * w.started,
-            CASE WHEN w.quality_score IS NULL THEN 0 ELSE w.started END
-        FROM weighted AS w
-        WHERE w.inside <> 0 OR w.started <> 0
-    )
     SELECT
-        p.location_id,
-        p.resource_id,
-        p.event_type,
-        p.cause,
-        sum(p.event_count)::bigint,
-        sum(p.minutes),
-        sum(p.quantity),
-        sum(p.scrap_quantity),
-        sum(p.quality_score_sum),
-        sum(p.quality_score_count)::bigint
-    FROM parts AS p
-    GROUP BY p.location_id, p.resource_id, p.event_type, p.cause;
+        t.location_id,
+        t.resource_id,
+        t.state,
+        t.cause,
+        sum(t.event_count)::bigint,
+        round(sum(t.seconds) / 60, 9),
+        round(sum(t.quantity), 9),
+        round(sum(t.scrap_quantity), 9),
+        sum(t.quality_score_sum),
+        sum(t.quality_score_count)::bigint
+    FROM resource_time(org, ARRAY[1], ARRAY[period_start], ARRAY[period_end]) AS t
+    WHERE t.state <> 'planned'
+    GROUP BY t.location_id, t.resource_id, t.state, t.cause;
 END
 $$;
 COMMENT ON FUNCTION operation_totals(uuid, timestamptz, timestamptz) IS
-    'How many minutes and how much quantity fell into the period, by location, resource, kind of event and cause? Events that '
+    'How many minutes and how much quantity fell into the period, by location, resource, kind of event (production, setup, idle, '
+    'breakdown, maintenance) and cause? Minutes are resolved: a machine is in one state at an instant. Quantities of events that '
     'reach over an edge count with their share inside; event_count counts those that began inside.';
+
+CREATE FUNCTION production_by_bucket(
+    org uuid,
+    bucket text,
+    period_start timestamptz,
+    period_end timestamptz,
+    place uuid DEFAULT NULL
+)
+RETURNS TABLE (
+    bucket_start timestamptz,
+    bucket_end timestamptz,
+    location_id uuid,
+    resource_id uuid,
+    event_count bigint,
+    production_minutes numeric,
+    quantity numeric,
+    scrap_quantity numeric,
+    quantity_per_production_hour numeric,
+    quality_score_mean numeric
+)
+LANGUAGE plpgsql
+STABLE
+AS $$
+#variable_conflict use_column
+DECLARE
+    numbers integer[];
+    zones text[];
+    starts timestamptz[];
+    ends timestamptz[];
+BEGIN
+    -- The buckets of each zone in which a place was at that time, of all zones side by side.
+    SELECT
+        array_agg(b.number ORDER BY b.number),
+        array_agg(b.timezone ORDER BY b.number),
+        array_agg(b.bucket_start ORDER BY b.number),
+        array_agg(b.bucket_end ORDER BY b.number)
+    INTO numbers, zones, starts, ends
+    FROM (
+        SELECT
+            z.timezone,
+            e.bucket_start,
+            e.bucket_end,
+            row_number() OVER (ORDER BY e.bucket_start, z.timezone)::integer AS number
+        FROM (
+            SELECT DISTINCT l.timezone
+            FROM location_history AS l
+            WHERE l.organization_id = org
+                AND (place IS NULL OR l.location_id = place)
+                AND l.valid_from < period_end
+                AND l.valid_to > period_start
+        ) AS z
+        CROSS JOIN LATERAL local_bucket_edges(
+            bucket, period_start, least(period_end, now()), z.timezone
+        ) AS e
+        WHERE e.bucket_start >= period_start
+            AND e.bucket_start < least(period_end, now())
+    ) AS b;
+
+    RETURN QUERY
+    SELECT
+        starts[t.part],
+        ends[t.part],
+        t.location_id,
+        t.resource_id,
+        sum(t.event_count)::bigint,
+        round(sum(t.seconds) / 60, 9),
+        CASE WHEN min(u.unit) IS NOT DISTINCT FROM max(u.unit) THEN round(sum(t.quantity), 9) END,
+        CASE WHEN min(u.unit) IS NOT DISTINCT FROM max(u.unit) THEN round(sum(t.scrap_quantity), 9) END,
+        CASE
+            WHEN min(u.unit) IS NOT DISTINCT FROM max(u.unit) THEN 3600 * sum(t.timed_quantity) / nullif(sum(t.counted_seconds), 0)
+        END,
+        sum(t.quality_score_sum) / nullif(sum(t.quality_score_count), 0)
+    FROM resource_time(org, numbers, starts, ends) AS t
+    CROSS JOIN LATERAL (SELECT CASE WHEN t.quantity > 0 THEN coalesce(t.capacity_unit, '') END AS unit) AS u
+    JOIN location_history AS l
+        ON l.organization_id = org
+        AND l.location_id = t.location_id
+        -- A bucket is of the zone in which the place was when it began.
+        AND l.valid_from <= starts[t.part]
+        AND l.valid_to > starts[t.part]
+        AND l.timezone = zones[t.part]
+    WHERE t.state = 'production'
+        AND (place IS NULL OR t.location_id = place)
+    GROUP BY t.part, t.location_id, t.resource_id;
+END
+$$;
+COMMENT ON FUNCTION production_by_bucket(uuid, text, timestamptz, timestamptz, uuid) IS
+    'How much was produced in each local hour or day of the place that begins in the period, up to now, by place and resource? '
+    'Minutes are resolved and quantities go by their share, as in operational_kpis(). Quantities of a bucket in which the unit '
+    'changed are NULL.';
 
 CREATE FUNCTION planned_busy_time(org uuid, period_start timestamptz, period_end timestamptz)
 RETURNS TABLE (
@@ -225,52 +185,24 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
--- Planned with the period at hand, so that chunks beside it cost nothing however long the history is.
-SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
-DECLARE
-    -- Shifts and events last a day at most.
-    day_before_start CONSTANT timestamptz := period_start - interval '1 day';
 BEGIN
     RETURN QUERY
-    WITH shift_time AS (
-        SELECT
-            s.location_id,
-            range_agg(tstzrange(s.starts_at, s.ends_at)) * tstzmultirange(tstzrange(period_start, period_end)) AS ranges
-        FROM shifts AS s
-        WHERE s.organization_id = org
-            AND s.starts_at > day_before_start
-            AND s.starts_at < period_end
-        GROUP BY s.location_id
-    ),
-    maintenance AS (
-        SELECT
-            e.resource_id,
-            range_agg(
-                tstzrange(e.time, e.time + make_interval(secs => (e.duration_minutes * 60)::double precision))
-            ) AS ranges
-        FROM operational_events AS e
-        WHERE e.organization_id = org
-            AND e.event_type = 'maintenance'
-            AND e.time >= day_before_start
-            AND e.time < period_end
-        GROUP BY e.resource_id
-    )
     SELECT
-        r.location_id,
-        r.resource_id,
-        multirange_minutes(t.ranges - coalesce(m.ranges, '{}'))
-    FROM resources AS r
-    JOIN shift_time AS t ON t.location_id = r.location_id
-    LEFT JOIN maintenance AS m ON m.resource_id = r.resource_id
-    WHERE r.organization_id = org
-        AND r.status <> 'retired';
+        t.stood_location_id,
+        t.resource_id,
+        coalesce(sum(t.planned_seconds) FILTER (WHERE t.state = 'planned'), 0) / 60
+            - coalesce(sum(t.planned_seconds) FILTER (WHERE t.state = 'maintenance'), 0) / 60
+    FROM resource_time(org, ARRAY[1], ARRAY[period_start], ARRAY[period_end]) AS t
+    WHERE t.resource_id IS NOT NULL
+    GROUP BY t.stood_location_id, t.resource_id
+    HAVING count(*) FILTER (WHERE t.state = 'planned') > 0;
 END
 $$;
 COMMENT ON FUNCTION planned_busy_time(uuid, timestamptz, timestamptz) IS
-    'How many minutes was each resource planned to be busy in the period? Its location''s shifts, less its planned maintenance. '
-    'No row for a resource whose location planned no shift.';
+    'How many minutes was each resource planned to be busy in the period, where it stood and while it was in service, up to now? The '
+    'location''s shifts, less planned maintenance. No row for a resource whose location planned no shift.';
 
 CREATE FUNCTION resource_time_model(org uuid, period_start timestamptz, period_end timestamptz)
 RETURNS TABLE (
@@ -298,61 +230,82 @@ BEGIN
     WITH totals AS (
         SELECT
             t.resource_id,
-            coalesce(sum(t.minutes) FILTER (WHERE t.event_type = 'production'), 0) AS production_minutes,
-            coalesce(sum(t.minutes) FILTER (WHERE t.event_type = 'setup'), 0) AS setup_minutes,
-            coalesce(sum(t.minutes) FILTER (WHERE t.event_type = 'idle'), 0) AS idle_minutes,
-            coalesce(sum(t.minutes) FILTER (WHERE t.event_type = 'breakdown'), 0) AS breakdown_minutes,
-            coalesce(sum(t.minutes) FILTER (WHERE t.event_type = 'maintenance'), 0) AS maintenance_minutes,
-            coalesce(sum(t.event_count) FILTER (WHERE t.event_type = 'breakdown'), 0)::bigint AS failure_count,
-            coalesce(sum(t.quantity), 0) AS quantity,
-            coalesce(sum(t.scrap_quantity), 0) AS scrap_quantity
-        FROM operation_totals(org, period_start, period_end) AS t
-        WHERE t.event_type IN ('production', 'setup', 'idle', 'breakdown', 'maintenance')
+            coalesce(sum(t.planned_seconds) FILTER (WHERE t.state = 'planned'), 0)
+                - coalesce(sum(t.planned_seconds) FILTER (WHERE t.state = 'maintenance'), 0) AS planned_seconds,
+            sum(t.seconds) FILTER (WHERE t.state = 'production') AS production_seconds,
+            sum(t.seconds) FILTER (WHERE t.state = 'setup') AS setup_seconds,
+            sum(t.seconds) FILTER (WHERE t.state = 'idle') AS idle_seconds,
+            sum(t.seconds) FILTER (WHERE t.state = 'breakdown') AS breakdown_seconds,
+            sum(t.seconds) FILTER (WHERE t.state = 'maintenance') AS maintenance_seconds,
+            sum(t.failure_count)::bigint AS failure_count,
+            CASE WHEN count(DISTINCT coalesce(t.capacity_unit, '')) FILTER (WHERE t.quantity > 0) <= 1 THEN sum(t.quantity) END AS quantity,
+            CASE WHEN count(DISTINCT coalesce(t.capacity_unit, '')) FILTER (WHERE t.quantity > 0) <= 1 THEN sum(t.scrap_quantity) END
+                AS scrap_quantity,
+            count(*) FILTER (WHERE t.state <> 'planned') > 0 AS has_data
+        FROM resource_time(org, ARRAY[1], ARRAY[period_start], ARRAY[period_end]) AS t
+        WHERE t.resource_id IS NOT NULL
         GROUP BY t.resource_id
     )
     SELECT
-        r.location_id,
-        r.resource_id,
-        r.capacity_unit,
-        r.rated_capacity_per_hour,
-        coalesce(b.minutes, 0),
-        coalesce(t.production_minutes, 0),
-        coalesce(t.setup_minutes, 0),
-        coalesce(t.idle_minutes, 0),
-        coalesce(t.breakdown_minutes, 0),
-        coalesce(t.maintenance_minutes, 0),
+        h.location_id,
+        h.resource_id,
+        h.capacity_unit,
+        h.rated_capacity_per_hour,
+        coalesce(t.planned_seconds, 0) / 60,
+        coalesce(t.production_seconds, 0) / 60,
+        coalesce(t.setup_seconds, 0) / 60,
+        coalesce(t.idle_seconds, 0) / 60,
+        coalesce(t.breakdown_seconds, 0) / 60,
+        coalesce(t.maintenance_seconds, 0) / 60,
         coalesce(t.failure_count, 0),
-        coalesce(t.quantity, 0),
-        coalesce(t.scrap_quantity, 0),
-        t.resource_id IS NOT NULL
-    FROM resources AS r
-    LEFT JOIN totals AS t ON t.resource_id = r.resource_id
-    LEFT JOIN planned_busy_time(org, period_start, period_end) AS b ON b.resource_id = r.resource_id
-    WHERE r.organization_id = org
-        AND (r.status <> 'retired' OR t.resource_id IS NOT NULL)
-    ORDER BY r.location_id, r.resource_id;
+        t.quantity,
+        t.scrap_quantity,
+        coalesce(t.has_data, false)
+    FROM resource_history AS h
+    LEFT JOIN totals AS t ON t.resource_id = h.resource_id
+    WHERE h.organization_id = org
+        -- As it was at the end of the period.
+        AND h.valid_from < least(period_end, now())
+        AND h.valid_to >= least(period_end, now())
+        AND (h.is_in_service OR t.resource_id IS NOT NULL)
+    ORDER BY h.location_id, h.resource_id;
 END
 $$;
 COMMENT ON FUNCTION resource_time_model(uuid, timestamptz, timestamptz) IS
-    'Where did each resource''s time go in the period? The time model of ISO 22400-2, in minutes, with quantities and '
-    'failures. has_data is false where no event says anything.';
+    'Where did each resource''s time go in the period? The time model of ISO 22400-2, in minutes, with quantities (NULL: not '
+    'reported, or in two units) and failures. Place, capacity and unit are those at the end of the period. has_data is false where no event says anything.';
 
--- From a time model to rows of KPIs; used for any grouping. Adds nothing up and reads nothing.
+-- From a time model to rows of KPIs; used for any grouping. Adds nothing up and reads nothing. Times are in seconds.
 CREATE FUNCTION event_kpis(
-    planned_minutes numeric,            -- of all resources
-    measured_planned_minutes numeric,   -- of resources with data
-    production_minutes numeric,
-    busy_minutes numeric,
-    breakdown_minutes numeric,
+    has_data boolean,
+    has_nameless boolean,               -- events that name no machine
+    planned numeric,                    -- planned busy time of all machines in service
+    recorded_planned numeric,           -- of which a state is recorded
+    base numeric,                       -- time that should have data: planned, or recorded outside of it
+    measured_planned numeric,           -- planned busy time of machines that report
+    production_planned numeric,         -- production within planned busy time
+    production numeric,
+    busy numeric,
+    breakdown numeric,
     failure_count numeric,
-    quantity numeric,
-    scrap_quantity numeric,
+    timed_failure_count numeric,
+    has_production boolean,
+    has_untimed_production boolean,
     quantity_unit text,                 -- NULL where units differ
-    rated_planned_minutes numeric,      -- these four: of resources with data and a rated capacity
-    rated_production_minutes numeric,
-    rated_minutes numeric,              -- planned run time per item * quantity
-    rated_good_minutes numeric,         -- planned run time per item * good quantity
-    has_data boolean
+    inspected_unit text,
+    quantity numeric,                   -- NULL: in no event known
+    timed_quantity numeric,
+    counted numeric,                    -- production time whose quantity is known
+    counting_busy numeric,              -- busy time of machines that count, less production time whose quantity is not known
+    inspected_quantity numeric,
+    scrap_quantity numeric,
+    inspected numeric,                  -- production time whose quantity and scrap are known
+    rated_time numeric,
+    rated_counted numeric,
+    rated_planned numeric,              -- planned busy time of machines with a rated capacity
+    output_planned numeric,             -- of these, of machines that report quantity and scrap, less production of which they are not known
+    output_recorded numeric,            -- of which a state is recorded
+    good_time numeric                   -- rated time of good quantity made within shifts
 )
 RETURNS TABLE (
     kpi text,
@@ -365,56 +318,311 @@ RETURNS TABLE (
     coverage_pct numeric,
     reason text
 )
-LANGUAGE sql
+LANGUAGE plpgsql
 IMMUTABLE
 AS $$
+#variable_conflict use_column
+DECLARE
+    no_quantity CONSTANT text := CASE
+        WHEN NOT has_production THEN 'no production'
+        WHEN quantity IS NULL THEN 'quantity is not reported'
+    END;
+    no_output CONSTANT text := coalesce(no_quantity, CASE WHEN inspected_quantity IS NULL THEN 'scrap is not reported' END);
+    no_unit CONSTANT text := 'resources count in different units';
+    no_time CONSTANT text := CASE WHEN production = 0 AND has_untimed_production THEN 'duration is not reported' END;
+BEGIN
+    RETURN QUERY
     SELECT
         k.kpi,
-        CASE WHEN has_data AND k.reason IS NULL THEN k.scale * k.numerator / nullif(k.denominator, 0) END,
+        CASE WHEN f.reason IS NULL THEN CASE WHEN k.unit = '%' AND k.kpi <> 'effectiveness' THEN least(q.value, 100) ELSE q.value END END,
         k.unit,
         k.numerator,
         k.numerator_unit,
         k.denominator,
         k.denominator_unit,
         CASE
-            WHEN planned_minutes > 0 THEN least(100 * coalesce(k.covered_minutes, 0) / planned_minutes, 100)
+            WHEN k.base > 0 THEN least(greatest(100 * coalesce(k.covered, 0) / k.base, 0), 100)
         END,
-        CASE
+        f.reason
+    FROM (
+        SELECT
+            n.kpi, n.scale, n.unit, n.numerator_unit, n.denominator_unit, n.covered, n.base, n.reason, n.reason_if_zero,
+            -- Shares of quantities are quotients: what is added up in another order differs beyond any digit that was meant.
+            round(n.numerator, 9) AS numerator,
+            round(n.denominator, 9) AS denominator
+        FROM (
+        VALUES
+            ('availability', 100, '%', production_planned / 60, 'min', measured_planned / 60, 'min', recorded_planned, planned,
+                CASE WHEN coalesce(measured_planned, 0) = 0 THEN 'no planned busy time' ELSE no_time END, 'no planned busy time'),
+            ('effectiveness', 100, '%', rated_time / 60, 'min', rated_counted / 60, 'min', busy - production + coalesce(rated_counted, 0), base,
+                coalesce(no_quantity, CASE WHEN rated_counted IS NULL THEN 'no rated capacity' END, no_time,
+                    CASE WHEN rated_time IS NULL THEN 'duration is not reported' END), 'no production'),
+            ('quality_ratio', 100, '%', CASE WHEN inspected_unit IS NOT NULL THEN inspected_quantity - scrap_quantity END, 'quantity',
+                CASE WHEN inspected_unit IS NOT NULL THEN inspected_quantity END, 'quantity', busy - production + coalesce(inspected, 0), base,
+                coalesce(no_output, CASE WHEN inspected_unit IS NULL THEN no_unit END), 'no production'),
+            ('oee', 100, '%', good_time / 60, 'min', output_planned / 60, 'min', output_recorded, planned,
+                CASE
+                    WHEN coalesce(measured_planned, 0) = 0 THEN 'no planned busy time'
+                    WHEN coalesce(rated_planned, 0) = 0 THEN 'no rated capacity'
+                    WHEN has_production THEN no_output
+                END, 'quantity and scrap are not reported'),
+            ('utilisation_efficiency', 100, '%', production / 60, 'min', busy / 60, 'min', busy, base, no_time, 'no busy time'),
+            ('throughput_rate', 1, coalesce(quantity_unit, 'quantity') || '/h', CASE WHEN quantity_unit IS NOT NULL THEN timed_quantity END,
+                coalesce(quantity_unit, 'quantity'), counting_busy / 3600, 'h', busy - production + coalesce(counted, 0), base,
+                CASE
+                    WHEN coalesce(busy, 0) = 0 THEN NULL
+                    WHEN has_production AND quantity IS NULL THEN 'quantity is not reported'
+                    WHEN quantity_unit IS NULL THEN no_unit
+                    WHEN has_production AND timed_quantity IS NULL THEN 'duration is not reported'
+                END, 'no busy time'),
+            ('scrap_ratio', 100, '%', CASE WHEN inspected_unit IS NOT NULL THEN scrap_quantity END, 'quantity',
+                CASE WHEN inspected_unit IS NOT NULL THEN inspected_quantity END, 'quantity', busy - production + coalesce(inspected, 0), base,
+                coalesce(no_output, CASE WHEN inspected_unit IS NULL THEN no_unit END), 'no production'),
+            ('mtbf', 1, 'h', production / 3600, 'h', failure_count, 'failures', busy, base,
+                CASE WHEN failure_count > 0 THEN no_time END, 'no failure'),
+            ('mttr', 1, 'h', breakdown / 3600, 'h', timed_failure_count, 'failures', busy, base,
+                CASE WHEN failure_count > 0 AND timed_failure_count = 0 THEN 'duration is not reported' END, 'no failure')
+        ) AS n (
+            kpi, scale, unit, numerator, numerator_unit, denominator, denominator_unit, covered, base, reason, reason_if_zero
+        )
+    ) AS k
+    CROSS JOIN LATERAL (SELECT k.scale * coalesce(k.numerator, 0) / nullif(k.denominator, 0) AS value) AS q
+    CROSS JOIN LATERAL (
+        SELECT CASE
+            WHEN NOT has_data AND has_nameless THEN 'the events of the period name no resource'
             WHEN NOT has_data THEN 'no events in the period'
             WHEN k.reason IS NOT NULL THEN k.reason
             WHEN coalesce(k.denominator, 0) = 0 THEN k.reason_if_zero
-        END
-    FROM (
-        VALUES
-            ('availability', 100, '%', production_minutes, 'min', measured_planned_minutes, 'min',
-                busy_minutes, NULL, 'no planned busy time'),
-            ('effectiveness', 100, '%', rated_minutes, 'min', rated_production_minutes, 'min',
-                rated_production_minutes, NULL,
-                CASE WHEN production_minutes > 0 THEN 'no rated capacity' ELSE 'no production' END),
-            ('quality_ratio', 100, '%', quantity - scrap_quantity, 'quantity', quantity, 'quantity',
-                busy_minutes, NULL, 'no production'),
-            ('oee', 100, '%', rated_good_minutes, 'min', rated_planned_minutes, 'min',
-                least(busy_minutes, rated_planned_minutes),
-                CASE WHEN measured_planned_minutes > 0 AND coalesce(rated_planned_minutes, 0) = 0 THEN 'no rated capacity' END,
-                'no planned busy time'),
-            ('utilisation_efficiency', 100, '%', production_minutes, 'min', busy_minutes, 'min',
-                busy_minutes, NULL, 'no busy time'),
-            ('throughput_rate', 1, coalesce(quantity_unit, 'quantity') || '/h', quantity, coalesce(quantity_unit, 'quantity'),
-                busy_minutes / 60, 'h', busy_minutes,
-                CASE WHEN quantity_unit IS NULL THEN 'resources count in different units' END, 'no busy time'),
-            ('scrap_ratio', 100, '%', scrap_quantity, 'quantity', quantity, 'quantity',
-                busy_minutes, NULL, 'no production'),
-            ('mtbf', 1, 'h', production_minutes / 60, 'h', failure_count, 'failures',
-                busy_minutes, NULL, 'no failure'),
-            ('mttr', 1, 'h', breakdown_minutes / 60, 'h', failure_count, 'failures',
-                busy_minutes, NULL, 'no failure')
-    ) AS k (
-        kpi, scale, unit, numerator, numerator_unit, denominator, denominator_unit, covered_minutes, reason, reason_if_zero
-    )
+            WHEN k.numerator < 0 OR k.denominator < 0 OR (q.value > 100.000001 AND k.kpi IN ('quality_ratio', 'scrap_ratio'))
+                THEN 'impossible: scrap is more than quantity; doctor names the rows'
+            WHEN q.value > 100.000001 AND k.kpi = 'oee'
+                THEN 'impossible: more good quantity than the rated capacity allows in the planned time; see effectiveness'
+            WHEN q.value > 100.000001 AND k.kpi IN ('availability', 'utilisation_efficiency')
+                THEN 'impossible: more production time than time; doctor names the rows'
+        END AS reason
+    ) AS f;
+END
 $$;
-COMMENT ON FUNCTION event_kpis(
-    numeric, numeric, numeric, numeric, numeric, numeric, numeric, numeric, text, numeric, numeric, numeric, numeric, boolean
-) IS 'KPIs of one summed-up time model; see operational_kpis().';
+COMMENT ON FUNCTION event_kpis IS 'KPIs of one summed-up time model; see operational_kpis(). Times in seconds.';
+
+CREATE FUNCTION time_kpis(
+    org uuid,
+    part_numbers integer[],
+    part_starts timestamptz[],
+    part_ends timestamptz[],
+    part_locations uuid[],
+    grouping_level text
+)
+RETURNS TABLE (
+    part integer,
+    location_id uuid,
+    resource_id uuid,
+    kpi text,
+    value numeric,
+    unit text,
+    numerator numeric,
+    numerator_unit text,
+    denominator numeric,
+    denominator_unit text,
+    coverage_pct numeric,
+    reason text
+)
+LANGUAGE plpgsql
+STABLE
+AS $$
+#variable_conflict use_column
+DECLARE
+    by_location CONSTANT boolean := grouping_level = 'location';
+    by_resource CONSTANT boolean := grouping_level = 'resource';
+    first_instant CONSTANT timestamptz := (SELECT min(s) FROM unnest(part_starts) AS s);
+    end_instant CONSTANT timestamptz := least((SELECT max(e) FROM unnest(part_ends) AS e), now());
+BEGIN
+    RETURN QUERY
+    WITH facts AS MATERIALIZED (
+        SELECT t.*
+        FROM resource_time(org, part_numbers, part_starts, part_ends, part_locations) AS t
+    ),
+    known AS (
+        SELECT
+            array_agg(DISTINCT f.resource_id) FILTER (WHERE f.state <> 'planned') AS reported,
+            array_agg(DISTINCT f.resource_id) FILTER (WHERE f.state = 'production' AND f.quantity IS NOT NULL) AS counted,
+            array_agg(DISTINCT f.resource_id) FILTER (WHERE f.inspected_quantity IS NOT NULL) AS inspected
+        FROM facts AS f
+        WHERE f.resource_id IS NOT NULL
+    ),
+    reporting AS MATERIALIZED (
+        SELECT r.*
+        FROM known AS k
+        CROSS JOIN LATERAL resource_reporting(
+            org, coalesce(k.reported, '{}'), coalesce(k.counted, '{}'), coalesce(k.inspected, '{}')
+        ) AS r
+    ),
+    subjects AS (
+        SELECT NULL::uuid AS location_id, NULL::uuid AS resource_id
+        WHERE NOT by_location AND NOT by_resource
+        UNION ALL
+        SELECT l.location_id, NULL
+        FROM locations AS l
+        WHERE l.organization_id = org
+            AND by_location
+        UNION ALL
+        -- Where it stood at the end; no machine that was out of service all the time and did nothing.
+        SELECT h.location_id, h.resource_id
+        FROM resource_history AS h
+        WHERE h.organization_id = org
+            AND by_resource
+            AND h.valid_from < end_instant
+            AND h.valid_to >= end_instant
+            AND (
+                EXISTS (
+                    SELECT
+                    FROM resource_history AS served
+                    WHERE served.organization_id = org
+                        AND served.resource_id = h.resource_id
+                        AND served.is_in_service
+                        AND served.valid_from < end_instant
+                        AND served.valid_to > first_instant
+                )
+                OR EXISTS (SELECT FROM facts AS f WHERE f.resource_id = h.resource_id)
+            )
+    ),
+    -- By the place where it happened.
+    happened AS (
+        SELECT
+            f.part,
+            CASE WHEN by_location THEN f.location_id END AS location_id,
+            CASE WHEN by_resource THEN f.resource_id END AS resource_id,
+            count(*) FILTER (WHERE f.resource_id IS NOT NULL) > 0 AS has_data,
+            count(*) FILTER (WHERE f.resource_id IS NULL) > 0 AS has_nameless,
+            sum(f.seconds) FILTER (WHERE m.is_busy) AS busy,
+            sum(f.seconds - f.planned_seconds) FILTER (WHERE m.is_busy) AS busy_unplanned,
+            sum(f.seconds) FILTER (WHERE f.resource_id IS NULL AND f.state <> 'maintenance') AS nameless,
+            sum(f.seconds) FILTER (WHERE m.is_production) AS production,
+            sum(f.seconds) FILTER (WHERE m.is_busy AND f.state = 'breakdown') AS breakdown,
+            sum(f.failure_count) AS failure_count,
+            sum(f.failure_count - f.untimed_failure_count) AS timed_failure_count,
+            count(*) FILTER (WHERE m.is_production) > 0 AS has_production,
+            coalesce(sum(f.untimed_count) FILTER (WHERE m.is_production), 0) > 0 AS has_untimed_production,
+            CASE
+                WHEN count(DISTINCT coalesce(f.capacity_unit, 'quantity')) FILTER (WHERE m.is_production AND f.quantity > 0) <= 1
+                    THEN coalesce(min(f.capacity_unit) FILTER (WHERE m.is_production AND f.quantity > 0), 'quantity')
+            END AS quantity_unit,
+            CASE
+                WHEN count(DISTINCT coalesce(f.capacity_unit, 'quantity')) FILTER (WHERE m.is_production AND f.inspected_quantity > 0) <= 1
+                    THEN 'quantity'
+            END AS inspected_unit,
+            sum(f.quantity) FILTER (WHERE m.is_production) AS quantity,
+            sum(f.timed_quantity) FILTER (WHERE m.is_production) AS timed_quantity,
+            sum(f.counted_seconds) FILTER (WHERE m.is_production) AS counted,
+            sum(
+                CASE WHEN f.state = 'production' THEN coalesce(f.counted_seconds, 0) ELSE f.seconds END
+            ) FILTER (WHERE m.is_busy AND r.reports_quantity) AS counting_busy,
+            sum(f.inspected_quantity) FILTER (WHERE m.is_production) AS inspected_quantity,
+            sum(f.scrap_quantity) FILTER (WHERE m.is_production AND f.inspected_quantity IS NOT NULL) AS scrap_quantity,
+            sum(f.inspected_seconds) FILTER (WHERE m.is_production) AS inspected,
+            sum(f.rated_seconds) FILTER (WHERE m.is_production) AS rated_time,
+            sum(f.rated_counted_seconds) FILTER (WHERE m.is_production) AS rated_counted
+        FROM facts AS f
+        LEFT JOIN reporting AS r ON r.resource_id = f.resource_id
+        CROSS JOIN LATERAL (
+            SELECT
+                f.resource_id IS NOT NULL AND f.state IN ('production', 'setup', 'idle', 'breakdown') AS is_busy,
+                f.resource_id IS NOT NULL AND f.state = 'production' AS is_production
+        ) AS m
+        WHERE f.state <> 'planned'
+        GROUP BY 1, 2, 3
+    ),
+    -- By the place where the machine stood, whose shifts plan its time.
+    stood AS (
+        SELECT
+            f.part,
+            CASE WHEN by_location THEN f.stood_location_id END AS location_id,
+            CASE WHEN by_resource THEN f.resource_id END AS resource_id,
+            count(*) FILTER (WHERE f.state <> 'planned' AND f.planned_seconds > 0) > 0 AS has_data,
+            sum(m.planned) AS planned,
+            sum(f.planned_seconds) FILTER (WHERE m.is_busy) AS recorded_planned,
+            sum(m.planned) FILTER (WHERE r.reports_events) AS measured_planned,
+            coalesce(sum(f.planned_seconds) FILTER (WHERE f.state = 'production'), 0) AS production_planned,
+            sum(m.planned) FILTER (WHERE r.reports_events AND f.is_rated) AS rated_planned,
+            sum(m.planned - m.unknown_output) FILTER (WHERE r.reports_output AND f.is_rated) AS output_planned,
+            sum(f.planned_seconds - m.unknown_output) FILTER (WHERE m.is_busy AND r.reports_output AND f.is_rated) AS output_recorded,
+            coalesce(sum(f.good_planned_seconds), 0) AS good_time
+        FROM facts AS f
+        LEFT JOIN reporting AS r ON r.resource_id = f.resource_id
+        CROSS JOIN LATERAL (
+            SELECT
+                CASE f.state WHEN 'planned' THEN f.planned_seconds WHEN 'maintenance' THEN -f.planned_seconds ELSE 0 END AS planned,
+                CASE
+                    WHEN f.state = 'production' THEN f.planned_seconds - coalesce(f.output_planned_seconds, 0)
+                    ELSE 0
+                END AS unknown_output,
+                f.state IN ('production', 'setup', 'idle', 'breakdown') AS is_busy
+        ) AS m
+        WHERE f.resource_id IS NOT NULL
+        GROUP BY 1, 2, 3
+    )
+    SELECT
+        p.part,
+        s.location_id,
+        s.resource_id,
+        k.kpi,
+        k.value,
+        k.unit,
+        k.numerator,
+        k.numerator_unit,
+        k.denominator,
+        k.denominator_unit,
+        k.coverage_pct,
+        k.reason
+    FROM (SELECT DISTINCT n AS part FROM unnest(part_numbers) AS n) AS p
+    CROSS JOIN subjects AS s
+    LEFT JOIN happened AS h
+        ON h.part = p.part
+        AND h.location_id IS NOT DISTINCT FROM CASE WHEN by_location THEN s.location_id END
+        AND h.resource_id IS NOT DISTINCT FROM s.resource_id
+    LEFT JOIN stood AS t
+        ON t.part = p.part
+        AND t.location_id IS NOT DISTINCT FROM CASE WHEN by_location THEN s.location_id END
+        AND t.resource_id IS NOT DISTINCT FROM s.resource_id
+    CROSS JOIN LATERAL event_kpis(
+        coalesce(h.has_data, false) OR coalesce(t.has_data, false),
+        coalesce(h.has_nameless, false),
+        coalesce(t.planned, 0),
+        coalesce(t.recorded_planned, 0),
+        greatest(
+            coalesce(t.planned, 0) + coalesce(h.busy_unplanned, 0) + coalesce(h.nameless, 0), coalesce(h.busy, 0) + coalesce(h.nameless, 0)
+        ),
+        coalesce(t.measured_planned, 0),
+        t.production_planned,
+        coalesce(h.production, 0),
+        coalesce(h.busy, 0),
+        coalesce(h.breakdown, 0),
+        coalesce(h.failure_count, 0),
+        coalesce(h.timed_failure_count, 0),
+        coalesce(h.has_production, false),
+        coalesce(h.has_untimed_production, false),
+        h.quantity_unit,
+        h.inspected_unit,
+        h.quantity,
+        h.timed_quantity,
+        h.counted,
+        coalesce(h.counting_busy, 0),
+        h.inspected_quantity,
+        h.scrap_quantity,
+        h.inspected,
+        h.rated_time,
+        h.rated_counted,
+        coalesce(t.rated_planned, 0),
+        coalesce(t.output_planned, 0),
+        coalesce(t.output_recorded, 0),
+        t.good_time
+    ) AS k;
+END
+$$;
+COMMENT ON FUNCTION time_kpis(uuid, integer[], timestamptz[], timestamptz[], uuid[], text) IS
+    'The KPIs that events tell, of each part of the question (see resource_time()), by organization, location or resource; see '
+    'operational_kpis(). A location''s planned time, and what was made within it, is that of the machines that stood there; everything else '
+    'counts where it happened. A resource''s location_id is where it stood at the end.';
 
 CREATE FUNCTION operational_kpis(
     org uuid,
@@ -442,13 +650,13 @@ SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 DECLARE
-    by_location CONSTANT boolean := grouping_level IN ('location', 'resource');
+    by_location CONSTANT boolean := grouping_level = 'location';
     by_resource CONSTANT boolean := grouping_level = 'resource';
     -- Who comes early is recorded early, and a shift lasts a day at most: attendance of assignments lies in between, and chunks
     -- outside are left out once instead of for each assignment.
     early CONSTANT interval := interval '2 hours';
     recorded_since CONSTANT timestamptz := period_start - early;
-    recorded_until CONSTANT timestamptz := period_end + interval '1 day';
+    recorded_until CONSTANT timestamptz := period_end + interval '24 hours';
 BEGIN
     IF grouping_level NOT IN ('organization', 'location', 'resource') THEN
         RAISE EXCEPTION 'grouping_level is %, not organization, location or resource', coalesce(grouping_level, 'NULL')
@@ -460,98 +668,83 @@ BEGIN
     END IF;
 
     RETURN QUERY
-    WITH subjects AS (
-        SELECT NULL::uuid AS location_id, NULL::uuid AS resource_id
-        WHERE NOT by_location
-        UNION ALL
-        SELECT l.location_id, NULL
-        FROM locations AS l
-        WHERE l.organization_id = org
-            AND by_location
-            AND NOT by_resource
-        UNION ALL
-        SELECT r.location_id, r.resource_id
-        FROM resources AS r
-        WHERE r.organization_id = org
-            AND by_resource
-            AND r.status <> 'retired'
-    ),
-    time_model AS (
+    WITH timed AS MATERIALIZED (
         SELECT
-            m.*,
-            m.production_minutes + m.setup_minutes + m.idle_minutes + m.breakdown_minutes AS busy_minutes,
-            60 * m.quantity / m.rated_capacity_per_hour AS rated_minutes,
-            60 * (m.quantity - m.scrap_quantity) / m.rated_capacity_per_hour AS rated_good_minutes
-        FROM resource_time_model(org, period_start, period_end) AS m
+            k.*
+        FROM time_kpis(org, ARRAY[1], ARRAY[period_start], ARRAY[period_end], NULL, grouping_level) AS k
     ),
-    summed AS (
-        SELECT
-            s.location_id,
-            s.resource_id,
-            sum(m.planned_busy_minutes) AS planned_minutes,
-            sum(m.planned_busy_minutes) FILTER (WHERE m.has_data) AS measured_planned_minutes,
-            sum(m.production_minutes) AS production_minutes,
-            sum(m.busy_minutes) AS busy_minutes,
-            sum(m.breakdown_minutes) AS breakdown_minutes,
-            sum(m.failure_count) AS failure_count,
-            sum(m.quantity) AS quantity,
-            sum(m.scrap_quantity) AS scrap_quantity,
-            CASE
-                WHEN count(DISTINCT coalesce(m.capacity_unit, 'quantity')) FILTER (WHERE m.quantity > 0) <= 1 THEN
-                    coalesce(min(m.capacity_unit) FILTER (WHERE m.quantity > 0), 'quantity')
-            END AS quantity_unit,
-            sum(m.planned_busy_minutes) FILTER (WHERE m.has_data AND m.rated_minutes IS NOT NULL) AS rated_planned_minutes,
-            sum(m.production_minutes) FILTER (WHERE m.rated_minutes IS NOT NULL) AS rated_production_minutes,
-            sum(m.rated_minutes) AS rated_minutes,
-            sum(m.rated_good_minutes) AS rated_good_minutes,
-            coalesce(bool_or(m.has_data), false) AS has_data
-        FROM subjects AS s
-        LEFT JOIN time_model AS m
-            ON (s.location_id IS NULL OR m.location_id = s.location_id)
-            AND (s.resource_id IS NULL OR m.resource_id = s.resource_id)
-        GROUP BY s.location_id, s.resource_id
+    subjects AS (
+        SELECT DISTINCT
+            t.location_id,
+            t.resource_id
+        FROM timed AS t
     ),
+    -- Of plans whose local day is over. Plans of one product count in its unit; those of several add up where no two units are known,
+    -- of the products or else of the machines.
     plans AS (
         SELECT
             CASE WHEN by_location THEN p.location_id END AS location_id,
             CASE WHEN by_resource THEN p.resource_id END AS resource_id,
+            count(*) AS plan_count,
+            count(DISTINCT coalesce(u.unit, h.capacity_unit)) <= 1 OR count(DISTINCT p.product_id) <= 1 AS has_one_unit,
             sum(p.planned_quantity) AS planned_quantity,
             sum(p.planned_quantity) FILTER (WHERE p.actual_quantity IS NOT NULL) AS reported_planned_quantity,
             sum(p.actual_quantity) AS actual_quantity
         FROM production_plans AS p
-        JOIN locations AS l
-            ON l.organization_id = p.organization_id
+        JOIN location_history AS l
+            ON l.organization_id = org
             AND l.location_id = p.location_id
+            AND l.valid_from <= p.plan_date::timestamp AT TIME ZONE 'UTC'
+            AND l.valid_to > p.plan_date::timestamp AT TIME ZONE 'UTC'
+        LEFT JOIN resource_history AS h
+            ON h.organization_id = org
+            AND h.resource_id = p.resource_id
+            AND h.valid_from <= p.plan_date::timestamp AT TIME ZONE 'UTC'
+            AND h.valid_to > p.plan_date::timestamp AT TIME ZONE 'UTC'
+        LEFT JOIN products AS u
+            ON u.organization_id = org
+            AND u.product_id = p.product_id
         WHERE p.organization_id = org
-            AND l.organization_id = org
             AND p.status <> 'cancelled'
             -- A day more at both ends than any time zone can shift; then exactly.
             AND p.plan_date >= (period_start AT TIME ZONE 'UTC')::date - 2
-            AND p.plan_date <= (period_end AT TIME ZONE 'UTC')::date + 1
-            AND (p.plan_date + 1)::timestamp AT TIME ZONE l.timezone > period_start
-            AND (p.plan_date + 1)::timestamp AT TIME ZONE l.timezone <= period_end
+            AND p.plan_date <= (least(period_end, now()) AT TIME ZONE 'UTC')::date + 1
+            AND local_day_start(p.plan_date + 1, l.timezone) > period_start
+            AND local_day_start(p.plan_date + 1, l.timezone) <= least(period_end, now())
             AND (NOT by_resource OR p.resource_id IS NOT NULL)
         GROUP BY 1, 2
     ),
+    -- One attendance for one employee and shift: of several, the one that begins last corrects the others.
     attendance AS (
         SELECT
             CASE WHEN by_location THEN e.location_id END AS location_id,
             count(*) AS scheduled_count,
             count(*) FILTER (WHERE a.status IN ('present', 'late', 'remote')) AS attended_count
         FROM employee_attendance AS a
-        JOIN employees AS e
-            ON e.organization_id = a.organization_id
+        JOIN employee_history AS e
+            ON e.organization_id = org
             AND e.employee_id = a.employee_id
+            AND e.valid_from <= a.time
+            AND e.valid_to > a.time
         WHERE a.organization_id = org
-            AND e.organization_id = org
             AND a.status <> 'vacation'
             AND a.time >= period_start
-            AND a.time < period_end
+            AND a.time < least(period_end, now())
+            AND NOT EXISTS (
+                SELECT
+                FROM employee_attendance AS corrected
+                WHERE corrected.organization_id = org
+                    AND corrected.employee_id = a.employee_id
+                    AND corrected.shift_id = a.shift_id
+                    AND corrected.time > a.time
+                    AND corrected.time < recorded_until
+            )
         GROUP BY 1
     ),
     assigned AS MATERIALIZED (
         SELECT
             sa.employee_id,
+            sa.starts_at,
             sa.starts_at - early AS recorded_from,
             sa.ends_at
         FROM shift_assignments AS sa
@@ -579,8 +772,12 @@ BEGIN
                 )
             ) AS recorded_count
         FROM assigned AS sa
-        JOIN employees AS e ON e.employee_id = sa.employee_id
-        WHERE e.organization_id = org
+        JOIN employee_history AS e
+            ON e.organization_id = org
+            AND e.employee_id = sa.employee_id
+            AND e.valid_from <= sa.starts_at
+            AND e.valid_to > sa.starts_at
+        WHERE e.is_employed
         GROUP BY 1
     ),
     forecasts AS (
@@ -600,45 +797,38 @@ BEGIN
     ),
     answers AS (
         SELECT
-            s.location_id,
-            s.resource_id,
-            k.*
-        FROM summed AS s
-        CROSS JOIN LATERAL event_kpis(
-            s.planned_minutes,
-            s.measured_planned_minutes,
-            s.production_minutes,
-            s.busy_minutes,
-            s.breakdown_minutes,
-            s.failure_count,
-            s.quantity,
-            s.scrap_quantity,
-            s.quantity_unit,
-            s.rated_planned_minutes,
-            s.rated_production_minutes,
-            s.rated_minutes,
-            s.rated_good_minutes,
-            s.has_data
-        ) AS k
+            t.location_id,
+            t.resource_id,
+            t.kpi,
+            t.value,
+            t.unit,
+            t.numerator,
+            t.numerator_unit,
+            t.denominator,
+            t.denominator_unit,
+            t.coverage_pct,
+            t.reason
+        FROM timed AS t
         UNION ALL
         SELECT
             s.location_id,
             s.resource_id,
             'plan_attainment',
-            100 * p.actual_quantity / p.reported_planned_quantity,
+            CASE WHEN p.has_one_unit THEN 100 * p.actual_quantity / p.reported_planned_quantity END,
             '%',
-            p.actual_quantity,
+            CASE WHEN p.has_one_unit THEN p.actual_quantity END,
             'quantity',
-            p.reported_planned_quantity,
+            CASE WHEN p.has_one_unit THEN p.reported_planned_quantity END,
             'quantity',
-            100 * coalesce(p.reported_planned_quantity, 0) / p.planned_quantity,
+            CASE WHEN p.has_one_unit THEN 100 * coalesce(p.reported_planned_quantity, 0) / p.planned_quantity END,
             CASE
-                WHEN p.planned_quantity IS NULL THEN 'no plan due in the period'
+                WHEN p.plan_count IS NULL THEN 'no plan due in the period'
+                WHEN NOT p.has_one_unit THEN 'products count in different units'
                 WHEN p.reported_planned_quantity IS NULL THEN 'no actual quantity reported'
             END
         FROM subjects AS s
         LEFT JOIN plans AS p
-            ON p.location_id IS NOT DISTINCT FROM s.location_id
+            ON p.location_id IS NOT DISTINCT FROM CASE WHEN grouping_level = 'location' THEN s.location_id END
             AND p.resource_id IS NOT DISTINCT FROM s.resource_id
         UNION ALL
         SELECT
@@ -704,9 +894,9 @@ END
 $$;
 COMMENT ON FUNCTION operational_kpis(uuid, timestamptz, timestamptz, text) IS
     'What are the KPIs of the period, for the organization, each location or each resource? One row per KPI: value and unit, '
-    'numerator and denominator with theirs, coverage_pct (share of what should have data that has it: of planned busy time, '
-    'planned quantity, assignments or forecast targets; NULL where nothing was planned), and the reason where value is NULL. '
-    'Attendance and WAPE are not to be had by resource.';
+    'numerator and denominator with theirs, coverage_pct (share of what should have data that is in the KPI: of planned busy time and of '
+    'time recorded outside of it, of planned quantity, assignments or forecast targets; NULL where there is none), and the reason '
+    'where value is NULL. Attendance and WAPE are not to be had by resource.';
 
 CREATE FUNCTION shift_kpis(org uuid, period_start timestamptz, period_end timestamptz)
 RETURNS TABLE (
@@ -731,159 +921,66 @@ SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 DECLARE
-    -- Shifts and events last a day at most.
-    day_before_start CONSTANT timestamptz := period_start - interval '1 day';
-    day_after_end CONSTANT timestamptz := period_end + interval '1 day';
+    -- Shifts last a day at most, and who comes early is recorded early.
+    recorded_since CONSTANT timestamptz := period_start - interval '24 hours';
+    recorded_until CONSTANT timestamptz := period_end + interval '24 hours';
+    numbers integer[];
+    ids uuid[];
+    starts timestamptz[];
+    ends timestamptz[];
+    places uuid[];
 BEGIN
+    SELECT
+        array_agg(w.number ORDER BY w.number),
+        array_agg(w.shift_id ORDER BY w.number),
+        array_agg(w.starts_at ORDER BY w.number),
+        array_agg(w.ends_at ORDER BY w.number),
+        array_agg(w.location_id ORDER BY w.number)
+    INTO numbers, ids, starts, ends, places
+    FROM (
+        SELECT
+            s.shift_id,
+            s.location_id,
+            s.starts_at,
+            s.ends_at,
+            row_number() OVER (ORDER BY s.starts_at, s.location_id, s.shift_id)::integer AS number
+        FROM shifts AS s
+        WHERE s.organization_id = org
+            AND s.starts_at >= period_start
+            AND s.starts_at < period_end
+    ) AS w;
+
     RETURN QUERY
     WITH worked AS (
         SELECT
             s.shift_id,
             s.location_id,
             s.name,
-            s.starts_at,
-            tstzrange(s.starts_at, s.ends_at) AS span
+            s.starts_at
         FROM shifts AS s
         WHERE s.organization_id = org
             AND s.starts_at >= period_start
             AND s.starts_at < period_end
-    ),
-    -- The UTC days on which an event of the shift may have begun: events and shifts of other days need not be compared.
-    shift_days AS MATERIALIZED (
-        SELECT
-            w.shift_id,
-            w.location_id,
-            w.span,
-            begun.day
-        FROM worked AS w
-        CROSS JOIN LATERAL generate_series(
-            date_trunc('day', lower(w.span), 'UTC') - interval '1 day', upper(w.span), interval '1 day'
-        ) AS begun (day)
-    ),
-    -- Read row by row: a shift is short, and its edges are seldom whole hours.
-    events AS (
-        SELECT
-            e.location_id,
-            e.resource_id,
-            e.event_type,
-            e.time,
-            date_trunc('day', e.time, 'UTC') AS day,
-            e.duration_minutes,
-            coalesce(e.quantity, 0) AS quantity,
-            coalesce(e.scrap_quantity, 0) AS scrap_quantity,
-            tstzrange(e.time, e.time + make_interval(secs => (e.duration_minutes * 60)::double precision)) AS span
-        FROM operational_events AS e
-        WHERE e.organization_id = org
-            AND e.event_type IN ('production', 'setup', 'idle', 'breakdown', 'maintenance')
-            AND e.resource_id IS NOT NULL
-            AND e.time >= day_before_start
-            AND e.time < day_after_end
-    ),
-    -- Few, and looked through for each resource of each shift.
-    maintenance AS MATERIALIZED (
-        SELECT e.resource_id, e.span
-        FROM events AS e
-        WHERE e.event_type = 'maintenance'
-    ),
-    shares AS (
-        SELECT
-            w.shift_id,
-            e.resource_id,
-            e.event_type,
-            e.duration_minutes,
-            e.quantity,
-            e.scrap_quantity,
-            w.span @> e.time AS started,
-            CASE
-                WHEN e.duration_minutes > 0 THEN
-                    extract(epoch FROM upper(w.span * e.span) - lower(w.span * e.span)) / (e.duration_minutes * 60)
-                ELSE 1
-            END AS share
-        FROM shift_days AS w
-        JOIN events AS e
-            ON e.location_id = w.location_id
-            AND e.day = w.day
-            AND (e.span && w.span OR w.span @> e.time)
-    ),
-    -- A resource is measured in a shift when it recorded anything in it.
-    measured AS (
-        SELECT
-            s.shift_id,
-            s.resource_id,
-            coalesce(sum(s.duration_minutes * s.share) FILTER (WHERE s.event_type = 'production'), 0) AS production_minutes,
-            coalesce(sum(s.duration_minutes * s.share) FILTER (WHERE s.event_type <> 'maintenance'), 0) AS busy_minutes,
-            coalesce(sum(s.duration_minutes * s.share) FILTER (WHERE s.event_type = 'breakdown'), 0) AS breakdown_minutes,
-            count(*) FILTER (WHERE s.event_type = 'breakdown' AND s.started) AS failure_count,
-            sum(s.quantity * s.share) AS quantity,
-            sum(s.scrap_quantity * s.share) AS scrap_quantity
-        FROM shares AS s
-        GROUP BY s.shift_id, s.resource_id
-    ),
-    time_model AS (
-        SELECT
-            w.shift_id,
-            r.capacity_unit,
-            r.rated_capacity_per_hour,
-            m.*,
-            m.resource_id IS NOT NULL AS has_data,
-            multirange_minutes(
-                tstzmultirange(w.span) - coalesce(
-                    (
-                        SELECT range_agg(m.span)
-                        FROM maintenance AS m
-                        WHERE m.resource_id = r.resource_id
-                            AND m.span && w.span
-                    ),
-                    '{}'
-                )
-            ) AS planned_minutes
-        FROM worked AS w
-        JOIN resources AS r
-            ON r.organization_id = org
-            AND r.location_id = w.location_id
-            AND r.status <> 'retired'
-        LEFT JOIN measured AS m (
-            measured_shift_id, resource_id, production_minutes, busy_minutes, breakdown_minutes, failure_count, quantity,
-            scrap_quantity
-        )
-            ON m.measured_shift_id = w.shift_id
-            AND m.resource_id = r.resource_id
-    ),
-    summed AS (
-        SELECT
-            w.shift_id,
-            sum(m.planned_minutes) AS planned_minutes,
-            sum(m.planned_minutes) FILTER (WHERE m.has_data) AS measured_planned_minutes,
-            sum(m.production_minutes) AS production_minutes,
-            sum(m.busy_minutes) AS busy_minutes,
-            sum(m.breakdown_minutes) AS breakdown_minutes,
-            sum(m.failure_count) AS failure_count,
-            sum(m.quantity) AS quantity,
-            sum(m.scrap_quantity) AS scrap_quantity,
-            CASE
-                WHEN count(DISTINCT coalesce(m.capacity_unit, 'quantity')) FILTER (WHERE m.quantity > 0) <= 1 THEN
-                    coalesce(min(m.capacity_unit) FILTER (WHERE m.quantity > 0), 'quantity')
-            END AS quantity_unit,
-            sum(m.planned_minutes) FILTER (WHERE m.has_data AND m.rated_capacity_per_hour IS NOT NULL) AS rated_planned_minutes,
-            sum(m.production_minutes) FILTER (WHERE m.rated_capacity_per_hour IS NOT NULL) AS rated_production_minutes,
-            sum(60 * m.quantity / m.rated_capacity_per_hour) AS rated_minutes,
-            sum(60 * (m.quantity - m.scrap_quantity) / m.rated_capacity_per_hour) AS rated_good_minutes,
-            coalesce(bool_or(m.has_data), false) AS has_data
-        FROM worked AS w
-        LEFT JOIN time_model AS m ON m.shift_id = w.shift_id
-        GROUP BY w.shift_id
     ),
     attendance AS (
         SELECT
             a.shift_id,
             count(*) AS scheduled_count,
             count(*) FILTER (WHERE a.status IN ('present', 'late', 'remote')) AS attended_count
-        FROM employee_attendance AS a
-        WHERE a.organization_id = org
-            AND a.shift_id IS NOT NULL
-            AND a.status <> 'vacation'
-            AND a.time >= day_before_start
-            AND a.time < day_after_end
+        FROM (
+            -- One for one employee and shift: of several, the one that begins last corrects the others.
+            SELECT DISTINCT ON (a.employee_id, a.shift_id)
+                a.shift_id,
+                a.status
+            FROM employee_attendance AS a
+            WHERE a.organization_id = org
+                AND a.shift_id = ANY (ids)
+                AND a.time >= recorded_since
+                AND a.time < recorded_until
+                AND a.time < now()
+            ORDER BY a.employee_id, a.shift_id, a.time DESC
+        ) AS a
+        WHERE a.status <> 'vacation'
         GROUP BY a.shift_id
     ),
     assignments AS (
@@ -899,25 +996,17 @@ BEGIN
     ),
     answers AS (
         SELECT
-            s.shift_id,
-            k.*
-        FROM summed AS s
-        CROSS JOIN LATERAL event_kpis(
-            s.planned_minutes,
-            s.measured_planned_minutes,
-            s.production_minutes,
-            s.busy_minutes,
-            s.breakdown_minutes,
-            s.failure_count,
-            s.quantity,
-            s.scrap_quantity,
-            s.quantity_unit,
-            s.rated_planned_minutes,
-            s.rated_production_minutes,
-            s.rated_minutes,
-            s.rated_good_minutes,
-            s.has_data
-        ) AS k
+            ids[k.part] AS shift_id,
+            k.kpi,
+            k.value,
+            k.unit,
+            k.numerator,
+            k.numerator_unit,
+            k.denominator,
+            k.denominator_unit,
+            k.coverage_pct,
+            k.reason
+        FROM time_kpis(org, numbers, starts, ends, places, 'organization') AS k
         UNION ALL
         SELECT
             w.shift_id,
@@ -962,8 +1051,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION shift_kpis(uuid, timestamptz, timestamptz) IS
-    'What are the KPIs of each shift that starts in the period? Rows as in operational_kpis(), over the resources of the '
-    'shift''s location. Plan attainment and WAPE are not to be had by shift.';
+    'What are the KPIs of each shift that starts in the period? Rows as in operational_kpis(), over the machines that stood at '
+    'the shift''s location, up to now. Plan attainment and WAPE are not to be had by shift.';
 
 CREATE FUNCTION get_kpi_summary(org uuid, days integer DEFAULT 7)
 RETURNS TABLE (

@@ -157,8 +157,9 @@ BEGIN
 
         tenant_rights := CASE
             WHEN NOT base.is_table OR base.relname = 'organizations' THEN 'SELECT'
-            -- Only the database itself writes these; see 57_history.sql.
+            -- Only the database itself writes these; see 57_history.sql, 73_timeline_sums.sql.
             WHEN base.relname IN ('resource_history', 'employee_history', 'location_history') THEN 'SELECT'
+            WHEN base.relname IN ('resource_time_sums', 'resource_time_states', 'resource_time_marks') THEN 'SELECT'
             WHEN base.keeps_history THEN 'SELECT, INSERT, UPDATE'
             ELSE 'SELECT, INSERT, UPDATE, DELETE'
         END;

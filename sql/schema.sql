@@ -24,6 +24,8 @@ SET search_path = public, pg_temp;
 \ir 65_rollups.sql
 \ir 67_bounds.sql
 \ir 70_views.sql
+\ir 72_timeline.sql
+\ir 73_timeline_sums.sql
 \ir 75_prediction_functions.sql
 \ir 80_kpis.sql
 \ir 85_doubles.sql

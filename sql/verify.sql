@@ -50,7 +50,27 @@ table resource_history
              rated_capacity_per_hour numeric, capacity_unit text, is_in_service boolean!, recorded_at timestamptz!=
     checks   capacity_unit_not_blank, rated_capacity_per_hour_positive, valid_to_after_valid_from
     keys     pkey, organization_id_location_id_fkey, organization_id_location_id_idx, organization_id_resource_id_fkey
-    triggers set_recorded_at
+    triggers mark_changed, mark_truncated, set_recorded_at
+
+table resource_time_sums
+    columns  organization_id uuid!, hours integer!, bucket timestamptz!, number integer!, resource_id uuid, location_id uuid,
+             stood_location_id uuid, state text!, cause text, capacity_unit text, is_rated boolean!, event_count bigint!,
+             failure_count bigint!, untimed_count bigint!, untimed_failure_count bigint!, seconds numeric!,
+             planned_seconds numeric!, quality_score_sum numeric, quality_score_count bigint!, quantity numeric,
+             scrap_quantity numeric, inspected_quantity numeric, timed_quantity numeric, counted_seconds numeric,
+             inspected_seconds numeric, rated_counted_seconds numeric, rated_seconds numeric,
+             output_planned_seconds numeric, good_planned_seconds numeric
+    checks   hours
+    keys     pkey, organization_id_fkey
+
+table resource_time_states
+    columns  organization_id uuid!, kept tstzmultirange!=, frozen_before timestamptz!=, refreshed_at timestamptz,
+             failed_at timestamptz, failure text
+    keys     pkey, organization_id_fkey
+
+table resource_time_marks
+    columns  organization_id uuid!, mark_id uuid!=, stale tstzmultirange!
+    keys     pkey, organization_id_fkey
 
 table employee_history
     columns  organization_id uuid!, employee_id uuid!, valid_from timestamptz!, valid_to timestamptz!, location_id uuid!,
@@ -80,7 +100,7 @@ table shifts
              starts_at_within_10_years
     keys     pkey, organization_id_location_id_name_starts_at_key, organization_id_shift_id_starts_at_ends_at_key,
              organization_id_location_id_fkey, organization_id_starts_at_idx
-    triggers set_updated_at
+    triggers mark_changed, mark_truncated, set_updated_at
 
 table shift_assignments
     columns  organization_id uuid!, shift_id uuid!, employee_id uuid!, status text!=, starts_at timestamptz!,
@@ -103,13 +123,14 @@ table production_plans
 table operational_events
     columns  organization_id uuid!, time timestamptz!, event_id uuid!=, location_id uuid!, resource_id uuid,
              employee_id uuid, event_type text!, cause text, product_id text, quantity numeric, scrap_quantity numeric,
-             quality_score numeric, duration_minutes numeric!=, metadata jsonb!=
+             quality_score numeric, duration_minutes numeric, metadata jsonb!=
     checks   cause_not_blank, duration_minutes_at_most_a_day, event_type, metadata_object, product_id_not_blank,
              quality_score_range, quantity_not_negative, quantity_only_when_producing, scrap_quantity_within_quantity,
              time_not_in_future
     keys     pkey, organization_id_employee_id_fkey, organization_id_location_id_fkey, organization_id_resource_id_fkey,
              organization_id_employee_id_idx, organization_id_event_type_time_idx, organization_id_resource_id_newest_idx,
              organization_id_time_long_idx
+    triggers mark_deleted, mark_inserted, mark_truncated, mark_updated
 
 table demand_history
     columns  organization_id uuid!, time timestamptz!, product_id text!, location_id uuid!, quantity numeric!,
@@ -322,13 +343,14 @@ $contract$;
         'employment_start(uuid,uuid,date)',
         'end_long_tenant_transactions(integer,jsonb)',
         'end_of_last_kept(timestamptz,timestamptz,timestamptz)',
-        'event_kpis(numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,text,numeric,numeric,numeric,numeric,boolean)',
+        'event_kpis(boolean,boolean,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,boolean,boolean,text,text,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric)',
         'get_kpi_summary(uuid,integer)',
         'history_change_time(text,uuid,uuid)',
         'is_timezone(text)',
         'keep_employee_history()',
         'keep_location_history()',
         'keep_resource_history()',
+        'keep_resource_time(uuid,interval,interval)',
         'kept_until(timestamptz,timestamptz)',
         'kpi_names()',
         'latest_resource_status(uuid)',
@@ -336,22 +358,31 @@ $contract$;
         'local_date(timestamptz,text)',
         'local_day_start(date,text)',
         'local_day_start_at_change(date,text)',
-        'may_announce()',
-        'may_change(regclass,uuid)',
         'local_interval_end(timestamptz,interval,text)',
         'location_buckets(uuid,uuid,text,timestamptz,timestamptz)',
+        'mark_deleted_event()',
+        'mark_events()',
+        'mark_settings()',
+        'may_announce()',
+        'may_change(regclass,uuid)',
         'multirange_minutes(tstzmultirange)',
         'notification_channel(text,uuid)',
         'operation_totals(uuid,timestamptz,timestamptz)',
         'operational_kpis(uuid,timestamptz,timestamptz,text)',
         'planned_busy_time(uuid,timestamptz,timestamptz)',
+        'production_by_bucket(uuid,text,timestamptz,timestamptz,uuid)',
+        'refresh_resource_time(uuid)',
+        'refresh_resource_time_job(integer,jsonb)',
         'refresh_rollups(timestamptz,timestamptz)',
         'refuse_dump()',
-        'refuse_unemployed()',
         'refuse_second_unit()',
+        'refuse_unemployed()',
         'refuse_update()',
         'remove_double_rows(boolean)',
+        'resource_reporting(uuid,uuid[],uuid[],uuid[])',
+        'resource_time(uuid,integer[],timestamptz[],timestamptz[],uuid[])',
         'resource_time_model(uuid,timestamptz,timestamptz)',
+        'resource_time_raw(uuid,integer[],timestamptz[],timestamptz[],uuid[],interval)',
         'rollup_definitions()',
         'rollup_differences()',
         'rollup_refresh_window(text)',
@@ -360,7 +391,9 @@ $contract$;
         'set_retention(regclass,interval)',
         'set_updated_at()',
         'shift_kpis(uuid,timestamptz,timestamptz)',
+        'time_kpis(uuid,integer[],timestamptz[],timestamptz[],uuid[],text)',
         'time_series_layout()',
+        'touched_hours(timestamptz,timestamptz)',
         'value_bounds()',
         'write_history(text,uuid,uuid,timestamptz,timestamptz,jsonb)',
         'write_tenants_demand_history()',
@@ -952,7 +985,8 @@ BEGIN
                         p.privilege = 'SELECT'
                         OR base.relkind IN ('r', 'p')
                         AND base.relname NOT IN (
-                            'organizations', 'resource_history', 'employee_history', 'location_history'
+                            'organizations', 'resource_history', 'employee_history', 'location_history',
+                            'resource_time_sums', 'resource_time_states', 'resource_time_marks'
                         )
                         AND (p.privilege <> 'DELETE' OR NOT r.keeps_history)
                     )

@@ -13,6 +13,10 @@ class DifferentValuesError(UniqueViolationError):
     """What was predicted or read before cannot be said again with other values: save it as a newer run."""
 
 
+class MovedEventError(UniqueViolationError):
+    """An event was recorded before with another time: `replace=True` moves it."""
+
+
 class WrongStateError(DbUtilsError):
     """It exists, but not in a state that allows this: a resolved alert cannot be resolved again.
 

@@ -60,7 +60,8 @@ class EventRecord(_Event, total=False):
 
     `time` is when it began, `event_type` production, setup, maintenance, breakdown, idle, error, inspection, shift_start
     or shift_end. `event_id` is what a producer that may send twice sends again (default: a new one). `location_id` may
-    be left out where `resource_id` is given: it is the resource's then. `duration_minutes` is 0 to 1440 (default 0);
+    be left out where `resource_id` is given: it is where that stood then. `duration_minutes` is 0 to 1440 (0: an event
+    without duration; left out: not known);
     `quantity` counts scrap in and belongs to production only; `quality_score` is 0 to 100.
     """
 

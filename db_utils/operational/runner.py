@@ -151,6 +151,7 @@ class QueryRunner:
         key: Sequence[str],
         hint: str = "",
         prepare: Callable[[Page], Page] = list,
+        before: Callable[[Executor, Page], Page] | None = None,
         check: str | None = None,
         only_given: bool = False,
     ) -> int:
@@ -159,7 +160,8 @@ class QueryRunner:
         `into` is the parameter that takes a page as JSON, `prepare` has the last word on a page. Two rows with the same
         `key` are refused (see `once_each`). `check` names the query that finds what was said before with other values,
         asked where a page was not written as a whole. With `only_given` a statement takes rows that give the same
-        columns only, and is told which as `given`, so that it leaves the others as they are.
+        columns only, and is told which as `given`, so that it leaves the others as they are. `before` looks at a page in
+        the transaction that writes it, and may change other rows first.
         """
         # The first two pages are read before a transaction begins: bad rows cost no connection, and one page needs no
         # transaction of its own.
@@ -169,12 +171,14 @@ class QueryRunner:
 
         def write(db: Executor, page: Page) -> int:
             given = {"given": sorted(page[0])} if only_given else {}
+            if before is not None:
+                page = before(db, page)
             return self._write_page(db, name, {**parameters, **given}, into, prepare(page), check)
 
         first, second = next(remaining, None), next(remaining, None)
         if first is None:
             return 0
-        if second is None and check is None:
+        if second is None and check is None and before is None:
             return write(self._db, first)
         with self._db.transaction() as transaction:
             written = write(transaction, first)

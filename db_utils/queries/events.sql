@@ -33,7 +33,7 @@ SELECT
     g.quantity,
     g.scrap_quantity,
     g.quality_score,
-    coalesce(g.duration_minutes, 0),
+    g.duration_minutes,
     coalesce(g.metadata, '{}')
 FROM jsonb_to_recordset(%(events)s::jsonb) AS g (
     time timestamptz,
@@ -50,9 +50,12 @@ FROM jsonb_to_recordset(%(events)s::jsonb) AS g (
     duration_minutes numeric,
     metadata jsonb
 )
-LEFT JOIN resources AS r
+-- No place told: where the machine stood then.
+LEFT JOIN resource_history AS r
     ON r.organization_id = %(organization_id)s
     AND r.resource_id = g.resource_id
+    AND r.valid_from <= g.time
+    AND r.valid_to > g.time
 ON CONFLICT (organization_id, event_id, time) DO UPDATE
 SET
     event_type = excluded.event_type,
@@ -93,6 +96,44 @@ WHERE %(replace)s
         OR ('metadata' = ANY (%(given)s) AND e.metadata IS DISTINCT FROM excluded.metadata)
     );
 
+-- name: get_events_at_other_times
+-- Which of these events were recorded before, with another time?
+-- Parameters: organization_id uuid, events jsonb, event_ids uuid[]
+SELECT
+    e.time,
+    e.event_id,
+    e.location_id,
+    e.resource_id,
+    e.employee_id,
+    e.event_type,
+    e.cause,
+    e.product_id,
+    e.quantity,
+    e.scrap_quantity,
+    e.quality_score,
+    e.duration_minutes,
+    e.metadata
+FROM operational_events AS e
+JOIN jsonb_to_recordset(%(events)s::jsonb) AS g (
+    time timestamptz,
+    event_id uuid
+)
+    ON g.event_id = e.event_id
+    AND g.time <> e.time
+WHERE e.organization_id = %(organization_id)s
+    AND e.event_id = ANY (%(event_ids)s::uuid[])
+ORDER BY
+    e.event_id,
+    e.time;
+
+-- name: remove_event!
+-- Which event is to be written anew, with another time, and goes from where it is?
+-- Parameters: organization_id uuid, event_id uuid, time timestamptz
+DELETE FROM operational_events AS e
+WHERE e.organization_id = %(organization_id)s
+    AND e.event_id = %(event_id)s
+    AND e.time = %(time)s;
+
 -- name: get_events
 -- What happened, newest first?
 -- Parameters: organization_id uuid, resource_id uuid?, location_id uuid?, event_type text?, period_start timestamptz,
@@ -123,65 +164,33 @@ ORDER BY
     e.event_id
 LIMIT %(row_limit)s;
 
--- name: get_production_rate_hour
--- How much was produced, hour by hour (UTC hours that begin in the period)?
--- Parameters: organization_id uuid, resource_id uuid?, location_id uuid?, period_start timestamptz,
+-- name: get_production_rate
+-- How much was produced, in local hours or days of the place that begin in the period?
+-- Parameters: organization_id uuid, bucket text, resource_id uuid?, location_id uuid?, period_start timestamptz,
 --     period_end timestamptz
 SELECT
-    h.bucket,
-    h.location_id,
-    h.resource_id,
-    sum(h.event_count)::bigint AS event_count,
-    sum(h.duration_minutes) AS production_minutes,
-    sum(h.quantity) AS quantity,
-    sum(h.scrap_quantity) AS scrap_quantity,
-    60 * sum(h.quantity) / nullif(sum(h.duration_minutes), 0) AS quantity_per_production_hour,
-    sum(h.quality_score_sum) / nullif(sum(h.quality_score_count), 0) AS quality_score_mean
-FROM operational_events_hourly AS h
-WHERE h.organization_id = %(organization_id)s
-    AND h.event_type = 'production'
-    AND (%(resource_id)s::uuid IS NULL OR h.resource_id = %(resource_id)s)
-    AND (%(location_id)s::uuid IS NULL OR h.location_id = %(location_id)s)
-    AND h.bucket >= %(period_start)s
-    AND h.bucket < %(period_end)s
-GROUP BY
-    h.bucket,
-    h.location_id,
-    h.resource_id
+    p.bucket_start AS bucket,
+    p.bucket_end,
+    p.location_id,
+    p.resource_id,
+    p.event_count,
+    p.production_minutes,
+    p.quantity,
+    p.scrap_quantity,
+    p.quantity_per_production_hour,
+    p.quality_score_mean
+FROM production_by_bucket(
+    %(organization_id)s,
+    %(bucket)s,
+    %(period_start)s,
+    %(period_end)s,
+    %(location_id)s
+) AS p
+WHERE %(resource_id)s::uuid IS NULL OR p.resource_id = %(resource_id)s
 ORDER BY
-    h.bucket,
-    h.location_id,
-    h.resource_id;
-
--- name: get_production_rate_day
--- How much was produced, day by day (UTC days that begin in the period)?
--- Parameters: organization_id uuid, resource_id uuid?, location_id uuid?, period_start timestamptz,
---     period_end timestamptz
-SELECT
-    d.bucket,
-    d.location_id,
-    d.resource_id,
-    sum(d.event_count)::bigint AS event_count,
-    sum(d.duration_minutes) AS production_minutes,
-    sum(d.quantity) AS quantity,
-    sum(d.scrap_quantity) AS scrap_quantity,
-    60 * sum(d.quantity) / nullif(sum(d.duration_minutes), 0) AS quantity_per_production_hour,
-    sum(d.quality_score_sum) / nullif(sum(d.quality_score_count), 0) AS quality_score_mean
-FROM operational_events_daily AS d
-WHERE d.organization_id = %(organization_id)s
-    AND d.event_type = 'production'
-    AND (%(resource_id)s::uuid IS NULL OR d.resource_id = %(resource_id)s)
-    AND (%(location_id)s::uuid IS NULL OR d.location_id = %(location_id)s)
-    AND d.bucket >= %(period_start)s
-    AND d.bucket < %(period_end)s
-GROUP BY
-    d.bucket,
-    d.location_id,
-    d.resource_id
-ORDER BY
-    d.bucket,
-    d.location_id,
-    d.resource_id;
+    p.bucket_start,
+    p.location_id,
+    p.resource_id;
 
 -- name: get_downtime_by_cause
 -- Why did resources stand still, and for how long?
@@ -199,11 +208,13 @@ FROM operation_totals(
     %(period_end)s
 ) AS t
 WHERE t.event_type IN ('breakdown', 'idle', 'setup', 'maintenance')
+    AND t.resource_id IS NOT NULL
     AND (%(resource_id)s::uuid IS NULL OR t.resource_id = %(resource_id)s)
     AND (%(location_id)s::uuid IS NULL OR t.location_id = %(location_id)s)
 GROUP BY
     t.event_type,
     t.cause
+HAVING sum(t.event_count) > 0 OR sum(t.minutes) > 0
 ORDER BY
     downtime_minutes DESC,
     t.event_type,

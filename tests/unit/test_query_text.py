@@ -35,6 +35,8 @@ HELPERS = {
     "find_local_today",
     "find_newest_anomaly_run",
     "list_local_days",
+    "get_events_at_other_times",
+    "remove_event",
 }
 
 # Methods without a block of their own name: the one for a single event, and those that read through the cache.

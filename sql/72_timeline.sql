@@ -1,0 +1,457 @@
+-- Where the time of machines went: one definition, which KPIs, shifts, downtime and production read.
+--
+-- One machine is in one state at an instant. Where events of a machine overlap, a minute belongs to the first of
+--
+--   maintenance (planned stop), breakdown, setup, idle, production
+--
+-- that is recorded of it: a stop inside a production order is a stop. Of several events of one kind it belongs to the one that
+-- began first (then to the lower event_id), so that causes add up to their kind. Breakdowns of a machine that overlap or touch are
+-- one standstill and one failure, which counts where it began; an event cut in two changes nothing.
+--
+-- Planned are the shifts of the place where the machine stood at that time, while it was in service (resource_history), overlapping
+-- shifts once; planned busy time is that less planned maintenance. Rated capacity and unit are those of the time, too.
+-- Nothing is counted beyond now(): the future has not happened.
+--
+-- Quantities go by the minutes of the event itself: an event that reaches over an edge counts with the share inside. What is not
+-- reported (NULL) is no zero: each ratio has sums of its own, over what is known to it.
+
+DO $$
+DECLARE
+    earlier record;
+BEGIN
+    FOR earlier IN
+        SELECT p.oid::regprocedure AS signature
+        FROM pg_proc AS p
+        WHERE p.pronamespace = 'public'::regnamespace
+            AND p.proname IN ('resource_time', 'resource_time_raw', 'resource_reporting', 'time_kpis', 'production_by_bucket')
+    LOOP
+        EXECUTE format('DROP FUNCTION %s', earlier.signature);
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION resource_time_raw(
+    org uuid,
+    part_numbers integer[],
+    part_starts timestamptz[],
+    part_ends timestamptz[],
+    part_locations uuid[],      -- NULL in it, or instead of it: machines of all locations
+    slot interval               -- how finely events and shifts are cut before they are compared
+)
+RETURNS TABLE (
+    part integer,
+    resource_id uuid,
+    location_id uuid,
+    stood_location_id uuid,
+    state text,
+    cause text,
+    capacity_unit text,
+    is_rated boolean,
+    event_count bigint,
+    failure_count bigint,
+    untimed_count bigint,
+    untimed_failure_count bigint,
+    seconds numeric,
+    planned_seconds numeric,
+    quality_score_sum numeric,
+    quality_score_count bigint,
+    quantity numeric,
+    scrap_quantity numeric,
+    inspected_quantity numeric,
+    timed_quantity numeric,
+    counted_seconds numeric,
+    inspected_seconds numeric,
+    rated_counted_seconds numeric,
+    rated_seconds numeric,
+    output_planned_seconds numeric,
+    good_planned_seconds numeric
+)
+LANGUAGE plpgsql
+STABLE
+-- Planned once a session: planning takes ten times as long as an hour's events, and chunks beside the period are left out when the
+-- plan starts.
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    first_instant CONSTANT timestamptz := (SELECT min(s) FROM unnest(part_starts) AS s);
+    end_instant CONSTANT timestamptz := least((SELECT max(e) FROM unnest(part_ends) AS e), now());
+    -- How far back an event may have begun that reaches into the period, or that touches one there: an hour, or a day if it is one
+    -- of the few long ones, which have an index of their own.
+    hour_before CONSTANT timestamptz := first_instant - interval '1 hour';
+    day_before CONSTANT timestamptz := first_instant - interval '24 hours';
+BEGIN
+    IF first_instant IS NULL OR first_instant >= end_instant THEN
+        RETURN;
+    END IF;
+
+    RETURN QUERY
+    WITH parts AS MATERIALIZED (
+        SELECT
+            p.part,
+            p.starts_at,
+            least(p.ends_at, end_instant) AS ends_at,
+            p.location_id
+        FROM unnest(part_numbers, part_starts, part_ends, part_locations) AS p (part, starts_at, ends_at, location_id)
+        WHERE p.starts_at < least(p.ends_at, end_instant)
+    ),
+    read_events AS (
+        SELECT e.time, e.event_id, e.location_id, e.resource_id, e.event_type, e.cause, e.duration_minutes, e.quantity,
+            e.scrap_quantity, e.quality_score
+        FROM operational_events AS e
+        WHERE e.organization_id = org
+            AND e.event_type IN ('maintenance', 'breakdown', 'setup', 'idle', 'production')
+            AND e.time >= hour_before
+            AND e.time < end_instant
+        UNION ALL
+        SELECT e.time, e.event_id, e.location_id, e.resource_id, e.event_type, e.cause, e.duration_minutes, e.quantity,
+            e.scrap_quantity, e.quality_score
+        FROM operational_events AS e
+        WHERE e.organization_id = org
+            AND e.event_type IN ('maintenance', 'breakdown', 'setup', 'idle', 'production')
+            AND e.time >= day_before
+            AND e.time < hour_before
+            AND e.duration_minutes > 60
+    ),
+    events AS (
+        SELECT
+            e.*,
+            e.time + make_interval(secs => (coalesce(e.duration_minutes, 0) * 60)::double precision) AS ended_at
+        FROM read_events AS e
+    ),
+    -- Until when do events that began earlier last: any of the machine, and those of the same kind?
+    ordered AS (
+        SELECT
+            e.*,
+            max(e.ended_at) OVER (
+                PARTITION BY e.resource_id ORDER BY e.time, e.event_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            ) AS earlier_end,
+            max(e.ended_at) OVER (
+                PARTITION BY e.resource_id, e.event_type ORDER BY e.time, e.event_id
+                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            ) AS earlier_end_of_kind
+        FROM events AS e
+        WHERE e.resource_id IS NOT NULL
+    ),
+    islands AS (
+        SELECT
+            o.*,
+            count(*) FILTER (WHERE o.earlier_end IS NULL OR o.time >= o.earlier_end)
+                OVER (PARTITION BY o.resource_id ORDER BY o.time, o.event_id) AS island
+        FROM ordered AS o
+    ),
+    -- What goes before each kind, where events of several kinds overlap.
+    contested AS (
+        SELECT
+            c.resource_id,
+            c.island,
+            c.maintenance,
+            c.maintenance + c.breakdown AS breakdown,
+            c.maintenance + c.breakdown + c.setup AS setup,
+            c.maintenance + c.breakdown + c.setup + c.idle AS idle
+        FROM (
+            SELECT
+                i.resource_id,
+                i.island,
+                coalesce(range_agg(i.span) FILTER (WHERE i.event_type = 'maintenance'), '{}') AS maintenance,
+                coalesce(range_agg(i.span) FILTER (WHERE i.event_type = 'breakdown'), '{}') AS breakdown,
+                coalesce(range_agg(i.span) FILTER (WHERE i.event_type = 'setup'), '{}') AS setup,
+                coalesce(range_agg(i.span) FILTER (WHERE i.event_type = 'idle'), '{}') AS idle
+            FROM (
+                SELECT i.resource_id, i.island, i.event_type, tstzrange(i.time, i.ended_at) AS span
+                FROM islands AS i
+                WHERE i.ended_at > i.time
+            ) AS i
+            GROUP BY i.resource_id, i.island
+            HAVING min(i.event_type) < max(i.event_type)
+        ) AS c
+    ),
+    resolved AS (
+        SELECT
+            i.*,
+            greatest(i.time, i.earlier_end_of_kind) AS own_start,
+            i.event_type = 'breakdown' AND (i.earlier_end_of_kind IS NULL OR i.time > i.earlier_end_of_kind) AS is_failure,
+            extract(epoch FROM i.ended_at - i.time) AS whole_seconds,
+            -- Only where it is not simply what begins at own_start.
+            CASE
+                WHEN c.island IS NULL OR i.event_type = 'maintenance' OR i.ended_at <= i.earlier_end_of_kind THEN NULL
+                ELSE tstzmultirange(tstzrange(greatest(i.time, i.earlier_end_of_kind), i.ended_at)) - CASE i.event_type
+                    WHEN 'breakdown' THEN c.maintenance
+                    WHEN 'setup' THEN c.breakdown
+                    WHEN 'idle' THEN c.setup
+                    ELSE c.idle
+                END
+            END AS left_to_it
+        FROM islands AS i
+        LEFT JOIN contested AS c
+            ON c.resource_id = i.resource_id
+            AND c.island = i.island
+    ),
+    shift_time AS MATERIALIZED (
+        SELECT
+            s.location_id,
+            range_agg(tstzrange(s.starts_at, s.ends_at)) AS ranges
+        FROM shifts AS s
+        WHERE s.organization_id = org
+            -- Shifts last a day at most.
+            AND s.starts_at > day_before
+            AND s.starts_at < end_instant
+        GROUP BY s.location_id
+    ),
+    versions AS (
+        SELECT
+            h.resource_id,
+            h.location_id,
+            h.capacity_unit,
+            h.rated_capacity_per_hour,
+            tstzmultirange(
+                tstzrange(greatest(h.valid_from, first_instant), least(h.valid_to, end_instant))
+            ) AS ranges,
+            CASE WHEN h.is_in_service THEN coalesce(t.ranges, '{}') ELSE '{}' END AS planned
+        FROM resource_history AS h
+        LEFT JOIN shift_time AS t ON t.location_id = h.location_id
+        WHERE h.organization_id = org
+            AND h.valid_from < end_instant
+            AND h.valid_to > first_instant
+    ),
+    -- Stretches in which nothing about the machine changes: in one part of the question, planned or not, in one slot.
+    settings AS MATERIALIZED (
+        SELECT
+            p.part,
+            v.resource_id,
+            v.location_id,
+            v.capacity_unit,
+            v.rated_capacity_per_hour,
+            stretch.is_planned,
+            cell.slot_start,
+            greatest(lower(stretch.span), p.starts_at, cell.slot_start) AS starts_at,
+            least(upper(stretch.span), p.ends_at, cell.slot_start + slot) AS ends_at
+        FROM versions AS v
+        CROSS JOIN LATERAL (
+            SELECT unnest(v.ranges * v.planned) AS span, true AS is_planned
+            UNION ALL
+            SELECT unnest(v.ranges - v.planned), false
+        ) AS stretch
+        JOIN parts AS p
+            ON p.starts_at < upper(stretch.span)
+            AND p.ends_at > lower(stretch.span)
+            AND (p.location_id IS NULL OR p.location_id = v.location_id)
+        CROSS JOIN LATERAL generate_series(
+            time_bucket(slot, greatest(lower(stretch.span), p.starts_at)),
+            least(upper(stretch.span), p.ends_at) - interval '1 microsecond',
+            slot
+        ) AS cell (slot_start)
+    ),
+    pieces AS (
+        SELECT
+            s.part,
+            r.resource_id,
+            r.location_id,
+            s.location_id AS stood_location_id,
+            r.event_type,
+            r.cause,
+            s.capacity_unit,
+            s.rated_capacity_per_hour,
+            s.is_planned,
+            r.time >= s.starts_at AS began,
+            r.is_failure,
+            r.duration_minutes IS NOT NULL AS is_timed,
+            r.quality_score,
+            r.quantity,
+            r.scrap_quantity,
+            -- The share of the event's own minutes; an event without duration is where it began.
+            CASE
+                WHEN r.time >= s.starts_at AND r.ended_at <= s.ends_at THEN 1
+                ELSE extract(epoch FROM least(r.ended_at, s.ends_at) - greatest(r.time, s.starts_at)) / r.whole_seconds
+            END AS share,
+            CASE
+                WHEN r.left_to_it IS NULL THEN greatest(
+                    extract(epoch FROM least(r.ended_at, s.ends_at) - greatest(r.own_start, s.starts_at)), 0
+                )
+                ELSE (
+                    SELECT coalesce(sum(extract(epoch FROM upper(piece) - lower(piece))), 0)
+                    FROM unnest(r.left_to_it * tstzmultirange(tstzrange(s.starts_at, s.ends_at))) AS piece
+                )
+            END AS seconds
+        FROM resolved AS r
+        CROSS JOIN LATERAL generate_series(
+            time_bucket(slot, greatest(r.time, first_instant)),
+            CASE WHEN r.ended_at > r.time THEN least(r.ended_at, end_instant) - interval '1 microsecond' ELSE r.time END,
+            slot
+        ) AS cell (slot_start)
+        JOIN settings AS s
+            ON s.resource_id = r.resource_id
+            AND s.slot_start = cell.slot_start
+            AND r.time < s.ends_at
+            AND (r.ended_at > s.starts_at OR r.time >= s.starts_at)
+    )
+    SELECT
+        p.part,
+        p.resource_id,
+        p.location_id,
+        p.stood_location_id,
+        p.event_type,
+        p.cause,
+        p.capacity_unit,
+        p.rated_capacity_per_hour IS NOT NULL,
+        count(*) FILTER (WHERE p.began),
+        count(*) FILTER (WHERE p.began AND p.is_failure),
+        count(*) FILTER (WHERE p.began AND NOT p.is_timed),
+        count(*) FILTER (WHERE p.began AND p.is_failure AND NOT p.is_timed),
+        sum(p.seconds),
+        coalesce(sum(p.seconds) FILTER (WHERE p.is_planned), 0),
+        sum(p.quality_score) FILTER (WHERE p.began),
+        count(p.quality_score) FILTER (WHERE p.began),
+        sum(p.quantity * p.share),
+        sum(p.scrap_quantity * p.share) FILTER (WHERE p.quantity IS NOT NULL),
+        sum(p.quantity * p.share) FILTER (WHERE p.scrap_quantity IS NOT NULL),
+        sum(p.quantity * p.share) FILTER (WHERE p.is_timed),
+        sum(p.seconds) FILTER (WHERE p.quantity IS NOT NULL),
+        sum(p.seconds) FILTER (WHERE p.quantity IS NOT NULL AND p.scrap_quantity IS NOT NULL),
+        sum(p.seconds) FILTER (WHERE p.quantity IS NOT NULL AND p.rated_capacity_per_hour IS NOT NULL),
+        sum(3600 * p.quantity * p.share / p.rated_capacity_per_hour) FILTER (WHERE p.is_timed),
+        sum(p.seconds) FILTER (
+            WHERE p.is_planned AND p.quantity IS NOT NULL AND p.scrap_quantity IS NOT NULL AND p.rated_capacity_per_hour IS NOT NULL
+        ),
+        sum(3600 * (p.quantity - p.scrap_quantity) * p.share / p.rated_capacity_per_hour) FILTER (WHERE p.is_planned)
+    FROM pieces AS p
+    GROUP BY p.part, p.resource_id, p.location_id, p.stood_location_id, p.event_type, p.cause, p.capacity_unit, 8
+    UNION ALL
+    SELECT
+        s.part,
+        s.resource_id,
+        s.location_id,
+        s.location_id,
+        'planned',
+        NULL,
+        s.capacity_unit,
+        s.rated_capacity_per_hour IS NOT NULL,
+        0,
+        0,
+        0,
+        0,
+        sum(extract(epoch FROM s.ends_at - s.starts_at)),
+        sum(extract(epoch FROM s.ends_at - s.starts_at)),
+        NULL,
+        0,
+        NULL,
+        NULL,
+        NULL,
+        NULL,
+        NULL,
+        NULL,
+        NULL,
+        NULL,
+        NULL,
+        NULL
+    FROM settings AS s
+    WHERE s.is_planned
+    GROUP BY s.part, s.resource_id, s.location_id, s.capacity_unit, 8
+    UNION ALL
+    -- Events that name no machine: as they were recorded. They belong to no machine's time; coverage names them.
+    SELECT
+        p.part,
+        NULL,
+        e.location_id,
+        NULL,
+        e.event_type,
+        e.cause,
+        NULL,
+        false,
+        count(*) FILTER (WHERE e.time >= p.starts_at),
+        0,
+        count(*) FILTER (WHERE e.time >= p.starts_at AND e.duration_minutes IS NULL),
+        0,
+        sum(inside.seconds),
+        0,
+        sum(e.quality_score) FILTER (WHERE e.time >= p.starts_at),
+        count(e.quality_score) FILTER (WHERE e.time >= p.starts_at),
+        sum(e.quantity * inside.share),
+        sum(e.scrap_quantity * inside.share) FILTER (WHERE e.quantity IS NOT NULL),
+        sum(e.quantity * inside.share) FILTER (WHERE e.scrap_quantity IS NOT NULL),
+        sum(e.quantity * inside.share) FILTER (WHERE e.duration_minutes IS NOT NULL),
+        sum(inside.seconds) FILTER (WHERE e.quantity IS NOT NULL),
+        sum(inside.seconds) FILTER (WHERE e.quantity IS NOT NULL AND e.scrap_quantity IS NOT NULL),
+        NULL,
+        NULL,
+        NULL,
+        NULL
+    FROM events AS e
+    JOIN parts AS p
+        ON e.time < p.ends_at
+        AND (e.ended_at > p.starts_at OR e.time >= p.starts_at)
+        AND (p.location_id IS NULL OR p.location_id = e.location_id)
+    CROSS JOIN LATERAL (
+        SELECT extract(epoch FROM least(e.ended_at, p.ends_at) - greatest(e.time, p.starts_at)) AS seconds
+    ) AS clipped
+    CROSS JOIN LATERAL (
+        SELECT
+            clipped.seconds,
+            CASE
+                WHEN e.time >= p.starts_at AND e.ended_at <= p.ends_at THEN 1
+                ELSE clipped.seconds / extract(epoch FROM e.ended_at - e.time)
+            END AS share
+    ) AS inside
+    WHERE e.resource_id IS NULL
+    GROUP BY p.part, e.location_id, e.event_type, e.cause;
+END
+$$;
+COMMENT ON FUNCTION resource_time_raw(uuid, integer[], timestamptz[], timestamptz[], uuid[], interval) IS
+    'As resource_time(), from the events themselves, read in one piece from the first part to the last.';
+
+CREATE FUNCTION resource_reporting(org uuid, reported uuid[] DEFAULT '{}', counted uuid[] DEFAULT '{}', inspected uuid[] DEFAULT '{}')
+RETURNS TABLE (
+    resource_id uuid,
+    reports_events boolean,
+    reports_quantity boolean,
+    reports_output boolean
+)
+LANGUAGE plpgsql
+STABLE
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT
+        r.resource_id,
+        CASE
+            WHEN r.resource_id = ANY (reported) THEN true
+            ELSE EXISTS (
+                SELECT
+                FROM operational_events AS e
+                WHERE e.organization_id = org
+                    AND e.resource_id = r.resource_id
+                    AND e.event_type IN ('maintenance', 'breakdown', 'setup', 'idle', 'production')
+            )
+        END,
+        CASE
+            WHEN r.resource_id = ANY (counted) THEN true
+            ELSE EXISTS (
+                SELECT
+                FROM operational_events AS e
+                WHERE e.organization_id = org
+                    AND e.resource_id = r.resource_id
+                    AND e.event_type = 'production'
+                    AND e.quantity IS NOT NULL
+            )
+        END,
+        CASE
+            WHEN r.resource_id = ANY (inspected) THEN true
+            ELSE EXISTS (
+                SELECT
+                FROM operational_events AS e
+                WHERE e.organization_id = org
+                    AND e.resource_id = r.resource_id
+                    AND e.event_type = 'production'
+                    AND e.quantity IS NOT NULL
+                    AND e.scrap_quantity IS NOT NULL
+            )
+        END
+    FROM resources AS r
+    WHERE r.organization_id = org;
+END
+$$;
+COMMENT ON FUNCTION resource_reporting(uuid, uuid[], uuid[], uuid[]) IS
+    'Which machines can be measured: has each one ever recorded an event, a quantity, a quantity with its scrap? (A machine that stood '
+    'still all period keeps its planned time; one that never reports is left out, and coverage says so.) The arrays name those '
+    'of which it is known already.';

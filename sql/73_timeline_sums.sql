@@ -1,0 +1,753 @@
+-- The hours of resource_time_raw() that are over, kept: so that a KPI costs what its period has hours, not what it has events.
+--
+-- What is kept is never another figure than the events tell. Whoever changes events, shifts or the history of machines leaves, in
+-- the same transaction, a mark of the hours that this touches, and who asks reads hours with no mark from here and computes all
+-- others from the events, in one snapshot. So a late row is in every answer at once, in every edition, whoever wrote it.
+--
+-- refresh_resource_time() fills hours. It first takes away the marks that it sees, and then reads: what is committed in between is read,
+-- and its mark stays; what is committed later is not read, and its mark is there. Marks are rows of their own, so that no writer waits
+-- for another one or for the refresh.
+--
+-- What retention drops leaves no mark and stays kept: hours older than the refresh window of the rollups are not computed again.
+
+CREATE TABLE IF NOT EXISTS resource_time_sums (
+    organization_id uuid NOT NULL,
+    hours integer NOT NULL,
+    bucket timestamptz NOT NULL,
+    number integer NOT NULL,
+    resource_id uuid,
+    location_id uuid,
+    stood_location_id uuid,
+    state text NOT NULL,
+    cause text,
+    capacity_unit text,
+    is_rated boolean NOT NULL,
+    event_count bigint NOT NULL,
+    failure_count bigint NOT NULL,
+    untimed_count bigint NOT NULL,
+    untimed_failure_count bigint NOT NULL,
+    seconds numeric NOT NULL,
+    planned_seconds numeric NOT NULL,
+    quality_score_sum numeric,
+    quality_score_count bigint NOT NULL,
+    quantity numeric,
+    scrap_quantity numeric,
+    inspected_quantity numeric,
+    timed_quantity numeric,
+    counted_seconds numeric,
+    inspected_seconds numeric,
+    rated_counted_seconds numeric,
+    rated_seconds numeric,
+    output_planned_seconds numeric,
+    good_planned_seconds numeric,
+    CONSTRAINT resource_time_sums_pkey PRIMARY KEY (organization_id, hours, bucket, number),
+    CONSTRAINT resource_time_sums_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations ON DELETE CASCADE,
+    CONSTRAINT resource_time_sums_hours_check CHECK (hours IN (1, 24))
+);
+COMMENT ON TABLE resource_time_sums IS 'Where the time of machines went in each hour and UTC day that is over: rows of resource_time(), kept. Written by refresh_resource_time() only; valid where resource_time_states says so and no mark speaks against it.';
+COMMENT ON COLUMN resource_time_sums.organization_id IS 'The tenant.';
+COMMENT ON COLUMN resource_time_sums.hours IS 'Length of the bucket: 1, or 24 for the sums of a UTC day.';
+COMMENT ON COLUMN resource_time_sums.bucket IS 'Start of the bucket, aligned in UTC.';
+COMMENT ON COLUMN resource_time_sums.number IS 'Tells rows of one bucket apart.';
+COMMENT ON COLUMN resource_time_sums.resource_id IS 'The machine; NULL for events that name none.';
+COMMENT ON COLUMN resource_time_sums.location_id IS 'Where it happened.';
+COMMENT ON COLUMN resource_time_sums.stood_location_id IS 'Where the machine stood, whose shifts plan its time.';
+COMMENT ON COLUMN resource_time_sums.state IS 'maintenance, breakdown, setup, idle or production; planned: the shift time itself.';
+COMMENT ON COLUMN resource_time_sums.cause IS 'Why it stood still or failed, if told.';
+COMMENT ON COLUMN resource_time_sums.capacity_unit IS 'Unit in which the machine counted then.';
+COMMENT ON COLUMN resource_time_sums.is_rated IS 'Whether the machine had a rated capacity then.';
+COMMENT ON COLUMN resource_time_sums.event_count IS 'Events that began in the bucket.';
+COMMENT ON COLUMN resource_time_sums.failure_count IS 'Failures that began in the bucket: breakdowns that overlap or touch are one.';
+COMMENT ON COLUMN resource_time_sums.untimed_count IS 'Events that began in the bucket and whose duration is not known.';
+COMMENT ON COLUMN resource_time_sums.untimed_failure_count IS 'Failures that began in the bucket and whose duration is not known.';
+COMMENT ON COLUMN resource_time_sums.seconds IS 'Seconds in this state, each instant of a machine in one state only.';
+COMMENT ON COLUMN resource_time_sums.planned_seconds IS 'Seconds of them within shifts of the place where the machine stood in service.';
+COMMENT ON COLUMN resource_time_sums.quality_score_sum IS 'Sum of quality scores (0 to 100 each) of events that began in the bucket.';
+COMMENT ON COLUMN resource_time_sums.quality_score_count IS 'Number of these quality scores.';
+COMMENT ON COLUMN resource_time_sums.quantity IS 'Quantity made, scrap included, in capacity_unit; NULL: not reported.';
+COMMENT ON COLUMN resource_time_sums.scrap_quantity IS 'Part of quantity that is scrap; NULL: not reported.';
+COMMENT ON COLUMN resource_time_sums.inspected_quantity IS 'Quantity of events whose scrap is known.';
+COMMENT ON COLUMN resource_time_sums.timed_quantity IS 'Quantity of events whose duration is known.';
+COMMENT ON COLUMN resource_time_sums.counted_seconds IS 'Seconds of production whose quantity is known.';
+COMMENT ON COLUMN resource_time_sums.inspected_seconds IS 'Seconds of production whose quantity and scrap are known.';
+COMMENT ON COLUMN resource_time_sums.rated_counted_seconds IS 'Seconds of production whose quantity is known, by a machine with a rated capacity.';
+COMMENT ON COLUMN resource_time_sums.rated_seconds IS 'Seconds that timed_quantity takes at rated capacity.';
+COMMENT ON COLUMN resource_time_sums.output_planned_seconds IS 'Seconds of production within shifts whose quantity and scrap are known, by a machine with a rated capacity.';
+COMMENT ON COLUMN resource_time_sums.good_planned_seconds IS 'Seconds that the good quantity made within shifts takes at rated capacity.';
+
+CREATE TABLE IF NOT EXISTS resource_time_states (
+    organization_id uuid NOT NULL,
+    kept tstzmultirange NOT NULL DEFAULT '{}',
+    frozen_before timestamptz NOT NULL DEFAULT '-infinity',
+    refreshed_at timestamptz,
+    failed_at timestamptz,
+    failure text,
+    CONSTRAINT resource_time_states_pkey PRIMARY KEY (organization_id),
+    CONSTRAINT resource_time_states_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations ON DELETE CASCADE
+);
+COMMENT ON TABLE resource_time_states IS 'Of which hours resource_time_sums holds what the events tell. Written by refresh_resource_time() only.';
+COMMENT ON COLUMN resource_time_states.organization_id IS 'The tenant.';
+COMMENT ON COLUMN resource_time_states.kept IS 'The hours that are kept; those with a mark are to be computed again.';
+COMMENT ON COLUMN resource_time_states.frozen_before IS 'Hours before this stay as they are kept: retention may have dropped their events.';
+COMMENT ON COLUMN resource_time_states.refreshed_at IS 'When all hours that were over were last kept.';
+COMMENT ON COLUMN resource_time_states.failed_at IS 'When a refresh last failed; NULL once one succeeded.';
+COMMENT ON COLUMN resource_time_states.failure IS 'What it said.';
+
+CREATE TABLE IF NOT EXISTS resource_time_marks (
+    organization_id uuid NOT NULL,
+    mark_id uuid NOT NULL DEFAULT gen_random_uuid(),
+    stale tstzmultirange NOT NULL,
+    CONSTRAINT resource_time_marks_pkey PRIMARY KEY (organization_id, mark_id),
+    CONSTRAINT resource_time_marks_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations ON DELETE CASCADE
+);
+COMMENT ON TABLE resource_time_marks IS 'Hours that somebody changed since they were kept. Written by triggers in the transaction of the change, taken away by refresh_resource_time().';
+COMMENT ON COLUMN resource_time_marks.organization_id IS 'The tenant.';
+COMMENT ON COLUMN resource_time_marks.mark_id IS 'Tells marks apart.';
+COMMENT ON COLUMN resource_time_marks.stale IS 'Whole hours that the change touches.';
+
+CREATE OR REPLACE FUNCTION touched_hours(starts_at timestamptz, ends_at timestamptz)
+RETURNS tstzrange
+LANGUAGE sql
+IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT tstzrange(
+        CASE WHEN isfinite(starts_at) THEN date_bin('1 hour', starts_at, timestamptz '2000-01-03 00:00:00+00') ELSE starts_at END,
+        CASE WHEN isfinite(ends_at) THEN date_bin('1 hour', ends_at, timestamptz '2000-01-03 00:00:00+00') + interval '1 hour' ELSE ends_at END
+    )
+$$;
+COMMENT ON FUNCTION touched_hours(timestamptz, timestamptz) IS
+    'The whole UTC hours from one instant to another, that of the end among them: a breakdown that begins at the end of another one is the same failure.';
+
+-- Events: once a statement and organization. Runs with the owner's rights, because tenants may not write marks.
+CREATE OR REPLACE FUNCTION mark_events()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        INSERT INTO public.resource_time_marks (organization_id, stale)
+        SELECT s.organization_id, '{(,)}'
+        FROM public.resource_time_states AS s;
+    ELSIF TG_OP = 'UPDATE' THEN
+        INSERT INTO public.resource_time_marks (organization_id, stale)
+        SELECT t.organization_id, range_agg(t.hours)
+        FROM (
+            SELECT DISTINCT
+                c.organization_id,
+                public.touched_hours(
+                    c.time, c.time + make_interval(secs => (coalesce(c.duration_minutes, 0) * 60)::double precision)
+                ) AS hours
+            FROM (
+                SELECT o.organization_id, o.time, o.duration_minutes FROM earlier_rows AS o
+                UNION ALL
+                SELECT n.organization_id, n.time, n.duration_minutes FROM changed_rows AS n
+            ) AS c
+        ) AS t
+        GROUP BY t.organization_id;
+    ELSE
+        INSERT INTO public.resource_time_marks (organization_id, stale)
+        SELECT t.organization_id, range_agg(t.hours)
+        FROM (
+            SELECT DISTINCT
+                c.organization_id,
+                public.touched_hours(
+                    c.time, c.time + make_interval(secs => (coalesce(c.duration_minutes, 0) * 60)::double precision)
+                ) AS hours
+            FROM changed_rows AS c
+        ) AS t
+        GROUP BY t.organization_id;
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION mark_events() IS 'Trigger: marks the hours of events that were written or changed, once a statement and organization.';
+REVOKE ALL ON FUNCTION mark_events() FROM PUBLIC;
+
+-- Row by row, because TimescaleDB has no statement triggers with rows for DELETE. Rows of one day leave one mark a transaction.
+CREATE OR REPLACE FUNCTION mark_deleted_event()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    first_day CONSTANT timestamptz := date_bin('24 hours', OLD.time, timestamptz '2000-01-03 00:00:00+00');
+    mark CONSTANT text := OLD.organization_id || ' ' || extract(epoch FROM first_day);
+BEGIN
+    IF current_setting('barnameh.marked', true) IS DISTINCT FROM mark THEN
+        -- Events last a day at most.
+        INSERT INTO public.resource_time_marks (organization_id, stale)
+        VALUES (OLD.organization_id, tstzmultirange(tstzrange(first_day, first_day + interval '49 hours')));
+        PERFORM set_config('barnameh.marked', mark, true);
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION mark_deleted_event() IS 'Trigger: marks the hours of an event that was deleted.';
+REVOKE ALL ON FUNCTION mark_deleted_event() FROM PUBLIC;
+
+CREATE OR REPLACE TRIGGER operational_events_mark_inserted
+    AFTER INSERT ON operational_events
+    REFERENCING NEW TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mark_events();
+CREATE OR REPLACE TRIGGER operational_events_mark_updated
+    AFTER UPDATE ON operational_events
+    REFERENCING OLD TABLE AS earlier_rows NEW TABLE AS changed_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION mark_events();
+CREATE OR REPLACE TRIGGER operational_events_mark_deleted
+    AFTER DELETE ON operational_events
+    FOR EACH ROW EXECUTE FUNCTION mark_deleted_event();
+CREATE OR REPLACE TRIGGER operational_events_mark_truncated
+    AFTER TRUNCATE ON operational_events
+    FOR EACH STATEMENT EXECUTE FUNCTION mark_events();
+
+-- Shifts, and the history of machines: from when to when the row says another thing than before.
+CREATE OR REPLACE FUNCTION mark_settings()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    starts CONSTANT text := TG_ARGV[0];
+    ends CONSTANT text := TG_ARGV[1];
+    earlier CONSTANT jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) - 'recorded_at' - 'updated_at' END;
+    changed CONSTANT jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) - 'recorded_at' - 'updated_at' END;
+    hours tstzmultirange := '{}';
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        INSERT INTO public.resource_time_marks (organization_id, stale)
+        SELECT s.organization_id, '{(,)}'
+        FROM public.resource_time_states AS s;
+        RETURN NULL;
+    END IF;
+    IF earlier = changed THEN
+        RETURN NULL;
+    END IF;
+    IF earlier IS NOT NULL THEN
+        hours := hours + tstzmultirange(public.touched_hours((earlier ->> starts)::timestamptz, (earlier ->> ends)::timestamptz));
+    END IF;
+    IF changed IS NOT NULL THEN
+        hours := hours + tstzmultirange(public.touched_hours((changed ->> starts)::timestamptz, (changed ->> ends)::timestamptz));
+    END IF;
+    -- Of a row that only began or ended at another time, what lies in between.
+    IF earlier - starts - ends = changed - starts - ends THEN
+        hours := hours - (
+            tstzmultirange(tstzrange((earlier ->> starts)::timestamptz, (earlier ->> ends)::timestamptz))
+            * tstzmultirange(tstzrange((changed ->> starts)::timestamptz, (changed ->> ends)::timestamptz))
+        );
+        hours := coalesce(
+            (SELECT range_agg(public.touched_hours(coalesce(lower(r), '-infinity'), coalesce(upper(r), 'infinity'))) FROM unnest(hours) AS r),
+            '{}'
+        );
+    END IF;
+    INSERT INTO public.resource_time_marks (organization_id, stale)
+    VALUES (((coalesce(changed, earlier)) ->> 'organization_id')::uuid, hours);
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION mark_settings() IS 'Trigger(start column, end column): marks the hours in which a shift or a version of a machine says another thing than before.';
+REVOKE ALL ON FUNCTION mark_settings() FROM PUBLIC;
+
+CREATE OR REPLACE TRIGGER shifts_mark_changed
+    AFTER INSERT OR UPDATE OR DELETE ON shifts
+    FOR EACH ROW EXECUTE FUNCTION mark_settings('starts_at', 'ends_at');
+CREATE OR REPLACE TRIGGER shifts_mark_truncated
+    AFTER TRUNCATE ON shifts
+    FOR EACH STATEMENT EXECUTE FUNCTION mark_settings('starts_at', 'ends_at');
+CREATE OR REPLACE TRIGGER resource_history_mark_changed
+    AFTER INSERT OR UPDATE OR DELETE ON resource_history
+    FOR EACH ROW EXECUTE FUNCTION mark_settings('valid_from', 'valid_to');
+CREATE OR REPLACE TRIGGER resource_history_mark_truncated
+    AFTER TRUNCATE ON resource_history
+    FOR EACH STATEMENT EXECUTE FUNCTION mark_settings('valid_from', 'valid_to');
+
+CREATE FUNCTION resource_time(
+    org uuid,
+    part_numbers integer[],
+    part_starts timestamptz[],
+    part_ends timestamptz[],
+    part_locations uuid[] DEFAULT NULL
+)
+RETURNS TABLE (
+    part integer,
+    resource_id uuid,
+    location_id uuid,
+    stood_location_id uuid,
+    state text,
+    cause text,
+    capacity_unit text,
+    is_rated boolean,
+    event_count bigint,
+    failure_count bigint,
+    untimed_count bigint,
+    untimed_failure_count bigint,
+    seconds numeric,
+    planned_seconds numeric,
+    quality_score_sum numeric,
+    quality_score_count bigint,
+    quantity numeric,
+    scrap_quantity numeric,
+    inspected_quantity numeric,
+    timed_quantity numeric,
+    counted_seconds numeric,
+    inspected_seconds numeric,
+    rated_counted_seconds numeric,
+    rated_seconds numeric,
+    output_planned_seconds numeric,
+    good_planned_seconds numeric
+)
+LANGUAGE plpgsql
+STABLE
+AS $$
+#variable_conflict use_column
+DECLARE
+    origin CONSTANT timestamptz := '2000-01-03 00:00:00+00';
+    usable tstzmultirange := '{}';
+    marked tstzmultirange;
+    frozen timestamptz;
+    piece record;
+BEGIN
+    SELECT s.kept, s.frozen_before
+    INTO usable, frozen
+    FROM resource_time_states AS s
+    WHERE s.organization_id = org;
+
+    IF FOUND THEN
+        SELECT range_agg(m.stale) INTO marked FROM resource_time_marks AS m WHERE m.organization_id = org;
+        usable := usable - coalesce(marked * tstzmultirange(tstzrange(frozen, NULL)), '{}');
+    ELSE
+        usable := '{}';
+    END IF;
+
+    -- Kept hours: whole UTC days as such, the hours beside them one by one.
+    IF NOT isempty(usable) THEN
+        RETURN QUERY
+        WITH parts AS (
+            SELECT
+                p.part,
+                p.location_id,
+                tstzmultirange(
+                    tstzrange(
+                        date_bin('1 hour', p.starts_at + interval '1 hour' - interval '1 microsecond', origin),
+                        greatest(
+                            date_bin('1 hour', p.starts_at + interval '1 hour' - interval '1 microsecond', origin),
+                            date_bin('1 hour', least(p.ends_at, now()), origin)
+                        )
+                    )
+                ) * usable AS kept
+            FROM unnest(part_numbers, part_starts, part_ends, part_locations) AS p (part, starts_at, ends_at, location_id)
+            WHERE p.starts_at < least(p.ends_at, now())
+        ),
+        stretches AS (
+            SELECT
+                p.part,
+                p.location_id,
+                lower(r) AS starts_at,
+                upper(r) AS ends_at,
+                date_bin('24 hours', lower(r) + interval '24 hours' - interval '1 microsecond', origin) AS first_day,
+                date_bin('24 hours', upper(r), origin) AS last_day
+            FROM parts AS p
+            CROSS JOIN LATERAL unnest(p.kept) AS r
+        ),
+        reads AS MATERIALIZED (
+            SELECT s.part, s.location_id, 24 AS hours, s.first_day AS starts_at, s.last_day AS ends_at
+            FROM stretches AS s
+            WHERE s.first_day < s.last_day
+            UNION ALL
+            SELECT s.part, s.location_id, 1, s.starts_at, CASE WHEN s.first_day < s.last_day THEN s.first_day ELSE s.ends_at END
+            FROM stretches AS s
+            UNION ALL
+            SELECT s.part, s.location_id, 1, s.last_day, s.ends_at
+            FROM stretches AS s
+            WHERE s.first_day < s.last_day
+        )
+        SELECT
+            r.part,
+            k.resource_id,
+            k.location_id,
+            k.stood_location_id,
+            k.state,
+            k.cause,
+            k.capacity_unit,
+            k.is_rated,
+            k.event_count,
+            k.failure_count,
+            k.untimed_count,
+            k.untimed_failure_count,
+            k.seconds,
+            k.planned_seconds,
+            k.quality_score_sum,
+            k.quality_score_count,
+            k.quantity,
+            k.scrap_quantity,
+            k.inspected_quantity,
+            k.timed_quantity,
+            k.counted_seconds,
+            k.inspected_seconds,
+            k.rated_counted_seconds,
+            k.rated_seconds,
+            k.output_planned_seconds,
+            k.good_planned_seconds
+        FROM reads AS r
+        CROSS JOIN LATERAL (
+            SELECT k.*
+            FROM resource_time_sums AS k
+            WHERE k.organization_id = org
+                AND k.hours = r.hours
+                AND k.bucket >= r.starts_at
+                AND k.bucket < r.ends_at
+            OFFSET 0
+        ) AS k
+        WHERE r.starts_at < r.ends_at
+            AND (r.location_id IS NULL OR r.location_id = coalesce(k.stood_location_id, k.location_id));
+    END IF;
+
+    -- Everything else from the events: what lies close together in one piece.
+    FOR piece IN
+        WITH rest AS (
+            SELECT
+                p.part,
+                p.location_id,
+                lower(r) AS starts_at,
+                upper(r) AS ends_at
+            FROM unnest(part_numbers, part_starts, part_ends, part_locations) AS p (part, starts_at, ends_at, location_id)
+            CROSS JOIN LATERAL unnest(
+                CASE
+                    WHEN isempty(usable) THEN tstzmultirange(tstzrange(p.starts_at, least(p.ends_at, now())))
+                    ELSE tstzmultirange(tstzrange(p.starts_at, least(p.ends_at, now()))) - (
+                        usable * tstzmultirange(
+                            tstzrange(
+                                date_bin('1 hour', p.starts_at + interval '1 hour' - interval '1 microsecond', origin),
+                                greatest(
+                                    date_bin('1 hour', p.starts_at + interval '1 hour' - interval '1 microsecond', origin),
+                                    date_bin('1 hour', least(p.ends_at, now()), origin)
+                                )
+                            )
+                        )
+                    )
+                END
+            ) AS r
+            WHERE p.starts_at < least(p.ends_at, now())
+        ),
+        numbered AS (
+            SELECT
+                r.*,
+                count(*) FILTER (WHERE r.is_apart) OVER (ORDER BY r.starts_at, r.part) AS place
+            FROM (
+                SELECT
+                    r.*,
+                    r.starts_at > max(r.ends_at) OVER (ORDER BY r.starts_at, r.part ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+                        + interval '12 hours' AS is_apart
+                FROM rest AS r
+            ) AS r
+        )
+        SELECT
+            array_agg(n.part ORDER BY n.starts_at, n.part) AS parts,
+            array_agg(n.starts_at ORDER BY n.starts_at, n.part) AS starts,
+            array_agg(n.ends_at ORDER BY n.starts_at, n.part) AS ends,
+            array_agg(n.location_id ORDER BY n.starts_at, n.part) AS places
+        FROM numbered AS n
+        GROUP BY n.place
+    LOOP
+        RETURN QUERY
+        SELECT
+            t.part,
+            t.resource_id,
+            t.location_id,
+            t.stood_location_id,
+            t.state,
+            t.cause,
+            t.capacity_unit,
+            t.is_rated,
+            t.event_count,
+            t.failure_count,
+            t.untimed_count,
+            t.untimed_failure_count,
+            t.seconds,
+            t.planned_seconds,
+            t.quality_score_sum,
+            t.quality_score_count,
+            t.quantity,
+            t.scrap_quantity,
+            t.inspected_quantity,
+            t.timed_quantity,
+            t.counted_seconds,
+            t.inspected_seconds,
+            t.rated_counted_seconds,
+            t.rated_seconds,
+            t.output_planned_seconds,
+            t.good_planned_seconds
+        FROM resource_time_raw(org, piece.parts, piece.starts, piece.ends, piece.places, interval '24 hours') AS t;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION resource_time(uuid, integer[], timestamptz[], timestamptz[], uuid[]) IS
+    'Where did the time of machines go in each part of the question (half-open periods; part_locations: only machines that stood '
+    'there)? Rows to be added up, by part, machine, place of the event, place where the machine stood, state and cause, unit, and '
+    'whether a rated capacity was known; columns as in resource_time_sums. Rows of state planned hold the shift time itself, planned '
+    'maintenance not yet taken off. Rows without resource_id: events that name no machine, as recorded. Kept hours are read, all '
+    'others computed, in one state of the data.';
+
+-- One step of a refresh, in the caller's transaction: the newest hours that are to be kept and are not yet.
+CREATE OR REPLACE FUNCTION keep_resource_time(org uuid, horizon interval, step interval DEFAULT interval '7 days')
+RETURNS boolean
+LANGUAGE plpgsql
+-- Of times of sessions nothing depends: days here are 24 hours.
+SET timezone = 'UTC'
+AS $$
+#variable_conflict use_column
+DECLARE
+    origin CONSTANT timestamptz := '2000-01-03 00:00:00+00';
+    over_since CONSTANT timestamptz := date_bin('1 hour', now(), origin);
+    frozen timestamptz;
+    kept tstzmultirange;
+    gone tstzmultirange;
+    first_event timestamptz;
+    missing tstzmultirange;
+    newest timestamptz;
+    chunk tstzmultirange;
+BEGIN
+    -- One at a time for each organization; another one is doing it.
+    IF NOT pg_try_advisory_xact_lock(hashtext('keep_resource_time'), hashtext(org::text)) THEN
+        RETURN false;
+    END IF;
+    INSERT INTO resource_time_states AS s (organization_id)
+    SELECT o.organization_id
+    FROM organizations AS o
+    WHERE o.organization_id = org
+    ON CONFLICT DO NOTHING;
+
+    SELECT s.kept, greatest(s.frozen_before, date_bin('24 hours', now() - horizon + interval '24 hours', origin), '-infinity')
+    INTO kept, frozen
+    FROM resource_time_states AS s
+    WHERE s.organization_id = org;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+
+    -- First the marks, then the events: each statement sees what was committed when it began.
+    WITH taken AS (
+        DELETE FROM resource_time_marks AS m
+        WHERE m.organization_id = org
+        RETURNING m.stale
+    )
+    SELECT range_agg(t.stale) INTO gone FROM taken AS t;
+    kept := kept - coalesce(gone * tstzmultirange(tstzrange(frozen, NULL)), '{}');
+
+    SELECT min(f.first_event)
+    INTO first_event
+    FROM unnest(ARRAY['maintenance', 'breakdown', 'setup', 'idle', 'production']) AS k (kind)
+    CROSS JOIN LATERAL (
+        SELECT min(e.time) AS first_event
+        FROM operational_events AS e
+        WHERE e.organization_id = org
+            AND e.event_type = k.kind
+    ) AS f;
+    missing := CASE
+        -- Before the first event there is nothing to keep.
+        WHEN first_event IS NULL OR greatest(first_event, frozen) >= over_since THEN '{}'
+        ELSE tstzmultirange(tstzrange(greatest(date_bin('24 hours', first_event, origin), frozen), over_since)) - kept
+    END;
+    newest := upper(missing);
+
+    IF newest IS NOT NULL THEN
+        chunk := missing * tstzmultirange(
+            tstzrange(date_bin('24 hours', newest - interval '1 microsecond', origin) + interval '24 hours' - step, newest)
+        );
+        DELETE FROM resource_time_sums AS d
+        USING unnest(chunk) AS r
+        WHERE d.organization_id = org
+            AND d.hours = 1
+            AND d.bucket >= lower(r)
+            AND d.bucket < upper(r);
+        INSERT INTO resource_time_sums (
+            organization_id, hours, bucket, number, resource_id, location_id, stood_location_id, state, cause, capacity_unit, is_rated,
+            event_count, failure_count, untimed_count, untimed_failure_count, seconds, planned_seconds, quality_score_sum, quality_score_count, quantity, scrap_quantity, inspected_quantity, timed_quantity, counted_seconds, inspected_seconds, rated_counted_seconds, rated_seconds, output_planned_seconds, good_planned_seconds
+        )
+        SELECT
+            org,
+            1,
+            cells.starts[t.part],
+            row_number() OVER (PARTITION BY t.part),
+            t.resource_id,
+            t.location_id,
+            t.stood_location_id,
+            t.state,
+            t.cause,
+            t.capacity_unit,
+            t.is_rated,
+            t.event_count,
+            t.failure_count,
+            t.untimed_count,
+            t.untimed_failure_count,
+            t.seconds,
+            t.planned_seconds,
+            t.quality_score_sum,
+            t.quality_score_count,
+            t.quantity,
+            t.scrap_quantity,
+            t.inspected_quantity,
+            t.timed_quantity,
+            t.counted_seconds,
+            t.inspected_seconds,
+            t.rated_counted_seconds,
+            t.rated_seconds,
+            t.output_planned_seconds,
+            t.good_planned_seconds
+        FROM (
+            SELECT
+                array_agg(c.number ORDER BY c.number) AS numbers,
+                array_agg(c.starts_at ORDER BY c.number) AS starts,
+                array_agg(c.starts_at + interval '1 hour' ORDER BY c.number) AS ends
+            FROM (
+                SELECT h AS starts_at, row_number() OVER (ORDER BY h)::integer AS number
+                FROM unnest(chunk) AS r
+                CROSS JOIN LATERAL generate_series(lower(r), upper(r) - interval '1 hour', interval '1 hour') AS h
+            ) AS c
+        ) AS cells
+        CROSS JOIN LATERAL resource_time_raw(org, cells.numbers, cells.starts, cells.ends, NULL, interval '1 hour') AS t;
+        kept := kept + chunk;
+
+        -- Days that are whole now.
+        DELETE FROM resource_time_sums AS d
+        USING (
+            SELECT DISTINCT date_bin('24 hours', h, origin) AS day
+            FROM unnest(chunk) AS r
+            CROSS JOIN LATERAL generate_series(lower(r), upper(r) - interval '1 hour', interval '1 hour') AS h
+        ) AS touched
+        WHERE d.organization_id = org
+            AND d.hours = 24
+            AND d.bucket = touched.day;
+        INSERT INTO resource_time_sums (
+            organization_id, hours, bucket, number, resource_id, location_id, stood_location_id, state, cause, capacity_unit, is_rated,
+            event_count, failure_count, untimed_count, untimed_failure_count, seconds, planned_seconds, quality_score_sum, quality_score_count, quantity, scrap_quantity, inspected_quantity, timed_quantity, counted_seconds, inspected_seconds, rated_counted_seconds, rated_seconds, output_planned_seconds, good_planned_seconds
+        )
+        SELECT
+            org,
+            24,
+            d.day,
+            row_number() OVER (PARTITION BY d.day),
+            h.resource_id,
+            h.location_id,
+            h.stood_location_id,
+            h.state,
+            h.cause,
+            h.capacity_unit,
+            h.is_rated,
+            sum(h.event_count),
+            sum(h.failure_count),
+            sum(h.untimed_count),
+            sum(h.untimed_failure_count),
+            sum(h.seconds),
+            sum(h.planned_seconds),
+            sum(h.quality_score_sum),
+            sum(h.quality_score_count),
+            sum(h.quantity),
+            sum(h.scrap_quantity),
+            sum(h.inspected_quantity),
+            sum(h.timed_quantity),
+            sum(h.counted_seconds),
+            sum(h.inspected_seconds),
+            sum(h.rated_counted_seconds),
+            sum(h.rated_seconds),
+            sum(h.output_planned_seconds),
+            sum(h.good_planned_seconds)
+        FROM (
+            SELECT DISTINCT date_bin('24 hours', h, origin) AS day
+            FROM unnest(chunk) AS r
+            CROSS JOIN LATERAL generate_series(lower(r), upper(r) - interval '1 hour', interval '1 hour') AS h
+        ) AS d
+        JOIN resource_time_sums AS h
+            ON h.organization_id = org
+            AND h.hours = 1
+            AND h.bucket >= d.day
+            AND h.bucket < d.day + interval '24 hours'
+        WHERE kept @> tstzrange(d.day, d.day + interval '24 hours')
+        GROUP BY d.day, h.resource_id, h.location_id, h.stood_location_id, h.state, h.cause, h.capacity_unit, h.is_rated;
+    END IF;
+
+    UPDATE resource_time_states AS s
+    SET
+        kept = keep_resource_time_kept,
+        frozen_before = frozen,
+        refreshed_at = CASE WHEN isempty(missing - coalesce(chunk, '{}')) THEN now() ELSE s.refreshed_at END,
+        failed_at = NULL,
+        failure = NULL
+    FROM (SELECT kept AS keep_resource_time_kept) AS new_state
+    WHERE s.organization_id = org;
+    RETURN NOT isempty(missing - coalesce(chunk, '{}'));
+END
+$$;
+COMMENT ON FUNCTION keep_resource_time(uuid, interval, interval) IS
+    'Keeps the newest hours of an organization that are over and not kept, at most so many at once. Is there more to keep? Hours older '
+    'than horizon stay as they are. See refresh_resource_time().';
+REVOKE ALL ON FUNCTION keep_resource_time(uuid, interval, interval) FROM PUBLIC;
+
+CREATE OR REPLACE PROCEDURE refresh_resource_time(org uuid DEFAULT NULL)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    horizon CONSTANT interval := rollup_refresh_window('operational_events_hourly');
+    served uuid;
+    is_more boolean;
+    trouble text;
+BEGIN
+    FOR served IN
+        SELECT o.organization_id
+        FROM organizations AS o
+        WHERE org IS NULL OR o.organization_id = org
+        ORDER BY o.organization_id
+    LOOP
+        LOOP
+            trouble := NULL;
+            BEGIN
+                is_more := keep_resource_time(served, horizon);
+            EXCEPTION
+                -- One organization's rows do not keep the others waiting.
+                WHEN OTHERS THEN
+                    is_more := false;
+                    trouble := SQLERRM;
+            END;
+            IF trouble IS NOT NULL THEN
+                INSERT INTO resource_time_states AS s (organization_id, failed_at, failure)
+                SELECT o.organization_id, now(), trouble
+                FROM organizations AS o
+                WHERE o.organization_id = served
+                ON CONFLICT (organization_id) DO UPDATE SET failed_at = excluded.failed_at, failure = excluded.failure;
+            END IF;
+            COMMIT;
+            EXIT WHEN NOT is_more;
+        END LOOP;
+    END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE refresh_resource_time(uuid) IS
+    'Keeps where the time of machines went in all hours that are over, of all organizations or one, newest first, each week in a '
+    'transaction of its own. Answers are the same before and after; they cost less. Call it outside a transaction.';
+REVOKE ALL ON PROCEDURE refresh_resource_time(uuid) FROM PUBLIC;
+
+CREATE OR REPLACE PROCEDURE refresh_resource_time_job(job_id integer, config jsonb)
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    CALL refresh_resource_time();
+END
+$$;
+COMMENT ON PROCEDURE refresh_resource_time_job(integer, jsonb) IS 'What TimescaleDB''s scheduler calls every quarter of an hour.';
+REVOKE ALL ON PROCEDURE refresh_resource_time_job(integer, jsonb) FROM PUBLIC;
+
+DO $$
+BEGIN
+    IF database_edition() <> 'community' THEN
+        RETURN;
+    END IF;
+    IF NOT EXISTS (
+        SELECT FROM timescaledb_information.jobs AS j WHERE j.proc_schema = 'public' AND j.proc_name = 'refresh_resource_time_job'
+    ) THEN
+        PERFORM add_job('public.refresh_resource_time_job', interval '15 minutes', initial_start => now() + interval '15 minutes');
+    END IF;
+END
+$$;
