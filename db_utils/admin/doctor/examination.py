@@ -9,6 +9,7 @@ from typing import Any
 
 from db_utils.admin.doctor import (
     access,
+    attendance,
     caching,
     columnstore,
     indexes,
@@ -71,6 +72,8 @@ CHECKS: tuple[Check, ...] = (
     versions.extensions,
     versions.schema_state,
     versions.clock,
+    # rows that make figures wrong
+    attendance.double_attendance,
     # the cache
     caching.reachable,
     caching.memory,
