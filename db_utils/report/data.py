@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from db_utils.connections.executor import Executor
@@ -17,7 +19,7 @@ from db_utils.values import Row
 DEFAULT_DAYS = 30
 MAX_DAYS = 3_660
 MAX_PRODUCTS = 6
-"""The largest series are drawn; more would not be read."""
+"""So many products are shown, the largest; more would not be read."""
 DAILY_UNTIL_DAYS = 400
 """Longer periods are drawn by week."""
 
@@ -73,7 +75,7 @@ class Attendance:
 
 @dataclass(frozen=True)
 class ReportData:
-    """Everything that one page shows. `oldest` and `newest` (UTC days with data) are looked up where the period has none."""
+    """Everything that one page shows. `oldest` and `newest` (first and last row) are looked up where the period has none."""
 
     organization: Row
     period: Period
@@ -149,7 +151,15 @@ def gather(
         read_at: dt.datetime = transaction.execute_query(statements.READ_AT)[0]["read_at"]
         period = period_of(days, start, end, zone=ZoneInfo(found["timezone"]), now=read_at)
         org = found["organization_id"]
-        parameters = {"organization_id": org, "start": period.start, "end": period.end}
+        parameters = {
+            "organization_id": org,
+            "start": period.start,
+            "end": period.end,
+            "period_start": period.start,
+            "period_end": period.end,
+            "bucket_unit": "hour",
+            "resource_id": None,
+        }
 
         def ask(sql: str) -> list[Row]:
             return transaction.execute_query(sql, parameters)
@@ -158,9 +168,7 @@ def gather(
         # Looks at all days that there are: only where the period has none.
         extent = {} if coverage else ask(statements.DATA_EXTENT)[0]
         locations = {row["location_id"]: row["name"] for row in queries.get_locations(org)}
-        products = queries.get_products(
-            org, start=period.start - dt.timedelta(days=1), end=period.end + dt.timedelta(days=30)
-        )
+        demand, product_count = _demand(queries, org, period, locations)
         return ReportData(
             organization=found,
             period=period,
@@ -169,10 +177,10 @@ def gather(
             newest=extent.get("newest"),
             kpis=queries.get_kpi_summary(org, start=period.start, end=period.end),
             resource_kpis=_resource_kpis(queries, org, period),
-            demand=_demand(queries, org, period, locations, products),
-            product_count=len(products),
+            demand=demand,
+            product_count=product_count,
             accuracy=queries.get_demand_forecast_accuracy(org, start=period.start, end=period.end),
-            utilization=ask(statements.UTILIZATION_BY_HOUR),
+            utilization=ask(statements.utilization_by_hour()),
             attendance=_attendance(queries, org, period),
             attendance_days=ask(statements.ATTENDANCE_BY_DAY),
             anomalies=ask(statements.ANOMALY_PREDICTIONS),
@@ -218,10 +226,22 @@ def _instant(text: str, name: str, zone: ZoneInfo) -> dt.datetime:
 def _resource_kpis(
     queries: OperationalDataQueries, org: uuid.UUID, period: Period
 ) -> dict[str, dict[str, Row]]:
-    by_resource: dict[str, dict[str, Row]] = defaultdict(dict)
+    by_resource: dict[uuid.UUID, dict[str, Row]] = defaultdict(dict)
     for row in queries.get_resource_kpis(org, start=period.start, end=period.end):
-        by_resource[row["resource_name"]][row["kpi"]] = row
-    return dict(by_resource)
+        by_resource[row["resource_id"]][row["kpi"]] = row
+    names = labels((one, next(iter(kpis.values()))["resource_name"]) for one, kpis in by_resource.items())
+    return {names[one]: kpis for one, kpis in by_resource.items()}
+
+
+def labels(named: Iterable[tuple[Any, str]]) -> dict[Any, str]:
+    """What is each called? Two of one name are told apart by number, in the order in which they come."""
+    called: dict[Any, str] = {}
+    times: dict[str, int] = defaultdict(int)
+    for one, name in named:
+        if one not in called:
+            times[name] += 1
+            called[one] = name if times[name] == 1 else f"{name} ({times[name]})"
+    return called
 
 
 def _demand(
@@ -229,19 +249,22 @@ def _demand(
     org: uuid.UUID,
     period: Period,
     locations: dict[uuid.UUID, str],
-    products: list[Row],
-) -> list[DemandSeries]:
+) -> tuple[list[DemandSeries], int]:
+    """Of the largest products each place's series; and how many products there are, those only expected included."""
     bucket = "day" if period.days <= DAILY_UNTIL_DAYS else "week"
     horizon = min(period.end - period.start, dt.timedelta(days=30))
     forecasts = defaultdict(list)
     for row in queries.get_current_demand_forecasts(org, start=period.end, end=period.end + horizon):
         forecasts[row["product_id"], row["location_id"]].append(row)
-    largest = sorted(products, key=lambda p: (-p["quantity"], p["product_id"]))[:MAX_PRODUCTS]
-    wanted = [p["product_id"] for p in largest] or sorted({product for product, _ in forecasts})[
-        :MAX_PRODUCTS
-    ]
+    demanded = sorted(
+        queries.get_products(org, start=period.start, end=period.end),
+        key=lambda p: (-p["quantity"], p["product_id"]),
+    )
+    products = list(
+        dict.fromkeys([p["product_id"] for p in demanded] + sorted({product for product, _ in forecasts}))
+    )
     series = []
-    for product in wanted:
+    for product in products[:MAX_PRODUCTS]:
         history = defaultdict(list)
         rows = queries.get_demand_series(
             org, product, bucket="day" if bucket == "day" else "week", start=period.start, end=period.end
@@ -255,7 +278,7 @@ def _demand(
             )
             for place in sorted(places, key=lambda place: locations[place])
         ]
-    return series[:MAX_PRODUCTS]
+    return series, len(products)
 
 
 def _attendance(queries: OperationalDataQueries, org: uuid.UUID, period: Period) -> list[Attendance]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from db_utils.report.data import MAX_PRODUCTS, DemandSeries, ReportData
+from db_utils.report.data import MAX_PRODUCTS, DemandSeries, ReportData, labels
 from db_utils.report.pictures import demand as demand_pictures
 from db_utils.report.pictures import people, resources, signals
 from db_utils.report.pictures.style import Picture, short
@@ -16,6 +16,8 @@ from db_utils.values import Row
 NOTHING = "\N{EN DASH}"
 MAX_BARS = 18
 """So many resources, people or predictions are drawn; the tables hold all."""
+MAX_PANELS = 12
+"""So many series of demand are drawn, a product at a location each."""
 MAX_SERIES = 30
 """So many series are drawn in the picture of coverage."""
 
@@ -166,14 +168,14 @@ def _oee(data: ReportData) -> Section:
 
 def _utilization(data: ReportData) -> Section:
     question = "When are resources busy?"
+    names = labels((row["resource_id"], row["resource_name"]) for row in data.utilization)
     by_resource: dict[str, dict[int, float]] = {}
     minutes: dict[str, float] = {}
     for row in data.utilization:
         if row["utilization_pct"] is not None:
-            by_resource.setdefault(row["resource_name"], {})[row["hour"]] = float(row["utilization_pct"])
-            minutes[row["resource_name"]] = minutes.get(row["resource_name"], 0) + float(
-                row["measured_minutes"]
-            )
+            called = names[row["resource_id"]]
+            by_resource.setdefault(called, {})[row["hour"]] = float(row["utilization_pct"])
+            minutes[called] = minutes.get(called, 0) + float(row["measured_minutes"])
     if not by_resource:
         return Section(
             "utilization",
@@ -182,7 +184,7 @@ def _utilization(data: ReportData) -> Section:
             reason="No utilization was measured in the period.",
         )
     cells = [
-        (float(r["utilization_pct"]), r["resource_name"], r["hour"])
+        (float(r["utilization_pct"]), names[r["resource_id"]], r["hour"])
         for r in data.utilization
         if r["utilization_pct"] is not None
     ]
@@ -267,9 +269,14 @@ def _demand(data: ReportData) -> Section:
         )
     if wape["reason"] is not None:
         caption += f" Forecast accuracy: {wape['reason']}."
-    caption += _drawn("products", MAX_PRODUCTS, data.product_count, "largest")
+    if data.product_count > MAX_PRODUCTS:
+        caption += (
+            f" The {MAX_PRODUCTS} largest of {data.product_count} products are shown, here and in the tables."
+        )
+    panels = drawn[:MAX_PANELS]
+    caption += _drawn("products at a location", len(panels), len(drawn), "first")
     tables = tuple(table for table in (accuracy, expected, history) if table.rows)
-    return Section("demand", question, title, demand_pictures.demand(drawn, data.period), caption, tables)
+    return Section("demand", question, title, demand_pictures.demand(panels, data.period), caption, tables)
 
 
 def _peak(drawn: list[DemandSeries], data: ReportData) -> str:
@@ -298,9 +305,14 @@ def _plans(data: ReportData) -> Section:
         return Section(
             "plans", question, "Plan attainment cannot be told", reason="No plan was completed in the period."
         )
-    planned = sum(row["planned_quantity"] for rows in by_location.values() for row in rows)
-    actual = sum(row["actual_quantity"] for rows in by_location.values() for row in rows)
-    low = sum(row["efficiency_pct"] < people.LOW_PCT for rows in by_location.values() for row in rows)
+    low = len(
+        {
+            row["plan_date"]
+            for rows in by_location.values()
+            for row in rows
+            if row["efficiency_pct"] < people.LOW_PCT
+        }
+    )
     table = _table(
         "Completed plans by location and local day",
         ("Location", "Day", "Plans", "Planned", "Made", "Made of planned (%)"),
@@ -313,7 +325,11 @@ def _plans(data: ReportData) -> Section:
         "ttnnnn",
     )  # fmt: skip
     days = "day was" if low == 1 else "days were"
-    title = f"{100 * actual / planned:.1f} % of completed plans was made; {low} {days} below {people.LOW_PCT:.0f} %"
+    somewhere = " at a location" if len(by_location) > 1 else ""
+    title = f"{low} {days} below {people.LOW_PCT:.0f} %{somewhere}"
+    attainment = next(row for row in data.kpis if row["kpi"] == "plan_attainment")
+    if attainment["value"] is not None:
+        title = f"{attainment['value']:.1f} % of completed plans was made; {title}"
     shown = dict(list(by_location.items())[:MAX_PRODUCTS])
     caption = "Completed plans only; quantity made of quantity planned, by local day." + _drawn(
         "locations", len(shown), len(by_location), "first"
@@ -404,10 +420,13 @@ def _anomalies(data: ReportData) -> Section:
 
 def _coverage(data: ReportData) -> Section:
     question = "Which data are these figures from?"
+    names: dict[tuple[str, str], str] = {}
+    for kind in dict.fromkeys(row["kind"] for row in data.coverage):
+        names |= labels(((kind, row["series"]), row["name"]) for row in data.coverage if row["kind"] == kind)
     series: dict[tuple[str, str], set[dt.date]] = {}
     counts: dict[tuple[str, str], int] = {}
     for row in data.coverage:
-        key = (row["kind"], row["name"])
+        key = (row["kind"], names[row["kind"], row["series"]])
         series.setdefault(key, set()).add(row["day"])
         counts[key] = counts.get(key, 0) + row["row_count"]
     if not series:

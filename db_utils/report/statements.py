@@ -1,49 +1,66 @@
-"""What the report asks of the rollups and tables beside the prebuilt queries: days and hours added up in the database."""
+"""What the report asks beside the prebuilt queries: days and hours added up in the database, as the queries add them up."""
+
+from __future__ import annotations
+
+from db_utils.queries.loader import query
 
 READ_AT = "SELECT now() AS read_at"
 
+# First and last time of any row, found at the ends of each table.
 DATA_EXTENT = """
 SELECT
-    min(s.bucket) AS oldest,
-    max(s.bucket) AS newest
+    min(s.time) AS oldest,
+    max(s.time) AS newest
 FROM (
-    SELECT min(e.bucket) AS bucket FROM operational_events_daily AS e WHERE e.organization_id = %(organization_id)s
+    (SELECT e.time FROM operational_events AS e WHERE e.organization_id = %(organization_id)s ORDER BY e.time LIMIT 1)
     UNION ALL
-    SELECT max(e.bucket) FROM operational_events_daily AS e WHERE e.organization_id = %(organization_id)s
+    (SELECT e.time FROM operational_events AS e WHERE e.organization_id = %(organization_id)s ORDER BY e.time DESC LIMIT 1)
     UNION ALL
-    SELECT min(m.bucket) FROM resource_metrics_daily AS m WHERE m.organization_id = %(organization_id)s
+    (SELECT m.time FROM resource_metrics AS m WHERE m.organization_id = %(organization_id)s ORDER BY m.time LIMIT 1)
     UNION ALL
-    SELECT max(m.bucket) FROM resource_metrics_daily AS m WHERE m.organization_id = %(organization_id)s
+    (SELECT m.time FROM resource_metrics AS m WHERE m.organization_id = %(organization_id)s ORDER BY m.time DESC LIMIT 1)
     UNION ALL
-    SELECT min(d.bucket) FROM demand_history_daily AS d WHERE d.organization_id = %(organization_id)s
+    (SELECT d.time FROM demand_history AS d WHERE d.organization_id = %(organization_id)s ORDER BY d.time LIMIT 1)
     UNION ALL
-    SELECT max(d.bucket) FROM demand_history_daily AS d WHERE d.organization_id = %(organization_id)s
+    (SELECT d.time FROM demand_history AS d WHERE d.organization_id = %(organization_id)s ORDER BY d.time DESC LIMIT 1)
     UNION ALL
-    SELECT min(a.bucket) FROM employee_attendance_daily AS a WHERE a.organization_id = %(organization_id)s
+    (SELECT a.time FROM employee_attendance AS a WHERE a.organization_id = %(organization_id)s ORDER BY a.time LIMIT 1)
     UNION ALL
-    SELECT max(a.bucket) FROM employee_attendance_daily AS a WHERE a.organization_id = %(organization_id)s
+    (SELECT a.time FROM employee_attendance AS a WHERE a.organization_id = %(organization_id)s ORDER BY a.time DESC LIMIT 1)
 ) AS s
 """
 
-# Mean over the minutes measured, by hour of the day of the resource's location.
-UTILIZATION_BY_HOUR = """
+
+def utilization_by_hour() -> str:
+    """Mean over the minutes measured, by hour of the day of the place where the resource stood."""
+    hours = query("get_resource_utilization").sql.rstrip().rstrip(";")
+    return f"""
 SELECT
     r.resource_id,
     r.name AS resource_name,
     l.name AS location_name,
-    extract(hour FROM m.bucket AT TIME ZONE l.timezone)::integer AS hour,
-    sum(m.utilization_pct_minutes) / nullif(sum(m.utilization_minutes), 0) AS utilization_pct,
-    sum(m.utilization_minutes) AS measured_minutes
-FROM resource_metrics_hourly AS m
+    extract(hour FROM u.bucket AT TIME ZONE z.timezone)::integer AS hour,
+    sum(u.utilization_pct * u.utilization_minutes) / nullif(sum(u.utilization_minutes), 0) AS utilization_pct,
+    sum(u.utilization_minutes) AS measured_minutes
+FROM (
+{hours}
+) AS u
+JOIN resource_history AS h
+    ON h.organization_id = %(organization_id)s
+    AND h.resource_id = u.resource_id
+    AND h.valid_from <= u.bucket
+    AND h.valid_to > u.bucket
+JOIN location_history AS z
+    ON z.organization_id = %(organization_id)s
+    AND z.location_id = h.location_id
+    AND z.valid_from <= u.bucket
+    AND z.valid_to > u.bucket
 JOIN resources AS r
     ON r.organization_id = %(organization_id)s
-    AND r.resource_id = m.resource_id
+    AND r.resource_id = u.resource_id
 JOIN locations AS l
     ON l.organization_id = %(organization_id)s
     AND l.location_id = r.location_id
-WHERE m.organization_id = %(organization_id)s
-    AND m.bucket >= %(start)s
-    AND m.bucket < %(end)s
 GROUP BY
     r.resource_id,
     r.name,
@@ -56,20 +73,31 @@ ORDER BY
     hour
 """
 
+
+# By local day of the place where the employee belonged.
 ATTENDANCE_BY_DAY = """
 SELECT
-    (a.bucket AT TIME ZONE o.timezone)::date AS day,
-    sum(a.attended_count)::bigint AS attended_count,
-    sum(a.scheduled_count)::bigint AS scheduled_count
-FROM employee_attendance_hourly AS a
-JOIN organizations AS o ON o.organization_id = a.organization_id
+    local_date(a.time, coalesce(z.timezone, o.timezone)) AS day,
+    count(*) FILTER (WHERE a.status IN ('present', 'late', 'remote')) AS attended_count,
+    count(*) AS scheduled_count
+FROM employee_attendance AS a
+JOIN organizations AS o ON o.organization_id = %(organization_id)s
+LEFT JOIN employee_history AS h
+    ON h.organization_id = %(organization_id)s
+    AND h.employee_id = a.employee_id
+    AND h.valid_from <= a.time
+    AND h.valid_to > a.time
+LEFT JOIN location_history AS z
+    ON z.organization_id = %(organization_id)s
+    AND z.location_id = h.location_id
+    AND z.valid_from <= a.time
+    AND z.valid_to > a.time
 WHERE a.organization_id = %(organization_id)s
-    AND o.organization_id = %(organization_id)s
-    AND a.bucket >= %(start)s
-    AND a.bucket < %(end)s
+    AND a.status <> 'vacation'
+    AND a.time >= %(start)s
+    AND a.time < %(end)s
 GROUP BY
     day
-HAVING sum(a.scheduled_count) > 0
 ORDER BY
     day
 """
@@ -100,38 +128,93 @@ ORDER BY
 
 # Which local days of the organization have rows: one series a resource, product, or all employees together.
 COVERAGE = """
-SELECT
-    s.kind,
-    s.name,
-    (s.bucket AT TIME ZONE o.timezone)::date AS day,
-    sum(s.row_count)::bigint AS row_count
-FROM (
-    SELECT 'events' AS kind, r.name, e.bucket, e.event_count AS row_count
-    FROM operational_events_hourly AS e
+WITH days AS MATERIALIZED (
+    SELECT
+        array_agg(d.edge ORDER BY d.edge) AS edges,
+        o.timezone
+    FROM organizations AS o
+    CROSS JOIN LATERAL (
+        SELECT %(start)s AS edge
+        UNION
+        SELECT b.bucket_start
+        FROM local_bucket_edges('day', %(start)s, %(end)s, o.timezone) AS b
+        WHERE b.bucket_start > %(start)s
+        UNION
+        SELECT %(end)s
+    ) AS d
+    WHERE o.organization_id = %(organization_id)s
+    GROUP BY
+        o.timezone
+),
+counted AS (
+    SELECT
+        'events' AS kind,
+        r.name,
+        r.resource_id::text AS series,
+        width_bucket(e.time, d.edges) AS piece,
+        count(*) AS row_count
+    FROM days AS d
+    CROSS JOIN operational_events AS e
     JOIN resources AS r ON r.organization_id = %(organization_id)s AND r.resource_id = e.resource_id
-    WHERE e.organization_id = %(organization_id)s AND e.bucket >= %(start)s AND e.bucket < %(end)s
+    WHERE e.organization_id = %(organization_id)s
+        AND e.time >= %(start)s
+        AND e.time < %(end)s
+    GROUP BY
+        1,
+        2,
+        3,
+        4
     UNION ALL
-    SELECT 'metrics', r.name, m.bucket, m.sample_count
-    FROM resource_metrics_hourly AS m
+    SELECT
+        'metrics',
+        r.name,
+        r.resource_id::text,
+        m.piece,
+        m.sample_count
+    FROM days AS d
+    CROSS JOIN resource_samples(%(organization_id)s, d.edges) AS m
     JOIN resources AS r ON r.organization_id = %(organization_id)s AND r.resource_id = m.resource_id
-    WHERE m.organization_id = %(organization_id)s AND m.bucket >= %(start)s AND m.bucket < %(end)s
+    WHERE m.sample_count > 0
     UNION ALL
-    SELECT 'demand', d.product_id, d.bucket, d.row_count
-    FROM demand_history_hourly AS d
-    WHERE d.organization_id = %(organization_id)s AND d.bucket >= %(start)s AND d.bucket < %(end)s
+    SELECT
+        'demand',
+        t.product_id,
+        t.product_id,
+        t.piece,
+        t.row_count
+    FROM days AS d
+    CROSS JOIN demand_totals(%(organization_id)s, d.edges) AS t
     UNION ALL
-    SELECT 'attendance', 'all employees', a.bucket, a.scheduled_count
-    FROM employee_attendance_hourly AS a
-    WHERE a.organization_id = %(organization_id)s AND a.bucket >= %(start)s AND a.bucket < %(end)s
-) AS s
-CROSS JOIN organizations AS o
-WHERE o.organization_id = %(organization_id)s
+    SELECT
+        'attendance',
+        'all employees',
+        '',
+        width_bucket(a.time, d.edges),
+        count(*) FILTER (WHERE a.status <> 'vacation')
+    FROM days AS d
+    CROSS JOIN employee_attendance AS a
+    WHERE a.organization_id = %(organization_id)s
+        AND a.time >= %(start)s
+        AND a.time < %(end)s
+    GROUP BY
+        4
+)
+SELECT
+    c.kind,
+    c.name,
+    c.series,
+    local_date(d.edges[c.piece], d.timezone) AS day,
+    sum(c.row_count)::bigint AS row_count
+FROM counted AS c
+CROSS JOIN days AS d
 GROUP BY
-    s.kind,
-    s.name,
+    c.kind,
+    c.name,
+    c.series,
     day
 ORDER BY
-    array_position(ARRAY['events', 'metrics', 'demand', 'attendance'], s.kind),
-    s.name,
+    array_position(ARRAY['events', 'metrics', 'demand', 'attendance'], c.kind),
+    c.name,
+    c.series,
     day
 """
