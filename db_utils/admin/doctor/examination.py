@@ -12,6 +12,7 @@ from db_utils.admin.doctor import (
     attendance,
     caching,
     columnstore,
+    figures,
     indexes,
     jobs,
     replication,
@@ -40,6 +41,9 @@ CHECKS: tuple[Check, ...] = (
     versions.durability,
     versions.autovacuum,
     jobs.retention,
+    # what would be a wrong figure
+    figures.rollups,
+    figures.samples,
     # who gets in
     access.default_passwords,
     access.superuser,

@@ -180,6 +180,31 @@ def test_a_rollup_without_a_refresh_policy_is_found(community: str) -> None:
     assert well(community, "rollup-freshness")
 
 
+def test_a_rollup_that_does_not_agree_with_its_rows_is_found_and_made_anew(community: str) -> None:
+    if not community:
+        return
+    assert well(community, "rollups-agree")
+    # Late rows that wait for a refresh are no disagreement.
+    execute(
+        community,
+        "INSERT INTO demand_history (organization_id, time, product_id, location_id, quantity) "
+        "SELECT organization_id, now() - interval '20 days', 'late', location_id, 1 FROM locations",
+    )
+    assert well(community, "rollups-agree")
+    stored = value(
+        community,
+        "SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name) "
+        "FROM timescaledb_information.continuous_aggregates WHERE view_name = 'resource_metrics_hourly'",
+    )
+    execute(
+        community, f"INSERT INTO {stored} SELECT * FROM {stored} WHERE bucket > now() - interval '3 days'"
+    )
+    found = ailment(community, "rollups-agree", "resource_metrics_hourly")
+    assert found.severity == Severity.CRITICAL
+    paste(community, found.fix)
+    assert well(community, "rollups-agree")
+
+
 def test_chunks_that_the_policy_passed_by_are_found_and_compressed(community: str) -> None:
     if not community:
         return
