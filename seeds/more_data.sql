@@ -588,7 +588,9 @@ DECLARE
     first_at CONSTANT timestamptz := first_day::timestamp AT TIME ZONE zone;
     end_at CONSTANT timestamptz := end_day::timestamp AT TIME ZONE zone;
 BEGIN
-    INSERT INTO resource_metrics (organization_id, time, resource_id, utilization_pct, efficiency_pct, downtime_minutes)
+    INSERT INTO resource_metrics (
+        organization_id, time, resource_id, utilization_pct, efficiency_pct, downtime_minutes, sample_minutes
+    )
     WITH missing AS MATERIALIZED (
         SELECT
             r.*,
@@ -624,7 +626,8 @@ BEGIN
             ELSE 0
         END,
         CASE WHEN s.is_running THEN round(least(100, m.efficiency_pct - 2 + 4 * pg_temp.chance(h.key, 200 + n))::numeric, 1) END,
-        (NOT s.is_running AND n >= h.setup_minutes AND h.stop_type <> 'idle')::integer
+        (NOT s.is_running AND n >= h.setup_minutes AND h.stop_type <> 'idle')::integer,
+        1
     FROM missing AS m
     CROSS JOIN LATERAL pg_temp.load_hours(m.resource_id, m.maintenance_isodow, m.starts_at, m.ends_at) AS h
     CROSS JOIN generate_series(0, 59) AS n

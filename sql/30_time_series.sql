@@ -115,8 +115,8 @@ CREATE TABLE IF NOT EXISTS resource_metrics (
     resource_id uuid NOT NULL,
     utilization_pct numeric,
     efficiency_pct numeric,
-    downtime_minutes numeric NOT NULL DEFAULT 0,
-    sample_minutes numeric NOT NULL DEFAULT 1,
+    downtime_minutes numeric,
+    sample_minutes numeric,
     metadata jsonb NOT NULL DEFAULT '{}',
     CONSTRAINT resource_metrics_pkey PRIMARY KEY (organization_id, resource_id, time),
     CONSTRAINT resource_metrics_organization_id_resource_id_fkey
@@ -130,18 +130,19 @@ CREATE TABLE IF NOT EXISTS resource_metrics (
     CONSTRAINT resource_metrics_downtime_minutes_within_sample_check CHECK (
         downtime_minutes >= 0 AND downtime_minutes <= sample_minutes
     ),
+    CONSTRAINT resource_metrics_downtime_minutes_at_most_a_day_check CHECK (downtime_minutes <= 1440),
     CONSTRAINT resource_metrics_metadata_object_check CHECK (jsonb_typeof(metadata) = 'object')
 );
 CREATE INDEX IF NOT EXISTS resource_metrics_organization_id_time_idx ON resource_metrics (organization_id, time DESC);
 COMMENT ON INDEX resource_metrics_organization_id_time_idx IS 'Serves get_resource_metrics over all resources in a short window.';
-COMMENT ON TABLE resource_metrics IS 'Utilization, efficiency and downtime of resources, sampled (a minute apart, say).';
+COMMENT ON TABLE resource_metrics IS 'Utilization, efficiency and downtime of resources, sampled. A sample speaks for the time from its own on, up to the next one: resource_samples() adds them up so.';
 COMMENT ON COLUMN resource_metrics.organization_id IS 'The tenant.';
 COMMENT ON COLUMN resource_metrics.time IS 'Start of the time that the sample speaks for.';
 COMMENT ON COLUMN resource_metrics.resource_id IS 'The resource.';
 COMMENT ON COLUMN resource_metrics.utilization_pct IS 'Share of the sample in which the resource was busy, 0 to 100; NULL if not measured.';
 COMMENT ON COLUMN resource_metrics.efficiency_pct IS 'Speed against rated speed while busy, 0 to 100; NULL when not busy or not measured.';
-COMMENT ON COLUMN resource_metrics.downtime_minutes IS 'Minutes of the sample in which the resource was down, at most sample_minutes.';
-COMMENT ON COLUMN resource_metrics.sample_minutes IS 'Minutes that the sample speaks for.';
+COMMENT ON COLUMN resource_metrics.downtime_minutes IS 'Minutes of the sample in which the resource was down, at most sample_minutes; NULL if not known.';
+COMMENT ON COLUMN resource_metrics.sample_minutes IS 'Minutes that the sample speaks for, 1440 at most; NULL: up to the next sample of the resource, an hour at most. Never past the next sample.';
 COMMENT ON COLUMN resource_metrics.metadata IS 'Further readings of the sample, such as {"temperature_celsius": 61.5}.';
 
 CREATE TABLE IF NOT EXISTS employee_attendance (

@@ -25,6 +25,7 @@ BEGIN
                 ('anomaly_predictions', 'closed_at_not_in_future', $check$closed_at <= now() + interval '1 day'$check$),
                 ('anomaly_predictions', 'occurred_at_not_in_future', $check$occurred_at <= now() + interval '1 day'$check$),
                 ('optimization_runs', 'finished_at_not_in_future', $check$finished_at <= now() + interval '1 day'$check$),
+                ('resource_metrics', 'downtime_minutes_at_most_a_day', $check$downtime_minutes <= 1440$check$),
                 ('alerts', 'acknowledged_at_not_in_future', $check$acknowledged_at <= now() + interval '1 day'$check$),
                 ('alerts', 'resolved_at_not_in_future', $check$resolved_at <= now() + interval '1 day'$check$)
         ) AS a (table_name, rule, condition)
@@ -40,6 +41,38 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- Version 8: time zones are names. What an abbreviation or a POSIX rule was meant to be, nobody can tell but who wrote it.
+DO $$
+DECLARE
+    no_names text;
+BEGIN
+    SELECT string_agg(z.found, '; ' ORDER BY z.found)
+    INTO no_names
+    FROM (
+        SELECT format('organization %s (%s) has %L', o.organization_id, left(o.name, 60), left(o.timezone, 60)) AS found
+        FROM organizations AS o
+        WHERE NOT is_timezone(o.timezone)
+        UNION ALL
+        SELECT format('location %s (%s) has %L', l.location_id, left(l.name, 60), left(l.timezone, 60))
+        FROM locations AS l
+        WHERE NOT is_timezone(l.timezone)
+        LIMIT 20
+    ) AS z;
+    IF no_names IS NOT NULL THEN
+        RAISE EXCEPTION 'these are not names of time zones: %', no_names
+            USING ERRCODE = 'check_violation',
+                  HINT = 'Give each its name, such as Europe/Paris (SELECT name FROM pg_timezone_names), and apply the schema again.';
+    END IF;
+END
+$$;
+
+-- Version 8: what is not known is not 0, and what is not said is not 1. Rows that an earlier version wrote keep what stands in them.
+ALTER TABLE resource_metrics
+    ALTER COLUMN downtime_minutes DROP NOT NULL,
+    ALTER COLUMN downtime_minutes DROP DEFAULT,
+    ALTER COLUMN sample_minutes DROP NOT NULL,
+    ALTER COLUMN sample_minutes DROP DEFAULT;
 
 -- Version 6: the newest events of a resource in a certain order, two that began at the same time included.
 DROP INDEX IF EXISTS operational_events_organization_id_resource_id_time_idx;

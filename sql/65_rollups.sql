@@ -17,6 +17,102 @@
 -- events in the columnstore. So old chunks of rollups go there too, segmented by organization and ordered by bucket: a period of
 -- one organization lies together, and a late row of long ago unpacks one batch of each organization, not the chunk.
 
+-- What samples of one stretch say; see resource_samples().
+DO $$
+BEGIN
+    IF to_regtype('public.resource_sample_totals') IS NULL THEN
+        CREATE TYPE resource_sample_totals AS (
+            sample_seconds numeric,
+            utilization_pct_seconds numeric,
+            utilization_seconds numeric,
+            efficiency_pct_seconds numeric,
+            efficiency_seconds numeric,
+            downtime_seconds numeric,
+            downtime_known_seconds numeric,
+            last_sample_minutes numeric,
+            last_utilization_pct numeric,
+            last_efficiency_pct numeric,
+            last_downtime_minutes numeric
+        );
+    END IF;
+END
+$$;
+COMMENT ON TYPE resource_sample_totals IS
+    'Samples of an hour: weighted sums of all but the last, in seconds, and the last one, which speaks up to the next hour''s first at most.';
+
+CREATE OR REPLACE FUNCTION down_seconds(downtime_minutes numeric, sample_minutes numeric, seconds numeric, all_seconds numeric)
+RETURNS numeric
+LANGUAGE sql
+IMMUTABLE
+PARALLEL SAFE
+AS $$
+    SELECT
+        CASE
+            WHEN sample_minutes IS NOT NULL THEN downtime_minutes * seconds / sample_minutes
+            WHEN 60 * downtime_minutes <= all_seconds THEN 60 * downtime_minutes * seconds / all_seconds
+        END
+$$;
+COMMENT ON FUNCTION down_seconds(numeric, numeric, numeric, numeric) IS
+    'How many of these seconds of a sample was it down? Its downtime spreads evenly over sample_minutes, or over all_seconds up to the next '
+    'sample where it tells none; NULL where that would be more than there are.';
+
+CREATE OR REPLACE FUNCTION multirange_minutes(ranges tstzmultirange)
+RETURNS numeric
+LANGUAGE sql
+IMMUTABLE STRICT PARALLEL SAFE
+AS $$
+    SELECT coalesce(sum(extract(epoch FROM upper(r) - lower(r))) / 60, 0) FROM unnest(ranges) AS r
+$$;
+COMMENT ON FUNCTION multirange_minutes(tstzmultirange) IS 'How many minutes do these ranges hold? Elapsed time, so that a day of daylight-saving change has 23 or 25 hours.';
+
+CREATE OR REPLACE FUNCTION add_samples(
+    times timestamptz[],
+    minutes numeric[],
+    utilization numeric[],
+    efficiency numeric[],
+    downtime numeric[]
+)
+RETURNS resource_sample_totals
+LANGUAGE sql
+IMMUTABLE
+PARALLEL SAFE
+AS $$
+    WITH samples AS (
+        SELECT
+            s.sample_minutes,
+            s.utilization_pct,
+            s.efficiency_pct,
+            s.downtime_minutes,
+            lead(s.time) OVER (ORDER BY s.time) IS NULL AS is_last,
+            extract(epoch FROM least(
+                lead(s.time) OVER (ORDER BY s.time) - s.time,
+                interval '1 minute' * coalesce(s.sample_minutes, 60)::double precision
+            )) AS seconds
+        FROM unnest(times, minutes, utilization, efficiency, downtime)
+            AS s (time, sample_minutes, utilization_pct, efficiency_pct, downtime_minutes)
+    )
+    SELECT
+        ROW(
+            sum(s.seconds) FILTER (WHERE NOT s.is_last),
+            sum(s.utilization_pct * s.seconds) FILTER (WHERE NOT s.is_last),
+            sum(s.seconds) FILTER (WHERE NOT s.is_last AND s.utilization_pct IS NOT NULL),
+            sum(s.efficiency_pct * s.seconds) FILTER (WHERE NOT s.is_last),
+            sum(s.seconds) FILTER (WHERE NOT s.is_last AND s.efficiency_pct IS NOT NULL),
+            sum(public.down_seconds(s.downtime_minutes, s.sample_minutes, s.seconds, s.seconds)) FILTER (WHERE NOT s.is_last),
+            sum(s.seconds) FILTER (
+                WHERE NOT s.is_last
+                    AND public.down_seconds(s.downtime_minutes, s.sample_minutes, s.seconds, s.seconds) IS NOT NULL
+            ),
+            max(s.sample_minutes) FILTER (WHERE s.is_last),
+            max(s.utilization_pct) FILTER (WHERE s.is_last),
+            max(s.efficiency_pct) FILTER (WHERE s.is_last),
+            max(s.downtime_minutes) FILTER (WHERE s.is_last)
+        )::public.resource_sample_totals
+    FROM samples AS s
+$$;
+COMMENT ON FUNCTION add_samples(timestamptz[], numeric[], numeric[], numeric[], numeric[]) IS
+    'What do these samples of one resource say, each up to the next, the last one left for who knows what follows?';
+
 -- Since version 7 it has more columns, which CREATE OR REPLACE cannot add.
 DROP FUNCTION IF EXISTS rollup_definitions();
 CREATE FUNCTION rollup_definitions()
@@ -28,6 +124,7 @@ RETURNS TABLE (
     end_offset interval,
     chunk_interval interval,
     columnstore_after interval,
+    is_real_time boolean,
     query text,
     description text
 )
@@ -37,7 +134,7 @@ AS $$
     VALUES
         (
             'operational_events_hourly', 'operational_events', interval '1 hour', interval '15 minutes',
-            interval '1 hour', interval '30 days', interval '30 days',
+            interval '1 hour', interval '30 days', interval '30 days', true,
             $query$
             SELECT
                 organization_id,
@@ -59,7 +156,7 @@ AS $$
         ),
         (
             'operational_events_daily', 'operational_events_hourly', interval '1 day', interval '1 hour',
-            interval '1 day', interval '180 days', interval '30 days',
+            interval '1 day', interval '180 days', interval '30 days', true,
             $query$
             SELECT
                 organization_id,
@@ -81,7 +178,7 @@ AS $$
         ),
         (
             'resource_metrics_hourly', 'resource_metrics', interval '1 hour', interval '15 minutes',
-            interval '15 minutes', interval '30 days', interval '30 days',
+            interval '15 minutes', interval '30 days', interval '30 days', true,
             $query$
             SELECT
                 organization_id,
@@ -99,11 +196,12 @@ AS $$
             FROM resource_metrics
             GROUP BY organization_id, time_bucket(interval '1 hour', time), resource_id
             $query$,
-            'Metrics by hour and resource. Mean utilization = utilization_pct_minutes / utilization_minutes, and so for efficiency.'
+            'Metrics by hour and resource, of samples that tell their sample_minutes, as of the last refresh (newer rows are added). Mean utilization = '
+            'utilization_pct_minutes / utilization_minutes, and so for efficiency. resource_samples() gives them as they are now, whatever was told.'
         ),
         (
             'resource_metrics_daily', 'resource_metrics_hourly', interval '1 day', interval '1 hour',
-            interval '1 day', interval '365 days', interval '30 days',
+            interval '1 day', interval '365 days', interval '30 days', true,
             $query$
             SELECT
                 organization_id,
@@ -121,11 +219,44 @@ AS $$
             FROM resource_metrics_hourly
             GROUP BY organization_id, time_bucket(interval '1 day', bucket), resource_id
             $query$,
-            'Metrics by UTC day and resource. Mean utilization = utilization_pct_minutes / utilization_minutes, and so for efficiency.'
+            'Metrics by UTC day and resource, of samples that tell their sample_minutes, as of the last refresh (newer rows are added). Mean '
+            'utilization = utilization_pct_minutes / utilization_minutes, and so for efficiency.'
+        ),
+        (
+            'resource_samples_hourly', 'resource_metrics', interval '1 hour', interval '15 minutes',
+            interval '15 minutes', interval '30 days', interval '30 days', false,
+            $query$
+            SELECT
+                organization_id,
+                time_bucket(interval '1 hour', time) AS bucket,
+                resource_id,
+                min(time) AS first_at,
+                max(time) AS last_at,
+                add_samples(
+                    array_agg(time),
+                    array_agg(sample_minutes),
+                    array_agg(utilization_pct),
+                    array_agg(efficiency_pct),
+                    array_agg(downtime_minutes)
+                ) AS totals
+            FROM resource_metrics
+            GROUP BY organization_id, time_bucket(interval '1 hour', time), resource_id
+            HAVING min(time) > time_bucket(interval '1 hour', time)
+                OR count(sample_minutes) < count(*)
+                OR count(downtime_minutes) NOT IN (0, count(*))
+                OR max(date_add(time, interval '1 minute' * sample_minutes::double precision, 'UTC'))
+                    > date_add(time_bucket(interval '1 hour', time), interval '1 hour', 'UTC')
+                OR multirange_minutes(range_agg(tstzrange(
+                    time,
+                    date_add(time, interval '1 minute' * sample_minutes::double precision, 'UTC')
+                ))) <> sum(sample_minutes)
+            $query$,
+            'Hours whose samples do not simply add up (sample_minutes not told, overlaps, gaps at the beginning, reaching into the next hour): '
+            'read by resource_samples(), which says what they mean.'
         ),
         (
             'demand_history_hourly', 'demand_history', interval '1 hour', interval '30 minutes',
-            interval '1 hour', interval '90 days', interval '30 days',
+            interval '1 hour', interval '90 days', interval '30 days', true,
             $query$
             SELECT
                 organization_id,
@@ -144,7 +275,7 @@ AS $$
         ),
         (
             'demand_history_daily', 'demand_history_hourly', interval '1 day', interval '1 hour',
-            interval '1 day', interval '365 days', interval '30 days',
+            interval '1 day', interval '365 days', interval '30 days', true,
             $query$
             SELECT
                 organization_id,
@@ -163,7 +294,7 @@ AS $$
         ),
         (
             'employee_attendance_hourly', 'employee_attendance', interval '1 hour', interval '1 hour',
-            interval '1 hour', interval '180 days', interval '30 days',
+            interval '1 hour', interval '180 days', interval '30 days', true,
             $query$
             SELECT
                 organization_id,
@@ -183,7 +314,7 @@ AS $$
         ),
         (
             'employee_attendance_daily', 'employee_attendance_hourly', interval '1 day', interval '2 hours',
-            interval '1 day', interval '365 days', interval '30 days',
+            interval '1 day', interval '365 days', interval '30 days', true,
             $query$
             SELECT
                 organization_id,
@@ -216,9 +347,10 @@ BEGIN
         ELSIF to_regclass(definition.rollup) IS NULL THEN
             -- Filled by the first refresh: filling it here would need to stand outside a transaction.
             EXECUTE format(
-                'CREATE MATERIALIZED VIEW %I WITH (timescaledb.continuous, timescaledb.materialized_only = false, '
+                'CREATE MATERIALIZED VIEW %I WITH (timescaledb.continuous, timescaledb.materialized_only = %s, '
                 'timescaledb.create_group_indexes = false) AS %s WITH NO DATA',
                 definition.rollup,
+                NOT definition.is_real_time,
                 definition.query
             );
         END IF;
@@ -397,11 +529,14 @@ BEGIN
                 ('quality_score_sum', 'Sum of quality scores (0 to 100 each).'),
                 ('quality_score_count', 'Number of quality scores.'),
                 ('sample_count', 'Number of samples.'),
-                ('sample_minutes', 'Minutes that the samples speak for.'),
-                ('downtime_minutes', 'Minutes down.'),
-                ('utilization_pct_minutes', 'Sum of utilization_pct times minutes.'),
+                ('sample_minutes', 'Sum of sample_minutes as the samples tell them: overlaps count twice, samples that tell none not at all.'),
+                ('downtime_minutes', 'Minutes down, as the samples tell them.'),
+                ('first_at', 'The first sample of the hour.'),
+                ('last_at', 'The last sample of the hour.'),
+                ('totals', 'Weighted sums of all samples of the hour but the last, in seconds, and the last one itself.'),
+                ('utilization_pct_minutes', 'Sum of utilization_pct times sample_minutes.'),
                 ('utilization_minutes', 'Minutes for which utilization is known.'),
-                ('efficiency_pct_minutes', 'Sum of efficiency_pct times minutes.'),
+                ('efficiency_pct_minutes', 'Sum of efficiency_pct times sample_minutes.'),
                 ('efficiency_minutes', 'Minutes for which efficiency is known.'),
                 ('utilization_pct_min', 'Least utilization of a sample, 0 to 100.'),
                 ('utilization_pct_max', 'Greatest utilization of a sample, 0 to 100.'),
@@ -432,7 +567,7 @@ LANGUAGE plpgsql
 STABLE
 AS $$
 BEGIN
-    IF database_edition() <> 'community' THEN
+    IF public.database_edition() <> 'community' THEN
         RETURN NULL;
     END IF;
     RETURN (

@@ -26,15 +26,6 @@
 -- neither, and coverage says how much of what should have data is in it. What cannot be computed, or would be impossible, is
 -- NULL with a reason, never 0 and never 100.
 
-CREATE OR REPLACE FUNCTION multirange_minutes(ranges tstzmultirange)
-RETURNS numeric
-LANGUAGE sql
-IMMUTABLE STRICT PARALLEL SAFE
-AS $$
-    SELECT coalesce(sum(extract(epoch FROM upper(r) - lower(r))) / 60, 0) FROM unnest(ranges) AS r
-$$;
-COMMENT ON FUNCTION multirange_minutes(tstzmultirange) IS 'How many minutes do these ranges hold? Elapsed time, so that a day of daylight-saving change has 23 or 25 hours.';
-
 CREATE OR REPLACE FUNCTION kpi_names()
 RETURNS text[]
 LANGUAGE sql

@@ -140,8 +140,8 @@ table demand_history
 
 table resource_metrics
     columns  organization_id uuid!, time timestamptz!, resource_id uuid!, utilization_pct numeric, efficiency_pct numeric,
-             downtime_minutes numeric!=, sample_minutes numeric!=, metadata jsonb!=
-    checks   downtime_minutes_within_sample, efficiency_pct_range, metadata_object, sample_minutes_range, time_not_in_future,
+             downtime_minutes numeric, sample_minutes numeric, metadata jsonb!=
+    checks   downtime_minutes_at_most_a_day, downtime_minutes_within_sample, efficiency_pct_range, metadata_object, sample_minutes_range, time_not_in_future,
              utilization_pct_range
     keys     pkey, organization_id_resource_id_fkey, organization_id_time_idx
 
@@ -241,6 +241,10 @@ view resource_metrics_daily
              efficiency_pct_minutes numeric, efficiency_minutes numeric, utilization_pct_min numeric,
              utilization_pct_max numeric
 
+view resource_samples_hourly
+    columns  organization_id uuid, bucket timestamptz, resource_id uuid, first_at timestamptz, last_at timestamptz,
+             totals public.resource_sample_totals
+
 view demand_history_hourly
     columns  organization_id uuid, bucket timestamptz, product_id text, location_id uuid, row_count bigint, quantity numeric,
              revenue numeric, quantity_min numeric, quantity_max numeric
@@ -321,6 +325,7 @@ $contract$;
     functions CONSTANT text[] := ARRAY[
         'absence_forecast_accuracy(uuid,date,date)',
         'absence_forecasts_as_of(uuid,timestamptz,date,date,timestamptz)',
+        'add_samples(timestamptz[],numeric[],numeric[],numeric[],numeric[])',
         'announce_predictions()',
         'announce_row()',
         'anomaly_prediction_scores(uuid,timestamptz,timestamptz)',
@@ -332,18 +337,22 @@ $contract$;
         'copy_shift_times()',
         'create_tenant_login(uuid,text,text)',
         'current_organization_id()',
+        'cut_hours(timestamptz[])',
         'database_edition()',
         'database_id()',
         'decompress_row_by_row()',
         'demand_forecast_accuracy(uuid,timestamptz,timestamptz,numeric)',
         'demand_forecast_outcomes(uuid,timestamptz,timestamptz,boolean,numeric)',
         'demand_forecasts_as_of(uuid,timestamptz,timestamptz,timestamptz,timestamptz)',
+        'demand_totals(uuid,timestamptz[])',
         'double_rows()',
+        'down_seconds(numeric,numeric,numeric,numeric)',
         'drop_tenant_login(text)',
         'employment_start(uuid,uuid,date)',
         'end_long_tenant_transactions(integer,jsonb)',
         'end_of_last_kept(timestamptz,timestamptz,timestamptz)',
         'event_kpis(boolean,boolean,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,boolean,boolean,text,text,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric)',
+        'first_sample_at(uuid)',
         'get_kpi_summary(uuid,integer)',
         'history_change_time(text,uuid,uuid)',
         'is_timezone(text)',
@@ -371,6 +380,7 @@ $contract$;
         'operational_kpis(uuid,timestamptz,timestamptz,text)',
         'planned_busy_time(uuid,timestamptz,timestamptz)',
         'production_by_bucket(uuid,text,timestamptz,timestamptz,uuid)',
+        'raw_spans(text[],timestamptz,timestamptz)',
         'refresh_resource_time(uuid)',
         'refresh_resource_time_job(integer,jsonb)',
         'refresh_rollups(timestamptz,timestamptz)',
@@ -380,6 +390,7 @@ $contract$;
         'refuse_update()',
         'remove_double_rows(boolean)',
         'resource_reporting(uuid,uuid[],uuid[],uuid[])',
+        'resource_samples(uuid,timestamptz[],uuid)',
         'resource_time(uuid,integer[],timestamptz[],timestamptz[],uuid[])',
         'resource_time_model(uuid,timestamptz,timestamptz)',
         'resource_time_raw(uuid,integer[],timestamptz[],timestamptz[],uuid[],interval)',
@@ -761,14 +772,17 @@ BEGIN
                 )
             );
             problems := problems || ARRAY(
-                SELECT format('%s is not a continuous aggregate that is read in real time', r.rollup)
+                SELECT format(
+                    '%s is not a continuous aggregate that is %s', r.rollup,
+                    CASE WHEN r.is_real_time THEN 'read in real time' ELSE 'read as refreshed' END
+                )
                 FROM public.rollup_definitions() AS r
                 WHERE NOT EXISTS (
                     SELECT
                     FROM timescaledb_information.continuous_aggregates AS a
                     WHERE a.view_schema = 'public'
                         AND a.view_name = r.rollup
-                        AND NOT a.materialized_only
+                        AND a.materialized_only <> r.is_real_time
                 )
             );
             problems := problems || ARRAY(
@@ -1082,7 +1096,8 @@ BEGIN
                     AND (
                         -- These look by themselves at who asks.
                         p.prosecdef AND p.proname NOT IN (
-                            'current_organization_id', 'change_resource', 'change_employee', 'change_location'
+                            'current_organization_id', 'change_resource', 'change_employee', 'change_location',
+                            'raw_spans'  -- and this one tells times only
                         )
                         OR p.proname IN (
                             'set_retention', 'refresh_rollups', 'double_rows', 'remove_double_rows',

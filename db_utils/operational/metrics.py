@@ -92,17 +92,22 @@ class MetricQueries(QueryRunner):
     ) -> list[Row]:
         """How busy was each resource, hour by hour or day by day?
 
-        Read from rollups: UTC hours or UTC days that begin in the period (the last `days` times 24 hours, default 7, or
-        `start` <= bucket < `end`, aware). Rows by bucket and resource: `bucket` (its start, UTC), `resource_id`,
-        `utilization_pct` (mean over the minutes measured), `utilization_pct_min`, `utilization_pct_max`,
-        `efficiency_pct` (mean over the minutes measured; all 0 to 100, None where not measured), `downtime_minutes`,
-        `sample_minutes`, `sample_count`. A bucket without a sample has no row. Empty: no sample.
+        Local hours or days of the place where the resource stood then, those that begin in the period (the last `days`
+        times 24 hours, default 7, or `start` <= bucket < `end`, aware), each whole, up to now. Rows by bucket and
+        resource: `bucket` and `bucket_end` (UTC), `resource_id`, `utilization_pct` (mean over the minutes measured),
+        `utilization_pct_min`, `utilization_pct_max`, `efficiency_pct` (mean over the minutes measured; all 0 to 100, None
+        where not measured), `downtime_minutes` (None where not known), `sample_minutes` (what samples speak for) and of
+        these `utilization_minutes`, `efficiency_minutes`, `downtime_known_minutes`, and `sample_count` (samples of which
+        the time lies in it). A sample speaks up to the next one of its resource: for its `sample_minutes`, or 60 at most
+        where it has none; over the edge of a bucket with its share. A bucket that no sample speaks for has no row. Empty:
+        no sample.
         """
         choice_of(bucket, "bucket", ("hour", "day"))
         return self._read(
-            f"get_resource_utilization_{bucket}",
+            "get_resource_utilization",
             uuid_of(organization_id, "organization_id"),
             {
+                "bucket_unit": bucket,
                 "resource_id": optional_uuid(resource_id, "resource_id"),
                 **past(days, start, end, default_days=7),
             },
@@ -119,12 +124,13 @@ class MetricQueries(QueryRunner):
     ) -> list[Row]:
         """How busy was each resource, busiest first?
 
-        Read from the hourly rollup: UTC hours that begin in the period (the last `days` times 24 hours, default 7, or
-        `start` <= hour < `end`, aware). One row a resource, retired ones without samples left out: `resource_id`,
-        `location_id`, `name`, `resource_type`, `utilization_pct` (mean over the minutes measured),
+        In the last `days` times 24 hours (default 7), or `start` <= time < `end` (aware), up to now; of one location: while
+        the resource stood there. One row a resource, retired ones without samples left out: `resource_id`, `location_id`
+        (where it stands now), `name`, `resource_type`, `utilization_pct` (mean over the minutes measured),
         `utilization_pct_min`, `utilization_pct_max`, `efficiency_pct` (mean over the minutes measured; all 0 to 100, None
-        where not measured, these last), `downtime_minutes` (None without samples), `sample_minutes` and `sample_count`
-        (0 without samples). Empty: no resource.
+        where not measured, these last), `downtime_minutes` (None where not known), `sample_minutes` (what samples speak
+        for) and of these `utilization_minutes`, `efficiency_minutes`, `downtime_known_minutes`, and `sample_count` (all 0
+        without samples). What a sample speaks for: see `get_resource_utilization`. Empty: no resource.
         """
         return self._read(
             "get_resource_utilization_summary",

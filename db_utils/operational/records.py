@@ -103,8 +103,9 @@ class _Metric(TypedDict):
 class MetricRecord(_Metric, total=False):
     """One sample of a resource.
 
-    `time` is the start of the `sample_minutes` (default 1) that it speaks for; `utilization_pct` and
-    `efficiency_pct` are 0 to 100; `downtime_minutes` is at most `sample_minutes` (default 0).
+    `time` is the start of the time that it speaks for: `sample_minutes` (up to 1440), or 60 minutes at most where it is
+    left out, and never past the next sample of the resource. `utilization_pct` and `efficiency_pct` are 0 to 100;
+    `downtime_minutes` is at most `sample_minutes`, and left out where it is not known.
     """
 
     utilization_pct: Number | None

@@ -20,8 +20,8 @@ SELECT
     g.resource_id,
     g.utilization_pct,
     g.efficiency_pct,
-    coalesce(g.downtime_minutes, 0),
-    coalesce(g.sample_minutes, 1),
+    g.downtime_minutes,
+    g.sample_minutes,
     coalesce(g.metadata, '{}')
 FROM jsonb_to_recordset(%(metrics)s::jsonb) AS g (
     time timestamptz,
@@ -101,69 +101,176 @@ ORDER BY
     s.name,
     s.resource_id;
 
--- name: get_resource_utilization_hour
--- How busy was each resource, hour by hour (UTC hours that begin in the period)?
--- Parameters: organization_id uuid, resource_id uuid?, period_start timestamptz, period_end timestamptz
+-- name: get_resource_utilization
+-- How busy was each resource, hour by hour or day by day (local buckets that begin in the period)?
+-- Parameters: organization_id uuid, resource_id uuid?, bucket_unit text, period_start timestamptz, period_end timestamptz
+-- bucket_unit: hour or day, of the place where the resource stood then.
+WITH stays AS MATERIALIZED (
+    SELECT
+        r.resource_id,
+        l.timezone,
+        greatest(r.valid_from, l.valid_from) AS starts_at,
+        least(r.valid_to, l.valid_to) AS ends_at
+    FROM resource_history AS r
+    JOIN location_history AS l
+        ON l.organization_id = %(organization_id)s
+        AND l.location_id = r.location_id
+        AND l.valid_from < r.valid_to
+        AND l.valid_to > r.valid_from
+    WHERE r.organization_id = %(organization_id)s
+        AND (%(resource_id)s::uuid IS NULL OR r.resource_id = %(resource_id)s)
+        AND r.valid_from < %(period_end)s
+        AND l.valid_from < %(period_end)s
+),
+buckets AS MATERIALIZED (
+    SELECT
+        z.timezone,
+        b.bucket_start,
+        b.bucket_end
+    FROM (SELECT DISTINCT s.timezone FROM stays AS s) AS z
+    CROSS JOIN local_bucket_edges(
+        %(bucket_unit)s,
+        greatest(%(period_start)s, first_sample_at(%(organization_id)s) - interval '1 day'),
+        least(%(period_end)s, now()),
+        z.timezone
+    ) AS b
+    WHERE b.bucket_start >= %(period_start)s
+),
+-- The buckets of each zone as arrays, so that a piece is looked up in them, not compared with each.
+calendars AS MATERIALIZED (
+    SELECT
+        b.timezone,
+        array_agg(b.bucket_start ORDER BY b.bucket_start) AS starts,
+        array_agg(b.bucket_end ORDER BY b.bucket_start) AS ends
+    FROM buckets AS b
+    GROUP BY
+        b.timezone
+),
+cuts AS MATERIALIZED (
+    SELECT array_agg(c.edge ORDER BY c.edge) AS edges
+    FROM (
+        SELECT b.bucket_start FROM buckets AS b
+        UNION
+        SELECT b.bucket_end FROM buckets AS b
+        UNION
+        SELECT s.starts_at
+        FROM stays AS s
+        WHERE s.starts_at > (SELECT min(b.bucket_start) FROM buckets AS b)
+            AND s.starts_at < (SELECT max(b.bucket_end) FROM buckets AS b)
+    ) AS c (edge)
+),
+pieces AS (
+    SELECT
+        c.edges[p.piece] AS starts_at,
+        p.resource_id,
+        p.sample_count,
+        p.sample_minutes,
+        p.utilization_pct_minutes,
+        p.utilization_minutes,
+        p.utilization_pct_min,
+        p.utilization_pct_max,
+        p.efficiency_pct_minutes,
+        p.efficiency_minutes,
+        p.downtime_minutes,
+        p.downtime_known_minutes
+    FROM cuts AS c
+    CROSS JOIN resource_samples(%(organization_id)s, c.edges, %(resource_id)s) AS p
+),
+placed AS (
+    SELECT
+        k.starts[width_bucket(p.starts_at, k.starts)] AS bucket,
+        k.ends[width_bucket(p.starts_at, k.starts)] AS bucket_end,
+        p.resource_id,
+        p.starts_at,
+        p.sample_count,
+        p.sample_minutes,
+        p.utilization_pct_minutes,
+        p.utilization_minutes,
+        p.utilization_pct_min,
+        p.utilization_pct_max,
+        p.efficiency_pct_minutes,
+        p.efficiency_minutes,
+        p.downtime_minutes,
+        p.downtime_known_minutes
+    FROM pieces AS p
+    JOIN stays AS s
+        ON s.resource_id = p.resource_id
+        AND s.starts_at <= p.starts_at
+        AND s.ends_at > p.starts_at
+    JOIN calendars AS k ON k.timezone = s.timezone
+)
 SELECT
-    h.bucket,
-    h.resource_id,
-    h.utilization_pct_minutes / nullif(h.utilization_minutes, 0) AS utilization_pct,
-    h.utilization_pct_min,
-    h.utilization_pct_max,
-    h.efficiency_pct_minutes / nullif(h.efficiency_minutes, 0) AS efficiency_pct,
-    h.downtime_minutes,
-    h.sample_minutes,
-    h.sample_count::bigint AS sample_count
-FROM resource_metrics_hourly AS h
-WHERE h.organization_id = %(organization_id)s
-    AND (%(resource_id)s::uuid IS NULL OR h.resource_id = %(resource_id)s)
-    AND h.bucket >= %(period_start)s
-    AND h.bucket < %(period_end)s
+    p.bucket,
+    p.bucket_end,
+    p.resource_id,
+    sum(p.utilization_pct_minutes) / nullif(sum(p.utilization_minutes), 0) AS utilization_pct,
+    min(p.utilization_pct_min) AS utilization_pct_min,
+    max(p.utilization_pct_max) AS utilization_pct_max,
+    sum(p.efficiency_pct_minutes) / nullif(sum(p.efficiency_minutes), 0) AS efficiency_pct,
+    sum(p.downtime_minutes) AS downtime_minutes,
+    sum(p.sample_minutes) AS sample_minutes,
+    coalesce(sum(p.utilization_minutes), 0) AS utilization_minutes,
+    coalesce(sum(p.efficiency_minutes), 0) AS efficiency_minutes,
+    coalesce(sum(p.downtime_known_minutes), 0) AS downtime_known_minutes,
+    sum(p.sample_count)::bigint AS sample_count
+FROM placed AS p
+-- What lies before a zone's first bucket, or behind its last, is in another zone's only.
+WHERE p.bucket_end > p.starts_at
+GROUP BY
+    p.bucket,
+    p.bucket_end,
+    p.resource_id
 ORDER BY
-    h.bucket,
-    h.resource_id;
-
--- name: get_resource_utilization_day
--- How busy was each resource, day by day (UTC days that begin in the period)?
--- Parameters: organization_id uuid, resource_id uuid?, period_start timestamptz, period_end timestamptz
-SELECT
-    d.bucket,
-    d.resource_id,
-    d.utilization_pct_minutes / nullif(d.utilization_minutes, 0) AS utilization_pct,
-    d.utilization_pct_min,
-    d.utilization_pct_max,
-    d.efficiency_pct_minutes / nullif(d.efficiency_minutes, 0) AS efficiency_pct,
-    d.downtime_minutes,
-    d.sample_minutes,
-    d.sample_count::bigint AS sample_count
-FROM resource_metrics_daily AS d
-WHERE d.organization_id = %(organization_id)s
-    AND (%(resource_id)s::uuid IS NULL OR d.resource_id = %(resource_id)s)
-    AND d.bucket >= %(period_start)s
-    AND d.bucket < %(period_end)s
-ORDER BY
-    d.bucket,
-    d.resource_id;
+    p.bucket,
+    p.bucket_end,
+    p.resource_id;
 
 -- name: get_resource_utilization_summary
--- How busy was each resource, busiest first (UTC hours that begin in the period)?
+-- How busy was each resource, busiest first?
 -- Parameters: organization_id uuid, location_id uuid?, period_start timestamptz, period_end timestamptz
-WITH summed AS (
+-- Of one location: while the resource stood there.
+WITH cuts AS MATERIALIZED (
+    SELECT array_agg(c.edge ORDER BY c.edge) AS edges
+    FROM (
+        SELECT %(period_start)s
+        UNION
+        SELECT least(%(period_end)s, now())
+        UNION
+        SELECT h.valid_from
+        FROM resource_history AS h
+        WHERE h.organization_id = %(organization_id)s
+            AND %(location_id)s::uuid IS NOT NULL
+            AND h.valid_from > %(period_start)s
+            AND h.valid_from < least(%(period_end)s, now())
+    ) AS c (edge)
+),
+summed AS (
     SELECT
-        h.resource_id,
-        sum(h.utilization_pct_minutes) / nullif(sum(h.utilization_minutes), 0) AS utilization_pct,
-        min(h.utilization_pct_min) AS utilization_pct_min,
-        max(h.utilization_pct_max) AS utilization_pct_max,
-        sum(h.efficiency_pct_minutes) / nullif(sum(h.efficiency_minutes), 0) AS efficiency_pct,
-        sum(h.downtime_minutes) AS downtime_minutes,
-        sum(h.sample_minutes) AS sample_minutes,
-        sum(h.sample_count)::bigint AS sample_count
-    FROM resource_metrics_hourly AS h
-    WHERE h.organization_id = %(organization_id)s
-        AND h.bucket >= %(period_start)s
-        AND h.bucket < %(period_end)s
+        p.resource_id,
+        sum(p.utilization_pct_minutes) / nullif(sum(p.utilization_minutes), 0) AS utilization_pct,
+        min(p.utilization_pct_min) AS utilization_pct_min,
+        max(p.utilization_pct_max) AS utilization_pct_max,
+        sum(p.efficiency_pct_minutes) / nullif(sum(p.efficiency_minutes), 0) AS efficiency_pct,
+        sum(p.downtime_minutes) AS downtime_minutes,
+        sum(p.sample_minutes) AS sample_minutes,
+        sum(p.utilization_minutes) AS utilization_minutes,
+        sum(p.efficiency_minutes) AS efficiency_minutes,
+        sum(p.downtime_known_minutes) AS downtime_known_minutes,
+        sum(p.sample_count)::bigint AS sample_count
+    FROM cuts AS c
+    CROSS JOIN resource_samples(%(organization_id)s, c.edges) AS p
+    WHERE %(location_id)s::uuid IS NULL
+        OR EXISTS (
+            SELECT
+            FROM resource_history AS h
+            WHERE h.organization_id = %(organization_id)s
+                AND h.resource_id = p.resource_id
+                AND h.location_id = %(location_id)s
+                AND h.valid_from <= c.edges[p.piece]
+                AND h.valid_to > c.edges[p.piece]
+        )
     GROUP BY
-        h.resource_id
+        p.resource_id
 )
 SELECT
     r.resource_id,
@@ -176,12 +283,17 @@ SELECT
     s.efficiency_pct,
     s.downtime_minutes,
     coalesce(s.sample_minutes, 0) AS sample_minutes,
+    coalesce(s.utilization_minutes, 0) AS utilization_minutes,
+    coalesce(s.efficiency_minutes, 0) AS efficiency_minutes,
+    coalesce(s.downtime_known_minutes, 0) AS downtime_known_minutes,
     coalesce(s.sample_count, 0) AS sample_count
 FROM resources AS r
 LEFT JOIN summed AS s ON s.resource_id = r.resource_id
 WHERE r.organization_id = %(organization_id)s
-    AND (%(location_id)s::uuid IS NULL OR r.location_id = %(location_id)s)
-    AND (r.status <> 'retired' OR s.resource_id IS NOT NULL)
+    AND (
+        s.resource_id IS NOT NULL
+        OR (r.status <> 'retired' AND (%(location_id)s::uuid IS NULL OR r.location_id = %(location_id)s))
+    )
 ORDER BY
     s.utilization_pct DESC NULLS LAST,
     r.name,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -24,8 +26,10 @@ from tests.support.recompute import (
     utc_hour,
     within,
 )
+from tests.support.sample_reference import said
 
 BUCKETS = {"hour": utc_hour, "day": utc_day}
+MINUTE = dt.timedelta(minutes=1)
 STOPS = ("breakdown", "idle", "setup", "maintenance")
 
 
@@ -297,37 +301,51 @@ def test_resource_metrics(queries: OperationalDataQueries, facts: Facts, raw: Ra
     ) == [row for row in expected if row["resource_id"] == facts.resource_id]
 
 
-def measured(rows: list[Any]) -> dict[str, Any]:
-    """Means over the minutes measured, and what else a rollup keeps of samples."""
-
-    def weighted(column: str) -> Fraction | None:
-        known = [row for row in rows if row[column] is not None]
-        return ratio(
-            total(Fraction(row[column]) * Fraction(row["sample_minutes"]) for row in known),
-            total(row["sample_minutes"] for row in known),
-        )
-
-    known = [row["utilization_pct"] for row in rows if row["utilization_pct"] is not None]
+def measured(rows: list[Any], start: dt.datetime, end: dt.datetime) -> dict[str, Any]:
+    """Means over the minutes measured, and what else is said of a stretch of time."""
+    right = said(within(rows, start - HOUR, end), start, end)
+    known = [s["utilization_pct"] for s in right["samples"] if s["utilization_pct"] is not None]
     return {
-        "utilization_pct": weighted("utilization_pct"),
+        "utilization_pct": ratio(right["utilization"], right["utilized"]),
         "utilization_pct_min": min(known, default=None),
         "utilization_pct_max": max(known, default=None),
-        "efficiency_pct": weighted("efficiency_pct"),
-        "downtime_minutes": total(row["downtime_minutes"] for row in rows),
-        "sample_minutes": total(row["sample_minutes"] for row in rows) or Fraction(0),
-        "sample_count": len(rows),
+        "efficiency_pct": ratio(right["efficiency"], right["efficient"]),
+        "downtime_minutes": right["down"] if right["known"] else None,
+        "sample_minutes": right["all"],
+        "utilization_minutes": right["utilized"],
+        "efficiency_minutes": right["efficient"],
+        "downtime_known_minutes": right["known"],
+        "sample_count": right["count"],
     }
+
+
+def local_buckets(zone: ZoneInfo, bucket: str, start: dt.datetime, end: dt.datetime) -> list[tuple[Any, Any]]:
+    """The local hours or days that begin in the period, found by walking over the minutes."""
+    edges = []
+    instant, before = start.replace(second=0, microsecond=0) - MINUTE, None
+    while instant < end + 26 * HOUR:
+        local = instant.astimezone(zone)
+        label = (local.date(), local.hour, local.utcoffset()) if bucket == "hour" else local.date()
+        if before is not None and label != before:
+            edges.append(instant)
+        before = label
+        instant += MINUTE
+    return [(edge, following) for edge, following in pairwise(edges) if start <= edge < end]
 
 
 @pytest.mark.parametrize("bucket", ["hour", "day"])
 def test_resource_utilization(queries: OperationalDataQueries, facts: Facts, raw: Raw, bucket: Any) -> None:
-    start_of = BUCKETS[bucket]
-    by_bucket = groups(raw["resource_metrics"], lambda row: (start_of(row["time"]), row["resource_id"]))
+    zones = {row["location_id"]: ZoneInfo(row["timezone"]) for row in raw["locations"]}
+    buckets = {zone: local_buckets(zone, bucket, facts.start, facts.end) for zone in set(zones.values())}
+    rows = groups(raw["resource_metrics"], lambda row: row["resource_id"])
     expected = [
-        {"bucket": start, "resource_id": resource, **measured(list(rows))}
-        for (start, resource), rows in sorted(by_bucket.items())
-        if facts.start <= start < facts.end
+        {"bucket": start, "bucket_end": end, "resource_id": resource["resource_id"], **said_here}
+        for resource in raw["resources"]
+        for start, end in buckets[zones[resource["location_id"]]]
+        for said_here in [measured(list(rows.get(resource["resource_id"], [])), start, end)]
+        if said_here["sample_minutes"]
     ]
+    expected.sort(key=lambda row: (row["bucket"], row["resource_id"]))
     period = {"start": facts.start, "end": facts.end, "bucket": bucket}
     assert expected
     assert_rows(queries.get_resource_utilization(facts.organization_id, **period), expected)
@@ -338,12 +356,11 @@ def test_resource_utilization(queries: OperationalDataQueries, facts: Facts, raw
 
 
 def test_resource_utilization_summary(queries: OperationalDataQueries, facts: Facts, raw: Raw) -> None:
-    rows = [row for row in raw["resource_metrics"] if facts.start <= utc_hour(row["time"]) < facts.end]
-    by_resource = groups(rows, lambda row: row["resource_id"])
+    by_resource = groups(raw["resource_metrics"], lambda row: row["resource_id"])
     expected = [
         {
             **pick(resource, "resource_id", "location_id", "name", "resource_type"),
-            **measured(list(by_resource.get(resource["resource_id"], []))),
+            **measured(list(by_resource.get(resource["resource_id"], [])), facts.start, facts.end),
         }
         for resource in raw["resources"]
     ]

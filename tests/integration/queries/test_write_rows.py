@@ -237,7 +237,7 @@ def test_metrics_and_attendance(site: Site) -> None:
     assert q.record_resource_metrics(o, samples) == 0
     rows = q.get_resource_metrics(o, start=NOON, end=NOON + HOUR)
     assert [row["utilization_pct"] for row in rows] == list(range(60))
-    assert {row["sample_minutes"] for row in rows} == {1}
+    assert {(row["sample_minutes"], row["downtime_minutes"]) for row in rows} == {(None, None)}
 
     sick: Any = {"time": NOON, "employee_id": site.employee, "status": "sick"}
     assert q.record_attendance(o, [sick]) == 1

@@ -1,0 +1,674 @@
+-- How prebuilt queries read rollups: from the rollup what it holds as it is now, from the raw rows the rest, in one snapshot.
+--
+-- A rollup of the community edition is as it was at its last refresh: a row that came late is in the table and not in the rollup until
+-- the next one (15 minutes to 2 hours). TimescaleDB writes down which times are waiting, in the transaction that
+-- changed the rows, and takes the note away in the transaction that refreshed them. Whoever reads the notes and both kinds of rows in one
+-- snapshot therefore misses nothing and counts nothing twice:
+--
+--     invalidation log of the table      written by the rows' own transaction, for what lies before the invalidation threshold
+--     invalidation log of the rollup     where a refresh moves it first (and what no refresh has ever reached)
+--     materialization ranges             where releases before 2.29 keep it while they work
+--     watermark                          what lies behind it is in no rollup yet (of one that holds few buckets it says nothing, and what was
+--                                        not refreshed yet stands in its log)
+--
+-- A rollup on a rollup waits for what its source waits for, too.
+
+CREATE OR REPLACE FUNCTION raw_spans(rollups text[], period_start timestamptz, period_end timestamptz)
+RETURNS tstzmultirange
+LANGUAGE plpgsql
+STABLE
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    -- In microseconds, as TimescaleDB keeps time; within what timestamptz has, so that infinite ends can be counted with.
+    first_instant CONSTANT bigint := (1000000 * extract(epoch FROM greatest(period_start, '0001-01-01 00:00+00')))::bigint;
+    last_instant CONSTANT bigint := (1000000 * extract(epoch FROM least(period_end, '9999-01-01 00:00+00')))::bigint;
+    epoch CONSTANT timestamptz := '1970-01-01 00:00+00';
+    hour CONSTANT bigint := 3600000000;
+    bucket_width interval := interval '1 hour';
+    width bigint := hour;
+    oldest timestamptz;
+    waiting int8multirange;
+    spans tstzmultirange;
+BEGIN
+    IF period_start >= period_end OR period_start IS NULL OR period_end IS NULL THEN
+        RETURN '{}';
+    END IF;
+    IF public.database_edition() <> 'community' THEN
+        RETURN tstzmultirange(tstzrange(period_start, period_end));
+    END IF;
+    IF EXISTS (SELECT FROM unnest(rollups) AS r (name) WHERE r.name LIKE '%\_daily') THEN
+        width := 24 * hour;
+        bucket_width := interval '1 day';
+    END IF;
+
+    IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
+        -- What this transaction wrote is noted when it commits, not before.
+        waiting := int8multirange(int8range(first_instant, last_instant));
+    ELSE
+        WITH RECURSIVE read AS (
+            SELECT
+                c.mat_hypertable_id,
+                c.raw_hypertable_id,
+                c.materialized_only
+            FROM _timescaledb_catalog.continuous_agg AS c
+            WHERE c.user_view_schema = 'public'
+                AND c.user_view_name = ANY (rollups)
+            UNION
+            SELECT
+                c.mat_hypertable_id,
+                c.raw_hypertable_id,
+                c.materialized_only
+            FROM read AS r
+            JOIN _timescaledb_catalog.continuous_agg AS c ON c.mat_hypertable_id = r.raw_hypertable_id
+        ),
+        noted AS (
+            SELECT
+                l.lowest_modified_value AS lowest,
+                l.greatest_modified_value AS greatest
+            FROM read AS r
+            JOIN _timescaledb_catalog.continuous_aggs_hypertable_invalidation_log AS l ON l.hypertable_id = r.raw_hypertable_id
+            UNION ALL
+            SELECT
+                l.lowest_modified_value,
+                l.greatest_modified_value
+            FROM read AS r
+            JOIN _timescaledb_catalog.continuous_aggs_materialization_invalidation_log AS l
+                ON l.materialization_id = r.mat_hypertable_id
+            UNION ALL
+            SELECT
+                l.lowest_modified_value,
+                l.greatest_modified_value
+            FROM read AS r
+            JOIN _timescaledb_catalog.continuous_aggs_materialization_ranges AS l ON l.materialization_id = r.mat_hypertable_id
+            UNION ALL
+            SELECT
+                w.watermark,
+                last_instant
+            FROM read AS r
+            JOIN _timescaledb_catalog.continuous_aggs_watermark AS w ON w.mat_hypertable_id = r.mat_hypertable_id
+            WHERE NOT r.materialized_only
+        )
+        SELECT
+            -- Whole buckets; the remainder of a negative number is negative.
+            range_agg(int8range(
+                b.lowest - ((b.lowest % width) + width) % width,
+                b.greatest - ((b.greatest % width) + width) % width + width
+            ))
+        INTO waiting
+        FROM (
+            SELECT
+                greatest(n.lowest, first_instant) AS lowest,
+                least(n.greatest, last_instant) AS greatest
+            FROM noted AS n
+            WHERE n.lowest < last_instant
+                AND n.greatest >= first_instant
+        ) AS b;
+    END IF;
+
+    SELECT
+        coalesce(
+            range_agg(tstzrange(
+                epoch + lower(w.span) * interval '1 microsecond',
+                epoch + upper(w.span) * interval '1 microsecond'
+            )),
+            '{}'
+        )
+    INTO spans
+    FROM unnest(waiting) AS w (span);
+
+    -- Where retention has dropped rows, the rollup is all that is left. (It leaves at least 30 days to the refresh.)
+    IF lower(spans) < now() - interval '30 days' THEN
+        oldest := (
+            SELECT max(public.time_bucket(bucket_width, now() - public.rollup_refresh_window(r.name)) + bucket_width)
+            FROM unnest(rollups) AS r (name)
+        );
+        IF oldest IS NOT NULL THEN
+            spans := spans * tstzmultirange(tstzrange(oldest, NULL));
+        END IF;
+    END IF;
+
+    -- Buckets that lie over an edge of the period count in part.
+    IF isfinite(period_start) AND public.time_bucket(bucket_width, period_start) < period_start THEN
+        spans := spans + tstzmultirange(tstzrange(period_start, public.time_bucket(bucket_width, period_start) + bucket_width));
+    END IF;
+    IF isfinite(period_end) AND public.time_bucket(bucket_width, period_end) < period_end THEN
+        spans := spans + tstzmultirange(tstzrange(public.time_bucket(bucket_width, period_end), period_end));
+    END IF;
+    RETURN spans * tstzmultirange(tstzrange(period_start, period_end));
+END
+$$;
+COMMENT ON FUNCTION raw_spans(text[], timestamptz, timestamptz) IS
+    'Which parts of a period do these rollups not hold as they are now, so that they must be added up from the raw rows? Times '
+    'of rows that came late since the last refresh, what was not refreshed yet, and buckets that lie over an edge of the period; everything '
+    'where rollups are views, and in a transaction that has written. Tells when somebody''s rows changed (to the hour), never whose. Runs with '
+    'the owner''s rights to read TimescaleDB''s notes.';
+
+CREATE OR REPLACE FUNCTION cut_hours(edges timestamptz[])
+RETURNS tstzmultirange
+LANGUAGE sql
+IMMUTABLE
+PARALLEL SAFE
+AS $$
+    SELECT coalesce(range_agg(tstzrange(h.hour, h.hour + interval '1 hour')), '{}')
+    FROM unnest(edges) AS e (edge)
+    CROSS JOIN time_bucket(interval '1 hour', e.edge) AS h (hour)
+    WHERE isfinite(e.edge)
+        AND h.hour < e.edge
+$$;
+COMMENT ON FUNCTION cut_hours(timestamptz[]) IS 'Which UTC hours have one of these instants inside, so that a rollup of hours cannot tell what lies on which side?';
+
+-- What samples of resources say. A sample speaks for the time from its own on: for its sample_minutes where it tells them, else for an
+-- hour at most, and never past the next sample of the resource, nor past now. So no hour has more than 60 minutes, however often
+-- or unevenly is sampled, and what reaches over the edge of a period counts with its share.
+--
+-- Hours whose samples are all told, do not overlap and fill the hour from its first minute are taken from resource_metrics_hourly. Of
+-- all others resource_samples_hourly keeps what add_samples() made of them, and the sample that was the last: how far that one
+-- reaches is known when the next one has come.
+CREATE OR REPLACE FUNCTION resource_samples(org uuid, edges timestamptz[], only_resource uuid DEFAULT NULL)
+RETURNS TABLE (
+    resource_id uuid,
+    piece integer,
+    sample_count bigint,
+    sample_minutes numeric,
+    utilization_pct_minutes numeric,
+    utilization_minutes numeric,
+    utilization_pct_min numeric,
+    utilization_pct_max numeric,
+    efficiency_pct_minutes numeric,
+    efficiency_minutes numeric,
+    downtime_minutes numeric,
+    downtime_known_minutes numeric
+)
+LANGUAGE plpgsql
+STABLE
+-- Planned once a session: planning took longer than the answer.
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    -- The CHECK of sample_minutes lets a sample speak for a day at most.
+    longest CONSTANT interval := interval '1 day';
+    untold CONSTANT interval := interval '1 hour';
+    period_start CONSTANT timestamptz := edges[1];
+    period_end CONSTANT timestamptz := least(edges[cardinality(edges)], now());
+    -- Read are the samples that may reach into the period, and the one that ends its last.
+    read_start CONSTANT timestamptz := time_bucket(interval '1 hour', period_start) - longest;
+    read_end CONSTANT timestamptz := least(time_bucket(interval '1 hour', period_end) + interval '2 hours', now());
+    raw tstzmultirange;
+    stored tstzmultirange;
+    stored_start timestamptz;
+    stored_end timestamptz;
+    is_whole boolean;
+    is_one_piece CONSTANT boolean := cardinality(edges) = 2;
+    cuts timestamptz[];
+BEGIN
+    IF coalesce(cardinality(edges), 0) < 2 OR NOT period_start < period_end THEN
+        RETURN;
+    END IF;
+    raw := (
+        raw_spans(ARRAY['resource_metrics_hourly', 'resource_samples_hourly'], read_start, read_end)
+        + cut_hours(edges || period_end)
+    ) * tstzmultirange(tstzrange(read_start, read_end));
+    -- The longest stretch that the rollup holds whole needs no look at each hour.
+    stored := tstzmultirange(tstzrange(period_start, period_end)) - raw;
+    stored_start := coalesce(lower(stored), period_end);
+    stored_end := coalesce(upper(stored), period_end);
+    is_whole := stored = tstzmultirange(tstzrange(stored_start, stored_end));
+    -- What is added up from raw rows is cut at the edges, and where reading from the rollup begins and ends.
+    cuts := ARRAY(
+        SELECT c.cut
+        FROM (
+            SELECT e.edge FROM unnest(edges) AS e (edge)
+            UNION
+            SELECT b.edge FROM unnest(raw) AS r (span) CROSS JOIN LATERAL (VALUES (lower(r.span)), (upper(r.span))) AS b (edge)
+        ) AS c (cut)
+        ORDER BY c.cut
+    );
+
+    RETURN QUERY
+    WITH added AS MATERIALIZED (
+        SELECT
+            s.resource_id,
+            s.bucket,
+            s.first_at,
+            s.last_at,
+            s.totals
+        FROM resource_samples_hourly AS s
+        WHERE s.organization_id = org
+            AND (only_resource IS NULL OR s.resource_id = only_resource)
+            AND s.bucket >= read_start
+            AND s.bucket < read_end
+            AND NOT raw @> s.bucket
+    ),
+    spans AS MATERIALIZED (
+        SELECT
+            lower(r.span) AS starts_at,
+            upper(r.span) AS ends_at
+        FROM unnest(raw) AS r (span)
+    ),
+    rows_to_add AS (
+        SELECT
+            m.resource_id,
+            m.time,
+            m.utilization_pct,
+            m.efficiency_pct,
+            m.downtime_minutes,
+            m.sample_minutes,
+            m.cut,
+            lead(m.time) OVER (PARTITION BY m.resource_id, m.cut ORDER BY m.time) AS next_at
+        FROM spans AS s
+        -- One scan by index a span, behind a tenant's view too: OFFSET 0 keeps this from becoming one scan of all spans.
+        CROSS JOIN LATERAL (
+            SELECT
+                m.resource_id,
+                m.time,
+                m.utilization_pct,
+                m.efficiency_pct,
+                m.downtime_minutes,
+                m.sample_minutes,
+                width_bucket(m.time, cuts) AS cut
+            FROM resource_metrics AS m
+            WHERE m.organization_id = org
+                AND (only_resource IS NULL OR m.resource_id = only_resource)
+                AND m.time >= s.starts_at
+                AND m.time < s.ends_at
+                AND m.time >= read_start
+                AND m.time < read_end
+            OFFSET 0
+        ) AS m
+    ),
+    -- The last of a stretch has no seconds yet, and so is in no sum.
+    weighed AS (
+        SELECT
+            w.resource_id,
+            w.time,
+            w.utilization_pct,
+            w.efficiency_pct,
+            w.downtime_minutes,
+            w.sample_minutes,
+            w.cut,
+            w.seconds,
+            down_seconds(w.downtime_minutes, w.sample_minutes, w.seconds, w.seconds) AS down
+        FROM (
+            SELECT
+                r.resource_id,
+                r.time,
+                r.utilization_pct,
+                r.efficiency_pct,
+                r.downtime_minutes,
+                r.sample_minutes,
+                r.cut,
+                CASE
+                    WHEN r.next_at IS NOT NULL THEN
+                        extract(epoch FROM least(
+                            r.next_at - r.time,
+                            coalesce(interval '1 minute' * r.sample_minutes::double precision, untold)
+                        ))
+                END AS seconds
+            FROM rows_to_add AS r
+            OFFSET 0
+        ) AS w
+        OFFSET 0
+    ),
+    -- All samples of a stretch but the last, and the last one by itself.
+    stretches AS MATERIALIZED (
+        SELECT
+            w.resource_id,
+            cuts[w.cut] AS starts_at,
+            count(*) AS sample_count,
+            min(w.utilization_pct) AS utilization_pct_min,
+            max(w.utilization_pct) AS utilization_pct_max,
+            min(w.time) AS first_at,
+            max(w.time) AS last_at,
+            sum(w.seconds) AS sample_seconds,
+            sum(w.utilization_pct * w.seconds) AS utilization_pct_seconds,
+            sum(w.seconds) FILTER (WHERE w.utilization_pct IS NOT NULL) AS utilization_seconds,
+            sum(w.efficiency_pct * w.seconds) AS efficiency_pct_seconds,
+            sum(w.seconds) FILTER (WHERE w.efficiency_pct IS NOT NULL) AS efficiency_seconds,
+            sum(w.down) AS downtime_seconds,
+            sum(w.seconds) FILTER (WHERE w.down IS NOT NULL) AS downtime_known_seconds,
+            max(w.sample_minutes) FILTER (WHERE w.seconds IS NULL) AS last_sample_minutes,
+            max(w.utilization_pct) FILTER (WHERE w.seconds IS NULL) AS last_utilization_pct,
+            max(w.efficiency_pct) FILTER (WHERE w.seconds IS NULL) AS last_efficiency_pct,
+            max(w.downtime_minutes) FILTER (WHERE w.seconds IS NULL) AS last_downtime_minutes
+        FROM weighed AS w
+        GROUP BY
+            w.resource_id,
+            w.cut
+        UNION ALL
+        SELECT
+            a.resource_id,
+            a.bucket,
+            NULL,
+            NULL,
+            NULL,
+            a.first_at,
+            a.last_at,
+            (a.totals).sample_seconds,
+            (a.totals).utilization_pct_seconds,
+            (a.totals).utilization_seconds,
+            (a.totals).efficiency_pct_seconds,
+            (a.totals).efficiency_seconds,
+            (a.totals).downtime_seconds,
+            (a.totals).downtime_known_seconds,
+            (a.totals).last_sample_minutes,
+            (a.totals).last_utilization_pct,
+            (a.totals).last_efficiency_pct,
+            (a.totals).last_downtime_minutes
+        FROM added AS a
+    ),
+    last_samples AS MATERIALIZED (
+        SELECT
+            s.resource_id,
+            s.starts_at,
+            s.last_at,
+            s.last_sample_minutes,
+            s.last_utilization_pct,
+            s.last_efficiency_pct,
+            s.last_downtime_minutes,
+            least(
+                s.last_at + coalesce(interval '1 minute' * s.last_sample_minutes::double precision, untold),
+                lead(s.first_at) OVER (PARTITION BY s.resource_id ORDER BY s.starts_at)
+            ) AS until
+        FROM stretches AS s
+    ),
+    -- A whole hour begins with a sample.
+    reached AS MATERIALIZED (
+        SELECT
+            l.resource_id,
+            l.starts_at,
+            n.bucket
+        FROM last_samples AS l
+        CROSS JOIN generate_series(
+            time_bucket(interval '1 hour', l.last_at) + interval '1 hour',
+            l.until - interval '1 microsecond',
+            interval '1 hour'
+        ) AS n (bucket)
+        WHERE NOT raw @> n.bucket
+            AND NOT EXISTS (
+                SELECT
+                FROM added AS a
+                WHERE a.resource_id = l.resource_id
+                    AND a.bucket = n.bucket
+            )
+    ),
+    followed AS (
+        SELECT
+            r.resource_id,
+            r.starts_at,
+            min(h.bucket) AS first_at
+        FROM reached AS r
+        JOIN resource_metrics_hourly AS h
+            ON h.organization_id = org
+            AND h.resource_id = r.resource_id
+            AND h.bucket = r.bucket
+        GROUP BY
+            r.resource_id,
+            r.starts_at
+    ),
+    reaching AS MATERIALIZED (
+        SELECT
+            l.resource_id,
+            l.last_at,
+            l.last_sample_minutes,
+            l.last_utilization_pct,
+            l.last_efficiency_pct,
+            l.last_downtime_minutes,
+            least(l.until, f.first_at) AS until
+        FROM last_samples AS l
+        LEFT JOIN followed AS f
+            ON f.resource_id = l.resource_id
+            AND f.starts_at = l.starts_at
+    ),
+    shared AS (
+        SELECT
+            r.resource_id,
+            p.piece,
+            r.last_sample_minutes,
+            r.last_utilization_pct,
+            r.last_efficiency_pct,
+            r.last_downtime_minutes,
+            extract(epoch FROM r.until - r.last_at) AS all_seconds,
+            extract(
+                epoch FROM least(r.until, period_end, edges[p.piece + 1]) - greatest(r.last_at, edges[p.piece])
+            ) AS seconds
+        FROM reaching AS r
+        CROSS JOIN generate_series(
+            greatest(width_bucket(r.last_at, edges), 1),
+            width_bucket(least(r.until, period_end) - interval '1 microsecond', edges)
+        ) AS p (piece)
+        WHERE r.until > period_start
+            AND r.last_at < period_end
+    ),
+    summed AS (
+        SELECT
+            h.resource_id,
+            CASE WHEN is_one_piece THEN 1 ELSE width_bucket(h.bucket, edges) END AS piece,
+            sum(h.sample_count) AS sample_count,
+            min(h.utilization_pct_min) AS utilization_pct_min,
+            max(h.utilization_pct_max) AS utilization_pct_max,
+            60 * sum(h.sample_minutes) FILTER (WHERE h.adds_up) AS sample_seconds,
+            60 * sum(h.utilization_pct_minutes) FILTER (WHERE h.adds_up) AS utilization_pct_seconds,
+            60 * sum(h.utilization_minutes) FILTER (WHERE h.adds_up) AS utilization_seconds,
+            60 * sum(h.efficiency_pct_minutes) FILTER (WHERE h.adds_up) AS efficiency_pct_seconds,
+            60 * sum(h.efficiency_minutes) FILTER (WHERE h.adds_up) AS efficiency_seconds,
+            60 * sum(h.downtime_minutes) FILTER (WHERE h.adds_up) AS downtime_seconds,
+            60 * sum(h.sample_minutes) FILTER (WHERE h.adds_up AND h.downtime_minutes IS NOT NULL) AS downtime_known_seconds
+        FROM (
+            SELECT
+                h.resource_id,
+                h.bucket,
+                h.sample_count,
+                h.sample_minutes,
+                h.utilization_pct_minutes,
+                h.utilization_minutes,
+                h.utilization_pct_min,
+                h.utilization_pct_max,
+                h.efficiency_pct_minutes,
+                h.efficiency_minutes,
+                h.downtime_minutes,
+                -- Not a join: a hash of a size that nobody knows beforehand took longer than all the rest.
+                (h.resource_id, h.bucket) NOT IN (SELECT a.resource_id, a.bucket FROM added AS a) AS adds_up
+            FROM resource_metrics_hourly AS h
+            WHERE h.organization_id = org
+                AND (only_resource IS NULL OR h.resource_id = only_resource)
+                AND h.bucket >= stored_start
+                AND h.bucket < stored_end
+                AND (is_whole OR NOT raw @> h.bucket)
+            OFFSET 0
+        ) AS h
+        GROUP BY
+            1,
+            2
+        UNION ALL
+        SELECT
+            s.resource_id,
+            width_bucket(s.starts_at, edges),
+            s.sample_count,
+            s.utilization_pct_min,
+            s.utilization_pct_max,
+            s.sample_seconds,
+            s.utilization_pct_seconds,
+            s.utilization_seconds,
+            s.efficiency_pct_seconds,
+            s.efficiency_seconds,
+            s.downtime_seconds,
+            s.downtime_known_seconds
+        FROM stretches AS s
+        WHERE s.starts_at >= period_start
+            AND s.starts_at < period_end
+        UNION ALL
+        SELECT
+            h.resource_id,
+            h.piece,
+            0,
+            h.last_utilization_pct,
+            h.last_utilization_pct,
+            h.seconds,
+            h.last_utilization_pct * h.seconds,
+            CASE WHEN h.last_utilization_pct IS NOT NULL THEN h.seconds END,
+            h.last_efficiency_pct * h.seconds,
+            CASE WHEN h.last_efficiency_pct IS NOT NULL THEN h.seconds END,
+            down_seconds(h.last_downtime_minutes, h.last_sample_minutes, h.seconds, h.all_seconds),
+            CASE
+                WHEN down_seconds(h.last_downtime_minutes, h.last_sample_minutes, h.seconds, h.all_seconds) IS NOT NULL THEN
+                    h.seconds
+            END
+        FROM shared AS h
+    )
+    SELECT
+        t.resource_id,
+        t.piece,
+        sum(t.sample_count)::bigint,
+        coalesce(sum(t.sample_seconds), 0) / 60,
+        sum(t.utilization_pct_seconds) / 60,
+        sum(t.utilization_seconds) / 60,
+        min(t.utilization_pct_min),
+        max(t.utilization_pct_max),
+        sum(t.efficiency_pct_seconds) / 60,
+        sum(t.efficiency_seconds) / 60,
+        sum(t.downtime_seconds) / 60,
+        sum(t.downtime_known_seconds) / 60
+    FROM summed AS t
+    GROUP BY
+        t.resource_id,
+        t.piece;
+END
+$$;
+COMMENT ON FUNCTION resource_samples(uuid, timestamptz[], uuid) IS
+    'What did the samples say between each of these instants and the next (piece 1 lies between the first two), by resource? A sample '
+    'speaks up to the next one of its resource: for its sample_minutes, or an hour at most where it has none. Mean utilization = '
+    'utilization_pct_minutes / utilization_minutes, and so for efficiency; downtime_minutes is of downtime_known_minutes.';
+
+CREATE OR REPLACE FUNCTION first_sample_at(org uuid)
+RETURNS timestamptz
+LANGUAGE plpgsql
+STABLE
+AS $$
+DECLARE
+    first_at timestamptz := (
+        SELECT m.time
+        FROM resource_metrics AS m
+        WHERE m.organization_id = org
+        ORDER BY m.time
+        LIMIT 1
+    );
+BEGIN
+    IF database_edition() = 'community' THEN
+        -- Retention leaves rollups of rows that are gone.
+        first_at := least(
+            first_at,
+            (
+                SELECT h.bucket
+                FROM resource_metrics_hourly AS h
+                WHERE h.organization_id = org
+                ORDER BY h.bucket
+                LIMIT 1
+            )
+        );
+    END IF;
+    RETURN first_at;
+END
+$$;
+COMMENT ON FUNCTION first_sample_at(uuid) IS
+    'Since when are there samples of the organization, so that nobody counts hours before? NULL: none. Of rows that are gone, the hour.';
+
+CREATE OR REPLACE FUNCTION demand_totals(org uuid, edges timestamptz[])
+RETURNS TABLE (
+    product_id text,
+    location_id uuid,
+    piece integer,
+    row_count bigint,
+    quantity numeric,
+    revenue numeric,
+    first_bucket timestamptz,
+    last_bucket timestamptz
+)
+LANGUAGE plpgsql
+STABLE
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    period_start CONSTANT timestamptz := edges[1];
+    period_end CONSTANT timestamptz := edges[cardinality(edges)];
+    raw CONSTANT tstzmultirange := (
+        raw_spans(ARRAY['demand_history_hourly'], period_start, period_end) + cut_hours(edges)
+    ) * tstzmultirange(tstzrange(least(period_start, period_end), period_end));
+BEGIN
+    RETURN QUERY
+    WITH spans AS MATERIALIZED (
+        SELECT
+            lower(r.span) AS starts_at,
+            upper(r.span) AS ends_at
+        FROM unnest(raw) AS r (span)
+    ),
+    counted AS (
+        SELECT
+            h.product_id,
+            h.location_id,
+            width_bucket(h.bucket, edges) AS piece,
+            sum(h.row_count) AS row_count,
+            sum(h.quantity) AS quantity,
+            sum(h.revenue) AS revenue,
+            min(h.bucket) AS first_bucket,
+            max(h.bucket) AS last_bucket
+        FROM demand_history_hourly AS h
+        WHERE h.organization_id = org
+            AND h.bucket >= period_start
+            AND h.bucket < period_end
+            AND NOT raw @> h.bucket
+        GROUP BY
+            1,
+            2,
+            3
+        UNION ALL
+        SELECT
+            d.product_id,
+            d.location_id,
+            width_bucket(d.time, edges),
+            count(*),
+            sum(d.quantity),
+            sum(d.revenue),
+            time_bucket(interval '1 hour', min(d.time)),
+            time_bucket(interval '1 hour', max(d.time))
+        FROM spans AS s
+        CROSS JOIN LATERAL (
+            SELECT
+                d.product_id,
+                d.location_id,
+                d.time,
+                d.quantity,
+                d.revenue
+            FROM demand_history AS d
+            WHERE d.organization_id = org
+                AND d.time >= s.starts_at
+                AND d.time < s.ends_at
+                AND d.time >= period_start
+                AND d.time < period_end
+            OFFSET 0
+        ) AS d
+        GROUP BY
+            1,
+            2,
+            3
+    )
+    SELECT
+        c.product_id,
+        c.location_id,
+        c.piece,
+        sum(c.row_count)::bigint,
+        sum(c.quantity),
+        sum(c.revenue),
+        min(c.first_bucket),
+        max(c.last_bucket)
+    FROM counted AS c
+    GROUP BY
+        c.product_id,
+        c.location_id,
+        c.piece;
+END
+$$;
+COMMENT ON FUNCTION demand_totals(uuid, timestamptz[]) IS
+    'How much was demanded between each of these instants and the next (piece 1 lies between the first two), by product and location? From '
+    'the hourly rollup what it holds as it is now, and the rows else; first_bucket and last_bucket are the UTC hours of the first and last row.';
