@@ -290,6 +290,7 @@ def test_production_efficiency(queries: OperationalDataQueries, facts: Facts, ra
                 "planned_quantity": planned,
                 "actual_quantity": actual,
                 "efficiency_pct": (100 * actual / planned).quantize(Decimal("0.01"), ROUND_HALF_UP),
+                "reason": None,
             }
         )
     assert expected
