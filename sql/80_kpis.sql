@@ -339,8 +339,8 @@ BEGIN
         SELECT
             n.kpi, n.scale, n.unit, n.numerator_unit, n.denominator_unit, n.covered, n.base, n.reason, n.reason_if_zero,
             -- Shares of quantities are quotients: what is added up in another order differs beyond any digit that was meant.
-            round(n.numerator, 9) AS numerator,
-            round(n.denominator, 9) AS denominator
+            round(n.numerator, 15) AS numerator,
+            round(n.denominator, 15) AS denominator
         FROM (
         VALUES
             ('availability', 100, '%', production_planned / 60, 'min', measured_planned / 60, 'min', recorded_planned, planned,

@@ -44,8 +44,7 @@ ANY_EDITION = {
 # Of all resources, a minute apart.
 ROWS_OF_A_WEEK = 8 * 7 * 1440
 WITHOUT_ROLLUPS = {
-    "get_production_rate_hour": Ceiling(cost=50_000, blocks=6_000),
-    "get_production_rate_day": Ceiling(cost=50_000, blocks=6_000),
+    "get_production_rate": Ceiling(cost=50_000, blocks=18_000),
     "get_products": Ceiling(cost=10_000),
     "get_downtime_by_cause": Ceiling(blocks=15_000),
     "get_resource_metrics": Ceiling(cost=25_000),

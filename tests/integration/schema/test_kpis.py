@@ -193,7 +193,8 @@ def test_a_day_without_shift_or_plan(factory: Factory) -> None:
     assert rows["plan_attainment"]["reason"] == "no plan due in the period"
     assert rows["mtbf"]["reason"] == rows["mttr"]["reason"] == "no failure"
     assert rows["availability"]["coverage_pct"] is None
-    assert rows["quality_ratio"]["value"] == 100
+    # Scrap that nobody told is not 0.
+    assert rows["quality_ratio"]["reason"] == "scrap is not reported"
 
 
 def test_what_cannot_be_computed_says_why(factory: Factory) -> None:
