@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +30,7 @@ from db_utils.servers.embedded import EmbeddedServer
 from tests.support.scale import compress_old_chunks, multiply
 
 _editions: list[str] = []
+_compared: Counter[str] = Counter()
 
 
 def _given_servers() -> list[str]:
@@ -39,6 +41,11 @@ def tested(edition: str) -> None:
     """Have this edition named at the end of the run."""
     if edition not in _editions:
         _editions.append(edition)
+
+
+def compared(what: str, count: int) -> None:
+    """Have it said at the end of the run how many figures of this kind were held against another computation."""
+    _compared[what] += count
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -56,6 +63,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """A process that runs tests tells the one that reports."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["editions"] = _editions
+        session.config.workeroutput["compared"] = dict(_compared)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -63,11 +71,14 @@ def pytest_testnodedown(node: Any) -> None:
     """What a process that ran tests told; one that broke down has told nothing."""
     for edition in getattr(node, "workeroutput", {}).get("editions", []):
         tested(edition)
+    _compared.update(getattr(node, "workeroutput", {}).get("compared", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which edition was under test; a run that needed no server says that."""
     terminalreporter.write_line(f"database edition under test: {', '.join(_editions) or 'none was needed'}")
+    for what, count in sorted(_compared.items()):
+        terminalreporter.write_line(f"compared: {count:,} {what}")
 
 
 @pytest.fixture(scope="session")
