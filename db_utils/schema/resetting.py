@@ -151,7 +151,7 @@ def _drop(transaction: Transaction, removed: Removed) -> None:
     for trigger in ("decompress_row_by_row", "refuse_dump"):
         transaction.execute(f"DROP EVENT TRIGGER IF EXISTS {trigger}")
     _drop_routines(transaction, [name for name in removed.functions if name not in of_rows])
-    transaction.execute("DROP TYPE IF EXISTS public.uuidrange")
+    transaction.execute("DROP TYPE IF EXISTS public.uuidrange, public.resource_sample_totals")
     for schema in TENANT_SCHEMAS:
         rest = "SELECT FROM pg_class WHERE relnamespace = to_regnamespace(%s) LIMIT 1"
         if not transaction.execute_query(rest, (schema,)):
@@ -165,7 +165,7 @@ def _functions_of_rows(transaction: Transaction, removed: Removed) -> list[str]:
         """
         SELECT format('public.%%I(%%s)', p.proname, pg_get_function_identity_arguments(p.oid)) AS name
         FROM pg_proc AS p
-        JOIN pg_class AS c ON c.reltype = p.prorettype
+        JOIN pg_class AS c ON c.reltype = p.prorettype AND c.relkind <> 'c'
         WHERE p.pronamespace = 'public'::regnamespace
             AND format('public.%%I(%%s)', p.proname, pg_get_function_identity_arguments(p.oid)) = ANY (%s)
         """,

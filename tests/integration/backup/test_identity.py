@@ -58,6 +58,12 @@ def test_a_restored_database_is_another_one(
         with DatabaseManager(make_dsn(url, dbname=f"{name}_damaged")) as renamed:
             assert identity(renamed) == original
         with maintenance(server_url) as cursor:
+            # TimescaleDB's scheduler would be a session of its own.
+            cursor.execute(f'ALTER DATABASE "{name}_damaged" ALLOW_CONNECTIONS false')
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s",
+                (f"{name}_damaged",),
+            )
             cursor.execute(f'CREATE DATABASE "{name}_copy" TEMPLATE "{name}_damaged"')
         with DatabaseManager(make_dsn(url, dbname=f"{name}_copy")) as copied:
             copy = identity(copied)
