@@ -22,11 +22,8 @@ SET search_path = public, pg_temp;
 \ir 60_hypertables.sql
 \ir 62_dumps.sql
 \ir 65_rollups.sql
-<<<<<<< HEAD
 \ir 67_bounds.sql
-=======
 \ir 67_rollup_reads.sql
->>>>>>> c019e40 (A sample speaks up to the next one; late rows are read at once)
 \ir 70_views.sql
 \ir 72_timeline.sql
 \ir 73_timeline_sums.sql

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -88,3 +89,11 @@ def test_batches_are_of_a_bearable_size_and_cover_each_day_once(machines: int, f
 )
 def test_sizes_for_people(count: int | None, shown: str) -> None:
     assert size(count) == shown
+
+
+def test_the_manifest_holds_nothing_but_comments_settings_and_files() -> None:
+    """psql reads every line of it, the library its files only: what is wrong between them shows in the container alone."""
+    lines = (source.folder("sql") / "schema.sql").read_text(encoding="utf-8").splitlines()
+    assert [
+        line for line in lines if not re.fullmatch(r"--.*|SET \w+ = [\w, ]+;|\\ir \d\d\w*\.sql|", line)
+    ] == []
