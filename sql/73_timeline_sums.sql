@@ -165,7 +165,8 @@ $$;
 COMMENT ON FUNCTION mark_events() IS 'Trigger: marks the hours of events that were written or changed, once a statement and organization.';
 REVOKE ALL ON FUNCTION mark_events() FROM PUBLIC;
 
--- Row by row, because TimescaleDB has no statement triggers with rows for DELETE. Rows of one day leave one mark a transaction.
+-- Row by row, because TimescaleDB has no statement triggers with rows for DELETE. Rows of one day leave one mark a transaction: its
+-- mark_id says whose and of which day it is. (A setting that remembers it could be set by anybody, and then no mark would be left.)
 CREATE OR REPLACE FUNCTION mark_deleted_event()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -174,14 +175,18 @@ SET search_path = pg_catalog, public, pg_temp
 AS $$
 DECLARE
     first_day CONSTANT timestamptz := date_bin('24 hours', OLD.time, timestamptz '2000-01-03 00:00:00+00');
-    mark CONSTANT text := OLD.organization_id || ' ' || extract(epoch FROM first_day);
 BEGIN
-    IF current_setting('barnameh.marked', true) IS DISTINCT FROM mark THEN
+    INSERT INTO public.resource_time_marks (organization_id, mark_id, stale)
+    VALUES (
+        OLD.organization_id,
+        (
+            lpad(to_hex(pg_current_xact_id()::text::bigint), 16, '0')
+            || lpad(to_hex(extract(epoch FROM first_day)::bigint), 16, '0')
+        )::uuid,
         -- Events last a day at most.
-        INSERT INTO public.resource_time_marks (organization_id, stale)
-        VALUES (OLD.organization_id, tstzmultirange(tstzrange(first_day, first_day + interval '49 hours')));
-        PERFORM set_config('barnameh.marked', mark, true);
-    END IF;
+        tstzmultirange(tstzrange(first_day, first_day + interval '49 hours'))
+    )
+    ON CONFLICT DO NOTHING;
     RETURN NULL;
 END
 $$;

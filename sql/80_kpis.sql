@@ -78,6 +78,29 @@ COMMENT ON FUNCTION operation_totals(uuid, timestamptz, timestamptz) IS
     'breakdown, maintenance) and cause? Minutes are resolved: a machine is in one state at an instant. Quantities of events that '
     'reach over an edge count with their share inside; event_count counts those that began inside.';
 
+CREATE OR REPLACE FUNCTION location_clocks(org uuid)
+RETURNS TABLE (
+    location_id uuid,
+    clock uuid
+)
+LANGUAGE sql
+STABLE
+AS $$
+    SELECT
+        h.location_id,
+        first_value(h.location_id) OVER (PARTITION BY h.zones ORDER BY h.location_id)
+    FROM (
+        SELECT
+            l.location_id,
+            jsonb_agg(jsonb_build_array(extract(epoch FROM l.valid_from)::text, l.timezone) ORDER BY l.valid_from) AS zones
+        FROM location_history AS l
+        WHERE l.organization_id = org
+        GROUP BY l.location_id
+    ) AS h
+$$;
+COMMENT ON FUNCTION location_clocks(uuid) IS
+    'Which location stands for all whose clocks have always shown the same, changes of their time zone included?';
+
 CREATE FUNCTION production_by_bucket(
     org uuid,
     bucket text,
@@ -103,36 +126,33 @@ AS $$
 #variable_conflict use_column
 DECLARE
     numbers integer[];
-    zones text[];
+    clocks uuid[];
     starts timestamptz[];
     ends timestamptz[];
 BEGIN
-    -- The buckets of each zone in which a place was at that time, of all zones side by side.
+    -- Places whose clocks always showed the same share their buckets: those of one of them, of all clocks side by side.
     SELECT
         array_agg(b.number ORDER BY b.number),
-        array_agg(b.timezone ORDER BY b.number),
+        array_agg(b.clock ORDER BY b.number),
         array_agg(b.bucket_start ORDER BY b.number),
         array_agg(b.bucket_end ORDER BY b.number)
-    INTO numbers, zones, starts, ends
+    INTO numbers, clocks, starts, ends
     FROM (
         SELECT
-            z.timezone,
+            c.clock,
             e.bucket_start,
             e.bucket_end,
-            row_number() OVER (ORDER BY e.bucket_start, z.timezone)::integer AS number
+            row_number() OVER (ORDER BY e.bucket_start, c.clock)::integer AS number
         FROM (
-            SELECT DISTINCT l.timezone
-            FROM location_history AS l
-            WHERE l.organization_id = org
-                AND (place IS NULL OR l.location_id = place)
-                AND l.valid_from < period_end
-                AND l.valid_to > period_start
-        ) AS z
-        CROSS JOIN LATERAL local_bucket_edges(
-            bucket, period_start, least(period_end, now()), z.timezone
+            SELECT DISTINCT l.clock
+            FROM location_clocks(org) AS l
+            WHERE place IS NULL OR l.location_id = place
+        ) AS c
+        -- A bucket that is under way is one, too; the longest is a day in which the zone was changed.
+        CROSS JOIN LATERAL location_buckets(
+            org, c.clock, bucket, period_start, least(period_end, now()) + interval '3 days'
         ) AS e
-        WHERE e.bucket_start >= period_start
-            AND e.bucket_start < least(period_end, now())
+        WHERE e.bucket_start < least(period_end, now())
     ) AS b;
 
     RETURN QUERY
@@ -151,13 +171,9 @@ BEGIN
         sum(t.quality_score_sum) / nullif(sum(t.quality_score_count), 0)
     FROM resource_time(org, numbers, starts, ends) AS t
     CROSS JOIN LATERAL (SELECT CASE WHEN t.quantity > 0 THEN coalesce(t.capacity_unit, '') END AS unit) AS u
-    JOIN location_history AS l
-        ON l.organization_id = org
-        AND l.location_id = t.location_id
-        -- A bucket is of the zone in which the place was when it began.
-        AND l.valid_from <= starts[t.part]
-        AND l.valid_to > starts[t.part]
-        AND l.timezone = zones[t.part]
+    JOIN location_clocks(org) AS l
+        ON l.location_id = t.location_id
+        AND l.clock = clocks[t.part]
     WHERE t.state = 'production'
         AND (place IS NULL OR t.location_id = place)
     GROUP BY t.part, t.location_id, t.resource_id;

@@ -369,6 +369,7 @@ $contract$;
         'local_day_start_at_change(date,text)',
         'local_interval_end(timestamptz,interval,text)',
         'location_buckets(uuid,uuid,text,timestamptz,timestamptz)',
+        'location_clocks(uuid)',
         'mark_deleted_event()',
         'mark_events()',
         'mark_settings()',

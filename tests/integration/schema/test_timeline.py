@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -434,6 +436,33 @@ def test_who_commits_after_a_refresh_keeps_the_mark(plant: Plant) -> None:
     assert plant.answered() == plant.unkept()
 
 
+def test_no_setting_of_a_session_keeps_a_deletion_from_being_marked(plant: Plant) -> None:
+    """Also where a savepoint took the first deletion, and its mark, back."""
+    machine = plant.machine()
+    for first in (6, 8, 10):
+        plant.event(machine, "production", first, 60, quantity=100, scrap_quantity=0)
+    schema.refresh_rollups(plant.db)
+    deletion = "DELETE FROM operational_events WHERE organization_id = %s AND time = %s"
+
+    with plant.db.transaction() as transaction:
+        # What an earlier form of the trigger remembered its mark by.
+        transaction.execute(
+            "SELECT set_config('barnameh.marked', %s, true)", (f"{plant.organization} {DAY.timestamp():.6f}",)
+        )
+        with suppress(LookupError), plant.db.transaction() as nested:
+            nested.execute(deletion, (plant.organization, DAY + 10 * HOUR))
+            raise LookupError
+        for first in (6, 8):
+            transaction.execute(deletion, (plant.organization, DAY + first * HOUR))
+
+    marks = plant.db.execute_query(
+        "SELECT stale FROM resource_time_marks WHERE organization_id = %s", (plant.organization,)
+    )
+    assert len(marks) == 1, "one a day and transaction, however many events"
+    assert plant.answered() == plant.unkept()
+    assert plant.kpis()["throughput_rate"]["numerator"] == 100
+
+
 def test_kept_hours_are_read_without_their_events(plant: Plant) -> None:
     """So that nobody keeps hours in vain: an hour without a mark is read from where it is kept."""
     machine = plant.machine()
@@ -474,3 +503,41 @@ def test_another_organizations_rows_change_nothing(plant: Plant) -> None:
             duration_minutes=7,
         )
     assert plant.answered() == plant.unkept() != before
+
+
+@pytest.mark.parametrize("bucket", ["hour", "day"])
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo", "Asia/Kathmandu"])
+@pytest.mark.parametrize("place", [True, False])
+def test_production_of_a_place_that_changes_its_zone_is_counted_once(
+    plant: Plant, zone: str, bucket: Any, place: bool
+) -> None:
+    """Buckets of a place follow each other without a hole or an overlap, whatever clock it gets in the middle of one."""
+    machine = plant.machine()
+    for first in range(0, 24, 4):
+        plant.event(machine, "production", first, 240, quantity=400)
+    elsewhere = plant.location("Elsewhere")
+    plant.queries.record_event(
+        plant.organization,
+        time=DAY,
+        event_type="production",
+        location_id=elsewhere,
+        duration_minutes=60,
+        quantity=7,
+    )
+    plant.queries.set_location_timezone(
+        plant.organization, plant.place, timezone=zone, effective_at=DAY + 9 * HOUR
+    )
+
+    rows = plant.queries.get_production_rate(
+        plant.organization,
+        bucket=bucket,
+        location_id=plant.place if place else None,
+        start=DAY - 24 * HOUR,
+        end=DAY + 48 * HOUR,
+    )
+
+    own = [row for row in rows if row["location_id"] == plant.place]
+    assert sum(row["quantity"] for row in own) == 2400
+    assert sum(row["production_minutes"] for row in own) == 24 * 60
+    assert all(earlier["bucket_end"] == later["bucket"] for earlier, later in pairwise(own))
+    assert sum(row["quantity"] for row in rows) == (2400 if place else 2407)
