@@ -1,0 +1,4 @@
+"""The services of the operations platform, each a program of its own on the public names of `db_utils`.
+
+A service imports nothing of another service; what two services tell each other stands in a table. See docs/services.md.
+"""

@@ -1,0 +1,22 @@
+"""The command line of the services: `barnameh …`, or `python -m barnameh …`.
+
+Exit codes: 0 all is well; 1 it could not be done (one sentence says why); 2 it was called wrongly; 3 it was done, but something wants
+looking at (readings that cannot be true, one of several places failed); 130 it was interrupted.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from barnameh.cli import fetch, work
+
+app = typer.Typer(
+    name="barnameh",
+    help="Services of the operations platform: connectors, and the worker that runs what is due.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+for commands in (fetch.app, work.app):
+    app.add_typer(commands)

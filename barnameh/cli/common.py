@@ -1,0 +1,95 @@
+"""What the commands share: the database, the organization, times and durations as people write them."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import enum
+import json
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.console import Console
+
+from barnameh.errors import UsageError
+from db_utils import DatabaseManager, Settings
+
+
+class Exit(enum.IntEnum):
+    """What a command's exit code says."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    ATTENTION = 3
+
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        help="The database, as postgresql://user:password@host:port/name. Default: DATABASE_URL, or POSTGRES_*.",
+        show_default=False,
+    ),
+]
+Organization = Annotated[str, typer.Option("--organization", help="Name or id of the organization.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
+
+screen = Console()
+aside = Console(stderr=True)
+
+_DURATION = re.compile(r"(\d+)\s*(m|min|h|d)")
+_UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
+_ORGANIZATIONS = """
+    SELECT o.organization_id, o.timezone
+    FROM organizations AS o
+    WHERE o.name = %(organization)s OR o.organization_id::text = lower(%(organization)s)
+"""
+
+
+@contextlib.contextmanager
+def database(url: str | None) -> Iterator[DatabaseManager]:
+    """The database that a command works on, for as long as it runs."""
+    settings = (
+        Settings.from_environment()
+        if url is None
+        else Settings.from_environment(database_url=url, is_configured=True)
+    )
+    with DatabaseManager(settings=settings.with_changes(application_name="barnameh")) as db:
+        yield db
+
+
+def organization_of(db: DatabaseManager, organization: str) -> tuple[UUID, str]:
+    """Identifier and time zone of the organization with this name or id."""
+    rows = db.execute_query(_ORGANIZATIONS, {"organization": organization})
+    if not rows:
+        raise UsageError(f"there is no organization {organization!r}")
+    if len(rows) > 1:
+        raise UsageError(f"{len(rows)} organizations are called {organization!r}: give the id of one")
+    return rows[0]["organization_id"], rows[0]["timezone"]
+
+
+def time_of(text: str, timezone: str) -> dt.datetime:
+    """A time as people write it: with an offset, or of the organization's own clock."""
+    try:
+        time = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a time: write 2026-11-01 or 2026-11-01T06:00Z") from None
+    return time if time.tzinfo is not None else time.replace(tzinfo=ZoneInfo(timezone))
+
+
+def duration_of(text: str) -> dt.timedelta:
+    """A duration such as 30m, 6h or 1d."""
+    found = _DURATION.fullmatch(text.strip())
+    if found is None or int(found[1]) == 0:
+        raise typer.BadParameter(f"{text!r} is not a duration: write 30m, 6h or 1d")
+    return dt.timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    typer.echo(json.dumps(value, default=str, ensure_ascii=False, indent=2))

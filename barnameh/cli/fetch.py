@@ -1,0 +1,230 @@
+"""`fetch`: weather, holidays and market data from public sources."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from rich.table import Table
+
+from barnameh import worker
+from barnameh.cli.common import (
+    AsJson,
+    Exit,
+    Organization,
+    Url,
+    aside,
+    database,
+    duration_of,
+    organization_of,
+    print_json,
+    screen,
+    time_of,
+)
+from barnameh.connectors import SOURCES, RunResult, Source, Window, source_named
+from barnameh.connectors import fetch as fetch_readings
+from barnameh.connectors.client import Client
+from barnameh.connectors.run import places, store_answer
+from barnameh.errors import ServiceError, UsageError
+from barnameh.settings import ServiceSettings
+from db_utils import DatabaseManager, Json
+
+app = typer.Typer()
+_KINDS = ", ".join(SOURCES)
+
+
+@app.command()
+def fetch(
+    kind: Annotated[str, typer.Argument(help=f"What to fetch: {_KINDS}.")],
+    organization: Organization,
+    url: Url = None,
+    location: Annotated[
+        list[str] | None,
+        typer.Option(help="Name or id of a location; may be repeated. Default: all.", show_default=False),
+    ] = None,
+    start: Annotated[
+        str,
+        typer.Option(help="First time to ask for. Default: where the last run ended.", show_default=False),
+    ] = "",
+    end: Annotated[
+        str,
+        typer.Option(
+            help="First time after it. Default: as far ahead as the source sees.", show_default=False
+        ),
+    ] = "",
+    every: Annotated[
+        str, typer.Option(help="Have the worker do it every 30m, 6h, 1d … from now on.", show_default=False)
+    ] = "",
+    from_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Read this saved answer instead of asking.", exists=True, dir_okay=False, show_default=False
+        ),
+    ] = None,
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="weather: forecast, archive, previous-runs or single-run. Default: archive for the past, forecast for the rest.",
+            show_default=False,
+        ),
+    ] = "",
+    run: Annotated[
+        str,
+        typer.Option(
+            help="weather: the run of mode single-run, such as 2026-11-01T00:00Z.", show_default=False
+        ),
+    ] = "",
+    known_ahead: Annotated[
+        str,
+        typer.Option(
+            help="holidays: how long before a day it is taken as known, such as 365d. Default: since this run.",
+            show_default=False,
+        ),
+    ] = "",
+    currency: Annotated[
+        list[str] | None, typer.Option(help="fx: a currency; may be repeated.", show_default=False)
+    ] = None,
+    series: Annotated[
+        list[str] | None, typer.Option(help="market: CODE=UNIT of FRED; may be repeated.", show_default=False)
+    ] = None,
+    switch: Annotated[
+        bool,
+        typer.Option("--switch", help="Take this kind from this source, where another one gave it before."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch readings from a public source and store what says something new, as it was known then.
+
+    A second run of the same window writes nothing. Licence and attribution of the source are said on standard error.
+    Exit code: 3 where some readings cannot be true or one of several places failed, 1 where all failed.
+
+    Example: barnameh fetch weather --organization "Sample Manufacturing" --every 6h
+    """
+    options: dict[str, Any] = {
+        "mode": mode,
+        "run": run,
+        "known_ahead": known_ahead,
+        "currency": currency or [],
+        "series": series or [],
+    }
+    source = make_source(kind, options, ServiceSettings.from_environment())
+    with database(url) as db:
+        organization_id, timezone = organization_of(db, organization)
+        aside.print(f"{source.licence} ({source.page})", highlight=False)
+        where = places(db, organization_id, source, location or [])
+        if every:
+            schedule(db, organization_id, kind, where if location else [], duration_of(every), options)
+        if from_file is not None:
+            if len(where) != 1:
+                raise UsageError("a saved answer is of one place: name it with --location")
+            results = [
+                store_answer(db, organization_id, source, where[0], from_file.read_bytes(), switch=switch)
+            ]
+        else:
+            window = _window(start, end, timezone, source)
+            with client_for(source) as client:
+                results = fetch_readings(
+                    db, organization_id, source, where, client, window=window, switch=switch
+                )
+    show(kind, source, results, as_json=as_json)
+
+
+def make_source(kind: str, options: Mapping[str, Any], settings: ServiceSettings) -> Source:
+    """The source of this kind with the options that were given, in the words of the command line."""
+    own: dict[str, Any] = {}
+    if kind == "weather":
+        own = {"mode": options.get("mode") or None, "api_key": settings.open_meteo_api_key}
+        if options.get("run"):
+            own["run"] = time_of(options["run"], "UTC")
+    elif kind == "holidays" and options.get("known_ahead"):
+        own = {"known_ahead": duration_of(options["known_ahead"])}
+    elif kind == "fx" and options.get("currency"):
+        own = {"currencies": tuple(code.upper() for code in options["currency"])}
+    elif kind == "power":
+        own = {"token": settings.entsoe_token}
+    elif kind == "market":
+        pairs = [text.partition("=") for text in options.get("series", ())]
+        if any(not code or not unit for code, _, unit in pairs):
+            raise UsageError("--series takes CODE=UNIT, such as DCOILBRENTEU=USD/bbl")
+        own = {"api_key": settings.fred_api_key, "series": {code: unit for code, _, unit in pairs}}
+    return source_named(kind, **own)
+
+
+def client_for(source: Source) -> Client:
+    """A client with the source's limits and the settings' contact."""
+    settings = ServiceSettings.from_environment()
+    return Client(source.limits, contact=settings.contact, hosts=settings.connector_hosts)
+
+
+def schedule(
+    db: DatabaseManager,
+    organization_id: UUID,
+    kind: str,
+    where: list[Any],
+    every: dt.timedelta,
+    options: Mapping[str, Any],
+) -> None:
+    """Write down what the worker does from now on, for these places or for all."""
+    for location_id in [place.location_id for place in where] or [None]:
+        db.execute(
+            worker.SQL["schedule"],
+            {
+                "organization_id": organization_id,
+                "task": f"fetch {kind}",
+                "location_id": location_id,
+                "run_every": every,
+                "arguments": Json({name: value for name, value in options.items() if value}),
+            },
+        )
+
+
+def scheduled_fetch(kind: str) -> worker.Task:
+    """What the worker does for `fetch KIND`."""
+
+    def task(db: DatabaseManager, due: Mapping[str, Any], stop: Callable[[], bool]) -> None:
+        source = make_source(kind, due["arguments"], ServiceSettings.from_environment())
+        named = [] if due["location_id"] is None else [str(due["location_id"])]
+        where = places(db, due["organization_id"], source, named)
+        with client_for(source) as client:
+            results = fetch_readings(db, due["organization_id"], source, where, client, stop=stop)
+        if failures := [f"{r.place.name}: {r.error}" for r in results if r.error]:
+            raise ServiceError("; ".join(failures))
+
+    return task
+
+
+TASKS: Mapping[str, worker.Task] = {f"fetch {kind}": scheduled_fetch(kind) for kind in SOURCES}
+
+
+def _window(start: str, end: str, timezone: str, source: Source) -> Window | None:
+    if not start and not end:
+        return None
+    if not start:
+        raise UsageError("--end needs --start")
+    until = time_of(end, timezone) if end else dt.datetime.now(dt.UTC) + source.ahead
+    return Window(time_of(start, timezone), until)
+
+
+def show(kind: str, source: Source, results: list[RunResult], *, as_json: bool) -> None:
+    """Print what came of each place and exit with what that means."""
+    if as_json:
+        print_json({"kind": kind, "source": source.name, "places": [r.as_dict() for r in results]})
+    else:
+        table = Table(title=f"{kind} from {source.name}")
+        for heading in ("place", "readings", "new", "refused", ""):
+            table.add_column(
+                heading, justify="right" if heading in ("readings", "new", "refused") else "left"
+            )
+        for r in results:
+            said = r.error or "; ".join(r.refusals)
+            table.add_row(r.place.name, f"{r.read:,}", f"{r.written:,}", f"{r.refused:,}", said)
+        screen.print(table)
+    failed = sum(r.error is not None for r in results)
+    if failed and failed == len(results):
+        raise typer.Exit(Exit.FAILED)
+    if failed or any(r.refused for r in results):
+        raise typer.Exit(Exit.ATTENTION)

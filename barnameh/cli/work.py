@@ -1,0 +1,67 @@
+"""`work` and `schedules`: the one worker of all services, and what it has to do."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from barnameh.cli import fetch
+from barnameh.cli.common import AsJson, Exit, Url, database, print_json, screen
+from barnameh.worker import SQL, Worker
+
+app = typer.Typer()
+
+
+@app.command()
+def work(
+    url: Url = None,
+    once: Annotated[bool, typer.Option("--once", help="Do what is due now and end.")] = False,
+) -> None:
+    """Do what is due by the table service_schedules, until SIGTERM or Ctrl-C.
+
+    One worker works at a time; another one waits to take over. A task that was missed is done once. Exit code of --once: 3
+    where a task failed; service_schedules.last_error says why.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    with database(url) as db:
+        worker = Worker(db, fetch.TASKS)
+        worker.stop_on_signals()
+        if worker.run(once=once) and once:
+            raise typer.Exit(Exit.ATTENTION)
+
+
+@app.command()
+def schedules(url: Url = None, as_json: AsJson = False) -> None:
+    """Show what the worker does, when it is due, and how it ended last."""
+    with database(url) as db:
+        rows = db.execute_query(SQL["schedules"])
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        screen.print(
+            "Nothing is scheduled. 'barnameh fetch weather --organization … --every 6h' schedules something."
+        )
+        return
+    table = Table()
+    for heading in ("organization", "task", "location", "every", "next", "last good", "last error"):
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(
+            row["organization"],
+            row["task"],
+            row["location"] or "all",
+            str(row["run_every"]),
+            _short(row["next_run_at"]) if row["is_enabled"] else "off",
+            _short(row["last_succeeded_at"]),
+            row["last_error"] or "",
+        )
+    screen.print(table)
+
+
+def _short(at: dt.datetime | None) -> str:
+    return "never" if at is None else f"{at:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,182 @@
+"""How sources are asked: politely, again where that helps, and never above what they admit."""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from barnameh.errors import SourceError
+
+ATTEMPTS = 6
+LONGEST_WAIT_SECONDS = 120.0
+"""A longer wait ends the run: the next scheduled one goes on."""
+_NAMED_WAITS = {"minutely": 60.0, "hourly": 3600.0, "daily": 86_400.0}
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most so much weight in any span of so many seconds."""
+
+    weight: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a source answered, and at what time by its own clock."""
+
+    content: bytes
+    at: dt.datetime
+    url: str
+
+
+class _RetryableError(Exception):
+    """Worth another try, after so many seconds where the source named them."""
+
+    def __init__(self, reason: str, wait_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait_seconds = wait_seconds
+
+
+class Throttle:
+    """Keeps requests below the limits of one host, whatever span one looks at."""
+
+    def __init__(
+        self, limits: tuple[Limit, ...], clock: Callable[[], float], sleep: Callable[[float], None]
+    ) -> None:
+        self._limits, self._clock, self._sleep = limits, clock, sleep
+        self._asked: deque[tuple[float, float]] = deque()
+
+    def wait(self, weight: float) -> None:
+        """Wait until a request of this weight is admitted, and count it."""
+        while (seconds := max((self._wait_for(limit, weight) for limit in self._limits), default=0.0)) > 0:
+            self._sleep(seconds)
+        now = self._clock()
+        longest = max((limit.seconds for limit in self._limits), default=0.0)
+        while self._asked and self._asked[0][0] <= now - longest:
+            self._asked.popleft()
+        self._asked.append((now, weight))
+
+    def _wait_for(self, limit: Limit, weight: float) -> float:
+        """Seconds until enough of the requests within this limit's span have left it."""
+        now = self._clock()
+        recent = [(at, w) for at, w in self._asked if at > now - limit.seconds]
+        excess = sum(w for _, w in recent) + weight - limit.weight
+        free_at = now
+        for at, w in recent:
+            if excess <= 0:
+                break
+            excess -= w
+            free_at = at + limit.seconds
+        return free_at - now
+
+
+class Client:
+    """One request at a time; see `get`. A context manager."""
+
+    def __init__(
+        self,
+        limits: Mapping[str, tuple[Limit, ...]],
+        *,
+        contact: str = "",
+        timeout_seconds: float = 30.0,
+        hosts: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """`limits` by host. `hosts` sends the requests for a host elsewhere (a mirror, a test): host to base URL."""
+        self._http = httpx.Client(
+            timeout=timeout_seconds,
+            transport=transport,
+            follow_redirects=True,
+            headers={"User-Agent": f"barnameh-connectors/1 ({contact or 'no contact given'})"},
+        )
+        self._throttles = {host: Throttle(found, clock, sleep) for host, found in limits.items()}
+        self._hosts = dict(hosts or {})
+        self._sleep = sleep
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def get(self, url: str, parameters: Mapping[str, Any], *, weight: float = 1.0) -> Answer:
+        """Ask, at most six times, and return the whole answer.
+
+        Waits as the limits of the host want it, and as long as the source says in `Retry-After` or in its reason.
+        Raises `SourceError` with the source's own reason where it refuses or stays away, or would be waited for too long.
+        """
+        asked = httpx.URL(url)
+        for attempt in range(1, ATTEMPTS + 1):
+            if (throttle := self._throttles.get(asked.host)) is not None:
+                throttle.wait(weight)
+            try:
+                return self._ask(asked, parameters)
+            except _RetryableError as again:
+                wait = again.wait_seconds
+                if wait is not None and wait > LONGEST_WAIT_SECONDS:
+                    raise SourceError(
+                        f"{asked.host} wants to be left alone for {wait:.0f} s: {again}"
+                    ) from None
+                if attempt == ATTEMPTS:
+                    raise SourceError(f"{asked.host} failed {ATTEMPTS} times, last: {again}") from None
+                self._sleep(2.0**attempt if wait is None else wait)
+        raise AssertionError("unreachable")
+
+    def _ask(self, asked: httpx.URL, parameters: Mapping[str, Any]) -> Answer:
+        base = self._hosts.get(asked.host)
+        url = asked if base is None else httpx.URL(base).join(asked.raw_path.decode())
+        try:
+            response = self._http.get(url, params=dict(parameters))
+        except httpx.TransportError as error:
+            raise _RetryableError(f"{type(error).__name__}: {error}") from None
+        if response.status_code == 429 or response.status_code >= 500:
+            raise _RetryableError(_reason(response), _wait_named(response))
+        if response.status_code >= 400:
+            raise SourceError(f"{asked.host} refused: {_reason(response)}")
+        if not response.content:
+            raise _RetryableError("an empty answer")
+        return Answer(response.content, _date(response), str(asked))
+
+
+def _reason(response: httpx.Response) -> str:
+    """What the source says about a refusal, in its own words and without our parameters."""
+    text = response.text.strip()
+    try:
+        body = response.json()
+        text = str(body.get("reason") or body.get("error_message") or body.get("message") or text)
+    except (ValueError, AttributeError):
+        found = re.search(r"<text>(.*?)</text>", text, re.DOTALL)
+        text = found.group(1) if found else text
+    return f"status {response.status_code}: {' '.join(text.split())[:200] or 'no reason given'}"
+
+
+def _wait_named(response: httpx.Response) -> float | None:
+    """How long the source wants to be left alone, in seconds."""
+    if given := response.headers.get("Retry-After", "").strip():
+        if given.isdigit():
+            return float(given)
+        try:
+            return max(0.0, (email.utils.parsedate_to_datetime(given) - _date(response)).total_seconds())
+        except (TypeError, ValueError):
+            return None
+    named = re.search(r"minutely|hourly|daily", response.text.lower())
+    return _NAMED_WAITS[named.group()] if named else None
+
+
+def _date(response: httpx.Response) -> dt.datetime:
+    """The time of the answer by the source's clock; ours where it gives none."""
+    try:
+        return email.utils.parsedate_to_datetime(response.headers["Date"]).astimezone(dt.UTC)
+    except (KeyError, TypeError, ValueError):
+        return dt.datetime.now(dt.UTC)

@@ -1,0 +1,289 @@
+"""One run of a connector: windows in, what says something new out, each window whole or not at all."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from barnameh.connectors.client import Client
+from barnameh.connectors.model import Factor, Place, Source, Window
+from barnameh.errors import ServiceError, SourceError, UsageError
+from barnameh.statements import statements
+from db_utils import DatabaseManager, TenantScope, Transaction
+
+SQL = statements(Path(__file__).with_name("store.sql"))
+BATCH_READINGS = 5_000
+FIRST_WINDOW = dt.timedelta(days=90)
+"""How far back the first run of a connector looks where no start is given."""
+SHOWN_REFUSALS = 5
+
+
+@dataclass
+class RunResult:
+    """What came of one place: readings, what was new, what cannot be true, and why it ended early if it did."""
+
+    place: Place
+    read: int = 0
+    written: int = 0
+    refused: int = 0
+    refusals: list[str] = field(default_factory=list)
+    """The first readings that cannot be true, each with its place and time."""
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a JSON document."""
+        return {
+            "location": self.place.name,
+            "location_id": None if self.place.location_id is None else str(self.place.location_id),
+            "readings_read": self.read,
+            "readings_written": self.written,
+            "readings_refused": self.refused,
+            "refusals": self.refusals,
+            "error": self.error,
+        }
+
+
+def utc_now() -> dt.datetime:
+    """The clock of the runs."""
+    return dt.datetime.now(dt.UTC)
+
+
+def places(
+    db: DatabaseManager, organization_id: UUID, source: Source, locations: Sequence[str] = ()
+) -> list[Place]:
+    """For which places is this source asked? The locations named (names or ids), all, or the organization itself.
+
+    Raises `UsageError` for a location that is not there, or where the source is not of locations.
+    """
+    if not source.by_location:
+        if locations:
+            raise UsageError(f"{source.kind} of {source.name} holds everywhere: leave --location out")
+        return [Place(None, "the organization", "UTC")]
+    rows = db.tenant(organization_id).execute_query(
+        SQL["places"], {"organization_id": organization_id, "locations": list(locations) or None}
+    )
+    found = {row["name"] for row in rows} | {str(row["location_id"]) for row in rows}
+    if missing := [name for name in locations if name not in found]:
+        raise UsageError(f"the organization has no location {missing[0]!r}")
+    if not rows:
+        raise UsageError("the organization has no locations: create one first")
+    return [Place(**row) for row in rows]
+
+
+def fetch(
+    db: DatabaseManager,
+    organization_id: UUID,
+    source: Source,
+    where: Sequence[Place],
+    client: Client,
+    *,
+    window: Window | None = None,
+    switch: bool = False,
+    now: Callable[[], dt.datetime] = utc_now,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[RunResult]:
+    """Ask a source for a window of each place and store what says something new; returns one result for each place.
+
+    Without `window`: from where the last good run ended, less the source's look-back, to as far ahead as the source sees. Each
+    part of the window is one transaction with its row in `connector_runs`, so a run that is killed goes on where it was. A
+    source that fails ends the place's run with the reason in its result and in `connector_runs`. `stop` is asked between
+    parts. Raises `UsageError` where the place takes this kind from another source and `switch` does not allow to change it.
+    """
+    scope = db.tenant(organization_id)
+    results = []
+    with _one_at_a_time(db, source):
+        for place in where:
+            result = RunResult(place)
+            results.append(result)
+            try:
+                _choose(scope, organization_id, source, place, switch=switch)
+                whole = window or _next_window(scope, organization_id, source, place, now())
+                for part in whole.split(source.longest_window):
+                    if stop():
+                        break
+                    _fetch_part(scope, organization_id, source, part, client, result, now)
+            except ServiceError as error:
+                result.error = str(error)
+    return results
+
+
+def store_answer(
+    db: DatabaseManager,
+    organization_id: UUID,
+    source: Source,
+    place: Place,
+    answer: bytes,
+    *,
+    switch: bool = False,
+    now: Callable[[], dt.datetime] = utc_now,
+) -> RunResult:
+    """Store a saved answer of a source (`--from-file`) as if it had come now; what `fetch` would refuse is refused."""
+    scope, result = db.tenant(organization_id), RunResult(place)
+    _choose(scope, organization_id, source, place, switch=switch)
+    asked_at = now()
+    factors = _checked(source.parse(answer, place, asked_at), asked_at, result)
+    if factors:
+        times = [factor.time for factor in factors]
+        window = Window(min(times), max(times) + dt.timedelta(microseconds=1))
+        _write(scope, organization_id, source, window, factors, result, asked_at)
+    return result
+
+
+def _next_window(
+    scope: TenantScope, organization_id: UUID, source: Source, place: Place, now: dt.datetime
+) -> Window:
+    row = scope.execute_query(
+        SQL["last_good_end"],
+        {
+            "organization_id": organization_id,
+            "connector": source.name,
+            "location_id": place.location_id,
+        },
+    )[0]
+    known_until = row["known_until"]
+    start = now - FIRST_WINDOW if known_until is None else known_until - source.look_back
+    return Window(start.replace(minute=0, second=0, microsecond=0), now + source.ahead)
+
+
+def _choose(scope: TenantScope, organization_id: UUID, source: Source, place: Place, *, switch: bool) -> None:
+    """Make sure that the place takes this kind from this source alone."""
+    parameters = {
+        "organization_id": organization_id,
+        "kind": source.kind,
+        "location_id": place.location_id,
+        "connector": source.name,
+        "switch": switch,
+    }
+    scope.execute(SQL["choose_source"], parameters)
+    chosen = scope.execute_query(SQL["chosen_source"], parameters)[0]["connector"]
+    if chosen != source.name:
+        raise UsageError(
+            f"{place.name} takes its {source.kind} from {chosen}: two sources under one name would mix, so say --switch to "
+            f"take it from {source.name} from now on"
+        )
+
+
+def _fetch_part(
+    scope: TenantScope,
+    organization_id: UUID,
+    source: Source,
+    part: Window,
+    client: Client,
+    result: RunResult,
+    now: Callable[[], dt.datetime],
+) -> None:
+    asked_at = now()
+    try:
+        factors = _checked(source.fetch(part, result.place, client, asked_at), asked_at, result)
+    except SourceError as error:
+        with scope.transaction() as tx:
+            _write_run(tx, organization_id, source, part, RunResult(result.place, error=str(error)), asked_at)
+        raise
+    _write(scope, organization_id, source, part, factors, result, asked_at)
+
+
+def _checked(factors: Iterator[Factor], asked_at: dt.datetime, result: RunResult) -> list[Factor]:
+    """The readings that can be true; the others are counted, the first of them named.
+
+    What a source gives before its usual delay is over was known when it was asked, in that hour.
+    """
+    good = []
+    known = asked_at.replace(minute=0, second=0, microsecond=0)
+    for factor in factors:
+        result.read += 1
+        problem = factor.problem()
+        if problem is None:
+            good.append(factor if factor.available_at <= known else replace(factor, available_at=known))
+            continue
+        result.refused += 1
+        if len(result.refusals) < SHOWN_REFUSALS:
+            result.refusals.append(f"{result.place.name}, {factor.time:%Y-%m-%d %H:%M} UTC: {problem}")
+    return good
+
+
+def _write(
+    scope: TenantScope,
+    organization_id: UUID,
+    source: Source,
+    window: Window,
+    factors: Sequence[Factor],
+    result: RunResult,
+    asked_at: dt.datetime,
+) -> None:
+    """Readings and the row about them, together or not at all."""
+    part = RunResult(result.place, read=len(factors) + result.refused, refused=result.refused)
+    part.error = "; ".join(result.refusals) or None
+    with scope.transaction() as tx:
+        for first in range(0, len(factors), BATCH_READINGS):
+            part.written += tx.execute(
+                SQL["write_readings"],
+                {
+                    "organization_id": organization_id,
+                    "location_id": result.place.location_id,
+                    "factor_type": source.factor_type,
+                    "revised_at": asked_at.replace(minute=0, second=0, microsecond=0),
+                    "readings": json.dumps(
+                        [_reading(factor) for factor in factors[first : first + BATCH_READINGS]]
+                    ),
+                },
+            )
+        _write_run(tx, organization_id, source, window, part, asked_at)
+    result.written += part.written
+
+
+def _reading(factor: Factor) -> dict[str, Any]:
+    return {
+        "time": factor.time.isoformat(),
+        "name": factor.name,
+        "value": str(factor.value),
+        "unit": factor.unit,
+        "available_at": factor.available_at.isoformat(),
+        "metadata": None if factor.metadata is None else dict(factor.metadata),
+    }
+
+
+def _write_run(
+    tx: Transaction,
+    organization_id: UUID,
+    source: Source,
+    window: Window,
+    result: RunResult,
+    asked_at: dt.datetime,
+) -> None:
+    tx.execute(
+        SQL["write_run"],
+        {
+            "organization_id": organization_id,
+            "connector": source.name,
+            "location_id": result.place.location_id,
+            "window_start": window.start,
+            "window_end": window.end,
+            "started_at": asked_at,
+            "read": result.read,
+            "written": result.written,
+            "refused": result.refused,
+            "error_message": result.error,
+        },
+    )
+
+
+@contextmanager
+def _one_at_a_time(db: DatabaseManager, source: Source) -> Iterator[None]:
+    """Nobody else asks this source meanwhile, from any machine: its limits are of an address, and two runs would race."""
+    lock = f"barnameh connector {source.name}"
+    with db.connection() as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (lock,))
+            if not cursor.fetchone()[0]:
+                raise UsageError(f"another run is asking {source.name}: wait for it to end")
+            try:
+                yield
+            finally:
+                cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (lock,))

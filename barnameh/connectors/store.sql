@@ -1,0 +1,164 @@
+-- What connectors read and write, in the scope of one organization.
+
+-- name: places
+-- Of each location, or of the one that is named, what a source needs to know. A name or an identifier names it.
+SELECT
+    l.location_id,
+    l.name,
+    l.timezone,
+    l.latitude_degrees::double precision AS latitude,
+    l.longitude_degrees::double precision AS longitude,
+    l.metadata
+FROM locations AS l
+WHERE l.organization_id = %(organization_id)s
+    AND (
+        %(locations)s::text[] IS NULL
+        OR l.name = ANY (%(locations)s)
+        OR l.location_id::text = ANY (%(locations)s)
+    )
+ORDER BY
+    l.name;
+
+-- name: choose_source!
+-- Take the choice of a source for a kind and place, if none was made or if it may be changed.
+INSERT INTO connector_sources AS s (organization_id, kind, location_id, connector)
+VALUES (%(organization_id)s, %(kind)s, %(location_id)s, %(connector)s)
+ON CONFLICT (organization_id, kind, location_id) DO UPDATE
+SET connector = excluded.connector
+WHERE %(switch)s;
+
+-- name: chosen_source
+-- Which source does this place use?
+SELECT s.connector
+FROM connector_sources AS s
+WHERE s.organization_id = %(organization_id)s
+    AND s.kind = %(kind)s
+    AND s.location_id IS NOT DISTINCT FROM %(location_id)s;
+
+-- name: last_good_end
+-- Up to when has this connector asked for what had happened by then?
+SELECT max(least(r.window_end, r.started_at)) AS known_until
+FROM connector_runs AS r
+WHERE r.organization_id = %(organization_id)s
+    AND r.connector = %(connector)s
+    AND r.location_id IS NOT DISTINCT FROM %(location_id)s
+    AND r.error_message IS NULL;
+
+-- name: write_readings!
+-- Store what says something new: a value that differs from the newest one known at that time for the same name, place and time.
+-- A value other than the one stored under the same available_at is a revision, known since the run.
+INSERT INTO external_factors (
+    organization_id,
+    time,
+    location_id,
+    factor_type,
+    name,
+    value,
+    unit,
+    available_at,
+    metadata
+)
+WITH given AS (
+    SELECT
+        g.time,
+        g.name,
+        g.value,
+        g.unit,
+        CASE
+            WHEN same.value <> g.value AND g.available_at < %(revised_at)s THEN %(revised_at)s::timestamptz
+            ELSE g.available_at
+        END AS available_at,
+        coalesce(g.metadata, '{}') AS metadata
+    FROM jsonb_to_recordset(%(readings)s::jsonb) AS g (
+        time timestamptz,
+        name text,
+        value numeric,
+        unit text,
+        available_at timestamptz,
+        metadata jsonb
+    )
+    LEFT JOIN external_factors AS same
+        ON same.organization_id = %(organization_id)s
+        AND same.name = g.name
+        AND (same.location_id = %(location_id)s::uuid OR same.location_id IS NULL AND %(location_id)s::uuid IS NULL)
+        AND same.time = g.time
+        AND same.available_at = g.available_at
+),
+ordered AS (
+    SELECT
+        g.time,
+        g.name,
+        g.value,
+        g.unit,
+        g.available_at,
+        g.metadata,
+        lag(g.available_at) OVER earlier AS given_at,
+        lag(g.value) OVER earlier AS given_value
+    FROM given AS g
+    WINDOW earlier AS (PARTITION BY g.name, g.time ORDER BY g.available_at)
+)
+SELECT
+    %(organization_id)s,
+    o.time,
+    %(location_id)s::uuid,
+    %(factor_type)s,
+    o.name,
+    o.value,
+    o.unit,
+    o.available_at,
+    o.metadata
+FROM ordered AS o
+LEFT JOIN LATERAL (
+    SELECT
+        f.available_at,
+        f.value
+    FROM external_factors AS f
+    WHERE f.organization_id = %(organization_id)s
+        AND f.name = o.name
+        -- Folded by the planner to the one or the other, which the index serves; IS NOT DISTINCT FROM it does not.
+        AND (f.location_id = %(location_id)s::uuid OR f.location_id IS NULL AND %(location_id)s::uuid IS NULL)
+        AND f.time = o.time
+        AND f.available_at <= o.available_at
+    ORDER BY
+        f.available_at DESC
+    LIMIT 1
+) AS stored ON true
+WHERE o.value IS DISTINCT FROM CASE
+    WHEN stored.available_at IS NULL OR o.given_at > stored.available_at THEN o.given_value
+    ELSE stored.value
+END
+ORDER BY
+    o.name,
+    o.time,
+    o.available_at
+ON CONFLICT (organization_id, name, location_id, time, available_at) DO NOTHING;
+
+-- name: write_run!
+-- Write down what came of a window.
+INSERT INTO connector_runs (
+    organization_id,
+    connector,
+    location_id,
+    window_start,
+    window_end,
+    started_at,
+    finished_at,
+    readings_read,
+    readings_written,
+    readings_refused,
+    error_message
+)
+VALUES (
+    %(organization_id)s,
+    %(connector)s,
+    %(location_id)s,
+    %(window_start)s,
+    %(window_end)s,
+    %(started_at)s,
+    clock_timestamp(),
+    %(read)s,
+    %(written)s,
+    %(refused)s,
+    left(%(error_message)s, 2000)
+);
+

@@ -1,0 +1,52 @@
+"""Settings of the services, beside those of the database, from the environment and `.env`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dotenv import dotenv_values
+
+from barnameh.errors import UsageError
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """What the services read; secrets are left out of `repr`."""
+
+    contact: str = ""
+    """BARNAMEH_CONTACT: an address in the User-Agent, so that a source can reach who asks it."""
+    open_meteo_api_key: str | None = field(default=None, repr=False)
+    """OPEN_METEO_API_KEY: for commercial use."""
+    fred_api_key: str | None = field(default=None, repr=False)
+    """FRED_API_KEY."""
+    entsoe_token: str | None = field(default=None, repr=False)
+    """ENTSOE_TOKEN."""
+    connector_hosts: Mapping[str, str] = field(default_factory=dict)
+    """CONNECTOR_HOSTS: other addresses for sources, such as api.open-meteo.com=http://mirror:8080, separated by commas."""
+
+    @classmethod
+    def from_environment(cls) -> ServiceSettings:
+        """Read them; `UsageError` for one that cannot be read."""
+        values = {**dotenv_values(".env"), **os.environ}
+
+        def text(name: str) -> str | None:
+            return (values.get(name) or "").strip() or None
+
+        hosts = {}
+        for pair in (text("CONNECTOR_HOSTS") or "").split(","):
+            host, _, address = pair.strip().partition("=")
+            if pair.strip() and not address.startswith(("http://", "https://")):
+                raise UsageError(
+                    f"CONNECTOR_HOSTS has {pair.strip()!r}: give host=http://address, separated by commas"
+                )
+            if host:
+                hosts[host] = address
+        return cls(
+            contact=text("BARNAMEH_CONTACT") or "",
+            open_meteo_api_key=text("OPEN_METEO_API_KEY"),
+            fred_api_key=text("FRED_API_KEY"),
+            entsoe_token=text("ENTSOE_TOKEN"),
+            connector_hosts=hosts,
+        )

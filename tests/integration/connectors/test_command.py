@@ -1,0 +1,224 @@
+"""`barnameh fetch`, `work` and `schedules` as a person and as the compose service call them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from barnameh.cli import fetch as commands
+from barnameh.connectors.open_meteo import OpenMeteo
+from barnameh.errors import ServiceError
+from barnameh.worker import Worker
+from db_utils import Json
+from tests.integration.connectors.conftest import Desk
+from tests.support.sources import Fault
+
+
+@pytest.fixture
+def call(desk: Desk) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `barnameh` on the desk's database, the sources at the stub."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "barnameh", *arguments, "--url", desk.db.health().url],
+            env=environment(desk),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run
+
+
+def environment(desk: Desk) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PYTHONPATH": str(Path.cwd()),
+        "COLUMNS": "200",
+        "FRED_API_KEY": "secret-key",
+        "CONNECTOR_HOSTS": ",".join(f"{host}={address}" for host, address in desk.sources.hosts().items()),
+    }
+
+
+def test_a_window_is_fetched_and_said_so(desk: Desk, call: Any) -> None:
+    window = ("--start", "2026-06-01", "--end", "2026-06-03", "--mode", "archive")
+    done = call("fetch", "weather", "--organization", "Desk", "--location", "Hall", *window, "--json")
+    assert done.returncode == 0, done.stderr
+    assert "Open-Meteo.com under CC BY 4.0" in done.stderr
+    (place,) = json.loads(done.stdout)["places"]
+    assert place["readings_read"] == place["readings_written"] == len(desk.rows()) == 48 * 5
+    # Two days by the organization's own clock.
+    assert min(row[1] for row in desk.rows()) == dt.datetime(2026, 5, 31, 22, tzinfo=dt.UTC)
+    again = call("fetch", "weather", "--organization", str(desk.organization_id), *window)
+    assert again.returncode == 0, again.stderr
+    assert "240" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("weather", "--organization", "Nobody"), 1, "there is no organization 'Nobody'"),
+        (("tides", "--organization", "Desk"), 1, "there is no source of 'tides': choose weather"),
+        (("weather", "--organization", "Desk", "--location", "X"), 1, "no location 'X'"),
+        (("weather", "--organization", "Desk", "--every", "soon"), 2, "write 30m, 6h or 1d"),
+        (("weather", "--organization", "Desk", "--end", "2026-06-01"), 1, "--end needs --start"),
+        (("weather", "--organization", "Desk", "--start", "June"), 2, "is not a time"),
+        (
+            ("weather", "--organization", "Desk", "--start", "2026-06-02", "--end", "2026-06-01"),
+            1,
+            "must start before it ends",
+        ),
+        (("market", "--organization", "Desk"), 1, "name the series of FRED"),
+        (("fx", "--organization", "Desk", "--currency", "EURO"), 1, "three capital letters"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(
+    call: Any, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    done = call("fetch", *arguments)
+    assert done.returncode == code, done.stderr
+    assert said in " ".join((done.stderr + done.stdout).replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+
+
+def test_a_failure_shows_no_key_and_stands_in_the_runs(desk: Desk, call: Any) -> None:
+    desk.sources.fault = lambda number: Fault(
+        400, json.dumps({"error_message": "Bad Request. The series does not exist."})
+    )
+    done = call(
+        "fetch", "market", "--organization", "Desk", "--series", "NOPE=index", "--start", "2026-01-01"
+    )
+    assert done.returncode == 1
+    assert "The series does not exist" in done.stdout
+    assert "secret-key" not in done.stdout + done.stderr
+    assert "secret-key" not in str(desk.runs())
+    assert "The series does not exist" in desk.runs()[-1]["error_message"]
+
+
+def test_a_saved_answer_is_read_like_one_that_came(desk: Desk, call: Any, tmp_path: Path) -> None:
+    hourly = {"time": ["2026-06-01T00:00", "2026-06-01T01:00"], "temperature_2m": [13.8, 200]}
+    body = {"utc_offset_seconds": 0, "hourly_units": {"temperature_2m": "°C"}, "hourly": hourly}
+    saved = tmp_path / "answer.json"
+    saved.write_text(json.dumps(body))
+    done = call("fetch", "weather", "--organization", "Desk", "--mode", "archive", "--from-file", str(saved))
+    assert done.returncode == 3, done.stderr
+    assert "200 celsius lies outside" in done.stdout
+    assert len(desk.rows()) == 1
+    assert desk.sources.asked == []
+
+
+def due_now(desk: Desk) -> None:
+    desk.db.execute("UPDATE service_schedules SET next_run_at = now() - interval '3 days'")
+
+
+def schedule_of(desk: Desk) -> dict[str, Any]:
+    (row,) = desk.db.execute_query("SELECT * FROM service_schedules")
+    return row
+
+
+def test_every_so_often_the_worker_does_it(desk: Desk, call: Any) -> None:
+    done = call("fetch", "fx", "--organization", "Desk", "--every", "6h", "--currency", "usd")
+    assert done.returncode == 0, done.stderr
+    before = schedule_of(desk)
+    assert (before["task"], before["run_every"], before["arguments"]) == (
+        "fetch fx",
+        dt.timedelta(hours=6),
+        {"currency": ["usd"]},
+    )
+    assert call("work", "--once").returncode == 0
+    assert schedule_of(desk)["last_started_at"] is None, "nothing is due yet"
+    due_now(desk)
+    runs = len(desk.runs())
+    assert call("work", "--once").returncode == 0
+    after = schedule_of(desk)
+    assert after["last_succeeded_at"] >= after["last_started_at"]
+    assert after["last_error"] is None
+    # Missed for days, done once, and due again in six hours.
+    assert len(desk.runs()) == runs + 1
+    assert after["next_run_at"] - after["last_started_at"] == dt.timedelta(hours=6)
+    shown = call("schedules", "--json")
+    assert json.loads(shown.stdout)[0]["task"] == "fetch fx"
+
+
+def test_a_task_that_fails_says_why_and_does_not_end_the_others(desk: Desk) -> None:
+    desk.db.execute_many(
+        "INSERT INTO service_schedules (organization_id, task, run_every, next_run_at, arguments) VALUES %s",
+        [
+            (desk.organization_id, "fetch power", "1 day", "2026-01-01", Json({})),
+            (desk.organization_id, "fetch fx", "1 day", "2026-01-02", Json({})),
+        ],
+    )
+    done: list[str] = []
+
+    def fails(*_: Any) -> None:
+        raise ServiceError("no token")
+
+    def breaks(*_: Any) -> None:
+        done.append("fx")
+        raise KeyError("a fault of ours")
+
+    assert Worker(desk.db, {"fetch power": fails, "fetch fx": breaks}).run(once=True) == 2
+    rows = desk.db.execute_query("SELECT task, last_error FROM service_schedules ORDER BY task")
+    assert [(r["task"], r["last_error"]) for r in rows] == [
+        ("fetch fx", "KeyError: 'a fault of ours'"),
+        ("fetch power", "no token"),
+    ]
+    assert done == ["fx"]
+
+
+def test_one_worker_works_at_a_time(desk: Desk) -> None:
+    desk.db.execute(
+        "INSERT INTO service_schedules (organization_id, task, run_every) VALUES (%s, 'fetch fx', '1 day')",
+        (desk.organization_id,),
+    )
+
+    def task(*_: Any) -> None:
+        with pytest.raises(ServiceError, match="another worker is at work"):
+            Worker(desk.db, {}).run(once=True)
+
+    assert Worker(desk.db, {"fetch fx": task}).run(once=True) == 0
+
+
+def test_sigterm_ends_it_cleanly_and_a_kill_is_made_up_for(desk: Desk) -> None:
+    desk.db.execute(
+        "INSERT INTO service_schedules (organization_id, task, run_every, arguments) "
+        "VALUES (%s, 'fetch weather', '1 day', '{\"mode\": \"archive\"}')",
+        (desk.organization_id,),
+    )
+    arguments = [sys.executable, "-m", "barnameh", "work", "--url", desk.db.health().url]
+    for ending in (signal.SIGKILL, signal.SIGTERM):
+        reached = len(desk.sources.asked)
+        desk.sources.fault = lambda number: time.sleep(0.3)  # type: ignore[func-returns-value]
+        process = subprocess.Popen(arguments, env=environment(desk), stderr=subprocess.PIPE)
+        while len(desk.sources.asked) == reached and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(ending)
+        _, said = process.communicate(timeout=60)
+        if ending == signal.SIGTERM:
+            assert process.returncode == 0, said.decode()
+    desk.sources.fault = lambda number: None
+    # What the kill had left is done again without waiting for a day.
+    Worker(desk.db, commands.TASKS | {"fetch weather": asked_at(desk)}).run(once=True)
+    assert schedule_of(desk)["last_error"] is None
+    assert schedule_of(desk)["last_succeeded_at"] is not None
+
+
+def asked_at(desk: Desk) -> Any:
+    """The task of the command line, with the desk's hosts."""
+
+    def task(db: Any, due: Any, stop: Any) -> None:
+        result = desk.fetch(OpenMeteo(mode="archive"), stop=stop)
+        if result.error:
+            raise ServiceError(result.error)
+
+    return task

@@ -1,0 +1,130 @@
+"""How sources are asked: limits on a clock of the test's own, faults that the test injects, no waiting."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from barnameh.connectors.client import ATTEMPTS, Client, Limit, Throttle
+from barnameh.connectors.open_meteo import OpenMeteo
+from barnameh.errors import SourceError
+
+
+class Clock:
+    """A clock that sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+def client(answer: Callable[[httpx.Request], httpx.Response], clock: Clock, *limits: Limit) -> Client:
+    return Client(
+        {"source.test": limits}, clock=clock, sleep=clock.sleep, transport=httpx.MockTransport(answer)
+    )
+
+
+def most_in_a_span(asked: list[tuple[float, float]], seconds: float) -> float:
+    return max(sum(weight for at, weight in asked if start <= at < start + seconds) for start, _ in asked)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 30), st.floats(0.5, 10)), min_size=1, max_size=60),
+    st.floats(10, 40),
+)
+def test_no_span_holds_more_than_the_limit(steps: list[tuple[float, float]], most: float) -> None:
+    clock, asked = Clock(), []
+    throttle = Throttle((Limit(most, 60), Limit(3 * most, 600)), clock, clock.sleep)
+    for pause, weight in steps:
+        clock.now += pause
+        throttle.wait(weight)
+        asked.append((clock.now, weight))
+    for limit, seconds in ((most, 60), (3 * most, 600)):
+        # An instant before the span is over: what floats make of its very end is not the question.
+        assert most_in_a_span(asked, seconds - 1e-6) <= limit + 1e-9
+
+
+def test_a_years_backfill_stays_below_what_open_meteo_admits() -> None:
+    clock, asked = Clock(), []
+    limits = OpenMeteo().limits["archive-api.open-meteo.com"]
+    throttle = Throttle(limits, clock, clock.sleep)
+    for _ in range(300):  # places, a year of each in windows of ninety days
+        for days in (90, 90, 90, 95):
+            throttle.wait(days / 14)
+            asked.append((clock.now, days / 14))
+    for admitted, seconds in ((600, 60), (5000, 3600), (10_000, 86_400)):
+        assert most_in_a_span(asked, seconds) < admitted
+
+
+def test_it_asks_again_where_that_helps() -> None:
+    clock = Clock()
+    answers = iter(
+        [
+            httpx.Response(500),
+            httpx.Response(429, headers={"Retry-After": "17"}),
+            httpx.Response(429, json={"error": True, "reason": "Minutely API request limit exceeded."}),
+            httpx.Response(200, content=b""),
+            httpx.Response(200, content=b"data", headers={"Date": "Sat, 28 Nov 2026 10:20:30 GMT"}),
+        ]
+    )
+    answer = client(lambda request: next(answers), clock).get("https://source.test/x", {})
+    assert answer.content == b"data"
+    assert answer.at == dt.datetime(2026, 11, 28, 10, 20, 30, tzinfo=dt.UTC)
+    assert clock.slept == [2, 17, 60, 16]
+
+
+def test_it_gives_up_with_the_sources_own_words() -> None:
+    clock, asked = Clock(), []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(503, text="down for maintenance")
+
+    with pytest.raises(SourceError, match="failed 6 times, last: status 503: down for maintenance"):
+        client(refuse, clock).get("https://source.test/x", {"apikey": "secret"})
+    assert len(asked) == ATTEMPTS
+
+
+@pytest.mark.parametrize("window", ["Hourly", "Daily"])
+def test_a_long_wait_ends_the_run(window: str) -> None:
+    clock = Clock()
+    body = {"error": True, "reason": f"{window} API request limit exceeded. Please try again later."}
+    with pytest.raises(SourceError, match=f"left alone.*{window} API request limit"):
+        client(lambda request: httpx.Response(429, json=body), clock).get("https://source.test/x", {})
+    assert clock.slept == []
+
+
+def test_a_refusal_is_not_asked_again_and_shows_no_key() -> None:
+    clock, asked = Clock(), []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(400, json={"error": True, "reason": "Latitude must be in range"})
+
+    with pytest.raises(SourceError, match="refused: status 400: Latitude must be in range") as refusal:
+        client(refuse, clock).get("https://source.test/x", {"apikey": "secret"})
+    assert len(asked) == 1
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_cut_connection_is_asked_again() -> None:
+    clock = Clock()
+
+    def cut(request: httpx.Request) -> httpx.Response:
+        if not clock.slept:
+            raise httpx.RemoteProtocolError("peer closed connection")
+        return httpx.Response(200, content=b"whole")
+
+    assert client(cut, clock).get("https://source.test/x", {}).content == b"whole"
