@@ -219,6 +219,30 @@ table alerts
              organization_id_status_created_at_idx
     triggers announce, set_updated_at
 
+table connector_runs
+    columns  organization_id uuid!, run_id uuid!=, connector text!, location_id uuid, window_start timestamptz!,
+             window_end timestamptz!, started_at timestamptz!, finished_at timestamptz!=, readings_read integer!=,
+             readings_written integer!=, readings_refused integer!=, error_message text
+    checks   connector, counts_not_negative, error_message_length, finished_at_not_in_future, started_at_not_in_future,
+             window_ends_after_start
+    keys     pkey, organization_id_fkey, organization_id_location_id_fkey, organization_id_connector_idx
+
+table connector_sources
+    columns  organization_id uuid!, source_id uuid!=, kind text!, location_id uuid, connector text!, updated_at timestamptz!=
+    checks   connector, kind
+    keys     pkey, organization_id_kind_location_id_key, organization_id_fkey, organization_id_location_id_fkey,
+             organization_id_location_id_idx
+    triggers set_updated_at
+
+table service_schedules
+    columns  organization_id uuid!, schedule_id uuid!=, task text!, location_id uuid, run_every interval!, arguments jsonb!=,
+             is_enabled boolean!=, next_run_at timestamptz!=, last_started_at timestamptz, last_succeeded_at timestamptz,
+             last_error text, created_at timestamptz!=, updated_at timestamptz!=
+    checks   arguments_object, last_error_length, next_run_at_finite, run_every_range, task
+    keys     pkey, organization_id_task_location_id_key, organization_id_fkey, organization_id_location_id_fkey,
+             next_run_at_idx, organization_id_location_id_idx
+    triggers set_updated_at
+
 view operational_events_hourly
     columns  organization_id uuid, bucket timestamptz, location_id uuid, resource_id uuid, event_type text, cause text,
              event_count bigint, duration_minutes numeric, quantity numeric, scrap_quantity numeric,

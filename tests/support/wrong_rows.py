@@ -89,6 +89,14 @@ RIGHT: dict[str, dict[str, Any]] = {
     },
     "optimization_runs": {"run_type": "routing", "algorithm": "local search", "started_at": NOW},
     "alerts": {"severity": "high", "alert_type": "test", "title": "Look"},
+    "connector_runs": {
+        "connector": "ecb",
+        "window_start": NOW - timedelta(days=1),
+        "window_end": NOW,
+        "started_at": NOW,
+    },
+    "connector_sources": {"kind": "fx", "connector": "ecb"},
+    "service_schedules": {"task": "fetch fx", "run_every": timedelta(hours=6)},
 }
 
 
@@ -284,6 +292,23 @@ VIOLATIONS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("optimization_runs", {"objective_value": INFINITE}, "optimization_runs_objective_value_finite_check"),
     ("optimization_runs", {"started_at": FAR}, "optimization_runs_started_at_not_in_future_check"),
+    ("connector_runs", {"connector": "ECB!"}, "connector_runs_connector_check"),
+    (
+        "connector_runs",
+        {"window_end": NOW - timedelta(days=2)},
+        "connector_runs_window_ends_after_start_check",
+    ),
+    ("connector_runs", {"started_at": FAR}, "connector_runs_started_at_not_in_future_check"),
+    ("connector_runs", {"finished_at": FAR}, "connector_runs_finished_at_not_in_future_check"),
+    ("connector_runs", {"readings_read": -1}, "connector_runs_counts_not_negative_check"),
+    ("connector_runs", {"error_message": "x" * 2001}, "connector_runs_error_message_length_check"),
+    ("connector_sources", {"kind": ""}, "connector_sources_kind_check"),
+    ("connector_sources", {"connector": ""}, "connector_sources_connector_check"),
+    ("service_schedules", {"task": "rm -rf /"}, "service_schedules_task_check"),
+    ("service_schedules", {"run_every": timedelta(seconds=1)}, "service_schedules_run_every_range_check"),
+    ("service_schedules", {"arguments": "[]"}, "service_schedules_arguments_object_check"),
+    ("service_schedules", {"next_run_at": "infinity"}, "service_schedules_next_run_at_finite_check"),
+    ("service_schedules", {"last_error": "x" * 2001}, "service_schedules_last_error_length_check"),
     ("alerts", {"title": ""}, "alerts_title_not_blank_check"),
     ("alerts", {"alert_type": ""}, "alerts_alert_type_not_blank_check"),
     ("alerts", {"severity": "bad"}, "alerts_severity_check"),
@@ -410,6 +435,9 @@ FOREIGN_ROWS: list[tuple[str, dict[str, Any]]] = [
     ("alerts", {"location_id": THEIR_LOCATION}),
     ("alerts", {"resource_id": THEIR_RESOURCE}),
     ("alerts", {"anomaly_id": named(THEIRS, 9)}),
+    ("connector_runs", {"location_id": THEIR_LOCATION}),
+    ("connector_sources", {"location_id": THEIR_LOCATION}),
+    ("service_schedules", {"location_id": THEIR_LOCATION}),
 ]
 
 

@@ -366,6 +366,45 @@ def _results(v: _Values) -> list[tuple[str, Row]]:
                 "metadata": v.json("metadata"),
             },
         ),
+        (
+            "connector_runs",
+            {
+                "run_id": v.identifier(14),
+                "connector": "open-meteo",
+                "location_id": v.identifier(1),
+                "window_start": v.moment(day),
+                "window_end": v.moment(day) + timedelta(days=1),
+                "started_at": v.moment(day),
+                "finished_at": v.moment(day),
+                "readings_read": v.number(int(markers.PERCENT), 5),
+                "readings_written": v.number(int(markers.PERCENT), 4),
+                "error_message": v.word("error"),
+            },
+        ),
+        (
+            "connector_sources",
+            {
+                "source_id": v.identifier(15),
+                "kind": "weather",
+                "location_id": v.identifier(1),
+                "connector": "open-meteo",
+            },
+        ),
+        (
+            "service_schedules",
+            {
+                "schedule_id": v.identifier(16),
+                "task": "fetch weather",
+                "location_id": v.identifier(1),
+                "run_every": timedelta(hours=6),
+                "arguments": v.json("arguments"),
+                "next_run_at": v.moment(day),
+                "last_started_at": v.moment(day),
+                "last_succeeded_at": v.moment(day),
+                "last_error": v.word("error"),
+                "created_at": v.moment(day),
+            },
+        ),
     ]
 
 
