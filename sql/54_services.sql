@@ -27,8 +27,7 @@ CREATE TABLE IF NOT EXISTS connector_runs (
     CONSTRAINT connector_runs_finished_at_not_in_future_check CHECK (finished_at <= now() + interval '1 day'),
     CONSTRAINT connector_runs_counts_not_negative_check CHECK (
         readings_read >= 0 AND readings_written >= 0 AND readings_refused >= 0
-    ),
-    CONSTRAINT connector_runs_error_message_length_check CHECK (length(error_message) <= 2000)
+    )
 );
 CREATE INDEX IF NOT EXISTS connector_runs_organization_id_connector_idx
     ON connector_runs (organization_id, connector, location_id, finished_at DESC);
@@ -94,22 +93,19 @@ CREATE TABLE IF NOT EXISTS service_schedules (
     CONSTRAINT service_schedules_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations,
     CONSTRAINT service_schedules_organization_id_location_id_fkey
         FOREIGN KEY (organization_id, location_id) REFERENCES locations,
-    CONSTRAINT service_schedules_task_check CHECK (task ~ '^[a-z][a-z0-9-]*( [a-z][a-z0-9-]*)?$' AND length(task) <= 80),
+    CONSTRAINT service_schedules_task_check CHECK (task ~ '^[a-z][a-z0-9-]*( [a-z][a-z0-9-]*)?$'),
     CONSTRAINT service_schedules_run_every_range_check CHECK (
         run_every >= interval '1 minute' AND run_every <= interval '366 days'
     ),
-    CONSTRAINT service_schedules_arguments_object_check CHECK (
-        jsonb_typeof(arguments) = 'object' AND pg_column_size(arguments) <= 8192
-    ),
-    CONSTRAINT service_schedules_next_run_at_finite_check CHECK (isfinite(next_run_at)),
-    CONSTRAINT service_schedules_last_error_length_check CHECK (length(last_error) <= 2000)
+    CONSTRAINT service_schedules_arguments_object_check CHECK (jsonb_typeof(arguments) = 'object'),
+    CONSTRAINT service_schedules_next_run_at_finite_check CHECK (isfinite(next_run_at))
 );
 CREATE INDEX IF NOT EXISTS service_schedules_next_run_at_idx ON service_schedules (next_run_at) WHERE is_enabled;
 COMMENT ON INDEX service_schedules_next_run_at_idx IS 'Serves barnameh work: what is due, over all organizations.';
 CREATE INDEX IF NOT EXISTS service_schedules_organization_id_location_id_idx
     ON service_schedules (organization_id, location_id);
 COMMENT ON INDEX service_schedules_organization_id_location_id_idx IS 'Serves the foreign key to locations: deleting one.';
-COMMENT ON TABLE service_schedules IS 'What the worker does when. A task that was missed is done once as soon as a worker is there, not once for each time it was due.';
+COMMENT ON TABLE service_schedules IS 'What the worker does when; read-only for tenants. A task that was missed is done once as soon as a worker is there, not once for each time it was due.';
 COMMENT ON COLUMN service_schedules.organization_id IS 'The tenant.';
 COMMENT ON COLUMN service_schedules.schedule_id IS 'The schedule.';
 COMMENT ON COLUMN service_schedules.task IS 'What to do, such as fetch weather.';

@@ -160,6 +160,8 @@ BEGIN
             -- Only the database itself writes these; see 57_history.sql, 73_timeline_sums.sql.
             WHEN base.relname IN ('resource_history', 'employee_history', 'location_history') THEN 'SELECT'
             WHEN base.relname IN ('resource_time_sums', 'resource_time_states', 'resource_time_marks') THEN 'SELECT'
+            -- The worker acts on it with the operator's rights and keys.
+            WHEN base.relname = 'service_schedules' THEN 'SELECT'
             WHEN base.keeps_history THEN 'SELECT, INSERT, UPDATE'
             ELSE 'SELECT, INSERT, UPDATE, DELETE'
         END;

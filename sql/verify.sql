@@ -223,8 +223,7 @@ table connector_runs
     columns  organization_id uuid!, run_id uuid!=, connector text!, location_id uuid, window_start timestamptz!,
              window_end timestamptz!, started_at timestamptz!, finished_at timestamptz!=, readings_read integer!=,
              readings_written integer!=, readings_refused integer!=, error_message text
-    checks   connector, counts_not_negative, error_message_length, finished_at_not_in_future, started_at_not_in_future,
-             window_ends_after_start
+    checks   connector, counts_not_negative, finished_at_not_in_future, started_at_not_in_future, window_ends_after_start
     keys     pkey, organization_id_fkey, organization_id_location_id_fkey, organization_id_connector_idx
 
 table connector_sources
@@ -238,7 +237,7 @@ table service_schedules
     columns  organization_id uuid!, schedule_id uuid!=, task text!, location_id uuid, run_every interval!, arguments jsonb!=,
              is_enabled boolean!=, next_run_at timestamptz!=, last_started_at timestamptz, last_succeeded_at timestamptz,
              last_error text, created_at timestamptz!=, updated_at timestamptz!=
-    checks   arguments_object, last_error_length, next_run_at_finite, run_every_range, task
+    checks   arguments_object, next_run_at_finite, run_every_range, task
     keys     pkey, organization_id_task_location_id_key, organization_id_fkey, organization_id_location_id_fkey,
              next_run_at_idx, organization_id_location_id_idx
     triggers set_updated_at
@@ -1025,7 +1024,7 @@ BEGIN
                         OR base.relkind IN ('r', 'p')
                         AND base.relname NOT IN (
                             'organizations', 'resource_history', 'employee_history', 'location_history',
-                            'resource_time_sums', 'resource_time_states', 'resource_time_marks'
+                            'resource_time_sums', 'resource_time_states', 'resource_time_marks', 'service_schedules'
                         )
                         AND (p.privilege <> 'DELETE' OR NOT r.keeps_history)
                     )

@@ -90,6 +90,21 @@ class JobFacts:
     """Of all its runs."""
 
 
+@dataclass(frozen=True)
+class SourceFacts:
+    """A public source of `barnameh fetch`, over all organizations."""
+
+    connector: str
+    places: int
+    """For how many places it was ever asked."""
+    failing_places: int
+    """Those whose newest window could not be fetched or held readings that cannot be true."""
+    last_good_at: dt.datetime | None
+    """When a window of any place was last fetched well."""
+    stalest_good_at: dt.datetime | None
+    """The same of the place that waits longest; None where one never had a good run."""
+
+
 @dataclass
 class Status:
     """All of it; what the role may not see is None or empty, and named in `not_visible`."""
@@ -104,6 +119,8 @@ class Status:
     """Those that are stored; none where rollups are views."""
     series: list[SeriesFacts] = field(default_factory=list)
     jobs: list[JobFacts] = field(default_factory=list)
+    sources: list[SourceFacts] = field(default_factory=list)
+    """Those that were ever asked; `doctor` says which are late."""
     cache: RedisFacts | None = None
     not_visible: list[str] = field(default_factory=list)
     attention: list[str] = field(default_factory=list)
@@ -133,6 +150,8 @@ def status(db: DatabaseManager, *, exact: bool = False) -> Status:
             for name in SERIES:
                 edges = look(f"oldest and newest of {name}", partial(_series, db, name, found.server))
                 found.series.append(edges or SeriesFacts(name, None, None))
+        if any(table.name == "connector_runs" for table in found.tables):
+            found.sources = look("runs of sources", partial(_sources, db)) or []
         if found.server.timescaledb is not None:
             found.jobs = look("background jobs", partial(_jobs, db)) or []
     found.attention = _attention(found)
@@ -249,6 +268,35 @@ def _jobs(db: DatabaseManager) -> list[JobFacts]:
         """
     )
     return [JobFacts(**row) for row in rows]
+
+
+def _sources(db: DatabaseManager) -> list[SourceFacts]:
+    rows = db.execute_query(
+        """
+        WITH places AS (
+            SELECT
+                r.connector,
+                max(r.finished_at) FILTER (WHERE r.error_message IS NULL) AS last_good_at,
+                (array_agg(r.error_message ORDER BY r.finished_at DESC, r.window_start DESC))[1] AS newest_error
+            FROM public.connector_runs AS r
+            GROUP BY
+                r.organization_id,
+                r.location_id,
+                r.connector
+        )
+        SELECT
+            p.connector,
+            count(*) AS places,
+            count(p.newest_error) AS failing_places,
+            max(p.last_good_at) AS last_good_at,
+            CASE WHEN count(*) = count(p.last_good_at) THEN min(p.last_good_at) END AS stalest_good_at
+        FROM places AS p
+        GROUP BY p.connector
+        ORDER BY p.connector
+        """,
+        timeout_seconds=_PATIENCE_SECONDS,
+    )
+    return [SourceFacts(**row) for row in rows]
 
 
 def _attention(found: Status) -> list[str]:

@@ -65,6 +65,8 @@ def _show(found: Status) -> None:
         screen.print(_series(found))
     if found.jobs:
         screen.print(_jobs(found))
+    if found.sources:
+        screen.print(_sources(found))
     if found.server is None and found.cache is not None:
         typer.echo(f"{found.cache.url or 'no cache'}: {_cache(found)}")
     for note in found.not_visible:
@@ -176,6 +178,20 @@ def _jobs(found: Status) -> Table:
             f"{last_run} failed" if job.last_run_failed else last_run,
             str(job.failures),
             style="red" if job.last_run_failed else None,
+        )
+    return table
+
+
+def _sources(found: Status) -> Table:
+    table = Table("source", "places", "failing", "last good run", "longest ago")
+    for source in found.sources:
+        table.add_row(
+            source.connector,
+            f"{source.places:,}",
+            f"{source.failing_places:,}",
+            _instant(source.last_good_at) or "never",
+            _instant(source.stalest_good_at) or "never",
+            style="red" if source.failing_places else None,
         )
     return table
 

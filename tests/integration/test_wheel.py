@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import fresh_database
 
 ROOT = Path(__file__).resolve().parents[2]
-CARRIED = {"sql": "db_utils/sql", "seeds": "db_utils/seeds", "db_utils": "db_utils"}
+CARRIED = {"sql": "db_utils/sql", "seeds": "db_utils/seeds", "db_utils": "db_utils", "barnameh": "barnameh"}
 SOURCES = (".py", ".sql", ".lua", ".typed")
 
 

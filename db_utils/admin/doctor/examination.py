@@ -12,6 +12,7 @@ from db_utils.admin.doctor import (
     attendance,
     caching,
     columnstore,
+    connectors,
     figures,
     indexes,
     jobs,
@@ -55,6 +56,7 @@ CHECKS: tuple[Check, ...] = (
     jobs.bounds,
     jobs.late,
     jobs.rollups,
+    connectors.runs,
     columnstore.uncompressed,
     columnstore.density,
     # what makes it slow

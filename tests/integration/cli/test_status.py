@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 import redis
@@ -171,6 +171,67 @@ def test_a_database_that_does_not_answer(run: Run) -> None:
     assert shown.code == 1
     assert "attention: the database does not answer" in shown.out
     assert "hidden-word" not in done.out + done.err + shown.out + shown.err
+
+
+# -- public sources -----------------------------------------------------------------------------------------
+
+
+def test_sources_and_their_last_good_runs(empty_database: DatabaseManager, run: Run) -> None:
+    db, url = empty_database, empty_database.settings.database_url
+    assert run(url, "status", "--json").json["sources"] == []
+    (organization,) = db.execute_query(
+        "INSERT INTO organizations (name, industry) VALUES ('O', 'test') RETURNING organization_id"
+    )
+    places = db.execute_query(
+        "INSERT INTO locations (organization_id, name, location_type) SELECT %s, 'L' || n, 'factory' "
+        "FROM generate_series(1, 3) AS n RETURNING location_id",
+        (organization["organization_id"],),
+    )
+
+    def asked(place: int | None, connector: str, hour: int, error: str | None = None) -> None:
+        at = datetime(2026, 6, 1, hour, tzinfo=UTC)
+        db.execute(
+            "INSERT INTO connector_runs (organization_id, connector, location_id, window_start, window_end, started_at, finished_at, "
+            "error_message) VALUES (%(o)s, %(c)s, %(l)s, %(at)s::timestamptz - interval '1 day', %(at)s, %(at)s, %(at)s, %(e)s)",
+            {
+                "o": organization["organization_id"],
+                "c": connector,
+                "l": None if place is None else places[place]["location_id"],
+                "at": at,
+                "e": error,
+            },
+        )
+
+    asked(0, "open-meteo", 1)
+    asked(0, "open-meteo", 9)
+    asked(1, "open-meteo", 3, "429")
+    asked(1, "open-meteo", 4)
+    asked(1, "open-meteo", 8, "429")
+    asked(None, "ecb", 2)
+    asked(2, "holidays", 5, "no country")
+    said = {source.pop("connector"): source for source in run(url, "status", "--json").json["sources"]}
+    assert said == {
+        "ecb": source_facts(1, 0, "02", "02"),
+        "holidays": source_facts(1, 1, None, None),
+        "open-meteo": source_facts(2, 1, "09", "04"),
+    }
+    shown = run(url, "status").out
+    for words in ("open-meteo", "2026-06-01 09:00 UTC", "2026-06-01 04:00 UTC", "never"):
+        assert words in shown
+    page = (ROOT / "docs" / "lifecycle.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in page for name in said["ecb"])
+
+
+def source_facts(places: int, failing: int, last: str | None, stalest: str | None) -> dict[str, object]:
+    def at(hour: str | None) -> str | None:
+        return None if hour is None else f"2026-06-01T{hour}:00:00+00:00"
+
+    return {
+        "places": places,
+        "failing_places": failing,
+        "last_good_at": at(last),
+        "stalest_good_at": at(stalest),
+    }
 
 
 # -- the cache ----------------------------------------------------------------------------------------------

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import datetime as dt
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,9 +21,9 @@ from barnameh.cli import fetch as commands
 from barnameh.connectors.open_meteo import OpenMeteo
 from barnameh.errors import ServiceError
 from barnameh.worker import Worker
-from db_utils import Json
+from db_utils import Json, OperationalDataQueries
 from tests.integration.connectors.conftest import Desk
-from tests.support.sources import Fault
+from tests.support.sources import Fault, reading
 
 
 @pytest.fixture
@@ -222,3 +224,61 @@ def asked_at(desk: Desk) -> Any:
             raise ServiceError(result.error)
 
     return task
+
+
+def test_the_pages_training_frame_knows_the_forecast_of_a_day_before(desk: Desk, call: Any) -> None:
+    """The two blocks of docs/services.md as they stand there, with the weather that came stored beside."""
+    page = (
+        Path("docs/services.md").read_text(encoding="utf-8").partition("<!-- example: previous-runs -->")[2]
+    )
+    command, code = (page.split(f"```{language}\n")[1].split("```")[0] for language in ("bash", "python"))
+    queries = OperationalDataQueries(desk.db)
+    organization = queries.create_organization(
+        "Victoria electricity", industry="energy", timezone="Australia/Brisbane"
+    )["organization_id"]
+    place = queries.create_location(
+        organization,
+        "Victoria",
+        location_type="region",
+        timezone="Australia/Brisbane",
+        latitude_degrees=-37.81,
+        longitude_degrees=144.96,
+    )["location_id"]
+    first = dt.datetime(2026, 5, 31, 14, tzinfo=dt.UTC)  # midnight by the clock of the market
+    desk.db.execute_many(
+        "INSERT INTO demand_history (organization_id, time, product_id, location_id, quantity) VALUES %s",
+        [
+            (organization, first + n * dt.timedelta(minutes=30), "ELECTRICITY-VIC", place, n + 1)
+            for n in range(2 * 24 * 30)
+        ],
+    )
+    _, *words = shlex.split(command)
+    assert call(*words).returncode == 0
+    assert call(*[word.replace("previous-runs", "archive") for word in words]).returncode == 0
+
+    told = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            code + "\nprint([(r['bucket'].isoformat(), float(r['quantity']), r['factors']) for r in frame])",
+        ],
+        env={**environment(desk), "DATABASE_URL": desk.db.health().url, "REDIS_URL": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert told.returncode == 0, told.stderr
+    hours = [first + n * dt.timedelta(hours=1) for n in range(24 * 30)]
+    assert ast.literal_eval(told.stdout) == [
+        (
+            hour.isoformat(),
+            4.0 * n + 3,
+            {
+                "temperature": reading("temperature_2m", hour, 1),
+                "shortwave_radiation": reading("shortwave_radiation", hour, 1),
+            },
+        )
+        for n, hour in enumerate(hours)
+    ]
+    assert reading("temperature_2m", first, 1) != reading("temperature_2m", first, 0), (
+        "the stub tells them apart"
+    )

@@ -1,0 +1,74 @@
+"""The image of the services, built from the Dockerfile, and the worker that does what is due."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.e2e.compose_stack import REPOSITORY, ComposeStack, docker, wait_until
+
+pytestmark = pytest.mark.docker
+
+BASE = "python:3.13-slim"
+BUILT_FROM = ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "LICENSE", "db_utils", "barnameh")
+_DUE = """
+    INSERT INTO service_schedules (organization_id, task, location_id, run_every)
+    SELECT l.organization_id, 'fetch holidays', l.location_id, interval '1 day'
+    FROM locations AS l
+    WHERE l.metadata ->> 'country' = 'DE'
+    RETURNING organization_id, location_id
+"""
+_COUNTRY = """
+    UPDATE locations SET metadata = '{"country": "DE", "subdivision": "BY"}'
+    WHERE location_id = (SELECT location_id FROM locations ORDER BY organization_id, location_id LIMIT 1)
+"""
+
+
+@pytest.fixture
+def built(make_stack: Callable[..., ComposeStack]) -> Iterator[ComposeStack]:
+    """A copy of the project with an image of its own."""
+    if docker("image", "inspect", BASE).returncode != 0:
+        pytest.skip(f"not tested here: image {BASE} is not here (docker pull)")
+    stack = make_stack()
+    stack.write_env(SERVICES_IMAGE=f"{stack.project}-services")
+    for name in BUILT_FROM:
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, stack.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, stack.folder / name)
+    stack.compose("--profile", "services", "build", "worker", timeout=600)
+    yield stack
+    stack.compose("--profile", "*", "down", "-v", "--timeout", "1", check=False)
+    docker("rmi", stack.settings["SERVICES_IMAGE"])
+
+
+def test_the_worker_does_what_is_due_and_ends_in_order(built: ComposeStack) -> None:
+    stack = built
+    stack.compose("--profile", "services", "up", "-d", "--wait", "postgres", "worker")
+    inside = docker("exec", stack.container("worker"), "sh", "-c", "id -u; touch /app/x || echo read-only")
+    assert inside.stdout.split() == ["10001", "read-only"]
+
+    stack.query(_COUNTRY)
+    [(organization, location)] = stack.query(_DUE)
+    wait_until(
+        lambda: stack.query("SELECT last_succeeded_at IS NOT NULL FROM service_schedules") == [(True,)],
+        "the worker to fetch holidays",
+    )
+    assert stack.query("SELECT last_error FROM service_schedules") == [(None,)]
+    # Christmas Day is a holiday there, and the days from the 27th on are none, by the location's own clock.
+    assert stack.query(
+        "SELECT count(*) > 0, bool_and(f.value = (to_char(f.time AT TIME ZONE l.timezone, 'MM-DD') = '12-25')::integer) "
+        "FROM external_factors AS f JOIN locations AS l USING (organization_id, location_id) "
+        f"WHERE f.name = 'public_holiday' AND organization_id = '{organization}' AND location_id = '{location}' "
+        "AND to_char(f.time AT TIME ZONE l.timezone, 'MM-DD') IN ('12-25', '12-27', '12-28', '12-29')"
+    ) == [(True, True)]
+    assert "fetch holidays" in docker("exec", stack.container("worker"), "barnameh", "schedules").stdout
+
+    stack.compose("--profile", "services", "stop", "--timeout", "20", "worker")
+    state = stack.inspect("worker")["State"]
+    # Killed after the timeout it would have been 137.
+    assert (state["ExitCode"], state["OOMKilled"]) == (0, False)
+    assert "Traceback" not in stack.logs("worker")
