@@ -19,6 +19,7 @@ LOCATION, RESOURCE, EMPLOYEE, SHIFT = (named(OURS, n) for n in (2, 3, 4, 5))
 THEIR_LOCATION, THEIR_RESOURCE, THEIR_EMPLOYEE, THEIR_SHIFT = (named(THEIRS, n) for n in (2, 3, 4, 5))
 
 # A row of each table that is right in every way.
+VERSION = {"valid_from": NOW, "valid_to": NOW + timedelta(days=1)}
 RIGHT: dict[str, dict[str, Any]] = {
     "organizations": {"name": "Third", "industry": "testing", "timezone": "Europe/Paris"},
     "locations": {"name": "Other hall", "location_type": "factory"},
@@ -28,6 +29,38 @@ RIGHT: dict[str, dict[str, Any]] = {
         "employee_code": "E2",
         "full_name": "Operator 2",
         "role": "operator",
+    },
+    "resource_history": {
+        "resource_id": RESOURCE,
+        **VERSION,
+        "location_id": LOCATION,
+        "is_in_service": True,
+    },
+    "employee_history": {
+        "employee_id": EMPLOYEE,
+        **VERSION,
+        "location_id": LOCATION,
+        "is_employed": True,
+    },
+    "location_history": {"location_id": LOCATION, **VERSION, "timezone": "Asia/Seoul"},
+    "resource_time_sums": {
+        "hours": 24,
+        "bucket": NOW,
+        "number": 1,
+        "state": "idle",
+        "is_rated": False,
+        **dict.fromkeys(
+            (
+                "event_count",
+                "failure_count",
+                "untimed_count",
+                "untimed_failure_count",
+                "seconds",
+                "planned_seconds",
+                "quality_score_count",
+            ),
+            0,
+        ),
     },
     "products": {"product_id": "P", "name": "Pipe", "unit": "pieces"},
     "shifts": {
@@ -296,6 +329,23 @@ VIOLATIONS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("optimization_runs", {"objective_value": INFINITE}, "optimization_runs_objective_value_finite_check"),
     ("optimization_runs", {"started_at": FAR}, "optimization_runs_started_at_not_in_future_check"),
+    *(
+        (table, {"valid_to": NOW}, f"{table}_valid_to_after_valid_from_check")
+        for table in ("resource_history", "employee_history", "location_history")
+    ),
+    (
+        "resource_history",
+        {"rated_capacity_per_hour": 0},
+        "resource_history_rated_capacity_per_hour_positive_check",
+    ),
+    ("resource_history", {"capacity_unit": " "}, "resource_history_capacity_unit_not_blank_check"),
+    ("location_history", {"timezone": "Nowhere"}, "location_history_timezone_known_check"),
+    ("resource_time_sums", {"hours": 2}, "resource_time_sums_hours_check"),
+    (
+        "resource_metrics",
+        {"downtime_minutes": 1441},
+        "resource_metrics_downtime_minutes_at_most_a_day_check",
+    ),
     ("connector_runs", {"connector": "ECB!"}, "connector_runs_connector_check"),
     (
         "connector_runs",
@@ -437,6 +487,11 @@ FOREIGN_ROWS: list[tuple[str, dict[str, Any]]] = [
     ("alerts", {"location_id": THEIR_LOCATION}),
     ("alerts", {"resource_id": THEIR_RESOURCE}),
     ("alerts", {"anomaly_id": named(THEIRS, 9)}),
+    ("resource_history", {"resource_id": THEIR_RESOURCE}),
+    ("resource_history", {"location_id": THEIR_LOCATION}),
+    ("employee_history", {"employee_id": THEIR_EMPLOYEE}),
+    ("employee_history", {"location_id": THEIR_LOCATION}),
+    ("location_history", {"location_id": THEIR_LOCATION}),
     ("connector_runs", {"location_id": THEIR_LOCATION}),
     ("connector_sources", {"location_id": THEIR_LOCATION}),
     ("service_schedules", {"location_id": THEIR_LOCATION}),
