@@ -391,7 +391,7 @@ def test_the_contract_names_everything_there_is(database: DatabaseManager) -> No
 
     def listed(relation: str, label: str) -> set[str]:
         found = re.search(rf"^ +{label} +(.*)$", contract[relation], re.MULTILINE)
-        return set(found[1].split(", ")) if found else set()
+        return set(found[1].replace("public.", "").split(", ")) if found else set()
 
     own = "NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = %s AND d.deptype IN ('e', 'i'))"
     relations = database.execute_query(
