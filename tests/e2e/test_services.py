@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 
@@ -65,7 +66,8 @@ def test_the_worker_does_what_is_due_and_ends_in_order(built: ComposeStack) -> N
         f"WHERE f.name = 'public_holiday' AND organization_id = '{organization}' AND location_id = '{location}' "
         "AND to_char(f.time AT TIME ZONE l.timezone, 'MM-DD') IN ('12-25', '12-27', '12-28', '12-29')"
     ) == [(True, True)]
-    assert "fetch holidays" in docker("exec", stack.container("worker"), "barnameh", "schedules").stdout
+    told = docker("exec", stack.container("worker"), "barnameh", "schedules", "--json")
+    assert [row["task"] for row in json.loads(told.stdout)] == ["fetch holidays"]
 
     stack.compose("--profile", "services", "stop", "--timeout", "20", "worker")
     state = stack.inspect("worker")["State"]
