@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from db_utils import DatabaseManager, OperationalDataQueries
-from tests.support.kpi_reference import share_inside
 from tests.support.query_calls import Facts, Raw
 from tests.support.recompute import (
     DAY,
@@ -29,6 +28,16 @@ from tests.support.sample_reference import said
 BUCKETS = {"hour": utc_hour, "day": utc_day}
 MINUTE = dt.timedelta(minutes=1)
 STOPS = ("breakdown", "idle", "setup", "maintenance")
+
+
+def share_inside(event: Any, period: tuple[dt.datetime, dt.datetime]) -> Fraction:
+    """Share of an event's minutes that lies in the period; 1 or 0 for an event without duration."""
+    length = Fraction(event["duration_minutes"])
+    if not length:
+        return Fraction(int(period[0] <= event["time"] < period[1]))
+    first = max(event["time"], period[0])
+    last = min(event["time"] + dt.timedelta(microseconds=int(length * 60_000_000)), period[1])
+    return max(Fraction(0), Fraction((last - first) // dt.timedelta(microseconds=1), 60_000_000)) / length
 
 
 def test_organizations(queries: OperationalDataQueries, seeded: DatabaseManager) -> None:
