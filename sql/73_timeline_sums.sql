@@ -75,6 +75,16 @@ COMMENT ON COLUMN resource_time_sums.rated_seconds IS 'Seconds that timed_quanti
 COMMENT ON COLUMN resource_time_sums.output_planned_seconds IS 'Seconds of production within shifts whose quantity and scrap are known, by a machine with a rated capacity.';
 COMMENT ON COLUMN resource_time_sums.good_planned_seconds IS 'Seconds that the good quantity made within shifts takes at rated capacity.';
 
+CREATE INDEX IF NOT EXISTS resource_time_sums_organization_id_resource_id_reported_idx
+    ON resource_time_sums (organization_id, resource_id, bucket) WHERE hours = 24 AND state <> 'planned';
+COMMENT ON INDEX resource_time_sums_organization_id_resource_id_reported_idx IS 'Serves resource_reporting(): days in which a machine recorded an event.';
+CREATE INDEX IF NOT EXISTS resource_time_sums_organization_id_resource_id_counted_idx
+    ON resource_time_sums (organization_id, resource_id, bucket) WHERE hours = 24 AND state = 'production' AND quantity IS NOT NULL;
+COMMENT ON INDEX resource_time_sums_organization_id_resource_id_counted_idx IS 'Serves resource_reporting(): days in which a machine recorded a quantity.';
+CREATE INDEX IF NOT EXISTS resource_time_sums_organization_id_resource_id_inspected_idx
+    ON resource_time_sums (organization_id, resource_id, bucket) WHERE hours = 24 AND state = 'production' AND inspected_quantity IS NOT NULL;
+COMMENT ON INDEX resource_time_sums_organization_id_resource_id_inspected_idx IS 'Serves resource_reporting(): days in which a machine recorded a quantity with its scrap.';
+
 CREATE TABLE IF NOT EXISTS resource_time_states (
     organization_id uuid NOT NULL,
     kept tstzmultirange NOT NULL DEFAULT '{}',
@@ -269,6 +279,26 @@ CREATE OR REPLACE TRIGGER resource_history_mark_truncated
     AFTER TRUNCATE ON resource_history
     FOR EACH STATEMENT EXECUTE FUNCTION mark_settings('valid_from', 'valid_to');
 
+CREATE OR REPLACE FUNCTION kept_resource_time(org uuid)
+RETURNS tstzmultirange
+LANGUAGE sql
+STABLE
+AS $$
+    SELECT coalesce(
+        (
+            SELECT s.kept - coalesce(
+                (SELECT range_agg(m.stale) FROM resource_time_marks AS m WHERE m.organization_id = org)
+                    * tstzmultirange(tstzrange(s.frozen_before, NULL)),
+                '{}'
+            )
+            FROM resource_time_states AS s
+            WHERE s.organization_id = org
+        ),
+        '{}'
+    )
+$$;
+COMMENT ON FUNCTION kept_resource_time(uuid) IS 'The hours of an organization that resource_time_sums tells as the events do: kept, and with no mark.';
+
 CREATE FUNCTION resource_time(
     org uuid,
     part_numbers integer[],
@@ -306,27 +336,15 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
+-- Planned once a session, whoever asks: planning takes longer than adding up.
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
     origin CONSTANT timestamptz := '2000-01-03 00:00:00+00';
-    usable tstzmultirange := '{}';
-    marked tstzmultirange;
-    frozen timestamptz;
+    usable CONSTANT tstzmultirange := kept_resource_time(org);
     piece record;
 BEGIN
-    SELECT s.kept, s.frozen_before
-    INTO usable, frozen
-    FROM resource_time_states AS s
-    WHERE s.organization_id = org;
-
-    IF FOUND THEN
-        SELECT range_agg(m.stale) INTO marked FROM resource_time_marks AS m WHERE m.organization_id = org;
-        usable := usable - coalesce(marked * tstzmultirange(tstzrange(frozen, NULL)), '{}');
-    ELSE
-        usable := '{}';
-    END IF;
-
     -- Kept hours: whole UTC days as such, the hours beside them one by one.
     IF NOT isempty(usable) THEN
         RETURN QUERY
@@ -378,24 +396,24 @@ BEGIN
             k.cause,
             k.capacity_unit,
             k.is_rated,
-            k.event_count,
-            k.failure_count,
-            k.untimed_count,
-            k.untimed_failure_count,
-            k.seconds,
-            k.planned_seconds,
-            k.quality_score_sum,
-            k.quality_score_count,
-            k.quantity,
-            k.scrap_quantity,
-            k.inspected_quantity,
-            k.timed_quantity,
-            k.counted_seconds,
-            k.inspected_seconds,
-            k.rated_counted_seconds,
-            k.rated_seconds,
-            k.output_planned_seconds,
-            k.good_planned_seconds
+            sum(k.event_count)::bigint,
+            sum(k.failure_count)::bigint,
+            sum(k.untimed_count)::bigint,
+            sum(k.untimed_failure_count)::bigint,
+            sum(k.seconds),
+            sum(k.planned_seconds),
+            sum(k.quality_score_sum),
+            sum(k.quality_score_count)::bigint,
+            sum(k.quantity),
+            sum(k.scrap_quantity),
+            sum(k.inspected_quantity),
+            sum(k.timed_quantity),
+            sum(k.counted_seconds),
+            sum(k.inspected_seconds),
+            sum(k.rated_counted_seconds),
+            sum(k.rated_seconds),
+            sum(k.output_planned_seconds),
+            sum(k.good_planned_seconds)
         FROM reads AS r
         CROSS JOIN LATERAL (
             SELECT k.*
@@ -407,7 +425,8 @@ BEGIN
             OFFSET 0
         ) AS k
         WHERE r.starts_at < r.ends_at
-            AND (r.location_id IS NULL OR r.location_id = coalesce(k.stood_location_id, k.location_id));
+            AND (r.location_id IS NULL OR r.location_id = coalesce(k.stood_location_id, k.location_id))
+        GROUP BY r.part, k.resource_id, k.location_id, k.stood_location_id, k.state, k.cause, k.capacity_unit, k.is_rated;
     END IF;
 
     -- Everything else from the events: what lies close together in one piece.
@@ -495,6 +514,162 @@ COMMENT ON FUNCTION resource_time(uuid, integer[], timestamptz[], timestamptz[],
     'whether a rated capacity was known; columns as in resource_time_sums. Rows of state planned hold the shift time itself, planned '
     'maintenance not yet taken off. Rows without resource_id: events that name no machine, as recorded. Kept hours are read, all '
     'others computed, in one state of the data.';
+
+CREATE FUNCTION resource_reporting(org uuid, reported uuid[] DEFAULT '{}', counted uuid[] DEFAULT '{}', inspected uuid[] DEFAULT '{}')
+RETURNS TABLE (
+    resource_id uuid,
+    reports_events boolean,
+    reports_quantity boolean,
+    reports_output boolean
+)
+LANGUAGE plpgsql
+STABLE
+-- Planned once a session; chunks beside a stretch are left out when the plan starts.
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    origin CONSTANT timestamptz := '2000-01-03 00:00:00+00';
+    unclear uuid[];
+    whole_days tstzmultirange;
+    stretch record;
+BEGIN
+    SELECT array_agg(r.resource_id)
+    INTO unclear
+    FROM resources AS r
+    WHERE r.organization_id = org
+        AND NOT (r.resource_id = ANY (reported) AND r.resource_id = ANY (counted) AND r.resource_id = ANY (inspected));
+
+    IF unclear IS NOT NULL THEN
+        SELECT coalesce(range_agg(tstzrange(d.first_day, d.last_day)), '{}')
+        INTO whole_days
+        FROM (
+            SELECT
+                date_bin('24 hours', lower(r) + interval '24 hours' - interval '1 microsecond', origin) AS first_day,
+                date_bin('24 hours', upper(r), origin) AS last_day
+            FROM unnest(kept_resource_time(org)) AS r
+        ) AS d
+        WHERE d.first_day < d.last_day;
+
+        -- Kept days, by index: a machine that never reports costs no look at its history. (OFFSET 0: each is planned by itself, so that
+        -- the index is used behind a tenant's view too.)
+        SELECT
+            reported || coalesce(array_agg(f.resource_id) FILTER (WHERE f.has_events), '{}'),
+            counted || coalesce(array_agg(f.resource_id) FILTER (WHERE f.has_quantity), '{}'),
+            inspected || coalesce(array_agg(f.resource_id) FILTER (WHERE f.has_output), '{}')
+        INTO reported, counted, inspected
+        FROM (
+            SELECT
+                u.resource_id,
+                u.resource_id <> ALL (reported) AND EXISTS (
+                    SELECT
+                    FROM resource_time_sums AS k
+                    WHERE k.organization_id = org
+                        AND k.resource_id = u.resource_id
+                        AND k.hours = 24
+                        AND k.state <> 'planned'
+                        AND whole_days @> k.bucket
+                    OFFSET 0
+                ) AS has_events,
+                u.resource_id <> ALL (counted) AND EXISTS (
+                    SELECT
+                    FROM resource_time_sums AS k
+                    WHERE k.organization_id = org
+                        AND k.resource_id = u.resource_id
+                        AND k.hours = 24
+                        AND k.state = 'production'
+                        AND k.quantity IS NOT NULL
+                        AND whole_days @> k.bucket
+                    OFFSET 0
+                ) AS has_quantity,
+                u.resource_id <> ALL (inspected) AND EXISTS (
+                    SELECT
+                    FROM resource_time_sums AS k
+                    WHERE k.organization_id = org
+                        AND k.resource_id = u.resource_id
+                        AND k.hours = 24
+                        AND k.state = 'production'
+                        AND k.inspected_quantity IS NOT NULL
+                        AND whole_days @> k.bucket
+                    OFFSET 0
+                ) AS has_output
+            FROM unnest(unclear) AS u (resource_id)
+        ) AS f;
+
+        -- The events of all other times, newest first.
+        FOR stretch IN
+            SELECT
+                coalesce(lower(r), '-infinity') AS starts_at,
+                coalesce(upper(r), 'infinity') AS ends_at
+            FROM unnest(tstzmultirange(tstzrange(NULL, NULL)) - whole_days) AS r
+            ORDER BY r DESC
+        LOOP
+            SELECT array_agg(u.resource_id)
+            INTO unclear
+            FROM unnest(unclear) AS u (resource_id)
+            WHERE NOT (u.resource_id = ANY (reported) AND u.resource_id = ANY (counted) AND u.resource_id = ANY (inspected));
+            EXIT WHEN unclear IS NULL;
+
+            SELECT
+                reported || coalesce(array_agg(f.resource_id) FILTER (WHERE f.has_events), '{}'),
+                counted || coalesce(array_agg(f.resource_id) FILTER (WHERE f.has_quantity), '{}'),
+                inspected || coalesce(array_agg(f.resource_id) FILTER (WHERE f.has_output), '{}')
+            INTO reported, counted, inspected
+            FROM (
+                SELECT
+                    u.resource_id,
+                    u.resource_id <> ALL (reported) AND EXISTS (
+                        SELECT
+                        FROM operational_events AS e
+                        WHERE e.organization_id = org
+                            AND e.resource_id = u.resource_id
+                            AND e.event_type IN ('maintenance', 'breakdown', 'setup', 'idle', 'production')
+                            AND e.time >= stretch.starts_at
+                            AND e.time < stretch.ends_at
+                        OFFSET 0
+                    ) AS has_events,
+                    u.resource_id <> ALL (counted) AND EXISTS (
+                        SELECT
+                        FROM operational_events AS e
+                        WHERE e.organization_id = org
+                            AND e.resource_id = u.resource_id
+                            AND e.event_type = 'production'
+                            AND e.quantity IS NOT NULL
+                            AND e.time >= stretch.starts_at
+                            AND e.time < stretch.ends_at
+                        OFFSET 0
+                    ) AS has_quantity,
+                    u.resource_id <> ALL (inspected) AND EXISTS (
+                        SELECT
+                        FROM operational_events AS e
+                        WHERE e.organization_id = org
+                            AND e.resource_id = u.resource_id
+                            AND e.event_type = 'production'
+                            AND e.quantity IS NOT NULL
+                            AND e.scrap_quantity IS NOT NULL
+                            AND e.time >= stretch.starts_at
+                            AND e.time < stretch.ends_at
+                        OFFSET 0
+                    ) AS has_output
+                FROM unnest(unclear) AS u (resource_id)
+            ) AS f;
+        END LOOP;
+    END IF;
+
+    RETURN QUERY
+    SELECT
+        r.resource_id,
+        r.resource_id = ANY (reported),
+        r.resource_id = ANY (counted),
+        r.resource_id = ANY (inspected)
+    FROM resources AS r
+    WHERE r.organization_id = org;
+END
+$$;
+COMMENT ON FUNCTION resource_reporting(uuid, uuid[], uuid[], uuid[]) IS
+    'Which machines can be measured: has each one ever recorded an event, a quantity, a quantity with its scrap? (A machine that stood '
+    'still all period keeps its planned time; one that never reports is left out, and coverage says so.) The arrays name those '
+    'of which it is known already.';
 
 -- One step of a refresh, in the caller's transaction: the newest hours that are to be kept and are not yet.
 CREATE OR REPLACE FUNCTION keep_resource_time(org uuid, horizon interval, step interval DEFAULT interval '7 days')

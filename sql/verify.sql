@@ -61,7 +61,8 @@ table resource_time_sums
              inspected_seconds numeric, rated_counted_seconds numeric, rated_seconds numeric,
              output_planned_seconds numeric, good_planned_seconds numeric
     checks   hours
-    keys     pkey, organization_id_fkey
+    keys     pkey, organization_id_fkey, organization_id_resource_id_counted_idx, organization_id_resource_id_inspected_idx,
+             organization_id_resource_id_reported_idx
 
 table resource_time_states
     columns  organization_id uuid!, kept tstzmultirange!=, frozen_before timestamptz!=, refreshed_at timestamptz,
@@ -383,6 +384,7 @@ $contract$;
         'keep_location_history()',
         'keep_resource_history()',
         'keep_resource_time(uuid,interval,interval)',
+        'kept_resource_time(uuid)',
         'kept_until(timestamptz,timestamptz)',
         'kpi_names()',
         'latest_resource_status(uuid)',

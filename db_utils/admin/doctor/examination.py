@@ -13,6 +13,7 @@ from db_utils.admin.doctor import (
     caching,
     columnstore,
     connectors,
+    events,
     figures,
     indexes,
     jobs,
@@ -45,6 +46,8 @@ CHECKS: tuple[Check, ...] = (
     # what would be a wrong figure
     figures.rollups,
     figures.samples,
+    events.impossible,
+    events.kept,
     # who gets in
     access.default_passwords,
     access.superuser,

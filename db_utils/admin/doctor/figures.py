@@ -95,7 +95,7 @@ def samples(patient: Patient) -> Findings:
 
     Of the last day. Figures count each up to the next one, so that no hour has more than 60 minutes.
     """
-    if not _has(patient, "resource_metrics"):
+    if not patient.has("resource_metrics"):
         yield ok("no table resource_metrics here")
         return
     for row in patient.rows(_OVERLAPPING):
@@ -115,7 +115,7 @@ def rollups(patient: Patient) -> Findings:
 
     Of the last 35 days. In the plain and apache editions rollups are views and always agree.
     """
-    if patient.edition == "apache" or not _has(patient, "resource_metrics_hourly"):
+    if patient.edition == "apache" or not patient.has("resource_metrics_hourly"):
         yield ok("rollups are views here, or there are none")
         return
     for rollup, (source, counter, condition) in _COUNTED.items():
@@ -134,9 +134,3 @@ def rollups(patient: Patient) -> Findings:
             ),
             figures={"hours": row["hours"], "organizations": row["organizations"]},
         )
-
-
-def _has(patient: Patient, relation: str) -> bool:
-    """Whether this database has the relation: the doctor examines others too."""
-    found = patient.rows("SELECT to_regclass(%(name)s) IS NOT NULL AS there", {"name": f"public.{relation}"})
-    return bool(found[0]["there"])

@@ -92,6 +92,13 @@ class Patient:
             )
             return transaction.execute_query(sql, parameters)
 
+    def has(self, relation: str) -> bool:
+        """Whether this database has the relation of schema public: the doctor examines others too."""
+        (found,) = self.rows(
+            "SELECT to_regclass(%(name)s) IS NOT NULL AS there", {"name": f"public.{relation}"}
+        )
+        return bool(found["there"])
+
     @cached_property
     def about(self) -> dict[str, Any]:
         """What the server is, and what the role may see."""

@@ -541,3 +541,39 @@ def test_production_of_a_place_that_changes_its_zone_is_counted_once(
     assert sum(row["production_minutes"] for row in own) == 24 * 60
     assert all(earlier["bucket_end"] == later["bucket"] for earlier, later in pairwise(own))
     assert sum(row["quantity"] for row in rows) == (2400 if place else 2407)
+
+
+def test_who_ever_reported_is_the_same_from_kept_days_and_from_events(plant: Plant) -> None:
+    silent, stops, counts, inspects = (plant.machine() for _ in range(4))
+    plant.event(stops, "breakdown", 30, 60)
+    plant.event(counts, "production", 31, 60, quantity=10)
+    plant.event(inspects, "production", 32, 60, quantity=10, scrap_quantity=1)
+
+    def reporting() -> list[tuple[bool, bool, bool]]:
+        rows = {
+            row["resource_id"]: (row["reports_events"], row["reports_quantity"], row["reports_output"])
+            for row in plant.db.execute_query("SELECT * FROM resource_reporting(%s)", (plant.organization,))
+        }
+        return [rows[machine] for machine in (silent, stops, counts, inspects)]
+
+    expected = [(False, False, False), (True, False, False), (True, True, False), (True, True, True)]
+    assert reporting() == expected
+    schema.refresh_rollups(plant.db)
+    kept = "SELECT kept_resource_time(%s) @> %s::timestamptz AS is_kept"
+    assert plant.db.execute_query(kept, (plant.organization, DAY + 32 * HOUR))[0]["is_kept"]
+    assert reporting() == expected
+    # As a tenant, too, and with what changed since then.
+    with plant.db.tenant(plant.organization) as scope:
+        assert len(scope.execute_query("SELECT * FROM resource_reporting(%s)", (plant.organization,))) == 4
+    plant.db.execute(
+        "UPDATE operational_events SET scrap_quantity = NULL WHERE organization_id = %s AND resource_id = %s",
+        (plant.organization, inspects),
+    )
+    plant.db.execute(
+        "DELETE FROM operational_events WHERE organization_id = %s AND resource_id = %s",
+        (plant.organization, stops),
+    )
+    changed = [(False, False, False), (False, False, False), (True, True, False), (True, True, False)]
+    assert reporting() == changed
+    schema.refresh_rollups(plant.db)
+    assert reporting() == changed
