@@ -1,21 +1,27 @@
 """The KPIs of machines once more, after the definitions of ISO 22400-2, over a timeline of single minutes.
 
 Slow and obvious on purpose: it walks minute by minute through a plant in plain Python, asks of each minute what the machine did,
-where it stood, whether it was planned to be busy, and counts. No SQL, no ranges, no helper of the product.
+where it stood, whether it was planned to be busy, and counts. No SQL, no ranges, no helper of the product. Plans, attendance and
+forecasts are counted row by row below.
 
 Meaning (docs/kpis.md says the same in words): a machine is in one state in a minute; of several events the planned stop goes before
 the failure, the failure before setup, setup before waiting, all before production; of one kind the one that began first. Planned
 busy time is the shifts of the place where the machine stood, in service, less planned maintenance. Availability and OEE are of
-planned minutes only. What was not reported is in no ratio.
+planned minutes only; what was made counts for OEE by the share of the event that lies in shifts, planned maintenance or not, so that
+OEE stays the product of its three factors. What was not reported is in no ratio.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, time, timedelta
 from fractions import Fraction
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
-from tests.support.plants import Event, Machine, Plant
+from tests.support.plants import EVER, Event, Machine, Plant, Shift, Version
 
 RANK = {"maintenance": 0, "breakdown": 1, "setup": 2, "idle": 3, "production": 4}
 BUSY = ("production", "setup", "idle", "breakdown")
@@ -57,31 +63,37 @@ def failures(plant: Plant, number: int, period: Period) -> int:
     return sum(period[0] <= minute < period[1] for minute in began | alone)
 
 
-def tally(plant: Plant, number: int, period: Period, location: int | None = None) -> Counter[str]:
-    """Minutes and quantities of one machine; with a location, what happened there and while it stood there."""
+def tally(
+    plant: Plant,
+    number: int,
+    period: Period,
+    *,
+    does: Mapping[int, Event] | None = None,
+    shifts: set[tuple[int, int]] | None = None,
+) -> Counter[str]:
+    """Minutes and quantities of one machine in a period; its timeline and the shifts may be given, where they are asked often."""
     machine = plant.machines[number]
-    does, shifts = timeline(plant, number), shift_minutes(plant)
+    does = timeline(plant, number) if does is None else does
+    shifts = shift_minutes(plant) if shifts is None else shifts
     counts: Counter[str] = Counter()
     for minute in range(*period):
         version = machine.at(minute)
         event = does.get(minute)
         kind = event.kind if event else None
         planned = version.in_service and (version.location, minute) in shifts and kind != "maintenance"
-        if planned and location in (None, version.location):
-            counts["planned"] += 1
-        if event and location in (None, event.location):
+        counts["planned"] += planned
+        if event:
             counts[event.kind] += 1
             counts["planned production"] += planned and kind == "production"
     for event in plant.events:
         if event.machine != number or event.kind != "production" or event.quantity is None:
             continue
-        if location not in (None, event.location):
+        if event.start >= period[1] or event.start + max(event.minutes or 0, 1) <= period[0]:
             continue
         for minute, share in spread(event):
             if period[0] <= minute < period[1]:
-                count_quantity(counts, machine, does.get(minute), minute, event, share, shifts)
-    if location is None:
-        counts["failures"] = failures(plant, number, period)
+                count_quantity(counts, machine, minute, event, share, shifts)
+    counts["failures"] = failures(plant, number, period)
     return counts
 
 
@@ -95,7 +107,6 @@ def spread(event: Event) -> Iterable[tuple[int, Fraction]]:
 def count_quantity(
     counts: Counter[str],
     machine: Machine,
-    does: Event | None,
     minute: int,
     event: Event,
     share: Fraction,
@@ -106,19 +117,15 @@ def count_quantity(
     assert event.quantity is not None
     quantity = event.quantity * share
     counts["quantity"] += quantity  # type: ignore[assignment]
-    planned = (
-        version.in_service
-        and (version.location, minute) in shifts
-        and (does is None or does.kind != "maintenance")
-    )
+    in_shift = version.in_service and (version.location, minute) in shifts
     if version.capacity is not None:
         counts["rated"] += 60 * quantity / version.capacity  # type: ignore[assignment]
     if event.scrap is not None:
         scrap = event.scrap * share
         counts["scrap"] += scrap  # type: ignore[assignment]
         counts["quantity of known scrap"] += quantity  # type: ignore[assignment]
-        if planned and version.capacity is not None:
-            counts["rated good, planned"] += 60 * (quantity - scrap) / version.capacity  # type: ignore[assignment]
+        if in_shift and version.capacity is not None:
+            counts["rated good, in shifts"] += 60 * (quantity - scrap) / version.capacity  # type: ignore[assignment]
 
 
 def quotient(scale: int, numerator: Fraction | int, denominator: Fraction | int) -> Fraction | None:
@@ -171,7 +178,7 @@ def answers(plant: Plant, counted: Mapping[int, Counter[str]]) -> Answers:
         "quality_ratio": quotient(
             100, total["quantity of known scrap"] - total["scrap"], total["quantity of known scrap"]
         ),
-        "oee": quotient(100, of(judged, "rated good, planned"), of(judged, "planned")),
+        "oee": quotient(100, of(judged, "rated good, in shifts"), of(judged, "planned")),
         "utilisation_efficiency": quotient(100, total["production"], busy),
         "throughput_rate": quotient(60, of(counting, "quantity"), of(counting, *BUSY)),
         "scrap_ratio": quotient(100, total["scrap"], total["quantity of known scrap"]),
@@ -188,3 +195,210 @@ def downtime_by_cause(plant: Plant, period: Period) -> dict[tuple[str, str | Non
             if event.kind != "production" and period[0] <= minute < period[1]:
                 minutes[event.kind, event.cause] += 1
     return dict(minutes)
+
+
+# The sample data: the same reference, and what is not of machines, from the rows as they stand in the tables.
+
+Row = Mapping[str, Any]
+Keep = Callable[[Row], bool]
+TABLES = {
+    "resources": "resource_id, location_id, status, rated_capacity_per_hour, capacity_unit",
+    "locations": "location_id, timezone",
+    "shifts": "shift_id, location_id, starts_at, ends_at",
+    "operational_events": (
+        "event_id, resource_id, location_id, time, event_type, duration_minutes, quantity, scrap_quantity, cause"
+    ),
+    "production_plans": "location_id, resource_id, plan_date, planned_quantity, actual_quantity, status",
+    "employees": "employee_id, location_id",
+    "employee_attendance": "employee_id, shift_id, time, status",
+    "demand_history": "product_id, location_id, time, quantity",
+    "demand_forecasts": (
+        "product_id, location_id, target_time, target_interval, predicted_quantity, available_at, model_name, model_version"
+    ),
+}
+
+
+def read_raw_rows(db: Any, organization_id: UUID | str) -> dict[str, list[Row]]:
+    """Every row of the organization that a KPI depends on."""
+    return {
+        table: db.execute_query(
+            f"SELECT {columns} FROM {table} WHERE organization_id = %s", (organization_id,)
+        )
+        for table, columns in TABLES.items()
+    }
+
+
+def plant_of(raw: Mapping[str, list[Row]]) -> Plant:
+    """The organization as a plant, its machines as they are now; its times must be whole minutes."""
+    times = [e["time"] for e in raw["operational_events"]] + [s["starts_at"] for s in raw["shifts"]]
+    base = min(times, default=datetime.min).replace(hour=0, minute=0, second=0, microsecond=0)
+
+    def minute(at: datetime) -> int:
+        whole, rest = divmod(at - base, timedelta(minutes=1))
+        assert not rest, at
+        return whole
+
+    places = {row["location_id"]: n for n, row in enumerate(raw["locations"])}
+    numbers = {row["resource_id"]: n for n, row in enumerate(raw["resources"])}
+    return Plant(
+        base,
+        "",
+        tuple(places),
+        tuple(
+            Machine(
+                (
+                    Version(
+                        EVER,
+                        places[r["location_id"]],
+                        r["rated_capacity_per_hour"] and Fraction(r["rated_capacity_per_hour"]),
+                        r["capacity_unit"],
+                        r["status"] != "retired",
+                    ),
+                ),
+                r["resource_id"],
+            )
+            for r in raw["resources"]
+        ),
+        tuple(
+            Shift(places[s["location_id"]], minute(s["starts_at"]), minute(s["ends_at"]), s["shift_id"])
+            for s in raw["shifts"]
+        ),
+        tuple(
+            Event(
+                None if e["resource_id"] is None else numbers[e["resource_id"]],
+                places[e["location_id"]],
+                e["event_type"],
+                minute(e["time"]),
+                None if e["duration_minutes"] is None else int(e["duration_minutes"]),
+                None if e["quantity"] is None else Fraction(e["quantity"]),
+                None if e["scrap_quantity"] is None else Fraction(e["scrap_quantity"]),
+                e["cause"],
+                e["event_id"],
+            )
+            for e in raw["operational_events"]
+        ),
+    )
+
+
+class Sample:
+    """The twelve KPIs of the sample data, of the organization, a location, a resource or a shift."""
+
+    def __init__(self, raw: Mapping[str, list[Row]]) -> None:
+        self.raw, self.plant = raw, plant_of(raw)
+        self._shifts = shift_minutes(self.plant)
+        self._timelines = [timeline(self.plant, n) for n, _ in enumerate(self.plant.machines)]
+        self._tallies: dict[tuple[int, Period], Counter[str]] = {}
+
+    def organization(self, start: datetime, end: datetime) -> Answers:
+        """Of all machines."""
+        numbers = range(len(self.plant.machines))
+        return self._machines(numbers, start, end) | self._others(start, end, lambda row: True)
+
+    def location(self, location_id: UUID, start: datetime, end: datetime) -> Answers:
+        """Of the machines that stand there, where the sample's machines record all that they do."""
+        here = self.plant.locations.index(location_id)
+        numbers = [n for n, m in enumerate(self.plant.machines) if m.versions[0].location == here]
+        return self._machines(numbers, start, end) | self._others(
+            start, end, lambda row: row["location_id"] == location_id
+        )
+
+    def resource(self, resource_id: UUID, start: datetime, end: datetime) -> Answers:
+        """Of one machine; attendance and forecasts are of locations."""
+        numbers = [n for n, m in enumerate(self.plant.machines) if m.resource_id == resource_id]
+        plans = plan_attainment(self.raw, start, end, lambda row: row.get("resource_id") == resource_id)
+        return self._machines(numbers, start, end) | {
+            "plan_attainment": plans,
+            "attendance_rate": None,
+            "forecast_wape": None,
+        }
+
+    def shift(self, shift_id: UUID) -> Answers:
+        """Of the machines of its place, as if no other shift had been planned."""
+        (shift,) = [s for s in self.plant.shifts if s.shift_id == shift_id]
+        alone = Sample.__new__(Sample)
+        alone.raw, alone.plant = self.raw, self.plant
+        alone._shifts = {(shift.location, minute) for minute in range(shift.start, shift.end)}
+        alone._timelines, alone._tallies = self._timelines, {}
+        numbers = [n for n, m in enumerate(self.plant.machines) if m.versions[0].location == shift.location]
+        due = [a for a in self.raw["employee_attendance"] if a["shift_id"] == shift_id]
+        return alone._machines(numbers, self.plant.time(shift.start), self.plant.time(shift.end)) | {
+            "plan_attainment": None,
+            "attendance_rate": attended(due),
+            "forecast_wape": None,
+        }
+
+    def _machines(self, numbers: Iterable[int], start: datetime, end: datetime) -> Answers:
+        first, last = ((at - self.plant.base) // timedelta(minutes=1) for at in (start, end))
+        for n in numbers:
+            if (n, (first, last)) not in self._tallies:
+                self._tallies[n, (first, last)] = tally(
+                    self.plant, n, (first, last), does=self._timelines[n], shifts=self._shifts
+                )
+        counted = {n: self._tallies[n, (first, last)] for n in numbers}
+        touched = any(counts[kind] for counts in counted.values() for kind in RANK)
+        found = answers(self.plant, counted)
+        return found if touched else dict.fromkeys(found)
+
+    def _others(self, start: datetime, end: datetime, keep: Keep) -> Answers:
+        where = {e["employee_id"]: e["location_id"] for e in self.raw["employees"]}
+        due = [
+            a
+            for a in self.raw["employee_attendance"]
+            if start <= a["time"] < end and keep({"location_id": where[a["employee_id"]]})
+        ]
+        return {
+            "plan_attainment": plan_attainment(self.raw, start, end, keep),
+            "attendance_rate": attended(due),
+            "forecast_wape": forecast_wape(self.raw, start, end, keep),
+        }
+
+
+def plan_attainment(
+    raw: Mapping[str, list[Row]], start: datetime, end: datetime, keep: Keep
+) -> Fraction | None:
+    """Of plans whose local day ended in the period and that say what was made."""
+    zones = {location["location_id"]: ZoneInfo(location["timezone"]) for location in raw["locations"]}
+    planned = actual = Fraction(0)
+    for plan in raw["production_plans"]:
+        day_end = datetime.combine(plan["plan_date"] + timedelta(days=1), time(), zones[plan["location_id"]])
+        if plan["status"] != "cancelled" and start < day_end <= end and keep(plan):
+            planned += Fraction(plan["planned_quantity"]) * (plan["actual_quantity"] is not None)
+            actual += Fraction(plan["actual_quantity"] or 0)
+    return quotient(100, actual, planned)
+
+
+def attended(rows: Sequence[Row]) -> Fraction | None:
+    """Share of the work due that was attended; vacation is not due."""
+    due = [row["status"] for row in rows if row["status"] != "vacation"]
+    return quotient(100, sum(status in ("present", "late", "remote") for status in due), len(due))
+
+
+def forecast_wape(
+    raw: Mapping[str, list[Row]], start: datetime, end: datetime, keep: Keep
+) -> Fraction | None:
+    """Of daily forecasts: the newest one before each target against the demand of the local day."""
+    zones = {location["location_id"]: ZoneInfo(location["timezone"]) for location in raw["locations"]}
+    newest: dict[Any, Row] = {}
+    # Newest first; of several models at one time the first by name, and of its versions the last.
+    for forecast in sorted(
+        sorted(raw["demand_forecasts"], key=lambda f: f["model_version"], reverse=True),
+        key=lambda f: (-f["available_at"].timestamp(), f["model_name"]),
+    ):
+        assert forecast["target_interval"] == timedelta(days=1)
+        if forecast["available_at"] <= forecast["target_time"] and start <= forecast["target_time"] < end:
+            key = (forecast["product_id"], forecast["location_id"], forecast["target_time"])
+            newest.setdefault(key, forecast)
+    error = demanded = Fraction(0)
+    for (product_id, location_id, target), forecast in newest.items():
+        local = target.astimezone(zones[location_id])
+        target_end = datetime.combine(local.date() + timedelta(days=1), local.time(), zones[location_id])
+        rows = [
+            Fraction(d["quantity"])
+            for d in raw["demand_history"]
+            if (d["product_id"], d["location_id"]) == (product_id, location_id)
+            and target <= d["time"] < target_end
+        ]
+        if rows and target_end <= end and keep(forecast):
+            error += abs(sum(rows) - Fraction(forecast["predicted_quantity"]))
+            demanded += sum(rows)
+    return quotient(100, error, demanded)

@@ -38,7 +38,7 @@ class Version:
 
     since: int
     location: int
-    capacity: int | None
+    capacity: int | Fraction | None
     unit: str | None
     in_service: bool = True
 
@@ -62,6 +62,7 @@ class Shift:
     location: int
     start: int
     end: int
+    shift_id: UUID = field(default_factory=uuid.uuid4)
 
 
 @dataclass(frozen=True)

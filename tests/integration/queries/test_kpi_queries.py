@@ -32,8 +32,8 @@ ORDER = [
 
 
 @pytest.fixture(scope="module")
-def raw_kpis(seeded: DatabaseManager, facts: Facts) -> dict[str, list[Row]]:
-    return kpi_reference.read_raw_rows(seeded, facts.organization_id)
+def sample(seeded: DatabaseManager, facts: Facts) -> kpi_reference.Sample:
+    return kpi_reference.Sample(kpi_reference.read_raw_rows(seeded, facts.organization_id))
 
 
 def assert_values(rows: list[Row], expected: Mapping[str, Fraction | None]) -> None:
@@ -48,11 +48,11 @@ def assert_values(rows: list[Row], expected: Mapping[str, Fraction | None]) -> N
             assert same(row["value"], ratio(row["numerator"], row["denominator"], scale))
 
 
-def test_summary(queries: OperationalDataQueries, facts: Facts, raw_kpis: dict[str, list[Row]]) -> None:
+def test_summary(queries: OperationalDataQueries, facts: Facts, sample: kpi_reference.Sample) -> None:
     rows = queries.get_kpi_summary(facts.organization_id, start=facts.start, end=facts.end)
     assert [row["kpi"] for row in rows] == ORDER
     assert {(row["period_start"], row["period_end"]) for row in rows} == {(facts.start, facts.end)}
-    assert_values(rows, kpi_reference.organization_kpis(raw_kpis, (facts.start, facts.end)))
+    assert_values(rows, sample.organization(facts.start, facts.end))
     assert sum(row["value"] is not None for row in rows) >= 10
 
 
@@ -64,31 +64,29 @@ def test_summary_of_days_is_the_functions(seeded: DatabaseManager, facts: Facts)
     assert answer == function == default
 
 
-def test_by_location(queries: OperationalDataQueries, facts: Facts, raw_kpis: dict[str, list[Row]]) -> None:
+def test_by_location(queries: OperationalDataQueries, facts: Facts, sample: kpi_reference.Sample) -> None:
     rows = queries.get_location_kpis(facts.organization_id, start=facts.start, end=facts.end)
-    expected = kpi_reference.location_kpis(raw_kpis, (facts.start, facts.end))
     by_location = groups(rows, lambda row: row["location_id"])
-    assert set(by_location) == set(expected)
+    assert set(by_location) == set(sample.plant.locations)
     names = {row["location_id"]: row["name"] for row in queries.get_locations(facts.organization_id)}
     assert list(by_location) == sorted(names, key=lambda location: names[location])
     for location, own in by_location.items():
         assert [row["kpi"] for row in own] == ORDER
         assert {row["location_name"] for row in own} == {names[location]}
-        assert_values(own, expected[location])
+        assert_values(own, sample.location(location, facts.start, facts.end))
     here = queries.get_location_kpis(
         facts.organization_id, location_id=facts.location_id, start=facts.start, end=facts.end
     )
     assert here == by_location[facts.location_id]
 
 
-def test_by_resource(queries: OperationalDataQueries, facts: Facts, raw_kpis: dict[str, list[Row]]) -> None:
+def test_by_resource(queries: OperationalDataQueries, facts: Facts, sample: kpi_reference.Sample) -> None:
     rows = queries.get_resource_kpis(facts.organization_id, start=facts.start, end=facts.end)
-    expected = kpi_reference.resource_kpis(raw_kpis, (facts.start, facts.end))
     by_resource = groups(rows, lambda row: row["resource_id"])
-    assert set(by_resource) == set(expected)
+    assert set(by_resource) == {machine.resource_id for machine in sample.plant.machines}
     for resource, own in by_resource.items():
         assert [row["kpi"] for row in own] == ORDER
-        assert_values(own, expected[resource])
+        assert_values(own, sample.resource(resource, facts.start, facts.end))
     for column, value in (("location_id", facts.location_id), ("resource_id", facts.resource_id)):
         answer = queries.get_resource_kpis(
             facts.organization_id, start=facts.start, end=facts.end, **{column: value}
@@ -96,30 +94,24 @@ def test_by_resource(queries: OperationalDataQueries, facts: Facts, raw_kpis: di
         assert answer == [row for row in rows if row[column] == value]
 
 
-def test_by_shift(queries: OperationalDataQueries, facts: Facts, raw_kpis: dict[str, list[Row]]) -> None:
+def test_by_shift(queries: OperationalDataQueries, facts: Facts, sample: kpi_reference.Sample) -> None:
     start, end = facts.now - 3 * DAY, facts.end
     rows = queries.get_shift_kpis(facts.organization_id, start=start, end=end)
     by_shift = groups(rows, lambda row: row["shift_id"])
-    shifts = [row for row in raw_kpis["shifts"] if start <= row["starts_at"] < end]
+    shifts = [row for row in sample.raw["shifts"] if start <= row["starts_at"] < end]
     assert set(by_shift) == {row["shift_id"] for row in shifts}
     for shift in shifts:
         own = by_shift[shift["shift_id"]]
         assert {(row["location_id"], row["starts_at"]) for row in own} == {
             (shift["location_id"], shift["starts_at"])
         }
-        models = kpi_reference.time_model(
-            {**raw_kpis, "shifts": [shift]}, (shift["starts_at"], shift["ends_at"])
-        )
-        expected = kpi_reference.event_kpis(
-            [model for model in models.values() if model["location_id"] == shift["location_id"]]
-        )
         assert [row["kpi"] for row in own] == ORDER
-        without = {"plan_attainment": None, "forecast_wape": None}
-        assert_values([row for row in own if row["kpi"] != "attendance_rate"], {**expected, **without})
+        if shift["ends_at"] <= facts.now:
+            assert_values(own, sample.shift(shift["shift_id"]))
     assert [row["starts_at"] for row in rows] == sorted(row["starts_at"] for row in rows)
 
 
-def test_trend(queries: OperationalDataQueries, facts: Facts, raw_kpis: dict[str, list[Row]]) -> None:
+def test_trend(queries: OperationalDataQueries, facts: Facts, sample: kpi_reference.Sample) -> None:
     zone = ZoneInfo(str(queries.get_organization(facts.organization_id)["timezone"]))
     today = dt.datetime.now(zone).date()
     rows = queries.get_kpi_trend(facts.organization_id, days=5)
@@ -131,7 +123,7 @@ def test_trend(queries: OperationalDataQueries, facts: Facts, raw_kpis: dict[str
         )
         assert [row["kpi"] for row in own] == ORDER
         assert {(row["period_start"], row["period_end"]) for row in own} == {period}
-        assert_values(own, kpi_reference.organization_kpis(raw_kpis, period))  # type: ignore[arg-type]
+        assert_values(own, sample.organization(*period))
 
 
 def test_an_organization_without_rows_has_reasons(own: OperationalDataQueries) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -15,6 +14,7 @@ import pytest
 
 from db_utils import DatabaseManager, schema
 from db_utils.errors import DbUtilsError
+from tests.conftest import compared
 from tests.support import kpi_reference
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -322,91 +322,60 @@ MANUFACTURING = UUID("11111111-1111-1111-1111-111111111111")
 LOGISTICS = UUID("22222222-2222-2222-2222-222222222222")
 
 
-def periods(db: DatabaseManager) -> list[kpi_reference.Interval]:
-    """Whole days, odd minutes, less than an hour, all of the events."""
-    anchor = db.execute_query("SELECT max(time) AS newest FROM operational_events")[0]["newest"]
-    hour = anchor.replace(minute=0, second=0, microsecond=0)
+def periods(db: DatabaseManager) -> list[tuple[datetime, datetime]]:
+    """Whole days, odd minutes, less than an hour, all of the events that are over."""
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     return [
         (hour - timedelta(days=7), hour),
-        (hour - timedelta(days=3, minutes=17, seconds=5), hour - timedelta(minutes=41)),
+        (hour - timedelta(days=3, minutes=17), hour - timedelta(minutes=41)),
         (hour - timedelta(hours=30), hour - timedelta(hours=29, minutes=20)),
-        (hour - timedelta(days=40), hour + timedelta(days=1)),
+        (hour - timedelta(days=40), hour),
     ]
 
 
-def compare(
-    answer: list[dict[str, Any]], expected: Mapping[Any, Mapping[str, kpi_reference.Answer]], key: Any
-) -> int:
-    compared = 0
-    assert {(key(r), r["kpi"]) for r in answer} == {
-        (k, kpi) for k, values in expected.items() for kpi in values
-    }
-    for row in answer:
-        value, coverage = expected[key(row)][row["kpi"]]
-        context = (key(row), row["kpi"], row["value"], value and float(value), row["reason"])
-        assert (row["value"] is None) == (value is None), context
-        assert (row["reason"] is None) == (value is not None), context
-        assert (row["coverage_pct"] is None) == (coverage is None), (*context, coverage)
-        if coverage is not None:
-            assert float(row["coverage_pct"]) == pytest.approx(float(coverage), rel=1e-9), context
+def agree(rows: list[dict[str, Any]], expected: kpi_reference.Answers) -> int:
+    """One subject's KPIs have the values of the reference, or none and a reason; returns how many have one."""
+    assert [row["kpi"] for row in rows] == KPIS
+    check_reasons({row["kpi"]: row for row in rows})
+    for row in rows:
+        value = expected[row["kpi"]]
+        assert (row["value"] is None) == (value is None), (row, value)
         if value is not None:
-            assert float(row["value"]) == pytest.approx(float(value), rel=1e-9), context
-            compared += 1
-    return compared
+            assert float(row["value"]) == pytest.approx(float(value), rel=1e-9), row
+        if row["coverage_pct"] is not None:
+            assert 0 <= row["coverage_pct"] <= 100, row
+    found = sum(row["value"] is not None for row in rows)
+    compared("KPIs of the sample data", found)
+    return found
 
 
 @pytest.mark.parametrize("organization_id", [MANUFACTURING, LOGISTICS])
-def test_sample_data_agrees_with_the_second_computation(
-    seeded: DatabaseManager, organization_id: UUID
-) -> None:
-    raw = kpi_reference.read_raw_rows(seeded, organization_id)
-    compared = 0
+def test_sample_data_agrees_with_the_single_minutes(seeded: DatabaseManager, organization_id: UUID) -> None:
+    sample = kpi_reference.Sample(kpi_reference.read_raw_rows(seeded, organization_id))
+    found = 0
     for period in periods(seeded):
-        for level, reference, key in (
-            ("organization", kpi_reference.organization_answers, lambda r: None),
-            ("location", kpi_reference.location_answers, lambda r: r["location_id"]),
-            ("resource", kpi_reference.resource_answers, lambda r: r["resource_id"]),
+        for level, key, reference in (
+            ("organization", None, lambda _: sample.organization(*period)),  # noqa: B023
+            ("location", "location_id", lambda key: sample.location(key, *period)),  # noqa: B023
+            ("resource", "resource_id", lambda key: sample.resource(key, *period)),  # noqa: B023
         ):
             answer = seeded.execute_query(
                 "SELECT * FROM operational_kpis(%s, %s, %s, %s)", (organization_id, *period, level)
             )
-            compared += compare(answer, reference(raw, period, datetime.now(UTC)), key)
-    assert compared > 100
+            for subject in dict.fromkeys(row[key] if key else None for row in answer):
+                own = [row for row in answer if key is None or row[key] == subject]
+                found += agree(own, reference(subject))
+    assert found > 100
 
 
-def test_shift_kpis_agree_with_the_second_computation(seeded: DatabaseManager) -> None:
-    raw = kpi_reference.read_raw_rows(seeded, MANUFACTURING)
+def test_shift_kpis_agree_with_the_single_minutes(seeded: DatabaseManager) -> None:
+    sample = kpi_reference.Sample(kpi_reference.read_raw_rows(seeded, MANUFACTURING))
     start, end = periods(seeded)[0]
     rows = seeded.execute_query("SELECT * FROM shift_kpis(%s, %s, %s)", (MANUFACTURING, start, end))
-    shifts = {s["shift_id"]: s for s in raw["shifts"] if start <= s["starts_at"] < end}
-    assert {r["shift_id"] for r in rows} == set(shifts)
-    compared = 0
-    for shift_id, shift in shifts.items():
-        span = (shift["starts_at"], shift["ends_at"])
-        models = kpi_reference.time_model(
-            # Only this shift plans, so that an overlapping one does not count.
-            {**raw, "shifts": [shift]},
-            span,
-        )
-        expected = kpi_reference.event_kpis(
-            [m for m in models.values() if m["location_id"] == shift["location_id"]]
-        )
-        due = [
-            a for a in raw["employee_attendance"] if a["shift_id"] == shift_id and a["status"] != "vacation"
-        ]
-        came = [a for a in due if a["status"] in ("present", "late", "remote")]
-        expected["attendance_rate"] = kpi_reference.quotient(100, Fraction(len(came)), Fraction(len(due)))
-        expected["plan_attainment"] = expected["forecast_wape"] = None
-        own = [row for row in rows if row["shift_id"] == shift_id]
-        assert [row["kpi"] for row in own] == KPIS
-        check_reasons({row["kpi"]: row for row in own})
-        for row in own:
-            value = expected[row["kpi"]]
-            assert (row["value"] is None) == (value is None), (shift, row)
-            if value is not None:
-                assert float(row["value"]) == pytest.approx(float(value), rel=1e-9), (shift, row)
-                compared += 1
-    assert compared > 50
+    shifts = {s["shift_id"]: s for s in sample.raw["shifts"] if start <= s["starts_at"] < end}
+    assert {row["shift_id"] for row in rows} == set(shifts)
+    over = [key for key, shift in shifts.items() if shift["ends_at"] <= end]
+    assert sum(agree([r for r in rows if r["shift_id"] == key], sample.shift(key)) for key in over) > 50
 
 
 def test_late_rows_and_refreshes_do_not_change_the_answer(seeded_database: DatabaseManager) -> None:
@@ -414,18 +383,19 @@ def test_late_rows_and_refreshes_do_not_change_the_answer(seeded_database: Datab
     db = seeded_database
     start, end = periods(db)[1]
 
-    def agree() -> None:
-        raw = kpi_reference.read_raw_rows(db, MANUFACTURING)
+    def still() -> None:
+        sample = kpi_reference.Sample(kpi_reference.read_raw_rows(db, MANUFACTURING))
         answer = db.execute_query("SELECT * FROM operational_kpis(%s, %s, %s)", (MANUFACTURING, start, end))
-        expected = kpi_reference.organization_answers(raw, (start, end), datetime.now(UTC))
-        assert compare(answer, expected, lambda r: None) >= 11
+        assert agree(answer, sample.organization(start, end)) >= 11
 
-    agree()
+    still()
     db.execute(
-        "INSERT INTO operational_events (organization_id, time, location_id, resource_id, event_type, duration_minutes, quantity) "
-        "SELECT organization_id, %s, location_id, resource_id, 'production', 90, 77 FROM resources "
+        "INSERT INTO operational_events (organization_id, time, location_id, resource_id, event_type, duration_minutes, "
+        "quantity, scrap_quantity) "
+        "SELECT organization_id, %s, location_id, resource_id, 'production', 90, 77, 0 FROM resources "
         "WHERE organization_id = %s",
         (start + timedelta(hours=5, minutes=40), MANUFACTURING),
     )
+    still()
     schema.refresh_rollups(db)
-    agree()
+    still()
