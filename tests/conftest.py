@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import hypothesis
 import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
@@ -28,6 +29,10 @@ from psycopg2.extensions import make_dsn, parse_dsn
 from db_utils import DatabaseManager, schema
 from db_utils.servers.embedded import EmbeddedServer
 from tests.support.scale import compress_old_chunks, multiply
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 _editions: list[str] = []
 _compared: Counter[str] = Counter()

@@ -160,9 +160,8 @@ class CachedPredictionQueries(QueryRunner):
         found = self._db.execute_query(
             query("find_local_today").sql, {"organization_id": organization, **about}, primary=True
         )
-        if not found:
-            return None
-        today = found[0]["today"]
+        # Of one that is not there the read below says so.
+        today = found[0]["today"] if found else dt.datetime.now(dt.UTC).date()
         rows = self._read(
             "get_current_absence_forecasts",
             organization,

@@ -165,7 +165,7 @@ ORDER BY
 LIMIT %(row_limit)s;
 
 -- name: get_production_rate
--- How much was produced, in local hours or days of the place that begin in the period?
+-- How much was produced, hour by hour or day by day (local ones of the place that begin in the period)?
 -- Parameters: organization_id uuid, bucket text, resource_id uuid?, location_id uuid?, period_start timestamptz,
 --     period_end timestamptz
 SELECT

@@ -54,6 +54,18 @@ def ratio(numerator: Any, denominator: Any, scale: int = 1) -> Fraction | None:
     return scale * Fraction(numerator) / Fraction(denominator)
 
 
+def share_inside(event: Row, period: tuple[dt.datetime, dt.datetime]) -> Fraction:
+    """Share of an event's minutes that lies in the period; 1 or 0 for an event without duration."""
+    if not event["duration_minutes"]:
+        return Fraction(int(period[0] <= event["time"] < period[1]))
+    whole = dt.timedelta(minutes=float(event["duration_minutes"]))
+    inside = min(event["time"] + whole, period[1]) - max(event["time"], period[0])
+    return max(
+        Fraction(0),
+        Fraction(inside / dt.timedelta(microseconds=1)) / Fraction(whole / dt.timedelta(microseconds=1)),
+    )
+
+
 def utc_hour(moment: dt.datetime) -> dt.datetime:
     """Start of the UTC hour."""
     return moment.astimezone(dt.UTC).replace(minute=0, second=0, microsecond=0)

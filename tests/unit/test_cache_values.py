@@ -93,7 +93,8 @@ def test_the_documentation_s_example_is_these_bytes() -> None:
     raw = stored({"predicted_quantity": 118.5, "unit": "Stück"})
     assert raw[:HEADER_BYTES] == bytes.fromhex(example["header"])
     assert raw[HEADER_BYTES:].decode() == example["body"]
-    own = space("pred", UUID("11111111-1111-1111-1111-111111111111"), "demand_forecast")
+    database = example["key"].split(":")[2]
+    own = space("pred", UUID("11111111-1111-1111-1111-111111111111"), "demand_forecast", database)
     assert own.key(("SKU/1001", UUID("22222222-2222-2222-2222-222222222222"))) == example["key"]
 
 

@@ -88,10 +88,15 @@ BAD: dict[str, list[Any]] = {
             "available_at",
             "occurred_at",
             "closed_at",
+            "effective_at",
+            "in_service_from",
         ),
         NOT_TIMES,
     ),
-    **dict.fromkeys(("first_date", "end_date", "plan_date", "hired_on_date"), NOT_DATES),
+    **dict.fromkeys(
+        ("first_date", "end_date", "plan_date", "hired_on_date", "first_day", "last_day"), NOT_DATES
+    ),
+    **dict.fromkeys(("is_in_service", "is_employed"), NOT_FLAGS),
     **dict.fromkeys(
         (
             "quantity",

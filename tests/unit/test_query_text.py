@@ -178,6 +178,8 @@ def test_many_rows_come_in_an_order_with_a_tie_breaker(block: Query) -> None:
         "kpi",
         "day",
         "available_at",
+        "valid_from",
+        "time",
     }
     assert last in unique_last
 

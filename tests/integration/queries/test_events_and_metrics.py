@@ -19,6 +19,7 @@ from tests.support.recompute import (
     groups,
     pick,
     ratio,
+    share_inside,
     utc_day,
     utc_hour,
     within,
