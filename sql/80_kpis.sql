@@ -125,6 +125,14 @@ STABLE
 AS $$
 #variable_conflict use_column
 DECLARE
+    -- Nothing was produced before the first event: buckets of the years before need not be counted out.
+    first_event CONSTANT timestamptz := (
+        SELECT min(e.time)
+        FROM operational_events AS e
+        WHERE e.organization_id = org
+            AND e.event_type = 'production'
+    );
+    counted_from CONSTANT timestamptz := greatest(period_start, coalesce(first_event, now()) - interval '3 days');
     numbers integer[];
     clocks uuid[];
     starts timestamptz[];
@@ -150,7 +158,7 @@ BEGIN
         ) AS c
         -- A bucket that is under way is one, too; the longest is a day in which the zone was changed.
         CROSS JOIN LATERAL location_buckets(
-            org, c.clock, bucket, period_start, least(period_end, now()) + interval '3 days'
+            org, c.clock, bucket, counted_from, least(period_end, now()) + interval '3 days'
         ) AS e
         WHERE e.bucket_start < least(period_end, now())
     ) AS b;

@@ -96,7 +96,7 @@ BAD: dict[str, list[Any]] = {
     **dict.fromkeys(
         ("first_date", "end_date", "plan_date", "hired_on_date", "first_day", "last_day"), NOT_DATES
     ),
-    **dict.fromkeys(("is_in_service", "is_employed"), NOT_FLAGS),
+    **dict.fromkeys(("is_in_service", "is_employed"), NOT_FLAGS[:-1]),  # None: stays as it was
     **dict.fromkeys(
         (
             "quantity",

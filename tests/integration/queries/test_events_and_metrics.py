@@ -31,16 +31,6 @@ MINUTE = dt.timedelta(minutes=1)
 STOPS = ("breakdown", "idle", "setup", "maintenance")
 
 
-def share_inside(event: Any, period: tuple[dt.datetime, dt.datetime]) -> Fraction:
-    """Share of an event's minutes that lies in the period; 1 or 0 for an event without duration."""
-    length = Fraction(event["duration_minutes"])
-    if not length:
-        return Fraction(int(period[0] <= event["time"] < period[1]))
-    first = max(event["time"], period[0])
-    last = min(event["time"] + dt.timedelta(microseconds=int(length * 60_000_000)), period[1])
-    return max(Fraction(0), Fraction((last - first) // dt.timedelta(microseconds=1), 60_000_000)) / length
-
-
 def test_organizations(queries: OperationalDataQueries, seeded: DatabaseManager) -> None:
     everything = seeded.execute_query("SELECT * FROM organizations")
     columns = ("organization_id", "name", "industry", "timezone", "settings", "created_at", "updated_at")
