@@ -196,17 +196,9 @@ DECLARE
     read_start CONSTANT timestamptz := time_bucket(interval '1 hour', period_start) - longest;
     read_end CONSTANT timestamptz := least(time_bucket(interval '1 hour', period_end) + interval '2 hours', now());
     raw tstzmultirange;
-    spans tstzrange[];
-    span_count integer;
     stored tstzmultirange;
     stored_start timestamptz;
     stored_end timestamptz;
-    head_start timestamptz;
-    head_end timestamptz;
-    middle_start timestamptz;
-    middle_end timestamptz;
-    tail_start timestamptz;
-    tail_end timestamptz;
     is_whole boolean;
     is_one_piece CONSTANT boolean := cardinality(edges) = 2;
     cuts timestamptz[];
@@ -218,18 +210,6 @@ BEGIN
         raw_spans(ARRAY['resource_metrics_hourly', 'resource_samples_hourly'], read_start, read_end)
         + cut_hours(edges || period_end)
     ) * tstzmultirange(tstzrange(read_start, read_end));
-    spans := ARRAY(SELECT r.span FROM unnest(raw) AS r (span) ORDER BY r.span);
-    span_count := cardinality(spans);
-    head_start := lower(spans[1]);
-    head_end := upper(spans[1]);
-    IF span_count > 1 THEN
-        tail_start := lower(spans[span_count]);
-        tail_end := upper(spans[span_count]);
-    END IF;
-    IF span_count > 2 THEN
-        middle_start := lower(spans[2]);
-        middle_end := upper(spans[span_count - 1]);
-    END IF;
     -- The longest stretch that the rollup holds whole needs no look at each hour.
     stored := tstzmultirange(tstzrange(period_start, period_end)) - raw;
     stored_start := coalesce(lower(stored), period_end);
@@ -261,17 +241,25 @@ BEGIN
             AND s.bucket < read_end
             AND NOT raw @> s.bucket
     ),
+    spans AS MATERIALIZED (
+        SELECT
+            lower(r.span) AS starts_at,
+            upper(r.span) AS ends_at
+        FROM unnest(raw) AS r (span)
+    ),
     rows_to_add AS (
         SELECT
-            r.resource_id,
-            r.time,
-            r.utilization_pct,
-            r.efficiency_pct,
-            r.downtime_minutes,
-            r.sample_minutes,
-            r.cut,
-            lead(r.time) OVER (PARTITION BY r.resource_id, r.cut ORDER BY r.time) AS next_at
-        FROM (
+            m.resource_id,
+            m.time,
+            m.utilization_pct,
+            m.efficiency_pct,
+            m.downtime_minutes,
+            m.sample_minutes,
+            m.cut,
+            lead(m.time) OVER (PARTITION BY m.resource_id, m.cut ORDER BY m.time) AS next_at
+        FROM spans AS s
+        -- One scan by index a span, behind a tenant's view too: OFFSET 0 keeps this from becoming one scan of all spans.
+        CROSS JOIN LATERAL (
             SELECT
                 m.resource_id,
                 m.time,
@@ -280,64 +268,15 @@ BEGIN
                 m.downtime_minutes,
                 m.sample_minutes,
                 width_bucket(m.time, cuts) AS cut
-            FROM (
-                -- Most have a span at the beginning, one at the end, and none between. With variables, not columns of another relation, for
-                -- ends the columnstore compares a thousand rows at once, and chunks that do not matter are not opened.
-                SELECT
-                    m.resource_id,
-                    m.time,
-                    m.utilization_pct,
-                    m.efficiency_pct,
-                    m.downtime_minutes,
-                    m.sample_minutes
-                FROM resource_metrics AS m
-                WHERE m.organization_id = org
-                    AND (only_resource IS NULL OR m.resource_id = only_resource)
-                    AND m.time >= head_start
-                    AND m.time < head_end
-                UNION ALL
-                SELECT
-                    m.resource_id,
-                    m.time,
-                    m.utilization_pct,
-                    m.efficiency_pct,
-                    m.downtime_minutes,
-                    m.sample_minutes
-                FROM resource_metrics AS m
-                WHERE m.organization_id = org
-                    AND (only_resource IS NULL OR m.resource_id = only_resource)
-                    AND m.time >= tail_start
-                    AND m.time < tail_end
-                UNION ALL
-                SELECT
-                    m.resource_id,
-                    m.time,
-                    m.utilization_pct,
-                    m.efficiency_pct,
-                    m.downtime_minutes,
-                    m.sample_minutes
-                FROM unnest(spans[2:span_count - 1]) AS s (span)
-                -- One scan by index a span, behind a tenant's view too: OFFSET 0 keeps this from becoming one scan of all spans.
-                CROSS JOIN LATERAL (
-                    SELECT
-                        m.resource_id,
-                        m.time,
-                        m.utilization_pct,
-                        m.efficiency_pct,
-                        m.downtime_minutes,
-                        m.sample_minutes
-                    FROM resource_metrics AS m
-                    WHERE m.organization_id = org
-                        AND (only_resource IS NULL OR m.resource_id = only_resource)
-                        AND m.time >= lower(s.span)
-                        AND m.time < upper(s.span)
-                        AND m.time >= middle_start
-                        AND m.time < middle_end
-                    OFFSET 0
-                ) AS m
-            ) AS m
+            FROM resource_metrics AS m
+            WHERE m.organization_id = org
+                AND (only_resource IS NULL OR m.resource_id = only_resource)
+                AND m.time >= s.starts_at
+                AND m.time < s.ends_at
+                AND m.time >= read_start
+                AND m.time < read_end
             OFFSET 0
-        ) AS r
+        ) AS m
     ),
     -- The last of a stretch has no seconds yet, and so is in no sum.
     weighed AS (
