@@ -73,6 +73,7 @@ def rates(raw: Raw, start: dt.datetime, end: dt.datetime, zone: str) -> list[dic
                 "attended_count": len(came),
                 "scheduled_count": len(rows),
                 "hours_worked": total(row["hours_worked"] for row in rows),
+                "hours_known_count": sum(row["hours_worked"] is not None for row in rows),
                 "performance_score_mean": mean(row["performance_score"] for row in rows),
             }
         )

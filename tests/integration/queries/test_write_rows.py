@@ -28,7 +28,7 @@ def test_events_may_be_sent_twice(site: Site) -> None:
             "event_id": identity,
             "resource_id": site.resource,
             "event_type": "production",
-            "quantity": Decimal("1234567890123456789.0123456789"),
+            "quantity": Decimal("123456789012345.0123456789"),
             "scrap_quantity": 0.1,
             "quality_score": 99,
             "duration_minutes": 30,
@@ -44,7 +44,7 @@ def test_events_may_be_sent_twice(site: Site) -> None:
     assert q.record_events(o, [corrected, events[0]], replace=True) == 1
     rows = q.get_events(o, start=NOON, end=NOON + DAY)
     assert [row["event_id"] for row in rows] == identities[::-1]
-    assert rows[0]["quantity"] == Decimal("1234567890123456789.0123456789")
+    assert rows[0]["quantity"] == Decimal("123456789012345.0123456789")
     assert rows[0]["scrap_quantity"] == Decimal("0.1")
     assert rows[0]["metadata"] == {"batch": 2}
     assert rows[1]["quantity"] == 7
@@ -137,7 +137,7 @@ def test_lines_of_receipts_are_added_up_when_asked(site: Site) -> None:
         {**sale, "time": NOON + HOUR, "quantity": 1, "revenue": 5},
         {**sale, "time": NOON + HOUR, "quantity": 1, "revenue": None},
         {**sale, "time": NOON + 2 * HOUR, "quantity": 1},
-        {**sale, "time": NOON + 2 * HOUR, "quantity": 10**30},
+        {**sale, "time": NOON + 2 * HOUR, "quantity": 10**14},
     ]
     assert q.record_demand(o, iter(lines), on_repeat="sum") == 3
     assert q.record_demand(o, lines, on_repeat="sum") == 0, "a call that is repeated adds nothing"
@@ -145,7 +145,7 @@ def test_lines_of_receipts_are_added_up_when_asked(site: Site) -> None:
     assert [(row["quantity"], row["revenue"]) for row in rows] == [
         (Decimal("5.00000000000000000001"), Decimal("0.3")),
         (2, None),
-        (10**30 + 1, None),
+        (10**14 + 1, None),
     ]
     refused(
         site,
