@@ -48,11 +48,17 @@ def assert_values(rows: list[Row], expected: Mapping[str, Fraction | None]) -> N
             assert same(row["value"], ratio(row["numerator"], row["denominator"], scale))
 
 
+def minutes(facts: Facts) -> tuple[dt.datetime, dt.datetime]:
+    """The period of the facts in whole minutes, as the reference counts them."""
+    return facts.start.replace(second=0, microsecond=0), facts.end.replace(second=0, microsecond=0)
+
+
 def test_summary(queries: OperationalDataQueries, facts: Facts, sample: kpi_reference.Sample) -> None:
-    rows = queries.get_kpi_summary(facts.organization_id, start=facts.start, end=facts.end)
+    start, end = minutes(facts)
+    rows = queries.get_kpi_summary(facts.organization_id, start=start, end=end)
     assert [row["kpi"] for row in rows] == ORDER
-    assert {(row["period_start"], row["period_end"]) for row in rows} == {(facts.start, facts.end)}
-    assert_values(rows, sample.organization(facts.start, facts.end))
+    assert {(row["period_start"], row["period_end"]) for row in rows} == {(start, end)}
+    assert_values(rows, sample.organization(start, end))
     assert sum(row["value"] is not None for row in rows) >= 10
 
 
@@ -65,7 +71,8 @@ def test_summary_of_days_is_the_functions(seeded: DatabaseManager, facts: Facts)
 
 
 def test_by_location(queries: OperationalDataQueries, facts: Facts, sample: kpi_reference.Sample) -> None:
-    rows = queries.get_location_kpis(facts.organization_id, start=facts.start, end=facts.end)
+    start, end = minutes(facts)
+    rows = queries.get_location_kpis(facts.organization_id, start=start, end=end)
     by_location = groups(rows, lambda row: row["location_id"])
     assert set(by_location) == set(sample.plant.locations)
     names = {row["location_id"]: row["name"] for row in queries.get_locations(facts.organization_id)}
@@ -73,24 +80,23 @@ def test_by_location(queries: OperationalDataQueries, facts: Facts, sample: kpi_
     for location, own in by_location.items():
         assert [row["kpi"] for row in own] == ORDER
         assert {row["location_name"] for row in own} == {names[location]}
-        assert_values(own, sample.location(location, facts.start, facts.end))
+        assert_values(own, sample.location(location, start, end))
     here = queries.get_location_kpis(
-        facts.organization_id, location_id=facts.location_id, start=facts.start, end=facts.end
+        facts.organization_id, location_id=facts.location_id, start=start, end=end
     )
     assert here == by_location[facts.location_id]
 
 
 def test_by_resource(queries: OperationalDataQueries, facts: Facts, sample: kpi_reference.Sample) -> None:
-    rows = queries.get_resource_kpis(facts.organization_id, start=facts.start, end=facts.end)
+    start, end = minutes(facts)
+    rows = queries.get_resource_kpis(facts.organization_id, start=start, end=end)
     by_resource = groups(rows, lambda row: row["resource_id"])
     assert set(by_resource) == {machine.resource_id for machine in sample.plant.machines}
     for resource, own in by_resource.items():
         assert [row["kpi"] for row in own] == ORDER
-        assert_values(own, sample.resource(resource, facts.start, facts.end))
+        assert_values(own, sample.resource(resource, start, end))
     for column, value in (("location_id", facts.location_id), ("resource_id", facts.resource_id)):
-        answer = queries.get_resource_kpis(
-            facts.organization_id, start=facts.start, end=facts.end, **{column: value}
-        )
+        answer = queries.get_resource_kpis(facts.organization_id, start=start, end=end, **{column: value})
         assert answer == [row for row in rows if row[column] == value]
 
 

@@ -38,6 +38,9 @@ def _condition(row: Row, key: tuple[str, ...]) -> tuple[str, list[Any]]:
     return " AND ".join(f'"{column}" = %s' for column in key), [row[column] for column in key]
 
 
+READ_ONLY = ("organizations", "service_schedules")
+
+
 def own_rows_work(attacker: Attacker, views: list[View]) -> list[str]:
     """Where the attacker cannot read, change and write back own rows: isolation by breaking everything is none."""
     broken = []
@@ -45,9 +48,9 @@ def own_rows_work(attacker: Attacker, views: list[View]) -> list[str]:
         name = view.sql
         if not attacker.quietly(f"SELECT * FROM {name} LIMIT 5").rows:
             broken.append(f"{name}: no row of its own")
-        if not view.is_table or view.name == "organizations" or view.name not in attacker.own.known:
-            continue  # what only the database itself writes
-        column = "metadata" if "metadata" in view.columns else "status"
+        if not view.is_table or view.name in READ_ONLY or view.name not in attacker.own.known:
+            continue  # what only the database itself, or the operator, writes
+        column = next(c for c in ("metadata", "status", "error_message", "connector", "name") if c in view.columns)
         with attacker.transaction():
             updated = attacker.quietly(f"UPDATE {name} SET {column} = {column}")
         refuses_update = "append-only" in updated.message
