@@ -59,7 +59,7 @@ CREATE TABLE IF NOT EXISTS connector_sources (
     CONSTRAINT connector_sources_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations,
     CONSTRAINT connector_sources_organization_id_location_id_fkey
         FOREIGN KEY (organization_id, location_id) REFERENCES locations,
-    CONSTRAINT connector_sources_kind_check CHECK (kind ~ '^[a-z][a-z0-9-]{0,40}$'),
+    CONSTRAINT connector_sources_kind_check CHECK (kind ~ '\S'),
     CONSTRAINT connector_sources_connector_check CHECK (connector ~ '^[a-z][a-z0-9-]{0,40}$')
 );
 CREATE INDEX IF NOT EXISTS connector_sources_organization_id_location_id_idx

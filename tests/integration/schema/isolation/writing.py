@@ -39,6 +39,7 @@ def _condition(row: Row, key: tuple[str, ...]) -> tuple[str, list[Any]]:
 
 
 READ_ONLY = ("organizations", "service_schedules")
+TAKEN_AWAY = ("resource_time_marks",)  # by each refresh
 
 
 def own_rows_work(attacker: Attacker, views: list[View]) -> list[str]:
@@ -46,11 +47,13 @@ def own_rows_work(attacker: Attacker, views: list[View]) -> list[str]:
     broken = []
     for view in views:
         name = view.sql
-        if not attacker.quietly(f"SELECT * FROM {name} LIMIT 5").rows:
+        if view.name not in TAKEN_AWAY and not attacker.quietly(f"SELECT * FROM {name} LIMIT 5").rows:
             broken.append(f"{name}: no row of its own")
         if not view.is_table or view.name in READ_ONLY or view.name not in attacker.own.known:
             continue  # what only the database itself, or the operator, writes
-        column = next(c for c in ("metadata", "status", "error_message", "connector", "name") if c in view.columns)
+        column = next(
+            c for c in ("metadata", "status", "error_message", "connector", "name") if c in view.columns
+        )
         with attacker.transaction():
             updated = attacker.quietly(f"UPDATE {name} SET {column} = {column}")
         refuses_update = "append-only" in updated.message
