@@ -134,13 +134,14 @@ def quotient(scale: int, numerator: Fraction | int, denominator: Fraction | int)
 
 
 def is_uniform(plant: Plant) -> bool:
-    """Whether each machine has a rated capacity at all times, reports all or nothing, and all count in one unit.
+    """Whether each machine has a rated capacity at all times, and all report the same and count in one unit.
 
     Ratios of such a plant are beyond dispute; of others there is more than one way to leave the unknown out.
     """
     rated = all(v.capacity is not None for m in plant.machines for v in m.versions)
     units = {v.unit for m in plant.machines for v in m.versions}
-    return rated and len(units) == 1 and not units & {None}
+    told = {(e.quantity is None, e.scrap is None) for e in plant.events if e.kind == "production"}
+    return rated and len(units) == 1 and not units & {None} and len(told) <= 1
 
 
 def organization_kpis(plant: Plant, period: Period) -> Answers:

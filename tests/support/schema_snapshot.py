@@ -99,8 +99,8 @@ def content_hashes(db: Any) -> dict[str, tuple[int, str | None]]:
     """Rows and a hash of all contents of each table of public that holds tenants' rows."""
     tables = db.execute_query(
         "SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' "
-        # When machine time was kept last: a refresh says so anew, also the one after a restore.
-        "AND c.relname <> 'resource_time_states' "
+        # When machine time was kept last and what waits to be: a refresh says so anew, also the one after a restore.
+        "AND c.relname NOT IN ('resource_time_states', 'resource_time_marks') "
         "AND EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'organization_id') "
         "ORDER BY c.relname"
     )

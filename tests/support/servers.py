@@ -18,6 +18,7 @@ import psutil
 from db_utils import DatabaseManager, schema
 from db_utils.servers.embedded import PASSWORD, USER, EmbeddedServer
 from db_utils.servers.redis_server import free_port
+from tests.conftest import stop_jobs
 from tests.support.programs import program
 
 
@@ -103,6 +104,7 @@ def stopped_seeded_data() -> Path:
         with DatabaseManager(server.url) as db:
             schema.apply(db)
             schema.seed(db)
+            stop_jobs(db)  # one that the stop cuts off would stand as failed in every copy
         server.stop()
         _copy(server.folder, folder)
     return folder

@@ -31,7 +31,7 @@ def test_a_fresh_seeded_database_gives_no_warning(fresh: OwnServer, run: Run) ->
     with redis_server.start("--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru") as redis_url:
         done = run(fresh.url, "doctor", "--json", REDIS_URL=redis_url)
     bad = [f for f in done.json["findings"] if f["severity"] in ("warning", "critical")]
-    assert bad == []
+    assert [f["found"] for f in bad] == []
     assert done.code == 0
     assert {f["check"] for f in done.json["findings"]} == {check.name for check in CHECKS}
     assert done.json["severity"] in ("ok", "note")
