@@ -96,4 +96,4 @@ def local_day_start(day: dt.date, zone: ZoneInfo) -> dt.datetime:
     candidates = [
         dt.datetime.combine(day, dt.time(), zone).replace(fold=fold).astimezone(dt.UTC) for fold in (0, 1)
     ]
-    return min(c for c in [*candidates, max(candidates)] if c.astimezone(zone).date() >= day)
+    return min(c for c in candidates if c.astimezone(zone).date() >= day)

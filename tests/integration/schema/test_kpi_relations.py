@@ -158,8 +158,7 @@ def test_order_of_arrival_changes_nothing(db: DatabaseManager, plant: Plant, cha
     order = list(range(len(plant.events)))
     first = write(db, plant, order=order)
     chance.shuffle(order)
-    twin, events = fresh_twin(plant)
-    second = write(db, replace(twin, events=events), order=order)
+    second = write(db, twin_of(plant), order=order)
     same(db, plant, first, second)
 
 
