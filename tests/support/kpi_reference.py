@@ -8,7 +8,8 @@ Meaning (docs/kpis.md says the same in words): a machine is in one state in a mi
 the failure, the failure before setup, setup before waiting, all before production; of one kind the one that began first. Planned
 busy time is the shifts of the place where the machine stood, in service, less planned maintenance. Availability and OEE are of
 planned minutes only; what was made counts for OEE by the share of the event that lies in shifts, planned maintenance or not, so that
-OEE stays the product of its three factors. What was not reported is in no ratio.
+OEE stays the product of its three factors. What was not reported is in no ratio. The quotients are what was counted, also where no figure
+may be shown: a share above 100, as of a machine that makes more than its rated capacity allows (`is_impossible`).
 """
 
 from __future__ import annotations
@@ -131,6 +132,16 @@ def count_quantity(
 def quotient(scale: int, numerator: Fraction | int, denominator: Fraction | int) -> Fraction | None:
     """NULL where there is nothing to divide by."""
     return scale * Fraction(numerator) / denominator if denominator else None
+
+
+SHARES = {"availability", "quality_ratio", "oee", "utilisation_efficiency", "scrap_ratio"}
+"""KPIs that say how much of a whole: above 100 they would be impossible. Effectiveness above 100 says that the rated capacity is too
+low, plan attainment above 100 that more was made than planned."""
+
+
+def is_impossible(kpi: str, value: Fraction) -> bool:
+    """Whether the quotient of a KPI must not be shown."""
+    return kpi in SHARES and not 0 <= value <= 100
 
 
 def is_uniform(plant: Plant) -> bool:
