@@ -33,25 +33,25 @@ _QUERIES = {
     "constraint": """
         SELECT conrelid::regclass::text, conname, contype::text, pg_get_constraintdef(oid), convalidated::text
         FROM pg_constraint
-        WHERE connamespace = ANY (%(schemas)s::regnamespace[]) AND contype <> 't'
+        WHERE connamespace IN (SELECT oid FROM pg_namespace WHERE nspname = ANY (%(schemas)s)) AND contype <> 't'
     """,
     "index": """
         SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid), obj_description(indexrelid, 'pg_class')
         FROM pg_index
         JOIN pg_class AS c ON c.oid = indexrelid
-        WHERE c.relnamespace = ANY (%(schemas)s::regnamespace[])
+        WHERE c.relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname = ANY (%(schemas)s))
     """,
     "trigger": """
         SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(oid)
         FROM pg_trigger
         WHERE NOT tgisinternal AND tgname NOT LIKE 'ts_%%'
-            AND tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = ANY (%(schemas)s::regnamespace[]))
+            AND tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname = ANY (%(schemas)s)))
     """,
     "function": """
         SELECT oid::regprocedure::text, pg_get_functiondef(oid), obj_description(oid, 'pg_proc'),
             ARRAY(SELECT a::text FROM unnest(coalesce(proacl, acldefault('f', proowner))) AS a ORDER BY a::text)::text
         FROM pg_proc AS p
-        WHERE pronamespace = ANY (%(schemas)s::regnamespace[])
+        WHERE pronamespace IN (SELECT oid FROM pg_namespace WHERE nspname = ANY (%(schemas)s))
             AND prokind IN ('f', 'p')
             AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype IN ('e', 'i'))
     """,
