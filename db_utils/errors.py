@@ -204,7 +204,8 @@ _ADVICE: dict[str, str] = {
     "53100": "the server's disk is full: free or add space, nothing of this statement was kept",
     "53200": "the server is out of memory: lower work_mem or the size of the statement",
     "53300": "the server has no free slot: lower DB_POOL_MAX_CONNECTIONS or raise max_connections",
-    "55P03": "a lock was not free in time: raise DB_LOCK_TIMEOUT_SECONDS or look for its holder in pg_locks",
+    "55P03": "another transaction held a lock for too long: try again when it has ended (pg_locks names its holder), "
+    "or raise DB_LOCK_TIMEOUT_SECONDS",
     "57014": "it ran longer than allowed: raise DB_STATEMENT_TIMEOUT_SECONDS or pass timeout_seconds",
 }
 

@@ -211,6 +211,46 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE PROCEDURE limit_tenant_login(role_name text)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    missing record;
+BEGIN
+    FOR missing IN
+        SELECT
+            l.name,
+            l.value
+        FROM (
+            VALUES
+                ('search_path', 'tenant, public, pg_temp', false),
+                ('statement_timeout', '''5min''', false),
+                -- What another's open transaction holds is waited for so long: a row, a table, or the entry of a chunk that is written
+                -- to for the first time since it went into the columnstore.
+                ('lock_timeout', '''10s''', false),
+                ('idle_in_transaction_session_timeout', '''1min''', false),
+                ('idle_session_timeout', '''1h''', false),
+                -- The one of these that the login itself cannot change.
+                ('temp_file_limit', '''1GB''', true)
+        ) AS l (name, value, needs_superuser)
+        WHERE (NOT l.needs_superuser OR (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user))
+            AND NOT EXISTS (
+                SELECT
+                FROM pg_db_role_setting AS s
+                CROSS JOIN unnest(s.setconfig) AS given
+                WHERE s.setrole = to_regrole(quote_ident(limit_tenant_login.role_name))
+                    AND s.setdatabase = 0
+                    AND starts_with(given, l.name || '=')
+            )
+    LOOP
+        EXECUTE format('ALTER ROLE %I SET %I = %s', role_name, missing.name, missing.value);
+    END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE limit_tenant_login(text) IS
+    'Gives a customer''s login the limits that it does not have yet: search path, time of a statement, of a wait for a lock, of an idle '
+    'session, and temporary files. What was set for it otherwise stays.';
+
 CREATE OR REPLACE PROCEDURE create_tenant_login(organization_id uuid, role_name text, password text)
 LANGUAGE plpgsql
 AS $$
@@ -238,14 +278,7 @@ BEGIN
         role_name
     );
     EXECUTE format('COMMENT ON ROLE %I IS %L', role_name, 'Customer''s login; see tenant_logins.');
-    EXECUTE format('ALTER ROLE %I SET search_path = tenant, public, pg_temp', role_name);
-    EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', role_name, '5min');
-    EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', role_name, '1min');
-    EXECUTE format('ALTER ROLE %I SET idle_session_timeout = %L', role_name, '1h');
-    IF is_superuser THEN
-        -- The one of these that the login itself cannot change.
-        EXECUTE format('ALTER ROLE %I SET temp_file_limit = %L', role_name, '1GB');
-    END IF;
+    CALL public.limit_tenant_login(role_name);
     EXECUTE format('GRANT barnameh_tenant_login TO %I WITH INHERIT TRUE, SET FALSE', role_name);
     INSERT INTO public.tenant_logins (organization_id, role_name)
     VALUES (create_tenant_login.organization_id, create_tenant_login.role_name);
@@ -381,8 +414,29 @@ BEGIN
 END
 $$;
 
+-- Logins that were made before a limit came.
+DO $$
+DECLARE
+    earlier record;
+BEGIN
+    FOR earlier IN
+        SELECT l.role_name
+        FROM tenant_logins AS l
+        WHERE to_regrole(quote_ident(l.role_name)) IS NOT NULL
+        ORDER BY l.role_name
+    LOOP
+        CALL limit_tenant_login(earlier.role_name);
+    END LOOP;
+EXCEPTION
+    WHEN insufficient_privilege THEN
+        RAISE WARNING 'the limits of customers'' logins were not set: %', SQLERRM
+            USING HINT = 'Let who made them say: CALL limit_tenant_login(role_name) for each of tenant_logins.';
+END
+$$;
+
 REVOKE ALL ON PROCEDURE
     create_tenant_login(uuid, text, text),
+    limit_tenant_login(text),
     drop_tenant_login(text),
     end_long_tenant_transactions(integer, jsonb)
 FROM PUBLIC;

@@ -388,6 +388,7 @@ $contract$;
         'kept_until(timestamptz,timestamptz)',
         'kpi_names()',
         'latest_resource_status(uuid)',
+        'limit_tenant_login(text)',
         'local_bucket_edges(text,timestamptz,timestamptz,text)',
         'local_date(timestamptz,text)',
         'local_day_start(date,text)',
@@ -1128,7 +1129,7 @@ BEGIN
                         OR p.proname IN (
                             'set_retention', 'refresh_rollups', 'double_rows', 'remove_double_rows',
                             'rollup_differences', 'create_tenant_login', 'drop_tenant_login',
-                            'end_long_tenant_transactions', 'add_job', 'delete_job',
+                            'end_long_tenant_transactions', 'limit_tenant_login', 'add_job', 'delete_job',
                             'run_job', 'alter_job', 'drop_chunks', 'compress_chunk', 'decompress_chunk', 'hypertable_size'
                         )
                     )

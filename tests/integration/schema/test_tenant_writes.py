@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import psycopg2
 import pytest
 
-from db_utils import DatabaseManager
+from db_utils import DatabaseManager, errors
 from tests.integration.schema.isolation.attackers import PASSWORD
 from tests.integration.schema.isolation.columnstore import batches
 
@@ -182,3 +183,40 @@ def test_a_change_in_between_is_not_overwritten(empty_database: DatabaseManager,
     thread.join()
     assert [type(error) for error in login_answer] == [psycopg2.errors.SerializationFailure]
     assert run(login, f"SELECT quantity FROM demand_history WHERE time = '{OLD}'")[1] == [(50,)]
+
+
+@pytest.mark.parametrize("by", ["login", "scope", "scope's load"])
+def test_another_organizations_open_transaction_is_waited_for_so_long(
+    empty_database: DatabaseManager, login: Any, by: str
+) -> None:
+    """Who writes first to a chunk since it was compressed changes its entry in the catalog, which all organizations share."""
+    if edition(empty_database) != "community":
+        pytest.skip("nothing of a chunk is shared where there is no columnstore")
+    row = (MINE, "2024-03-05 00:00:30+00", "P", MINE, 1)
+    names = ["organization_id", "time", "product_id", "location_id", "quantity"]
+    with empty_database.tenant(OTHER).transaction() as theirs:
+        assert theirs.execute(f"UPDATE demand_history SET quantity = 5 WHERE time = '{OLD}'") == 1
+        change = f"UPDATE demand_history SET quantity = 6 WHERE time = '{OLD}'"
+        if by == "login":
+            run(login, "SET lock_timeout = 200")
+            with pytest.raises(psycopg2.errors.LockNotAvailable):
+                run(login, change)
+        else:
+            url = empty_database.settings.database_url
+            with DatabaseManager(url, lock_timeout_seconds=0.2) as impatient:
+                scope = impatient.tenant(MINE)
+                verb = (
+                    partial(scope.execute, change)
+                    if by == "scope"
+                    else partial(scope.copy_rows, "demand_history", names, [row])
+                )
+                with pytest.raises(errors.QueryTimeoutError, match="try again when it has ended") as caught:
+                    verb()
+                assert caught.value.sqlstate == "55P03"
+        # Whatever is not old goes on meanwhile.
+        assert run(
+            login,
+            "INSERT INTO tenant_load.demand_history (time, product_id, location_id, quantity) "
+            f"VALUES (now(), 'P', '{MINE}', 1)",
+        )[0]
+    assert run(login, f"UPDATE demand_history SET quantity = 6 WHERE time = '{OLD}'")[0] == 1

@@ -180,6 +180,7 @@ def test_a_login_has_limits_and_its_long_transactions_end(
     role = make_login()
     with session(database, role) as run:
         assert run("SHOW statement_timeout") == [("5min",)]
+        assert run("SHOW lock_timeout") == [("10s",)]
         assert run("SHOW idle_in_transaction_session_timeout") == [("1min",)]
         assert run("SHOW temp_file_limit") == [("1GB",)]
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
@@ -199,6 +200,18 @@ def test_a_login_has_limits_and_its_long_transactions_end(
         database.execute("CALL end_long_tenant_transactions(config => '{\"longest_minutes\": 0}')")
         with pytest.raises(psycopg2.OperationalError):
             run("SELECT 1")
+
+
+def test_a_login_from_before_gets_its_limits_and_keeps_what_was_set(
+    database: DatabaseManager, make_login: Callable[..., str]
+) -> None:
+    role = make_login()
+    database.execute(f"ALTER ROLE {role} RESET lock_timeout")
+    database.execute(f"ALTER ROLE {role} SET statement_timeout = '7min'")
+    schema.apply(database)
+    with session(database, role) as run:
+        assert run("SHOW lock_timeout") == [("10s",)]
+        assert run("SHOW statement_timeout") == [("7min",)]
 
 
 def test_a_login_that_was_renamed_sees_nothing(
