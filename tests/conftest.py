@@ -27,7 +27,7 @@ import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from db_utils import DatabaseManager, schema
-from db_utils.servers.embedded import EmbeddedServer
+from tests.support import kept_server
 from tests.support.scale import compress_old_chunks, multiply
 
 # How long an example takes says how busy the machine is.
@@ -94,11 +94,22 @@ def server_url() -> Iterator[str]:
         worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")  # gw0, gw1, …
         yield given[int(worker.removeprefix("gw")) % len(given)]
         return
-    with EmbeddedServer.start(
-        install_dir=os.environ.get("TEST_PG_INSTALL") or None,
-        options={"max_connections": "200", "max_worker_processes": "24"},
-    ) as server:
+    server, edition = kept_server.start(os.environ.get("TEST_PG_INSTALL") or None, _make_templates)
+    with server:
+        tested(edition)
         yield server.url
+
+
+_SCHEMA_TEMPLATE, _SEEDED_TEMPLATE = "template_schema", "template_seeded"
+
+
+def _make_templates(server_url: str) -> str:
+    """Make both databases to copy from; says which edition it is."""
+    for name, seed in ((_SCHEMA_TEMPLATE, False), (_SEEDED_TEMPLATE, True)):
+        with maintenance(server_url) as cursor:
+            cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        edition = make_template(server_url, name, seed=seed)
+    return edition
 
 
 def database_url(server_url: str, name: str) -> str:
@@ -140,28 +151,38 @@ def stop_jobs(db: DatabaseManager) -> None:
         )
 
 
-def make_template(server_url: str, name: str, *, seed: bool) -> None:
-    """Make a database to copy from: with the schema and, if asked, the sample data."""
+def make_template(server_url: str, name: str, *, seed: bool) -> str:
+    """Make a database to copy from: with the schema and, if asked, the sample data. Says which edition it is."""
     with DatabaseManager(database_url(server_url, name)) as db:
         schema.apply(db)
         if seed:
             schema.seed(db)
         stop_jobs(db)
-        tested(
-            f"{schema.edition(db)} (PostgreSQL {db.execute_query('SHOW server_version')[0]['server_version']})"
-        )
+        edition = f"{schema.edition(db)} (PostgreSQL {db.execute_query('SHOW server_version')[0]['server_version']})"
+    tested(edition)
     # Nothing may be connected to a template while it is copied: TimescaleDB's scheduler neither.
     with maintenance(server_url) as cursor:
         cursor.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false')
         cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+    return edition
+
+
+@contextmanager
+def _template(server_url: str, kept: str, *, seed: bool) -> Iterator[str]:
+    """The kept database of this name, or one made on a server that was given."""
+    if not _given_servers():
+        yield kept
+        return
+    with fresh_database(server_url) as url:
+        name = parse_dsn(url)["dbname"]
+        make_template(server_url, name, seed=seed)
+        yield name
 
 
 @pytest.fixture(scope="session")
 def schema_template(server_url: str) -> Iterator[str]:
     """Name of a database that holds the schema and no rows."""
-    with fresh_database(server_url) as url:
-        name = parse_dsn(url)["dbname"]
-        make_template(server_url, name, seed=False)
+    with _template(server_url, _SCHEMA_TEMPLATE, seed=False) as name:
         yield name
 
 
@@ -175,9 +196,7 @@ def empty_database(server_url: str, schema_template: str) -> Iterator[DatabaseMa
 @pytest.fixture(scope="session")
 def seeded_template(server_url: str) -> Iterator[str]:
     """Name of a database that holds the schema and the sample data."""
-    with fresh_database(server_url) as url:
-        name = parse_dsn(url)["dbname"]
-        make_template(server_url, name, seed=True)
+    with _template(server_url, _SEEDED_TEMPLATE, seed=True) as name:
         yield name
 
 

@@ -1,0 +1,67 @@
+"""Servers that begin as a copy of one that was made before and holds the databases tests are copied from.
+
+It is made anew when an installation, a file it is made of, or the hour changes, for the sample data lead up to now; so a
+single test answers in seconds.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import hashlib
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from db_utils.servers.embedded import EmbeddedServer
+
+_ROOT = Path(__file__).parents[2]
+_MADE_OF = ("sql", "seeds", "db_utils/schema", "tests/conftest.py", "tests/support/kept_server.py")
+_OPTIONS = {"max_connections": "200", "max_worker_processes": "24"}
+_KEPT_SECONDS = 7200
+
+
+class _CopiedServer(EmbeddedServer):
+    """A temporary server whose data begin as a copy."""
+
+    origin: Path
+
+    def _make_cluster(self, user: Any) -> None:
+        subprocess.run(["cp", "-a", str(self.origin), str(self._cluster)], check=True)
+
+
+def _key(install_dir: str | None) -> str:
+    digest = hashlib.sha256(f"{install_dir} {time.time() // 3600}".encode())
+    for name in _MADE_OF:
+        top = _ROOT / name
+        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
+            if path.is_file() and path.suffix != ".pyc":
+                digest.update(f"{path.relative_to(_ROOT)}".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def start(install_dir: str | None, fill: Callable[[str], str]) -> tuple[EmbeddedServer, str]:
+    """A running server with the databases that `fill(url)` makes, and what `fill` returned when it made them."""
+    folder = Path(tempfile.gettempdir()) / f"db_utils-tests-{getpass.getuser()}"
+    folder.mkdir(mode=0o711, exist_ok=True)
+    kept = folder / _key(install_dir)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for old in folder.iterdir():
+            if old.is_dir() and time.time() - old.stat().st_mtime > _KEPT_SECONDS:
+                shutil.rmtree(old, ignore_errors=True)
+        if not (kept / "said").exists():
+            shutil.rmtree(kept, ignore_errors=True)
+            options = {**_OPTIONS, "fsync": "off", "synchronous_commit": "off"}
+            with EmbeddedServer.start(kept, install_dir=install_dir, options=options) as server:
+                said = fill(server.url)
+            (kept / "said").write_text(said, encoding="utf-8")
+
+    class Copy(_CopiedServer):
+        origin = kept / "pgdata"
+
+    return Copy.start(install_dir=install_dir, options=_OPTIONS), (kept / "said").read_text(encoding="utf-8")
