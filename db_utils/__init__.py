@@ -5,15 +5,15 @@ PostgreSQL with TimescaleDB, a Redis prediction cache, prebuilt queries.
 
 from __future__ import annotations
 
-from db_utils.bulk import Reject, RejectReport
 from db_utils.config import Settings
 from db_utils.connections.listen import Listener, Notification
 from db_utils.connections.manager import DatabaseManager, Health
 from db_utils.connections.pool import PoolStats
 from db_utils.connections.tenant import TenantScope
 from db_utils.connections.transaction import Transaction
+from db_utils.copy import Reject, RejectReport
 from db_utils.errors import DbUtilsError
-from db_utils.operational import OperationalDataQueries
+from db_utils.queries import OperationalDataQueries
 from db_utils.values import Json
 
 __all__ = [

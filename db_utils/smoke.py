@@ -22,9 +22,9 @@ from db_utils import schema
 from db_utils.cache import CachedPrediction, PredictionCache
 from db_utils.config import Settings
 from db_utils.connections.manager import DatabaseManager
+from db_utils.embedded import redis_server, server
 from db_utils.errors import ConnectionFailedError, DbUtilsError, NotFoundError, SchemaError
-from db_utils.operational import OperationalDataQueries
-from db_utils.servers import embedded, redis_server
+from db_utils.queries import OperationalDataQueries
 
 _SAMPLE_WIDTH = 60
 
@@ -151,10 +151,10 @@ def _database(settings: Settings, console: Console) -> Iterator[tuple[DatabaseMa
             return
     console.print(
         f"Nothing is configured and nothing answers at {settings.safe_url}: running on the embedded PostgreSQL 16, kept in "
-        f"{embedded.default_data_dir()}."
+        f"{server.default_data_dir()}."
     )
     with (
-        DatabaseManager.embedded(embedded.default_data_dir(), seed=True) as db,
+        DatabaseManager.embedded(server.default_data_dir(), seed=True) as db,
         contextlib.ExitStack() as stack,
     ):
         redis_url = settings.redis_url

@@ -4,12 +4,12 @@ See `PredictionCache`; docs/prediction-cache.md has the formats, the limits and 
 """
 
 from db_utils.cache.breaker import BreakerState
-from db_utils.cache.cache import PredictionCache
+from db_utils.cache.invalidation import CacheInvalidationListener, PredictionChanges
 from db_utils.cache.keys import Entity, PredictionKind
-from db_utils.cache.listener import CacheInvalidationListener, PredictionChanges
+from db_utils.cache.prediction_cache import PredictionCache
+from db_utils.cache.predictions import CachedPrediction, Freshness, Limits, Prediction
 from db_utils.cache.store import PutOutcome
-from db_utils.cache.tenant import TenantCache
-from db_utils.cache.values import CachedPrediction, Freshness, Limits, Prediction
+from db_utils.cache.tenant_cache import TenantCache
 
 __all__ = [
     "BreakerState",

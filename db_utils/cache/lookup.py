@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from db_utils.cache.predictions import CachedPrediction, Freshness, UndecodableError, examine
 from db_utils.cache.statistics import Statistics
-from db_utils.cache.values import CachedPrediction, Freshness, UndecodableError, examine
 
 _FRESH, _STALE = Freshness.FRESH, Freshness.STALE
 

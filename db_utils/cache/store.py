@@ -15,8 +15,8 @@ from db_utils.cache.breaker import WARN_AGAIN_SECONDS
 from db_utils.cache.client import RedisClient, RefusedError, Script
 from db_utils.cache.keys import Space, lease_key
 from db_utils.cache.node import UnavailableError, pack, pack_words
+from db_utils.cache.predictions import Encoded
 from db_utils.cache.statistics import Statistics
-from db_utils.cache.values import Encoded
 
 logger = logging.getLogger("db_utils.cache")
 

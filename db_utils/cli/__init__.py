@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typer
 
-from db_utils.cli import backup, doctor, documentation, report, schema, smoke, status, transfer
+from db_utils.cli import backup, doctor, documentation, files, report, schema, smoke, status
 
 app = typer.Typer(
     name="db-utils",
@@ -25,7 +25,7 @@ for commands in (
     smoke.app,
     status.app,
     schema.app,
-    transfer.app,
+    files.app,
     backup.app,
     doctor.app,
     report.app,

@@ -11,11 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
-from db_utils.admin import backup as backups
-from db_utils.admin.backup.dump import Say
-from db_utils.admin.sizes import size
 from db_utils.cli.common import AsJson, Exit, Url, aside, print_json, settings_for
 from db_utils.errors import ConfigurationError
+from db_utils.ops import backup as backups
+from db_utils.ops.backup.dump import Say
+from db_utils.ops.sizes import size
 
 app = typer.Typer()
 

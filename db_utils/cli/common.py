@@ -20,9 +20,9 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from db_utils.admin.tables import TableFacts
 from db_utils.config import Settings
 from db_utils.connections.manager import DatabaseManager
+from db_utils.ops.table_sizes import TableFacts
 
 
 class Exit(enum.IntEnum):

@@ -9,12 +9,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from db_utils.admin.doctor import CHECKS, LIMITS, Diagnosis, Finding, Severity, change_limits
-from db_utils.admin.doctor.examination import choose, examine
-from db_utils.admin.doctor.patient import Patient
 from db_utils.cli.common import AsJson, Exit, Url, print_json, screen, settings_for
 from db_utils.connections.manager import DatabaseManager
 from db_utils.errors import InvalidInputError
+from db_utils.ops.doctor import CHECKS, LIMITS, Diagnosis, Finding, Severity, change_limits
+from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.run import choose, examine
 
 app = typer.Typer()
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from db_utils.cli.common import Url, database
-from db_utils.operational import catalogue
+from db_utils.queries import catalogue
 from db_utils.schema import dictionary
 
 app = typer.Typer()

@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 
 from db_utils import report as reports
-from db_utils.admin.sizes import size
 from db_utils.cli.common import Url, settings_for
 from db_utils.connections.manager import DatabaseManager
 from db_utils.errors import InvalidInputError
+from db_utils.ops.sizes import size
 
 app = typer.Typer()
 

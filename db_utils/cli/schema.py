@@ -14,12 +14,12 @@ import typer
 from rich.table import Table
 
 from db_utils import schema
-from db_utils.admin import tables
 from db_utils.cli.common import AsJson, Exit, Url, database, print_json, progress, screen, shown_rows
 from db_utils.connections.manager import DatabaseManager
+from db_utils.embedded import databases
 from db_utils.errors import SchemaError
+from db_utils.ops import table_sizes
 from db_utils.schema import applying
-from db_utils.servers import databases
 
 app = typer.Typer()
 
@@ -299,7 +299,7 @@ def _show_plan(db: DatabaseManager, plan: schema.Plan, json: bool) -> None:
 
 def _say_what_would_go(db: DatabaseManager, json: bool) -> None:
     removed = schema.to_be_removed(db)
-    lost = tables.tables(db)
+    lost = table_sizes.tables(db)
     if json:
         print_json(
             {

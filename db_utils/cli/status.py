@@ -9,10 +9,6 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from db_utils.admin.sizes import size
-from db_utils.admin.status import Status
-from db_utils.admin.status import status as look
-from db_utils.admin.tables import TableFacts
 from db_utils.cli.common import (
     AsJson,
     Exit,
@@ -22,6 +18,10 @@ from db_utils.cli.common import (
     screen,
     shown_rows,
 )
+from db_utils.ops.sizes import size
+from db_utils.ops.status import Status
+from db_utils.ops.status import status as look
+from db_utils.ops.table_sizes import TableFacts
 
 app = typer.Typer()
 

@@ -7,16 +7,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
-from db_utils.connections.retries import exponential_delay, run_with_retries
+from db_utils.connections.retry import exponential_delay, run_with_retries
 from db_utils.connections.statement import Statement
 from db_utils.connections.telemetry import watched
 from db_utils.values import Parameters, Row, fetch_count, fetch_rows
 
 if TYPE_CHECKING:
-    from db_utils.bulk import RejectReport
     from db_utils.connections.pool import ConnectionPool
     from db_utils.connections.transaction import Isolation, Transaction
-    from db_utils.frames import Backend, Decimals
+    from db_utils.copy import RejectReport
+    from db_utils.dataframes import Backend, Decimals
 
 Result = TypeVar("Result")
 Progress = Callable[[int], None]
@@ -166,10 +166,10 @@ class Executor(ABC):
         All rows or none, in statements of `page_size` rows; with `on_reject` all good rows, the others
         reported. `progress` is called with the number of rows done so far.
         """
-        from db_utils import bulk
+        from db_utils import copy
 
         with self._watched_load("INSERT", str(sql), timeout_seconds, str(sql)) as connection:
-            return bulk.execute_many(
+            return copy.execute_many(
                 connection, sql, rows, page_size=page_size, on_reject=on_reject, progress=progress
             )
 
@@ -188,10 +188,10 @@ class Executor(ABC):
         All rows or none; with `on_reject` all good rows, the others reported. In a tenant scope the rows go
         through a temporary table and its view, so a foreign row is refused.
         """
-        from db_utils import bulk
+        from db_utils import copy
 
         with self._watched_load("COPY", f"COPY {table} FROM STDIN", timeout_seconds) as connection:
-            return bulk.copy_rows(
+            return copy.copy_rows(
                 connection,
                 table,
                 columns,
@@ -218,10 +218,10 @@ class Executor(ABC):
         `update_columns` are the ones that a newer row overwrites (None: all but the key; empty: keep the old
         row).
         """
-        from db_utils import bulk
+        from db_utils import copy
 
         with self._watched_load("INSERT", f"INSERT INTO {table} ON CONFLICT", timeout_seconds) as connection:
-            return bulk.upsert_many(
+            return copy.upsert_many(
                 connection,
                 table,
                 columns,
@@ -259,7 +259,7 @@ class Executor(ABC):
         Outside a transaction it is read through ADBC, several times as fast as rows, over a connection of its
         own beside the pool, read-only, for as long as it takes or until `timeout_seconds`. Inside a
         transaction it is read on the transaction's connection and sees what was changed there. Types, options
-        and errors are those of `db_utils.frames.read_frame`. Needs the extra `frames`.
+        and errors are those of `db_utils.dataframes.read_frame`. Needs the extra `frames`.
         """
         options: FrameOptions = {
             "backend": backend,
@@ -284,12 +284,12 @@ class Executor(ABC):
 
         All rows or none; with `on_reject` all good rows, the others reported. With `conflict_columns` rows
         that are there already are updated, as by `upsert_many`. Types and errors are those of
-        `db_utils.frames.write_frame`. Needs the extra `frames`.
+        `db_utils.dataframes.write_frame`. Needs the extra `frames`.
         """
-        from db_utils import frames
+        from db_utils import dataframes
 
         with self._watched_load("COPY", f"COPY {table} FROM STDIN", timeout_seconds) as connection:
-            return frames.write_frame(
+            return dataframes.write_frame(
                 connection,
                 table,
                 frame,

@@ -20,7 +20,7 @@ import psycopg2
 import psycopg2.extensions
 import psycopg2.sql
 
-from db_utils.connections.lease import Lease
+from db_utils.connections.checkout import Lease
 from db_utils.connections.statement import check_timeout, run
 from db_utils.errors import (
     ConnectionFailedError,

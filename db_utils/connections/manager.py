@@ -12,12 +12,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from db_utils.config import Settings
+from db_utils.connections.checkout import Lease
 from db_utils.connections.executor import Executor, FrameOptions
-from db_utils.connections.lease import Lease
 from db_utils.connections.listen import Listener, check_channels
 from db_utils.connections.pool import ConnectionPool, PoolStats
 from db_utils.connections.pooler import NO_BLOCK_STATES, check_statement
-from db_utils.connections.raw import raw_connection
+from db_utils.connections.raw_connection import raw_connection
 from db_utils.connections.replica import Replica
 from db_utils.connections.statement import (
     Statement,
@@ -46,13 +46,13 @@ from db_utils.errors import (
     ServerUnavailableError,
     TransactionStateError,
 )
-from db_utils.sqltext import leaves_traces
+from db_utils.sql_text import leaves_traces
 from db_utils.values import Parameters, Row, fetch_rows
 
 if TYPE_CHECKING:
     import sqlalchemy
 
-    from db_utils.servers.embedded import EmbeddedServer
+    from db_utils.embedded.server import EmbeddedServer
 
 Result = TypeVar("Result")
 
@@ -123,7 +123,7 @@ class DatabaseManager(Executor):
         there too. Needs the extra `embedded`.
         """
         from db_utils import schema
-        from db_utils.servers.embedded import EmbeddedServer
+        from db_utils.embedded.server import EmbeddedServer
 
         server = EmbeddedServer.start(data_dir)
         manager = cls(settings=Settings(database_url=server.url, redis_url=None))
@@ -358,25 +358,25 @@ class DatabaseManager(Executor):
         primary: bool,
         options: FrameOptions,
     ) -> Any:
-        from db_utils import frames
-        from db_utils.frames.read import bind
+        from db_utils import dataframes
+        from db_utils.dataframes.read import bind
 
         sql = self._text(sql)
         check_query(sql)
         limit = 0 if timeout_seconds is None else max(1, round(check_timeout(timeout_seconds) * 1000))
-        session = frames.SessionSettings({"statement_timeout": str(limit), **settings})
+        session = dataframes.SessionSettings({"statement_timeout": str(limit), **settings})
         lease = self._pool.take()  # it only writes the parameters, and is back before the rows come
         try:
             if lease.preamble:
                 check_statement(lease, sql)
                 kept = self.settings.session_settings()
-                session = frames.SessionSettings({**kept, **session.settings})
+                session = dataframes.SessionSettings({**kept, **session.settings})
             text = bind(lease.connection, sql, parameters)
         finally:
             self._pool.give(lease)
 
         def read(pool: ConnectionPool) -> Any:
-            return frames.read_frame(pool.dsn, text, session=session, **options)
+            return dataframes.read_frame(pool.dsn, text, session=session, **options)
 
         with watched("SELECT", sql, lease.connection):
             if self._replica is not None and not primary:
@@ -397,9 +397,9 @@ class DatabaseManager(Executor):
     def engine(self) -> sqlalchemy.Engine:
         """A SQLAlchemy engine that shares this manager's pool: for pandas and SQLAlchemy users."""
         if self._engine is None:
-            from db_utils.connections import sharing
+            from db_utils.connections import engine
 
-            self._engine = sharing.engine(self._pool)
+            self._engine = engine.engine(self._pool)
         return self._engine
 
     # -- state -----------------------------------------------------------------------------------------------

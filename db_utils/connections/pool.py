@@ -5,7 +5,7 @@ Each small query pays for checkout and return: 0.97 µs together for one thread 
 0.67 µs of psycopg2's own pool, which neither waits nor checks (`python -m tests.benchmarks --only pool`, two
 cores, CPython 3.11). A connection that sat idle is checked before it is handed out, one dead
 connection renews all idle ones, a process forked off starts with an empty pool, and a full pool says how full
-it is. `db_utils.connections.sharing` lets SQLAlchemy draw from it.
+it is. `db_utils.connections.engine` lets SQLAlchemy draw from it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import psycopg2
 import psycopg2.extensions
 
 from db_utils.config import Settings, describe_url
-from db_utils.connections import pooler, watch
-from db_utils.connections.lease import Lease
+from db_utils.connections import cancellation, pooler
+from db_utils.connections.checkout import Lease
 from db_utils.connections.statement import check_timeout, guard_seconds, run
 from db_utils.connections.telemetry import pool_log, spans
-from db_utils.connections.turns import Turns, Waiter
+from db_utils.connections.wait_queue import Turns, Waiter
 from db_utils.errors import (
     ConnectionFailedError,
     DbUtilsError,
@@ -69,7 +69,7 @@ class ConnectionPool:
         self.safe_url = describe_url(settings.database_url if url is None else url)
         self._parameters = settings.connection_parameters(url)
         self._url = url
-        self._cancel_parameters = watch.cancel_parameters(self._parameters)
+        self._cancel_parameters = cancellation.cancel_parameters(self._parameters)
         self._guard_seconds = guard_seconds(settings.statement_timeout_seconds)
         self._opened_total = 0
         self._failed_total = 0
@@ -432,6 +432,6 @@ def _forget_parents_connections() -> None:
         pool.after_fork()
 
 
-watch.on_tick += [_prune_all, spans.look]
+cancellation.on_tick += [_prune_all, spans.look]
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_parents_connections)

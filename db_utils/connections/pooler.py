@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from db_utils.connections.lease import Lease
+from db_utils.connections.checkout import Lease
 from db_utils.connections.statement import run
 from db_utils.errors import SessionUnavailableError
-from db_utils.sqltext import LONGEST_READ, shape
+from db_utils.sql_text import LONGEST_READ, shape
 from db_utils.values import fetch_count, fetch_tuples
 
 UNSUPPORTED = "unsupported startup parameter"

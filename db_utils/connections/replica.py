@@ -9,7 +9,7 @@ from typing import TypeVar
 from db_utils.config import Settings
 from db_utils.connections.pool import ConnectionPool
 from db_utils.errors import ConnectionFailedError, ReadOnlyError, SerializationError, ServerUnavailableError
-from db_utils.sqltext import shape
+from db_utils.sql_text import shape
 
 Result = TypeVar("Result")
 

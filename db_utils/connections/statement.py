@@ -15,9 +15,9 @@ import psycopg2
 import psycopg2.sql
 
 from db_utils.connections import telemetry
-from db_utils.connections.lease import Lease
+from db_utils.connections.cancellation import GRACE_SECONDS, nudge, prepared_threads, settle, start, under_way
+from db_utils.connections.checkout import Lease
 from db_utils.connections.telemetry import spans
-from db_utils.connections.watch import GRACE_SECONDS, nudge, prepared_threads, settle, start, under_way
 from db_utils.errors import (
     DbUtilsError,
     InvalidInputError,
@@ -26,7 +26,7 @@ from db_utils.errors import (
     explain_loss,
     translate,
 )
-from db_utils.sqltext import shape
+from db_utils.sql_text import shape
 from db_utils.values import Parameters, adapt_parameters, unreadable
 
 _KEPT_ROWS = 100

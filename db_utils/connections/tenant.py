@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from db_utils.connections.executor import Executor, FrameOptions
 from db_utils.connections.listen import Listener, check_channels
-from db_utils.connections.raw import raw_connection
+from db_utils.connections.raw_connection import raw_connection
 from db_utils.connections.statement import Statement
 from db_utils.connections.transaction import Isolation, Transaction, begin_text
 from db_utils.errors import InvalidInputError, NotFoundError, PermissionDeniedError
-from db_utils.sqltext import shape
+from db_utils.sql_text import shape
 from db_utils.values import Parameters, Row
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from typing import Any, Literal, TypeVar
 
 import psycopg2.extensions
 
+from db_utils.connections.checkout import Lease
 from db_utils.connections.executor import Executor, FrameOptions
-from db_utils.connections.lease import Lease
 from db_utils.connections.pool import ConnectionPool
 from db_utils.connections.pooler import check_statement
-from db_utils.connections.retries import exponential_delay
+from db_utils.connections.retry import exponential_delay
 from db_utils.connections.statement import Statement, bound, check_query, loading, run, text_of
 from db_utils.connections.telemetry import query_log, watched
 from db_utils.errors import (
@@ -24,7 +24,7 @@ from db_utils.errors import (
     ServerUnavailableError,
     TransactionStateError,
 )
-from db_utils.sqltext import leaves_traces, shape
+from db_utils.sql_text import leaves_traces, shape
 from db_utils.values import Parameters, Row, column_names, fetch_count, fetch_tuples
 
 Result = TypeVar("Result")
@@ -275,13 +275,13 @@ class Transaction(Executor):
         primary: bool,
         options: FrameOptions,
     ) -> Any:
-        from db_utils import frames
+        from db_utils import dataframes
 
         lease = self._usable()
         text, parameters = self._allowed(sql, parameters)
         check_query(text)
         with loading(lease, timeout_seconds) as connection, watched("SELECT", text, connection):
-            return frames.read_frame(
+            return dataframes.read_frame(
                 None,
                 text,
                 parameters,

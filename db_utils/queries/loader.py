@@ -29,7 +29,7 @@ from aiosql.query_loader import QueryLoader
 from aiosql.types import SQLOperationType
 
 from db_utils.errors import ConfigurationError
-from db_utils.sqltext import shape
+from db_utils.sql_text import shape
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s|%%|(%)")

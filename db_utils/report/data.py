@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 from db_utils.connections.executor import Executor
 from db_utils.errors import InvalidInputError, NotFoundError
-from db_utils.operational import OperationalDataQueries
-from db_utils.report import statements
+from db_utils.queries import OperationalDataQueries
+from db_utils.report import series
 from db_utils.values import Row
 
 DEFAULT_DAYS = 30
@@ -148,7 +148,7 @@ def gather(
     with db.transaction(isolation="repeatable read", read_only=True) as transaction:
         queries = OperationalDataQueries(transaction)
         found = find_organization(queries, organization)
-        read_at: dt.datetime = transaction.execute_query(statements.READ_AT)[0]["read_at"]
+        read_at: dt.datetime = transaction.execute_query(series.READ_AT)[0]["read_at"]
         period = period_of(days, start, end, zone=ZoneInfo(found["timezone"]), now=read_at)
         org = found["organization_id"]
         parameters = {
@@ -164,9 +164,9 @@ def gather(
         def ask(sql: str) -> list[Row]:
             return transaction.execute_query(sql, parameters)
 
-        coverage = ask(statements.COVERAGE)
+        coverage = ask(series.COVERAGE)
         # Looks at all days that there are: only where the period has none.
-        extent = {} if coverage else ask(statements.DATA_EXTENT)[0]
+        extent = {} if coverage else ask(series.DATA_EXTENT)[0]
         locations = {row["location_id"]: row["name"] for row in queries.get_locations(org)}
         demand, product_count = _demand(queries, org, period, locations)
         return ReportData(
@@ -180,10 +180,10 @@ def gather(
             demand=demand,
             product_count=product_count,
             accuracy=queries.get_demand_forecast_accuracy(org, start=period.start, end=period.end),
-            utilization=ask(statements.utilization_by_hour()),
+            utilization=ask(series.utilization_by_hour()),
             attendance=_attendance(queries, org, period),
-            attendance_days=ask(statements.ATTENDANCE_BY_DAY),
-            anomalies=ask(statements.ANOMALY_PREDICTIONS),
+            attendance_days=ask(series.ATTENDANCE_BY_DAY),
+            anomalies=ask(series.ANOMALY_PREDICTIONS),
             plans=_plans(queries, org, period, locations),
             coverage=coverage,
             alerts=queries.get_active_alerts(org),

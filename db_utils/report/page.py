@@ -10,8 +10,8 @@ from urllib.parse import quote
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from db_utils.report.charts.style import label
 from db_utils.report.data import ReportData
-from db_utils.report.pictures.style import label
 from db_utils.report.sections import extent_of, local, number, sections
 from db_utils.values import Row
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from db_utils.report.charts import demand as demand_pictures
+from db_utils.report.charts import people, resources, signals
+from db_utils.report.charts.style import Picture, short
 from db_utils.report.data import MAX_PRODUCTS, DemandSeries, ReportData, labels
-from db_utils.report.pictures import demand as demand_pictures
-from db_utils.report.pictures import people, resources, signals
-from db_utils.report.pictures.style import Picture, short
 from db_utils.values import Row
 
 NOTHING = "\N{EN DASH}"

@@ -8,7 +8,7 @@ schema.apply(db); schema.seed(db); schema.verify(db)
 from __future__ import annotations
 
 from db_utils.schema.applying import apply, refresh_rollups
-from db_utils.schema.embedded import ensure
+from db_utils.schema.ensuring import ensure
 from db_utils.schema.planning import Plan, PlannedFile, plan
 from db_utils.schema.resetting import Removed, reset, to_be_removed
 from db_utils.schema.seeding import seed

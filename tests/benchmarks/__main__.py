@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from db_utils import schema
-from db_utils.servers.embedded import PASSWORD, USER, EmbeddedServer
-from db_utils.servers.redis_server import free_port
+from db_utils.embedded.redis_server import free_port
+from db_utils.embedded.server import PASSWORD, USER, EmbeddedServer
 from tests.benchmarks.harness import SERVER_OPTIONS, Context, Table, machine
 
 BENCHMARKS = (

@@ -39,7 +39,7 @@ import psycopg2.extras
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from db_utils import DatabaseManager, schema
-from db_utils.servers.embedded import EmbeddedServer
+from db_utils.embedded.server import EmbeddedServer
 from tests.benchmarks.harness import Context, Goal, Table, has_peer
 
 COLUMNS = (

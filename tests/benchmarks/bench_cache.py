@@ -27,7 +27,7 @@ import redis
 
 from db_utils import DatabaseManager
 from db_utils.cache import Prediction, PredictionCache
-from db_utils.servers import redis_server
+from db_utils.embedded import redis_server
 from tests.benchmarks.harness import Context, Goal, Table, backend, on_one_core
 
 KIND = "demand_forecast"

@@ -32,7 +32,7 @@ from rich.table import Table
 from db_utils import DatabaseManager
 from db_utils.cache import Prediction, PredictionCache
 from db_utils.cache.keys import space
-from db_utils.servers import redis_server
+from db_utils.embedded import redis_server
 from tests.benchmarks.bench_cache import KIND, QUERY, prepare_database
 from tests.integration.cache.faults import Fault, FaultProxy
 

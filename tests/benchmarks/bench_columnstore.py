@@ -12,7 +12,7 @@ import os
 from typing import Any
 
 from db_utils import DatabaseManager, schema
-from db_utils.servers.embedded import EmbeddedServer
+from db_utils.embedded.server import EmbeddedServer
 from tests.benchmarks.bench_storage import ORGANIZATION, milliseconds, sizes
 from tests.support.scale import multiply
 

@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 
 from db_utils import DatabaseManager, schema
-from db_utils.servers.embedded import EmbeddedServer
+from db_utils.embedded.server import EmbeddedServer
 from tests.support.programs import program
 
 _ORGANIZATION = "11111111-1111-1111-1111-111111111111"

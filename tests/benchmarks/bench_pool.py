@@ -20,7 +20,7 @@ import psycopg2.pool
 import sqlalchemy.pool
 
 from db_utils import DatabaseManager
-from db_utils.servers.embedded import EmbeddedServer
+from db_utils.embedded.server import EmbeddedServer
 from tests.benchmarks.harness import Context, Table, has_peer
 
 CONNECTIONS = 40

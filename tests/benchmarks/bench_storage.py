@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from db_utils import DatabaseManager, schema
-from db_utils.servers.embedded import EmbeddedServer
+from db_utils.embedded.server import EmbeddedServer
 from tests.benchmarks.harness import Context, Goal, Table
 from tests.support.scale import ROLLUPS, SERIES, multiply
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from db_utils.admin.doctor import CHECKS, LIMITS
+from db_utils.ops.doctor import CHECKS, LIMITS
 from tests.support.readme import with_part
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "doctor.md"

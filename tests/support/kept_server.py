@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from db_utils.servers.embedded import EmbeddedServer
+from db_utils.embedded.server import EmbeddedServer
 
 _ROOT = Path(__file__).parents[2]
 _MADE_OF = ("sql", "seeds", "db_utils/schema", "tests/conftest.py", "tests/support/kept_server.py")

@@ -15,8 +15,8 @@ import psycopg2
 import pytest
 from psycopg2.extensions import parse_dsn
 
-from db_utils.servers.embedded import PASSWORD, USER
-from db_utils.servers.redis_server import free_port
+from db_utils.embedded.redis_server import free_port
+from db_utils.embedded.server import PASSWORD, USER
 
 
 @contextmanager

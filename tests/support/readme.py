@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from db_utils import DatabaseManager
-from db_utils.operational import catalogue
+from db_utils.queries import catalogue
 from db_utils.schema import dictionary
 
 ROOT = Path(__file__).parents[2]

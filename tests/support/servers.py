@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 
 from db_utils import DatabaseManager, schema
-from db_utils.servers.embedded import PASSWORD, USER, EmbeddedServer
-from db_utils.servers.redis_server import free_port
+from db_utils.embedded.redis_server import free_port
+from db_utils.embedded.server import PASSWORD, USER, EmbeddedServer
 from tests.conftest import stop_jobs
 from tests.support.programs import program
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db_utils.admin.backup.encryption import Key, decrypt, encrypt, read_key
 from db_utils.errors import BackupError, ConfigurationError
+from db_utils.ops.backup.encryption import Key, decrypt, encrypt, read_key
 
 CHUNK = 65_536
 HEADER = 58

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from db_utils import OperationalDataQueries
-from db_utils import operational as package
-from db_utils.operational import catalogue, runner
+from db_utils import queries as package
+from db_utils.queries import catalogue, runner
 from db_utils.queries.loader import Query, queries
-from db_utils.sqltext import shape
+from db_utils.sql_text import shape
 from tests.support.query_calls import public_methods
 
 BLOCKS = list(queries().values())

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from db_utils import schema
-from db_utils.admin.sizes import size
 from db_utils.errors import SchemaError
+from db_utils.ops.sizes import size
 from db_utils.schema import loading, planning, source, state
 
 CURRENT = {"01_a.sql": "1", "02_b.sql": "2"}

@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from db_utils import smoke
-from db_utils.operational import OperationalDataQueries
+from db_utils.queries import OperationalDataQueries
 from db_utils.smoke import Outcome
 
 

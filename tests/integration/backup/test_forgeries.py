@@ -97,7 +97,7 @@ def made(
     server_url: str, seeded_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path, Path, Path]:
     """Two backups sealed with one key, a plain one, and the key's file."""
-    from db_utils.admin.backup import UrlPlace, backup, read_key
+    from db_utils.ops.backup import UrlPlace, backup, read_key
     from tests.conftest import fresh_database
 
     folder = tmp_path_factory.mktemp("made")

@@ -14,8 +14,8 @@ import pytest
 from psycopg2.extensions import parse_dsn
 
 from db_utils import DatabaseManager, schema
-from db_utils.servers.embedded import EmbeddedServer
-from db_utils.servers.installation import wheel_install
+from db_utils.embedded.installation import wheel_install
+from db_utils.embedded.server import EmbeddedServer
 from tests.conftest import maintenance
 from tests.integration.backup.conftest import MakeBackup
 from tests.integration.cli.conftest import Run

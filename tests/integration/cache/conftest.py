@@ -22,7 +22,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from db_utils.cache import Prediction, PredictionCache
-from db_utils.servers import redis_server
+from db_utils.embedded import redis_server
 
 from .faults import FaultProxy
 

@@ -173,7 +173,7 @@ def test_an_organization_that_comes_later_is_followed(
     somebody_else: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("db_utils.cache.listener._LOOK_SECONDS", 0.2)
+    monkeypatch.setattr("db_utils.cache.invalidation._LOOK_SECONDS", 0.2)
     kind = PredictionKind.DEMAND_FORECAST
     listener = CacheInvalidationListener.following(cache, empty_database)
     listener.start()

@@ -12,7 +12,7 @@ import redis
 
 from db_utils.cache import PredictionCache, PutOutcome
 from db_utils.cache.keys import space
-from db_utils.servers import redis_server
+from db_utils.embedded import redis_server
 
 from .conftest import (
     KIND,

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from db_utils.cache import PredictionCache, PutOutcome
-from db_utils.servers import redis_server
+from db_utils.embedded import redis_server
 
 from .conftest import (
     KIND,

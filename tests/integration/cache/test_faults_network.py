@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from db_utils.servers import redis_server
+from db_utils.embedded import redis_server
 
 from .conftest import (
     BUDGET,

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from db_utils.cache import PutOutcome
-from db_utils.servers import redis_server
+from db_utils.embedded import redis_server
 
 from .conftest import (
     KIND,

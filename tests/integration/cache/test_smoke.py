@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from db_utils import DatabaseManager, smoke
-from db_utils.servers import redis_server
+from db_utils.embedded import redis_server
 
 from .faults import Fault, FaultProxy
 

@@ -16,7 +16,7 @@ import trustme
 
 from db_utils.cache import PredictionCache, PutOutcome
 from db_utils.cache.keys import hash_slot, space
-from db_utils.servers import redis_server
+from db_utils.embedded import redis_server
 
 from .conftest import KIND, MakeCache, client, port_of, prediction, wait_until
 from .faults import FaultProxy

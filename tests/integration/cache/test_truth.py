@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from db_utils.cache import Freshness, PredictionCache, PutOutcome, TenantCache
 from db_utils.cache.keys import space
+from db_utils.embedded import redis_server
 from db_utils.errors import InvalidInputError
-from db_utils.servers import redis_server
 
 from .conftest import KIND, Database, MakeCache, prediction
 

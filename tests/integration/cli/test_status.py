@@ -10,8 +10,8 @@ import redis
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from db_utils import DatabaseManager, schema
-from db_utils.admin.status import SERIES
-from db_utils.servers import redis_server
+from db_utils.embedded import redis_server
+from db_utils.ops.status import SERIES
 from tests.integration.cli.conftest import ROOT, Run, role
 from tests.integration.doctor.support import START_JOBS, until
 

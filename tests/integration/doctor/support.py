@@ -12,9 +12,9 @@ from typing import Any
 import psycopg2
 
 from db_utils import DatabaseManager
-from db_utils.admin.doctor import LIMITS, Finding, Fix, Severity, change_limits
-from db_utils.admin.doctor.examination import choose, examine
-from db_utils.admin.doctor.patient import Patient
+from db_utils.ops.doctor import LIMITS, Finding, Fix, Severity, change_limits
+from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.run import choose, examine
 from tests.integration.cli.conftest import environment
 from tests.support.programs import program
 

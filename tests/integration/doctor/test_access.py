@@ -14,9 +14,9 @@ import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from db_utils import DatabaseManager, schema
-from db_utils.admin.doctor import Fix, Severity
-from db_utils.admin.doctor.patient import own_addresses
-from db_utils.servers.embedded import PASSWORD, EmbeddedServer
+from db_utils.embedded.server import PASSWORD, EmbeddedServer
+from db_utils.ops.doctor import Fix, Severity
+from db_utils.ops.doctor.context import own_addresses
 from tests.integration.cli.conftest import Run
 from tests.integration.doctor.support import ailment, ask, execute, paste, paste_in_shell, well
 from tests.support import servers

@@ -9,8 +9,8 @@ import pytest
 import redis
 
 from db_utils import DatabaseManager
-from db_utils.admin.doctor import Finding, Severity, caching, patient
-from db_utils.servers import redis_server
+from db_utils.embedded import redis_server
+from db_utils.ops.doctor import Finding, Severity, cache, context
 from tests.integration.doctor import support
 
 _BOUNDED = ("--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
@@ -117,7 +117,7 @@ def test_a_cache_that_writes_to_disk_is_a_note(url: str, redis_url: str, name: s
 
 
 def test_a_cache_without_a_password_beyond_this_machine_is_critical(url: str) -> None:
-    addresses = patient.own_addresses()
+    addresses = context.own_addresses()
     with redis_server.start(*_BOUNDED, "--bind", "0.0.0.0", "--protected-mode", "no") as opened:
         found = support.ailment(url, "cache-password", redis_url=opened)
         assert found.severity == Severity.CRITICAL
@@ -134,5 +134,5 @@ def test_a_clock_that_differs_from_redis(url: str, redis_url: str) -> None:
 
 
 def test_an_old_version_is_a_warning(url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caching, "_OLDEST_VERSION", (99, 0))
+    monkeypatch.setattr(cache, "_OLDEST_VERSION", (99, 0))
     assert support.ailment(url, "cache-reachable", redis_url=redis_url).severity == Severity.WARNING

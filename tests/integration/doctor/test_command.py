@@ -10,10 +10,10 @@ import psycopg2
 import pytest
 
 from db_utils import DatabaseManager, schema
-from db_utils.admin.doctor import CHECKS, LIMITS, Severity
-from db_utils.admin.doctor.examination import examine
-from db_utils.admin.doctor.patient import Patient
-from db_utils.servers import redis_server
+from db_utils.embedded import redis_server
+from db_utils.ops.doctor import CHECKS, LIMITS, Severity
+from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.run import examine
 from tests.integration.cli.conftest import Run
 from tests.integration.doctor.support import execute, until
 from tests.support import doctor_page, servers

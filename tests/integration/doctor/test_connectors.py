@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from db_utils.admin.doctor import Severity
+from db_utils.ops.doctor import Severity
 from tests.integration.doctor.support import BAD, ailment, ask, execute, paste_in_shell, value, well
 
 CHECK = "connector-runs"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from db_utils import DatabaseManager, schema
-from db_utils.admin.doctor import Severity
+from db_utils.ops.doctor import Severity
 from tests.integration.doctor.support import ailment, execute, paste, value, well
 
 _MACHINE = "(SELECT organization_id, resource_id, location_id, name FROM resources ORDER BY organization_id, resource_id LIMIT 1)"

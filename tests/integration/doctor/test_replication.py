@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from db_utils.admin.doctor import CHECKS, Severity
+from db_utils.ops.doctor import CHECKS, Severity
 from tests.integration.doctor.support import ailment, ask, execute, paste, until, value, well
 from tests.support.programs import program
 from tests.support.servers import OwnServer, standby_of
@@ -100,6 +100,6 @@ def make_old(data: Path, next_transaction: int) -> None:
 
 def server_program(name: str) -> str:
     """A program of the server, where the server's own user reaches it."""
-    from db_utils.servers.installation import public_copy
+    from db_utils.embedded.installation import public_copy
 
     return str(public_copy(program(name).resolve().parents[1]) / "bin" / name)

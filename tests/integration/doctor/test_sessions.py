@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 import psycopg2
 import pytest
 
-from db_utils.admin.doctor import Severity
+from db_utils.ops.doctor import Severity
 from tests.integration.cli.conftest import Run
 from tests.integration.doctor.support import ailment, ask, execute, paste, until, value, well
 from tests.support import servers

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from db_utils import DatabaseManager, schema
-from db_utils.admin.doctor import Severity
-from db_utils.admin.doctor.server_settings import VARIABLES
-from db_utils.servers.embedded import EmbeddedServer
-from db_utils.servers.installation import wheel_install
+from db_utils.embedded.installation import wheel_install
+from db_utils.embedded.server import EmbeddedServer
+from db_utils.ops.doctor import Severity
+from db_utils.ops.doctor.server_settings import VARIABLES
 from tests.conftest import fresh_database
 from tests.integration.doctor.support import ROOT, ailment, execute, paste, paste_in_shell, until, value, well
 from tests.support import servers

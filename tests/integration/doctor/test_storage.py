@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from db_utils import DatabaseManager, schema
-from db_utils.admin.doctor import Severity
+from db_utils.ops.doctor import Severity
 from tests.integration.doctor.support import ailment, ask, execute, paste, paste_in_shell, value, well
 from tests.support.servers import OwnServer
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 import psycopg2
 import pytest
 
-from db_utils.admin.doctor import Severity, tables
+from db_utils.ops.doctor import Severity, tables
 from tests.integration.doctor.support import ailment, ask, execute, paste, until, value, well
 from tests.support.servers import OwnServer
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from db_utils import DatabaseManager
-from db_utils.admin.doctor import Severity
+from db_utils.ops.doctor import Severity
 from tests.integration.doctor.support import START_JOBS, ailment, ask, execute, paste, until, value, well
 
 CHECKS = ["failing-jobs", "late-jobs", "retention-window", "uncompressed-chunks", "segment-density"]

@@ -15,14 +15,14 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from db_utils import DatabaseManager, OperationalDataQueries, Transaction
 from db_utils.cache import CachedPrediction, Freshness, PredictionCache
+from db_utils.embedded import redis_server
 from db_utils.errors import (
     InvalidInputError,
     NotFoundError,
     ServerUnavailableError,
     UniqueViolationError,
 )
-from db_utils.operational import cached
-from db_utils.servers import redis_server
+from db_utils.queries import cached_predictions
 from tests.conftest import fresh_database
 from tests.support.proxy import Proxy
 
@@ -193,7 +193,7 @@ def test_only_the_outermost_commit_counts(site: Site) -> None:
 
 
 def test_a_large_run_makes_the_cache_forget_the_kind(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cached, "MOST_REFRESHED", 2)
+    monkeypatch.setattr(cached_predictions, "MOST_REFRESHED", 2)
     site.queries.save_demand_forecasts(site.organization, site.forecasts(5), **site.run())
     assert site.forecast().source == "cache"
     many = [row for number in range(3) for row in site.forecasts(8, product="P" * (number + 1))]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from db_utils.errors import CheckViolationError, InvalidDataError, InvalidInputError, NotFoundError
-from db_utils.operational import WrongStateError
+from db_utils.queries import WrongStateError
 from tests.support.write_site import DAY, HOUR, NOON, Site, refused
 
 

@@ -14,7 +14,7 @@ from db_utils.errors import (
     NotFoundError,
     UniqueViolationError,
 )
-from db_utils.operational import DifferentValuesError, WrongStateError
+from db_utils.queries import DifferentValuesError, WrongStateError
 from tests.support.write_site import DAY, HOUR, NOON, RUN, Site, refused
 
 

@@ -15,7 +15,7 @@ from db_utils.errors import (
     NotFoundError,
     PermissionDeniedError,
 )
-from db_utils.operational import WrongStateError
+from db_utils.queries import WrongStateError
 from tests.support.write_site import HOUR, NOON, RUN
 
 

@@ -13,7 +13,7 @@ from db_utils.errors import (
     ExclusionViolationError,
     NotFoundError,
 )
-from db_utils.operational import WrongStateError
+from db_utils.queries import WrongStateError
 from tests.support.write_site import DAY, HOUR, NOON, Site, refused
 
 

@@ -15,7 +15,7 @@ from db_utils.errors import (
     NotFoundError,
     UniqueViolationError,
 )
-from db_utils.operational import UnknownReferenceError
+from db_utils.queries import UnknownReferenceError
 from tests.support.write_site import NOON, Site, refused
 
 

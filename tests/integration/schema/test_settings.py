@@ -7,7 +7,7 @@ from pathlib import Path
 from psycopg2.extensions import parse_dsn
 
 from db_utils import DatabaseManager, schema
-from db_utils.admin.backup import UrlPlace, backup, restore
+from db_utils.ops.backup import UrlPlace, backup, restore
 from tests.conftest import fresh_database, maintenance
 from tests.support.programs import psql
 from tests.support.schema_snapshot import snapshot

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from db_utils import DatabaseManager, OperationalDataQueries, schema
-from db_utils.operational.errors import MovedEventError
+from db_utils.queries.errors import MovedEventError
 
 DAY = datetime(2026, 6, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -1,0 +1,375 @@
+"""`import`, `export`: rows of files into a table, and out of it again."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
+
+from db_utils.cli.common import AsJson, Exit, Url, aside, database, print_json
+from db_utils.errors import InvalidInputError
+from db_utils.files import (
+    ExportOptions,
+    ImportOptions,
+    ImportResult,
+    export_query,
+    export_relation,
+    import_files,
+)
+from db_utils.files.options import Ambiguous, Format, Nonexistent
+
+app = typer.Typer()
+
+Organization = Annotated[
+    str | None,
+    typer.Option("--organization", help="The organization, by id or exact name.", show_default=False),
+]
+
+
+@app.command("import")
+def import_(
+    files: Annotated[list[str], typer.Argument(help="Files, or - for standard input.", metavar="FILE...")],
+    into: Annotated[str, typer.Option("--into", help="The table.")],
+    organization: Organization = None,
+    all_organizations: Annotated[
+        bool, typer.Option("--all-organizations", help="Each row names its own in organization_id.")
+    ] = False,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", help="A column of the file and its place: 'Units sold=quantity'. May be repeated."
+        ),
+    ] = None,
+    constants: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One value for all rows: product_id=A-7, location_id='Plant North'."),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option("--ignore", help="A column of the file to leave out; several with commas."),
+    ] = None,
+    units: Annotated[
+        list[str] | None,
+        typer.Option("--unit", help="The unit in the file: duration_minutes=seconds, quantity=mwh:kwh."),
+    ] = None,
+    time_zone: Annotated[
+        str | None,
+        typer.Option(
+            help="Zone of times that do not say theirs, such as Europe/Paris; location: that of each row's own place."
+        ),
+    ] = None,
+    time_format: Annotated[
+        str | None,
+        typer.Option(
+            help="How times are written, such as '%d/%m/%Y %H:%M'; epoch or epoch_ms: Unix time in seconds or "
+            "milliseconds. Default: ISO 8601."
+        ),
+    ] = None,
+    date_format: Annotated[str | None, typer.Option(help="How days are written. Default: ISO 8601.")] = None,
+    ambiguous: Annotated[
+        Ambiguous,
+        typer.Option(
+            help="A local time that came twice when the clock was set back; order: the rows of a series are in order."
+        ),
+    ] = "reject",
+    nonexistent: Annotated[
+        Nonexistent, typer.Option(help="A local time that never was when the clock was set forward.")
+    ] = "reject",
+    format: Annotated[Format | None, typer.Option(help="Default: by the file's ending or content.")] = None,
+    encoding: Annotated[str, typer.Option(help="Of text files, such as latin-1 or cp1252.")] = "utf-8",
+    delimiter: Annotated[
+        str | None, typer.Option(help="Of CSV. Default: the one that fits the first line.")
+    ] = None,
+    quote: Annotated[str, typer.Option(help="Of CSV.")] = '"',
+    no_header: Annotated[
+        bool, typer.Option("--no-header", help="The first line of CSV is a row already.")
+    ] = False,
+    columns: Annotated[
+        str | None, typer.Option(help="Names of the columns of CSV without header, with commas between.")
+    ] = None,
+    null: Annotated[str, typer.Option(help="The text that means no value in CSV.")] = "",
+    decimal: Annotated[str, typer.Option(help="Decimal sign of CSV.")] = ".",
+    thousands: Annotated[str | None, typer.Option(help="Sign between groups of three digits in CSV.")] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Overwrite rows that are there already, where they can change.")
+    ] = False,
+    sum_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sum",
+            help="Columns to add up where a key comes more than once; several with commas. Default: refused.",
+        ),
+    ] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--key",
+            help="Columns of the file with your own key of a row, which its id is made of; several with commas.",
+        ),
+    ] = None,
+    escaped_formulas: Annotated[
+        bool, typer.Option("--escaped-formulas", help="The CSV was exported with --escape-formulas.")
+    ] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Import the good rows although some are bad.")
+    ] = False,
+    rejects: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where bad rows are written. Default: FILE.rejects.csv (or .jsonl) in this folder."
+        ),
+    ] = None,
+    max_rejects: Annotated[
+        int, typer.Option(help="Stop, and write nothing, above so many bad rows.")
+    ] = 10_000,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check and count everything, and write nothing.")
+    ] = False,
+    url: Url = None,
+    json: AsJson = False,
+) -> None:
+    """Import CSV, JSON Lines, Parquet or Arrow files (gzip too) into a table of one organization: all rows or none.
+
+    Bad rows are written to a file with their line and the reason; put right, that file can be imported as it is. A row that
+    is there already is left alone, so that running it twice adds nothing; the same key twice in the files is bad.
+    Locations, resources and employees may be named by name or employee_code. Nothing is guessed: a local time
+    that could mean two moments is a bad row, an unknown column an error.
+
+    Exit codes: 0 done; 3 done, with bad rows left out (--skip-bad); 1 nothing was written.
+
+    Example: db-utils import sales.csv --into demand_history --organization "Sample Manufacturing"
+    --map "Units sold=quantity" --set location_id="Plant North" --time-zone Europe/Paris --dry-run
+    """
+    options = ImportOptions(
+        format=format,
+        encoding=encoding,
+        delimiter="\t" if delimiter in (r"\t", "tab") else delimiter,
+        quote=quote,
+        header=not no_header,
+        columns=tuple(_listed([columns] if columns else [])),
+        null=null,
+        decimal=decimal,
+        thousands=thousands,
+        mapping=_pairs("--map", mapping),
+        constants=_pairs("--set", constants),
+        ignore=tuple(_listed(ignore)),
+        units=_pairs("--unit", units),
+        time_zone=time_zone,
+        time_format=time_format,
+        date_format=date_format,
+        ambiguous=ambiguous,
+        nonexistent=nonexistent,
+        sum=tuple(_listed(sum_)),
+        key=tuple(_listed(key)),
+        escaped_formulas=escaped_formulas,
+        skip_bad=skip_bad,
+        update=update,
+        dry_run=dry_run,
+        rejects=rejects,
+        max_rejects=max_rejects,
+    )
+    _check_scope(organization, all_organizations)
+    with database(url) as db, _bar("import", quiet=json) as bar:
+        task = bar.add_task("reading", total=None)
+        result = import_files(
+            db,
+            files,
+            into,
+            organization=organization,
+            options=options,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if json:
+        print_json(asdict(result))
+    else:
+        _tell(result, skip_bad)
+    if result.rejected:
+        raise typer.Exit(Exit.ATTENTION if result.written or (dry_run and skip_bad) else Exit.FAILED)
+
+
+@app.command("export")
+def export(
+    relation: Annotated[str | None, typer.Argument(help="Table, view or rollup.", show_default=False)] = None,
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="The file: .csv, .jsonl, .parquet or .arrow, .csv.gz; or - .")
+    ] = "-",
+    organization: Organization = None,
+    all_organizations: Annotated[
+        bool, typer.Option("--all-organizations", help="The rows of all organizations.")
+    ] = False,
+    start: Annotated[
+        dt.datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"], help="First time, UTC.")
+    ] = None,
+    end: Annotated[
+        dt.datetime | None,
+        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"], help="First time after."),
+    ] = None,
+    time_column: Annotated[str | None, typer.Option(help="What --start and --end are about.")] = None,
+    columns: Annotated[str | None, typer.Option(help="These columns only, with commas between.")] = None,
+    query: Annotated[
+        str | None,
+        typer.Option("--query", help="A prebuilt query instead of a relation, such as get_kpi_summary."),
+    ] = None,
+    parameters: Annotated[
+        list[str] | None, typer.Option("--param", help="An argument of the query: days=30. May be repeated.")
+    ] = None,
+    format: Annotated[Format | None, typer.Option(help="Default: by the file's ending.")] = None,
+    gzip: Annotated[bool | None, typer.Option("--gzip/--no-gzip", help="Default: by the ending .gz.")] = None,
+    delimiter: Annotated[str, typer.Option(help="Of CSV.")] = ",",
+    no_header: Annotated[bool, typer.Option("--no-header", help="CSV without the line of names.")] = False,
+    null: Annotated[str, typer.Option(help="What no value is written as in CSV.")] = "",
+    escape_formulas: Annotated[
+        bool,
+        typer.Option(
+            "--escape-formulas",
+            help="CSV for a spreadsheet: texts that it would run get an apostrophe in front.",
+        ),
+    ] = False,
+    url: Url = None,
+    json: AsJson = False,
+) -> None:
+    r"""Export a table, view, rollup or prebuilt query to CSV, JSON Lines, Parquet or Arrow. Reads only.
+
+    All rows come from one moment. Times are UTC, numbers exact. The file appears when it is whole; what was exported can be
+    imported again. In CSV an empty text and no value look the same: where that matters, write and read with --null '\N'.
+
+    Example: db-utils export demand_history --organization "Sample Manufacturing" --start 2026-01-01 -o demand.parquet
+
+    Example: db-utils export --query get_kpi_summary --param days=7 --organization "Sample Manufacturing" -o kpis.csv
+    """
+    if (relation is None) == (query is None):
+        raise InvalidInputError("name a table or view to export, or a prebuilt query with --query")
+    if json and out == "-":
+        raise InvalidInputError(
+            "--json and the rows cannot both go to standard output: name a file with --out"
+        )
+    options = ExportOptions(
+        format=format,
+        gzip=gzip,
+        delimiter="\t" if delimiter in (r"\t", "tab") else delimiter,
+        header=not no_header,
+        null=null,
+        escape_formulas=escape_formulas,
+    )
+    _check_scope(organization, all_organizations)
+    with database(url) as db, _bar("export", quiet=json) as bar:
+        task = bar.add_task("writing", total=None)
+
+        def progress(done: int) -> None:
+            bar.update(task, completed=done)
+
+        if query is not None:
+            if start or end or time_column or columns:
+                raise InvalidInputError(
+                    "a prebuilt query takes its period as --param start=… and --param end=…"
+                )
+            result = export_query(
+                db,
+                query,
+                out,
+                organization=organization,
+                parameters=_pairs("--param", parameters),
+                options=options,
+                progress=progress,
+            )
+        else:
+            if parameters:
+                raise InvalidInputError("--param is for a prebuilt query (--query)")
+            result = export_relation(
+                db,
+                relation or "",
+                out,
+                organization=organization,
+                start=_moment(start),
+                end=_moment(end),
+                time_column=time_column,
+                columns=_listed([columns] if columns else []),
+                options=options,
+                progress=progress,
+            )
+    if json:
+        print_json(asdict(result))
+    else:
+        place = "on standard output" if out == "-" else f"in {result.file}"
+        print(
+            f"{result.source}: {result.rows:,} rows {place}, {result.seconds:.1f} s.",
+            file=sys.stderr,
+        )
+
+
+def _tell(result: ImportResult, skip_bad: bool) -> None:
+    if (result.rejected and not skip_bad) or result.gave_up:
+        more = ", and more: the rest was not read (--max-rejects)" if result.gave_up else ""
+        what = f"{result.rejected:,} of {result.read:,} rows are bad{more}. Nothing was written"
+        print(f"{result.table}: {what}{'' if result.gave_up else '; --skip-bad imports the good ones'}.")
+    else:
+        counts = f"{result.read:,} rows read, {result.added:,} added, {result.updated:,} updated"
+        left = f"{result.already_there:,} already there, {result.rejected:,} rejected"
+        print(f"{result.table}: {counts}, {left}, {result.seconds:.1f} s.")
+        if result.summed:
+            print(f"{result.summed:,} were added up into another row of the same key.")
+        if result.different:
+            print(f"{result.different:,} of those already there have other values: --update overwrites them.")
+        if result.dry_run:
+            print("A dry run: nothing was written.")
+    if result.rejected:
+        for refusal in result.first_rejects[:5]:
+            where = f"line {refusal.line}{f', {refusal.column}' if refusal.column else ''}"
+            print(f"- {refusal.file}, {where}: {refusal.reason}")
+        print(f"All bad rows, with their reasons: {result.rejects_file}")
+
+
+def _check_scope(organization: str | None, all_organizations: bool) -> None:
+    if (organization is None) != all_organizations:
+        raise InvalidInputError(
+            "name one organization with --organization (id or exact name), or say --all-organizations"
+        )
+
+
+def _pairs(option: str, given: Sequence[str] | None) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for pair in given or ():
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip():
+            raise InvalidInputError(f"{option} is written NAME=VALUE, not {pair!r}")
+        if name.strip() in pairs:
+            raise InvalidInputError(f"{option} names {name.strip()} twice")
+        pairs[name.strip()] = value if option == "--set" else value.strip()
+    return pairs
+
+
+def _listed(given: Sequence[str] | None) -> list[str]:
+    return [name.strip() for names in given or () for name in names.split(",") if name.strip()]
+
+
+def _moment(moment: dt.datetime | None) -> dt.datetime | None:
+    """A day is its beginning in UTC."""
+    return moment.replace(tzinfo=dt.UTC) if moment is not None and moment.tzinfo is None else moment
+
+
+@contextlib.contextmanager
+def _bar(what: str, *, quiet: bool) -> Iterator[Progress]:
+    """A bar of bytes on standard error; none where nobody watches."""
+    columns: tuple[Any, ...] = (
+        TextColumn(what),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=aside, transient=True, disable=quiet or not aside.is_terminal) as bar:
+        yield bar

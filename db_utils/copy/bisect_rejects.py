@@ -1,0 +1,202 @@
+"""Finds the bad rows of a batch among the good ones, and loads the good ones.
+
+The server stops at the first bad row of a COPY and undoes it all. So a batch is loaded under a savepoint, and
+where it fails, smaller parts of it are: up to the row that the server named, or half where it named none (a
+foreign key is checked at the end of a statement). A row is refused only after it failed alone, so no good row
+is lost to a wrong guess. Two kinds come in crowds and are found all at once, by asking the server: malformed
+values of a column, and foreign keys that point nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg2
+
+from db_utils.copy.diagnose import (
+    Cause,
+    at_row,
+    blames_a_row,
+    cause_of,
+    columns_of_constraint,
+    dangling,
+    malformed,
+    reference,
+)
+from db_utils.copy.rejects import Batch, Reject, RejectReport, row_values
+from db_utils.copy.target_table import Column, Target, plain_cursor
+from db_utils.copy.text_format import unescaped_field
+from db_utils.errors import DbUtilsError, InvalidDataError
+
+_FEW = 32  # rows to try at once after the server named one
+
+
+class Sieve:
+    """Loads the good rows of a batch that failed as a whole, and reports the bad ones.
+
+    `attempt` sends some items of the batch; `field` gives one value of an item as text. Without a report a bad
+    row raises, and all that is done is to keep rows with the same key out of one statement (SQLSTATE 21000).
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        attempt: Callable[[list[Any]], int],
+        report: RejectReport | None,
+        *,
+        target: Target | None = None,
+        columns: Sequence[Column] = (),
+        field: Callable[[Any, int], str | None] = unescaped_field,
+    ) -> None:
+        self._connection = connection
+        self._attempt = attempt
+        self.report = report
+        self.target = target
+        self._columns = columns
+        self._names = [column.name for column in columns]
+        self._field = field
+        self._constraint_columns: dict[str, str | None] = {}
+        self._batch = Batch(keep_bad=False)
+        self._left: list[int] = []  # the rows that are neither loaded nor refused
+        self._bad: dict[int, Cause] = {}
+        self._suspect: int | None = None  # the row that the server named last
+        self._size = 0  # how many rows to try at once
+
+    def helps(self, error: psycopg2.Error) -> bool:
+        """Whether loading the batch in parts is the answer to this error."""
+        return error.pgcode == "21000" if self.report is None else blames_a_row(error)
+
+    def load(self, batch: Batch, error: psycopg2.Error) -> int:
+        """How many rows did the good rows of this batch affect? `error` is why the whole batch failed."""
+        batch.unfold()
+        self._batch, self._left, self._bad = batch, list(range(len(batch))), {}
+        self._suspect, self._size = None, len(batch)
+        affected = 0
+        self._run("SAVEPOINT db_utils_part")
+        part = self._left
+        outcome: int | psycopg2.Error = error
+        while True:
+            if isinstance(outcome, int):
+                affected += outcome
+                self._left = self._left[len(part) :]
+                self._size *= 2
+            elif len(part) > 1:
+                self._learn(part, outcome)
+            else:
+                self._refuse(part[0], outcome)
+            if not self._left:
+                break
+            part = self._next_part()
+            outcome = self._try(part)
+        self._run("RELEASE SAVEPOINT db_utils_part")
+        self._tell()
+        return affected
+
+    def located(self, batch: Batch, error: psycopg2.Error, rows_before: int) -> DbUtilsError:
+        """The error to raise for a batch that is not to be sifted, with the row and column where they can be found."""
+        translated = at_row(error, rows_before, self.target, self._names)
+        if (
+            not isinstance(translated, InvalidDataError)
+            or str(translated).startswith("row ")
+            or not batch.items
+        ):
+            return translated
+        self._run("ROLLBACK TO SAVEPOINT db_utils_batch")
+        for place, column in enumerate(self._columns):
+            texts = [self._field(item, place) for item in batch.items]
+            found = malformed(self._connection, column.type_name, texts)
+            if found:
+                translated.args = (f"row {batch.numbers[min(found)]}, column {column.name}: {translated}",)
+                break
+        return translated
+
+    def _next_part(self) -> list[int]:
+        if self._left[0] == self._suspect:
+            return self._left[:1]
+        part = self._left[: self._size]
+        return part[: part.index(self._suspect)] if self._suspect in part else part
+
+    def _try(self, part: list[int]) -> int | psycopg2.Error:
+        try:
+            affected = self._attempt([self._batch.items[row] for row in part])
+        except psycopg2.Error as error:
+            if not self.helps(error):
+                raise at_row(error, self._batch.numbers[part[0]] - 1, self.target, self._names) from error
+            self._run("ROLLBACK TO SAVEPOINT db_utils_part")
+            return error
+        self._run("RELEASE SAVEPOINT db_utils_part; SAVEPOINT db_utils_part")
+        return affected
+
+    def _run(self, statement: str) -> None:
+        with plain_cursor(self._connection) as cursor:
+            cursor.execute(statement)
+
+    def _learn(self, part: list[int], error: psycopg2.Error) -> None:
+        """Take from the failure of these rows what to try next."""
+        cause = cause_of(error, self.target, self._names)
+        known = len(self._bad)
+        if cause.line is not None and cause.line < len(part) and part[cause.line] != self._suspect:
+            self._suspect = part[cause.line]
+            self._size = max(_FEW, 2 * cause.line)
+            if cause.sqlstate[:2] == "22" and cause.column in self._names:
+                self._learn_malformed(self._names.index(cause.column))
+        elif cause.sqlstate == "23503" and cause.constraint is not None and self.target is not None:
+            self._learn_dangling(self.target, cause)
+        if len(self._bad) > known:
+            self._left = [row for row in self._left if row not in self._bad]
+            self._size = max(self._size, len(self._left))
+        elif part[0] != self._suspect and self._suspect not in part:
+            self._size = max(1, len(part) // 2)
+
+    def _texts(self, place: int) -> list[str | None]:
+        """What is sent for one column of the rows that are left."""
+        return [self._field(self._batch.items[row], place) for row in self._left]
+
+    def _learn_malformed(self, place: int) -> None:
+        column = self._columns[place]
+        for at, (reason, code) in malformed(self._connection, column.type_name, self._texts(place)).items():
+            self._bad[self._left[at]] = Cause(reason, code, column.name, None)
+
+    def _learn_dangling(self, target: Target, cause: Cause) -> None:
+        """All rows that point nowhere: an unknown machine rarely sends one event only."""
+        found = reference(self._connection, target, cause.constraint or "")
+        if found is None or not set(found[1]) <= set(self._names):
+            return
+        places = [self._names.index(name) for name in found[1]]
+        columns = [self._columns[place] for place in places]
+        for at in dangling(self._connection, found, columns, [self._texts(place) for place in places]):
+            self._bad[self._left[at]] = cause
+
+    def _refuse(self, row: int, error: psycopg2.Error) -> None:
+        if self.report is None:
+            raise at_row(error, self._batch.numbers[row] - 1, self.target, self._names) from error
+        cause = cause_of(error, self.target, self._names)
+        if cause.column is None and cause.sqlstate[:2] == "22":
+            cause = self._type_blamed(row) or cause
+        self._bad[row] = cause
+        self._left.remove(row)
+
+    def _type_blamed(self, row: int) -> Cause | None:
+        """The first column of this row whose type refuses its value."""
+        for place, column in enumerate(self._columns):
+            text = self._field(self._batch.items[row], place)
+            if found := malformed(self._connection, column.type_name, [text]):
+                return Cause(*found[0], column.name, None)
+        return None
+
+    def _tell(self) -> None:
+        for row, cause in self._bad.items():
+            column = cause.column
+            if column is None and cause.constraint is not None:
+                column = self._columns_of(cause.constraint)
+            number, values = self._batch.numbers[row], row_values(self._batch.rows[row])
+            self._batch.rejects.append(
+                Reject(number, column, cause.reason, values, cause.sqlstate, cause.constraint)
+            )
+
+    def _columns_of(self, constraint: str) -> str | None:
+        if constraint not in self._constraint_columns:
+            found = columns_of_constraint(self._connection, self.target, constraint)
+            self._constraint_columns[constraint] = found
+        return self._constraint_columns[constraint]

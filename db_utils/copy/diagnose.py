@@ -1,0 +1,221 @@
+"""Whose fault is it: what the server says about the rows of a statement that failed, in the user's own names.
+
+The server stops at the first bad row and names it by line, if at all. What it can tell about all rows at once is
+asked here: which values a type refuses, and which foreign keys point nowhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+
+from db_utils.copy.target_table import Column, Target, plain_cursor
+from db_utils.errors import DbUtilsError, QueryError, translate
+
+_ROW_FAULTS = ("22", "23")
+_ROW_FAULT_CODES = frozenset(("44000", "P0001", "54000", "21000"))
+_CHUNK = re.compile(r"_hyper_\d+_\d+_chunk")
+_CHUNK_CONSTRAINT = re.compile(r"^\d+_(?:\d+_)?(?=\D)")
+_KEY = re.compile(r"\(([^()]*)\)=\(")
+
+_COLUMNS_OF_CONSTRAINT = """
+SELECT string_agg(a.attname, ', ' ORDER BY a.attnum)
+FROM pg_constraint AS c
+INNER JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = ANY(c.conkey)
+WHERE c.conname = %s
+GROUP BY c.oid
+ORDER BY c.conrelid = to_regclass(%s) DESC, c.oid
+LIMIT 1
+"""
+
+_MALFORMED = """
+SELECT
+    given.position - 1,
+    found.message,
+    found.sql_error_code
+FROM unnest(%s::text[]) WITH ORDINALITY AS given (value, position)
+CROSS JOIN LATERAL pg_input_error_info(given.value, %s) AS found
+WHERE found.message IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why the server refused a statement, as far as it concerns its rows."""
+
+    reason: str
+    sqlstate: str
+    column: str | None
+    constraint: str | None
+    line: int | None = None
+    """The row of the statement that the server named, from 0."""
+
+
+def blames_a_row(error: psycopg2.Error) -> bool:
+    """Whether the rows are at fault, and not the statement, a permission, a lock or the connection."""
+    code = error.pgcode or ""
+    return code[:2] in _ROW_FAULTS or code in _ROW_FAULT_CODES
+
+
+def place_of(error: psycopg2.Error, columns: Sequence[str]) -> tuple[int | None, str | None]:
+    """Which line of a COPY (from 0) and which column does the server name?"""
+    for text in (error.diag.context or "").splitlines():
+        found = re.match(r"COPY .*?, line (\d+)(.*)", text)
+        if found is None:
+            continue
+        rest = found[2].partition(", column ")[2]
+        named = [name for name in columns if rest == name or rest.startswith(f"{name}: ")]
+        return int(found[1]) - 1, max(named, key=len, default=None)
+    return None, None
+
+
+def explained(error: psycopg2.Error, target: Target | None) -> DbUtilsError:
+    """The error of this family, in the names of the table that the user knows, not of its chunks."""
+    translated = translate(error)
+    if (
+        not isinstance(translated, QueryError)
+        or target is None
+        or not _CHUNK.fullmatch(translated.table or "")
+    ):
+        return translated
+    message = str(translated).replace(f'"{translated.table}"', f'"{target.name}"')
+    if translated.constraint is not None:
+        plain = _CHUNK_CONSTRAINT.sub("", translated.constraint)
+        message = message.replace(f'"{translated.constraint}"', f'"{plain}"')
+        translated.constraint = plain
+    translated.table = target.name
+    translated.args = (message,)
+    return translated
+
+
+def cause_of(error: psycopg2.Error, target: Target | None, columns: Sequence[str]) -> Cause:
+    """Why was it refused?"""
+    line, column = place_of(error, columns)
+    translated = explained(error, target)
+    constraint = detail = None
+    if isinstance(translated, QueryError):
+        constraint, detail = translated.constraint, translated.detail
+        column = column or translated.column
+    if column is None and constraint and (key := _KEY.search(detail or "")):
+        column = key[1].replace('"', "")
+    return Cause(str(translated), error.pgcode or "", column, constraint, line)
+
+
+_REFERENCE = """
+SELECT DISTINCT
+    quote_ident(n.nspname) || '.' || quote_ident(referenced.relname),
+    ARRAY(
+        SELECT a.attname::text
+        FROM unnest(c.conkey) WITH ORDINALITY AS k (attnum, place)
+        INNER JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = k.attnum
+        ORDER BY k.place
+    ),
+    ARRAY(
+        SELECT quote_ident(a.attname)
+        FROM unnest(c.confkey) WITH ORDINALITY AS k (attnum, place)
+        INNER JOIN pg_attribute AS a ON a.attrelid = c.confrelid AND a.attnum = k.attnum
+        ORDER BY k.place
+    )
+FROM pg_constraint AS c
+INNER JOIN pg_class AS referenced ON referenced.oid = c.confrelid
+INNER JOIN pg_namespace AS n ON n.oid = referenced.relnamespace
+WHERE
+    c.conname = %s
+    AND c.contype = 'f'
+    AND (%s OR c.conrelid = to_regclass(%s))
+    AND c.confrelid <> c.conrelid
+    AND has_table_privilege(c.confrelid, 'SELECT')
+LIMIT 2
+"""
+
+_DANGLING = """
+SELECT given.position - 1
+FROM unnest({arrays}) WITH ORDINALITY AS given ({values}, position)
+WHERE
+    CASE
+        WHEN NOT ({valid}) THEN false
+        ELSE NOT EXISTS (SELECT FROM {referenced} AS r WHERE {equal})
+    END
+"""
+
+
+def reference(connection: Any, target: Target, constraint: str) -> tuple[str, list[str], list[str]] | None:
+    """What a foreign key points to: (table, own columns, its columns), the table and its columns quoted.
+
+    None where it points to its own table, whose rows may still be on their way, or where it cannot be looked up.
+    """
+    name = target.identifier.as_string(connection)
+    found = _asked(connection, _REFERENCE, (constraint, target.is_view, name))
+    return found[0] if len(found) == 1 else None
+
+
+def dangling(
+    connection: Any, found: tuple[str, list[str], list[str]], columns: Sequence[Column], texts: Sequence[Any]
+) -> list[int]:
+    """Which of these rows (a list of texts for each column) point to a row that is not there?"""
+    values = [sql.Identifier(f"value{number}") for number in range(len(columns))]
+    casts = [sql.SQL(column.cast) for column in columns]
+    valid = [
+        sql.SQL("{} IS NOT NULL AND pg_input_is_valid({}, {})").format(value, value, sql.Literal(column.cast))
+        for value, column in zip(values, columns, strict=True)
+    ]
+    equal = [
+        sql.SQL("r.{} = CAST({} AS {})").format(sql.SQL(name), value, cast)
+        for name, value, cast in zip(found[2], values, casts, strict=True)
+    ]
+    statement = sql.SQL(_DANGLING).format(
+        arrays=sql.SQL(", ").join(sql.SQL("%s::text[]") for _ in columns),
+        values=sql.SQL(", ").join(values),
+        valid=sql.SQL(" AND ").join(valid),
+        referenced=sql.SQL(found[0]),
+        equal=sql.SQL(" AND ").join(equal),
+    )
+    return [row[0] for row in _asked(connection, statement, tuple(texts))]
+
+
+def malformed(connection: Any, type_name: str, texts: list[str | None]) -> dict[int, tuple[str, str]]:
+    """Which of these texts does the type refuse: position to (reason, SQLSTATE); {} where the server cannot tell."""
+    found = _asked(connection, _MALFORMED, (texts, type_name))
+    return {position: (message, code) for position, message, code in found}
+
+
+def _asked(connection: Any, statement: Any, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """The answer to a question that some types cannot be asked (and servers before 16 cannot answer): then []."""
+    if connection.server_version < 160000:
+        return []
+    with plain_cursor(connection) as cursor:
+        cursor.execute("SAVEPOINT db_utils_question")
+        try:
+            cursor.execute(statement, parameters)
+            answer: list[tuple[Any, ...]] = cursor.fetchall()
+        except (psycopg2.DataError, psycopg2.ProgrammingError, psycopg2.NotSupportedError):
+            answer = []
+            cursor.execute("ROLLBACK TO SAVEPOINT db_utils_question")
+        cursor.execute("RELEASE SAVEPOINT db_utils_question")
+    return answer
+
+
+def columns_of_constraint(connection: Any, target: Target | None, constraint: str) -> str | None:
+    """Which columns is this constraint about?"""
+    table = None if target is None else target.identifier.as_string(connection)
+    with plain_cursor(connection) as cursor:
+        cursor.execute(_COLUMNS_OF_CONSTRAINT, (constraint, table))
+        found = cursor.fetchone()
+    return found[0] if found else None
+
+
+def at_row(
+    error: psycopg2.Error, rows_before: int, target: Target | None, columns: Sequence[str]
+) -> DbUtilsError:
+    """The error of this family, with the number of the row and the column in front where the server names them."""
+    translated = explained(error, target)
+    line, column = place_of(error, columns)
+    if line is not None:
+        where = f"row {rows_before + line + 1}{f', column {column}' if column else ''}"
+        translated.args = (f"{where}: {translated}",)
+    return translated

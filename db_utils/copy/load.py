@@ -1,0 +1,224 @@
+"""Puts rows into a table by COPY, straight or through a temporary table, or a few of them by one INSERT.
+
+A load is cut into COPY statements of `SEGMENT_ROWS` rows, so that a bad row is noticed before millions are sent
+after it, and the server's list of foreign keys to check stays short.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+import psycopg2
+from psycopg2 import sql
+
+from db_utils.copy.bisect_rejects import Sieve
+from db_utils.copy.copy_stream import PIECE_BYTES, Feed
+from db_utils.copy.diagnose import at_row
+from db_utils.copy.rejects import Batch, RejectReport
+from db_utils.copy.target_table import Column, Target, identifiers, plain_cursor
+
+SEGMENT_ROWS = 100_000
+"""Rows of one COPY statement."""
+SAVEPOINT_ROWS = 20_000
+"""Rows of one COPY statement where bad rows are to be told from good ones, and so kept until it ended."""
+
+InsertFrom: TypeAlias = Callable[[sql.Composable, sql.Composable], sql.Composable]
+"""Makes an INSERT of the rows in a relation; the second argument is what they are ordered by there."""
+_stage_numbers = itertools.count(1)
+
+
+class Pieces:
+    """The file that COPY reads: each read gives the next piece. Remembers why it ended early."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self.failure: BaseException | None = None
+
+    def read(self, size: int) -> bytes:
+        """The next piece, whatever its size; empty at the end."""
+        try:
+            return next(self._pieces, b"")
+        except BaseException as failure:
+            self.failure = failure
+            raise
+
+
+class Loader:
+    """Puts lines of COPY's text format into a target, in the caller's transaction.
+
+    With `insert`, rows go through a temporary table of the target's columns: after each segment, the statement
+    that `insert` makes of that table's name takes them from there.
+    """
+
+    def __init__(
+        self, connection: Any, target: Target, columns: Sequence[str], *, insert: InsertFrom | None = None
+    ) -> None:
+        self._connection = connection
+        self.target = target
+        self.columns = list(columns)
+        self._stage = f"db_utils_stage_{next(_stage_numbers)}"
+        into = self.target.identifier if insert is None else sql.Identifier("pg_temp", self._stage)
+        self._copy = sql.SQL("COPY {} ({}) FROM STDIN WITH ").format(into, identifiers(self.columns))
+        # In a table that is empty and new, ctid is the order of arrival. So it is emptied before each use: after one
+        # that failed it still has the room of the rows that were undone.
+        self._insert = None if insert is None else insert(into, sql.Identifier("ctid"))
+        self._truncate = sql.SQL("TRUNCATE {}").format(into)
+        self._stage_used = False
+
+    def __enter__(self) -> Loader:
+        if self._insert is not None:
+            create = "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA"
+            names = identifiers(self.columns)
+            self._run(sql.SQL(create).format(sql.Identifier(self._stage), names, self.target.identifier))
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        if self._insert is not None and failure[0] is None:
+            self._run(sql.SQL("DROP TABLE {}").format(sql.Identifier("pg_temp", self._stage)))
+
+    def load(self, pieces: Iterable[bytes], *, binary: bool = False) -> int:
+        """How many rows were affected by these pieces of text? Raises psycopg2's errors, or what a piece raised."""
+        source = Pieces(pieces)
+        copy = self._copy + sql.SQL("(FORMAT binary)" if binary else "(ENCODING 'UTF8')")
+        with plain_cursor(self._connection) as cursor:
+            if self._stage_used:
+                cursor.execute(self._truncate)
+            self._stage_used = self._insert is not None
+            try:
+                cursor.copy_expert(copy, source, size=PIECE_BYTES)
+            except psycopg2.Error:
+                if source.failure is not None:
+                    raise source.failure from None
+                raise
+            if self._insert is not None:
+                cursor.execute(self._insert)
+            return cursor.rowcount  # type: ignore[no-any-return]
+
+    def load_lines(self, lines: Sequence[str]) -> int:
+        """How many rows were affected by these lines?"""
+        return self.load([("\n".join(lines) + "\n").encode()])
+
+    def _run(self, statement: sql.Composable) -> None:
+        with plain_cursor(self._connection) as cursor:
+            cursor.execute(statement)
+
+
+class Values:
+    """Puts a few rows into a target with one INSERT that holds them, where a temporary table would be too much."""
+
+    def __init__(
+        self, connection: Any, target: Target, columns: Sequence[Column], insert: InsertFrom
+    ) -> None:
+        self._connection = connection
+        self._casts = [sql.SQL(column.cast) for column in columns]
+        self._names = identifiers([column.name for column in columns])
+        self._insert = insert
+
+    def load(self, rows: Sequence[list[str | None]]) -> int:
+        """How many rows were affected by these rows of texts?"""
+        if not rows:
+            return 0
+        given = []
+        for order, texts in enumerate(rows):
+            values = [
+                sql.SQL("CAST({} AS {})").format(sql.Literal(text), cast)
+                for text, cast in zip(texts, self._casts, strict=True)
+            ]
+            given.append(sql.SQL("({}, {})").format(sql.SQL(", ").join(values), sql.Literal(order)))
+        relation = sql.SQL("(VALUES {}) AS given ({}, db_utils_order)").format(
+            sql.SQL(", ").join(given), self._names
+        )
+        with plain_cursor(self._connection) as cursor:
+            cursor.execute(self._insert(relation, sql.Identifier("db_utils_order")))
+            return cursor.rowcount  # type: ignore[no-any-return]
+
+
+def load(
+    connection: Any,
+    target: Target,
+    columns: Sequence[Column],
+    feed: Feed,
+    insert: InsertFrom | None,
+    report: RejectReport | None,
+    *,
+    may_meet_twice: bool = False,
+) -> int:
+    """How many rows were affected by all that the feed gives?
+
+    `may_meet_twice` says that `insert` fails where a key occurs twice among the rows of one statement.
+    """
+    if feed.exhausted:
+        return 0
+    if insert is not None and feed.is_short and connection.encoding == "UTF8":
+        few = Values(connection, target, columns, insert)
+        sieve = Sieve(connection, few.load, report, target=target, columns=columns, field=list.__getitem__)
+        batch = Batch(keep_bad=report is not None)
+        feed.all_texts(batch)
+        return sifted(connection, batch, sieve, lambda: few.load(batch.items))
+    with Loader(connection, target, [column.name for column in columns], insert=insert) as loader:
+        if report is None and not may_meet_twice:
+            return load_all(loader, feed)
+        sieve = Sieve(connection, loader.load_lines, report, target=target, columns=columns)
+        return load_kept(connection, loader, feed, sieve)
+
+
+def load_all(loader: Loader, feed: Feed) -> int:
+    """Load every row; the first bad one raises, naming its number and column."""
+    affected = 0
+    while not feed.exhausted:
+        before = feed.count
+        try:
+            binary = feed.next_is_binary(keep_bad=False)
+            affected += loader.load(feed.pieces(SEGMENT_ROWS), binary=binary)
+        except psycopg2.Error as error:
+            raise at_row(error, before, loader.target, loader.columns) from error
+    return affected
+
+
+def load_kept(connection: Any, loader: Loader, feed: Feed, sieve: Sieve) -> int:
+    """Load every row that can be loaded, the others go into the report of the sieve; without one they raise."""
+    affected = 0
+    while not feed.exhausted:
+        before = feed.count
+        batch = Batch(keep_bad=sieve.report is not None)
+        binary = feed.next_is_binary(keep_bad=batch.keep_bad)
+        pieces = feed.pieces(SAVEPOINT_ROWS, batch)
+        affected += sifted(
+            connection,
+            batch,
+            sieve,
+            lambda: loader.load(pieces, binary=binary),  # noqa: B023
+            pieces=pieces,
+            rows_before=before,
+        )
+    return affected
+
+
+def sifted(
+    connection: Any,
+    batch: Batch,
+    sieve: Sieve,
+    load: Callable[[], int],
+    *,
+    pieces: Iterable[bytes] = (),
+    rows_before: int = 0,
+) -> int:
+    """How many rows did `load` affect, or, where it failed for its rows, their good part? Reports the bad ones."""
+    with plain_cursor(connection) as cursor:
+        cursor.execute("SAVEPOINT db_utils_batch")
+        try:
+            affected = load()
+        except psycopg2.Error as error:
+            if not sieve.helps(error):
+                raise sieve.located(batch, error, rows_before) from error
+            cursor.execute("ROLLBACK TO SAVEPOINT db_utils_batch")
+            for _ in pieces:
+                pass  # the rest of the batch, should the driver have stopped early
+            affected = sieve.load(batch, error)
+        cursor.execute("RELEASE SAVEPOINT db_utils_batch")
+    if sieve.report is not None:
+        for reject in sorted(batch.rejects, key=lambda reject: reject.row_number):
+            sieve.report.add(reject)
+    return affected

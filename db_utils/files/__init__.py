@@ -1,0 +1,17 @@
+"""Files in and out: CSV, JSON Lines, Parquet and Arrow into a table of one organization, and out of it again."""
+
+from __future__ import annotations
+
+from db_utils.files.exporting import ExportResult, export_query, export_relation
+from db_utils.files.importing import ImportResult, import_files
+from db_utils.files.options import ExportOptions, ImportOptions
+
+__all__ = [
+    "ExportOptions",
+    "ExportResult",
+    "ImportOptions",
+    "ImportResult",
+    "export_query",
+    "export_relation",
+    "import_files",
+]

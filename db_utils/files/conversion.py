@@ -1,0 +1,168 @@
+"""One value of a file as the column wants it: numbers with their unit, keys in one spelling; times are in `times`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from db_utils.copy.target_table import Column
+from db_utils.copy.text_format import BadValueError
+from db_utils.files.options import ImportOptions
+from db_utils.files.row_timezones import Places
+from db_utils.files.times import Moments, day_converter
+from db_utils.files.units import conversion
+from db_utils.text_keys import number_text, text_key
+
+Convert: TypeAlias = Callable[[Any], Any]
+"""Makes the value to be sent of a value that is there; raises `BadValueError`."""
+
+_NUMBERS = ("int2", "int4", "int8", "numeric", "float4", "float8")
+
+
+def converter(
+    column: Column,
+    options: ImportOptions,
+    *,
+    is_text: bool,
+    json_is_native: bool,
+    is_key: bool = False,
+    places: Places | None = None,
+    may_be_ordered: bool = False,
+) -> Convert | Moments | None:
+    """What a value of this column has to go through; None where it is sent as it is.
+
+    `is_key`: a text that names something. `may_be_ordered`: a time of which the order of the rows may tell which it is.
+    """
+    if column.type == "timestamptz":
+        return Moments(options, places, may_be_ordered=may_be_ordered)
+    if column.type == "date":
+        return day_converter(options.date_format)
+    if column.type in _NUMBERS:
+        return _numbers(column, options, is_text=is_text)
+    if column.type in ("json", "jsonb"):
+        return json_text if json_is_native else document
+    if column.element is not None:
+        return array if is_text else None
+    if column.type != "text":
+        return None
+    convert = key if is_key else text
+    if is_text and options.escaped_formulas:
+        return lambda value: convert(unescaped(value))
+    return convert
+
+
+# -- numbers ---------------------------------------------------------------------------------------------------
+
+
+def _numbers(column: Column, options: ImportOptions, *, is_text: bool) -> Convert:
+    given = options.units.get(column.name)
+    read: Convert = number
+    if is_text and (options.decimal != "." or options.thousands is not None):
+        read = _written(options.decimal, options.thousands)
+    if given is None:
+        return read
+    convert = conversion(column.name, given)
+    return lambda value: convert(Decimal(str(read(value))))
+
+
+_NUMBER = re.compile(
+    r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|NaN|[+-]?Inf(?:inity)?", re.IGNORECASE
+)
+
+
+def number(value: Any) -> Any:
+    """A number, or the text of one in decimal digits: what PostgreSQL would read besides, 0x10 and 1_000, is a slip here."""
+    if isinstance(value, str):
+        text = value.strip()
+        if not _NUMBER.fullmatch(text):
+            raise BadValueError(f"{value!r} is not a number in decimal digits")
+        return text
+    if isinstance(value, bool):
+        raise BadValueError("true and false are not numbers")
+    return value
+
+
+_ALIKE = (" \u00a0\u2009\u202f", "'\u2019")
+"""Signs between groups of digits that people take for one another: blanks of any width, apostrophes."""
+
+
+def _written(decimal: str, thousands: str | None) -> Convert:
+    """Reads numbers as people of a country write them; what could mean two numbers is refused."""
+    signs = "" if thousands is None else next((alike for alike in _ALIKE if thousands in alike), thousands)
+    group = f"[{re.escape(signs)}]"
+    grouped = rf"[0-9]{{1,3}}(?:{group}[0-9]{{3}})+|" if signs else ""
+    point = re.escape(decimal)
+    pattern = re.compile(rf"[+-]?(?:(?:{grouped}[0-9]+)(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?")
+    without = str.maketrans("", "", signs)
+
+    def read(value: str) -> str:
+        text = value.strip()
+        if not pattern.fullmatch(text):
+            raise BadValueError(f"{value!r} is not a number with the decimal sign {decimal!r}")
+        return text.translate(without).replace(decimal, ".")
+
+    return read
+
+
+# -- texts and documents ---------------------------------------------------------------------------------------
+
+
+def text(value: Any) -> Any:
+    """A text that the file's encoding could read; a number as people write it."""
+    if isinstance(value, str):
+        if not value.isascii() and any("\udc80" <= c <= "\udcff" for c in value):
+            raise BadValueError(
+                "bytes that are not text in the file's encoding: name another one with --encoding"
+            )
+        return value
+    if isinstance(value, (float, Decimal)):
+        return number_text(value)
+    return value
+
+
+def key(value: Any) -> Any:
+    """A text that names something, in its one spelling."""
+    found = text(value)
+    return text_key(found) if isinstance(found, str) else found
+
+
+_FORMULA = re.compile("'+[=+@\\t\\r\uff1d\uff0b\uff0d\uff20-]")
+
+
+def unescaped(value: str) -> str:
+    """The text that `escape_formulas` made this one of."""
+    return value[1:] if _FORMULA.match(value) else value
+
+
+def array(value: str) -> Any:
+    """A list, from JSON or from PostgreSQL's own way of writing arrays."""
+    if not value.lstrip().startswith("["):
+        if not value.lstrip().startswith("{"):
+            raise BadValueError('a list is written as ["a", "b"] or as {a,b}')
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise BadValueError(f"it is not a list in JSON: {error}") from None
+
+
+def document(value: Any) -> str:
+    """JSON text of a document that came as text or as a structure of a columnar file."""
+    return value if isinstance(value, str) else json_text(value)
+
+
+def json_text(value: Any) -> str:
+    """This value as JSON text, decimals digit by digit."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{json.dumps(str(k))}:{json_text(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(json_text, value)) + "]"
+    if isinstance(value, Decimal) and value.is_finite():
+        return str(value)
+    try:
+        return json.dumps(value, allow_nan=False, default=str)
+    except ValueError:
+        raise BadValueError("NaN and Infinity are not JSON") from None

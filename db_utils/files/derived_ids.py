@@ -1,0 +1,69 @@
+"""A row's id made of the key that the caller's own program gives it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from db_utils.errors import InvalidInputError
+from db_utils.files.options import ImportOptions
+from db_utils.files.relations import Relation
+from db_utils.files.scope import Scope
+from db_utils.text_keys import number_text, text_key
+
+
+def id_of_key(organization_id: str, table: str, values: Sequence[str]) -> uuid.UUID:
+    """The id of a row by its caller's key: UUID version 5 (RFC 9562) in the namespace of the organization's id.
+
+    Of the text `table:key`; of a key of several columns `table:["one","two"]`, as JSON without blanks.
+    """
+    key = (
+        values[0] if len(values) == 1 else json.dumps(list(values), ensure_ascii=False, separators=(",", ":"))
+    )
+    return uuid.uuid5(uuid.UUID(organization_id), f"{table}:{key}")
+
+
+class KeyOfCaller:
+    """The ids that a file's key columns stand for; `column` is where they go, None where the options name no key."""
+
+    def __init__(
+        self, header: Sequence[str], relation: Relation, options: ImportOptions, scope: Scope, given: set[str]
+    ) -> None:
+        self.column: str | None = None
+        if not options.key:
+            return
+        if scope.organization_id is None:
+            raise InvalidInputError("--key makes ids within one organization: name it with --organization")
+        self.column = relation.id_column
+        if self.column is None:
+            raise InvalidInputError(f"--key: a row of {relation.name} has no id, its own columns are its key")
+        if self.column in given:
+            raise InvalidInputError(
+                f"--key makes {self.column}, and the file has it already: keep one of them"
+            )
+        self._organization_id = scope.organization_id
+        self._table = relation.name
+        self._places = [header.index(text_key(name)) for name in options.key]
+
+    def ids(
+        self, given: Sequence[Sequence[Any]], count: int, null: str | None, bad: dict[int, tuple[str, str]]
+    ) -> list[str | None]:
+        """The id of each of these rows; one whose key is not whole is noted in `bad`."""
+        found: list[str | None] = []
+        columns = [given[place] for place in self._places] if count else []
+        for at, values in enumerate(zip(*columns, strict=True)):
+            texts = [None if v is None or v == null else _text(v) for v in values]
+            if all(texts):
+                key = id_of_key(self._organization_id, self._table, [text or "" for text in texts])
+                found.append(str(key))
+            else:
+                bad.setdefault(at, (self.column or "", "a part of its key (--key) is empty"))
+                found.append(None)
+        return found
+
+
+def _text(value: Any) -> str:
+    return text_key(number_text(value) if isinstance(value, (float, Decimal)) else str(value))

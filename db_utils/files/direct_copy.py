@@ -1,0 +1,46 @@
+"""The short way, for files without fault: COPY into the table itself, undone where a row is refused or there already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+
+from db_utils import copy
+from db_utils.copy.diagnose import blames_a_row
+from db_utils.copy.target_table import plain_cursor
+from db_utils.errors import DbUtilsError, InvalidInputError
+from db_utils.files.relations import Relation
+
+
+class NotStraightError(Exception):
+    """A row needs more than to be copied."""
+
+
+def copy_straight(
+    connection: Any, relation: Relation, columns: Sequence[str], rows: Iterator[Sequence[Any]]
+) -> int | None:
+    """How many rows did COPY add? None where one is at fault, there already or `NotStraightError`: then none was.
+
+    Raises what no row is to blame for.
+    """
+    with plain_cursor(connection) as cursor:
+        cursor.execute("SAVEPOINT import_straight")
+        try:
+            with closing(rows):  # type: ignore[type-var]
+                return copy.copy_rows(connection, f"public.{relation.name}", columns, rows)
+        except NotStraightError:
+            pass
+        except DbUtilsError as error:
+            if not _is_of_a_row(error):
+                raise
+        cursor.execute("ROLLBACK TO SAVEPOINT import_straight")
+    return None
+
+
+def _is_of_a_row(error: DbUtilsError) -> bool:
+    if isinstance(error.__cause__, psycopg2.Error):
+        return blames_a_row(error.__cause__)
+    return isinstance(error, InvalidInputError)

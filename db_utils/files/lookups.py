@@ -1,0 +1,106 @@
+"""Names that people have in their files, to the identifiers that the tables have."""
+
+from __future__ import annotations
+
+import difflib
+import uuid
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from db_utils.copy.target_table import plain_cursor
+from db_utils.copy.text_format import BadValueError
+from db_utils.text_keys import number_text, text_key
+
+_NAMED = {
+    "location_id": ("location", "SELECT location_id::text, name FROM locations WHERE organization_id = %s"),
+    "resource_id": ("resource", "SELECT resource_id::text, name FROM resources WHERE organization_id = %s"),
+    "employee_id": (
+        "employee",
+        "SELECT employee_id::text, employee_code FROM employees WHERE organization_id = %s",
+    ),
+}
+_OF_TABLE = {"locations": "location_id", "resources": "resource_id", "employees": "employee_id"}
+
+ALIASES = {
+    "location": "location_id",
+    "location_name": "location_id",
+    "resource": "resource_id",
+    "resource_name": "resource_id",
+    "employee": "employee_id",
+    "employee_code": "employee_id",
+}
+"""What a column of names is called in a file, where the table has no column of that name itself."""
+
+
+def is_looked_up(table: str, column: str) -> bool:
+    """Whether this column of the table holds identifiers of places, resources or employees, other than its own rows'."""
+    return column in _NAMED and _OF_TABLE.get(table) != column
+
+
+def lookup_for(connection: Any, table: str, column: str, organization_id: str) -> Lookup | None:
+    """What finds the identifiers of this column; None where it holds none, or the table's own."""
+    if not is_looked_up(table, column):
+        return None
+    kind, statement = _NAMED[column]
+    with plain_cursor(connection) as cursor:
+        cursor.execute(statement, (organization_id,))
+        return Lookup(kind, cursor.fetchall())
+
+
+class Lookup:
+    """Finds one organization's location, resource or employee by id, or by name (employees: by employee_code)."""
+
+    def __init__(self, kind: str, rows: list[tuple[str, str]]) -> None:
+        self._kind = kind
+        self._names = [name for _, name in rows]
+        self._ids = {name: identifier for identifier, name in rows} | {
+            identifier: identifier for identifier, _ in rows
+        }
+        # Names that were stored before they had one spelling: found by any, unless two of them become the same.
+        self._alike: dict[str, set[str]] = {}
+        for identifier, name in rows:
+            self._alike.setdefault(text_key(name), set()).add(identifier)
+        self._reasons: dict[str, str] = {}
+
+    def __call__(self, value: Any) -> str:
+        """The identifier. Raises `BadValueError` with the nearest names."""
+        text = number_text(value) if isinstance(value, (float, Decimal)) else str(value)
+        found = self._ids.get(text) or self._by_spelling(text_key(text)) or self._by_uuid(text)
+        if found is None:
+            raise BadValueError(self._reason(text))
+        return found
+
+    def _by_spelling(self, key: str) -> str | None:
+        found = self._alike.get(key, ())
+        if len(found) > 1:
+            raise BadValueError(
+                f"the organization has {len(found)} {self._kind}s that are written {key!r}: give the id"
+            )
+        return next(iter(found), None)
+
+    def _by_uuid(self, text: str) -> str | None:
+        try:
+            return self._ids.get(str(uuid.UUID(text)))
+        except ValueError:
+            return None
+
+    def _reason(self, text: str) -> str:
+        if len(self._reasons) > 1000:
+            self._reasons.clear()
+        if text not in self._reasons:
+            near = difflib.get_close_matches(text, self._names, n=2)
+            advice = f": did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
+            self._reasons[text] = f"the organization has no {self._kind} {text!r}{advice}"
+        return self._reasons[text]
+
+
+def own_organization(organization_id: str, name: str) -> Callable[[Any], str]:
+    """What checks a file's own organization column: id or name, and of this organization."""
+
+    def check(value: Any) -> str:
+        if text_key(str(value)).lower() != organization_id and text_key(str(value)) != text_key(name):
+            raise BadValueError("the row belongs to another organization than --organization says")
+        return organization_id
+
+    return check

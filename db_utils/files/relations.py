@@ -1,0 +1,219 @@
+"""What the schema's relations are to somebody who moves files in and out: keys, times, what only the database writes."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from db_utils.copy.target_table import Target, find_target, plain_cursor
+from db_utils.errors import InvalidInputError, NotFoundError, UndefinedObjectError
+from db_utils.schema.source import contract
+from db_utils.text_keys import text_key
+
+INTERNAL = frozenset({"schema_version", "tenant_logins", "seed_runs", "backup_runs", "database_identity"})
+"""The schema's own bookkeeping: never in a file."""
+HISTORY = {"location_history": "locations", "resource_history": "resources", "employee_history": "employees"}
+"""Tables that triggers keep, and of what."""
+SECRET = frozenset({"notification_key"})
+"""Columns that an export leaves out unless they are named."""
+APPEND_ONLY = frozenset({"demand_forecasts", "absence_forecasts", "external_factors"})
+_CHANGEABLE = {
+    "anomaly_predictions": frozenset({"status", "outcome", "occurred_at", "closed_at", "metadata"})
+}
+"""Of tables of which only some columns may change once a row is there."""
+WITH_ROLLUPS = frozenset({"operational_events", "demand_history", "resource_metrics", "employee_attendance"})
+_OF_TABLE = {
+    "locations": "location_id",
+    "resources": "resource_id",
+    "employees": "employee_id",
+    "shifts": "shift_id",
+}
+"""Tables whose rows others point to, and what by."""
+_NAMES = frozenset({"product_id", "employee_code", "name"})
+"""Columns of text that name something, in no key as well."""
+_VERSIONS = frozenset({"model_name", "model_version"})
+"""Columns of text in a key where 2.0 is no number."""
+_TIME_COLUMNS = (
+    "time",
+    "bucket",
+    "target_time",
+    "target_date",
+    "plan_date",
+    "predicted_for",
+    "starts_at",
+    "month",
+    "started_at",
+    "created_at",
+)
+
+_COLUMNS = """
+SELECT
+    a.attname,
+    a.attnotnull,
+    pg_get_expr(d.adbin, d.adrelid)
+FROM pg_attribute AS a
+LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
+"""
+
+_CONSTRAINTS = """
+SELECT
+    c.conname,
+    c.contype,
+    pg_get_constraintdef(c.oid),
+    ARRAY(
+        SELECT a.attname::text
+        FROM unnest(c.conkey) WITH ORDINALITY AS k (attnum, place)
+        INNER JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = k.attnum
+        ORDER BY k.place
+    )
+FROM pg_constraint AS c
+WHERE c.conrelid = to_regclass(%s)
+ORDER BY c.contype <> 'p', c.conname
+"""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table or view of the schema. `defaults` are SQL; `keys` begin with the primary key."""
+
+    target: Target
+    required: frozenset[str]
+    """NOT NULL and without default."""
+    defaults: dict[str, str]
+    """Of the NOT NULL columns that have one."""
+    keys: list[list[str]]
+    rules: dict[str, str]
+    """Constraint to what it demands."""
+
+    @property
+    def name(self) -> str:
+        """The name, without its schema."""
+        return self.target.name
+
+    @property
+    def time_column(self) -> str | None:
+        """The column that a period is about."""
+        return next((column for column in _TIME_COLUMNS if column in self.target.columns), None)
+
+    @property
+    def kept_by_database(self) -> frozenset[str]:
+        """Columns that the database writes itself, whatever a file says."""
+        copied = {"starts_at", "ends_at"} if self.name == "shift_assignments" else set()
+        return frozenset({"recorded_at", "updated_at", "notification_key", *copied})
+
+    @property
+    def id_column(self) -> str | None:
+        """The column of a row's own id, such as event_id; None where other columns are its key."""
+        own = [
+            name
+            for name in self.keys[0]
+            if self.target.columns[name].type == "uuid"
+            and name not in ("organization_id", *_OF_TABLE.values())
+        ]
+        return _OF_TABLE.get(self.name, next(iter(own), None))
+
+    @property
+    def has_movable_rows(self) -> bool:
+        """Whether a row has an id and yet its time in its key: the same id at another time is the same row, moved."""
+        return self.id_column is not None and "time" in self.keys[0]
+
+    @property
+    def text_keys(self) -> frozenset[str]:
+        """The columns of text that name something, so that one thing has to have one spelling."""
+        in_keys = {column for key in self.keys for column in key}
+        return frozenset(
+            name
+            for name, column in self.target.columns.items()
+            if column.type == "text" and name not in _VERSIONS and (name in in_keys or name in _NAMES)
+        )
+
+    def changeable(self) -> frozenset[str]:
+        """Columns that an update may change. Raises `InvalidInputError` where none may."""
+        if self.name in APPEND_ONLY:
+            raise InvalidInputError(
+                f"{self.name} is append-only: a newer run is added with a later available_at, none is overwritten"
+            )
+        return _CHANGEABLE.get(self.name, frozenset(self.target.columns))
+
+
+def importable(connection: Any, name: str) -> Relation:
+    """The table of this name. Raises `NotFoundError` or `InvalidInputError` where rows cannot be imported into it."""
+    relation = exportable(connection, name)
+    if relation.target.is_view:
+        raise InvalidInputError(f"{name} is a view: import into the table that it reads")
+    if name in HISTORY:
+        raise InvalidInputError(
+            f"{name} is kept by the database: import the {HISTORY[name]}, whose history it is"
+        )
+    return relation
+
+
+def exportable(connection: Any, name: str) -> Relation:
+    """The table, view or rollup of this name. Raises `NotFoundError`."""
+    known = [relation for relation in contract().relations if relation not in INTERNAL]
+    if name not in known:
+        if name in INTERNAL:
+            raise InvalidInputError(
+                f"{name} is the schema's own bookkeeping: it is neither imported nor exported"
+            )
+        near = difflib.get_close_matches(name, known, n=2)
+        advice = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+        raise NotFoundError(f"there is no table or view {name}: {advice}")
+    try:
+        target = find_target(connection, f"public.{name}")
+    except UndefinedObjectError as error:
+        raise NotFoundError(f"this database has no {name}: run db-utils init or migrate first") from error
+    with plain_cursor(connection) as cursor:
+        cursor.execute(_COLUMNS, (f"public.{name}",))
+        columns = cursor.fetchall()
+        cursor.execute(_CONSTRAINTS, (f"public.{name}",))
+        constraints = cursor.fetchall()
+    return Relation(
+        target=target,
+        required=frozenset(column for column, not_null, default in columns if not_null and default is None),
+        defaults={
+            column: default for column, not_null, default in columns if not_null and default is not None
+        },
+        keys=[list(of) for _, kind, _, of in constraints if kind in "pu"],
+        rules={constraint: demands for constraint, _, demands, _ in constraints},
+    )
+
+
+def organization_named(connection: Any, given: str) -> str:
+    """The id of the organization of this id or exact name. Raises `NotFoundError`."""
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError(
+            f"{given!r} is no name of an organization: it is not written in UTF-8"
+        ) from None
+    with plain_cursor(connection) as cursor:
+        cursor.execute(
+            "SELECT organization_id::text FROM organizations WHERE organization_id::text = lower(%s)",
+            (given,),
+        )
+        found = cursor.fetchall()
+        if not found:
+            # As it is stored, or in another spelling of the same characters: é is one of them, or an e and its accent.
+            cursor.execute(
+                "SELECT organization_id::text, name = %(name)s FROM organizations "
+                "WHERE name = %(name)s OR normalize(name, NFC) = %(key)s",
+                {"name": given, "key": text_key(given)},
+            )
+            found = cursor.fetchall()
+            found = [row for row in found if row[1]] or found
+        if len(found) == 1:
+            return str(found[0][0])
+        if found:
+            ids = ", ".join(sorted(row[0] for row in found))
+            raise NotFoundError(f"{len(found)} organizations are named {given!r}: name one by its id ({ids})")
+        cursor.execute("SELECT name FROM organizations ORDER BY name")
+        names = [row[0] for row in cursor.fetchall()]
+    near = difflib.get_close_matches(given, names, n=2)
+    advice = (
+        f"did you mean {' or '.join(repr(name) for name in near)}?" if near else "name it by id or exact name"
+    )
+    raise NotFoundError(f"there is no organization {given!r}: {advice}")

@@ -1,0 +1,115 @@
+"""On which clock was the place of a row? By its location, else that of its resource or employee, as it was then."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from db_utils.copy.target_table import plain_cursor
+from db_utils.copy.text_format import BadValueError
+from db_utils.errors import InvalidInputError
+from db_utils.files.options import zone_named
+
+PLACE_COLUMNS = ("location_id", "resource_id", "employee_id")
+"""What a row's place is found by, the nearest first."""
+
+_ENDS = "CASE WHEN isfinite({0}.{1}) THEN {0}.{1} END"
+_LOCATIONS = """
+SELECT location_id::text, NULL::timestamptz, NULL::timestamptz, timezone
+FROM locations
+WHERE organization_id = %(organization)s
+"""
+_LOCATION_HISTORY = f"""
+SELECT l.location_id::text, {_ENDS.format("l", "valid_from")}, {_ENDS.format("l", "valid_to")}, l.timezone
+FROM location_history AS l
+WHERE l.organization_id = %(organization)s
+ORDER BY l.location_id, l.valid_from
+"""
+_THINGS = """
+SELECT t.{id}::text, NULL::timestamptz, NULL::timestamptz, l.timezone
+FROM {table} AS t
+INNER JOIN locations AS l ON l.organization_id = t.organization_id AND l.location_id = t.location_id
+WHERE t.organization_id = %(organization)s
+"""
+_THING_HISTORY = """
+SELECT
+    t.{id}::text,
+    CASE WHEN isfinite(greatest(t.valid_from, l.valid_from)) THEN greatest(t.valid_from, l.valid_from) END,
+    CASE WHEN isfinite(least(t.valid_to, l.valid_to)) THEN least(t.valid_to, l.valid_to) END,
+    l.timezone
+FROM {history} AS t
+INNER JOIN location_history AS l
+    ON l.organization_id = t.organization_id
+    AND l.location_id = t.location_id
+    AND l.valid_from < t.valid_to
+    AND t.valid_from < l.valid_to
+WHERE t.organization_id = %(organization)s
+ORDER BY t.{id}, greatest(t.valid_from, l.valid_from)
+"""
+_TABLES = {"resource_id": ("resources", "resource_history"), "employee_id": ("employees", "employee_history")}
+
+
+@dataclass(frozen=True)
+class Stay:
+    """A time (half-open, None without end) during which a place's clock was that of one zone."""
+
+    start: dt.datetime | None
+    end: dt.datetime | None
+    zone: ZoneInfo
+
+    def holds(self, moment: dt.datetime) -> bool:
+        """Whether the moment lies in it."""
+        return (self.start is None or self.start <= moment) and (self.end is None or moment < self.end)
+
+
+class Places:
+    """The zones of one organization's places. `columns` are those of the rows, in the order of what it is called with."""
+
+    def __init__(self, connection: Any, organization_id: str, columns: Sequence[str]) -> None:
+        self._columns = columns
+        self._stays: list[dict[str, list[Stay]]] = []
+        with plain_cursor(connection) as cursor:
+            cursor.execute("SELECT to_regclass('public.location_history') IS NOT NULL")
+            has_history = cursor.fetchone()[0]
+            for column in columns:
+                cursor.execute(_statement(column, has_history), {"organization": organization_id})
+                self._stays.append(_stays(cursor.fetchall()))
+            cursor.execute(
+                "SELECT timezone FROM organizations WHERE organization_id = %s", (organization_id,)
+            )
+            self.of_organization = Stay(None, None, zone_named(cursor.fetchone()[0]))
+
+    def __call__(self, where: Sequence[Any]) -> list[Stay]:
+        """The stays of the first of these identifiers that the row has; none where it has none."""
+        for column, identifier, stays in zip(self._columns, where, self._stays, strict=True):
+            if identifier is not None:
+                found = stays.get(str(identifier))
+                if found is None:
+                    raise BadValueError(f"its place is not known, as its {column} is not")
+                return found
+        return []
+
+
+def _statement(column: str, has_history: bool) -> str:
+    if column == "location_id":
+        return _LOCATION_HISTORY if has_history else _LOCATIONS
+    table, history = _TABLES[column]
+    return (_THING_HISTORY if has_history else _THINGS).format(id=column, table=table, history=history)
+
+
+def _stays(rows: Sequence[tuple[str, dt.datetime | None, dt.datetime | None, str]]) -> dict[str, list[Stay]]:
+    found: dict[str, list[Stay]] = {}
+    zones: dict[str, ZoneInfo] = {}
+    for identifier, start, end, name in rows:
+        try:
+            zone = zones.setdefault(name, zone_named(name))
+        except InvalidInputError:
+            continue
+        found.setdefault(identifier, []).append(Stay(start, end, zone))
+    return {
+        identifier: stays if len({stay.zone for stay in stays}) > 1 else [Stay(None, None, stays[0].zone)]
+        for identifier, stays in found.items()
+    }

@@ -1,0 +1,201 @@
+"""The temporary table that rows pass through: the server's types and rules check them there, then one INSERT takes them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+
+from db_utils import copy
+from db_utils.copy.bisect_rejects import Sieve
+from db_utils.copy.diagnose import blames_a_row
+from db_utils.copy.load import sifted
+from db_utils.copy.rejects import Batch, RejectReport
+from db_utils.copy.target_table import identifiers, plain_cursor
+from db_utils.files.staging_checks import CheckedStage
+from db_utils.files.staging_table import CHUNK_ROWS, LINE
+
+
+class Stage(CheckedStage):
+    """Rows of one import, from the COPY that fills it to the INSERT that takes them over."""
+
+    def create(self) -> None:
+        """Make the table: the target's columns, types and rules."""
+        name = sql.Identifier("import_stage")
+        self._run(
+            sql.SQL(
+                "CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING CONSTRAINTS, {} bigint NOT NULL) ON COMMIT DROP"
+            ).format(name, self._relation.target.identifier, sql.Identifier(LINE))
+        )
+        optional = [c for c in self._relation.required if c not in self._sent] + list(self._relation.defaults)
+        changes = [sql.SQL("ALTER {} DROP NOT NULL").format(sql.Identifier(column)) for column in optional]
+        for column, value in self._constants.items():
+            default = sql.SQL("ALTER {} SET DEFAULT {}").format(sql.Identifier(column), sql.Literal(value))
+            changes.append(default)
+        if changes:
+            self._run(sql.SQL("ALTER TABLE {} ").format(self._stage) + sql.SQL(", ").join(changes))
+
+    def copy(self, rows: Iterable[list[Any]]) -> None:
+        """Load rows of `sent` columns with their line last; what the server refuses is reported."""
+        copy.copy_rows(
+            self._connection,
+            "pg_temp.import_stage",
+            [*self._sent, LINE],
+            rows,
+            on_reject=RejectReport(keep=0, sink=lambda reject: self._refused(reject, reject.values[-1])),
+        )
+
+    def prepare(self) -> None:
+        """Derive the identifiers that the file does not have, and let the planner know the table."""
+        if self.derives is not None:
+            self._derive(self.derives)
+        self._run(sql.SQL("ANALYZE {}").format(self._stage))
+
+    def _derive(self, column: str) -> None:
+        """A name-based UUID (RFC 9562, version 8 with SHA-256) of the row's content and its place among equals."""
+        names = [name for name in self._columns if name != column and name != "organization_id"]
+        pairs = [sql.SQL("{}, {}").format(sql.Literal(name), self._canonical(name)) for name in names]
+        content = sql.SQL("jsonb_strip_nulls(jsonb_build_object({}))::text").format(sql.SQL(", ").join(pairs))
+        statement = """
+            UPDATE {stage} AS s
+            SET {column} = overlay(
+                    overlay(named.digest PLACING '8' FROM 13 FOR 1)
+                    PLACING substr('89ab', 1 + (('x' || substr(named.digest, 17, 1))::bit(4)::int & 3), 1) FROM 17 FOR 1
+                )::uuid
+            FROM (
+                SELECT
+                    {line},
+                    left(
+                        encode(
+                            sha256(
+                                convert_to(
+                                    concat_ws(
+                                        '|', {table}, organization_id, content,
+                                        row_number() OVER (PARTITION BY organization_id, content ORDER BY {line})
+                                    ),
+                                    'UTF8'
+                                )
+                            ),
+                            'hex'
+                        ),
+                        32
+                    ) AS digest
+                FROM (SELECT {line}, organization_id, {content} AS content FROM {stage}) AS contents
+            ) AS named
+            WHERE named.{line} = s.{line}
+        """
+        self._run(
+            sql.SQL(statement).format(
+                stage=self._stage,
+                column=sql.Identifier(column),
+                line=sql.Identifier(LINE),
+                table=sql.Literal(self._relation.name),
+                content=content,
+            )
+        )
+
+    def _canonical(self, name: str) -> sql.Composable:
+        column = sql.Identifier(name)
+        kind = self._relation.target.columns[name].type
+        return sql.SQL("trim_scale({})").format(column) if kind == "numeric" else column
+
+    # -- into the target -------------------------------------------------------------------------------------
+
+    def count_different(self) -> int:
+        """How many rows are there already, with other values than the file's?"""
+        others = [c for c in self._columns if c not in self.key]
+        statement = sql.SQL("SELECT count(*) FROM {} AS s INNER JOIN {} AS t ON {} WHERE {}").format(
+            self._stage,
+            self._relation.target.identifier,
+            self._same("s", "t"),
+            self._differs("s", "t", others),
+        )
+        with plain_cursor(self._connection) as cursor:
+            cursor.execute(statement)
+            return int(cursor.fetchone()[0])
+
+    def insert(self, update: frozenset[str] | None) -> int:
+        """How many rows were added? Those that the target refuses are reported.
+
+        With `update` rows that are there already are changed in those columns where they differ: `updated` counts them.
+        """
+        with plain_cursor(self._connection) as cursor:
+            cursor.execute("SAVEPOINT import_all")
+            try:
+                return self._added(self._insert(update, sql.SQL("true")), None)
+            except psycopg2.Error as error:
+                if not blames_a_row(error):
+                    raise
+                cursor.execute("ROLLBACK TO SAVEPOINT import_all")
+        return sum(self._insert_sifted(lines, update) for lines in self._lines())
+
+    def _insert_sifted(self, lines: list[int], update: frozenset[str] | None) -> int:
+        some = self._insert(update, sql.SQL("{} = ANY (%s)").format(sql.Identifier(LINE)))
+
+        def attempt(items: list[Any]) -> int:
+            return self._added(some, (items,))
+
+        report = RejectReport(keep=0, sink=lambda reject: self._refused(reject, reject.row_number))
+        batch = Batch(keep_bad=True)
+        batch.rows, batch.numbers, batch.items = [(line,) for line in lines], lines, list(lines)
+        sieve = Sieve(self._connection, attempt, report, target=self._relation.target)
+        return sifted(self._connection, batch, sieve, lambda: attempt(lines))
+
+    def _added(self, statement: sql.Composable, parameters: tuple[Any, ...] | None) -> int:
+        with plain_cursor(self._connection) as cursor:
+            cursor.execute(statement, parameters)
+            added, updated = cursor.fetchone()
+        self.updated += updated
+        return int(added)
+
+    def _lines(self) -> Iterator[list[int]]:
+        line = sql.Identifier(LINE)
+        self._run(sql.SQL("CREATE INDEX ON {} ({})").format(self._stage, line))
+        statement = sql.SQL("SELECT {line} FROM {stage} WHERE {line} > %s ORDER BY {line} LIMIT %s").format(
+            line=line, stage=self._stage
+        )
+        last = -1
+        while True:
+            with plain_cursor(self._connection) as cursor:
+                cursor.execute(statement, (last, CHUNK_ROWS))
+                found = [row[0] for row in cursor.fetchall()]
+            if not found:
+                return
+            yield found
+            last = found[-1]
+
+    def _insert(self, update: frozenset[str] | None, which: sql.Composable) -> sql.Composable:
+        changed = self._changed(update)
+        if changed:
+            action = sql.SQL("DO UPDATE SET {} WHERE {}").format(
+                sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(c)) for c in changed),
+                self._differs("t", "excluded", changed, plain=True),
+            )
+        else:
+            action = sql.SQL("DO NOTHING")
+        # A row that was there before has been locked by its update: only a new one has no xmax.
+        statement = """
+            WITH done AS (
+                INSERT INTO {} AS t ({}) SELECT {} FROM {} AS s WHERE {} ON CONFLICT ({}) {} RETURNING t.xmax = 0 AS is_new
+            )
+            SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new) FROM done
+        """
+        return sql.SQL(statement).format(
+            self._relation.target.identifier,
+            identifiers(self._columns),
+            sql.SQL(", ").join(self._value("s", c) for c in self._columns),
+            self._stage,
+            which,
+            identifiers(self.key),
+            action,
+        )
+
+    def period(self) -> tuple[dt.datetime, dt.datetime] | None:
+        """The first and last time among the rows, for a table with rollups; None where there are none."""
+        with plain_cursor(self._connection) as cursor:
+            cursor.execute(sql.SQL("SELECT min(time), max(time) FROM {}").format(self._stage))
+            first, last = cursor.fetchone()
+        return None if first is None else (first, last)

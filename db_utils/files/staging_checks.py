@@ -1,0 +1,193 @@
+"""What the rows of an import are held against before they are taken over: one key one row, and rows that moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psycopg2 import sql
+
+from db_utils.copy.target_table import identifiers, plain_cursor
+from db_utils.errors import InvalidInputError
+from db_utils.files.staging_table import CHUNK_ROWS, LINE, StageTable, file_number, line_number
+
+
+class CheckedStage(StageTable):
+    """A stage that takes out what must not be taken over."""
+
+    def refuse_repeats(self, sums: Sequence[str] = ()) -> int:
+        """Report the rows whose key comes more than once, and take them out. Returns how many were added up into another.
+
+        With `sums` they become one row instead, where all other columns agree: these columns are added up (NULL where one
+        of the values is not known), and the row stands for the first line.
+        """
+        summed = self._add_up(sums) if sums else 0
+        key = self.identity
+        statement = sql.SQL(
+            """
+            DELETE FROM {stage} AS s
+            USING (
+                SELECT {key}, min({line}) AS first_line, max({line}) AS last_line, count(*) AS number
+                FROM {stage}
+                GROUP BY {key}
+                HAVING count(*) > 1
+            ) AS r
+            WHERE {same}
+            RETURNING s.{line}, r.first_line, r.last_line, r.number
+            """
+        ).format(
+            key=identifiers(key),
+            line=sql.Identifier(LINE),
+            stage=self._stage,
+            same=self._same("s", "r", key),
+        )
+        advice = " and other values besides" if sums else ""
+        if not sums and (numbers := self._numbers(key)):
+            advice = f"; rows that belong together are added up with --sum {numbers[0]}"
+        with plain_cursor(self._connection) as cursor:
+            cursor.execute(statement)
+            while found := cursor.fetchmany(CHUNK_ROWS):
+                for line, first, last, number in found:
+                    other = last if line == first else first
+                    more = f" and {number - 2} more" if number > 2 else ""
+                    reason = f"the same key as {self._place(other, line)}{more}{advice}"
+                    self._on_reject(line, ", ".join(key[1:] or key), reason)
+        return summed
+
+    def _place(self, other: int, line: int) -> str:
+        file = file_number(other)
+        where = (
+            ""
+            if file == file_number(line)
+            else f" of {self._files[file] if self._files else f'file {file + 1}'}"
+        )
+        return f"line {line_number(other)}{where}"
+
+    def _numbers(self, key: Sequence[str]) -> list[str]:
+        kinds = ("numeric", "int2", "int4", "int8", "float4", "float8")
+        return [c for c in self._sent if self._relation.target.columns[c].type in kinds and c not in key]
+
+    def _add_up(self, sums: Sequence[str]) -> int:
+        key = self.identity
+        for name in sums:
+            if name not in self._numbers(key):
+                raise InvalidInputError(f"--sum: {name} is no column of numbers that the file fills")
+        others = [c for c in self._columns if c not in key and c not in sums]
+        statement = sql.SQL(
+            """
+            WITH added AS (
+                SELECT {key}, min({line}) AS first_line, {totals}
+                FROM {stage} AS s
+                GROUP BY {key}
+                HAVING count(*) > 1{agree}
+            ), gone AS (
+                DELETE FROM {stage} AS s USING added AS a WHERE {same} AND s.{line} > a.first_line RETURNING 1
+            ), kept AS (
+                UPDATE {stage} AS s SET {changes} FROM added AS a WHERE s.{line} = a.first_line RETURNING 1
+            )
+            SELECT count(*) FROM gone
+            """
+        ).format(
+            key=identifiers(key),
+            line=sql.Identifier(LINE),
+            stage=self._stage,
+            same=self._same("s", "a", key),
+            totals=sql.SQL(", ").join(
+                sql.SQL("CASE WHEN count({0}) = count(*) THEN sum({0}) END AS {1}").format(
+                    self._value("s", c), sql.Identifier(c)
+                )
+                for c in sums
+            ),
+            agree=sql.SQL("").join(
+                sql.SQL(" AND count(DISTINCT {0}) + (count({0}) < count(*))::int <= 1").format(
+                    self._comparable(self._value("s", c), c)
+                )
+                for c in others
+            ),
+            changes=sql.SQL(", ").join(sql.SQL("{0} = a.{0}").format(sql.Identifier(c)) for c in sums),
+        )
+        with plain_cursor(self._connection) as cursor:
+            cursor.execute(statement)
+            return int(cursor.fetchone()[0])
+
+    def _comparable(self, value: sql.Composable, column: str) -> sql.Composable:
+        return (
+            sql.SQL("({})::text").format(value)
+            if self._relation.target.columns[column].type == "json"
+            else value
+        )
+
+    def refuse_strays(self) -> None:
+        """Report rows that --update could not find, while there are others that they may be the correction of.
+
+        A row whose id is made of its content is found only by the same content: changed, it is another row. So where the
+        organization has rows besides those of the file, nobody can tell a new row from a corrected one.
+        """
+        statement = sql.SQL(
+            """
+            DELETE FROM {stage} AS s
+            WHERE NOT EXISTS (SELECT FROM {target} AS t WHERE {same})
+                AND EXISTS (
+                    SELECT FROM {target} AS t
+                    WHERE t.organization_id = s.organization_id AND NOT EXISTS (SELECT FROM {stage} AS o WHERE {other})
+                )
+            RETURNING s.{line}
+            """
+        ).format(
+            stage=self._stage,
+            target=self._relation.target.identifier,
+            same=self._same("s", "t"),
+            other=self._same("o", "t"),
+            line=sql.Identifier(LINE),
+        )
+        reason = (
+            f"--update finds no row of this content, and without {self.derives} it cannot tell a new row from a corrected "
+            "one: name the columns that hold your own key of a row with --key"
+        )
+        with plain_cursor(self._connection) as cursor:
+            cursor.execute(statement)
+            for (line,) in cursor.fetchall():
+                self._on_reject(line, self.derives, reason)
+
+    def move(self, update: frozenset[str] | None) -> None:
+        """Rows that are there at another time: moved to the file's with `update`, else reported.
+
+        `updated` counts those of which nothing else will change, and `moved_from` is the period that they leave.
+        """
+        if not self._relation.has_movable_rows or self.derives is not None:
+            return
+        if update is None:
+            statement = "DELETE FROM {stage} AS s USING {target} AS t WHERE {same} AND t.time <> s.time RETURNING s.{line}, t.time"
+        else:
+            statement = """
+                WITH gone AS (
+                    DELETE FROM {target} AS t USING {stage} AS s WHERE {same} AND t.time <> s.time
+                    RETURNING t.*, s.time AS new_time, s.{line}, ({differs}) AS will_change
+                ), moved AS (
+                    INSERT INTO {target} ({columns}) SELECT {kept} FROM gone AS g ON CONFLICT DO NOTHING
+                )
+                SELECT g.{line}, g.time, g.will_change FROM gone AS g
+            """
+        columns = list(self._relation.target.columns)
+        composed = sql.SQL(statement).format(
+            stage=self._stage,
+            target=self._relation.target.identifier,
+            same=self._same("s", "t", self.identity),
+            line=sql.Identifier(LINE),
+            differs=self._differs("t", "s", [c for c in self._changed(update) if c != "time"]),
+            columns=identifiers(columns),
+            kept=sql.SQL(", ").join(sql.Identifier("g", "new_time" if c == "time" else c) for c in columns),
+        )
+        with plain_cursor(self._connection) as cursor:
+            cursor.execute(composed)
+            found = cursor.fetchall()
+        if update is None:
+            for line, time in found:
+                self._on_reject(
+                    line, "time", f"this row is there already, at {time.isoformat()}: --update moves it"
+                )
+        elif found:
+            # A row that stood at two times (version 7 let it) becomes one.
+            self.updated += len(
+                {line for line, _, _ in found} - {line for line, _, changes in found if changes}
+            )
+            self.moved_from = min(time for _, time, _ in found), max(time for _, time, _ in found)

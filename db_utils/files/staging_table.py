@@ -1,0 +1,138 @@
+"""The temporary table that an import's rows pass through: which columns it has, and what tells its rows apart."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from psycopg2 import sql
+
+from db_utils.copy.rejects import Reject
+from db_utils.copy.target_table import plain_cursor
+from db_utils.files.relations import Relation
+
+LINE = "import_line"
+CHUNK_ROWS = 10_000
+OnReject = Callable[[int, str | None, str], None]
+
+
+class StageTable:
+    """Rows of one import. `key` is what tells whether a row is there already."""
+
+    def __init__(
+        self,
+        connection: Any,
+        relation: Relation,
+        sent: Sequence[str],
+        constants: dict[str, Any],
+        on_reject: OnReject,
+        files: Sequence[str] = (),
+    ) -> None:
+        self._connection = connection
+        self._relation = relation
+        self._sent = list(sent)
+        self._constants = constants
+        self._on_reject = on_reject
+        self._stage = sql.Identifier("pg_temp", "import_stage")
+        given = {*sent, *constants}
+        self.key, self.derives = self._chosen_key(given)
+        self._columns = [name for name in relation.target.columns if name in given or name == self.derives]
+        self._files = files
+        self.updated = 0
+        self.moved_from: tuple[dt.datetime, dt.datetime] | None = None
+
+    @property
+    def identity(self) -> list[str]:
+        """What tells one row from another: the key, without the time where a row has an id and its time may change."""
+        movable = self._relation.has_movable_rows and self.derives is None
+        return [column for column in self.key if not (movable and column == "time")]
+
+    def _chosen_key(self, given: set[str]) -> tuple[list[str], str | None]:
+        """The first key that the file fills; else the primary key, whose last unknown column is then derived."""
+        for key in self._relation.keys:
+            # A natural key that may hold NULL is filled by a file without that column, too.
+            missing = [name for name in key if name not in given]
+            if not any(
+                name in self._relation.required or name in self._relation.defaults for name in missing
+            ):
+                return key, None
+        primary = self._relation.keys[0]
+        return primary, next(name for name in primary if name not in given)
+
+    def _value(self, alias: str, column: str) -> sql.Composable:
+        """A value of the stage; an empty one of a column that has a default is the default."""
+        name = sql.SQL("{}.{}").format(sql.Identifier(alias), sql.Identifier(column))
+        default = self._relation.defaults.get(column)
+        return name if default is None else sql.SQL("coalesce({}, {})").format(name, sql.SQL(default))
+
+    def _differs(
+        self, one: str, other: str, columns: Sequence[str], *, plain: bool = False
+    ) -> sql.Composable:
+        if not columns:
+            return sql.SQL("false")
+        sides = []
+        for alias in (one, other):
+            staged = alias in ("s", "f") and not plain
+            values = [
+                self._value(alias, c)
+                if staged
+                else sql.SQL("{}.{}").format(sql.Identifier(alias), sql.Identifier(c))
+                for c in columns
+            ]
+            sides.append(sql.SQL("ROW({})").format(sql.SQL(", ").join(values)))
+        return sql.SQL("{} IS DISTINCT FROM {}").format(*sides)
+
+    def _same(self, one: str, other: str, key: Sequence[str] | None = None) -> sql.Composable:
+        """Whether two rows have the same key. Equality where nothing can be NULL, as only it can be hashed."""
+        nullable = {*self._relation.target.columns} - self._relation.required - {*self._relation.defaults}
+        parts = [
+            sql.SQL("{}.{} IS NOT DISTINCT FROM {}.{}" if column in nullable else "{}.{} = {}.{}").format(
+                sql.Identifier(one), sql.Identifier(column), sql.Identifier(other), sql.Identifier(column)
+            )
+            for column in (self.key if key is None else key)
+        ]
+        return sql.SQL(" AND ").join(parts)
+
+    def _changed(self, update: frozenset[str] | None) -> list[str]:
+        return [c for c in self._columns if c not in self.key and c in (update or ())]
+
+    def _refused(self, reject: Reject, line: int) -> None:
+        column = reject.column if reject.column != LINE else None
+        self._on_reject(line, column, self._in_words(reject))
+
+    def _in_words(self, reject: Reject) -> str:
+        rule = self._relation.rules.get(reject.constraint or "")
+        if reject.sqlstate == "23514" and rule is not None:
+            return f"it breaks the rule {reject.constraint}: {rule.removeprefix('CHECK ')}"
+        if reject.sqlstate == "23502":
+            return "a value is missing that every row needs"
+        if reject.sqlstate == "23503" and rule is not None:
+            return f"it points to a row that is not there: {rule}"
+        if reject.sqlstate == "23505":
+            return f"another row has the same values already: {rule or reject.constraint}"
+        if reject.sqlstate == "23P01" and rule is not None:
+            return f"it overlaps with another row ({reject.constraint})"
+        return reject.reason
+
+    def _run(self, statement: sql.Composable) -> None:
+        with plain_cursor(self._connection) as cursor:
+            cursor.execute(statement)
+
+
+_PER_FILE = 2**40
+
+
+def line_key(file_number: int, line: int) -> int:
+    """One number for a line of one of several files."""
+    return file_number * _PER_FILE + line
+
+
+def line_number(key: int) -> int:
+    """The line in its file."""
+    return key % _PER_FILE
+
+
+def file_number(key: int) -> int:
+    """The number of the file, from 0."""
+    return key // _PER_FILE

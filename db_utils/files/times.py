@@ -1,0 +1,289 @@
+"""Times and days of a file: with an offset, on the clock of a zone or of each row's own place, or as Unix time."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import zoneinfo
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from db_utils.copy.text_format import BadValueError
+from db_utils.files.options import EPOCHS, ImportOptions, has_time_of_day
+from db_utils.files.row_timezones import Places, Stay
+
+_ISO = re.compile(r"(\d{4}-?\d\d-?\d\d|\d{4}-?W\d\d-?\d)[Tt ]\d\d.*", re.ASCII | re.DOTALL)
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d*)?", re.ASCII)
+_UTC_NAMES = frozenset(("UTC", "GMT", "UT", "Z", "ZULU"))
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_LEAST_MILLISECONDS = _MOST_SECONDS = 10**11
+"""Between them lies what seconds and milliseconds would both be: 1973 in milliseconds is 5138 in seconds."""
+_ZONE = r"(?P<zone>[A-Za-z][A-Za-z0-9_+\-]*(?:/[A-Za-z0-9_+\-]+)*)"
+
+
+class Unresolved:
+    """A local time that came twice, of which the order of the rows has to tell which it is."""
+
+    __slots__ = ("wall", "zone")
+
+    def __init__(self, wall: dt.datetime, zone: ZoneInfo) -> None:
+        self.wall = wall
+        self.zone = zone
+
+    def moment(self, fold: int) -> str:
+        """The first (0) or second (1) of the two moments, in ISO 8601 with its offset."""
+        return self.wall.replace(tzinfo=self.zone, fold=fold).isoformat()
+
+
+class Moments:
+    """Makes a moment of a value; without an offset it is a wall clock's of the named zone, or of the row's place.
+
+    A day (a date of Parquet and Arrow, or a text whose format has no time of day) is the local day of the row's place
+    where the row has one, and begins at its first instant.
+    """
+
+    def __init__(self, options: ImportOptions, places: Places | None, *, may_be_ordered: bool) -> None:
+        self._named = options.zone
+        self._by_place = options.time_zone == "location"
+        self._places = places
+        self._format = options.time_format
+        self._is_day = self._format is not None and not has_time_of_day(self._format)
+        self._zone_finder = _zone_finder(self._format) if self._format and "%Z" in self._format else None
+        self._ambiguous = options.ambiguous
+        self._may_be_ordered = may_be_ordered
+        self._nonexistent = options.nonexistent
+
+    @property
+    def needs_places(self) -> bool:
+        """Whether a value may be on the clock of its row's place."""
+        return self._places is not None
+
+    def __call__(self, value: Any, where: tuple[Any, ...] = ()) -> Any:
+        """The moment in ISO 8601 with its offset, or `Unresolved`; `where` is what `Places` finds the place by."""
+        if isinstance(value, dt.datetime):
+            moment: dt.datetime | dt.date = value
+            abbreviation = None
+        elif isinstance(value, dt.date):
+            moment, abbreviation = value, None
+        else:
+            moment, abbreviation = self._parsed(value)
+        plain_day = self._is_day and abbreviation is None and not isinstance(value, dt.datetime)
+        if not isinstance(moment, dt.datetime) or (plain_day and moment.tzinfo is None):
+            return self._day(moment, where)
+        if moment.tzinfo is not None:
+            return moment.isoformat()
+        if abbreviation is not None:
+            return self._in_zone_named(abbreviation, moment, where)
+        return self._local(moment, self._stays(where))
+
+    # -- what is written -----------------------------------------------------------------------------------------
+
+    def _parsed(self, value: Any) -> tuple[dt.datetime, str | None]:
+        if self._format in EPOCHS:
+            return _of_epoch(value, self._format), None
+        if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+            raise BadValueError(
+                "a number is not a moment: --time-format epoch says that it is Unix time (epoch_ms: milliseconds)"
+            )
+        if not isinstance(value, str):
+            raise BadValueError(f"a {type(value).__name__} is not a moment: give date and time")
+        text = value.strip()
+        if self._format is not None:
+            return self._of_format(text, self._format)
+        if _NUMBER.fullmatch(text):
+            raise BadValueError(
+                f"{value!r} is a number, not a time: --time-format epoch says that it is Unix time (epoch_ms: milliseconds), "
+                "or name its format"
+            )
+        try:
+            if _ISO.fullmatch(text):
+                return dt.datetime.fromisoformat(text), None
+            dt.date.fromisoformat(text)
+        except ValueError:
+            raise BadValueError(
+                f"{value!r} is not a time as ISO 8601 writes it: name its format, such as --time-format '%d/%m/%Y %H:%M'"
+            ) from None
+        raise BadValueError(
+            f"{value!r} is a day, not a moment: name its format with --time-format if the day is meant"
+        )
+
+    def _of_format(self, text: str, written: str) -> tuple[dt.datetime, str | None]:
+        name = None
+        try:
+            if self._zone_finder is not None:
+                found = self._zone_finder.fullmatch(text)
+                if found is None:
+                    raise ValueError(text)
+                name = found["zone"]
+                text = text[: found.start("zone")] + text[found.end("zone") :]
+                written = written.replace("%Z", "")
+            return dt.datetime.strptime(text, written), name
+        except ValueError:
+            raise BadValueError(f"{text!r} is not a time of the format {self._format}") from None
+
+    # -- where it is written -------------------------------------------------------------------------------------
+
+    def _stays(self, where: tuple[Any, ...]) -> list[Stay]:
+        if not self._by_place:
+            if self._named is None:
+                raise BadValueError("a time without time zone: name the zone of such times with --time-zone")
+            return [Stay(None, None, self._named)]
+        if self._places is None:
+            raise BadValueError("--time-zone location needs one organization: name a zone, as IANA does")
+        return self._places(where) or [self._places.of_organization]
+
+    def _in_zone_named(self, name: str, wall: dt.datetime, where: tuple[Any, ...]) -> Any:
+        """A wall time whose zone the file names: UTC, an IANA name, or what the row's own zone is called then."""
+        if name.upper() in _UTC_NAMES:
+            return wall.replace(tzinfo=dt.UTC).isoformat()
+        if "/" in name:
+            try:
+                zone = ZoneInfo(name)
+            except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+                raise BadValueError(f"there is no time zone {name!r}") from None
+            return self._on_clock(wall, zone)
+        if not self._by_place and self._named is None:
+            raise BadValueError(
+                f"{name} is short for more than one zone: name the one that is meant with --time-zone"
+            )
+        stays = self._stays(where)
+        for stay in stays:
+            for fold in (0, 1):
+                moment = wall.replace(tzinfo=stay.zone, fold=fold)
+                if moment.tzname() == name and _exists(moment) and stay.holds(moment):
+                    return moment.isoformat()
+        names = sorted(
+            {str(wall.replace(tzinfo=stay.zone, fold=fold).tzname()) for stay in stays for fold in (0, 1)}
+        )
+        raise BadValueError(
+            f"{name} is not what the clock of {stays[0].zone.key} says at {wall.isoformat(' ')} ({' or '.join(names)})"
+        )
+
+    def _day(self, day: dt.date, where: tuple[Any, ...]) -> str:
+        stays = self._places(where) if self._places is not None else []
+        day = dt.date(day.year, day.month, day.day)
+        if not stays:
+            stays = self._stays(where)
+        found = {moment for stay in stays if stay.holds(moment := day_start(day, stay.zone))}
+        return str(_only(found, day.isoformat()).isoformat())
+
+    def _local(self, wall: dt.datetime, stays: list[Stay]) -> Any:
+        if len(stays) == 1:
+            return self._on_clock(wall, stays[0].zone)
+        found = set()
+        for stay in stays:
+            moments = [wall.replace(tzinfo=stay.zone, fold=fold) for fold in (0, 1)]
+            if any(stay.holds(moment) for moment in moments):
+                found.add(stay.zone)
+        return self._on_clock(wall, _only(found, wall.isoformat(" ")))
+
+    def _on_clock(self, wall: dt.datetime, zone: ZoneInfo) -> Any:
+        earlier, later = wall.replace(tzinfo=zone, fold=0), wall.replace(tzinfo=zone, fold=1)
+        before, after = earlier.utcoffset(), later.utcoffset()
+        if before is None or after is None or before == after:
+            return earlier.isoformat()
+        if before > after:
+            if self._ambiguous == "order" and self._may_be_ordered:
+                return Unresolved(wall, zone)
+            if self._ambiguous in ("reject", "order"):
+                raise BadValueError(
+                    f"{wall.isoformat(' ')} was twice in {zone.key}, when the clock was set back: say which with --ambiguous"
+                )
+            return (earlier if self._ambiguous == "earlier" else later).isoformat()
+        if self._nonexistent == "reject":
+            raise BadValueError(
+                f"{wall.isoformat(' ')} never was in {zone.key}, when the clock was set forward: --nonexistent shift moves it on"
+            )
+        return earlier.astimezone(dt.UTC).isoformat()
+
+
+def _only(found: set[Any], what: str) -> Any:
+    if len(found) != 1:
+        raise BadValueError(
+            f"the row's place was in another time zone before and after, and {what} "
+            f"{'was in both' if found else 'was in neither'}: give the offset"
+        )
+    return next(iter(found))
+
+
+def _exists(moment: dt.datetime) -> bool:
+    return moment.astimezone(dt.UTC).astimezone(moment.tzinfo).replace(tzinfo=None) == moment.replace(
+        tzinfo=None
+    )
+
+
+def day_start(day: dt.date, zone: ZoneInfo) -> dt.datetime:
+    """The first instant whose date on the clock of this zone is `day` (or later, where the zone had no such day)."""
+    midnight = dt.datetime(day.year, day.month, day.day)
+    try:
+        low, high = sorted(midnight.replace(tzinfo=zone, fold=fold).astimezone(dt.UTC) for fold in (0, 1))
+    except OverflowError:
+        raise BadValueError(f"{day} is beyond the calendar") from None
+    if low.astimezone(zone).date() >= day:
+        return low.astimezone(zone)
+    while high - low > dt.timedelta(seconds=1):  # the clock was set forward over midnight
+        middle = low + (high - low) // 2
+        low, high = (low, middle) if middle.astimezone(zone).date() >= day else (middle, high)
+    return high.replace(microsecond=0).astimezone(zone)
+
+
+def _zone_finder(written: str) -> re.Pattern[str]:
+    """Finds what stands for %Z in a text of this format."""
+    parts = re.split(r"(%.)", written)
+    known = {"%Z": _ZONE, "%%": "%"}
+    return re.compile(
+        "".join(known.get(part, ".+?" if part[:1] == "%" else re.escape(part)) for part in parts)
+    )
+
+
+def _of_epoch(value: Any, written: str | None) -> dt.datetime:
+    text = str(value).strip()
+    if isinstance(value, bool) or not _NUMBER.fullmatch(text):
+        raise BadValueError(f"{value!r} is not Unix time: a number is")
+    number = Decimal(text.replace(",", "."))
+    if written == "epoch" and abs(number) >= _MOST_SECONDS:
+        raise BadValueError(
+            f"{value!r} seconds are beyond the year 5138: --time-format epoch_ms reads milliseconds"
+        )
+    if written == "epoch_ms" and abs(number) < _LEAST_MILLISECONDS:
+        raise BadValueError(f"{value!r} milliseconds are about 1970: --time-format epoch reads seconds")
+    try:
+        return _EPOCH + dt.timedelta(microseconds=int((number * EPOCHS[written or ""]).to_integral_value()))
+    except OverflowError:
+        raise BadValueError(f"{value!r} is beyond the calendar") from None
+
+
+def day_converter(written: str | None) -> Callable[[Any], str]:
+    """What makes a day in ISO 8601 of a value."""
+    return lambda value: day(value, written)
+
+
+def day(value: Any, written: str | None) -> str:
+    """The day in ISO 8601."""
+    if isinstance(value, dt.datetime):
+        if value.tzinfo is not None:
+            raise BadValueError("which day a moment falls on depends on the place: give a date")
+        if value.time() != dt.time():
+            raise BadValueError("a moment is not a day: give a date")
+        return value.date().isoformat()
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if not isinstance(value, str):
+        raise BadValueError(f"a {type(value).__name__} is not a day")
+    text = value.strip()
+    try:
+        if written is not None:
+            return dt.datetime.strptime(text, written).date().isoformat()
+        if _NUMBER.fullmatch(text):
+            raise BadValueError(
+                f"{value!r} is a number, not a day: name its format, such as --date-format %Y%m%d"
+            )
+        return dt.date.fromisoformat(text).isoformat()
+    except BadValueError:
+        raise
+    except ValueError:
+        raise BadValueError(
+            f"{value!r} is not a day as {written or 'ISO 8601'} writes it (--date-format)"
+        ) from None

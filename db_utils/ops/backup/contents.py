@@ -1,0 +1,30 @@
+"""What does a database hold, table by table, and is it what a manifest says?"""
+
+from __future__ import annotations
+
+import json
+
+from db_utils.ops.backup.manifest import Database, Table
+from db_utils.ops.backup.psql import Session
+from db_utils.schema.source import folder
+
+
+def contents(session: Session) -> tuple[Database, list[Table]]:
+    """What does the session's database hold, as its transaction sees it?"""
+    facts, *tables = session.file(folder("sql") / "backup" / "contents.sql")
+    return Database(**json.loads(facts)), [Table(**json.loads(line)) for line in tables]
+
+
+def differences(expected: list[Table], found: list[Table]) -> list[str]:
+    """Where do two lists of tables differ? One sentence each; none where they are equal."""
+    there = {table.table: table for table in found}
+    sentences = []
+    for table in expected:
+        other = there.pop(table.table, None)
+        if other is None:
+            sentences.append(f"{table.table} is missing")
+        elif other.rows != table.rows:
+            sentences.append(f"{table.table} has {other.rows:,} rows and should have {table.rows:,}")
+        elif other.hash != table.hash:
+            sentences.append(f"{table.table} has its {table.rows:,} rows, but not all with their contents")
+    return sentences + [f"{name} should not be there" for name in there]

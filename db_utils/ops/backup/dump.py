@@ -1,0 +1,192 @@
+"""Makes a backup: one folder, complete or not there at all."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from db_utils.errors import BackupError
+from db_utils.ops.backup.contents import contents
+from db_utils.ops.backup.encryption import Key, encrypt
+from db_utils.ops.backup.manifest import DUMP, ENCRYPTED, FILE, ROLES, File, Manifest
+from db_utils.ops.backup.pipes import output_of
+from db_utils.ops.backup.psql import Session, literal
+from db_utils.ops.backup.server import Place
+from db_utils.schema.source import folder as source_folder
+
+_PARTIAL = ".partial"
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A backup that was made."""
+
+    folder: Path
+    manifest: Manifest
+    seconds: float
+    is_recorded: bool
+    """Whether backup_runs knows of it: not where the schema is older than version 4, or the role may not write there."""
+
+
+def backup(place: Place, out: Path, *, key: Key | None = None, say: Say = lambda step: None) -> Backup:
+    """Back this database up. Where does the backup lie?
+
+    `out` is an existing folder, in which the backup gets a folder of its own named after database and time, or the name of
+    the folder that shall become the backup. Rows are those committed when it began; readers and writers are not held up.
+    With a `key` everything but the manifest is encrypted. Raises `BackupError`, and then nothing is left that looks like a backup.
+    """
+    began = time.monotonic()
+    with _partial(place, out) as (partial, final), Session(place) as session:
+        snapshot = _snapshot(session)
+        say("dumping the tables")
+        with output_of(place, "pg_dump", "--format=custom", f"--snapshot={snapshot}") as dumped:
+            dump = _write(partial, DUMP, dumped, key)
+        say("counting and hashing what the snapshot holds")
+        (roles_text,) = session.file(source_folder("sql") / "backup" / "roles.sql")
+        roles = _write(partial, ROLES, [roles_text.encode()], key)
+        database, tables = contents(session)
+        manifest = Manifest(
+            backup_id=str(uuid.uuid4()),
+            database=database,
+            dump=dump,
+            roles=roles,
+            tables=tables,
+            made_by="db_utils backup",
+            key=None if key is None else key.fingerprint,
+        )
+        if key is not None:
+            manifest = dataclasses.replace(manifest, signature=key.sign(manifest.unsigned()))
+        _write(partial, FILE, [manifest.text().encode()], None)
+        final = _publish(partial, final, may_count=out.expanduser().is_dir())
+    return Backup(final, manifest, time.monotonic() - began, _record(place, final, manifest))
+
+
+def record_verified(place: Place, manifest: Manifest, seconds: float) -> None:
+    """Write down that a backup was restored and compared."""
+    with Session(place) as session:
+        session.script(
+            "UPDATE public.backup_runs SET verified_at = now(), "
+            f"verification_seconds = round({seconds:.3f}, 3) WHERE backup_id = {literal(manifest.backup_id)};"
+        )
+
+
+def _snapshot(session: Session) -> str:
+    lines = session.script(
+        (source_folder("sql") / "backup" / "snapshot.sql").read_text(encoding="utf-8") + "\\echo :snapshot"
+    )
+    return lines[-1]
+
+
+def _record(place: Place, final: Path, manifest: Manifest) -> bool:
+    values = (
+        manifest.backup_id, manifest.database.taken_at, f"{place.host}:{final}", manifest.dump.size_bytes, manifest.dump.sha256,
+    )  # fmt: skip
+    try:
+        with Session(place) as session:
+            session.script(
+                "INSERT INTO public.backup_runs (backup_id, started_at, location, size_bytes, sha256, is_encrypted) "
+                f"VALUES ({', '.join(literal(value) for value in values)}, {manifest.key is not None});"
+            )
+    except BackupError:
+        return False  # the backup itself is good
+    return True
+
+
+# -- the folder -------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _partial(place: Place, out: Path) -> Iterator[tuple[Path, Path]]:
+    """A folder to write into, hidden and called partial, and what it will be called; gone with the block unless renamed."""
+    out = out.expanduser().resolve()
+    final = out / _name(place) if out.is_dir() else out
+    partial = final.parent / f".{final.name}.{uuid.uuid4().hex[:8]}{_PARTIAL}"
+    if final.exists() and final == out:
+        raise BackupError(
+            f"{final} is there already: name a folder, in which each backup gets its own, or a new name"
+        )
+    try:
+        partial.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise BackupError(f"cannot write to {final.parent}: {error.strerror}") from error
+    with (partial / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _remove_abandoned(final.parent)
+        try:
+            yield partial, final
+        except OSError as error:
+            raise BackupError(f"cannot write to {final.parent}: {error.strerror}") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _name(place: Place) -> str:
+    now = datetime.datetime.now(datetime.UTC)
+    return f"{place.database.replace('/', '_')}-{now:%Y%m%dT%H%M%SZ}"
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Take away what backups that were killed have left: nobody holds its lock any more."""
+    for folder in parent.glob(f".*{_PARTIAL}"):
+        with contextlib.suppress(OSError), (folder / ".lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+
+
+def _write(folder: Path, name: str, pieces: Iterable[bytes], key: Key | None) -> File:
+    path = folder / (name if key is None else name + ENCRYPTED)
+    found, size = hashlib.sha256(), 0
+    with path.open("xb") as file:
+        path.chmod(0o600)
+        for piece in pieces if key is None else encrypt(pieces, key):
+            file.write(piece)
+            found.update(piece)
+            size += len(piece)
+        file.flush()
+        os.fsync(file.fileno())
+    return File(path.name, size, found.hexdigest())
+
+
+def _publish(partial: Path, final: Path, *, may_count: bool) -> Path:
+    """Give the complete backup its name, in one step, so that it survives a power cut as a whole or not at all.
+
+    Where another backup of the same second has the name, `may_count` takes the next one.
+    """
+    (partial / ".lock").unlink()
+    _sync(partial)
+    wanted, count = final, 1
+    while True:
+        try:
+            partial.rename(wanted)
+            break
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            if not may_count:
+                raise BackupError(
+                    f"{final} is there already: another backup was faster, choose another name"
+                ) from error
+            count += 1
+            wanted = final.with_name(f"{final.name}-{count}")
+    _sync(final.parent)
+    return wanted
+
+
+def _sync(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -1,0 +1,225 @@
+"""What a backup says about itself: versions, checksums, and the rows of each table as its snapshot saw them.
+
+A backup is a folder:
+
+    manifest.json    this; readable by everyone who may read the folder, also where the rest is encrypted
+    database.dump    pg_dump's custom format (database.dump.enc where encrypted)
+    roles.json       the roles that the database needs, which a dump does not carry (roles.json.enc)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, get_type_hints
+
+from db_utils.errors import BackupError
+from db_utils.ops.backup.encryption import Key, decrypt, wrong_key
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Record = TypeVar("Record", bound="DataclassInstance")
+
+FORMAT = 1
+FILE = "manifest.json"
+DUMP = "database.dump"
+ROLES = "roles.json"
+ENCRYPTED = ".enc"
+_READ_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table in the snapshot of the dump."""
+
+    table: str
+    rows: int
+    hash: str
+    """Of all contents, whatever the order of the rows; see sql/backup/contents.sql."""
+
+
+@dataclass(frozen=True)
+class Database:
+    """The database that was backed up."""
+
+    name: str
+    owner: str
+    postgresql: str
+    postgresql_major: int
+    timescaledb: str | None
+    edition: str
+    schema_version: int | None
+    job_owners: list[str]
+    """Who owns TimescaleDB's jobs: these roles must be there before a restore."""
+    taken_at: str
+    """When the snapshot was taken, UTC."""
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of the backup, as it lies there."""
+
+    file: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The whole of it."""
+
+    backup_id: str
+    database: Database
+    dump: File
+    roles: File
+    tables: list[Table]
+    made_by: str
+    key: str | None = None
+    """Fingerprint of the key that the files are encrypted with; None where they are not."""
+    signature: str | None = None
+    """HMAC of all the rest under that key."""
+    format: int = field(default=FORMAT)
+
+    def text(self) -> str:
+        """As it is written."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    def unsigned(self) -> bytes:
+        """What the signature is of."""
+        return json.dumps({**asdict(self), "signature": None}, sort_keys=True).encode()
+
+    @property
+    def rows(self) -> int:
+        """Rows of all tables."""
+        return sum(table.rows for table in self.tables)
+
+
+def read(folder: Path) -> Manifest:
+    """What does the backup in this folder say about itself? Raises `BackupError` where there is none that can be read."""
+    path = folder / FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BackupError(
+            f"{folder} is no backup (it has no {FILE}): name the folder that `backup` made"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise BackupError(f"{path} cannot be read ({error}): take another copy of the backup") from error
+    if isinstance(found, dict) and found.get("format") not in (None, FORMAT):
+        raise BackupError(
+            f"{path} has format {found['format']}, and this release reads {FORMAT}: use a newer release"
+        )
+    try:
+        return _from_json(found)
+    except (KeyError, TypeError) as error:
+        raise BackupError(f"{path} is damaged ({error}): take another copy of the backup") from error
+
+
+def _from_json(found: Any) -> Manifest:
+    return typed(
+        Manifest,
+        {
+            **found,
+            "database": typed(Database, found["database"]),
+            "dump": typed(File, found["dump"]),
+            "roles": typed(File, found["roles"]),
+            "tables": [typed(Table, table) for table in found["tables"]],
+        },
+    )
+
+
+def typed(kind: type[Record], found: dict[str, Any]) -> Record:
+    """This record out of JSON that anybody may have written. Raises `TypeError` where a value is not of its field's type."""
+    record = kind(**found)
+    hints = get_type_hints(kind)
+    for part in fields(record):
+        value, hint = getattr(record, part.name), hints[part.name]
+        if not _is(value, hint):
+            raise TypeError(f"{part.name} is no {getattr(hint, '__name__', hint)}")
+    return record
+
+
+def _is(value: object, hint: Any) -> bool:
+    if hint in (str, int, bool):
+        return type(value) is hint and (hint is not str or _is_text(str(value)))
+    options: tuple[Any, ...] = getattr(hint, "__args__", ())
+    if getattr(hint, "__origin__", None) is list:
+        return isinstance(value, list) and all(_is(item, options[0]) for item in value)
+    if options:
+        return any(_is(value, option) for option in options)
+    return isinstance(value, hint)
+
+
+def _is_text(value: str) -> bool:
+    """Whether PostgreSQL takes it: no NUL, no half of a character."""
+    return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def check(folder: Path, manifest: Manifest, key: Key | None) -> None:
+    """Raise `BackupError` unless the files are those that the manifest tells of, and the key both opens and signed them.
+
+    A key that is given is a claim that the backup was made with it: one that is not encrypted is refused then, because
+    whoever can write to its folder could have put it in the place of one that was.
+    """
+    if manifest.key is None and key is not None:
+        raise BackupError(
+            f"a key was given, and {folder} is not encrypted, so nobody can tell who made it: if you trust everyone who can write "
+            "there, restore it without --key-file and BACKUP_KEY"
+        )
+    if manifest.key is not None:
+        if key is None:
+            raise BackupError(
+                f"the backup is encrypted with key {manifest.key}: give it with --key-file, or in BACKUP_KEY"
+            )
+        if key.fingerprint != manifest.key:
+            raise BackupError(wrong_key(manifest.key, key))
+        if not hmac.compare_digest(manifest.signature or "", key.sign(manifest.unsigned())):
+            raise BackupError(
+                f"{folder / FILE} was changed after it was written: take another copy of the backup"
+            )
+    for file, name in ((manifest.dump, DUMP), (manifest.roles, ROLES)):
+        if file.file != name + (ENCRYPTED if manifest.key else ""):
+            raise BackupError(f"{folder / FILE} is damaged ({file.file!r} is no {name}): take another copy")
+        path = folder / file.file
+        if path.is_symlink() or not path.is_file():
+            raise BackupError(f"{path} is missing: take another copy of the backup")
+        size = path.stat().st_size
+        if size != file.size_bytes:
+            raise BackupError(
+                f"{path} has {size:,} bytes and should have {file.size_bytes:,}: it was cut off or changed, take another copy"
+            )
+        for _ in pieces(folder, file, None):
+            pass
+
+
+def pieces(folder: Path, file: File, key: Key | None) -> Iterator[bytes]:
+    """What does this file of a backup hold? Piece by piece, opened with the key where one is given.
+
+    The last piece is followed by `BackupError` where the file is not the one that the manifest tells of.
+    """
+    path = folder / file.file
+    with path.open("rb") as opened:
+        counted = _Hashing(opened)
+        yield from iter(lambda: counted.read(_READ_BYTES), b"") if key is None else decrypt(counted, key)
+        if counted.sha256.hexdigest() != file.sha256:
+            raise BackupError(
+                f"{path} does not have its checksum: it was changed or damaged, take another copy"
+            )
+
+
+class _Hashing:
+    """A file that hashes what is read from it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        piece = self._file.read(size)
+        self.sha256.update(piece)
+        return piece

@@ -1,0 +1,81 @@
+"""Programs of PostgreSQL whose output, or input, is a stream of any length."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import tempfile
+from collections.abc import Generator, Iterable, Iterator
+from typing import IO
+
+from db_utils.errors import BackupError
+from db_utils.ops.backup.server import Place
+
+_PIECE_BYTES = 256 * 1024
+
+
+@contextlib.contextmanager
+def output_of(place: Place, program: str, *arguments: str) -> Generator[Iterator[bytes]]:
+    """What this program prints, piece by piece. The last piece is followed by `BackupError` where it failed.
+
+    It is ended with the block.
+    """
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            place.command(program, "--no-password", *arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            env=place.environment,
+            start_new_session=True,
+        )
+
+        def pieces() -> Iterator[bytes]:
+            assert process.stdout is not None
+            while piece := process.stdout.read(_PIECE_BYTES):
+                yield piece
+            if process.wait() != 0:
+                raise _failure(program, said)
+
+        with _ended(process):
+            yield pieces()
+
+
+def feed(place: Place, pieces: Iterable[bytes], program: str, *arguments: str, database: str) -> None:
+    """Run this program on a database of the place's server with these pieces as its input. Raises `BackupError` where it fails."""
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            place.command(program, "--no-password", *arguments, database=database),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            env=place.environment,
+            start_new_session=True,
+        )
+        with _ended(process):
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):  # what it says about its end counts
+                for piece in pieces:
+                    process.stdin.write(piece)
+                process.stdin.close()
+            if process.wait() != 0:
+                raise _failure(program, said)
+
+
+@contextlib.contextmanager
+def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            process.kill()
+        with contextlib.suppress(BrokenPipeError):
+            process.communicate()
+
+
+def _failure(program: str, said: IO[bytes]) -> BackupError:
+    said.seek(0)
+    lines = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
+    telling = [line for line in lines if "error:" in line] or lines[-1:] or ["it gave no reason"]
+    reason = telling[0].partition("error:")[2].strip() or telling[0]
+    return BackupError(f"{program} failed: {reason}")

@@ -1,0 +1,109 @@
+"""A psql that stays open: the same statements for a database behind a URL and for one inside a container."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from psycopg2.extensions import adapt
+
+from db_utils.errors import BackupError
+from db_utils.ops.backup.server import Place
+
+# Our statements mean the same whatever the database's or role's settings are.
+_PINNED = """
+    SET standard_conforming_strings = on;
+    SET quote_all_identifiers = off;
+    SET search_path = public, pg_temp;
+"""
+
+
+class Session:
+    """One session of psql. It ends, and what it began is rolled back, with the block."""
+
+    def __init__(self, place: Place, *, database: str | None = None) -> None:
+        self._before = _PINNED
+        self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed with the session
+        self._psql = subprocess.Popen(
+            place.command(
+                "psql", "--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--no-password",
+                "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse", database=database,
+            ),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            env={**place.environment, "PGOPTIONS": "", "PGCLIENTENCODING": "UTF8", "PSQL_WATCH_PAGER": ""},
+            encoding="utf-8",
+            start_new_session=True,  # Ctrl-C is ours: we end it in order
+        )  # fmt: skip
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._psql.kill()
+        self._psql.communicate()
+        self._said.close()
+
+    def script(self, text: str) -> list[str]:
+        """What does psql print for this script? Line by line. Raises `BackupError` with the server's words where it fails."""
+        assert self._psql.stdin is not None
+        assert self._psql.stdout is not None
+        end = uuid.uuid4().hex
+        try:
+            self._psql.stdin.write(f"{self._before}{text}\n\\echo {end}\n")
+            self._psql.stdin.flush()
+        except BrokenPipeError:
+            raise self._failure() from None
+        self._before = ""
+        lines: list[str] = []
+        for line in self._psql.stdout:
+            if line.rstrip("\n") == end:
+                return lines
+            if line.strip():
+                lines.append(line.rstrip("\n"))
+        raise self._failure()
+
+    def file(self, path: Path) -> list[str]:
+        """What does psql print for this file?"""
+        return self.script(path.read_text(encoding="utf-8"))
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        """The rows of a SELECT, as JSON has them."""
+        return [json.loads(line) for line in self.script(f"SELECT row_to_json(q) FROM ({query}) AS q;")]
+
+    def value(self, query: str) -> Any:
+        """The single value of a SELECT with one row and one column."""
+        (row,) = self.rows(query)
+        (value,) = row.values()
+        return value
+
+    def _failure(self) -> BackupError:
+        self._psql.wait()
+        self._said.seek(0)
+        said = [line.strip() for line in self._said if line.strip()]
+        errors = [line.partition("ERROR:")[2].strip() for line in said if "ERROR:" in line]
+        reason = (errors or said or ["the connection was lost"])[0 if errors else -1]
+        return BackupError(f"the server refused a statement: {reason}")
+
+
+def literal(value: object) -> str:
+    """A value as SQL text."""
+    if isinstance(value, str):
+        quoted = adapt(value)
+        quoted.encoding = "utf-8"
+        return str(quoted.getquoted().decode())
+    return str(adapt(value))
+
+
+def name(value: str) -> str:
+    """A name as SQL text."""
+    return '"' + value.replace('"', '""') + '"'

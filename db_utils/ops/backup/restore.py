@@ -1,0 +1,247 @@
+"""Restores a backup beside the database that is meant, looks at it there, and lets it take that one's place at the end.
+
+So the target is empty or complete, at every moment: whatever ends a restore, there is nothing to clean up by hand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from db_utils.errors import BackupError
+from db_utils.ops.backup import manifest as manifests
+from db_utils.ops.backup.contents import contents, differences
+from db_utils.ops.backup.dump import Say
+from db_utils.ops.backup.encryption import Key
+from db_utils.ops.backup.manifest import Manifest
+from db_utils.ops.backup.pipes import feed
+from db_utils.ops.backup.psql import Session, literal, name
+from db_utils.ops.backup.roles import RestoredRoles, Role, read_roles, restore_roles
+from db_utils.ops.backup.server import MAINTENANCE_DATABASE, Place
+from db_utils.ops.backup.temporary_database import exists, scratch_database, swap
+from db_utils.schema import source
+
+_OBJECTS = """
+    WITH own_schemas AS (
+        SELECT n.oid, n.nspname
+        FROM pg_namespace AS n
+        WHERE n.nspname !~ '^(pg_|information_schema$)'
+            AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e')
+    )
+    SELECT format('%I.%I', s.nspname, c.relname) AS object
+    FROM pg_class AS c
+    JOIN own_schemas AS s ON s.oid = c.relnamespace
+    WHERE NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+    UNION
+    SELECT format('%I.%I()', s.nspname, p.proname)
+    FROM pg_proc AS p
+    JOIN own_schemas AS s ON s.oid = p.pronamespace
+    WHERE p.proname <> 'refuse_dump'  -- a new database of the container has it
+        AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+    UNION
+    SELECT format('schema %I', s.nspname) FROM own_schemas AS s WHERE s.nspname <> 'public'
+    ORDER BY object
+"""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A database that was restored."""
+
+    database: str
+    manifest: Manifest
+    roles: RestoredRoles
+    seconds: float
+    is_compared: bool
+    """Whether every table was compared with the manifest."""
+
+
+def restore(
+    place: Place,
+    folder: Path,
+    *,
+    key: Key | None = None,
+    compare: bool = False,
+    create_database: bool = False,
+    jobs: int = 1,
+    say: Say = lambda step: None,
+) -> Restored:
+    """Restore the backup in this folder into the place's database, which must be empty.
+
+    `compare` counts and hashes every table and refuses where one differs from the manifest; `create_database` makes the
+    database where the server lacks it; `jobs` restores with so many connections, on plain PostgreSQL from an unencrypted
+    backup. Roles that the server lacks are made; those it has stay as they are. Raises `BackupError`, and then the
+    database is as empty as before.
+    """
+    began = time.monotonic()
+    manifest = _checked(folder, key, say)
+    _require_fitting(place, manifest, jobs)
+    with Session(place, database=MAINTENANCE_DATABASE) as server:
+        lock = f"hashtextextended({literal('db_utils restore into ' + place.database)}, 0)"
+        if not server.value(f"SELECT pg_try_advisory_lock({lock})"):
+            raise BackupError(f"another restore into {place.database} is under way: wait for its end")
+        if not exists(server, place.database):
+            if not create_database:
+                raise BackupError(
+                    f"the server has no database {place.database}: make it, or let --create-database make it"
+                )
+            server.script(f"CREATE DATABASE {name(place.database)} TEMPLATE template0;")
+        _require_empty(place)
+        with _restored(place, folder, manifest, key, jobs, say) as (scratch, elsewhere, roles):
+            if compare:
+                say("comparing every table")
+                _compare(place, scratch, manifest)
+            say("checking the schema, gathering statistics")
+            with Session(place, database=scratch) as session:
+                _require_schema(session, manifest)
+                session.script("SET statement_timeout = 0; SET client_min_messages = error; ANALYZE;")
+            _require_empty(place)
+            swap(elsewhere, scratch, place.database)
+    if manifest.database.timescaledb is not None:
+        with Session(place) as session:
+            session.script("SELECT _timescaledb_functions.start_background_workers();")
+    return Restored(place.database, manifest, roles, time.monotonic() - began, compare)
+
+
+def verify(place: Place, folder: Path, *, key: Key | None = None, say: Say = lambda step: None) -> float:
+    """Does this backup restore? How many seconds did it take to see?
+
+    Restores it into a scratch database of the same server, which is dropped again, and compares the rows and the contents
+    of every table with the manifest. Raises `BackupError` where anything differs.
+    """
+    began = time.monotonic()
+    manifest = _checked(folder, key, say)
+    _require_fitting(place, manifest, 1)
+    with _restored(place, folder, manifest, key, 1, say) as (scratch, _, _):
+        say("comparing every table")
+        _compare(place, scratch, manifest)
+    return time.monotonic() - began
+
+
+def _checked(folder: Path, key: Key | None, say: Say) -> Manifest:
+    folder = folder.expanduser().resolve()
+    say("checking the files")
+    manifest = manifests.read(folder)
+    manifests.check(folder, manifest, key)
+    return manifest
+
+
+def _require_fitting(place: Place, manifest: Manifest, jobs: int) -> None:
+    """Raise where this server, or this release, cannot take the backup: before anything is made."""
+    was = manifest.database
+    if place.major < was.postgresql_major:
+        raise BackupError(
+            f"the backup is of PostgreSQL {was.postgresql} and the server is PostgreSQL {place.major}: restore it into "
+            f"{was.postgresql_major} or later"
+        )
+    if was.schema_version is not None and was.schema_version > source.latest_version():
+        raise BackupError(
+            f"the backup has schema version {was.schema_version} and this library knows {source.latest_version()}: use a release "
+            "of the library that knows it"
+        )
+    if jobs > 1 and was.timescaledb is not None:
+        raise BackupError("jobs must be 1: TimescaleDB's catalog restores in order only")
+    if jobs > 1 and manifest.key is not None:
+        raise BackupError("jobs must be 1: an encrypted backup is read from its beginning to its end")
+    with Session(place, database=MAINTENANCE_DATABASE) as server:
+        there = {row["rolname"] for row in server.rows("SELECT rolname FROM pg_roles")}
+        lacking = sorted(set(was.job_owners) - there)
+        if lacking:
+            raise BackupError(
+                f"the server has no role {', '.join(lacking)}, owner of TimescaleDB's jobs in the backup: make it first (CREATE ROLE)"
+            )
+        if was.timescaledb is None:
+            return
+        versions = [
+            row["version"]
+            for row in server.rows(
+                "SELECT version FROM pg_available_extension_versions WHERE name = 'timescaledb'"
+            )
+        ]
+        if was.timescaledb not in versions:
+            raise BackupError(
+                f"the backup is of TimescaleDB {was.timescaledb} and the server has {', '.join(sorted(versions)) or 'none'}: restore "
+                f"it where {was.timescaledb} is installed (the image of that version), and update the extension there afterwards"
+            )
+
+
+def _require_empty(place: Place) -> None:
+    with Session(place) as session:
+        found = [row["object"] for row in session.rows(_OBJECTS)]
+    if found:
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise BackupError(
+            f"{place.database} is not empty (it has {', '.join(found[:3])}{more}): restore into an empty database, such as a "
+            "new one with --create-database"
+        )
+
+
+@contextlib.contextmanager
+def _restored(
+    place: Place, folder: Path, manifest: Manifest, key: Key | None, jobs: int, say: Say
+) -> Iterator[tuple[str, Session, RestoredRoles]]:
+    """A scratch database with the backup in it, and TimescaleDB's jobs at rest."""
+    folder = folder.expanduser().resolve()
+    like, needed = place.database, _roles(folder, manifest, key)
+    with scratch_database(place, like=like) as (scratch, server):
+        roles = restore_roles(server, needed, manifest.database.owner)
+        say("restoring the tables")
+        if manifest.database.timescaledb is not None:
+            with Session(place, database=scratch) as session:
+                _prepare_timescaledb(session, manifest.database.timescaledb, manifest.database.edition)
+        options = ["--no-owner", "--exit-on-error"]
+        dump = folder / manifest.dump.file
+        if jobs > 1:
+            feed(place, [], "pg_restore", *options, f"--jobs={jobs}", str(dump), database=scratch)
+        else:
+            feed(
+                place, manifests.pieces(folder, manifest.dump, key), "pg_restore", *options, database=scratch
+            )
+        if manifest.database.timescaledb is not None:
+            with Session(place, database=scratch) as session:
+                # Jobs would change what is about to be compared: they rest until the database has its name.
+                session.script(
+                    "BEGIN; SELECT timescaledb_post_restore(); SELECT _timescaledb_functions.stop_background_workers(); COMMIT;"
+                )
+        yield scratch, server, roles
+
+
+def _prepare_timescaledb(session: Session, version: str, edition: str) -> None:
+    session.script("SET client_min_messages = warning;")
+    session.script(f"CREATE EXTENSION timescaledb VERSION {literal(version)};")
+    there = session.value("SELECT current_setting('timescaledb.license', true) AS license")
+    if edition == "community" and there != "timescale":
+        raise BackupError(
+            "the backup is of TimescaleDB's community edition (columnstore, continuous aggregates) and the server has "
+            f"timescaledb.license = {there}: restore it where that is timescale, as in the image of docker-compose.yml"
+        )
+    session.script("SELECT timescaledb_pre_restore();")
+
+
+def _roles(folder: Path, manifest: Manifest, key: Key | None) -> list[Role]:
+    text = b"".join(manifests.pieces(folder, manifest.roles, key))
+    try:
+        return read_roles(json.loads(text))
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise BackupError(
+            f"{folder / manifest.roles.file} is damaged ({error}): take another copy of the backup"
+        ) from error
+
+
+def _compare(place: Place, scratch: str, manifest: Manifest) -> None:
+    with Session(place, database=scratch) as session:
+        _, found = contents(session)
+    different = differences(manifest.tables, found)
+    if different:
+        more = f", and {len(different) - 3} more" if len(different) > 3 else ""
+        raise BackupError(f"what was restored is not what was backed up: {'; '.join(different[:3])}{more}")
+
+
+def _require_schema(session: Session, manifest: Manifest) -> None:
+    """Raise where the restored schema lacks something. An older one is for `migrate` to look at."""
+    if manifest.database.schema_version == source.latest_version():
+        session.script(source.file("sql", "verify.sql").text)

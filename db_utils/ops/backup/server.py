@@ -1,0 +1,195 @@
+"""Where is the database, and how are PostgreSQL's own programs run on it: here, or inside its container?"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import psycopg2
+from psycopg2.extensions import make_dsn
+
+from db_utils.config import Settings, parse_url
+from db_utils.embedded import installation
+from db_utils.errors import BackupError, ConfigurationError, SessionUnavailableError, translate_connect
+
+MAINTENANCE_DATABASE = "postgres"
+_VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
+_PACKAGED = Path("/usr/lib/postgresql")
+
+
+class Place(Protocol):
+    """A database, and the way to run a program of PostgreSQL on it."""
+
+    database: str
+    label: str
+    """For people; holds no password."""
+    host: str
+    """The machine whose file system a backup's location is on."""
+
+    def command(self, program: str, *arguments: str, database: str | None = None) -> list[str]:
+        """The command line that runs `psql`, `pg_dump` or `pg_restore` on this database, or on another one of its server."""
+        ...
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment to run it in; the password travels here."""
+        ...
+
+    @property
+    def major(self) -> int:
+        """The server's major version."""
+        ...
+
+
+class UrlPlace:
+    """A database reached by its URL, with programs of this machine that fit the server's version."""
+
+    def __init__(self, settings: Settings, *, server_only: bool = False) -> None:
+        """Looks which version the server is. `server_only`: the database itself need not exist yet.
+
+        Raises a `ConnectionFailedError` where nothing answers.
+        """
+        parameters = settings.connection_parameters()
+        parameters["options"] = parse_url(settings.database_url).get("options", "")
+        self._password = parameters.pop("password", None)
+        self._parameters = parameters
+        self.database = parameters.get("dbname", "")
+        if not self.database:
+            raise ConfigurationError("the database URL names no database: write …/name at its end")
+        self.label = settings.safe_url
+        self.host = socket.gethostname()
+        self._takes_poolers = settings.pooler_mode == "session"
+        self.major = self._ask_version(MAINTENANCE_DATABASE if server_only else self.database)
+
+    def _ask_version(self, database: str) -> int:
+        dsn = make_dsn(
+            **{**self._parameters, "dbname": database},
+            **({"password": self._password} if self._password else {}),
+        )
+        try:
+            connection = psycopg2.connect(dsn)
+        except psycopg2.Error as error:
+            raise translate_connect(error, where=self.label) from error
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                is_pooled = cursor.fetchone() != (connection.get_backend_pid(),)
+            if is_pooled and not self._takes_poolers:
+                raise SessionUnavailableError(
+                    f"{self.label} is a connection pooler, and pg_dump and psql need sessions of their own: name the server "
+                    "itself with --url, or set DB_POOLER_MODE=session if the pooler's pool_mode is session"
+                )
+            return int(connection.server_version) // 10_000
+        finally:
+            connection.close()
+
+    def command(self, program: str, *arguments: str, database: str | None = None) -> list[str]:
+        """See `Place`. Raises `BackupError` where no program of a fitting version is installed."""
+        target = make_dsn(**{**self._parameters, "dbname": database or self.database})
+        return [str(find_program(program, self.major)), f"--dbname={target}", *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """See `Place`."""
+        return {**os.environ, **({"PGPASSWORD": self._password} if self._password else {})}
+
+
+class ContainerPlace:
+    """The database of a container started by docker-compose.yml, with the programs inside it: nothing else is needed here."""
+
+    def __init__(self, container: str) -> None:
+        """Raises `BackupError` where Docker, or a running container of that name, is missing."""
+        if shutil.which("docker") is None:
+            raise BackupError("there is no docker command here: name the database with --url instead")
+        asked = _run(
+            [
+                "docker",
+                "exec",
+                container,
+                "sh",
+                "-c",
+                'pg_dump --version; echo "$POSTGRES_USER"; echo "$POSTGRES_DB"',
+            ]
+        )
+        if asked.returncode != 0:
+            raise BackupError(
+                f"the container {container} does not answer ({asked.stderr.strip() or 'no reason given'}): start it with docker "
+                "compose up -d --wait, or look for its name with docker compose ps"
+            )
+        version, self._user, self.database = asked.stdout.strip("\n").split("\n")
+        self.major = _major(version)
+        self._container = container
+        self.label = f"{self.database} in the container {container}"
+        self.host = socket.gethostname()
+
+    def command(self, program: str, *arguments: str, database: str | None = None) -> list[str]:
+        """See `Place`."""
+        return [
+            "docker", "exec", "-i", self._container,
+            program, f"--username={self._user}", f"--dbname=dbname='{_quoted(database or self.database)}'", *arguments,
+        ]  # fmt: skip
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """See `Place`: the socket inside the container asks for no password."""
+        return dict(os.environ)
+
+
+def find_program(name: str, major: int) -> Path:
+    """Which `pg_dump`, `pg_restore` or `psql` of this machine fits a server of this major version?
+
+    The oldest that is not older than the server: what a newer one writes, an older server may not read. Looked for on
+    PATH, in the wheel of the embedded server, in /usr/lib/postgresql. Raises `BackupError` where there is none.
+    """
+    found = {
+        candidate: version for candidate in _candidates(name) if (version := _version(candidate)) is not None
+    }
+    fitting = {candidate: version for candidate, version in found.items() if version >= major}
+    if not fitting:
+        versions = ", ".join(str(version) for version in sorted(set(found.values()))) or "none"
+        raise BackupError(
+            f"the server is PostgreSQL {major} and needs {name} {major} or later, and here is {versions}: install "
+            f"postgresql-client-{major}, or use --container, which runs the one beside the server"
+        )
+    return min(fitting, key=lambda candidate: fitting[candidate])
+
+
+def _candidates(name: str) -> Iterator[Path]:
+    on_path = shutil.which(name)
+    if on_path is not None:
+        yield Path(on_path)
+    if installation.is_available():
+        package = installation.wheel_install().parent
+        yield from sorted(path for path in package.glob(f"pginstall*/bin/{name}"))
+    if _PACKAGED.is_dir():
+        yield from sorted(_PACKAGED.glob(f"*/bin/{name}"))
+
+
+def _version(program: Path) -> int | None:
+    if not os.access(program, os.X_OK):
+        return None
+    asked = _run([str(program), "--version"])
+    return _major(asked.stdout) if asked.returncode == 0 else None
+
+
+def _major(text: str) -> int:
+    match = _VERSION.search(text)
+    if match is None:
+        raise BackupError(
+            f"the answer {text!r} to --version names no PostgreSQL version: put another one first on PATH"
+        )
+    return int(match[1])
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "\\'")

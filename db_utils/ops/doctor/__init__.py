@@ -1,0 +1,23 @@
+"""The doctor: what is wrong with this database and its cache, how bad is it, and what mends it?
+
+It reads only. Each check is a function in a module for its family, yields findings, and stands in `CHECKS` once.
+"""
+
+from __future__ import annotations
+
+from db_utils.ops.doctor.limits import LIMITS
+from db_utils.ops.doctor.model import Check, Finding, Fix, Limit, Severity, change_limits
+from db_utils.ops.doctor.run import CHECKS, Diagnosis, examine
+
+__all__ = [
+    "CHECKS",
+    "LIMITS",
+    "Check",
+    "Diagnosis",
+    "Finding",
+    "Fix",
+    "Limit",
+    "Severity",
+    "change_limits",
+    "examine",
+]

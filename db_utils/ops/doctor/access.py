@@ -1,0 +1,214 @@
+"""Who can get in, as whom, and do tenants stay apart?"""
+
+from __future__ import annotations
+
+from db_utils.embedded.server import PASSWORD, USER
+from db_utils.ops.doctor.context import Patient, is_loopback
+from db_utils.ops.doctor.model import (
+    Finding,
+    Findings,
+    Fix,
+    Severity,
+    check,
+    identifier,
+    ok,
+    skipped,
+)
+
+_LOGINS = """
+    SELECT rolname
+    FROM pg_roles
+    WHERE rolcanlogin
+        AND rolname IN (current_user, session_user, %(default_user)s)
+    ORDER BY rolname = %(default_user)s DESC, rolname
+"""
+_UNENCRYPTED = """
+    SELECT
+        host(a.client_addr) AS client,
+        a.usename,
+        count(*) AS session_count
+    FROM pg_stat_ssl AS s
+    JOIN pg_stat_activity AS a ON a.pid = s.pid
+    WHERE NOT s.ssl
+        AND a.pid <> pg_backend_pid()
+        AND a.client_addr IS NOT NULL
+        AND NOT a.client_addr << inet '127.0.0.0/8'
+        AND a.client_addr <> inet '::1'
+    GROUP BY 1, 2
+    ORDER BY 3 DESC, 1, 2
+"""
+_OUR_TLS = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+# Every right on relations of public, and on the chunks and materializations behind them, that tenants or everybody have.
+_GRANTS = """
+    SELECT
+        format('%I.%I', n.nspname, c.relname) AS name,
+        CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END AS grantee,
+        string_agg(DISTINCT acl.privilege_type, ', ' ORDER BY acl.privilege_type) AS privileges
+    FROM pg_class AS c
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    CROSS JOIN LATERAL (
+        SELECT grantee, privilege_type FROM aclexplode(c.relacl)
+        UNION ALL
+        SELECT column_acl.grantee, column_acl.privilege_type
+        FROM pg_attribute AS a
+        CROSS JOIN LATERAL aclexplode(a.attacl) AS column_acl
+        WHERE a.attrelid = c.oid
+    ) AS acl
+    WHERE n.nspname IN ('public', '_timescaledb_internal')
+        AND c.relkind IN ('r', 'p', 'v', 'm')
+        AND acl.grantee IN (0, to_regrole('barnameh_tenant'), to_regrole('barnameh_tenant_login'))
+        AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
+    GROUP BY 1, 2
+    ORDER BY 1, 2
+"""
+_WITHOUT_VIEW = """
+    SELECT format('%I.%I', n.nspname, c.relname) AS name
+    FROM pg_class AS c
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'public'
+        AND c.relkind IN ('r', 'p', 'v', 'm')
+        AND c.relname <> 'tenant_logins'
+        AND EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'organization_id' AND NOT a.attisdropped)
+        AND NOT EXISTS (
+            SELECT FROM pg_class AS v
+            WHERE v.relnamespace = to_regnamespace('tenant') AND v.relname = c.relname AND v.relkind = 'v'
+        )
+        AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
+    ORDER BY 1
+"""
+_ROLES = """
+    SELECT rolname
+    FROM pg_roles
+    WHERE rolname IN ('barnameh_tenant', 'barnameh_tenant_login')
+        AND (rolcanlogin OR rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls)
+    ORDER BY 1
+"""
+
+
+@check("default-passwords")
+def default_passwords(patient: Patient) -> Findings:
+    """Does the documented default password, or any password at all, open the database beyond this machine?
+
+    It is tried, over TCP, and each try that fails is a line in the server's log. On a port that only this machine reaches it
+    is a note. Whether the port is reachable is tried at this machine's own addresses.
+    """
+    if patient.is_socket and not patient.setting("listen_addresses"):
+        yield ok("the server listens on its socket only")
+        return
+    opened = patient.open_addresses
+    place = opened[0] if opened else ("127.0.0.1" if patient.is_socket else patient.host)
+    severity = Severity.CRITICAL if opened else Severity.NOTE
+    reach = f"{place}:{patient.port}, which other machines reach" if opened else "a port of this machine only"
+    bad = False
+    for row in patient.rows(_LOGINS, {"default_user": USER}):
+        user = row["rolname"]
+        if not patient.asks_for_password(place, user):
+            bad = True
+            yield Finding(
+                severity,
+                f"{user} gets in without a password on {reach}",
+                "pg_hba.conf trusts whoever comes from there. Find the line, write scram-sha-256 in place of trust, reload.",
+                Fix(
+                    "SELECT rule_number, file_name, line_number, type, address, auth_method FROM pg_hba_file_rules;"
+                ),
+            )
+        elif patient.logs_in(place, user, PASSWORD) or patient.logs_in(place, user, user):
+            bad = True
+            yield Finding(
+                severity,
+                f"{user} has a password that everybody knows (the documented default, or its own name) on {reach}",
+                "Whoever reaches the port reads and changes everything. Choose another, then POSTGRES_PASSWORD in .env."
+                if opened
+                else "Fine on a laptop; change it before BIND_ADDRESS or listen_addresses open the port.",
+                Fix(f"\\password {identifier(user)}"),
+            )
+    if not bad:
+        yield ok(f"no documented password opens {place}:{patient.port}")
+
+
+@check("superuser-login")
+def superuser(patient: Patient) -> Findings:
+    """Does the configured user of the application have all rights there are?
+
+    A note while only this machine reaches the server, as in the compose stack of the first day; a warning beyond.
+    """
+    if not patient.about["is_superuser"]:
+        yield ok(f"{patient.about['role']} is no superuser")
+        return
+    yield Finding(
+        Severity.WARNING if patient.open_addresses else Severity.NOTE,
+        f"the configured user, {patient.about['role']}, is a superuser",
+        "A fault in the application can then read files of the server and drop everything. Give it a role of its own and keep this "
+        "one for migrations.",
+        Fix(
+            "CREATE ROLE barnameh_app LOGIN IN ROLE pg_read_all_data, pg_write_all_data, barnameh_tenant;\n"
+            "\\password barnameh_app\n"
+            "-- then DATABASE_URL=postgresql://barnameh_app:…"
+        ),
+    )
+
+
+@check("tls", sees_everyone=True)
+def tls(patient: Patient) -> Findings:
+    """Do passwords and rows cross the network unencrypted?"""
+    opened = patient.open_addresses
+    if not opened:
+        yield ok("the server is reached from this machine only")
+        return
+    fix = Fix("ALTER SYSTEM SET ssl = on;\nSELECT pg_reload_conf();")
+    if patient.setting("ssl") == "off":
+        yield Finding(
+            Severity.WARNING,
+            f"TLS is off, and {opened[0]}:{patient.port} is reached by other machines",
+            "Whoever listens on the way reads every row. The server needs server.crt and server.key (mode 0600) in its data folder "
+            "first; then DB_SSLMODE=verify-full (compose stack: docker-compose.tls.yml). Or let it listen on loopback only.",
+            fix,
+        )
+        return
+    if not patient.is_socket and not is_loopback(patient.host) and not patient.rows(_OUR_TLS)[0]["ssl"]:
+        yield Finding(
+            Severity.WARNING,
+            f"the server offers TLS, and this connection to {patient.host} goes without",
+            "Whoever listens on the way reads every row.",
+            Fix("DB_SSLMODE=verify-full", ".env"),
+        )
+    for client in patient.rows(_UNENCRYPTED)[:3]:
+        yield Finding(
+            Severity.WARNING,
+            f"{client['session_count']} sessions of {client['usename']} from {client['client']} go without TLS",
+            "Whoever listens on the way reads their rows. Write hostssl in place of host in pg_hba.conf, reload.",
+            Fix(
+                "SELECT rule_number, file_name, line_number, type, address, auth_method FROM pg_hba_file_rules;"
+            ),
+        )
+
+
+@check("tenant-isolation")
+def tenant_isolation(patient: Patient) -> Findings:
+    """May tenants, or everybody, touch a base table, or does a relation lack its tenant view?"""
+    if not patient.rows("SELECT 1 AS there WHERE to_regnamespace('tenant') IS NOT NULL"):
+        yield skipped("this database has no schema tenant: python -m db_utils init makes it")
+        return
+    for grant in patient.rows(_GRANTS):
+        yield Finding(
+            Severity.CRITICAL,
+            f"{grant['grantee']} has {grant['privileges']} on {grant['name']}",
+            "One customer can reach another customer's rows there, past the tenant views.",
+            Fix(f"REVOKE ALL ON {grant['name']} FROM PUBLIC, barnameh_tenant, barnameh_tenant_login;"),
+        )
+    for relation in patient.rows(_WITHOUT_VIEW):
+        yield Finding(
+            Severity.WARNING,
+            f"{relation['name']} has organization_id and no view in schema tenant",
+            "Tenants cannot see their rows of it. Applying the schema again makes the view, its check and its grants.",
+            Fix("python -m db_utils migrate", "shell"),
+        )
+    for role in patient.rows(_ROLES):
+        yield Finding(
+            Severity.CRITICAL,
+            f"role {role['rolname']} may log in, or has rights of an administrator",
+            "Tenants act under it: it must have nothing but its grants on schema tenant.",
+            Fix(
+                f"ALTER ROLE {identifier(role['rolname'])} NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;"
+            ),
+        )

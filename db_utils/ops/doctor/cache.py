@@ -1,0 +1,255 @@
+"""The prediction cache's Redis: is it there, bounded, and closed to strangers?"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from redis import RedisError
+
+from db_utils.cache.connection import ErrorReply, ProtocolError
+from db_utils.cache.node import pack
+from db_utils.cache.redis_url import Address, Target
+from db_utils.ops.doctor.context import Patient, is_loopback, own_addresses
+from db_utils.ops.doctor.model import (
+    Finding,
+    Findings,
+    Fix,
+    Severity,
+    check,
+    duration,
+    ok,
+    skipped,
+)
+from db_utils.ops.sizes import size
+
+_SECONDS = 2.0
+_OLDEST_VERSION = (6, 2)
+_EVICTED_SHARE_PCT = 10
+
+
+@dataclass(frozen=True)
+class Server:
+    """What one redis-server says of itself."""
+
+    name: str
+    info: dict[str, str]
+    configuration: dict[str, str] | None
+    """None where the server does not tell (managed services)."""
+    skew_seconds: float
+    uncertainty_seconds: float
+
+
+def _servers(patient: Patient) -> Iterator[Server]:
+    assert patient.redis_url is not None
+    target = Target(patient.redis_url, connect_seconds=_SECONDS)
+    addresses: list[Address | None] = [*target.addresses] if target.kind == "cluster" else [None]
+    for address in addresses:
+        with contextlib.closing(target.connect(address)) as connection:
+            deadline = time.monotonic() + _SECONDS
+            before = patient.clock()
+            now = connection.converse(pack(["TIME"]), 1, deadline)[0]
+            after = patient.clock()
+            info = connection.converse(pack(["INFO"]), 1, deadline)[0]
+            configuration = connection.converse(pack(["CONFIG", "GET", "*"]), 1, deadline)[0]
+        if isinstance(now, ErrorReply) or isinstance(info, ErrorReply):
+            raise ConnectionError(str(now if isinstance(now, ErrorReply) else info))
+        seconds = int(now[0]) + int(now[1]) / 1e6
+        yield Server(
+            f"Redis at {address[0]}:{address[1]}" if address else target.name,
+            _pairs(info.decode("utf-8", "replace")),
+            None if isinstance(configuration, ErrorReply) else _mapping(configuration),
+            seconds - (before + after) / 2,
+            (after - before) / 2,
+        )
+
+
+def _pairs(text: str) -> dict[str, str]:
+    lines = (line.partition(":") for line in text.splitlines() if ":" in line and not line.startswith("#"))
+    return {name: value for name, _, value in lines}
+
+
+def _mapping(flat: list[Any]) -> dict[str, str]:
+    words = [word.decode("utf-8", "replace") for word in flat]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def _asked(patient: Patient) -> tuple[list[Server], str | None]:
+    """The servers, or why there is nothing to ask."""
+    if patient.redis_url is None:
+        return [], "no cache is configured (REDIS_URL is empty)"
+    try:
+        return list(_servers(patient)), None
+    except (OSError, RedisError, ProtocolError) as error:
+        return [], f"Redis does not answer: {str(error) or type(error).__name__}"
+
+
+@check("cache-reachable")
+def reachable(patient: Patient) -> Findings:
+    """Does the prediction cache answer, and is its version one that the library knows?
+
+    That nothing answers at the default address, which nobody configured, is a note.
+    """
+    if patient.redis_url is None:
+        yield ok("no cache is configured (REDIS_URL is empty): predictions come from PostgreSQL")
+        return
+    servers, why = _asked(patient)
+    if why:
+        yield Finding(
+            Severity.WARNING if patient.redis_is_configured else Severity.NOTE,
+            why + ("" if patient.redis_is_configured else " (the default address; REDIS_URL names none)"),
+            "Every prediction is read from PostgreSQL: right, and slower. Nothing is lost.",
+            Fix("docker compose up -d --wait redis", "shell"),
+        )
+    for server in servers:
+        version = server.info.get("redis_version", "0")
+        if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_VERSION:
+            yield Finding(
+                Severity.WARNING,
+                f"{server.name} is version {version}; 6.2 is the oldest that this library is tested with",
+                "Scripts and expiry may behave otherwise there.",
+                Fix("docker compose pull redis && docker compose up -d --wait redis", "shell"),
+            )
+        else:
+            yield ok(f"{server.name} answers, version {version}")
+
+
+@check("cache-memory")
+def memory(patient: Patient) -> Findings:
+    """Is the cache's memory bounded, and does it evict old entries instead of refusing new ones?
+
+    Evictions are a note where more than 10 % of what was looked for had gone: the cache is too small.
+    """
+    servers, why = _asked(patient)
+    if why:
+        yield skipped(why)
+    for server in servers:
+        limit, used = int(server.info.get("maxmemory", "0")), int(server.info.get("used_memory", "0"))
+        policy = server.info.get("maxmemory_policy", "")
+        figures = {"maxmemory_bytes": limit, "used_bytes": used, "policy": policy}
+        if limit == 0:
+            yield Finding(
+                Severity.WARNING,
+                f"{server.name}: no maxmemory, {size(used)} used",
+                "It grows until the machine has no memory left (REDIS_MAXMEMORY in the compose stack).",
+                Fix("CONFIG SET maxmemory 256mb", "redis-cli"),
+                figures,
+            )
+        if not policy.startswith("allkeys-"):
+            yield Finding(
+                Severity.WARNING,
+                f"{server.name}: maxmemory-policy is {policy}",
+                "When it is full, new predictions are refused or entries without an expiry stay for ever "
+                "(REDIS_MAXMEMORY_POLICY in the compose stack).",
+                Fix("CONFIG SET maxmemory-policy allkeys-lru", "redis-cli"),
+                figures,
+            )
+        yield from _evictions(server, limit)
+
+
+def _evictions(server: Server, limit: int) -> Findings:
+    evicted = int(server.info.get("evicted_keys", "0"))
+    misses = int(server.info.get("keyspace_misses", "0"))
+    lookups = misses + int(server.info.get("keyspace_hits", "0"))
+    if evicted and 100 * evicted > _EVICTED_SHARE_PCT * max(1, lookups):
+        yield Finding(
+            Severity.NOTE,
+            f"{server.name}: {evicted:,} entries were evicted, against {lookups:,} look-ups ({misses:,} missed)",
+            "The cache is too small for what is asked of it. Counting begins anew after the reset.",
+            Fix(f"CONFIG SET maxmemory {max(2 * limit, 256 * 1024**2)}\nCONFIG RESETSTAT", "redis-cli"),
+            {"evicted_keys": evicted, "lookups": lookups},
+        )
+
+
+@check("cache-persistence")
+def persistence(patient: Patient) -> Findings:
+    """Does the cache write to disk what can be computed again?"""
+    servers, why = _asked(patient)
+    if why:
+        yield skipped(why)
+    for server in servers:
+        if server.configuration is None:
+            yield skipped(f"{server.name} does not tell its configuration")
+            continue
+        on = [
+            name
+            for name, value in (
+                ("save", server.configuration.get("save", "")),
+                ("appendonly", server.configuration.get("appendonly", "no")),
+            )
+            if value not in ("", "no")
+        ]
+        if on:
+            fixes = {"save": 'CONFIG SET save ""', "appendonly": "CONFIG SET appendonly no"}
+            yield Finding(
+                Severity.NOTE,
+                f"{server.name} keeps its entries on disk ({', '.join(on)})",
+                "Each snapshot forks the server, may double its memory and delays answers; nothing in it is worth keeping.",
+                Fix("\n".join(fixes[name] for name in on), "redis-cli"),
+            )
+
+
+@check("cache-password")
+def password(patient: Patient) -> Findings:
+    """Can strangers beyond this machine read and write the cache?
+
+    Tried with PING, without a password, at this machine's own addresses, or at the URL's host.
+    """
+    if patient.redis_url is None:
+        yield ok("no cache is configured (REDIS_URL is empty)")
+        return
+    target = Target(patient.redis_url, connect_seconds=_SECONDS)
+    if target.kind == "sentinel":
+        yield skipped("the servers behind Sentinels are known to them only: ask with the URL of each")
+        return
+    strangers = [
+        (place, port)
+        for host, port in target.addresses
+        if port
+        for place in ([host] if not is_loopback(host) else own_addresses())
+        if _answers_strangers(place, port)
+    ]
+    for place, port in strangers[:1]:
+        yield Finding(
+            Severity.CRITICAL,
+            f"Redis answers at {place}:{port} without a password, beyond this machine",
+            "Whoever reaches it reads every customer's predictions, and can have the library serve false ones. Then put the password "
+            "into REDIS_URL (REDIS_PASSWORD in the compose stack), or let it listen on loopback only.",
+            Fix("CONFIG SET requirepass 'a long password of your own'", "redis-cli"),
+        )
+    if not strangers:
+        yield ok("no stranger gets an answer from Redis")
+
+
+def _answers_strangers(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1) as connection:
+        connection.settimeout(1)
+        connection.sendall(b"PING\r\n")
+        return connection.recv(16).startswith(b"+PONG")
+    return False
+
+
+@check("cache-clock")
+def cache_clock(patient: Patient) -> Findings:
+    """Do the clocks of this machine and of Redis agree?
+
+    The age of a prediction, hence FRESH or STALE, is told by Redis' clock.
+    """
+    servers, why = _asked(patient)
+    if why:
+        yield skipped(why)
+    for server in servers:
+        certain = max(0.0, abs(server.skew_seconds) - server.uncertainty_seconds)
+        severity = patient.limits["clock-skew-seconds"].grade(certain)
+        if severity > Severity.OK:
+            yield Finding(
+                severity,
+                f"the clock of {server.name} is {duration(certain)} {'ahead of' if server.skew_seconds > 0 else 'behind'} this machine's",
+                "Fresh predictions are called stale, or stale ones fresh.",
+                Fix("timedatectl set-ntp true", "shell"),
+                {"skew_seconds": round(server.skew_seconds, 1)},
+            )

@@ -1,0 +1,206 @@
+"""The server under examination, as the checks see it: read-only, each statement bounded in time."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import secrets
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+
+from db_utils.errors import QueryTimeoutError
+from db_utils.ops.doctor.limits import LIMITS
+from db_utils.ops.doctor.model import Limit
+
+if TYPE_CHECKING:
+    from db_utils.connections.manager import DatabaseManager
+
+_CONNECT_SECONDS = 3
+# Documentation addresses (RFC 5737, RFC 3849): naming one as a destination tells which own address would be used; nothing
+# is sent.
+_ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+
+_ABOUT = """
+    SELECT
+        current_setting('server_version') AS server_version,
+        current_database() AS database,
+        current_user AS role,
+        (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS is_superuser,
+        pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_everyone,
+        pg_is_in_recovery() AS is_standby,
+        (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescaledb,
+        CASE
+            WHEN NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb') THEN 'plain'
+            WHEN current_setting('timescaledb.license', true) = 'timescale' THEN 'community'
+            ELSE 'apache'
+        END AS edition,
+        pg_postmaster_start_time() AS started_at,
+        (
+            SELECT coalesce(stats_reset, pg_postmaster_start_time())
+            FROM pg_stat_database
+            WHERE datname = current_database()
+        ) AS counted_since
+"""
+_SETTINGS = "SELECT name, setting, unit, source, pending_restart FROM pg_settings"
+
+
+@dataclass
+class Patient:
+    """One database and its cache. `seconds` bounds each check, `total_seconds` all of them together."""
+
+    db: DatabaseManager
+    limits: Mapping[str, Limit] = field(default_factory=lambda: LIMITS)
+    redis_url: str | None = None
+    redis_is_configured: bool = True
+    """Whether somebody named the cache's address; the default one may well be empty."""
+    disk_free_bytes: int | None = None
+    seconds: float = 5.0
+    total_seconds: float = 60.0
+    clock: Callable[[], float] = time.time
+    """The client's clock, seconds since 1970."""
+    _give_up_at: float = field(default=0.0, init=False)
+    _end_at: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self._end_at = time.monotonic() + self.total_seconds
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the clock of the next check."""
+        self._give_up_at = min(time.monotonic() + self.seconds, self._end_at)
+
+    @property
+    def time_is_up(self) -> bool:
+        """Whether the time for all checks together is spent."""
+        return time.monotonic() >= self._end_at
+
+    def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Which rows does this statement return? Read-only, and never longer than what is left of the check's time."""
+        left = self._give_up_at - time.monotonic()
+        if left <= 0:
+            raise QueryTimeoutError(f"the check took longer than {self.seconds:g} s")
+        with self.db.transaction(read_only=True) as transaction:
+            transaction.execute(
+                f"SET LOCAL statement_timeout = {max(1, round(1000 * left))}; SET LOCAL lock_timeout = 1000; "
+                "SET LOCAL max_parallel_workers_per_gather = 0"
+            )
+            return transaction.execute_query(sql, parameters)
+
+    def has(self, relation: str) -> bool:
+        """Whether this database has the relation of schema public: the doctor examines others too."""
+        (found,) = self.rows(
+            "SELECT to_regclass(%(name)s) IS NOT NULL AS there", {"name": f"public.{relation}"}
+        )
+        return bool(found["there"])
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """What the server is, and what the role may see."""
+        return self.rows(_ABOUT)[0]
+
+    @property
+    def edition(self) -> str:
+        """community, apache or plain; known even where the schema is not applied."""
+        return str(self.about["edition"])
+
+    @cached_property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """The server's settings by name: setting, unit, source, pending_restart."""
+        return {row["name"]: row for row in self.rows(_SETTINGS)}
+
+    def setting(self, name: str) -> str:
+        """A setting's value; its number is in the setting's own unit."""
+        return str(self.settings[name]["setting"])
+
+    def setting_bytes(self, name: str) -> int:
+        """A setting of memory, in bytes."""
+        unit = {"8kB": 8192, "kB": 1024, "MB": 1024**2, "B": 1, None: 1}[self.settings[name]["unit"]]
+        return int(self.setting(name)) * unit
+
+    # -- where the server can be reached ---------------------------------------------------------------------
+
+    @property
+    def host(self) -> str:
+        """Host that the URL names; a folder where it is a socket."""
+        return self.db.settings.connection_parameters().get("host", "").split(",")[0]
+
+    @property
+    def port(self) -> int:
+        """The URL's port; over a socket the one that the server listens on."""
+        return int(self.db.settings.connection_parameters().get("port", "").split(",")[0] or 5432)
+
+    @property
+    def is_socket(self) -> bool:
+        """Whether we are connected over a Unix socket, hence on the server's own machine."""
+        return not self.host or self.host.startswith("/")
+
+    @cached_property
+    def open_addresses(self) -> list[str]:
+        """Addresses beyond loopback at which this server answers: the URL's host, or this machine's own addresses.
+
+        Whether a container's port is published to the network cannot be asked of the server, so it is tried.
+        """
+        if self.is_socket and not self.setting("listen_addresses"):
+            return []
+        if not self.is_socket and not is_loopback(self.host):
+            return [self.host]
+        return [address for address in own_addresses() if self._answers_at(address)]
+
+    def _answers_at(self, address: str) -> bool:
+        """Whether it is this very server that answers there."""
+        try:
+            with socket.create_connection((address, self.port), timeout=1):
+                pass
+        except OSError:
+            return False
+        try:
+            with contextlib.closing(self._connect(host=address)) as connection, connection.cursor() as cursor:
+                cursor.execute("SELECT pg_postmaster_start_time()")
+                return bool(cursor.fetchone()[0] == self.about["started_at"])
+        except psycopg2.Error:
+            # It answers and refuses us: over a socket nobody asked for the password that this address asks for.
+            return self.is_socket
+
+    def logs_in(self, host: str, user: str, password: str) -> bool:
+        """Whether the server lets this user in over TCP with this password."""
+        try:
+            self._connect(host=host, user=user, password=password).close()
+        except psycopg2.Error:
+            return False
+        return True
+
+    def asks_for_password(self, host: str, user: str) -> bool:
+        """Whether a password that nobody ever chose is refused there."""
+        return not self.logs_in(host, user, secrets.token_urlsafe(24))
+
+    def _connect(self, **changes: Any) -> Any:
+        parameters = {**self.db.settings.connection_parameters(), **changes}
+        parameters.pop("passfile", None)
+        return psycopg2.connect(**{**parameters, "port": self.port, "connect_timeout": _CONNECT_SECONDS})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this name or address stays on this machine."""
+    if host == "localhost":
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
+
+
+def own_addresses() -> list[str]:
+    """This machine's addresses beyond loopback, those that other machines would use first."""
+    found: list[str] = []
+    for family, elsewhere in _ELSEWHERE:
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((elsewhere, 9))
+            found.append(str(probe.getsockname()[0]))
+    with contextlib.suppress(OSError):
+        found += [str(entry[4][0]) for entry in socket.getaddrinfo(socket.gethostname(), None)]
+    return [address for address in dict.fromkeys(found) if not is_loopback(address)]

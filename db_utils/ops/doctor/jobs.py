@@ -1,0 +1,313 @@
+"""Background jobs of TimescaleDB: do they run, do they succeed, do they contradict each other?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.model import (
+    Finding,
+    Findings,
+    Fix,
+    Severity,
+    check,
+    duration,
+    identifier,
+    literal,
+    ok,
+    skipped,
+)
+
+_FAILING = """
+    SELECT
+        j.job_id,
+        j.application_name,
+        j.hypertable_name,
+        j.scheduled,
+        s.total_failures,
+        extract(epoch FROM now() - nullif(s.last_successful_finish, '-infinity')) AS since_success_seconds,
+        extract(epoch FROM j.schedule_interval) AS interval_seconds,
+        (
+            SELECT e.err_message
+            FROM timescaledb_information.job_errors AS e
+            WHERE e.job_id = j.job_id
+            ORDER BY e.finish_time DESC
+            LIMIT 1
+        ) AS error
+    FROM timescaledb_information.jobs AS j
+    JOIN timescaledb_information.job_stats AS s ON s.job_id = j.job_id
+    WHERE s.last_run_status = 'Failed'
+    ORDER BY j.job_id
+"""
+_LATE = """
+    SELECT
+        j.job_id,
+        j.application_name,
+        j.hypertable_name,
+        j.scheduled,
+        extract(epoch FROM now() - coalesce(s.next_start, j.initial_start)) AS late_seconds
+    FROM timescaledb_information.jobs AS j
+    LEFT JOIN timescaledb_information.job_stats AS s ON s.job_id = j.job_id
+    WHERE j.proc_name <> 'policy_telemetry'
+        AND (
+            NOT j.scheduled
+            OR coalesce(s.job_status, 'Scheduled') <> 'Running'
+            AND isfinite(coalesce(s.next_start, j.initial_start))
+            AND coalesce(s.next_start, j.initial_start) < now()
+        )
+    ORDER BY j.job_id
+"""
+_RETENTION = """
+    WITH RECURSIVE aggregates AS (
+        SELECT
+            format('%I.%I', hypertable_schema, hypertable_name) AS source,
+            format('%I.%I', view_schema, view_name) AS rollup,
+            format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name) AS materialization
+        FROM timescaledb_information.continuous_aggregates
+    ),
+    built_on (root, rollup, materialization) AS (
+        SELECT source, rollup, materialization FROM aggregates
+        UNION ALL
+        SELECT b.root, a.rollup, a.materialization
+        FROM built_on AS b
+        JOIN aggregates AS a ON a.source IN (b.materialization, b.rollup)
+    ),
+    refreshes AS (
+        SELECT
+            format('%I.%I', hypertable_schema, hypertable_name) AS rollup,
+            job_id,
+            (config ->> 'start_offset')::interval AS start_offset
+        FROM timescaledb_information.jobs
+        WHERE proc_name = 'policy_refresh_continuous_aggregate'
+    )
+    SELECT
+        format('%I.%I', j.hypertable_schema, j.hypertable_name) AS hypertable,
+        j.config ->> 'drop_after' AS drop_after,
+        b.rollup,
+        r.start_offset::text AS start_offset,
+        d.time_interval::text AS chunk_interval,
+        greatest((j.config ->> 'drop_after')::interval, interval '30 days' + d.time_interval)::text AS keep,
+        j.hypertable_schema = 'public'
+            AND j.hypertable_name IN ('operational_events', 'demand_history', 'resource_metrics', 'employee_attendance') AS is_ours
+    FROM timescaledb_information.jobs AS j
+    JOIN timescaledb_information.dimensions AS d
+        ON (d.hypertable_schema, d.hypertable_name) = (j.hypertable_schema, j.hypertable_name)
+        AND d.dimension_number = 1
+    JOIN built_on AS b ON b.root = format('%I.%I', j.hypertable_schema, j.hypertable_name)
+    JOIN refreshes AS r ON r.rollup IN (b.rollup, b.materialization)
+    WHERE j.proc_name = 'policy_retention'
+        AND (r.start_offset IS NULL OR r.start_offset > (j.config ->> 'drop_after')::interval)
+    ORDER BY 1, 3
+"""
+_ROLLUPS = """
+    SELECT
+        c.view_name AS rollup,
+        format('%I.%I', c.view_schema, c.view_name) AS name,
+        format(
+            '%I.%I',
+            coalesce(parent.view_schema, c.hypertable_schema),
+            coalesce(parent.view_name, c.hypertable_name)
+        ) AS source,
+        d.column_name AS source_time,
+        -- Of a rollup that holds nothing it is the beginning of time, which no client reads.
+        CASE WHEN w.watermark >= timestamptz '0001-01-01 00:00 UTC' THEN w.watermark END AS watermark,
+        extract(epoch FROM (j.config ->> 'end_offset')::interval) AS end_offset_seconds,
+        extract(epoch FROM b.bucket_width::interval) AS bucket_seconds,
+        extract(epoch FROM j.schedule_interval) AS interval_seconds,
+        extract(epoch FROM now() - greatest(s.last_successful_finish, j.initial_start)) AS since_success_seconds
+    FROM timescaledb_information.continuous_aggregates AS c
+    JOIN _timescaledb_catalog.hypertable AS h
+        ON (h.schema_name, h.table_name) = (c.materialization_hypertable_schema, c.materialization_hypertable_name)
+    CROSS JOIN LATERAL (
+        SELECT _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(h.id)) AS watermark
+    ) AS w
+    JOIN _timescaledb_catalog.continuous_aggs_bucket_function AS b ON b.mat_hypertable_id = h.id
+    LEFT JOIN timescaledb_information.continuous_aggregates AS parent
+        ON (parent.materialization_hypertable_schema, parent.materialization_hypertable_name)
+        = (c.hypertable_schema, c.hypertable_name)
+    JOIN timescaledb_information.dimensions AS d
+        ON (d.hypertable_schema, d.hypertable_name) = (c.hypertable_schema, c.hypertable_name)
+        AND d.dimension_number = 1
+    LEFT JOIN timescaledb_information.jobs AS j
+        ON j.proc_name = 'policy_refresh_continuous_aggregate'
+        AND (j.hypertable_schema, j.hypertable_name) IN (
+            (c.view_schema, c.view_name),
+            (c.materialization_hypertable_schema, c.materialization_hypertable_name)
+        )
+    LEFT JOIN timescaledb_information.job_stats AS s ON s.job_id = j.job_id
+    ORDER BY c.view_name
+"""
+_BEYOND = "SELECT table_name, check_name, row_count, examples FROM public.rows_beyond_bounds()"
+_MISSED_REFRESHES = 3
+
+
+@check("failing-jobs", edition="community")
+def failing(patient: Patient) -> Findings:
+    """Did a background job (columnstore, rollups, retention) fail the last time it ran?
+
+    A warning; critical once it has missed three of its runs, or when it was given up. Rows that stand in its way because they are
+    larger than is let in today are named beside the error.
+    """
+    jobs = patient.rows(_FAILING)
+    beyond = [_beyond(row) for row in patient.rows(_BEYOND)] if jobs and _has_bounds(patient) else []
+    for job in jobs:
+        since = job["since_success_seconds"]
+        is_long = since is None or float(since) > _MISSED_REFRESHES * float(job["interval_seconds"])
+        lasting = f"last success {duration(float(since))} ago" if since is not None else "it never succeeded"
+        yield Finding(
+            Severity.CRITICAL if is_long or not job["scheduled"] else Severity.WARNING,
+            f"job {job['job_id']} ({job['application_name']}{_of(job)}) failed {job['total_failures']} times, {lasting}: "
+            f"{job['error'] or 'the reason is shown to its owner only'}"
+            + "".join(f"; {one}" for one in beyond),
+            "Chunks stay uncompressed, rollups old or rows unremoved for as long as it fails. Mend the cause, then run it again.",
+            Fix(f"SELECT alter_job({job['job_id']}, scheduled => true, next_start => now());"),
+            {"job_id": job["job_id"], "total_failures": job["total_failures"]},
+        )
+
+
+@check("late-jobs", edition="community")
+def late(patient: Patient) -> Findings:
+    """Should a background job have started by now, or was it switched off?"""
+    limit = patient.limits["job-late-minutes"]
+    for job in patient.rows(_LATE):
+        name = f"job {job['job_id']} ({job['application_name']}{_of(job)})"
+        if not job["scheduled"]:
+            yield Finding(
+                Severity.WARNING,
+                f"{name} is switched off",
+                "It never runs: chunks stay uncompressed, rollups old or rows unremoved.",
+                Fix(f"SELECT alter_job({job['job_id']}, scheduled => true, next_start => now());"),
+                {"job_id": job["job_id"]},
+            )
+            continue
+        minutes = float(job["late_seconds"]) / 60
+        severity = limit.grade(minutes)
+        if severity > Severity.OK:
+            yield Finding(
+                severity,
+                f"{name} should have started {duration(60 * minutes)} ago",
+                "TimescaleDB's scheduler does not run in this database, or all of its workers are busy "
+                f"(timescaledb.max_background_workers = {patient.setting('timescaledb.max_background_workers')}, "
+                f"max_worker_processes = {patient.setting('max_worker_processes')}).",
+                Fix(_scheduler_fix(patient)),
+                {"job_id": job["job_id"], "late_minutes": round(minutes, 1)},
+            )
+
+
+def _scheduler_fix(patient: Patient) -> str:
+    if patient.setting("timescaledb.restoring") == "on":
+        return "SELECT timescaledb_post_restore();"
+    return "SELECT _timescaledb_functions.start_background_workers();"
+
+
+@check("retention-window", edition="community")
+def retention(patient: Patient) -> Findings:
+    """Would the refresh of a rollup look at a time whose rows retention has removed?
+
+    Such a refresh empties the rollup there: the history that retention was meant to leave is lost.
+    """
+    seen: set[str] = set()
+    for pair in patient.rows(_RETENTION):
+        window = pair["start_offset"] or "all of the past"
+        if pair["is_ours"]:
+            fix = f"CALL set_retention({literal(pair['hypertable'])}, INTERVAL {literal(pair['keep'])});"
+        else:
+            fix = f"SELECT remove_retention_policy({literal(pair['hypertable'])});"
+        yield Finding(
+            Severity.CRITICAL,
+            f"rows of {pair['hypertable']} are dropped after {pair['drop_after']}, but {pair['rollup']} is refreshed over {window}",
+            "The next refresh after a drop deletes the rollup's rows of that time, for ever.",
+            None if pair["hypertable"] in seen else Fix(fix),
+            {"drop_after": pair["drop_after"], "start_offset": pair["start_offset"]},
+        )
+        seen.add(pair["hypertable"])
+
+
+@check("rollup-freshness", edition="timescaledb")
+def rollups(patient: Patient) -> Findings:
+    """Do rollups lag behind their rows for longer than three refreshes?
+
+    Reads stay right (what is newer is added from the rows) but get slow. In the plain and apache editions rollups are
+    views and never lag.
+    """
+    if patient.edition == "apache":
+        yield ok("rollups are views in this edition: always fresh")
+        return
+    for rollup in patient.rows(_ROLLUPS):
+        if rollup["interval_seconds"] is None:
+            yield Finding(
+                Severity.WARNING,
+                f"{rollup['name']} has no refresh policy",
+                "It grows older every day, and each read adds more rows by hand.",
+                Fix(
+                    f"SELECT add_continuous_aggregate_policy({literal(rollup['name'])}, start_offset => NULL, "
+                    "end_offset => INTERVAL '1 hour', schedule_interval => INTERVAL '1 hour');"
+                ),
+            )
+            continue
+        allowed = _MISSED_REFRESHES * float(rollup["interval_seconds"])
+        since = rollup["since_success_seconds"]
+        if since is None or float(since) <= allowed:
+            continue
+        behind = patient.rows(
+            f"SELECT EXISTS (SELECT FROM {rollup['source']} "
+            f"WHERE {identifier(rollup['source_time'])} >= "
+            "coalesce(%(watermark)s::timestamptz + %(allowed)s * interval '1 s', '-infinity') "
+            f"AND {identifier(rollup['source_time'])} < now() - CASE WHEN %(watermark)s::timestamptz IS NULL THEN %(allowed)s ELSE 0 END "
+            "* interval '1 s') AS behind",
+            {
+                "watermark": rollup["watermark"],
+                # A bucket is stored once its end is the policy's offset away.
+                "allowed": allowed
+                + float(rollup["bucket_seconds"])
+                + float(rollup["end_offset_seconds"] or 0),
+            },
+        )[0]["behind"]
+        if behind:
+            filled = (
+                f"is filled up to {rollup['watermark']:%Y-%m-%d %H:%M} UTC, its rows go on"
+                if rollup["watermark"] is not None
+                else "holds nothing, and there are rows"
+            )
+            yield Finding(
+                Severity.WARNING,
+                f"{rollup['name']} {filled}; no refresh for {duration(float(since))}",
+                "Every read computes the rest from the rows again: dashboards get slower each hour.",
+                Fix(f"CALL refresh_continuous_aggregate({literal(rollup['name'])}, NULL, NULL);"),
+                {"watermark": rollup["watermark"], "since_refresh_seconds": round(float(since))},
+            )
+
+
+@check("rows-beyond-bounds")
+def bounds(patient: Patient) -> Findings:
+    """Are there rows from before the bounds of today that are larger than these?
+
+    A text that an index cannot hold, a number that a sum cannot, or JSON that fills the memory stops rollups and columnstore for all
+    organizations. New rows are held to the bounds (`67_bounds.sql`).
+    """
+    if not _has_bounds(patient):
+        yield skipped("this database has no bounds yet: python -m db_utils init makes them")
+        return
+    for row in patient.rows(_BEYOND):
+        yield Finding(
+            Severity.WARNING,
+            _beyond(row),
+            "Such rows can stop the refresh of rollups or the columnstore for all organizations. Put them right, then apply the "
+            "schema again, which looks whether any is left.",
+            Fix("SELECT * FROM rows_beyond_bounds();"),
+            {"rows": row["row_count"]},
+        )
+
+
+def _has_bounds(patient: Patient) -> bool:
+    return bool(
+        patient.rows("SELECT to_regprocedure('public.rows_beyond_bounds()') IS NOT NULL AS there")[0]["there"]
+    )
+
+
+def _beyond(row: dict[str, Any]) -> str:
+    return f"{row['row_count']} rows of {row['table_name']} are beyond {row['check_name']}, such as {row['examples'][0]}"
+
+
+def _of(job: dict[str, object]) -> str:
+    return f", {job['hypertable_name']}" if job["hypertable_name"] else ""

@@ -1,0 +1,89 @@
+"""The limits that a user may change, each with its unit and where it comes from."""
+
+from __future__ import annotations
+
+from db_utils.ops.doctor.model import Limit
+
+_MONITORING = "https://www.postgresql.org/docs/16/monitoring-stats.html"
+
+LIMITS: dict[str, Limit] = {
+    "backup-days": Limit(
+        7, 30, "days", "age of the last backup that was restored and compared",
+        "a backup counts once it was restored; a week bounds what silent damage can reach back (our choice)",
+    ),
+    "bloat-pct": Limit(
+        50, None, "% of a table or index", "space without rows in it, by estimate; what is below 100 MB is not looked at",
+        "a table settles at 10 to 20 % under autovacuum's defaults; half empty, a rewrite pays "
+        "(https://www.postgresql.org/docs/16/routine-vacuuming.html)",
+    ),
+    "cache-hit-pct": Limit(
+        90, None, "% of blocks found in shared_buffers", "blocks that need not be asked of the system, over 100,000 reads or more",
+        f"dashboards read recent rows again and again; analytic scans lower it, hence 90 and not 99 ({_MONITORING})",
+    )
+    ,
+    "clock-skew-seconds": Limit(
+        5, 300, "s", "difference between the clocks of client, PostgreSQL and Redis",
+        "NTP holds milliseconds; predictions dated an hour ahead are refused by the schema's checks",
+    ),
+    "connections-pct": Limit(
+        80, 95, "% of max_connections", "connections in use, those reserved for superusers left out",
+        "https://www.postgresql.org/docs/16/runtime-config-connection.html",
+    ),
+    "dead-rows-pct": Limit(
+        30, None, "% of a table's rows", "rows that were updated or deleted and not vacuumed, 10,000 or more",
+        "autovacuum starts at 17 % (scale factor 0.2): near twice that it does not keep up "
+        "(https://www.postgresql.org/docs/16/runtime-config-autovacuum.html)",
+    ),
+    "disk-days": Limit(
+        30, 7, "days", "until the disk is full at the present growth",
+        "a month to order a disk, a week to act (our choice)", low_is_bad=True,
+    ),
+    "idle-in-transaction-minutes": Limit(
+        10, 60, "minutes", "a session that holds a transaction open and does nothing",
+        "twice DB_IDLE_IN_TRANSACTION_TIMEOUT_SECONDS (300), at which db_utils ends its own",
+    ),
+    "index-memory-pct": Limit(
+        100, None, "% of shared_buffers", "indexes of the chunks being written (plain: of all tables, % of effective_cache_size)",
+        "https://www.tigerdata.com/docs/learn/hypertables/sizing-hypertable-chunks",
+    ),
+    "job-late-minutes": Limit(
+        30, 1440, "minutes", "a background job that should have started",
+        "the scheduler starts jobs within seconds; all workers busy for half an hour means too few of them",
+    ),
+    "lock-wait-seconds": Limit(
+        60, 600, "s", "a session that waits for a lock", "db_utils itself gives up after DB_LOCK_TIMEOUT_SECONDS (10)",
+    ),
+    "long-transaction-minutes": Limit(
+        60, 360, "minutes", "a transaction since its start; VACUUM can remove nothing that is younger",
+        "https://www.postgresql.org/docs/16/routine-vacuuming.html",
+    ),
+    "notification-queue-pct": Limit(
+        10, 50, "% of the queue", "notifications that a session has not heard yet, of all databases of the server",
+        "it is empty unless somebody listens and does not hear; at 75 % the schema announces nothing more",
+    ),
+    "replication-lag-megabytes": Limit(
+        256, 4096, "MB", "write-ahead log that a standby has not replayed", "sixteen segments of 16 MB (our choice)",
+    ),
+    "rows-per-batch": Limit(
+        50, None, "rows", "rows in a columnstore batch, on average, of tables with 100,000 compressed rows or more",
+        "a batch takes 1,000 rows; a batch of a few costs more in headers than it saves "
+        "(https://www.tigerdata.com/docs/use-timescale/latest/compression/about-compression)",
+        low_is_bad=True,
+    ),
+    "slot-retained-megabytes": Limit(
+        1024, 10240, "MB", "write-ahead log that a replication slot keeps from being removed",
+        "max_slot_wal_keep_size is unlimited by default (https://www.postgresql.org/docs/16/runtime-config-replication.html)",
+    ),
+    "unused-index-days": Limit(
+        30, None, "days", "statistics must count for so long before an index may be called unused",
+        "a monthly report is a use (our choice)",
+    ),
+    "unused-index-megabytes": Limit(
+        100, None, "MB", "size of an index that nothing reads", "each write keeps it up to date (our choice)",
+    ),
+    "wraparound-pct": Limit(
+        40, 75, "% of 2^31", "transaction or multixact age of the oldest rows",
+        "autovacuum forces a freeze at 9 % (autovacuum_freeze_max_age 200 million), the server refuses to write at 100 % "
+        "(https://www.postgresql.org/docs/16/routine-vacuuming.html)",
+    ),
+}  # fmt: skip

@@ -1,0 +1,174 @@
+"""All checks in one list, and their run over a server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from db_utils.errors import ConnectionFailedError, InvalidInputError, QueryError, SchemaError
+from db_utils.ops.doctor import (
+    access,
+    attendance,
+    cache,
+    columnstore,
+    connectors,
+    events,
+    figures,
+    indexes,
+    jobs,
+    replication,
+    sessions,
+    storage,
+    tables,
+    versions,
+)
+from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.model import Check, Finding, Fix, Severity, ok, skipped
+
+CHECKS: tuple[Check, ...] = (
+    # what hurts at night
+    storage.disk,
+    sessions.connections,
+    sessions.blocked,
+    sessions.long_transactions,
+    sessions.idle_in_transaction,
+    sessions.notification_queue,
+    replication.wraparound,
+    replication.slots,
+    replication.lag,
+    # what would lose data
+    storage.backups,
+    versions.durability,
+    versions.autovacuum,
+    jobs.retention,
+    # what would be a wrong figure
+    figures.rollups,
+    figures.samples,
+    events.impossible,
+    events.kept,
+    # who gets in
+    access.default_passwords,
+    access.superuser,
+    access.tls,
+    access.tenant_isolation,
+    storage.sample_data,
+    # what should run by itself
+    jobs.failing,
+    jobs.bounds,
+    jobs.late,
+    jobs.rollups,
+    connectors.runs,
+    columnstore.uncompressed,
+    columnstore.density,
+    # what makes it slow
+    tables.dead_rows,
+    tables.bloat,
+    tables.statistics,
+    indexes.invalid,
+    indexes.duplicate,
+    indexes.unused,
+    indexes.foreign_keys,
+    indexes.sequential,
+    indexes.memory,
+    sessions.hit_ratio,
+    versions.memory,
+    versions.lock_slots,
+    versions.io_timing,
+    versions.pending_restart,
+    # what it is
+    versions.extensions,
+    versions.schema_state,
+    versions.clock,
+    # rows that make figures wrong
+    attendance.double_attendance,
+    # the cache
+    cache.reachable,
+    cache.memory,
+    cache.persistence,
+    cache.password,
+    cache.cache_clock,
+)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All findings, most severe first, and what was examined."""
+
+    url: str
+    about: dict[str, Any]
+    findings: list[Finding]
+    check_count: int
+    seconds: float
+
+    @property
+    def severity(self) -> Severity:
+        """How bad is the worst of it? A check that was skipped is no finding."""
+        worst = max((finding.severity for finding in self.findings), default=Severity.OK)
+        return Severity.OK if worst == Severity.SKIPPED else worst
+
+
+def choose(only: Collection[str] = (), skip: Collection[str] = ()) -> list[Check]:
+    """The checks with these names (none named: all) but for those to skip. Raises `InvalidInputError`."""
+    known = {check.name for check in CHECKS}
+    unknown = sorted({*only, *skip} - known)
+    if unknown:
+        raise InvalidInputError(f"no check is called {', '.join(unknown)}: doctor --list names them")
+    return [check for check in CHECKS if (not only or check.name in only) and check.name not in skip]
+
+
+def examine(patient: Patient, checks: Collection[Check] = CHECKS) -> Diagnosis:
+    """What is wrong with this database and its cache? Reads only, within `patient.total_seconds`.
+
+    Raises `ConnectionFailedError` where the server cannot be reached; that all of its connections are taken is a
+    finding.
+    """
+    started = time.monotonic()
+    try:
+        about = patient.about
+    except ConnectionFailedError as error:
+        if error.sqlstate != "53300":
+            raise
+        about, findings = {}, [_no_slot(error)]
+    else:
+        findings = [finding for check in checks for finding in _run(check, patient)]
+    findings.sort(key=lambda finding: -finding.severity)
+    return Diagnosis(patient.db.settings.safe_url, about, findings, len(checks), time.monotonic() - started)
+
+
+def _run(check: Check, patient: Patient) -> Iterator[Finding]:
+    patient.begin()
+    try:
+        why = _unfit(check, patient)
+        findings = [skipped(why)] if why else list(check.ask(patient)) or [ok("nothing found")]
+    except (QueryError, SchemaError) as error:
+        findings = [skipped(f"it could not run: {error}")]
+    return (replace(finding, check=check.name) for finding in findings)
+
+
+def _unfit(check: Check, patient: Patient) -> str | None:
+    """Why the check cannot be asked of this server, if it cannot."""
+    if patient.time_is_up:
+        return f"the {patient.total_seconds:g} s for all checks are spent"
+    if check.edition == "community" and patient.edition != "community":
+        return f"needs the community edition of TimescaleDB, this is the {patient.edition} edition"
+    if check.edition == "timescaledb" and patient.edition == "plain":
+        return "needs TimescaleDB, this is the plain edition"
+    if check.sees_everyone and not patient.about["sees_everyone"]:
+        role = patient.about["role"]
+        return f'{role} does not see the sessions of others: GRANT pg_monitor TO "{role}"'
+    return None
+
+
+def _no_slot(error: ConnectionFailedError) -> Finding:
+    return Finding(
+        Severity.CRITICAL,
+        str(error),
+        "No client gets in. Nothing else could be examined; a superuser still finds a reserved slot.",
+        Fix(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity\n"
+            "WHERE state = 'idle' AND backend_type = 'client backend' AND pid <> pg_backend_pid();"
+        ),
+        check="connections",
+    )

@@ -1,0 +1,45 @@
+"""How a setting of the server is changed so that the change holds."""
+
+from __future__ import annotations
+
+from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.model import Fix
+
+# The variables of .env from which docker-compose.yml writes the server's command line.
+VARIABLES = {
+    "max_connections": "POSTGRES_MAX_CONNECTIONS",
+    "shared_buffers": "POSTGRES_SHARED_BUFFERS",
+    "effective_cache_size": "POSTGRES_EFFECTIVE_CACHE_SIZE",
+    "work_mem": "POSTGRES_WORK_MEM",
+    "max_locks_per_transaction": "POSTGRES_MAX_LOCKS_PER_TRANSACTION",
+    "log_min_duration_statement": "POSTGRES_LOG_SLOW_MS",
+}
+_RESTART = {"max_connections", "shared_buffers", "max_locks_per_transaction"}
+
+
+def change(patient: Patient, name: str, wanted: str, *, then: str = "") -> Fix:
+    """What sets this for good; `then` is SQL to run afterwards.
+
+    What the command line says wins over ALTER SYSTEM, so such a setting is changed there: in the compose stack by a
+    variable of .env, which the next `up` hands on.
+    """
+    if not is_of_command_line(patient, name):
+        follow = "-- then restart the server" if name in _RESTART else "SELECT pg_reload_conf();"
+        return Fix("\n".join(filter(None, [f"ALTER SYSTEM SET {name} = '{wanted}';", then, follow])))
+    follow = f"\n# then in psql: {then}" if then else ""
+    if name in VARIABLES:
+        return Fix(f"{VARIABLES[name]}={wanted}\n# then: docker compose up -d --wait{follow}", ".env")
+    return Fix(f"-c {name}={wanted}{follow}", "the server's command line")
+
+
+def is_of_command_line(patient: Patient, name: str) -> bool:
+    """Whether the server was started with this setting as an argument."""
+    return bool(patient.settings[name]["source"] == "command line")
+
+
+def told(patient: Patient, name: str) -> str:
+    """Where to change a setting that was given on the command line, as a sentence; else nothing."""
+    if not is_of_command_line(patient, name):
+        return ""
+    variable = f" (in the compose stack: {VARIABLES[name]} in .env)" if name in VARIABLES else ""
+    return f" It was given on the server's command line, which wins over ALTER SYSTEM: change it there{variable}."

@@ -1,0 +1,242 @@
+"""Sessions: how many, how long, and who waits for whom; and how much is found in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.model import (
+    Finding,
+    Findings,
+    Fix,
+    Limit,
+    Severity,
+    check,
+    duration,
+    literal,
+    ok,
+)
+from db_utils.ops.doctor.server_settings import change, told
+from db_utils.ops.sizes import size
+
+_CONNECTIONS = """
+    SELECT
+        count(*) AS used,
+        current_setting('max_connections')::int
+            - current_setting('superuser_reserved_connections')::int
+            - coalesce(current_setting('reserved_connections', true), '0')::int AS available,
+        count(*) FILTER (WHERE state = 'idle') AS idle,
+        (
+            SELECT string_agg(format('%s %s', n, coalesce(nullif(application_name, ''), 'unnamed')), ', ')
+            FROM (
+                SELECT application_name, count(*) AS n
+                FROM pg_stat_activity
+                WHERE backend_type = 'client backend'
+                GROUP BY 1
+                ORDER BY 2 DESC, 1
+                LIMIT 3
+            ) AS most
+        ) AS most
+    FROM pg_stat_activity
+    WHERE backend_type = 'client backend'
+"""
+_TRANSACTIONS = """
+    SELECT
+        pid,
+        usename,
+        application_name,
+        host(client_addr) AS client,
+        state,
+        extract(epoch FROM clock_timestamp() - xact_start) AS open_seconds,
+        extract(epoch FROM clock_timestamp() - state_change) AS state_seconds
+    FROM pg_stat_activity
+    WHERE backend_type = 'client backend'
+        AND pid <> pg_backend_pid()
+        AND xact_start IS NOT NULL
+    ORDER BY xact_start
+"""
+_PREPARED = """
+    SELECT
+        gid,
+        owner,
+        database,
+        extract(epoch FROM now() - prepared) AS open_seconds
+    FROM pg_prepared_xacts
+    WHERE database = current_database()
+    ORDER BY prepared
+"""
+_BLOCKED = """
+    SELECT
+        w.pid,
+        w.usename,
+        extract(epoch FROM clock_timestamp() - l.waitstart) AS wait_seconds,
+        l.relation::regclass::text AS relation,
+        pg_blocking_pids(w.pid) AS blockers
+    FROM pg_stat_activity AS w
+    JOIN pg_locks AS l ON l.pid = w.pid AND NOT l.granted
+    WHERE w.datname = current_database()
+        AND l.waitstart IS NOT NULL
+    ORDER BY l.waitstart
+"""
+_HIT_RATIO = """
+    SELECT blks_hit, blks_read
+    FROM pg_stat_database
+    WHERE datname = current_database()
+"""
+_READS_THAT_MATTER = 100_000
+_SHOWN = 5
+
+
+@check("connections", sees_everyone=True)
+def connections(patient: Patient) -> Findings:
+    """Are the server's connections used up?"""
+    row = patient.rows(_CONNECTIONS)[0]
+    share = 100 * row["used"] / row["available"]
+    found = f"{row['used']} of {row['available']} connections in use, {row['idle']} of them idle; most: {row['most']}"
+    severity = patient.limits["connections-pct"].grade(share)
+    figures = {"used": row["used"], "available": row["available"], "idle": row["idle"]}
+    if severity == Severity.OK:
+        yield ok(found, **figures)
+        return
+    yield Finding(
+        severity,
+        found,
+        "The next client is refused. Lower DB_POOL_MAX_CONNECTIONS of the processes that hold most, or allow more."
+        + told(patient, "max_connections"),
+        change(patient, "max_connections", str(2 * int(patient.setting("max_connections")))),
+        figures,
+    )
+
+
+@check("long-transactions", sees_everyone=True)
+def long_transactions(patient: Patient) -> Findings:
+    """Is a transaction open for very long, a prepared one among them?"""
+    limit = patient.limits["long-transaction-minutes"]
+    rows = [
+        row for row in patient.rows(_TRANSACTIONS) if not str(row["state"]).startswith("idle in transaction")
+    ]
+    for row in _over(rows, limit, "open_seconds"):
+        yield Finding(
+            limit.grade(float(row["open_seconds"]) / 60),
+            f"{_who(row)} has run one transaction for {duration(float(row['open_seconds']))}",
+            "VACUUM can remove no row that died since it began, in any table. Ending it undoes what it did.",
+            Fix(f"SELECT pg_terminate_backend({row['pid']});"),
+            {"pid": row["pid"], "open_seconds": round(float(row["open_seconds"]))},
+        )
+    for row in _over(patient.rows(_PREPARED), limit, "open_seconds"):
+        yield Finding(
+            limit.grade(float(row["open_seconds"]) / 60),
+            f"prepared transaction {row['gid']} of {row['owner']} waits for its end for {duration(float(row['open_seconds']))}",
+            "It survives restarts, keeps its locks, and VACUUM can remove nothing younger. Ask its owner whether to commit it.",
+            Fix(f"ROLLBACK PREPARED {literal(row['gid'])};"),
+            {"open_seconds": round(float(row["open_seconds"]))},
+        )
+
+
+@check("notification-queue", sees_everyone=True)
+def notification_queue(patient: Patient) -> Findings:
+    """Does the server's one queue of notifications fill up?
+
+    From three quarters on rows are written without being announced; were it full, commits that announce something would fail. A session
+    that listens and sits in a transaction keeps everything since then in it.
+    """
+    percent = 100 * float(patient.rows("SELECT pg_notification_queue_usage() AS usage")[0]["usage"])
+    severity = patient.limits["notification-queue-pct"].grade(percent)
+    figures = {"usage_pct": round(percent, 1)}
+    if severity == Severity.OK:
+        yield ok(f"{percent:.0f} % of the queue of notifications are used", **figures)
+        return
+    oldest = patient.rows(_TRANSACTIONS)[:1]
+    yield Finding(
+        severity,
+        f"{percent:.0f} % of the queue of notifications are used"
+        + (f"; the oldest transaction is of {_who(oldest[0])}" if oldest else ""),
+        "At 75 % new alerts and predictions are no longer announced, to any organization. End the session that listens in an old "
+        "transaction: the queue empties at once.",
+        Fix(f"SELECT pg_terminate_backend({oldest[0]['pid']});") if oldest else None,
+        figures,
+    )
+
+
+@check("idle-in-transaction", sees_everyone=True)
+def idle_in_transaction(patient: Patient) -> Findings:
+    """Does a session hold a transaction open and do nothing?"""
+    limit = patient.limits["idle-in-transaction-minutes"]
+    rows = [row for row in patient.rows(_TRANSACTIONS) if str(row["state"]).startswith("idle in transaction")]
+    for row in _over(rows, limit, "state_seconds"):
+        yield Finding(
+            limit.grade(float(row["state_seconds"]) / 60),
+            f"{_who(row)} is idle inside a transaction for {duration(float(row['state_seconds']))}",
+            "It keeps its locks and keeps VACUUM from removing dead rows. Ending it undoes what it did.",
+            Fix(f"SELECT pg_terminate_backend({row['pid']});"),
+            {"pid": row["pid"], "idle_seconds": round(float(row["state_seconds"]))},
+        )
+
+
+@check("blocked-sessions", sees_everyone=True)
+def blocked(patient: Patient) -> Findings:
+    """Does a session wait long for a lock, and who has it?"""
+    limit = patient.limits["lock-wait-seconds"]
+    rows = patient.rows(_BLOCKED)
+    waiting = {row["pid"] for row in rows}
+    for row in [row for row in rows if limit.grade(float(row["wait_seconds"])) > Severity.OK][:_SHOWN]:
+        roots = [pid for pid in row["blockers"] if pid not in waiting] or row["blockers"]
+        holders = ", ".join(str(pid) for pid in row["blockers"])
+        yield Finding(
+            limit.grade(float(row["wait_seconds"])),
+            f"process {row['pid']} ({row['usename']}) waits for {duration(float(row['wait_seconds']))} for a lock"
+            f"{' on ' + row['relation'] if row['relation'] else ''} that process {holders} has or is to get first",
+            "Whoever comes after it waits too. Ending the holder undoes what its transaction did.",
+            Fix("\n".join(f"SELECT pg_terminate_backend({pid});" for pid in roots if pid != 0))
+            if any(roots)
+            else None,
+            {
+                "pid": row["pid"],
+                "blocking_pids": row["blockers"],
+                "wait_seconds": round(float(row["wait_seconds"])),
+            },
+        )
+
+
+@check("cache-hit-ratio")
+def hit_ratio(patient: Patient) -> Findings:
+    """Are blocks found in shared_buffers, or asked of the system time and again?"""
+    row = patient.rows(_HIT_RATIO)[0]
+    if row["blks_read"] < _READS_THAT_MATTER:
+        yield ok(
+            f"{row['blks_read']:,} blocks were read from outside shared_buffers: too few to matter",
+            blocks_read=row["blks_read"],
+        )
+        return
+    share = 100 * row["blks_hit"] / (row["blks_hit"] + row["blks_read"])
+    found = (
+        f"{share:.1f} % of blocks were found in shared_buffers ({size(patient.setting_bytes('shared_buffers'))}); "
+        f"{row['blks_read']:,} were not"
+    )
+    figures = {"hit_pct": round(share, 2), "blocks_read": row["blks_read"]}
+    if share >= patient.limits["cache-hit-pct"].warning:
+        yield ok(found, **figures)
+        return
+    yield Finding(
+        Severity.WARNING,
+        found,
+        "Reads go to the system's cache or to the disk. A quarter of the machine's memory is the usual size. Counting begins anew "
+        "after the reset." + told(patient, "shared_buffers"),
+        change(
+            patient,
+            "shared_buffers",
+            f"{max(128, 4 * patient.setting_bytes('shared_buffers') // 1024**2)}MB",
+            then="SELECT pg_stat_reset();",
+        ),
+        figures,
+    )
+
+
+def _over(rows: list[dict[str, Any]], limit: Limit, column: str) -> list[dict[str, Any]]:
+    return [row for row in rows if limit.grade(float(row[column]) / 60) > Severity.OK][:_SHOWN]
+
+
+def _who(row: dict[str, object]) -> str:
+    place = f" from {row['client']}" if row["client"] else ""
+    name = f", {row['application_name']}" if row["application_name"] else ""
+    return f"process {row['pid']} ({row['usename']}{name}{place})"

@@ -1,0 +1,237 @@
+"""Versions, clocks and settings."""
+
+from __future__ import annotations
+
+from db_utils import schema
+from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.model import (
+    Finding,
+    Findings,
+    Fix,
+    Severity,
+    check,
+    duration,
+    identifier,
+    ok,
+)
+from db_utils.ops.doctor.server_settings import change, told
+from db_utils.ops.sizes import size
+
+_EXTENSIONS = """
+    SELECT name, installed_version, default_version
+    FROM pg_available_extensions
+    WHERE installed_version IS NOT NULL
+        AND installed_version <> default_version
+    ORDER BY name
+"""
+_CLOCK = "SELECT extract(epoch FROM clock_timestamp()) AS seconds"
+_LOCKS = """
+    SELECT count(*) AS relation_count
+    FROM pg_class AS c
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'i', 'p', 'm', 'S', 'v')
+        AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+"""
+_MEGABYTE = 1024**2
+_SHOWN = 3
+
+
+@check("extension-versions")
+def extensions(patient: Patient) -> Findings:
+    """Is an extension older than the one that the server brings?"""
+    for row in patient.rows(_EXTENSIONS):
+        yield Finding(
+            Severity.WARNING,
+            f"extension {row['name']} is at {row['installed_version']}, the server brings {row['default_version']}",
+            "Its faults that are mended stay in use. Run it as the first statement of a new session (psql -X), after a backup.",
+            Fix(f"ALTER EXTENSION {identifier(row['name'])} UPDATE;"),
+            {"installed": row["installed_version"], "available": row["default_version"]},
+        )
+
+
+@check("schema")
+def schema_state(patient: Patient) -> Findings:
+    """Does the database have the schema that this version of the library needs, and is it whole?"""
+    found, needed = schema.version(patient.db), schema.latest_version()
+    fix = Fix("python -m db_utils migrate", "shell")
+    if found is None:
+        yield Finding(
+            Severity.CRITICAL,
+            "this database has no schema",
+            "Nothing of the library works here.",
+            Fix("python -m db_utils init", "shell"),
+            {"needed": needed},
+        )
+        return
+    if found != needed:
+        yield Finding(
+            Severity.WARNING,
+            f"schema version {found}, this library brings {needed}",
+            "Prebuilt queries may fail. Bring the database to it, after a backup."
+            if found < needed
+            else "Somebody uses a newer library: upgrade this one.",
+            fix if found < needed else Fix("pip install --upgrade barnameh-db-utils", "shell"),
+            {"found": found, "needed": needed},
+        )
+    problems = schema.problems(patient.db)
+    if problems:
+        rest = f" (and {len(problems) - _SHOWN} more)" if len(problems) > _SHOWN else ""
+        yield Finding(
+            Severity.WARNING,
+            f"the schema is not whole: {'; '.join(problems[:_SHOWN])}{rest}",
+            "What this version of the library relies on is missing or was changed. Applying the schema again makes what is missing; "
+            "python -m db_utils verify lists all.",
+            fix,
+            {"problems": problems},
+        )
+
+
+@check("clock")
+def clock(patient: Patient) -> Findings:
+    """Do the clocks of this machine and of the server agree?"""
+    before = patient.clock()
+    server = float(patient.rows(_CLOCK)[0]["seconds"])
+    after = patient.clock()
+    skew = server - (before + after) / 2
+    # Half of the round trip cannot be told from skew.
+    certain = max(0.0, abs(skew) - (after - before) / 2)
+    severity = patient.limits["clock-skew-seconds"].grade(certain)
+    if severity == Severity.OK:
+        yield ok(
+            f"the clocks agree within {abs(skew) + (after - before) / 2:.2f} s", skew_seconds=round(skew, 3)
+        )
+        return
+    yield Finding(
+        severity,
+        f"the server's clock is {duration(certain)} {'ahead of' if skew > 0 else 'behind'} this machine's",
+        "Forecasts count as made before or after the fact that they are not, fresh values as stale; what is dated an hour ahead is "
+        "refused. Switch time synchronization on, on the machine whose clock is wrong.",
+        Fix("timedatectl set-ntp true", "shell"),
+        {"skew_seconds": round(skew, 1)},
+    )
+
+
+@check("durability")
+def durability(patient: Patient) -> Findings:
+    """Would a crash or a power cut lose or corrupt data?"""
+    for name, means in (
+        ("fsync", "After a power cut the database may be corrupt beyond repair."),
+        ("full_page_writes", "A page that was half written in a crash stays half written."),
+    ):
+        if patient.setting(name) == "off":
+            yield _setting(patient, Severity.CRITICAL, name, "on", means)
+    if patient.setting("synchronous_commit") == "off":
+        yield _setting(
+            patient,
+            Severity.NOTE,
+            "synchronous_commit",
+            "on",
+            "A crash loses the last half second of commits, nothing else.",
+        )
+
+
+@check("autovacuum")
+def autovacuum(patient: Patient) -> Findings:
+    """Is autovacuum, or the counting that it needs, switched off?"""
+    for name in ("autovacuum", "track_counts"):
+        if patient.setting(name) == "off":
+            yield _setting(
+                patient,
+                Severity.CRITICAL,
+                name,
+                "on",
+                "Dead rows pile up, statistics grow old, and only forced freezes hold off the end of writes.",
+            )
+
+
+@check("memory-settings")
+def memory(patient: Patient) -> Findings:
+    """Is the memory that the server may use far too small for its data?
+
+    shared_buffers below the default of 128 MB, or at it with more than 4 GB of data; work_mem below the default of 4 MB.
+    """
+    buffers = patient.setting_bytes("shared_buffers")
+    data = patient.rows("SELECT pg_database_size(current_database()) AS total_bytes")[0]["total_bytes"]
+    if buffers < 128 * _MEGABYTE or (buffers == 128 * _MEGABYTE and data > 4096 * _MEGABYTE):
+        yield _setting(
+            patient,
+            Severity.WARNING,
+            "shared_buffers",
+            "512MB" if data > 512 * _MEGABYTE else "128MB",
+            f"The database has {size(data)}. A quarter of the machine's memory is the usual size.",
+        )
+    if patient.setting_bytes("work_mem") < 4 * _MEGABYTE:
+        yield _setting(
+            patient,
+            Severity.WARNING,
+            "work_mem",
+            "16MB",
+            "Sorts and aggregates of ordinary dashboards go to disk.",
+        )
+
+
+@check("lock-slots")
+def lock_slots(patient: Patient) -> Findings:
+    """Has the lock table room for a statement that touches every chunk, such as pg_dump?
+
+    It holds max_locks_per_transaction x (max_connections + max_prepared_transactions) locks; a dump takes one for each
+    table, view and chunk. Half of it is the limit, so that others can work meanwhile.
+    """
+    relations = patient.rows(_LOCKS)[0]["relation_count"]
+    clients = int(patient.setting("max_connections")) + int(patient.setting("max_prepared_transactions"))
+    slots = int(patient.setting("max_locks_per_transaction")) * clients
+    figures = {"relation_count": relations, "lock_slots": slots}
+    if relations <= slots / 2:
+        yield ok(f"{slots:,} lock slots for {relations:,} tables, indexes and chunks", **figures)
+        return
+    wanted = max(64, -(-3 * relations // clients))
+    yield _setting(
+        patient,
+        Severity.WARNING,
+        "max_locks_per_transaction",
+        str(wanted),
+        f"{relations:,} tables, indexes and chunks share {slots:,} lock slots: a dump or a query over all chunks ends with 'out of "
+        "shared memory'.",
+        **figures,
+    )
+
+
+@check("io-timing")
+def io_timing(patient: Patient) -> Findings:
+    """Does the server measure how long it waits for the disk?"""
+    if patient.setting("track_io_timing") == "off":
+        yield _setting(
+            patient,
+            Severity.NOTE,
+            "track_io_timing",
+            "on",
+            "EXPLAIN (ANALYZE, BUFFERS) and pg_stat_statements then say whether the disk is slow.",
+        )
+
+
+@check("pending-restart")
+def pending_restart(patient: Patient) -> Findings:
+    """Were settings changed that wait for a restart?"""
+    names = sorted(name for name, row in patient.settings.items() if row["pending_restart"])
+    if names:
+        yield Finding(
+            Severity.NOTE,
+            f"changed, and in force after a restart only: {', '.join(names)}",
+            "The server works with the old values until then.",
+            Fix("docker compose restart postgres", "shell"),
+            {"names": names},
+        )
+
+
+def _setting(
+    patient: Patient, severity: Severity, name: str, wanted: str, means: str, **figures: object
+) -> Finding:
+    row = patient.settings[name]
+    current = size(patient.setting_bytes(name)) if row["unit"] in ("8kB", "kB", "MB") else row["setting"]
+    return Finding(
+        severity,
+        f"{name} = {current}",
+        means + told(patient, name),
+        change(patient, name, wanted),
+        {"setting": row["setting"], **figures},
+    )

@@ -1,0 +1,89 @@
+"""What the prediction cache's Redis says of itself."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from db_utils.cache.connection import BoundedConnection, ErrorReply, ProtocolError
+from db_utils.cache.keys import KEY_VERSION
+from db_utils.cache.node import pack
+from db_utils.cache.redis_url import Address, Target
+
+_SECONDS = 2.0
+_OURS = f"pred:{KEY_VERSION}:*"
+_KEYS_OF_A_STEP = 2000
+
+
+@dataclass(frozen=True)
+class RedisFacts:
+    """The servers behind REDIS_URL, taken together. None where nothing was answered."""
+
+    configured: bool
+    """Whether somebody set REDIS_URL; False for the default address, which may well be empty, and for no cache."""
+    url: str | None
+    """Where it is, without the password; None for no cache."""
+    answers: bool
+    version: str | None = None
+    memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    """0: no limit."""
+    keys: int | None = None
+    """Keys of the prediction cache."""
+    keys_are: str = "exact"
+    """exact, or "at least" where counting took longer than two seconds."""
+    error: str | None = None
+
+
+def redis_status(url: str | None, *, configured: bool) -> RedisFacts:
+    """Does Redis answer, and what does it hold? Never raises for one that does not."""
+    if url is None:
+        return RedisFacts(configured=False, url=None, answers=False)
+    target = Target(url, connect_seconds=_SECONDS)
+    addresses: list[Address | None] = [*target.addresses] if target.kind == "cluster" else [None]
+    try:
+        servers = [_server(target, address) for address in addresses]
+    except (OSError, redis.RedisError, ProtocolError) as error:
+        return RedisFacts(configured, target.name, answers=False, error=str(error) or type(error).__name__)
+    return RedisFacts(
+        configured,
+        target.name,
+        answers=True,
+        version=servers[0]["redis_version"],
+        memory_bytes=sum(int(s.get("used_memory", 0)) for s in servers),
+        memory_limit_bytes=sum(int(s.get("maxmemory", 0)) for s in servers),
+        keys=sum(s["keys"] for s in servers),
+        keys_are="exact" if all(s["is_all"] for s in servers) else "at least",
+    )
+
+
+def _server(target: Target, address: Address | None) -> dict[str, Any]:
+    with contextlib.closing(target.connect(address)) as connection:
+        info = _ask(connection, ["INFO"])
+        keys, is_all = _count_keys(connection)
+    lines = (line.partition(":") for line in info.decode("utf-8", "replace").splitlines())
+    return {**{name: value for name, _, value in lines}, "keys": keys, "is_all": is_all}
+
+
+def _count_keys(connection: BoundedConnection) -> tuple[int, bool]:
+    """How many keys are the cache's? A walk in small steps, so that nobody else waits for it."""
+    give_up_at = time.monotonic() + _SECONDS
+    cursor, keys = b"0", 0
+    while True:
+        cursor, found = _ask(connection, ["SCAN", cursor, "MATCH", _OURS, "COUNT", str(_KEYS_OF_A_STEP)])
+        keys += len(found)
+        if cursor == b"0":
+            return keys, True
+        if time.monotonic() > give_up_at:
+            return keys, False
+
+
+def _ask(connection: BoundedConnection, words: list[Any]) -> Any:
+    reply = connection.converse(pack(words), 1, time.monotonic() + _SECONDS)[0]
+    if isinstance(reply, ErrorReply):
+        raise ConnectionError(str(reply))
+    return reply

@@ -1,0 +1,138 @@
+"""Attendance: who came to work, and how regularly."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+
+from db_utils.queries.arguments import Id, Number, flag_of, number_of, optional_uuid, past, uuid_of
+from db_utils.queries.duplicates import once_each
+from db_utils.queries.records import AttendanceRecord, encoded_rows
+from db_utils.queries.runner import QueryRunner
+from db_utils.values import Row
+
+
+class AttendanceQueries(QueryRunner):
+    """Attendance."""
+
+    def record_attendance(
+        self, organization_id: Id, attendance: Iterable[AttendanceRecord], *, replace: bool = True
+    ) -> int:
+        """Which of these attendance rows are new, or differ from what was recorded?
+
+        Returns how many rows were written; all or none. A row of the same employee and time is corrected where it
+        differs, or kept with `replace=False`; so is the row of the same employee and `shift_id` at another time, which
+        moves. The same rows may be sent again. Only what is given is written: a key that a row does not have leaves
+        what is
+        recorded as it is; but who is away has worked 0 hours, and the hours of who was away and came after all are
+        unknown until they are given. Keys: see `AttendanceRecord`. Raises `InvalidInputError` for two rows of one
+        employee and time, or of one employee and shift, in one call, `NotFoundError` for an unknown employee or shift.
+        """
+        flag_of(replace, "replace")
+        return self._write_pages(
+            "record_attendance",
+            {"organization_id": uuid_of(organization_id, "organization_id"), "replace": replace},
+            once_each(
+                encoded_rows(AttendanceRecord, attendance, "attendance", with_none=True),
+                ("employee_id", "shift_id"),
+                "attendance",
+                only_with="shift_id",
+            ),
+            "attendance",
+            key=("employee_id", "time"),
+            only_given=True,
+        )
+
+    def get_attendance(
+        self,
+        organization_id: Id,
+        *,
+        employee_id: Id | None = None,
+        location_id: Id | None = None,
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """Who came to work, and who did not, newest first?
+
+        Scheduled work that began in the last `days` times 24 hours (default 7), or `start` <= time < `end` (aware; no
+        `end`: up to the newest). Rows by time, then employee: `time` (UTC), `employee_id`, `full_name`, `location_id`
+        (where they belonged then), `shift_id` (None if it was no shift), `status` (present, late, remote, absent,
+        sick or
+        vacation), `scheduled_hours`, `hours_worked` (None where not known), `performance_score` (0 to 100, None when
+        away or not rated),
+        `metadata` (dict). Empty: nothing was recorded.
+        """
+        return self._read(
+            "get_attendance",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "employee_id": optional_uuid(employee_id, "employee_id"),
+                "location_id": optional_uuid(location_id, "location_id"),
+                **past(days, start, end, default_days=7),
+            },
+        )
+
+    def get_attendance_rate(
+        self,
+        organization_id: Id,
+        *,
+        employee_id: Id | None = None,
+        location_id: Id | None = None,
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """How regularly did each employee come to work, by the organization's local month?
+
+        Period: the current local month, or the last `days` times 24 hours, or `start` <= time < `end` (aware); a month
+        at its edge counts with what lies inside; with `location_id` what they were due while they belonged there.
+        Rows by month, then full name: `month` (date, its first day),
+        `employee_id`, `full_name`, `location_id` (where they belonged last in it), `attendance_rate` (0 to 100:
+        attended of scheduled),
+        `attended_count` (present, late or remote), `scheduled_count` (vacation does not count), `hours_worked`
+        (of the `hours_known_count` stretches whose hours are known, None where there is none),
+        `performance_score_mean` (0 to 100, None where not rated). Empty: nobody was due.
+        """
+        return self._read(
+            "get_attendance_rate",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "employee_id": optional_uuid(employee_id, "employee_id"),
+                "location_id": optional_uuid(location_id, "location_id"),
+                **_this_month_or(days, start, end),
+            },
+        )
+
+    def get_low_attendance(
+        self,
+        organization_id: Id,
+        *,
+        below_pct: Number = 90,
+        location_id: Id | None = None,
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """Which employees came to work less often than they should, least often first?
+
+        Period: the organization's current local month, or the last `days` times 24 hours, or `start` <= time < `end`
+        (aware). Rows of those below `below_pct`: `employee_id`, `full_name`, `location_id` (where they belonged last),
+        `attendance_rate` (0 to 100), `attended_count`, `scheduled_count` (vacation does not count). Empty: nobody.
+        """
+        return self._read(
+            "get_low_attendance",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "below_pct": number_of(below_pct, "below_pct"),
+                "location_id": optional_uuid(location_id, "location_id"),
+                **_this_month_or(days, start, end),
+            },
+        )
+
+
+def _this_month_or(days: object, start: object, end: object) -> dict[str, object]:
+    """The period that was asked for; the organization's local month, which only the server knows, where none was."""
+    this_month = days is None and start is None and end is None
+    edges = past(days, start, end, default_days=31)
+    return {**edges, "period_start": None if this_month else edges["period_start"], "this_month": this_month}

@@ -1,0 +1,236 @@
+"""Predictions read through the cache, and what writers tell it.
+
+What the cache holds, by kind and entity (see `PredictionCache` for how far to trust it):
+
+    demand_forecast      (product_id, location_id)     rows of get_current_demand_forecasts: those under way, 30 days ahead
+    anomaly_prediction   "active"                      rows of get_active_anomaly_predictions
+    absence_forecast     ("location", location_id)     rows of get_current_absence_forecasts, 14 local days from today
+    absence_forecast     ("employee", employee_id)     likewise
+
+Inside a transaction nothing is read from the cache or put into it: the transaction may see what others do not, or be
+rolled back.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from db_utils.cache import CachedPrediction, Entity, Prediction, PredictionCache, PredictionKind
+from db_utils.connections.tenant import TenantScope
+from db_utils.connections.transaction import Transaction
+from db_utils.errors import DbUtilsError, ServerUnavailableError
+from db_utils.queries.arguments import Id, text_of, uuid_of
+from db_utils.queries.loader import query
+from db_utils.queries.runner import QueryRunner
+from db_utils.values import Row
+
+ACTIVE = "active"
+DEMAND_DAYS = 30
+ABSENCE_DAYS = 14
+MOST_REFRESHED = 50
+"""Where a run touches more entities than this, the cache forgets the kind instead of being told each one."""
+
+# Targets that are over still say how new the newest run is: without them, the newest prediction's time would go
+# back when its last target has passed, and the cache, which keeps what is newer, would keep what is over.
+_LOOK_BACK = dt.timedelta(days=2)
+
+_no_cache = PredictionCache(None)
+
+
+class CachedPredictionQueries(QueryRunner):
+    """Predictions in a millisecond, with where they come from and how far they can be trusted."""
+
+    def get_cached_demand_forecast(
+        self, organization_id: Id, product_id: str, *, location_id: Id
+    ) -> CachedPrediction | None:
+        """What demand do we expect of a product at a location, from the cache if it has it?
+
+        A `CachedPrediction`: `source` (cache or database), `freshness` (FRESH, STALE or EXPIRED), `age_seconds`, `model_name`,
+        `model_version` and `available_at` of the newest run, and as `value` the rows of
+        `get_current_demand_forecasts` for targets that are not over, the day and the week under way among them, up to 30
+        days ahead, each with its own run. Without a
+        cache, or where Redis does not answer in time, the database answers. None: nothing is predicted.
+        """
+        organization = uuid_of(organization_id, "organization_id")
+        product, location = text_of(product_id, "product_id"), uuid_of(location_id, "location_id")
+        found = self._cached(PredictionKind.DEMAND_FORECAST, organization, (product, location))
+        return found and found._replace(value=_not_over(found.value, dt.datetime.now(dt.UTC)))
+
+    def get_cached_anomaly_predictions(self, organization_id: Id) -> CachedPrediction | None:
+        """Which anomalies are predicted and not dealt with yet, from the cache if it has it?
+
+        A `CachedPrediction` as in `get_cached_demand_forecast`; its `value` is the rows of
+        `get_active_anomaly_predictions`, [] where none is active, its `available_at` that of the newest prediction
+        whatever became of it, its `recorded_at` when the rows were read. None: nothing was ever predicted.
+        """
+        organization = uuid_of(organization_id, "organization_id")
+        return self._cached(PredictionKind.ANOMALY_PREDICTION, organization, ACTIVE)
+
+    def get_cached_absence_forecast(self, organization_id: Id, *, location_id: Id) -> CachedPrediction | None:
+        """How many are expected to be away at a location, from the cache if it has it?
+
+        A `CachedPrediction` as in `get_cached_demand_forecast`; its `value` is the rows of
+        `get_current_absence_forecasts` for the location, 14 days ahead. None: nothing is predicted.
+        """
+        organization = uuid_of(organization_id, "organization_id")
+        location = uuid_of(location_id, "location_id")
+        return self._cached(PredictionKind.ABSENCE_FORECAST, organization, ("location", location))
+
+    def get_cached_employee_absence_forecast(
+        self, organization_id: Id, *, employee_id: Id
+    ) -> CachedPrediction | None:
+        """How probably is an employee away, from the cache if it has it?
+
+        A `CachedPrediction` as in `get_cached_demand_forecast`; its `value` is the rows of
+        `get_current_absence_forecasts` for the employee, 14 days ahead. None: nothing is predicted.
+        """
+        organization = uuid_of(organization_id, "organization_id")
+        employee = uuid_of(employee_id, "employee_id")
+        return self._cached(PredictionKind.ABSENCE_FORECAST, organization, ("employee", employee))
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def _cached(self, kind: str, organization: uuid.UUID, entity: Entity) -> CachedPrediction | None:
+        return self._cache_of(organization).get_or_compute(
+            organization, kind, entity, lambda: self._load(kind, organization, entity)
+        )
+
+    def _cache_of(self, organization: uuid.UUID) -> PredictionCache:
+        """The cache, or none: in a transaction, and where a tenant scope is asked about another organization."""
+        foreign = isinstance(self._db, TenantScope) and self._db.organization_id != organization
+        if self._cache is None or foreign or isinstance(self._db, Transaction):
+            return _no_cache
+        return self._cache
+
+    def _load(self, kind: str, organization: uuid.UUID, entity: Entity) -> Prediction | None:
+        if kind == PredictionKind.ANOMALY_PREDICTION:
+            return self._load_anomalies(organization)
+        assert isinstance(entity, tuple)
+        first, second = entity
+        assert isinstance(first, str)
+        assert isinstance(second, uuid.UUID)
+        if kind == PredictionKind.DEMAND_FORECAST:
+            return self._load_demand(organization, first, second)
+        return self._load_absences(organization, first, second)
+
+    def _load_demand(self, organization: uuid.UUID, product: str, location: uuid.UUID) -> Prediction | None:
+        now = dt.datetime.now(dt.UTC)
+        rows = self._read(
+            "get_current_demand_forecasts",
+            organization,
+            {
+                "product_id": product,
+                "location_id": location,
+                "with_under_way": True,
+                "period_start": now - _LOOK_BACK,
+                "period_end": now + dt.timedelta(days=DEMAND_DAYS),
+            },
+            primary=True,
+        )
+        return _prediction(rows, _not_over(rows, now))
+
+    def _load_anomalies(self, organization: uuid.UUID) -> Prediction | None:
+        newest = self._read("find_newest_anomaly_run", organization, {}, primary=True)
+        if not newest:
+            return None
+        rows = self._read(
+            "get_active_anomaly_predictions",
+            organization,
+            {"resource_id": None, "anomaly_type": None, "include_acknowledged": False},
+            primary=True,
+        )
+        # What is newer here is the later look: a prediction that was closed leaves no newer prediction behind.
+        return Prediction(
+            rows,
+            newest[0]["model_name"],
+            newest[0]["model_version"],
+            newest[0]["available_at"],
+            newest[0]["read_at"],
+        )
+
+    def _load_absences(self, organization: uuid.UUID, subject: str, identity: uuid.UUID) -> Prediction | None:
+        about = {
+            "location_id": identity if subject == "location" else None,
+            "employee_id": identity if subject == "employee" else None,
+        }
+        found = self._db.execute_query(
+            query("find_local_today").sql, {"organization_id": organization, **about}, primary=True
+        )
+        # Of one that is not there the read below says so.
+        today = found[0]["today"] if found else dt.datetime.now(dt.UTC).date()
+        rows = self._read(
+            "get_current_absence_forecasts",
+            organization,
+            {
+                **about,
+                "days": None,
+                "first_date": today - _LOOK_BACK,
+                "end_date": today + dt.timedelta(days=ABSENCE_DAYS),
+            },
+            primary=True,
+        )
+        return _prediction(rows, [row for row in rows if row["target_date"] >= today])
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _telling_cache(self, kind: str, organization: uuid.UUID, touched: set[Entity]) -> Iterator[None]:
+        """Around a write: afterwards, and only once it is committed, the cache learns which entities it touched."""
+        try:
+            yield
+        except ServerUnavailableError:
+            # It may have been lost during COMMIT, and then nobody knows whether the write took effect.
+            self._cache_of(organization).invalidate(organization, kind)
+            raise
+        if self._cache is None or not touched:
+            return
+        entities = list(touched)
+        if isinstance(self._db, Transaction):
+            self._db.after_commit(lambda: self._forget(kind, organization, entities), also_if_unknown=True)
+        else:
+            self._refresh(kind, organization, entities)
+
+    def _refresh(self, kind: str, organization: uuid.UUID, entities: Sequence[Entity]) -> None:
+        cache = self._cache_of(organization)
+        cache.ask_which_database()
+        if len(entities) > MOST_REFRESHED:
+            cache.invalidate(organization, kind)
+            return
+        try:
+            loaded = [(entity, self._load(kind, organization, entity)) for entity in entities]
+            cache.put_many(
+                organization, kind, [(entity, known) for entity, known in loaded if known is not None]
+            )
+        except DbUtilsError:  # the write itself is done and must not look as if it had failed
+            cache.invalidate(organization, kind)
+
+    def _forget(self, kind: str, organization: uuid.UUID, entities: Sequence[Entity]) -> None:
+        assert self._cache is not None
+        self._cache.ask_which_database()
+        if len(entities) > MOST_REFRESHED:
+            self._cache.invalidate(organization, kind)
+            return
+        for entity in entities:
+            self._cache.invalidate(organization, kind, entity)
+
+
+def _not_over(rows: Sequence[Row], now: dt.datetime) -> list[Row]:
+    return [row for row in rows if row["target_end"] > now]
+
+
+def _prediction(rows: Sequence[Row], value: list[Row]) -> Prediction | None:
+    """The value as the cache keeps it, dated by the newest of the rows."""
+    if not rows:
+        return None
+    newest: dict[str, Any] = max(rows, key=lambda row: (row["available_at"], row["recorded_at"]))
+    return Prediction(
+        value,
+        newest["model_name"],
+        newest["model_version"],
+        newest["available_at"],
+        max(row["recorded_at"] for row in rows),
+    )

@@ -1,0 +1,65 @@
+"""The catalogue of prebuilt queries: every method with its question, made from the code so that it cannot be old."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from db_utils.queries import OperationalDataQueries
+from db_utils.queries.runner import QueryRunner
+
+_NOT_TOPICS = (OperationalDataQueries, QueryRunner, object)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method of `OperationalDataQueries`."""
+
+    topic: str
+    """What it is about: the name of its module, as of its file in `db_utils/queries` where it has one."""
+    name: str
+    arguments: str
+    """Its arguments as they are written in a call; those after `*` by name."""
+    question: str
+    """What it answers: the first line of its docstring."""
+    writes: bool
+
+
+def entries() -> Iterator[Entry]:
+    """Every public method of `OperationalDataQueries`, topic by topic, in the order of the code."""
+    topics = [topic for topic in OperationalDataQueries.__mro__ if topic not in _NOT_TOPICS]
+    for topic in topics:
+        for name, method in vars(topic).items():
+            if name.startswith("_") or not inspect.isfunction(method):
+                continue
+            yield Entry(
+                topic=topic.__module__.rpartition(".")[2],
+                name=name,
+                arguments=_arguments(method),
+                question=(inspect.getdoc(method) or "").partition("\n")[0],
+                writes=not name.startswith("get_"),
+            )
+
+
+def _arguments(method: object) -> str:
+    assert callable(method)
+    shown: list[str] = []
+    for parameter in list(inspect.signature(method).parameters.values())[1:]:
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in shown:
+            shown.append("*")
+        required = parameter.default is parameter.empty
+        shown.append(parameter.name if required else f"[{parameter.name}]")
+    return ", ".join(shown)
+
+
+def markdown() -> str:
+    """The catalogue as a Markdown table; arguments in brackets may be left out."""
+    lines = ["| topic | method of `OperationalDataQueries` | question |", "| --- | --- | --- |"]
+    last_topic = ""
+    for entry in entries():
+        topic = "" if entry.topic == last_topic else entry.topic.replace("_", " ")
+        last_topic = entry.topic
+        kind = " (writes)" if entry.writes else ""
+        lines.append(f"| {topic} | `{entry.name}({entry.arguments})` | {entry.question}{kind} |")
+    return "\n".join(lines) + "\n"

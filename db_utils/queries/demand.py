@@ -1,0 +1,235 @@
+"""Demand as it happened: rows, regular series, and frames to train models on."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from db_utils.queries.arguments import (
+    Id,
+    Number,
+    choice_of,
+    flag_of,
+    optional_number,
+    optional_text,
+    optional_uuid,
+    past,
+    past_until_now,
+    span_of,
+    text_of,
+    texts_of,
+    uuid_of,
+)
+from db_utils.queries.duplicates import OnRepeat, added_up
+from db_utils.queries.records import DemandRecord, encoded_rows
+from db_utils.queries.runner import QueryRunner
+from db_utils.values import Row
+
+Bucket = Literal["quarter_hour", "half_hour", "hour", "day", "week", "month"]
+
+# How long each is (of a month: the shortest).
+_BUCKETS: dict[str, dt.timedelta] = {
+    "quarter_hour": dt.timedelta(minutes=15),
+    "half_hour": dt.timedelta(minutes=30),
+    "hour": dt.timedelta(hours=1),
+    "day": dt.timedelta(days=1),
+    "week": dt.timedelta(weeks=1),
+    "month": dt.timedelta(days=28),
+}
+_KEY = ("product_id", "location_id", "time")
+
+
+class DemandQueries(QueryRunner):
+    """Demand."""
+
+    def record_demand(
+        self,
+        organization_id: Id,
+        demand: Iterable[DemandRecord],
+        *,
+        replace: bool = True,
+        on_repeat: OnRepeat = "refuse",
+    ) -> int:
+        """Which of these demand rows are new, or differ from what was recorded?
+
+        Returns how many rows were written; all or none. A row of the same product, location and time is corrected where
+        it differs, or kept with `replace=False`; the same rows may be sent again. Only what is given is written: a key
+        that a row does not have leaves what is recorded as it is, None makes it unknown. Two rows of one product,
+        location and time in one call are refused, or with `on_repeat="sum"` (lines of receipts) their quantity and
+        revenue are added up; the revenue is unknown where one of them is. Keys: see `DemandRecord`. Raises
+        `InvalidInputError` for a repeated row, `NotFoundError` for an unknown location.
+        """
+        flag_of(replace, "replace")
+        rows = encoded_rows(DemandRecord, demand, "demand", with_none=True)
+        if choice_of(on_repeat, "on_repeat", ("refuse", "sum")) == "sum":
+            rows = added_up(rows, _KEY, ("quantity", "revenue"), "demand")
+        return self._write_pages(
+            "record_demand",
+            {"organization_id": uuid_of(organization_id, "organization_id"), "replace": replace},
+            rows,
+            "demand",
+            key=_KEY,
+            hint=", or let on_repeat='sum' add up quantity and revenue",
+            only_given=True,
+        )
+
+    def get_demand_history(
+        self,
+        organization_id: Id,
+        product_id: str,
+        *,
+        location_id: Id | None = None,
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """How much of a product was demanded, row by row?
+
+        Rows whose time lies in the last `days` times 24 hours (default 90), or `start` <= time < `end` (aware; no
+        `end`: up to the newest), oldest first, then by location: `time` (UTC; start of the bucket), `product_id`,
+        `location_id`, `quantity` (in the product's own unit), `revenue` (in the organization's currency, None where not
+        known), `metadata` (dict). Empty: no demand, or no such product.
+        """
+        return self._read(
+            "get_demand_history",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "product_id": text_of(product_id, "product_id"),
+                "location_id": optional_uuid(location_id, "location_id"),
+                **past(days, start, end, default_days=90),
+            },
+        )
+
+    def upsert_product(
+        self, organization_id: Id, product_id: str, *, name: str | None = None, unit: str | None = None
+    ) -> Row:
+        """How is this product called and counted?
+
+        `unit` is the product's own unit, in which its demand, plans and forecasts count (pieces, kg …): figures over
+        products that are known to count differently are None with a reason instead of a sum. What is None stays as it
+        is. Returns the row: `product_id`, `name`, `unit`, `created_at`, `updated_at`. A product that is counted in
+        another unit from some day on is another product. Raises `NotFoundError` for an unknown organization.
+        """
+        return self._create(
+            "upsert_product",
+            {
+                "organization_id": uuid_of(organization_id, "organization_id"),
+                "product_id": text_of(product_id, "product_id"),
+                "name": optional_text(name, "name"),
+                "unit": optional_text(unit, "unit"),
+            },
+        )
+
+    def get_products(
+        self,
+        organization_id: Id,
+        *,
+        location_id: Id | None = None,
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """Which products were demanded, how much and at how many locations?
+
+        Rows whose time lies in the last `days` times 24 hours (default 365), or `start` <= time < `end` (aware): from the
+        start of a local day to the start of the next it is that day. Rows by product: `product_id`, `name` and `unit` (see
+        `upsert_product`; None where not known), `location_count`, `first_bucket` and `last_bucket` (UTC; start of its first and
+        last row), `row_count`, `quantity` (in the product's own unit), `revenue` (None where it is not known of every row).
+        Empty: nothing was demanded.
+        """
+        return self._read(
+            "get_products",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "location_id": optional_uuid(location_id, "location_id"),
+                **past(days, start, end, default_days=365),
+            },
+        )
+
+    def get_demand_series(
+        self,
+        organization_id: Id,
+        product_id: str,
+        *,
+        location_id: Id | None = None,
+        bucket: Bucket = "day",
+        fill_quantity: Number | None = None,
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """How much of a product was demanded in each local bucket of time, gaps included?
+
+        `bucket` is quarter_hour, half_hour, hour, day, week (from Monday) or month, by the clock on the location's wall at
+        the time: a bucket ends where the next one begins, so that none is lost where the clock is changed. The day of a
+        change has 23 or 25 hours, an hour that comes twice is two, and a day without midnight begins at its first instant.
+        The buckets that lie wholly in the last `days` times 24 hours (default 90), or in `start` to `end` (aware; no `end`:
+        now), without a hole; a period of more than a million, of days and longer 100,000, is refused. Rows by location,
+        then oldest first: `bucket` and `bucket_end` (UTC), `location_id`, `product_id`, `quantity` (sum of the bucket's
+        rows, in the product's own unit; `fill_quantity` where there is none), `revenue` (None where it is not known of
+        every row), `row_count`, `is_observed` (False for a gap). Empty: the product was not demanded in the period.
+        """
+        length = _BUCKETS[choice_of(bucket, "bucket", tuple(_BUCKETS))]
+        return self._read(
+            "get_demand_series",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "product_id": text_of(product_id, "product_id"),
+                "location_id": optional_uuid(location_id, "location_id"),
+                "bucket": bucket,
+                "fill_quantity": optional_number(fill_quantity, "fill_quantity"),
+                **past_until_now(days, start, end, default_days=90, filled_by=length),
+            },
+        )
+
+    def get_demand_training_frame(
+        self,
+        organization_id: Id,
+        product_id: str,
+        *,
+        lead: dt.timedelta = dt.timedelta(0),
+        location_id: Id | None = None,
+        bucket: Bucket = "day",
+        factor_names: Iterable[str] | None = None,
+        carry: dt.timedelta = dt.timedelta(0),
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """What was demanded in each local bucket, and what was known of the world a given time before it began?
+
+        Buckets and period as in `get_demand_series`. Of each reading of an external factor the newest version counts
+        that was available `lead` before the bucket began (available_at <= bucket - lead): a model trained on it sees
+        what it will see in service, never tomorrow's weather. A factor's value is the mean of its readings in the
+        bucket; where there is none, its last reading not older than `carry` (a day's holiday reaches the hours of the
+        day with one day). A location's own readings go before those of the whole organization. Rows by location, then
+        oldest first: `bucket`, `bucket_end` (UTC), `location_id`, `product_id`, `quantity` and `revenue` (None where
+        nothing was recorded), `is_observed`, `factors` (dict of name to float, None where not known; the same names in
+        every row: `factor_names`, or all that occur), `left_out` (dict of name to the reason why a factor is None throughout:
+        its readings have two units). Empty: the product was not demanded in the period.
+        """
+        length = _BUCKETS[choice_of(bucket, "bucket", tuple(_BUCKETS))]
+        names = None if factor_names is None else texts_of(factor_names, "factor_names")
+        rows = self._read(
+            "get_demand_training_frame",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "product_id": text_of(product_id, "product_id"),
+                "location_id": optional_uuid(location_id, "location_id"),
+                "bucket": bucket,
+                "lead": span_of(lead, "lead"),
+                "carry": span_of(carry, "carry"),
+                "factor_names": names,
+                **past_until_now(days, start, end, default_days=90, filled_by=length),
+            },
+        )
+        if names is None:
+            names = sorted({name for row in rows for name in row["factors"]})
+        for row in rows:
+            row["factors"] = _all_of(names, row["factors"])
+        return rows
+
+
+def _all_of(names: list[str], known: dict[str, Any]) -> dict[str, float | None]:
+    return {name: None if known.get(name) is None else float(known[name]) for name in names}

@@ -1,0 +1,248 @@
+"""Employees and their skills."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+
+from db_utils.errors import InvalidInputError
+from db_utils.queries.arguments import (
+    Id,
+    Metadata,
+    flag_of,
+    metadata_of,
+    optional_date,
+    optional_text,
+    optional_time,
+    optional_uuid,
+    text_of,
+    texts_of,
+    uuid_of,
+)
+from db_utils.queries.runner import QueryRunner
+from db_utils.values import Row
+
+
+class EmployeeQueries(QueryRunner):
+    """Employees and what they can do."""
+
+    def create_employee(
+        self,
+        organization_id: Id,
+        full_name: str,
+        *,
+        location_id: Id,
+        employee_code: str,
+        role: str,
+        skills: Iterable[str] = (),
+        is_active: bool = True,
+        hired_on_date: dt.date | None = None,
+        metadata: Metadata | None = None,
+        employee_id: Id | None = None,
+    ) -> Row:
+        """Which employee was just created?
+
+        Returns the row: `employee_id`, `location_id`, `employee_code`, `full_name`, `role`, `skills` (list),
+        `is_active`, `hired_on_date`, `metadata` (dict), `created_at`, `updated_at`. Employed is who is active, since
+        the
+        local day `hired_on_date` where it is known. Raises `UniqueViolationError` where the organization has an
+        employee of this code, `NotFoundError` for an unknown location.
+        """
+        return self._create(
+            "create_employee",
+            {
+                "organization_id": uuid_of(organization_id, "organization_id"),
+                "employee_id": optional_uuid(employee_id, "employee_id"),
+                "location_id": uuid_of(location_id, "location_id"),
+                "employee_code": text_of(employee_code, "employee_code"),
+                "full_name": text_of(full_name, "full_name"),
+                "role": text_of(role, "role"),
+                "skills": texts_of(skills, "skills"),
+                "is_active": flag_of(is_active, "is_active"),
+                "hired_on_date": optional_date(hired_on_date, "hired_on_date"),
+                "metadata": metadata_of(metadata, "metadata"),
+            },
+        )
+
+    def get_employees(
+        self,
+        organization_id: Id,
+        *,
+        location_id: Id | None = None,
+        skill: str | None = None,
+        include_inactive: bool = False,
+    ) -> list[Row]:
+        """Who works here, and who has this skill?
+
+        Rows by full name: `employee_id`, `location_id`, `employee_code`, `full_name`, `role`, `skills` (list),
+        `is_active` (employed now, or will be), `hired_on_date` (None where not known), `metadata` (dict),
+        `created_at`,
+        `updated_at`. Who has left is among them with `include_inactive` only. Empty: nobody of these.
+        """
+        return self._read(
+            "get_employees",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "location_id": optional_uuid(location_id, "location_id"),
+                "skill": optional_text(skill, "skill"),
+                "include_inactive": flag_of(include_inactive, "include_inactive"),
+            },
+        )
+
+    def get_skills(self, organization_id: Id, *, location_id: Id | None = None) -> list[Row]:
+        """Which skills are there, and how many active employees have each?
+
+        Rows by skill: `skill`, `employee_count` (1 or more). Empty: nobody has any.
+        """
+        return self._read(
+            "get_skills",
+            uuid_of(organization_id, "organization_id"),
+            {"location_id": optional_uuid(location_id, "location_id")},
+        )
+
+    def set_employee_skills(self, organization_id: Id, employee_id: Id, *, skills: Iterable[str]) -> Row:
+        """Which employee now has exactly these skills?
+
+        Returns the row as `get_employees` does. Raises `NotFoundError` where the organization has no such employee.
+        """
+        return self._change_one(
+            "set_employee_skills",
+            "employee",
+            {
+                "organization_id": uuid_of(organization_id, "organization_id"),
+                "employee_id": uuid_of(employee_id, "employee_id"),
+                "skills": texts_of(skills, "skills"),
+            },
+            ("employee_id",),
+        )
+
+    def move_employee(
+        self,
+        organization_id: Id,
+        employee_id: Id,
+        *,
+        location_id: Id,
+        effective_at: dt.datetime | None = None,
+    ) -> Row:
+        """Which employee belongs to this location now?
+
+        From `effective_at` on (aware, not in the future; default now); what was before stays where the employee
+        belonged.
+        Returns the row as `get_employees` does. Raises `InvalidDataError` for a time that has not come yet,
+        `NotFoundError` for an unknown employee or location.
+        """
+        return self._change_one(
+            "move_employee",
+            "employee",
+            {
+                "organization_id": uuid_of(organization_id, "organization_id"),
+                "employee_id": uuid_of(employee_id, "employee_id"),
+                "location_id": uuid_of(location_id, "location_id"),
+                "effective_at": optional_time(effective_at, "effective_at"),
+            },
+            ("employee_id",),
+        )
+
+    def end_employment(
+        self,
+        organization_id: Id,
+        employee_id: Id,
+        *,
+        last_day: dt.date | None = None,
+        effective_at: dt.datetime | None = None,
+    ) -> Row:
+        """Which employee has left, or will?
+
+        After `last_day` (a local day of their location) or from `effective_at` on (aware), both of which may be to
+        come;
+        default now. Who has left covers no shift, cannot be assigned and is not forecast; what was before stays.
+        `is_active` stays true until the end has come. Returns the row as `get_employees` does. Raises
+        `NotFoundError` for an unknown employee.
+        """
+        return self._change_employment(
+            "end_employment", organization_id, employee_id, "last_day", last_day, effective_at
+        )
+
+    def resume_employment(
+        self,
+        organization_id: Id,
+        employee_id: Id,
+        *,
+        first_day: dt.date | None = None,
+        effective_at: dt.datetime | None = None,
+    ) -> Row:
+        """Which employee is employed again, or will be?
+
+        From `first_day` (a local day of their location) or `effective_at` on (aware), both of which may be to come;
+        default
+        now. Returns the row as `get_employees` does. Raises `NotFoundError` for an unknown employee.
+        """
+        return self._change_employment(
+            "resume_employment", organization_id, employee_id, "first_day", first_day, effective_at
+        )
+
+    def _change_employment(
+        self,
+        name: str,
+        organization_id: Id,
+        employee_id: Id,
+        day_name: str,
+        day: dt.date | None,
+        effective_at: dt.datetime | None,
+    ) -> Row:
+        if day is not None and effective_at is not None:
+            raise InvalidInputError(f"give either {day_name} or effective_at")
+        return self._change_one(
+            name,
+            "employee",
+            {
+                "organization_id": uuid_of(organization_id, "organization_id"),
+                "employee_id": uuid_of(employee_id, "employee_id"),
+                day_name: optional_date(day, day_name),
+                "effective_at": optional_time(effective_at, "effective_at"),
+            },
+            ("employee_id",),
+        )
+
+    def correct_employee_history(
+        self,
+        organization_id: Id,
+        employee_id: Id,
+        *,
+        start: dt.datetime | None,
+        end: dt.datetime,
+        location_id: Id | None = None,
+        is_employed: bool | None = None,
+    ) -> list[Row]:
+        """What was an employee, after this correction of a time that is over?
+
+        What is given was so from `start` (aware; None: ever since) until before `end`, which is not in the future; the
+        rest, and the present, stay. Returns the rows of `get_employee_history`. Raises `InvalidInputError` where
+        nothing is given, `InvalidDataError` for an `end` that has not come yet or does not follow `start`,
+        `NotFoundError` for an unknown employee or location.
+        """
+        return self._correct_history(
+            "correct_employee_history",
+            uuid_of(organization_id, "organization_id"),
+            uuid_of(employee_id, "employee_id"),
+            {
+                "location_id": optional_uuid(location_id, "location_id"),
+                "is_employed": None if is_employed is None else flag_of(is_employed, "is_employed"),
+            },
+            start,
+            end,
+        )
+
+    def get_employee_history(self, organization_id: Id, employee_id: Id) -> list[Row]:
+        """Where did an employee belong and were they employed, and when?
+
+        Rows, oldest first, each beginning where the one before ends: `valid_from` (UTC; None: ever since; to come for
+        an
+        employment that is known to begin or to end), `valid_to` (not included; None: until further notice),
+        `location_id`, `is_employed`, `recorded_at` (when it was told or last corrected). Empty: no such employee.
+        """
+        return self._read(
+            "get_employee_history",
+            uuid_of(organization_id, "organization_id"),
+            {"employee_id": uuid_of(employee_id, "employee_id")},
+        )

@@ -1,0 +1,268 @@
+"""Operational events: what happened, how much was produced, why machines stood still."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from db_utils.connections.executor import Executor
+from db_utils.errors import InvalidInputError
+from db_utils.queries.arguments import (
+    MAX_ROWS,
+    Id,
+    Metadata,
+    Number,
+    choice_of,
+    flag_of,
+    optional_choice,
+    optional_uuid,
+    past,
+    past_until_now,
+    uuid_of,
+    whole_of,
+)
+from db_utils.queries.errors import MovedEventError
+from db_utils.queries.loader import query
+from db_utils.queries.records import EVENT_TYPES, EventRecord, as_json, encoded_rows
+from db_utils.queries.runner import QueryRunner
+from db_utils.values import Row
+
+
+class EventQueries(QueryRunner):
+    """Operational events."""
+
+    def record_events(
+        self, organization_id: Id, events: Iterable[EventRecord], *, replace: bool = False
+    ) -> int:
+        """Which of these events are new, or differ from what was recorded?
+
+        Returns how many rows were written; all or none. An event that is there already, by `event_id`, is not written
+        again, so the same events may be sent again; with `replace=True` what is there is corrected where it differs, its
+        `time` too: the event moves. Only what is given is written: a key that an event does not have leaves what is
+        recorded as it is. Keys: see `EventRecord`. Raises `InvalidInputError` for the same event twice in one call,
+        `MovedEventError` for one that was recorded with another time where not to be replaced, `NotFoundError` for an
+        unknown location, resource or employee.
+        """
+        flag_of(replace, "replace")
+        organization = uuid_of(organization_id, "organization_id")
+        made_here: set[str] = set()
+
+        def move(db: Executor, page: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            given = [row for row in page if row["event_id"] not in made_here]
+            return _moved(db, organization, page, given, replace=replace) if given else page
+
+        return self._write_pages(
+            "record_events",
+            {"organization_id": organization, "replace": replace},
+            (
+                _with_id(row, number, made_here)
+                for number, row in enumerate(
+                    encoded_rows(EventRecord, events, "events", with_none=True), start=1
+                )
+            ),
+            "events",
+            key=("event_id",),
+            only_given=True,
+            before=move,
+        )
+
+    def record_event(
+        self,
+        organization_id: Id,
+        *,
+        time: dt.datetime,
+        event_type: str,
+        location_id: Id | None = None,
+        resource_id: Id | None = None,
+        employee_id: Id | None = None,
+        cause: str | None = None,
+        product_id: str | None = None,
+        quantity: Number | None = None,
+        scrap_quantity: Number | None = None,
+        quality_score: Number | None = None,
+        duration_minutes: Number | None = None,
+        metadata: Metadata | None = None,
+        event_id: Id | None = None,
+    ) -> uuid.UUID:
+        """Under which event_id is this event recorded?
+
+        One event as in `record_events`; sent again under the same `event_id` it is not written twice.
+        """
+        identity = uuid.uuid4() if event_id is None else uuid_of(event_id, "event_id")
+        event: EventRecord = {
+            "time": time,
+            "event_type": event_type,
+            "event_id": identity,
+            "location_id": location_id,
+            "resource_id": resource_id,
+            "employee_id": employee_id,
+            "cause": cause,
+            "product_id": product_id,
+            "quantity": quantity,
+            "scrap_quantity": scrap_quantity,
+            "quality_score": quality_score,
+            "duration_minutes": duration_minutes,
+            "metadata": metadata,
+        }
+        self.record_events(organization_id, [event])
+        return identity
+
+    def get_events(
+        self,
+        organization_id: Id,
+        *,
+        resource_id: Id | None = None,
+        location_id: Id | None = None,
+        event_type: str | None = None,
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+        limit: int = 1_000,
+    ) -> list[Row]:
+        """What happened, newest first?
+
+        Events that began in the period: the last `days` times 24 hours (default 1), or `start` <= time < `end` (aware;
+        no `end`: up to the newest). At most `limit` rows: `time` (UTC), `event_id`, `location_id`, `resource_id`,
+        `employee_id`, `event_type`, `cause`, `product_id`, `quantity` (scrap included; in the resource's
+        capacity_unit), `scrap_quantity`, `quality_score` (0 to 100), `duration_minutes`, `metadata` (dict); None where
+        not told. Empty: nothing happened.
+        """
+        return self._read(
+            "get_events",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "resource_id": optional_uuid(resource_id, "resource_id"),
+                "location_id": optional_uuid(location_id, "location_id"),
+                "event_type": optional_choice(event_type, "event_type", EVENT_TYPES),
+                "row_limit": whole_of(limit, "limit", 1, MAX_ROWS),
+                **past(days, start, end, default_days=1),
+            },
+        )
+
+    def get_production_rate(
+        self,
+        organization_id: Id,
+        *,
+        bucket: Literal["hour", "day"] = "hour",
+        resource_id: Id | None = None,
+        location_id: Id | None = None,
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """How much was produced, hour by hour or day by day?
+
+        Local hours or local days of the place, whole, that begin in the period (the last `days` times 24 hours, default 7,
+        or `start` <= bucket < `end`, aware), up to now; an event that reaches over an edge counts with its share on each
+        side, and minutes in which the machine stood still do not count: the figures are those of the KPIs of that
+        day. Rows by bucket, location and resource (None: events that name none): `bucket` and `bucket_end` (UTC), `location_id`,
+        `resource_id`, `event_count` (that began inside), `production_minutes`, `quantity` (scrap included) and
+        `scrap_quantity` (in the resource's capacity_unit; None: not reported, or in two units),
+        `quantity_per_production_hour` (of minutes whose quantity is known), `quality_score_mean` (0 to 100, None where
+        not rated). A bucket without production has no row. Empty: nothing was produced.
+        """
+        return self._read(
+            "get_production_rate",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "bucket": choice_of(bucket, "bucket", ("hour", "day")),
+                "resource_id": optional_uuid(resource_id, "resource_id"),
+                "location_id": optional_uuid(location_id, "location_id"),
+                **past(days, start, end, default_days=7),
+            },
+        )
+
+    def get_downtime_by_cause(
+        self,
+        organization_id: Id,
+        *,
+        resource_id: Id | None = None,
+        location_id: Id | None = None,
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """Why did resources stand still, and for how long?
+
+        Period: the last `days` times 24 hours (default 7), or `start` <= time < `end` (aware; no `end`: now). A stop
+        that reaches over an edge counts with the minutes inside, and a minute counts once: it is maintenance before
+        breakdown before setup before idle, and of the stop that began first. Stops that name no resource are not of any.
+        Rows by minutes, most first: `event_type` (breakdown, idle, setup or maintenance), `cause` (None where not told),
+        `event_count` (recorded stops that began inside; those that overlap are one failure to `mttr`),
+        `downtime_minutes`, `share_pct` (of all minutes in the answer, 0 to 100). Empty: nothing stood still.
+        """
+        return self._read(
+            "get_downtime_by_cause",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "resource_id": optional_uuid(resource_id, "resource_id"),
+                "location_id": optional_uuid(location_id, "location_id"),
+                **past_until_now(days, start, end, default_days=7),
+            },
+        )
+
+
+def _with_id(row: dict[str, Any], number: int, made_here: set[str]) -> dict[str, Any]:
+    if row.get("event_id") is None:
+        row["event_id"] = str(uuid.uuid4())
+        made_here.add(row["event_id"])
+    if row.get("location_id") is None and row.get("resource_id") is None:
+        raise InvalidInputError(
+            f"events: row {number} lacks location_id: give it, or the resource_id of a resource there"
+        )
+    return row
+
+
+def _moved(
+    db: Executor,
+    organization: uuid.UUID,
+    page: list[dict[str, Any]],
+    given: list[dict[str, Any]],
+    *,
+    replace: bool,
+) -> list[dict[str, Any]]:
+    """The rows to write: what is recorded at another time is taken away there, and what a row leaves out stays as it was."""
+    recorded = db.execute_query(
+        query("get_events_at_other_times").sql,
+        {
+            "organization_id": organization,
+            "events": as_json([{"event_id": row["event_id"], "time": row["time"]} for row in given]),
+            "event_ids": [row["event_id"] for row in given],
+        },
+        primary=True,
+    )
+    if not recorded:
+        return page
+    if not replace:
+        named = "; ".join(f"event_id {row['event_id']} at {row['time'].isoformat()}" for row in recorded[:3])
+        more = f"; and {len(recorded) - 3} more" if len(recorded) > 3 else ""
+        raise MovedEventError(
+            f"events: recorded before with another time ({named}{more}): replace=True moves them, another event_id "
+            "makes them other events",
+            sqlstate="23505",
+        )
+    earlier: dict[str, Row] = {}
+    for row in recorded:
+        key = {"organization_id": organization, "event_id": row["event_id"], "time": row["time"]}
+        if not db.execute(query("remove_event").sql, key):
+            raise MovedEventError(
+                f"events: event_id {row['event_id']} was moved by somebody else meanwhile: read it, and send it again",
+                sqlstate="40001",
+            )
+        earlier[str(row["event_id"])] = row
+    return [_filled(row, earlier.get(row["event_id"])) for row in page]
+
+
+def _filled(row: dict[str, Any], earlier: Row | None) -> dict[str, Any]:
+    if earlier is None:
+        return row
+    kept = {
+        column: value if isinstance(value, dict) else str(value)
+        for column, value in earlier.items()
+        if value is not None
+    }
+    if row.get("resource_id", kept.get("resource_id")) != kept.get("resource_id"):
+        del kept["location_id"]  # of another machine: where that one stood
+    return kept | row

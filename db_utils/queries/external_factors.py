@@ -1,0 +1,73 @@
+"""External factors: weather, holidays, markets, each with the time at which it was known."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+
+from db_utils.queries.arguments import (
+    FOREVER,
+    Id,
+    optional_choice,
+    optional_text,
+    optional_time,
+    optional_uuid,
+    past,
+    uuid_of,
+)
+from db_utils.queries.records import FACTOR_TYPES, FactorRecord, encoded_rows
+from db_utils.queries.runner import QueryRunner
+from db_utils.values import Row
+
+
+class ExternalFactorQueries(QueryRunner):
+    """External factors."""
+
+    def record_external_factors(self, organization_id: Id, factors: Iterable[FactorRecord]) -> int:
+        """Which of these readings were not recorded yet?
+
+        Returns how many rows were written; all or none. A reading that is sent twice is there once; a correction is a
+        reading with a later `available_at`. Keys: see `FactorRecord`. Raises `DifferentValuesError` where a reading
+        was recorded before with another value, `NotFoundError` for an unknown organization or location.
+        """
+        return self._write_pages(
+            "record_external_factors",
+            {"organization_id": uuid_of(organization_id, "organization_id")},
+            encoded_rows(FactorRecord, factors, "factors"),
+            "factors",
+            key=("name", "location_id", "time", "available_at"),
+            check="check_external_factors",
+        )
+
+    def get_external_factors(
+        self,
+        organization_id: Id,
+        *,
+        as_of: dt.datetime | None = None,
+        factor_type: str | None = None,
+        name: str | None = None,
+        location_id: Id | None = None,
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """What was known of the world outside at a given time, reading by reading?
+
+        Of each reading the newest version with available_at <= `as_of` (aware; default: the newest of all). Readings for
+        the last `days` times 24 hours (default 30) and everything ahead, or `start` <= time < `end` (aware). With
+        `location_id` those of the location and those of the whole organization. Rows oldest first, then by name and
+        location: `time` (UTC; what it speaks for), `location_id` (None: whole organization), `factor_type` (weather,
+        holiday, market, calendar, event or other), `name`, `value` (in `unit`), `unit`, `available_at`, `recorded_at`,
+        `metadata` (dict). Empty: nothing was known.
+        """
+        return self._read(
+            "get_external_factors",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "as_of": optional_time(as_of, "as_of") or FOREVER,
+                "factor_type": optional_choice(factor_type, "factor_type", FACTOR_TYPES),
+                "name": optional_text(name, "name"),
+                "location_id": optional_uuid(location_id, "location_id"),
+                **past(days, start, end, default_days=30),
+            },
+        )

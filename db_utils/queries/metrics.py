@@ -1,0 +1,142 @@
+"""Resource metrics: utilization, efficiency and downtime, sampled."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import Literal
+
+from db_utils.queries.arguments import Id, choice_of, flag_of, optional_uuid, past, uuid_of
+from db_utils.queries.records import MetricRecord, encoded_rows
+from db_utils.queries.runner import QueryRunner
+from db_utils.values import Row
+
+
+class MetricQueries(QueryRunner):
+    """Resource metrics."""
+
+    def record_resource_metrics(
+        self, organization_id: Id, metrics: Iterable[MetricRecord], *, replace: bool = False
+    ) -> int:
+        """Which of these samples are new, or differ from what was recorded?
+
+        Returns how many rows were written; all or none. A sample of the same resource and time is kept as it is, or
+        corrected where it differs with `replace=True`; the same samples may be sent again. Only what is given is
+        written: a key that a sample does not have leaves what is recorded as it is. Keys: see `MetricRecord`. Raises
+        `InvalidInputError` for two samples of one resource and time in one call, `NotFoundError` for an unknown
+        resource.
+        """
+        flag_of(replace, "replace")
+        return self._write_pages(
+            "record_resource_metrics",
+            {"organization_id": uuid_of(organization_id, "organization_id"), "replace": replace},
+            encoded_rows(MetricRecord, metrics, "metrics", with_none=True),
+            "metrics",
+            key=("resource_id", "time"),
+            only_given=True,
+        )
+
+    def get_resource_metrics(
+        self,
+        organization_id: Id,
+        *,
+        resource_id: Id | None = None,
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """What did the samples of a period say?
+
+        Every sample whose time lies in the last `days` times 24 hours (default 1), or `start` <= time < `end` (aware; no
+        `end`: up to the newest): at a minute's sampling 1,440 a day and resource. Rows oldest first, then by resource:
+        `time` (UTC; start of the sample), `resource_id`, `utilization_pct` and `efficiency_pct` (0 to 100, None where
+        not measured), `downtime_minutes`, `sample_minutes` (what the sample speaks for), `metadata` (dict). Empty:
+        no sample.
+        """
+        return self._read(
+            "get_resource_metrics",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "resource_id": optional_uuid(resource_id, "resource_id"),
+                **past(days, start, end, default_days=1),
+            },
+        )
+
+    def get_latest_resource_metrics(
+        self, organization_id: Id, *, location_id: Id | None = None, resource_id: Id | None = None
+    ) -> list[Row]:
+        """What did the newest sample of each resource say?
+
+        Rows by name: `resource_id`, `location_id`, `name`, `time` (UTC), `utilization_pct` and `efficiency_pct` (0 to
+        100, None where not measured), `downtime_minutes`, `sample_minutes`, `metadata` (dict). A resource without a
+        sample has no row. Empty: no sample at all.
+        """
+        return self._read(
+            "get_latest_resource_metrics",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "location_id": optional_uuid(location_id, "location_id"),
+                "resource_id": optional_uuid(resource_id, "resource_id"),
+            },
+        )
+
+    def get_resource_utilization(
+        self,
+        organization_id: Id,
+        *,
+        bucket: Literal["hour", "day"] = "hour",
+        resource_id: Id | None = None,
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """How busy was each resource, hour by hour or day by day?
+
+        Local hours or days of the place where the resource stood then, those that begin in the period (the last `days`
+        times 24 hours, default 7, or `start` <= bucket < `end`, aware), each whole, up to now. Rows by bucket and
+        resource: `bucket` and `bucket_end` (UTC), `resource_id`, `utilization_pct` (mean over the minutes measured),
+        `utilization_pct_min`, `utilization_pct_max`, `efficiency_pct` (mean over the minutes measured; all 0 to 100, None
+        where not measured), `downtime_minutes` (None where not known), `sample_minutes` (what samples speak for) and of
+        these `utilization_minutes`, `efficiency_minutes`, `downtime_known_minutes`, and `sample_count` (samples of which
+        the time lies in it). A sample speaks up to the next one of its resource: for its `sample_minutes`, or 60 at most
+        where it has none; over the edge of a bucket with its share. A bucket that no sample speaks for has no row. Empty:
+        no sample.
+        """
+        choice_of(bucket, "bucket", ("hour", "day"))
+        return self._read(
+            "get_resource_utilization",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "bucket_unit": bucket,
+                "resource_id": optional_uuid(resource_id, "resource_id"),
+                **past(days, start, end, default_days=7),
+            },
+        )
+
+    def get_resource_utilization_summary(
+        self,
+        organization_id: Id,
+        *,
+        location_id: Id | None = None,
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """How busy was each resource, busiest first?
+
+        In the last `days` times 24 hours (default 7), or `start` <= time < `end` (aware), up to now; of one location: while
+        the resource stood there. One row a resource, retired ones without samples left out: `resource_id`, `location_id`
+        (where it stands now), `name`, `resource_type`, `utilization_pct` (mean over the minutes measured),
+        `utilization_pct_min`, `utilization_pct_max`, `efficiency_pct` (mean over the minutes measured; all 0 to 100, None
+        where not measured, these last), `downtime_minutes` (None where not known), `sample_minutes` (what samples speak
+        for) and of these `utilization_minutes`, `efficiency_minutes`, `downtime_known_minutes`, and `sample_count` (all 0
+        without samples). What a sample speaks for: see `get_resource_utilization`. Empty: no resource.
+        """
+        return self._read(
+            "get_resource_utilization_summary",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "location_id": optional_uuid(location_id, "location_id"),
+                **past(days, start, end, default_days=7),
+            },
+        )

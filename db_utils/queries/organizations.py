@@ -1,0 +1,191 @@
+"""Organizations (the tenants) and their locations."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from db_utils.errors import NotFoundError
+from db_utils.queries.arguments import (
+    Id,
+    Metadata,
+    Number,
+    choice_of,
+    metadata_of,
+    optional_choice,
+    optional_number,
+    optional_text,
+    optional_time,
+    optional_uuid,
+    text_of,
+    uuid_of,
+)
+from db_utils.queries.loader import query
+from db_utils.queries.runner import QueryRunner
+from db_utils.values import Row
+
+LOCATION_TYPES = ("factory", "warehouse", "distribution_center", "depot", "store", "office", "region")
+
+
+class OrganizationQueries(QueryRunner):
+    """Organizations and locations."""
+
+    def create_organization(
+        self,
+        name: str,
+        *,
+        industry: str,
+        timezone: str = "UTC",
+        settings: Metadata | None = None,
+        organization_id: Id | None = None,
+    ) -> Row:
+        """Which organization was just created?
+
+        `timezone` is an IANA name (Europe/Paris): days and months are counted in it. The operator's to call: a tenant
+        scope may not (`PermissionDeniedError`). Returns the row: `organization_id`, `name`, `industry`, `timezone`,
+        `settings` (dict), `created_at`, `updated_at`. Raises `UniqueViolationError` where the id is taken,
+        `CheckViolationError` for a time zone that PostgreSQL does not know.
+        """
+        return self._create(
+            "create_organization",
+            {
+                "organization_id": optional_uuid(organization_id, "organization_id"),
+                "name": text_of(name, "name"),
+                "industry": text_of(industry, "industry"),
+                "timezone": text_of(timezone, "timezone"),
+                "settings": metadata_of(settings, "settings"),
+            },
+        )
+
+    def get_organizations(self, *, industry: str | None = None) -> list[Row]:
+        """Which organizations are there?
+
+        Rows by name: `organization_id`, `name`, `industry`, `timezone`, `settings` (dict), `created_at`, `updated_at`.
+        In a tenant scope its own one only. Empty: none, or none of this `industry`.
+        """
+        return self._db.execute_query(
+            query("get_organizations").sql, {"industry": optional_text(industry, "industry")}
+        )
+
+    def get_organization(self, organization_id: Id) -> Row:
+        """Who is this organization?
+
+        One row: `organization_id`, `name`, `industry`, `timezone`, `settings` (dict), `created_at`, `updated_at`.
+        Raises `NotFoundError` where there is none.
+        """
+        organization = uuid_of(organization_id, "organization_id")
+        rows = self._db.execute_query(query("get_organization").sql, {"organization_id": organization})
+        if not rows:
+            raise NotFoundError(
+                f"organization {organization} does not exist: get_organizations() lists those that do"
+            )
+        return rows[0]
+
+    def create_location(
+        self,
+        organization_id: Id,
+        name: str,
+        *,
+        location_type: str,
+        timezone: str,
+        address: str | None = None,
+        latitude_degrees: Number | None = None,
+        longitude_degrees: Number | None = None,
+        metadata: Metadata | None = None,
+        location_id: Id | None = None,
+    ) -> Row:
+        """Which location was just created?
+
+        `location_type` is factory, warehouse, distribution_center, depot, store, office or region; `timezone` an IANA
+        name: shifts, local days and demand buckets of the location are counted in it. Latitude and longitude are
+        WGS 84. Returns the row: `location_id`, `name`, `location_type`, `timezone`, `address`, `latitude_degrees`,
+        `longitude_degrees`, `metadata` (dict), `created_at`, `updated_at`. Raises `UniqueViolationError` where
+        the organization has a location of this name, `NotFoundError` for an unknown organization.
+        """
+        return self._create(
+            "create_location",
+            {
+                "organization_id": uuid_of(organization_id, "organization_id"),
+                "location_id": optional_uuid(location_id, "location_id"),
+                "name": text_of(name, "name"),
+                "location_type": choice_of(location_type, "location_type", LOCATION_TYPES),
+                "timezone": text_of(timezone, "timezone"),
+                "address": optional_text(address, "address"),
+                "latitude_degrees": optional_number(latitude_degrees, "latitude_degrees"),
+                "longitude_degrees": optional_number(longitude_degrees, "longitude_degrees"),
+                "metadata": metadata_of(metadata, "metadata"),
+            },
+        )
+
+    def get_locations(self, organization_id: Id, *, location_type: str | None = None) -> list[Row]:
+        """Which locations does the organization have?
+
+        Rows by name: `location_id`, `name`, `location_type`, `timezone` (IANA), `address`, `latitude_degrees`,
+        `longitude_degrees`, `metadata` (dict), `created_at`, `updated_at`. Empty: none, or none of this type.
+        """
+        return self._read(
+            "get_locations",
+            uuid_of(organization_id, "organization_id"),
+            {"location_type": optional_choice(location_type, "location_type", LOCATION_TYPES)},
+        )
+
+    def set_location_timezone(
+        self,
+        organization_id: Id,
+        location_id: Id,
+        *,
+        timezone: str,
+        effective_at: dt.datetime | None = None,
+    ) -> Row:
+        """Which location counts its days by this time zone now?
+
+        From `effective_at` on (aware, not in the future; default now); days before keep the zone that they had. Returns
+        the row as `get_locations` does. Raises `CheckViolationError` for a zone that the database does not know,
+        `InvalidDataError` for a time that has not come yet, `NotFoundError` for an unknown location.
+        """
+        return self._change_one(
+            "set_location_timezone",
+            "location",
+            {
+                "organization_id": uuid_of(organization_id, "organization_id"),
+                "location_id": uuid_of(location_id, "location_id"),
+                "timezone": text_of(timezone, "timezone"),
+                "effective_at": optional_time(effective_at, "effective_at"),
+            },
+            ("location_id",),
+        )
+
+    def correct_location_history(
+        self,
+        organization_id: Id,
+        location_id: Id,
+        *,
+        timezone: str,
+        start: dt.datetime | None,
+        end: dt.datetime,
+    ) -> list[Row]:
+        """By which time zone did a location count its days, after this correction of a time that is over?
+
+        It was `timezone` from `start` (None: ever since) until before `end`, which is not in the future; the present
+        stays. Returns the rows of `get_location_history`. Raises as `set_location_timezone` does.
+        """
+        return self._correct_history(
+            "correct_location_history",
+            uuid_of(organization_id, "organization_id"),
+            uuid_of(location_id, "location_id"),
+            {"timezone": text_of(timezone, "timezone")},
+            start,
+            end,
+        )
+
+    def get_location_history(self, organization_id: Id, location_id: Id) -> list[Row]:
+        """By which time zone did a location count its days, and when?
+
+        Rows, oldest first, each beginning where the one before ends: `valid_from` (UTC; None: ever since), `valid_to`
+        (not included; None: until now), `timezone` (IANA), `recorded_at` (when it was told or last corrected).
+        Empty: no such location.
+        """
+        return self._read(
+            "get_location_history",
+            uuid_of(organization_id, "organization_id"),
+            {"location_id": uuid_of(location_id, "location_id")},
+        )

@@ -1,0 +1,329 @@
+"""Rows to be written, many at a time: what each may hold, checked here, sent as JSON.
+
+Each class below is a `TypedDict`: any mapping with these keys will do. A key that is required and missing, a key that
+nobody knows and a value of the wrong kind are refused with the number of the row, before anything is written. Where a
+row is corrected, a key that is not there leaves what is recorded as it is, and None makes it unknown.
+"""
+# No `from __future__ import annotations` here: the annotations are read at run time to check the rows.
+
+import datetime as dt
+import json
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from itertools import islice
+from math import isfinite
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypedDict, Union, get_args, get_origin, get_type_hints
+
+from db_utils.errors import InvalidInputError
+from db_utils.queries.arguments import (
+    Id,
+    Metadata,
+    Number,
+    choice_of,
+    date_of,
+    metadata_of,
+    number_of,
+    span_of,
+    text_of,
+    time_of,
+    uuid_of,
+)
+
+PAGE_ROWS = 5_000
+
+EVENT_TYPES = (
+    "production",
+    "setup",
+    "maintenance",
+    "breakdown",
+    "idle",
+    "error",
+    "inspection",
+    "shift_start",
+    "shift_end",
+)
+ATTENDANCE_STATUSES = ("present", "late", "remote", "absent", "sick", "vacation")
+ANOMALY_TYPES = ("bottleneck", "failure", "quality", "performance", "safety")
+SEVERITIES = ("low", "medium", "high", "critical")
+FACTOR_TYPES = ("weather", "holiday", "market", "calendar", "event", "other")
+
+
+class _Event(TypedDict):
+    time: dt.datetime
+    event_type: Annotated[str, EVENT_TYPES]
+
+
+class EventRecord(_Event, total=False):
+    """An operational event.
+
+    `time` is when it began, `event_type` production, setup, maintenance, breakdown, idle, error, inspection, shift_start
+    or shift_end. `event_id` is what a producer that may send twice sends again (default: a new one). `location_id` may
+    be left out where `resource_id` is given: it is where that stood then. `duration_minutes` is 0 to 1440 (0: an event
+    without duration; left out: not known);
+    `quantity` counts scrap in and belongs to production only; `quality_score` is 0 to 100.
+    """
+
+    event_id: Id | None
+    location_id: Id | None
+    resource_id: Id | None
+    employee_id: Id | None
+    cause: str | None
+    product_id: str | None
+    quantity: Number | None
+    scrap_quantity: Number | None
+    quality_score: Number | None
+    duration_minutes: Number | None
+    metadata: Metadata | None
+
+
+class _Demand(TypedDict):
+    time: dt.datetime
+    product_id: str
+    location_id: Id
+    quantity: Number
+
+
+class DemandRecord(_Demand, total=False):
+    """Demand of one product at one location in one bucket of time.
+
+    `time` is the start of the bucket, `quantity` in the product's own unit, `revenue` in the organization's currency.
+    """
+
+    revenue: Number | None
+    metadata: Metadata | None
+
+
+class _Metric(TypedDict):
+    time: dt.datetime
+    resource_id: Id
+
+
+class MetricRecord(_Metric, total=False):
+    """One sample of a resource.
+
+    `time` is the start of the time that it speaks for: `sample_minutes` (up to 1440), or 60 minutes at most where it is
+    left out, and never past the next sample of the resource. `utilization_pct` and `efficiency_pct` are 0 to 100;
+    `downtime_minutes` is at most `sample_minutes`, and left out where it is not known.
+    """
+
+    utilization_pct: Number | None
+    efficiency_pct: Number | None
+    downtime_minutes: Number | None
+    sample_minutes: Number | None
+    metadata: Metadata | None
+
+
+class _Attendance(TypedDict):
+    time: dt.datetime
+    employee_id: Id
+    status: Annotated[str, ATTENDANCE_STATUSES]
+
+
+class AttendanceRecord(_Attendance, total=False):
+    """One scheduled stretch of work of one employee.
+
+    `time` is when it was due to begin; `status` is present, late, remote, absent, sick or vacation; `scheduled_hours` is
+    above 0 (default 8), `hours_worked` 0 when away (else not known by default), `performance_score` 0 to 100 and only when not away.
+    """
+
+    shift_id: Id | None
+    scheduled_hours: Number | None
+    hours_worked: Number | None
+    performance_score: Number | None
+    metadata: Metadata | None
+
+
+class _DemandForecast(TypedDict):
+    product_id: str
+    location_id: Id
+    target_time: dt.datetime
+    predicted_quantity: Number
+
+
+class DemandForecastRecord(_DemandForecast, total=False):
+    """The demand that a model expects of one product at one location in one bucket of time.
+
+    `target_time` is the start of the bucket, `target_interval` its length (default a day: a local day of the
+    location). `lower_bound` and `upper_bound` come together and hold `interval_coverage_pct` percent of the outcomes
+    (default 90).
+    """
+
+    target_interval: dt.timedelta | None
+    lower_bound: Number | None
+    upper_bound: Number | None
+    interval_coverage_pct: Number | None
+    metadata: Metadata | None
+
+
+class _Anomaly(TypedDict):
+    resource_id: Id
+    anomaly_type: Annotated[str, ANOMALY_TYPES]
+    severity: Annotated[str, SEVERITIES]
+    probability: Number
+    predicted_for: dt.datetime
+
+
+class AnomalyRecord(_Anomaly, total=False):
+    """An anomaly that a model expects of one resource.
+
+    `anomaly_type` is bottleneck, failure, quality, performance or safety, `severity` low, medium, high or critical,
+    `probability` 0 to 1. Without `anomaly_id` it follows from resource, type, `predicted_for` and the run, so that a run
+    that is saved twice is there once.
+    """
+
+    anomaly_id: Id | None
+    description: str | None
+    metadata: Metadata | None
+
+
+class _AbsenceForecast(TypedDict):
+    target_date: dt.date
+
+
+class AbsenceForecastRecord(_AbsenceForecast, total=False):
+    """Either `employee_id` with `absence_probability` (0 to 1), or `location_id` with `expected_absences`.
+
+    `target_date` is the local day.
+    """
+
+    employee_id: Id | None
+    absence_probability: Number | None
+    location_id: Id | None
+    expected_absences: Number | None
+    metadata: Metadata | None
+
+
+class _Factor(TypedDict):
+    time: dt.datetime
+    factor_type: Annotated[str, FACTOR_TYPES]
+    name: str
+    value: Number
+    unit: str
+    available_at: dt.datetime
+
+
+class FactorRecord(_Factor, total=False):
+    """One reading of an external factor.
+
+    `time` is what it speaks for and `available_at` when it was known, so a weather forecast and the weather are two
+    readings of one `name`. `factor_type` is weather, holiday, market, calendar, event or other; without
+    `location_id` it holds for the whole organization.
+    """
+
+    location_id: Id | None
+    metadata: Metadata | None
+
+
+Encode = Callable[[Any, str], Any]
+"""Checks a value, and says it as JSON does so that nothing is lost: numbers and times are texts there."""
+
+
+def _time(value: Any, name: str) -> str:
+    if type(value) is dt.datetime and value.tzinfo is dt.UTC:
+        return value.isoformat()
+    return time_of(value, name).isoformat()
+
+
+def _date(value: Any, name: str) -> str:
+    return date_of(value, name).isoformat()
+
+
+def _span(value: Any, name: str) -> str:
+    span = span_of(value, name)
+    return f"{span.days} days {span.seconds}.{span.microseconds:06d} seconds"
+
+
+@lru_cache(maxsize=8192)
+def _known_uuid(value: uuid.UUID | str) -> str:
+    return str(uuid_of(value, ""))
+
+
+def _uuid(value: Any, name: str) -> str:
+    try:
+        return _known_uuid(value)
+    except (InvalidInputError, TypeError):  # no UUID, or nothing that can be looked up
+        return str(uuid_of(value, name))
+
+
+def _number(value: Any, name: str) -> str:
+    kind = type(value)
+    if kind is int:
+        return str(value)
+    if kind is float and isfinite(value):
+        return repr(value)
+    return str(number_of(value, name))
+
+
+_ENCODERS: tuple[tuple[Any, Encode], ...] = (
+    (dt.datetime, _time),
+    (dt.date, _date),
+    (dt.timedelta, _span),
+    (str, text_of),
+    (Id, _uuid),
+    (Number, _number),
+    (Metadata, metadata_of),
+)
+
+
+@lru_cache(maxsize=32)
+def _encoders_of(kind: type) -> tuple[Mapping[str, Encode], frozenset[str]]:
+    """How each key of such a row is encoded, and which keys it must have."""
+    encoders = {name: _encoder_of(hint) for name, hint in get_type_hints(kind, include_extras=True).items()}
+    return encoders, frozenset(kind.__required_keys__)  # type: ignore[attr-defined]
+
+
+def _encoder_of(hint: Any) -> Encode:
+    if get_origin(hint) is Annotated:
+        return partial(choice_of, choices=hint.__metadata__[0])
+    members = set(get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)) - {NoneType}
+    for known, encode in _ENCODERS:
+        if members == set(get_args(known) if get_origin(known) in (Union, UnionType) else (known,)):
+            return encode
+    raise TypeError(f"no encoder is known for {hint}")
+
+
+def encoded_rows(kind: type, rows: object, name: str, *, with_none: bool = False) -> Iterator[dict[str, Any]]:
+    """The rows, one by one, checked and with values as JSON has them.
+
+    What is None is left out, or stays as null with `with_none`, where a key that is given as None means something else
+    than one that is not given. The same value is spelled in one way only, so that rows can be compared: times in UTC,
+    identifiers in lowercase.
+    """
+    if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
+        raise InvalidInputError(f"{name} is {type(rows).__name__}: give a list of dicts")
+    encoders, required = _encoders_of(kind)
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, Mapping):
+            hint = "; of a DataFrame give frame.to_dict('records')" if hasattr(rows, "to_dict") else ""
+            raise InvalidInputError(f"{name}: row {number} is {type(row).__name__}: give a dict{hint}")
+        try:
+            encoded = {
+                key: None if value is None else encoders[key](value, key)
+                for key, value in row.items()
+                if with_none or value is not None
+            }
+        except KeyError:
+            unknown = next(key for key in row if key not in encoders)
+            raise InvalidInputError(
+                f"{name}: row {number} has a key {unknown!r}: the keys are {', '.join(sorted(encoders))}"
+            ) from None
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{name}: row {number}: {error}") from None
+        lacking = [key for key in required if encoded.get(key) is None]
+        if lacking:
+            raise InvalidInputError(f"{name}: row {number} lacks {', '.join(sorted(lacking))}")
+        yield encoded
+
+
+def pages(rows: Iterable[dict[str, Any]], page_rows: int = PAGE_ROWS) -> Iterator[list[dict[str, Any]]]:
+    """The rows in lists of at most `page_rows`, so that any number of them takes constant memory."""
+    iterator = iter(rows)
+    while page := list(islice(iterator, page_rows)):
+        yield page
+
+
+def as_json(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as the JSON text that jsonb_to_recordset reads."""
+    return json.dumps(rows, separators=(",", ":"))

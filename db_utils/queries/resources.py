@@ -1,0 +1,244 @@
+"""Resources: machines, vehicles and equipment."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from db_utils.queries.arguments import (
+    Id,
+    Metadata,
+    Number,
+    choice_of,
+    flag_of,
+    metadata_of,
+    optional_choice,
+    optional_number,
+    optional_text,
+    optional_time,
+    optional_uuid,
+    text_of,
+    uuid_of,
+)
+from db_utils.queries.runner import QueryRunner
+from db_utils.values import Row, dump_json
+
+RESOURCE_STATUSES = ("running", "idle", "maintenance", "down", "retired")
+
+
+class ResourceQueries(QueryRunner):
+    """Resources and what they do now."""
+
+    def create_resource(
+        self,
+        organization_id: Id,
+        name: str,
+        *,
+        location_id: Id,
+        resource_type: str,
+        status: str = "running",
+        rated_capacity_per_hour: Number | None = None,
+        capacity_unit: str | None = None,
+        metadata: Metadata | None = None,
+        resource_id: Id | None = None,
+        in_service_from: dt.datetime | None = None,
+    ) -> Row:
+        """Which resource was just created?
+
+        `status` is running, idle, maintenance, down or retired; `rated_capacity_per_hour` is in `capacity_unit`, above
+        0. It counts as having been there always, or since `in_service_from` (aware, not in the future). Returns the
+        row: `resource_id`, `location_id`, `name`, `resource_type`, `status`,
+        `rated_capacity_per_hour`, `capacity_unit`, `metadata` (dict), `created_at`, `updated_at`. Raises
+        `UniqueViolationError` where the organization has a resource of this name, `NotFoundError` for an unknown
+        location.
+        """
+        organization = uuid_of(organization_id, "organization_id")
+        since = optional_time(in_service_from, "in_service_from")
+        parameters = {
+            "organization_id": organization,
+            "resource_id": optional_uuid(resource_id, "resource_id"),
+            "location_id": uuid_of(location_id, "location_id"),
+            "name": text_of(name, "name"),
+            "resource_type": text_of(resource_type, "resource_type"),
+            "status": choice_of(status, "status", RESOURCE_STATUSES),
+            "rated_capacity_per_hour": optional_number(rated_capacity_per_hour, "rated_capacity_per_hour"),
+            "capacity_unit": optional_text(capacity_unit, "capacity_unit"),
+            "metadata": metadata_of(metadata, "metadata"),
+        }
+        if since is None:
+            return self._create("create_resource", parameters)
+        before = {"period_start": None, "period_end": since, "changes": dump_json({"is_in_service": False})}
+        with self._db.transaction() as transaction:
+            created = self._create("create_resource", parameters, transaction)
+            subject = {"organization_id": organization, "resource_id": created["resource_id"]}
+            self._change("correct_resource_history", {**subject, **before}, transaction)
+        return created
+
+    def get_resources(
+        self,
+        organization_id: Id,
+        *,
+        location_id: Id | None = None,
+        resource_type: str | None = None,
+        status: str | None = None,
+    ) -> list[Row]:
+        """Which machines, vehicles and equipment does the organization have?
+
+        Rows by name: `resource_id`, `location_id`, `name`, `resource_type`, `status`, `rated_capacity_per_hour` (in
+        `capacity_unit`; None where not known), `capacity_unit`, `metadata` (dict), `created_at`, `updated_at`.
+        Retired ones are among them. Empty: none of these.
+        """
+        return self._read(
+            "get_resources",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "location_id": optional_uuid(location_id, "location_id"),
+                "resource_type": optional_text(resource_type, "resource_type"),
+                "status": optional_choice(status, "status", RESOURCE_STATUSES),
+            },
+        )
+
+    def get_resource_status(
+        self, organization_id: Id, *, location_id: Id | None = None, resource_id: Id | None = None
+    ) -> list[Row]:
+        """What does each resource do now: its status, its newest event and its newest metrics?
+
+        Rows by name: `resource_id`, `location_id`, `name`, `resource_type`, `status` (as the application keeps it),
+        `last_event_at`, `last_event_type`, `last_event_cause`, `last_metric_at`, `utilization_pct` and
+        `efficiency_pct` (0 to 100) and `downtime_minutes` of the newest sample; None where there is no event or no
+        sample. What is dated ahead of the database's clock has not happened. Empty: no such resource.
+        """
+        return self._read(
+            "get_resource_status",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "location_id": optional_uuid(location_id, "location_id"),
+                "resource_id": optional_uuid(resource_id, "resource_id"),
+            },
+        )
+
+    def set_resource_status(
+        self, organization_id: Id, resource_id: Id, *, status: str, effective_at: dt.datetime | None = None
+    ) -> Row:
+        """Which resource now has this status?
+
+        `status` is running, idle, maintenance, down or retired. It is in service, or retired, from `effective_at` on (aware,
+        not in the future; default now); figures of the time before stay. Returns the row as `get_resources` does.
+        Raises `InvalidDataError` for a time that has not come yet, `NotFoundError` where the organization has no such
+        resource.
+        """
+        return self._change_one(
+            "set_resource_status",
+            "resource",
+            {
+                "organization_id": uuid_of(organization_id, "organization_id"),
+                "resource_id": uuid_of(resource_id, "resource_id"),
+                "status": choice_of(status, "status", RESOURCE_STATUSES),
+                "effective_at": optional_time(effective_at, "effective_at"),
+            },
+            ("resource_id",),
+        )
+
+    def move_resource(
+        self,
+        organization_id: Id,
+        resource_id: Id,
+        *,
+        location_id: Id,
+        effective_at: dt.datetime | None = None,
+    ) -> Row:
+        """Which resource stands at this location now?
+
+        From `effective_at` on (aware, not in the future; default now); figures of the time before stay where it stood.
+        Returns the row as `get_resources` does. Raises `InvalidDataError` for a time that has not come yet,
+        `NotFoundError` for an unknown resource or location.
+        """
+        return self._change_one(
+            "move_resource",
+            "resource",
+            {
+                "organization_id": uuid_of(organization_id, "organization_id"),
+                "resource_id": uuid_of(resource_id, "resource_id"),
+                "location_id": uuid_of(location_id, "location_id"),
+                "effective_at": optional_time(effective_at, "effective_at"),
+            },
+            ("resource_id",),
+        )
+
+    def rerate_resource(
+        self,
+        organization_id: Id,
+        resource_id: Id,
+        *,
+        rated_capacity_per_hour: Number | None,
+        capacity_unit: str | None = None,
+        effective_at: dt.datetime | None = None,
+    ) -> Row:
+        """Which resource is rated at this capacity now?
+
+        `rated_capacity_per_hour` (None: not known) is in `capacity_unit` (None: the one it has), from `effective_at` on
+        (aware, not in the future; default now); figures of the time before keep the capacity that it had. Returns the
+        row as `get_resources` does. Raises `CheckViolationError` for a capacity that is not above 0,
+        `InvalidDataError` for a time that has not come yet, `NotFoundError` for an unknown resource.
+        """
+        return self._change_one(
+            "rerate_resource",
+            "resource",
+            {
+                "organization_id": uuid_of(organization_id, "organization_id"),
+                "resource_id": uuid_of(resource_id, "resource_id"),
+                "rated_capacity_per_hour": optional_number(
+                    rated_capacity_per_hour, "rated_capacity_per_hour"
+                ),
+                "capacity_unit": optional_text(capacity_unit, "capacity_unit"),
+                "effective_at": optional_time(effective_at, "effective_at"),
+            },
+            ("resource_id",),
+        )
+
+    def correct_resource_history(
+        self,
+        organization_id: Id,
+        resource_id: Id,
+        *,
+        start: dt.datetime | None,
+        end: dt.datetime,
+        location_id: Id | None = None,
+        rated_capacity_per_hour: Number | None = None,
+        capacity_unit: str | None = None,
+        is_in_service: bool | None = None,
+    ) -> list[Row]:
+        """What was a resource, after this correction of a time that is over?
+
+        What is given was so from `start` (aware; None: ever since) until before `end`, which is not in the future; the
+        rest, and the present, stay. Returns the rows of `get_resource_history`. Raises `InvalidInputError` where
+        nothing is given, `InvalidDataError` for an `end` that has not come yet or does not follow `start`,
+        `NotFoundError` for an unknown resource or location.
+        """
+        capacity = optional_number(rated_capacity_per_hour, "rated_capacity_per_hour")
+        return self._correct_history(
+            "correct_resource_history",
+            uuid_of(organization_id, "organization_id"),
+            uuid_of(resource_id, "resource_id"),
+            {
+                "location_id": optional_uuid(location_id, "location_id"),
+                "rated_capacity_per_hour": capacity,
+                "capacity_unit": optional_text(capacity_unit, "capacity_unit"),
+                "is_in_service": None if is_in_service is None else flag_of(is_in_service, "is_in_service"),
+            },
+            start,
+            end,
+        )
+
+    def get_resource_history(self, organization_id: Id, resource_id: Id) -> list[Row]:
+        """Where did a resource stand, what was it rated at and was it in service, and when?
+
+        Rows, oldest first, each beginning where the one before ends: `valid_from` (UTC; None: ever since), `valid_to`
+        (not included; None: until now), `location_id`, `rated_capacity_per_hour` (in `capacity_unit`; None where not
+        known), `capacity_unit`, `is_in_service`, `recorded_at` (when it was told or last corrected). Empty: no such
+        resource.
+        """
+        return self._read(
+            "get_resource_history",
+            uuid_of(organization_id, "organization_id"),
+            {"resource_id": uuid_of(resource_id, "resource_id")},
+        )

@@ -1,0 +1,242 @@
+"""What all topics share: how a named query is run, and what an empty answer or a refused row means."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from db_utils.connections.executor import Executor
+from db_utils.errors import ForeignKeyViolationError, InvalidInputError, NotFoundError
+from db_utils.queries.arguments import optional_time, time_of
+from db_utils.queries.duplicates import alike, once_each
+from db_utils.queries.errors import DifferentValuesError, UnknownReferenceError, WrongStateError
+from db_utils.queries.loader import query
+from db_utils.queries.records import as_json, pages
+from db_utils.values import Row, dump_json
+
+if TYPE_CHECKING:
+    from db_utils.cache import PredictionCache
+
+Page = list[dict[str, Any]]
+
+_MISSING_ROW = re.compile(r'table "(?P<table>[a-z_]+?)(?:_\d+)?"')
+_ARGUMENT_OF_TABLE = {
+    "organizations": "organization_id",
+    "locations": "location_id",
+    "resources": "resource_id",
+    "employees": "employee_id",
+    "shifts": "shift_id",
+    "anomaly_predictions": "anomaly_id",
+}
+
+
+class QueryRunner:
+    """Runs the prebuilt queries on a manager, a tenant scope or a transaction."""
+
+    def __init__(self, db: Executor, *, cache: PredictionCache | None = None) -> None:
+        self._db = db
+        self._cache = None if cache is None else cache.of_database(db)
+
+    # -- reads -----------------------------------------------------------------------------------------------
+
+    def _read(
+        self,
+        name: str,
+        organization_id: uuid.UUID,
+        parameters: Mapping[str, Any],
+        *,
+        primary: bool = False,
+    ) -> list[Row]:
+        """The rows of a query; an empty answer is looked at once more: is there such an organization at all?
+
+        `primary` keeps the read off a replica that may lag behind.
+        """
+        rows = self._db.execute_query(
+            query(name).sql, {"organization_id": organization_id, **parameters}, primary=primary
+        )
+        if not rows:
+            self._require_organization(organization_id)
+        return rows
+
+    def _require_organization(self, organization_id: uuid.UUID) -> None:
+        if not self._db.execute_query(
+            query("check_organization").sql, {"organization_id": organization_id}, primary=True
+        ):
+            raise NotFoundError(
+                f"organization {organization_id} does not exist, or is not the one of this tenant scope: "
+                "get_organizations() lists those that do"
+            )
+
+    # -- writes ----------------------------------------------------------------------------------------------
+
+    def _create(self, name: str, parameters: Mapping[str, Any], db: Executor | None = None) -> Row:
+        """The one row that an INSERT made."""
+        rows = self._change(name, parameters, db)
+        return rows[0]
+
+    def _change(self, name: str, parameters: Mapping[str, Any], db: Executor | None = None) -> list[Row]:
+        """The rows that a statement changed."""
+        try:
+            return (db or self._db).execute_query(query(name).sql, parameters, primary=True)
+        except ForeignKeyViolationError as error:
+            raise unknown_reference(error) from error
+
+    def _change_one(self, name: str, subject: str, parameters: Mapping[str, Any], key: Sequence[str]) -> Row:
+        """The one row that an UPDATE changed."""
+        rows = self._change(name, parameters)
+        if not rows:
+            raise _no_such(subject, parameters["organization_id"], *[parameters[column] for column in key])
+        return rows[0]
+
+    def _correct_history(
+        self,
+        name: str,
+        organization_id: uuid.UUID,
+        identity: uuid.UUID,
+        changes: Mapping[str, Any],
+        start: object,
+        end: object,
+    ) -> list[Row]:
+        """The history of a resource, employee or location after what is given in `changes` was so from `start` to `end`."""
+        _, kind, _ = name.split("_")
+        told = {column: value for column, value in changes.items() if value is not None}
+        if not told:
+            raise InvalidInputError(f"nothing is corrected: give one of {', '.join(changes)}")
+        subject = {"organization_id": organization_id, f"{kind}_id": identity}
+        period = {"period_start": optional_time(start, "start"), "period_end": time_of(end, "end")}
+        with self._db.transaction() as transaction:
+            rows = self._change(name, {**subject, **period, "changes": dump_json(told)}, transaction)
+            if not rows:
+                raise _no_such(kind, organization_id, identity)
+            return transaction.execute_query(query(f"get_{kind}_history").sql, subject)
+
+    def _transition(
+        self,
+        name: str,
+        check: str,
+        subject: str,
+        parameters: Mapping[str, Any],
+        *,
+        only: str,
+        key: Sequence[str],
+    ) -> Row:
+        """The row whose state an UPDATE changed.
+
+        Where it changed none, a second look tells a row that is not there from one in another state.
+        """
+        rows = self._change(name, parameters)
+        if rows:
+            return rows[0]
+        status = self._status(
+            check, subject, {column: parameters[column] for column in ("organization_id", *key)}
+        )
+        raise WrongStateError(f"{subject} {parameters[key[0]]} is {status}: {only}", status=status)
+
+    def _status(self, check: str, subject: str, parameters: Mapping[str, Any]) -> str:
+        found = self._db.execute_query(query(check).sql, parameters, primary=True)
+        if not found:
+            identity = [value for name, value in parameters.items() if name != "organization_id"]
+            raise _no_such(subject, parameters["organization_id"], *identity)
+        return str(found[0]["status"])
+
+    def _write_pages(
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        rows: Iterable[dict[str, Any]],
+        into: str,
+        *,
+        key: Sequence[str],
+        hint: str = "",
+        prepare: Callable[[Page], Page] = list,
+        before: Callable[[Executor, Page], Page] | None = None,
+        check: str | None = None,
+        only_given: bool = False,
+    ) -> int:
+        """How many rows were written? All pages or none of them.
+
+        `into` is the parameter that takes a page as JSON, `prepare` has the last word on a page. Two rows with the same
+        `key` are refused (see `once_each`). `check` names the query that finds what was said before with other values,
+        asked where a page was not written as a whole. With `only_given` a statement takes rows that give the same
+        columns only, and is told which as `given`, so that it leaves the others as they are. `before` looks at a page in
+        the transaction that writes it, and may change other rows first.
+        """
+        # The first two pages are read before a transaction begins: bad rows cost no connection, and one page needs no
+        # transaction of its own.
+        remaining = pages(once_each(rows, key, into, hint))
+        if only_given:
+            remaining = (part for page in remaining for part in alike(page, key))
+
+        def write(db: Executor, page: Page) -> int:
+            given = {"given": sorted(page[0])} if only_given else {}
+            if before is not None:
+                page = before(db, page)
+            return self._write_page(db, name, {**parameters, **given}, into, prepare(page), check)
+
+        first, second = next(remaining, None), next(remaining, None)
+        if first is None:
+            return 0
+        if second is None and check is None and before is None:
+            return write(self._db, first)
+        with self._db.transaction() as transaction:
+            written = write(transaction, first)
+            if second is not None:
+                written += write(transaction, second)
+            for page in remaining:
+                written += write(transaction, page)
+        return written
+
+    def _write_page(
+        self, db: Executor, name: str, parameters: Mapping[str, Any], into: str, page: Page, check: str | None
+    ) -> int:
+        given = {**parameters, into: as_json(page)}
+        try:
+            written = db.execute(query(name).sql, given)
+        except ForeignKeyViolationError as error:
+            raise unknown_reference(error) from error
+        if check is not None and written < len(page):
+            different = db.execute_query(query(check).sql, given, primary=True)
+            if different:
+                raise different_values(different)
+        return written
+
+
+def _no_such(subject: str, organization_id: uuid.UUID, *identity: object) -> NotFoundError:
+    return NotFoundError(
+        f"{subject} {', '.join(map(str, identity))} does not exist in organization {organization_id}"
+    )
+
+
+def unknown_reference(error: ForeignKeyViolationError) -> UnknownReferenceError:
+    """What the server's refusal of a reference means to the caller; the server's detail would quote values."""
+    match = _MISSING_ROW.search(error.detail or "")
+    argument = _ARGUMENT_OF_TABLE.get(match["table"]) if match else None
+    if argument == "organization_id":
+        message = "organization_id names no organization: create it first"
+    elif match and argument:
+        message = f"{argument} names no row of {match['table']} in this organization: create it first"
+    else:
+        message = f"a row refers to another one that this organization does not have: {error}"
+    return UnknownReferenceError(
+        message,
+        sqlstate=error.sqlstate,
+        constraint=error.constraint,
+        table=error.table,
+        column=argument,
+        detail=error.detail,
+        hint=error.hint,
+    )
+
+
+def different_values(rows: Sequence[Row]) -> DifferentValuesError:
+    """The refusal to say something again with other values; names the first few."""
+    named = "; ".join(
+        ", ".join(f"{name} {value}" for name, value in row.items() if value is not None) for row in rows
+    )
+    return DifferentValuesError(
+        f"saved before with other values, and what was said stays ({named}): save a newer run, with its own "
+        "available_at, model_name or model_version",
+        sqlstate="23505",
+    )

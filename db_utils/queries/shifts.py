@@ -1,0 +1,207 @@
+"""Shifts: who works when, and where somebody is missing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Iterable, Mapping
+
+from db_utils.errors import CheckViolationError, DbUtilsError, InvalidInputError
+from db_utils.queries.arguments import (
+    Id,
+    Metadata,
+    ahead,
+    choice_of,
+    metadata_of,
+    optional_uuid,
+    text_of,
+    texts_of,
+    time_of,
+    uuid_of,
+    whole_of,
+)
+from db_utils.queries.errors import WrongStateError
+from db_utils.queries.runner import QueryRunner
+from db_utils.values import Row
+
+ASSIGNMENT_STATUSES = ("scheduled", "confirmed", "completed", "absent", "cancelled")
+_KEY = ("shift_id", "employee_id")
+
+
+class ShiftQueries(QueryRunner):
+    """Shifts and who works them."""
+
+    def create_shift(
+        self,
+        organization_id: Id,
+        name: str,
+        *,
+        location_id: Id,
+        starts_at: dt.datetime,
+        ends_at: dt.datetime,
+        required_employees: int = 1,
+        required_skills: Iterable[str] = (),
+        metadata: Metadata | None = None,
+        shift_id: Id | None = None,
+    ) -> Row:
+        """Which shift was just created?
+
+        `starts_at` <= time < `ends_at` (aware), at most 24 hours. Returns the row: `shift_id`, `location_id`, `name`,
+        `starts_at`, `ends_at`, `required_employees`, `required_skills` (list), `metadata` (dict), `created_at`,
+        `updated_at`. Raises `UniqueViolationError` where the location has a shift of this name and start,
+        `NotFoundError` for an unknown location.
+        """
+        first, last = time_of(starts_at, "starts_at"), time_of(ends_at, "ends_at")
+        if not first < last <= first + dt.timedelta(hours=24):
+            raise InvalidInputError("ends_at must be after starts_at, and at most 24 hours")
+        return self._create(
+            "create_shift",
+            {
+                "organization_id": uuid_of(organization_id, "organization_id"),
+                "shift_id": optional_uuid(shift_id, "shift_id"),
+                "location_id": uuid_of(location_id, "location_id"),
+                "name": text_of(name, "name"),
+                "starts_at": first,
+                "ends_at": last,
+                "required_employees": whole_of(required_employees, "required_employees", 0, 1_000_000),
+                "required_skills": texts_of(required_skills, "required_skills"),
+                "metadata": metadata_of(metadata, "metadata"),
+            },
+        )
+
+    def get_shift_schedule(
+        self,
+        organization_id: Id,
+        *,
+        location_id: Id | None = None,
+        employee_id: Id | None = None,
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """Who works when: the shifts under way in the period, one row for each assigned employee?
+
+        Period: from now on for `days` times 24 hours (default 7), or `start` to `end` (aware; no `end`: all that come). Rows
+        by `starts_at`, location, name and employee: `shift_id`, `location_id`, `name`, `starts_at`, `ends_at` (UTC),
+        `required_employees`, `required_skills` (list), `employee_id`, `full_name`, `assignment_status` (scheduled,
+        confirmed, completed, absent or cancelled). A shift to which nobody is assigned has one row with None in the
+        last three. Empty: no shift.
+        """
+        return self._read(
+            "get_shift_schedule",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "location_id": optional_uuid(location_id, "location_id"),
+                "employee_id": optional_uuid(employee_id, "employee_id"),
+                **ahead(days, start, end, default_days=7),
+            },
+        )
+
+    def get_shift_coverage_gaps(
+        self,
+        organization_id: Id,
+        *,
+        location_id: Id | None = None,
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """Which shifts of the period lack people or skills?
+
+        Period: from now on for `days` times 24 hours (default 7), or `start` to `end` (aware; no `end`: all that come).
+        Absent and cancelled assignments do not count, nor do people who are not employed when the shift begins.
+        Rows by `starts_at`, location and name: `shift_id`, `location_id`,
+        `name`, `starts_at`, `ends_at` (UTC), `required_employees`, `assigned_employees`, `missing_employees` (0 or
+        more), `missing_skills` (list: required, and nobody assigned has it). Empty: every shift has what it needs.
+        """
+        return self._read(
+            "get_shift_coverage_gaps",
+            uuid_of(organization_id, "organization_id"),
+            {
+                "location_id": optional_uuid(location_id, "location_id"),
+                **ahead(days, start, end, default_days=7),
+            },
+        )
+
+    def assign_employee(
+        self, organization_id: Id, shift_id: Id, *, employee_id: Id, status: str = "scheduled"
+    ) -> Row:
+        """Which employee is now assigned to the shift?
+
+        `status` is scheduled or confirmed. Who was taken off the shift may be assigned again. Returns the row:
+        `shift_id`, `employee_id`, `status`, `starts_at`, `ends_at` (the shift's, UTC), `created_at`, `updated_at`.
+        Raises `WrongStateError` where the employee is assigned already, or is not employed when the shift begins
+        (`status` is "not employed"), `ExclusionViolationError` where another shift of
+        the employee overlaps, `NotFoundError` for an unknown shift or employee.
+        """
+        parameters = {
+            "organization_id": uuid_of(organization_id, "organization_id"),
+            "shift_id": uuid_of(shift_id, "shift_id"),
+            "employee_id": uuid_of(employee_id, "employee_id"),
+        }
+        status = choice_of(status, "status", ("scheduled", "confirmed"))
+        try:
+            rows = self._change("assign_employee", {**parameters, "status": status})
+        except CheckViolationError as error:
+            raise _not_employed(error, parameters) from error
+        if rows:
+            return rows[0]
+        found = self._status("check_assignment", "assignment", parameters)
+        raise WrongStateError(
+            f"employee {parameters['employee_id']} is assigned to shift {parameters['shift_id']} already, and {found}: "
+            "set_assignment_status changes that",
+            status=found,
+        )
+
+    def set_assignment_status(
+        self, organization_id: Id, shift_id: Id, *, employee_id: Id, status: str
+    ) -> Row:
+        """Which assignment now has this status?
+
+        `status` is scheduled, confirmed, completed, absent or cancelled. Returns the row as `assign_employee` does.
+        Raises `NotFoundError` where the employee is not assigned to the shift, `WrongStateError` where it was cancelled and
+        the employee is not employed when the shift begins.
+        """
+        parameters = {
+            "organization_id": uuid_of(organization_id, "organization_id"),
+            "shift_id": uuid_of(shift_id, "shift_id"),
+            "employee_id": uuid_of(employee_id, "employee_id"),
+        }
+        status = choice_of(status, "status", ASSIGNMENT_STATUSES)
+        try:
+            return self._change_one(
+                "set_assignment_status", "assignment", {**parameters, "status": status}, _KEY
+            )
+        except CheckViolationError as error:
+            raise _not_employed(error, parameters) from error
+
+    def unassign_employee(self, organization_id: Id, shift_id: Id, *, employee_id: Id) -> Row:
+        """Which employee need not come any more?
+
+        The assignment is kept as cancelled. Returns the row as `assign_employee` does. Raises `WrongStateError` where it
+        is completed, absent or cancelled already, `NotFoundError` where there is none.
+        """
+        return self._transition(
+            "unassign_employee",
+            "check_assignment",
+            "assignment",
+            {
+                "organization_id": uuid_of(organization_id, "organization_id"),
+                "shift_id": uuid_of(shift_id, "shift_id"),
+                "employee_id": uuid_of(employee_id, "employee_id"),
+            },
+            only="only a scheduled or confirmed one can be taken back",
+            key=_KEY,
+        )
+
+
+def _not_employed(error: CheckViolationError, parameters: Mapping[str, uuid.UUID]) -> DbUtilsError:
+    """What the server's refusal of an assignment means to the caller."""
+    if error.constraint != "shift_assignments_employee_is_employed_check":
+        return error
+    return WrongStateError(
+        f"employee {parameters['employee_id']} is not employed when shift {parameters['shift_id']} begins: "
+        "resume_employment or correct_employee_history says otherwise",
+        sqlstate=error.sqlstate,
+        status="not employed",
+    )

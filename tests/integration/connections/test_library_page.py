@@ -1,0 +1,25 @@
+"""docs/library.md: its program runs as it is written and prints what the page says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from db_utils import DatabaseManager
+from tests.integration.connections.conftest import ROOT
+
+
+def test_the_program_of_the_page_prints_what_the_page_says(empty_database: DatabaseManager) -> None:
+    page = (ROOT / "docs" / "library.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (output,) = re.findall(r"```\n\n```\n(.*?)```", page, re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=ROOT,
+        env={"DATABASE_URL": empty_database.settings.database_url, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == output, done.stderr
