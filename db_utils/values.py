@@ -30,6 +30,8 @@ from db_utils.errors import InvalidDataError, InvalidInputError
 
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 Row: TypeAlias = dict[str, Any]
+RowProgress: TypeAlias = Callable[[int], None]
+"""Called with the number of rows so far."""
 
 
 def _json_default(value: object) -> object:

@@ -13,7 +13,7 @@ from typing import Any
 from db_utils.cache.breaker import Breaker, BreakerState
 from db_utils.cache.connection import ErrorReply
 from db_utils.cache.node import Node, UnavailableError, describe, pack
-from db_utils.cache.redis_url import Address, Target
+from db_utils.cache.redis_url import Address, RedisTarget
 
 ASKING = pack(["ASKING"])
 TIME = pack(["TIME"])
@@ -58,7 +58,7 @@ class RedisClient:
 
     def __init__(
         self,
-        target: Target,
+        target: RedisTarget,
         *,
         max_connections: int,
         budget_seconds: float,

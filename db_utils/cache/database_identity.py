@@ -39,7 +39,7 @@ class SupportsDatabase(Protocol):
         """What all that speaks to the same database shares."""
 
 
-class Identity:
+class DatabaseIdentity:
     """The name of a database in keys: asked once, and from then on in the background whether it is still that one.
 
     A read from the cache never waits for that: it goes on with what is known, also while the database is away.
@@ -88,13 +88,13 @@ class Identity:
         self._known = (name, frozenset(row["organizations"] or ()), secrets.token_hex(4))
 
 
-_identities: weakref.WeakKeyDictionary[SupportsReading, Identity] = weakref.WeakKeyDictionary()
+_identities: weakref.WeakKeyDictionary[SupportsReading, DatabaseIdentity] = weakref.WeakKeyDictionary()
 
 
-def identity_of(db: SupportsDatabase) -> Identity:
+def identity_of(db: SupportsDatabase) -> DatabaseIdentity:
     """The identity of this database, the same for all that share its pool."""
     pool = db.pool
     known = _identities.get(pool)
     if known is None:
-        known = _identities[pool] = Identity(pool)
+        known = _identities[pool] = DatabaseIdentity(pool)
     return known

@@ -14,13 +14,13 @@ from uuid import UUID
 
 from db_utils.cache.breaker import Breaker, BreakerState
 from db_utils.cache.client import RedisClient
-from db_utils.cache.database_identity import Identity, SupportsDatabase, identity_of
+from db_utils.cache.database_identity import DatabaseIdentity, SupportsDatabase, identity_of
 from db_utils.cache.keys import Entity, Space, check_namespace, organization_name, space
 from db_utils.cache.lookup import answers_in
 from db_utils.cache.predictions import CachedPrediction, Limits, Prediction
 from db_utils.cache.read_through import Request, Timing, limits_us
-from db_utils.cache.redis_url import Target
-from db_utils.cache.single_flight import Flights
+from db_utils.cache.redis_url import RedisTarget
+from db_utils.cache.single_flight import SingleFlight
 from db_utils.cache.statistics import Statistics
 from db_utils.cache.store import Item, PutOutcome, Store
 from db_utils.config import Settings
@@ -117,7 +117,7 @@ class PredictionCache:
             max_future_seconds=max_future_seconds,
             random=random,
         )
-        self._target = Target(url, connect_seconds=connect_seconds) if url else None
+        self._target = RedisTarget(url, connect_seconds=connect_seconds) if url else None
         self._make_breaker = partial(
             Breaker,
             failures_to_open=failures_to_open,
@@ -134,7 +134,7 @@ class PredictionCache:
     def _start(self) -> None:
         """Set up everything that a forked child must not share with its parent."""
         self._statistics = Statistics()
-        self._flights = Flights()
+        self._single_flight = SingleFlight()
         self._client: RedisClient | None = None
         self._store: Store | None = None
         if self._target is not None:
@@ -309,7 +309,7 @@ class PredictionCache:
             known = newest.get(key)
             if known is None or prediction.order >= known.order:
                 newest[key] = prediction
-        self._flights.forget(newest)
+        self._single_flight.forget(newest)
         items: list[Item] = []
         rejected: list[str] = []
         # What reading it would take is not known yet: as long as others took, so that it is read again early too.
@@ -344,9 +344,9 @@ class PredictionCache:
         deadline = time.monotonic() + self._budget_seconds
         if entity is not None:
             key = own.key(entity)
-            self._flights.forget([key])
+            self._single_flight.forget([key])
             return self._store is None or self._store.remove(own, [key], deadline)
-        self._flights.forget_all(own.tenant_prefix if kind is None else own.prefix)
+        self._single_flight.forget_all(own.tenant_prefix if kind is None else own.prefix)
         return self._store is None or self._store.renew_generation(
             own, own.generations[0 if kind is None else 1], deadline
         )
@@ -408,7 +408,7 @@ class PredictionCache:
             self._store,
             # Without a cache nothing is shared, not even a read under way: each caller has its own, as it would
             # have if it asked the database itself.
-            self._flights if self.enabled else Flights(),
+            self._single_flight if self.enabled else SingleFlight(),
             self._statistics,
             self._timing,
             own,
@@ -422,7 +422,7 @@ class PredictionCache:
 class _OfDatabase(PredictionCache):
     """A cache whose keys name a database. What is not said here is the other cache's."""
 
-    def __init__(self, cache: PredictionCache, identity: Identity) -> None:
+    def __init__(self, cache: PredictionCache, identity: DatabaseIdentity) -> None:
         self._cache = cache
         self._identity = identity
 

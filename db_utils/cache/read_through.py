@@ -25,9 +25,9 @@ from db_utils.cache.predictions import (
     examine,
     microseconds,
 )
-from db_utils.cache.single_flight import AbandonedError, Answer, Flight, Flights
+from db_utils.cache.single_flight import AbandonedError, Answer, Flight, SingleFlight
 from db_utils.cache.statistics import Statistics
-from db_utils.cache.store import STAMP, Allowance, Item, Lease, Store
+from db_utils.cache.store import STAMP, Allowance, Item, RebuildLease, Store
 from db_utils.errors import (
     ConnectionFailedError,
     InvalidInputError,
@@ -126,7 +126,7 @@ class Request:
     def __init__(
         self,
         store: Store | None,
-        flights: Flights,
+        single_flight: SingleFlight,
         statistics: Statistics,
         timing: Timing,
         space: Space,
@@ -137,7 +137,7 @@ class Request:
         wait_seconds: float | None,
     ) -> None:
         self._store = store
-        self._flights = flights
+        self._single_flight = single_flight
         self._statistics = statistics
         self._timing = timing
         self._space = space
@@ -210,14 +210,14 @@ class Request:
         self._statistics.looked_up(len(answers) - stale - expired, stale, expired, 0, undecodable, bytes_read)
 
     def _fill_gaps(self) -> None:
-        led, followed = self._flights.claim(self._gaps)
+        led, followed = self._single_flight.claim(self._gaps)
         own = [key for key in self._gaps if key not in led and key not in followed]
         try:
             for key in [key for key in followed if self._fall_back(key)]:
                 del followed[key]
             self._lead(led, own)
         finally:
-            self._flights.finish(led)
+            self._single_flight.finish(led)
         abandoned = []
         for key, flight in followed.items():
             self._statistics.add(waits=1)
@@ -244,7 +244,7 @@ class Request:
         return True
 
     def _lead(self, led: dict[str, Flight], own: list[str]) -> None:
-        leases: dict[str, Lease] = {}
+        leases: dict[str, RebuildLease] = {}
         if self._store is not None and led:
             free = [key for key in led if not self._store.is_masked(self._space, key)]
             held = self._ask_for_leases(free, led, leases)
@@ -259,7 +259,7 @@ class Request:
             self._read_database(wanted, led, leases)
 
     def _ask_for_leases(
-        self, keys: Sequence[str], led: dict[str, Flight], leases: dict[str, Lease]
+        self, keys: Sequence[str], led: dict[str, Flight], leases: dict[str, RebuildLease]
     ) -> list[str]:
         """Sort keys into leases of ours, answers that have arrived meanwhile, and (returned) leases of
         others."""
@@ -288,7 +288,9 @@ class Request:
                     led[key].land(answer)
         return held
 
-    def _wait_for_others(self, held: list[str], led: dict[str, Flight], leases: dict[str, Lease]) -> None:
+    def _wait_for_others(
+        self, held: list[str], led: dict[str, Flight], leases: dict[str, RebuildLease]
+    ) -> None:
         """Look again and again for what another process is reading, as long as the budget lasts."""
         pause = FIRST_WAIT_SECONDS
         end = time.monotonic() + (math.inf if self._wait_seconds is None else self._wait_seconds)
@@ -303,7 +305,9 @@ class Request:
             if self._allowance.left > 0:
                 held = self._ask_for_leases(held, led, leases)
 
-    def _read_database(self, keys: list[str], led: dict[str, Flight], leases: dict[str, Lease]) -> None:
+    def _read_database(
+        self, keys: list[str], led: dict[str, Flight], leases: dict[str, RebuildLease]
+    ) -> None:
         began = time.monotonic()
         try:
             predictions = self._load(keys)
@@ -323,8 +327,8 @@ class Request:
         seconds = time.monotonic() - began
         self._statistics.rebuilt(seconds)
         now_us = self._clock.now_us()
-        items: list[tuple[Item, Lease]] = []
-        unused: dict[str, Lease] = {}
+        items: list[tuple[Item, RebuildLease]] = []
+        unused: dict[str, RebuildLease] = {}
         for key in keys:
             prediction = predictions.get(key)
             gap = self._gaps[key]
@@ -360,7 +364,7 @@ class Request:
             return answer, None
         return answer, item
 
-    def _give_back(self, leases: Mapping[str, Lease]) -> None:
+    def _give_back(self, leases: Mapping[str, RebuildLease]) -> None:
         if self._store is not None:
             for lease in {id(lease): lease for lease in leases.values()}.values():
                 keys = [key for key, taken in leases.items() if taken is lease]

@@ -32,7 +32,7 @@ _DECIDED_HERE = ("max_connections", "timeout", "retry_on_timeout", "retry_on_err
 _PORTS = {"": 6379, "sentinel": 26379, "cluster": 6379}
 
 
-class Target:
+class RedisTarget:
     """The servers behind a URL, and how to open a connection to one of them."""
 
     def __init__(self, url: str, *, connect_seconds: float) -> None:

@@ -58,7 +58,7 @@ def _copied(error: Exception) -> Exception:
         return error
 
 
-class Flights:
+class SingleFlight:
     """The reads under way in this process, by key."""
 
     def __init__(self) -> None:

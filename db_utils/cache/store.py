@@ -65,7 +65,7 @@ class Allowance:
         self.left -= time.monotonic() - since
 
 
-class Lease(NamedTuple):
+class RebuildLease(NamedTuple):
     """What Redis said to the wish to read: one reply a key, and what a later fill has to show."""
 
     now_us: int
@@ -148,7 +148,7 @@ class Store:
             key in pending or space.generations[1] in pending or space.generations[0] in pending
         )
 
-    def lease(self, space: Space, seen: Mapping[str, bytes], allowance: Allowance) -> Lease | None:
+    def lease(self, space: Space, seen: Mapping[str, bytes], allowance: Allowance) -> RebuildLease | None:
         """Ask for the right to read these keys from the database; `seen` has the stamps of the values
         seen."""
         began = time.monotonic()
@@ -169,9 +169,9 @@ class Store:
             return None
         finally:
             allowance.spend(began)
-        return Lease(int(now[0]) * 1_000_000 + int(now[1]), token, generations, replies)
+        return RebuildLease(int(now[0]) * 1_000_000 + int(now[1]), token, generations, replies)
 
-    def fill(self, space: Space, items: Sequence[Item], lease: Lease, allowance: Allowance) -> None:
+    def fill(self, space: Space, items: Sequence[Item], lease: RebuildLease, allowance: Allowance) -> None:
         """Store what was read under a lease, unless it was invalidated meanwhile or something newer is
         there."""
         began = time.monotonic()
@@ -185,7 +185,7 @@ class Store:
         finally:
             allowance.spend(began)
 
-    def release(self, space: Space, keys: Sequence[str], lease: Lease, allowance: Allowance) -> None:
+    def release(self, space: Space, keys: Sequence[str], lease: RebuildLease, allowance: Allowance) -> None:
         """Give leases back without having stored anything."""
         began = time.monotonic()
         try:

@@ -69,12 +69,12 @@ def backup(
     Example: db-utils backup --out /backups --verify
     """
     with _stoppable(), _steps(quiet=json) as say:
-        place = _place(url, container)
+        endpoint = _endpoint(url, container)
         key = backups.read_key(key_file)
-        made = backups.backup(place, out, key=key, say=say)
-        seconds = backups.verify(place, made.folder, key=key, say=say) if verify else None
+        made = backups.backup(endpoint, out, key=key, say=say)
+        seconds = backups.verify(endpoint, made.folder, key=key, say=say) if verify else None
         if seconds is not None and made.is_recorded:
-            backups.record_verified(place, made.manifest, seconds)
+            backups.record_verified(endpoint, made.manifest, seconds)
     manifest = made.manifest
     if json:
         print_json(
@@ -145,9 +145,9 @@ def restore(
     Example: db-utils restore /backups/barnameh_ops-20260101T020000Z --url postgresql://user:password@host/barnameh_ops
     """
     with _stoppable(), _steps(quiet=json) as say:
-        place = _place(url, container, server_only=True, database=database)
+        endpoint = _endpoint(url, container, server_only=True, database=database)
         done = backups.restore(
-            place,
+            endpoint,
             folder,
             key=backups.read_key(key_file),
             compare=verify,
@@ -168,7 +168,7 @@ def restore(
         )
         return
     typer.echo(
-        f"{place.label}: {done.manifest.rows:,} rows of {len(done.manifest.tables)} tables as of "
+        f"{endpoint.label}: {done.manifest.rows:,} rows of {len(done.manifest.tables)} tables as of "
         f"{done.manifest.database.taken_at}, {done.seconds:.1f} s"
         f"{', every table equal to the original' if done.is_compared else ''}."
     )
@@ -188,19 +188,19 @@ def restore(
             typer.echo(sentence.format(", ".join(roles)))
 
 
-def _place(
+def _endpoint(
     url: str | None, container: str | None, *, server_only: bool = False, database: str | None = None
-) -> backups.Place:
+) -> backups.Endpoint:
     if url is not None and container is not None:
         raise ConfigurationError("--url and --container both name a database: give one of them")
-    place: backups.Place = (
-        backups.UrlPlace(settings_for(url), server_only=server_only)
+    endpoint: backups.Endpoint = (
+        backups.UrlEndpoint(settings_for(url), server_only=server_only)
         if container is None
-        else backups.ContainerPlace(container)
+        else backups.ContainerEndpoint(container)
     )
     if database is not None:
-        place.database = database
-    return place
+        endpoint.database = database
+    return endpoint
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from db_utils.cli.common import AsJson, Exit, Url, print_json, screen, settings_
 from db_utils.connections.manager import DatabaseManager
 from db_utils.errors import InvalidInputError
 from db_utils.ops.doctor import CHECKS, LIMITS, Diagnosis, Finding, Severity, change_limits
-from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.run import choose, examine
 
 app = typer.Typer()
@@ -80,7 +80,7 @@ def doctor(
         lock_timeout_seconds=1.0,
     )
     with DatabaseManager(settings=settings) as db:
-        patient = Patient(
+        context = CheckContext(
             db,
             limits,
             redis_url=settings.redis_url,
@@ -89,7 +89,7 @@ def doctor(
             seconds=check_seconds,
             total_seconds=total_seconds,
         )
-        diagnosis = examine(patient, checks)
+        diagnosis = examine(context, checks)
     if as_json:
         print_json(_document(diagnosis))
     else:

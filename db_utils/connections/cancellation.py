@@ -25,7 +25,7 @@ from typing import TypeAlias
 
 import psycopg2
 
-from db_utils.connections.checkout import Cancellation, Lease
+from db_utils.connections.checkout import Cancellation, Checkout
 
 GRACE_SECONDS = 2.0
 """How long the server may take to react to a cancel before the connection is given up."""
@@ -36,7 +36,7 @@ _log = logging.getLogger("db_utils.connections.cancellation")
 
 Entry: TypeAlias = "tuple[float, int, float | None]"
 
-under_way: dict[Lease, Entry] = {}
+under_way: dict[Checkout, Entry] = {}
 """Statements that threads wait for now: since when (monotonic), which thread, until when if that was said."""
 
 on_tick: list[Callable[[], None]] = []
@@ -107,8 +107,8 @@ class _Watch:
     def _wait(self, bell: socket.socket) -> bytes:
         soonest = time.monotonic() + _TICK_SECONDS
         self._wake_at = soonest
-        for lease, (_, _, deadline) in list(under_way.items()):
-            cancellation = lease.cancellation
+        for checkout, (_, _, deadline) in list(under_way.items()):
+            cancellation = checkout.cancellation
             if cancellation is not None:
                 soonest = min(soonest, cancellation.hard_at)
                 if not cancellation.busy:
@@ -129,11 +129,11 @@ class _Watch:
         interrupted = interrupted and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         now = time.monotonic()
         main_thread_id = threading.main_thread().ident
-        for lease, entry in list(under_way.items()):
+        for checkout, entry in list(under_way.items()):
             started, thread_id, deadline = entry
-            if deadline is None and lease.guard_seconds is not None:
-                deadline = started + lease.guard_seconds
-            cancellation = lease.cancellation
+            if deadline is None and checkout.guard_seconds is not None:
+                deadline = started + checkout.guard_seconds
+            cancellation = checkout.cancellation
             if cancellation is None:
                 if interrupted and thread_id == main_thread_id:
                     reason = "interrupt"
@@ -142,17 +142,17 @@ class _Watch:
                 else:
                     continue
                 cancellation = Cancellation(reason, now + GRACE_SECONDS)
-                lease.cancellation = cancellation
-                if under_way.get(lease) is not entry:
-                    lease.cancellation = None  # it ended before it could see this
+                checkout.cancellation = cancellation
+                if under_way.get(checkout) is not entry:
+                    checkout.cancellation = None  # it ended before it could see this
                     continue
             if now >= cancellation.hard_at:
-                _sever(lease, cancellation)
+                _sever(checkout, cancellation)
             elif now >= cancellation.next_at and not cancellation.busy:
-                _cancel(lease, cancellation)
+                _cancel(checkout, cancellation)
 
 
-def _cancel(lease: Lease, cancellation: Cancellation) -> None:
+def _cancel(checkout: Checkout, cancellation: Cancellation) -> None:
     with cancellation.lock:
         if cancellation.finished:
             return
@@ -160,17 +160,17 @@ def _cancel(lease: Lease, cancellation: Cancellation) -> None:
         cancellation.idle.clear()
         cancellation.next_at = time.monotonic() + _REPEAT_SECONDS
     threading.Thread(
-        target=_send_cancel, args=(lease, cancellation), name="db_utils-cancel", daemon=True
+        target=_send_cancel, args=(checkout, cancellation), name="db_utils-cancel", daemon=True
     ).start()
 
 
-def _send_cancel(lease: Lease, cancellation: Cancellation) -> None:
+def _send_cancel(checkout: Checkout, cancellation: Cancellation) -> None:
     try:
-        if lease.is_pooled:
-            _cancel_through_pooler(lease, cancellation)
+        if checkout.is_pooled:
+            _cancel_through_pooler(checkout, cancellation)
             return
-        pid = lease.connection.get_backend_pid()
-        helper = psycopg2.connect(**lease.cancel_parameters)
+        pid = checkout.connection.get_backend_pid()
+        helper = psycopg2.connect(**checkout.cancel_parameters)
         try:
             helper.autocommit = True
             with helper.cursor() as cursor:
@@ -179,7 +179,7 @@ def _send_cancel(lease: Lease, cancellation: Cancellation) -> None:
             helper.close()
     except psycopg2.Error as error:
         if "too many" in str(error) or "connection slots" in str(error):
-            _send_plain_cancel(lease, cancellation)
+            _send_plain_cancel(checkout, cancellation)
         else:
             _log.debug("the cancel request did not reach the server: %s", type(error).__name__)
     finally:
@@ -189,28 +189,28 @@ def _send_cancel(lease: Lease, cancellation: Cancellation) -> None:
         _watch.nudge(cancellation.next_at)
 
 
-def _cancel_through_pooler(lease: Lease, cancellation: Cancellation) -> None:
+def _cancel_through_pooler(checkout: Checkout, cancellation: Cancellation) -> None:
     """Only the pooler knows which server process is at work, and only the driver knows the pooler's key for it.
 
     As the driver holds the interpreter while it asks, the pooler has to answer a knock first.
     """
-    info = lease.connection.info
+    info = checkout.connection.info
     try:
         if not str(info.host).startswith("/"):
             socket.create_connection((info.host, info.port), GRACE_SECONDS).close()
-        _send_plain_cancel(lease, cancellation)
+        _send_plain_cancel(checkout, cancellation)
     except OSError as error:
         _log.debug("the cancel request did not reach the pooler: %s", type(error).__name__)
 
 
-def _send_plain_cancel(lease: Lease, cancellation: Cancellation) -> None:
+def _send_plain_cancel(checkout: Checkout, cancellation: Cancellation) -> None:
     """The driver's own way, which needs no free slot: the server has just answered, so it will not block."""
     with cancellation.lock, suppress(psycopg2.Error):
         if not cancellation.finished:
-            lease.connection.cancel()
+            checkout.connection.cancel()
 
 
-def _sever(lease: Lease, cancellation: Cancellation) -> None:
+def _sever(checkout: Checkout, cancellation: Cancellation) -> None:
     with cancellation.lock:
         if cancellation.finished or cancellation.severed:
             return
@@ -218,25 +218,25 @@ def _sever(lease: Lease, cancellation: Cancellation) -> None:
         cancellation.hard_at = float("inf")
         cancellation.next_at = float("inf")
         with suppress(OSError, psycopg2.Error):
-            family = socket.AF_UNIX if str(lease.connection.info.host).startswith("/") else socket.AF_INET
-            with socket.socket(family, fileno=os.dup(lease.connection.fileno())) as handle:
+            family = socket.AF_UNIX if str(checkout.connection.info.host).startswith("/") else socket.AF_INET
+            with socket.socket(family, fileno=os.dup(checkout.connection.fileno())) as handle:
                 handle.shutdown(socket.SHUT_RDWR)
 
 
-def settle(lease: Lease) -> Cancellation | None:
+def settle(checkout: Checkout) -> Cancellation | None:
     """Close the books on a statement that ended after someone tried to stop it.
 
     Call it when the statement is out of `under_way`. Afterwards no late cancel can hit a later statement: the
     request has reached the server, or the connection is closed.
     """
-    cancellation = lease.cancellation
+    cancellation = checkout.cancellation
     if cancellation is None:
         return None
     with cancellation.lock:
         cancellation.finished = True
     if not cancellation.idle.wait(GRACE_SECONDS):
-        lease.connection.close()
-    lease.cancellation = None
+        checkout.connection.close()
+    checkout.cancellation = None
     return cancellation
 
 

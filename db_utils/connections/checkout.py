@@ -31,7 +31,7 @@ class Cancellation:
         self.severed = False
 
 
-class Lease:
+class Checkout:
     """A connection of the pool: `ConnectionPool.take` gives it, `ConnectionPool.give` takes it back.
 
     One that is dropped instead (a Ctrl-C at the worst moment) gives its place back when it is collected.
@@ -64,7 +64,7 @@ class Lease:
         self,
         connection: psycopg2.extensions.connection,
         *,
-        discard: Callable[[Lease], None],
+        discard: Callable[[Checkout], None],
         cancel_parameters: dict[str, str],
         opened_at: float,
         expires_at: float,
@@ -93,7 +93,7 @@ class Lease:
         self.session_text = ""  # what a pooler's session begins with, where it is one's own
         self.is_lent = False  # the driver's object was in the caller's hands
         self.types: dict[int, object] = {}  # how the driver read values before that
-        _leases.add(self)
+        _checkouts.add(self)
 
     def lend(self) -> psycopg2.extensions.connection:
         """The driver's connection, for a caller who may do anything with it: it is made clean afterwards."""
@@ -153,7 +153,7 @@ class Lease:
                 self.discard(self)
 
 
-_leases: weakref.WeakSet[Lease] = weakref.WeakSet()
+_checkouts: weakref.WeakSet[Checkout] = weakref.WeakSet()
 
 
 def _let_go_of_parents_sockets() -> None:
@@ -163,16 +163,16 @@ def _let_go_of_parents_sockets() -> None:
     leaves, a goodbye when it collects the connection) the server would take for its parent's word. In the child each
     becomes the end of a line that is dead; the parent's stays as it is.
     """
-    leases = list(_leases)
-    if not leases:
+    checkouts = list(_checkouts)
+    if not checkouts:
         return
     end, other = socket.socketpair()
     other.close()
-    for lease in leases:
+    for checkout in checkouts:
         with suppress(psycopg2.Error, OSError):
-            os.dup2(end.fileno(), lease.connection.fileno(), inheritable=False)
+            os.dup2(end.fileno(), checkout.connection.fileno(), inheritable=False)
     end.close()
-    _leases.clear()
+    _checkouts.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy
 import sqlalchemy.pool
 
-from db_utils.connections.checkout import Lease
+from db_utils.connections.checkout import Checkout
 from db_utils.connections.pool import ConnectionPool
 from db_utils.connections.pooler import check_session
 
@@ -18,30 +18,30 @@ class _BorrowingPool(sqlalchemy.pool.NullPool):
     lender: ConnectionPool
 
     def _close_connection(self, connection: Any, *, terminate: bool = False) -> None:
-        lease = _borrowed.pop(id(connection), None)
-        if lease is None:
+        checkout = _borrowed.pop(id(connection), None)
+        if checkout is None:
             return
         if terminate:
-            self.lender.discard(lease)
+            self.lender.discard(checkout)
             return
-        self.lender.give(lease)
+        self.lender.give(checkout)
 
     def _invalidate(self, *arguments: Any, **options: Any) -> None:
         super()._invalidate(*arguments, **options)
         self.lender.renew()
 
 
-_borrowed: dict[int, Lease] = {}
+_borrowed: dict[int, Checkout] = {}
 
 
 def engine(lender: ConnectionPool) -> sqlalchemy.Engine:
     """A SQLAlchemy engine whose connections come from this pool, one for each that is in use."""
 
     def borrow() -> Any:
-        lease = lender.take_answering()
-        connection = lease.lend()
+        checkout = lender.take_answering()
+        connection = checkout.lend()
         connection.autocommit = False
-        _borrowed[id(connection)] = lease
+        _borrowed[id(connection)] = checkout
         return connection
 
     pool = _BorrowingPool(borrow)
@@ -56,10 +56,10 @@ def engine(lender: ConnectionPool) -> sqlalchemy.Engine:
 def _begin(connection: sqlalchemy.Connection) -> None:
     """Make the library's settings in a transaction behind a pooler, which keeps none between two."""
     driver: Any = connection.connection.dbapi_connection
-    lease = _borrowed.get(id(driver))
-    if lease is None or not lease.preamble:
+    checkout = _borrowed.get(id(driver))
+    if checkout is None or not checkout.preamble:
         return
     if driver.autocommit:
-        check_session(lease, "AUTOCOMMIT")
+        check_session(checkout, "AUTOCOMMIT")
     with driver.cursor() as cursor:
-        cursor.execute(lease.preamble)
+        cursor.execute(checkout.preamble)

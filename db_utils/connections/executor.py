@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from db_utils.connections.retry import exponential_delay, run_with_retries
 from db_utils.connections.statement import Statement
 from db_utils.connections.telemetry import watched
-from db_utils.values import Parameters, Row, fetch_count, fetch_rows
+from db_utils.values import Parameters, Row, RowProgress, fetch_count, fetch_rows
 
 if TYPE_CHECKING:
     from db_utils.connections.pool import ConnectionPool
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from db_utils.dataframes import Backend, Decimals
 
 Result = TypeVar("Result")
-Progress = Callable[[int], None]
 
 
 class FrameOptions(TypedDict):
@@ -158,7 +157,7 @@ class Executor(ABC):
         *,
         page_size: int = 1000,
         on_reject: RejectReport | None = None,
-        progress: Progress | None = None,
+        progress: RowProgress | None = None,
         timeout_seconds: float | None = None,
     ) -> int:
         """How many rows did `INSERT INTO t (a, b) VALUES %s` insert, given any iterable of tuples?
@@ -180,7 +179,7 @@ class Executor(ABC):
         rows: Iterable[Sequence[object]],
         *,
         on_reject: RejectReport | None = None,
-        progress: Progress | None = None,
+        progress: RowProgress | None = None,
         timeout_seconds: float | None = None,
     ) -> int:
         """How many rows did COPY load into `table`? The fastest way in, for any iterable, in constant memory.
@@ -210,7 +209,7 @@ class Executor(ABC):
         conflict_columns: Sequence[str],
         update_columns: Sequence[str] | None = None,
         on_reject: RejectReport | None = None,
-        progress: Progress | None = None,
+        progress: RowProgress | None = None,
         timeout_seconds: float | None = None,
     ) -> int:
         """How many rows were inserted or updated, where `conflict_columns` tell that a row is there already?
@@ -277,7 +276,7 @@ class Executor(ABC):
         conflict_columns: Sequence[str] | None = None,
         update_columns: Sequence[str] | None = None,
         on_reject: RejectReport | None = None,
-        progress: Progress | None = None,
+        progress: RowProgress | None = None,
         timeout_seconds: float | None = None,
     ) -> int:
         """How many rows of this frame (pandas, polars, Arrow) were loaded into the columns of the same names?

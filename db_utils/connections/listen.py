@@ -20,7 +20,7 @@ import psycopg2
 import psycopg2.extensions
 import psycopg2.sql
 
-from db_utils.connections.checkout import Lease
+from db_utils.connections.checkout import Checkout
 from db_utils.connections.statement import check_timeout, run
 from db_utils.errors import (
     ConnectionFailedError,
@@ -67,18 +67,18 @@ class Listener:
 
     def __init__(
         self,
-        open_lease: Callable[[], Lease],
+        open_lease: Callable[[], Checkout],
         find_channels: Callable[[], Mapping[str, str]],
         *,
         timeout_seconds: float | None = None,
     ) -> None:
         """`find_channels` gives the names on the server, each with the name to report."""
         self._timeout_seconds = None if timeout_seconds is None else check_timeout(timeout_seconds)
-        self._open_lease = open_lease
+        self._open_checkout = open_lease
         self._find_channels = find_channels
         self._channels: dict[str, str] = {}
         self._added: dict[str, str] = {}
-        self._lease: Lease | None = None
+        self._checkout: Checkout | None = None
         self._ready: list[Notification] = []
         self._closed = False
         self._process_id = os.getpid()
@@ -127,12 +127,12 @@ class Listener:
             if left <= 0:
                 break
             try:
-                if self._lease is None:
+                if self._checkout is None:
                     self._connect()
                     self._report_gap(self._channels)
                     pause_seconds = 0.05
                 else:
-                    self._wait(self._lease, left)
+                    self._wait(self._checkout, left)
             except _PASSING as error:
                 if self._closed:
                     break
@@ -153,11 +153,11 @@ class Listener:
         self._check_process()
         added = {name: kept for name, kept in check_channels(channels).items() if name not in self._channels}
         self._added.update(added)
-        lease = self._lease
-        if lease is None:
+        checkout = self._checkout
+        if checkout is None:
             return  # the next connection listens to them and tells of the gap
         try:
-            _listen(lease, added)
+            _listen(checkout, added)
         except _PASSING as error:
             if not self._closed:
                 _log.warning("listening was interrupted, connecting again: %s", error)
@@ -185,19 +185,19 @@ class Listener:
 
     def _connect(self) -> None:
         channels = {**self._find_channels(), **self._added}
-        lease = self._open_lease()
+        checkout = self._open_checkout()
         try:
-            _listen(lease, channels)
+            _listen(checkout, channels)
         except BaseException:
-            lease.close()
+            checkout.close()
             raise
         self._channels = channels
-        self._lease = lease
+        self._checkout = checkout
 
     def _drop(self) -> None:
-        lease, self._lease = self._lease, None
-        if lease is not None:
-            lease.close()
+        checkout, self._checkout = self._checkout, None
+        if checkout is not None:
+            checkout.close()
 
     def _release(self) -> None:
         self._bell.close()
@@ -211,9 +211,9 @@ class Listener:
     def _sleep(self, seconds: float) -> None:
         select.select([self._bell], [], [], seconds)
 
-    def _wait(self, lease: Lease, left: float) -> None:
+    def _wait(self, checkout: Checkout, left: float) -> None:
         """Wait for the server to say something, and ask whether it is there when it is silent for long."""
-        connection = lease.connection
+        connection = checkout.connection
         seconds = min(left, _HEARTBEAT_SECONDS)
         try:
             self._take(connection)
@@ -223,7 +223,7 @@ class Listener:
             if ready:
                 connection.poll()
             elif seconds == _HEARTBEAT_SECONDS:
-                run(lease, "SELECT 1", None, fetch_count, _HEARTBEAT_TIMEOUT_SECONDS)
+                run(checkout, "SELECT 1", None, fetch_count, _HEARTBEAT_TIMEOUT_SECONDS)
             self._take(connection)
         except (psycopg2.Error, OSError, ValueError) as error:
             if isinstance(error, DbUtilsError):
@@ -250,10 +250,10 @@ class Listener:
             self._ready.append(Notification(channel, {}, now, may_have_missed=True))
 
 
-def _listen(lease: Lease, channels: Iterable[str]) -> None:
+def _listen(checkout: Checkout, channels: Iterable[str]) -> None:
     for name in channels:
         run(
-            lease,
+            checkout,
             psycopg2.sql.SQL("LISTEN {}").format(psycopg2.sql.Identifier(name)),
             None,
             fetch_count,

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from db_utils.config import Settings
-from db_utils.connections.checkout import Lease
+from db_utils.connections.checkout import Checkout
 from db_utils.connections.executor import Executor, FrameOptions
 from db_utils.connections.listen import Listener, check_channels
 from db_utils.connections.pool import ConnectionPool, PoolStats
@@ -190,22 +190,24 @@ class DatabaseManager(Executor):
         fetch: Callable[[Any], Result],
         timeout_seconds: float | None,
     ) -> Result:
-        lease = pool.take()
+        checkout = pool.take()
         try:
-            text = sql if type(sql) is str else text_of(sql, lease.connection)
+            text = sql if type(sql) is str else text_of(sql, checkout.connection)
             if leaves_traces(text):
-                lease.is_tainted = True
-            if lease.preamble:
-                check_statement(lease, text)
-                result = self._in_one_transaction(lease, settings, text, parameters, fetch, timeout_seconds)
+                checkout.is_tainted = True
+            if checkout.preamble:
+                check_statement(checkout, text)
+                result = self._in_one_transaction(
+                    checkout, settings, text, parameters, fetch, timeout_seconds
+                )
             else:
                 if settings:
                     text = f"{settings}\n{text}"
-                result = run(lease, text, parameters, fetch, timeout_seconds)
+                result = run(checkout, text, parameters, fetch, timeout_seconds)
         except BaseException:
-            pool.give(lease)
+            pool.give(checkout)
             raise
-        if pool.give(lease):
+        if pool.give(checkout):
             raise TransactionStateError(
                 "the statement began a transaction, which was rolled back because nothing could follow in "
                 "it: use db.transaction()"
@@ -214,7 +216,7 @@ class DatabaseManager(Executor):
 
     def _in_one_transaction(
         self,
-        lease: Lease,
+        checkout: Checkout,
         settings: str,
         text: str,
         parameters: Parameters | None,
@@ -223,13 +225,15 @@ class DatabaseManager(Executor):
     ) -> Result:
         """Run a statement behind a pooler: the server takes a text of several as one transaction."""
         # SET TRANSACTION has to come before the rest, and does nothing to it.
-        whole = f"{settings} {lease.preamble}\n{text}"
+        whole = f"{settings} {checkout.preamble}\n{text}"
         try:
-            return run(lease, whole, parameters, fetch, timeout_seconds)
+            return run(checkout, whole, parameters, fetch, timeout_seconds)
         except QueryError as error:
             if settings or error.sqlstate not in NO_BLOCK_STATES:
                 raise
-        return run(lease, text, parameters, fetch, timeout_seconds)  # VACUUM and its like, without settings
+        return run(
+            checkout, text, parameters, fetch, timeout_seconds
+        )  # VACUUM and its like, without settings
 
     def _again(
         self,
@@ -252,18 +256,18 @@ class DatabaseManager(Executor):
     def _text(self, sql: Statement) -> str:
         if isinstance(sql, str):
             return sql
-        lease = self._pool.take()
+        checkout = self._pool.take()
         try:
-            return text_of(sql, lease.connection)
+            return text_of(sql, checkout.connection)
         finally:
-            self._pool.give(lease)
+            self._pool.give(checkout)
 
     def _bound(self, sql: str, parameters: Parameters) -> str:
-        lease = self._pool.take()
+        checkout = self._pool.take()
         try:
-            return bound(lease, sql, parameters)
+            return bound(checkout, sql, parameters)
         finally:
-            self._pool.give(lease)
+            self._pool.give(checkout)
 
     def transaction(self, *, isolation: Isolation | None = None, read_only: bool = False) -> Transaction:
         """All or nothing on a connection of its own; see `Executor.transaction`."""
@@ -326,18 +330,18 @@ class DatabaseManager(Executor):
     def _stream_from_pool(
         self, sql: str, parameters: Parameters | None, batch_size: int, settings: str
     ) -> Iterator[Row]:
-        lease = self._pool.begin(f"BEGIN; {settings}")
-        lease.is_tainted = leaves_traces(sql)
+        checkout = self._pool.begin(f"BEGIN; {settings}")
+        checkout.is_tainted = leaves_traces(sql)
         try:
-            check_statement(lease, sql)
-            yield from stream_rows(lambda: self._own(lease), sql, parameters, batch_size)
+            check_statement(checkout, sql)
+            yield from stream_rows(lambda: self._own(checkout), sql, parameters, batch_size)
         finally:
-            self._pool.give(lease)  # ends the transaction
+            self._pool.give(checkout)  # ends the transaction
 
-    def _own(self, lease: Lease) -> Lease:
-        if not self._pool.owns(lease):
+    def _own(self, checkout: Checkout) -> Checkout:
+        if not self._pool.owns(checkout):
             raise TransactionStateError("this stream belongs to the parent process: open one after the fork")
-        return lease
+        return checkout
 
     def _read_frame(
         self,
@@ -365,20 +369,20 @@ class DatabaseManager(Executor):
         check_query(sql)
         limit = 0 if timeout_seconds is None else max(1, round(check_timeout(timeout_seconds) * 1000))
         session = dataframes.SessionSettings({"statement_timeout": str(limit), **settings})
-        lease = self._pool.take()  # it only writes the parameters, and is back before the rows come
+        checkout = self._pool.take()  # it only writes the parameters, and is back before the rows come
         try:
-            if lease.preamble:
-                check_statement(lease, sql)
+            if checkout.preamble:
+                check_statement(checkout, sql)
                 kept = self.settings.session_settings()
                 session = dataframes.SessionSettings({**kept, **session.settings})
-            text = bind(lease.connection, sql, parameters)
+            text = bind(checkout.connection, sql, parameters)
         finally:
-            self._pool.give(lease)
+            self._pool.give(checkout)
 
         def read(pool: ConnectionPool) -> Any:
             return dataframes.read_frame(pool.dsn, text, session=session, **options)
 
-        with watched("SELECT", sql, lease.connection):
+        with watched("SELECT", sql, checkout.connection):
             if self._replica is not None and not primary:
                 answer = self._replica.answer(sql, read)
                 if answer is not None:

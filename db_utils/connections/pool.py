@@ -22,10 +22,10 @@ import psycopg2.extensions
 
 from db_utils.config import Settings, describe_url
 from db_utils.connections import cancellation, pooler
-from db_utils.connections.checkout import Lease
+from db_utils.connections.checkout import Checkout
 from db_utils.connections.statement import check_timeout, guard_seconds, run
 from db_utils.connections.telemetry import pool_log, spans
-from db_utils.connections.wait_queue import Turns, Waiter
+from db_utils.connections.wait_queue import Waiter, WaitQueue
 from db_utils.errors import (
     ConnectionFailedError,
     DbUtilsError,
@@ -80,8 +80,8 @@ class ConnectionPool:
 
     def _start_empty(self, is_closed: bool = False) -> None:
         self._process_id = os.getpid()
-        self._turns = Turns(self.settings.pool_max_connections, is_closed)
-        self._idle = self._turns.idle
+        self._queue = WaitQueue(self.settings.pool_max_connections, is_closed)
+        self._idle = self._queue.idle
         self._renewed_at = 0.0
 
     def __repr__(self) -> str:
@@ -94,7 +94,7 @@ class ConnectionPool:
 
     # -- opening -----------------------------------------------------------------------------------
 
-    def open_beside(self) -> Lease:
+    def open_beside(self) -> Checkout:
         """A connection like those of the pool that is not part of it; whoever asked for it closes it."""
         self._check_open()
         connection = self._connect()
@@ -102,7 +102,7 @@ class ConnectionPool:
         register(connection)
         now = monotonic()
         max_age_seconds = self.settings.pool_max_age_seconds
-        lease = Lease(
+        checkout = Checkout(
             connection,
             discard=self.discard,
             cancel_parameters=self._cancel_parameters,
@@ -115,11 +115,11 @@ class ConnectionPool:
         try:
             session = self.settings.session_settings(self._url)
             pooler.examine(
-                lease, session, self.settings.pooler_mode, self.settings.connect_timeout_seconds or None
+                checkout, session, self.settings.pooler_mode, self.settings.connect_timeout_seconds or None
             )
         except BaseException as error:
             self._failed_total += 1
-            lease.close()
+            checkout.close()
             if isinstance(error, QueryTimeoutError):
                 raise ConnectionFailedError(
                     f"{self.safe_url} took the connection and answered nothing within "
@@ -128,7 +128,7 @@ class ConnectionPool:
                 ) from error
             raise
         self._opened_total += 1
-        return lease
+        return checkout
 
     def _connect(self) -> psycopg2.extensions.connection:
         parameters = self._parameters
@@ -147,25 +147,25 @@ class ConnectionPool:
             self._failed_total += 1
             raise translate_connect(error, where=self.safe_url) from error
 
-    def open_session(self, what: str) -> Lease:
+    def open_session(self, what: str) -> Checkout:
         """A connection beside the pool that has a session of its own, for `what`."""
-        lease = self.open_beside()
+        checkout = self.open_beside()
         try:
-            pooler.check_session(lease, what)
+            pooler.check_session(checkout, what)
         except BaseException:
-            lease.close()
+            checkout.close()
             raise
-        return lease
+        return checkout
 
-    def _replace(self, lease: Lease) -> Lease:
+    def _replace(self, checkout: Checkout) -> Checkout:
         """A new connection in the place of one that is no good: whoever waited for it keeps the turn."""
         try:
-            lease.close()
+            checkout.close()
             fresh = self.open_beside()
         except BaseException:
-            self.discard(lease)
+            self.discard(checkout)
             raise
-        lease.is_counted, fresh.is_counted = False, True
+        checkout.is_counted, fresh.is_counted = False, True
         return fresh
 
     def _check_open(self) -> None:
@@ -174,36 +174,36 @@ class ConnectionPool:
 
     # -- taking ------------------------------------------------------------------------------------
 
-    def take(self) -> Lease:
+    def take(self) -> Checkout:
         """A connection, idle or new, waiting for at most the pool's timeout.
 
         Raises `PoolTimeoutError`, `PoolClosedError`, or what opening a connection raises.
         """
         try:
-            lease = self._idle.pop()
+            checkout = self._idle.pop()
         except IndexError:
-            lease = None
-        if lease is None:
-            lease = self._take_slowly()
+            checkout = None
+        if checkout is None:
+            checkout = self._take_slowly()
         now = monotonic()
-        if now < lease.expires_at and now - lease.used_at < _TRUSTED_SECONDS:
-            return lease
-        return lease if self._is_fit(lease) else self._replace(lease)
+        if now < checkout.expires_at and now - checkout.used_at < _TRUSTED_SECONDS:
+            return checkout
+        return checkout if self._is_fit(checkout) else self._replace(checkout)
 
-    def _take_slowly(self) -> Lease:
+    def _take_slowly(self) -> Checkout:
         waiter = Waiter()
         try:
-            self._turns.wait(waiter, self.settings.pool_timeout_seconds)
-            if waiter.lease is not None:
-                return waiter.lease
+            self._queue.wait(waiter, self.settings.pool_timeout_seconds)
+            if waiter.checkout is not None:
+                return waiter.checkout
             self._check_open()
             if not waiter.has_place:
                 raise self._exhausted()
-            lease = self.open_beside()
-            lease.is_counted, waiter.has_place = True, False
-            return lease
+            checkout = self.open_beside()
+            checkout.is_counted, waiter.has_place = True, False
+            return checkout
         except BaseException:
-            handed = self._turns.leave(waiter)
+            handed = self._queue.leave(waiter)
             if handed is not None:
                 self.give(handed)
             raise
@@ -217,172 +217,172 @@ class ConnectionPool:
             f"in use {stats.in_use}, waiting {stats.waiting}"
         )
 
-    def _is_fit(self, lease: Lease) -> bool:
+    def _is_fit(self, checkout: Checkout) -> bool:
         """Whether a connection that sat idle, or is old, can be used: looks at it, or asks the server."""
         now = monotonic()
-        idle_seconds = now - lease.used_at
+        idle_seconds = now - checkout.used_at
         max_idle_seconds = self.settings.pool_max_idle_seconds
-        if now >= lease.expires_at or 0 < max_idle_seconds < idle_seconds:
+        if now >= checkout.expires_at or 0 < max_idle_seconds < idle_seconds:
             return False
-        if idle_seconds < self.settings.pool_idle_check_seconds and not lease.has_news():
+        if idle_seconds < self.settings.pool_idle_check_seconds and not checkout.has_news():
             return True
-        return self._answers(lease)
+        return self._answers(checkout)
 
-    def _answers(self, lease: Lease) -> bool:
+    def _answers(self, checkout: Checkout) -> bool:
         try:
-            run(lease, "SELECT 1", None, fetch_count, _CHECK_TIMEOUT_SECONDS)
+            run(checkout, "SELECT 1", None, fetch_count, _CHECK_TIMEOUT_SECONDS)
         except DbUtilsError:
-            self.renew(lease)
+            self.renew(checkout)
             return False
         return True
 
-    def take_answering(self) -> Lease:
+    def take_answering(self) -> Checkout:
         """A connection that answered just now: for whoever cannot try again on another one."""
-        lease = self.take()
-        return lease if self._answers(lease) else self._replace(lease)
+        checkout = self.take()
+        return checkout if self._answers(checkout) else self._replace(checkout)
 
     def read(self, sql: str, timeout_seconds: float) -> list[Row]:
         """The rows of a question of this library's own, such as which database this is."""
-        lease = self.take()
+        checkout = self.take()
         try:
-            return run(lease, sql, None, fetch_rows, timeout_seconds)
+            return run(checkout, sql, None, fetch_rows, timeout_seconds)
         finally:
-            self.give(lease)
+            self.give(checkout)
 
-    def begin(self, text: str, timeout_seconds: float | None = None) -> Lease:
+    def begin(self, text: str, timeout_seconds: float | None = None) -> Checkout:
         """A connection on which `text` has begun a transaction, within `timeout_seconds` if given.
 
         Tried on a second connection where the first turns out to be lost: nothing has been done on it yet.
         """
-        lease = self.take()
+        checkout = self.take()
         try:
-            run(lease, lease.beginning(text), None, fetch_count, timeout_seconds)
-            return lease
+            run(checkout, checkout.beginning(text), None, fetch_count, timeout_seconds)
+            return checkout
         except ServerUnavailableError:
-            self.give(lease)
+            self.give(checkout)
         except BaseException:
-            self.give(lease)
+            self.give(checkout)
             raise
-        lease = self.take()
+        checkout = self.take()
         try:
-            run(lease, lease.beginning(text), None, fetch_count, timeout_seconds)
+            run(checkout, checkout.beginning(text), None, fetch_count, timeout_seconds)
         except BaseException:
-            self.give(lease)
+            self.give(checkout)
             raise
-        return lease
+        return checkout
 
     # -- giving back -------------------------------------------------------------------------------
 
-    def owns(self, lease: Lease) -> bool:
+    def owns(self, checkout: Checkout) -> bool:
         """Whether this process opened it; a forked child must leave its parent's connections alone."""
-        return lease.process_id == self._process_id
+        return checkout.process_id == self._process_id
 
-    def give(self, lease: Lease) -> bool:
+    def give(self, checkout: Checkout) -> bool:
         """Take a connection back, as clean as it was; a broken one is closed, and the idle ones renewed.
 
         True where a transaction was still open and had to be rolled back.
         """
-        connection = lease.connection
-        if connection.closed or connection.get_transaction_status() or lease.is_tainted:
-            return self._tidy(lease)
-        if lease.process_id == self._process_id:  # else it was taken before a fork, and is the parent's
-            turns = self._turns
+        connection = checkout.connection
+        if connection.closed or connection.get_transaction_status() or checkout.is_tainted:
+            return self._tidy(checkout)
+        if checkout.process_id == self._process_id:  # else it was taken before a fork, and is the parent's
+            turns = self._queue
             if turns.is_watched:
-                self._serve(lease)
+                self._serve(checkout)
             else:
-                self._idle.append(lease)
+                self._idle.append(checkout)
                 if turns.is_watched:  # since just now
                     self._serve()
         return False
 
-    def _serve(self, returned: Lease | None = None) -> None:
-        self._turns.serve(returned)
+    def _serve(self, returned: Checkout | None = None) -> None:
+        self._queue.serve(returned)
         if self.closed:
-            self._close_idle(lambda lease: True)
+            self._close_idle(lambda checkout: True)
 
-    def _tidy(self, lease: Lease) -> bool:
-        connection = lease.connection
-        if not self.owns(lease):
-            lease.is_counted = False
+    def _tidy(self, checkout: Checkout) -> bool:
+        connection = checkout.connection
+        if not self.owns(checkout):
+            checkout.is_counted = False
             return False
         was_open = not connection.closed and connection.get_transaction_status() != _IDLE
-        if not self.closed and self._is_cleaned(lease):
-            self.give(lease)
+        if not self.closed and self._is_cleaned(checkout):
+            self.give(checkout)
             return was_open
         if connection.closed not in (0, _CLOSED_BY_US) and not self.closed:
-            self.renew(lease)
-        self.discard(lease)
+            self.renew(checkout)
+        self.discard(checkout)
         return False
 
-    def _is_cleaned(self, lease: Lease) -> bool:
+    def _is_cleaned(self, checkout: Checkout) -> bool:
         """Whether nothing of its last user is left on a connection: no transaction, and nothing in the session."""
-        connection = lease.connection
+        connection = checkout.connection
         try:
             if connection.closed:
                 return False
-            if lease.is_lent:
-                lease.take_back()
+            if checkout.is_lent:
+                checkout.take_back()
             if connection.get_transaction_status() != _IDLE:
-                run(lease, "ROLLBACK", None, fetch_count, _CHECK_TIMEOUT_SECONDS)
-            if lease.is_tainted:
-                if not lease.preamble:  # else the session of the next transaction is another one
-                    run(lease, "DISCARD ALL", None, fetch_count, _CHECK_TIMEOUT_SECONDS)
-                if lease.session_text:
-                    run(lease, lease.session_text, None, fetch_count, _CHECK_TIMEOUT_SECONDS)
-                lease.is_tainted = False
+                run(checkout, "ROLLBACK", None, fetch_count, _CHECK_TIMEOUT_SECONDS)
+            if checkout.is_tainted:
+                if not checkout.preamble:  # else the session of the next transaction is another one
+                    run(checkout, "DISCARD ALL", None, fetch_count, _CHECK_TIMEOUT_SECONDS)
+                if checkout.session_text:
+                    run(checkout, checkout.session_text, None, fetch_count, _CHECK_TIMEOUT_SECONDS)
+                checkout.is_tainted = False
         except (DbUtilsError, psycopg2.Error):
             return False
         except BaseException:
-            self.discard(lease)
+            self.discard(checkout)
             raise
         return not connection.closed and connection.get_transaction_status() == _IDLE
 
-    def discard(self, lease: Lease) -> None:
+    def discard(self, checkout: Checkout) -> None:
         """Take a connection back and close it; whoever waits longest may open another."""
-        if self.owns(lease):
-            lease.close()
-            self._turns.remove(lease)
-        lease.is_counted = False
+        if self.owns(checkout):
+            checkout.close()
+            self._queue.remove(checkout)
+        checkout.is_counted = False
 
-    def renew(self, dead: Lease | None = None) -> None:
+    def renew(self, dead: Checkout | None = None) -> None:
         """Close every idle connection: one was found dead, so the others may be.
 
         A `dead` one from before the last renewal tells nothing new.
         """
         if dead is None or dead.opened_at >= self._renewed_at:
             self._renewed_at = monotonic()
-            self._close_idle(lambda lease: True)
+            self._close_idle(lambda checkout: True)
 
     def prune(self) -> None:
         """Close connections that are too old or were idle for too long."""
         now = monotonic()
         limit = self.settings.pool_max_idle_seconds
-        self._close_idle(lambda lease: now >= lease.expires_at or 0 < limit < now - lease.used_at)
+        self._close_idle(lambda checkout: now >= checkout.expires_at or 0 < limit < now - checkout.used_at)
 
-    def _close_idle(self, is_unwanted: Callable[[Lease], bool]) -> None:
+    def _close_idle(self, is_unwanted: Callable[[Checkout], bool]) -> None:
         for _ in range(len(self._idle)):
             try:
-                lease = self._idle.popleft()
+                checkout = self._idle.popleft()
             except IndexError:
                 return
-            if is_unwanted(lease):
-                self.discard(lease)
+            if is_unwanted(checkout):
+                self.discard(checkout)
             else:
-                self._idle.append(lease)
-                if self._turns.is_watched:
+                self._idle.append(checkout)
+                if self._queue.is_watched:
                     self._serve()
 
     # -- state -------------------------------------------------------------------------------------
 
     def pool_stats(self) -> PoolStats:
         """How full is the pool, and what has it been through?"""
-        idle, places = len(self._idle), self._turns.places
+        idle, places = len(self._idle), self._queue.places
         return PoolStats(
             max_connections=self.settings.pool_max_connections,
             open=places,
             in_use=max(0, places - idle),
             idle=idle,
-            waiting=len(self._turns.waiters),
+            waiting=len(self._queue.waiters),
             opened_total=self._opened_total,
             failed_total=self._failed_total,
             timeouts_total=self._timeouts_total,
@@ -406,17 +406,17 @@ class ConnectionPool:
 
     def close(self) -> None:
         """Close idle connections now and those in use when they come back. Safe to call again."""
-        self._turns.close()
+        self._queue.close()
         self.renew()
 
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
-        return self._turns.is_closed
+        return self._queue.is_closed
 
     def after_fork(self) -> None:
         """Start empty in a child process: the open connections are the parent's to use and to close."""
-        self._start_empty(self._turns.is_closed)
+        self._start_empty(self._queue.is_closed)
 
 
 _pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from db_utils.connections.checkout import Lease
+from db_utils.connections.checkout import Checkout
 from db_utils.connections.statement import run
 from db_utils.errors import SessionUnavailableError
 from db_utils.sql_text import LONGEST_READ, shape
@@ -24,17 +24,17 @@ NO_BLOCK_STATES = frozenset(("25001", "2D000"))
 _ADVICE = "connect to the server itself for this, or set DB_POOLER_MODE=session if the pooler's pool_mode is session"
 
 
-def examine(lease: Lease, session: Mapping[str, str], mode: str, timeout_seconds: float | None) -> None:
+def examine(checkout: Checkout, session: Mapping[str, str], mode: str, timeout_seconds: float | None) -> None:
     """Find out whether a pooler stands before the server, and prepare a new connection for it."""
-    lease.backend_pid = _backend_pid(lease, timeout_seconds)
-    lease.is_pooled = lease.backend_pid != lease.connection.get_backend_pid()
-    if not lease.is_pooled:
+    checkout.backend_pid = _backend_pid(checkout, timeout_seconds)
+    checkout.is_pooled = checkout.backend_pid != checkout.connection.get_backend_pid()
+    if not checkout.is_pooled:
         return
     if mode == "session":
-        lease.session_text = _settings_text("SET", session)
-        run(lease, lease.session_text, None, fetch_count, timeout_seconds)
+        checkout.session_text = _settings_text("SET", session)
+        run(checkout, checkout.session_text, None, fetch_count, timeout_seconds)
     else:
-        lease.preamble = _settings_text("SET LOCAL", session)
+        checkout.preamble = _settings_text("SET LOCAL", session)
 
 
 def _settings_text(verb: str, session: Mapping[str, str]) -> str:
@@ -43,25 +43,25 @@ def _settings_text(verb: str, session: Mapping[str, str]) -> str:
     )
 
 
-def _backend_pid(lease: Lease, timeout_seconds: float | None) -> int:
-    pid: int = run(lease, "SELECT pg_backend_pid()", None, fetch_tuples, timeout_seconds)[0][0]
+def _backend_pid(checkout: Checkout, timeout_seconds: float | None) -> int:
+    pid: int = run(checkout, "SELECT pg_backend_pid()", None, fetch_tuples, timeout_seconds)[0][0]
     return pid
 
 
-def check_session(lease: Lease, what: str) -> None:
+def check_session(checkout: Checkout, what: str) -> None:
     """Refuse what needs a session where the connection has none of its own."""
-    if lease.preamble:
+    if checkout.preamble:
         raise SessionUnavailableError(
             f"{what} needs a session of its own, and a pooler before the server lends one for each transaction: {_ADVICE}"
         )
-    if lease.is_pooled and _backend_pid(lease, None) != lease.backend_pid:
+    if checkout.is_pooled and _backend_pid(checkout, None) != checkout.backend_pid:
         raise SessionUnavailableError(
             "DB_POOLER_MODE is session, but the pooler changed the session between two transactions: set pool_mode = "
             "session for this database in the pooler, or leave DB_POOLER_MODE out"
         )
 
 
-def check_statement(lease: Lease, sql: str) -> None:
+def check_statement(checkout: Checkout, sql: str) -> None:
     """Refuse a statement whose effect the next transaction would look for in its session, where that is another one."""
-    if lease.preamble and len(sql) <= LONGEST_READ and shape(sql).needs_session:
-        check_session(lease, f"{shape(sql).first_words[0]} of something that outlives the transaction")
+    if checkout.preamble and len(sql) <= LONGEST_READ and shape(sql).needs_session:
+        check_session(checkout, f"{shape(sql).first_words[0]} of something that outlives the transaction")

@@ -25,26 +25,26 @@ def raw_connection(
     `one_transaction`. Commits when the block ends, rolls back when it raises; its session is reset before anyone else gets it. A process
     forked off inside the block ends it without a word to the server.
     """
-    lease = pool.take_answering()
-    connection = lease.lend()
+    checkout = pool.take_answering()
+    connection = checkout.lend()
     try:
         if not one_transaction:
-            check_session(lease, "connection()")
+            check_session(checkout, "connection()")
         if settings:
-            run(lease, settings, None, fetch_count)
+            run(checkout, settings, None, fetch_count)
         connection.autocommit = False
-        if lease.preamble:
-            run(lease, lease.preamble, None, fetch_count)
+        if checkout.preamble:
+            run(checkout, checkout.preamble, None, fetch_count)
         try:
             yield connection
         except BaseException:
-            if pool.owns(lease) and not connection.closed:
+            if pool.owns(checkout) and not connection.closed:
                 connection.rollback()
             raise
-        if pool.owns(lease) and not connection.closed:
+        if pool.owns(checkout) and not connection.closed:
             try:
                 connection.commit()
             except psycopg2.Error as error:
                 raise translate(error) from error
     finally:
-        pool.give(lease)
+        pool.give(checkout)

@@ -16,7 +16,7 @@ import psycopg2.sql
 
 from db_utils.connections import telemetry
 from db_utils.connections.cancellation import GRACE_SECONDS, nudge, prepared_threads, settle, start, under_way
-from db_utils.connections.checkout import Lease
+from db_utils.connections.checkout import Checkout
 from db_utils.connections.telemetry import spans
 from db_utils.errors import (
     DbUtilsError,
@@ -36,7 +36,7 @@ Statement: TypeAlias = "str | psycopg2.sql.Composable"
 
 
 def run(
-    lease: Lease,
+    checkout: Checkout,
     sql: Statement,
     parameters: Parameters | None,
     fetch: Callable[[Any], Result],
@@ -49,7 +49,7 @@ def run(
     """
     # Every line here is paid for by every statement: a round trip is 45 µs, so a microsecond is two percent.
     if type(sql) is not str:
-        sql = text_of(sql, lease.connection)
+        sql = text_of(sql, checkout.connection)
     if "\0" in sql:
         raise InvalidInputError(
             "the statement holds the character NUL: the driver would send what is before it"
@@ -58,13 +58,13 @@ def run(
         parameters = adapt_parameters(parameters)
     if spans.wanted:
         words = sql.split(None, 1)
-        with telemetry.span(words[0].upper() if words else "QUERY", sql, lease.connection):
-            return _run(lease, sql, parameters, fetch, timeout_seconds)
-    return _run(lease, sql, parameters, fetch, timeout_seconds)
+        with telemetry.span(words[0].upper() if words else "QUERY", sql, checkout.connection):
+            return _run(checkout, sql, parameters, fetch, timeout_seconds)
+    return _run(checkout, sql, parameters, fetch, timeout_seconds)
 
 
 def _run(
-    lease: Lease,
+    checkout: Checkout,
     sql: str,
     parameters: Parameters | None,
     fetch: Callable[[Any], Result],
@@ -77,29 +77,29 @@ def _run(
     started = monotonic()
     if timeout_seconds is not None:
         deadline = started + check_timeout(timeout_seconds)
-    cursor = lease.cursor
+    cursor = checkout.cursor
     try:
-        under_way[lease] = (started, thread_id, deadline)
+        under_way[checkout] = (started, thread_id, deadline)
         if deadline is not None:
             nudge(deadline)
         cursor.execute(sql, parameters)
-        del under_way[lease]
+        del under_way[checkout]
     except psycopg2.Error as error:
-        under_way.pop(lease, None)
-        raise _translated(error, lease, timeout_seconds) from telemetry.cause_of(sql, error)
+        under_way.pop(checkout, None)
+        raise _translated(error, checkout, timeout_seconds) from telemetry.cause_of(sql, error)
     except (ValueError, TypeError, LookupError, OverflowError) as error:
-        under_way.pop(lease, None)
-        settle(lease)
+        under_way.pop(checkout, None)
+        settle(checkout)
         raise _bad_parameters(error) from error
     except BaseException:
-        under_way.pop(lease, None)
-        settle(lease)
+        under_way.pop(checkout, None)
+        settle(checkout)
         raise
-    if lease.cancellation is not None:
-        settle(lease)
-    lease.used_at = ended = monotonic()
-    if 0.0 < lease.slow_seconds < ended - started:
-        telemetry.log_slow(sql, ended - started, lease.slow_seconds)
+    if checkout.cancellation is not None:
+        settle(checkout)
+    checkout.used_at = ended = monotonic()
+    if 0.0 < checkout.slow_seconds < ended - started:
+        telemetry.log_slow(sql, ended - started, checkout.slow_seconds)
     try:
         return fetch(cursor)
     except (ValueError, OverflowError) as error:
@@ -110,11 +110,11 @@ def _run(
         raise translate(error) from error
     finally:
         if cursor.rowcount > _KEPT_ROWS:
-            lease.cursor = lease.connection.cursor()  # the old one holds the whole result in memory
+            checkout.cursor = checkout.connection.cursor()  # the old one holds the whole result in memory
 
 
 @contextmanager
-def loading(lease: Lease, timeout_seconds: float | None) -> Iterator[Any]:
+def loading(checkout: Checkout, timeout_seconds: float | None) -> Iterator[Any]:
     """The driver's connection for a load: its errors are translated, a deadline and Ctrl-C end it."""
     thread_id = get_ident()
     if thread_id not in prepared_threads:
@@ -122,43 +122,43 @@ def loading(lease: Lease, timeout_seconds: float | None) -> Iterator[Any]:
     deadline = float("inf")
     if timeout_seconds is not None:
         deadline = monotonic() + check_timeout(timeout_seconds)
-    under_way[lease] = (monotonic(), thread_id, deadline)
+    under_way[checkout] = (monotonic(), thread_id, deadline)
     nudge(deadline)
     try:
-        yield lease.connection
+        yield checkout.connection
     except psycopg2.Error as error:
-        under_way.pop(lease, None)
-        raise _translated(error, lease, timeout_seconds) from error
+        under_way.pop(checkout, None)
+        raise _translated(error, checkout, timeout_seconds) from error
     except DbUtilsError as error:
-        under_way.pop(lease, None)
-        if lease.cancellation is not None and isinstance(error.__cause__, psycopg2.Error):
+        under_way.pop(checkout, None)
+        if checkout.cancellation is not None and isinstance(error.__cause__, psycopg2.Error):
             # Translated already, by someone who did not know of the cancellation.
-            raise _translated(error.__cause__, lease, timeout_seconds) from error.__cause__
+            raise _translated(error.__cause__, checkout, timeout_seconds) from error.__cause__
         raise
     finally:
-        under_way.pop(lease, None)
-        settle(lease)
-        lease.used_at = monotonic()
+        under_way.pop(checkout, None)
+        settle(checkout)
+        checkout.used_at = monotonic()
 
 
-def _translated(error: psycopg2.Error, lease: Lease, timeout_seconds: float | None) -> BaseException:
+def _translated(error: psycopg2.Error, checkout: Checkout, timeout_seconds: float | None) -> BaseException:
     """What to raise for an error of the driver; nobody tries to stop the statement any more afterwards."""
-    cancellation = settle(lease)
+    cancellation = settle(checkout)
     if cancellation is None:
-        return explain_loss(translate(error), lease.connection.notices)
+        return explain_loss(translate(error), checkout.connection.notices)
     if cancellation.reason == "interrupt":
         time.sleep(0)  # the KeyboardInterrupt that waits for this thread is raised here
         return KeyboardInterrupt()
-    return _timed_out(cancellation.severed, error, lease, timeout_seconds)
+    return _timed_out(cancellation.severed, error, checkout, timeout_seconds)
 
 
 def _timed_out(
-    severed: bool, error: psycopg2.Error, lease: Lease, timeout_seconds: float | None
+    severed: bool, error: psycopg2.Error, checkout: Checkout, timeout_seconds: float | None
 ) -> DbUtilsError:
     limit = "DB_STATEMENT_TIMEOUT_SECONDS"
     if timeout_seconds is not None:
         limit = f"timeout_seconds={timeout_seconds:g}"
-    if severed or lease.connection.closed:
+    if severed or checkout.connection.closed:
         return QueryTimeoutError(
             f"no answer from the server within {limit} nor to the cancel that followed: the connection was "
             "dropped, and whether a write took effect is unknown; check the network"
@@ -196,10 +196,10 @@ def text_of(sql: Statement, connection: Any) -> str:
     raise InvalidInputError(f"a statement is text or psycopg2.sql.Composable, not {type(sql).__name__}")
 
 
-def bound(lease: Lease, sql: str, parameters: Parameters) -> str:
+def bound(checkout: Checkout, sql: str, parameters: Parameters) -> str:
     """The statement with its parameters written into it, as the server will read it."""
     try:
-        text: str = lease.cursor.mogrify(sql, adapt_parameters(parameters)).decode()
+        text: str = checkout.cursor.mogrify(sql, adapt_parameters(parameters)).decode()
     except (ValueError, TypeError, LookupError, OverflowError) as error:
         raise _bad_parameters(error) from error
     return text

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import psycopg2.extensions
 
-from db_utils.connections.checkout import Lease
+from db_utils.connections.checkout import Checkout
 from db_utils.connections.executor import Executor, FrameOptions
 from db_utils.connections.pool import ConnectionPool
 from db_utils.connections.pooler import check_statement
@@ -71,7 +71,7 @@ class Transaction(Executor):
         self._begin_timeout_seconds = begin_timeout_seconds
         self._check = check
         self._temporary = through_temporary_table
-        self._lease: Lease | None = None
+        self._checkout: Checkout | None = None
         self._thread_id = 0
         self._savepoints = 0
         self._state: Literal["new", "open", "ended"] = "new"
@@ -85,7 +85,7 @@ class Transaction(Executor):
             raise TransactionStateError(
                 "a transaction can be entered once: call transaction() again for another"
             )
-        self._lease = self._pool.begin(f"{self._begin} {self._settings}", self._begin_timeout_seconds)
+        self._checkout = self._pool.begin(f"{self._begin} {self._settings}", self._begin_timeout_seconds)
         self._thread_id = threading.get_ident()
         self._state = "open"
         return self
@@ -93,14 +93,14 @@ class Transaction(Executor):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        lease, self._lease, self._state = self._lease, None, "ended"
-        if lease is None:
+        checkout, self._checkout, self._state = self._checkout, None, "ended"
+        if checkout is None:
             return
         try:
-            if kind is None and self._pool.owns(lease):  # else a forked child leaves its parent's block
-                self._commit(lease)
+            if kind is None and self._pool.owns(checkout):  # else a forked child leaves its parent's block
+                self._commit(checkout)
         finally:
-            self._pool.give(lease)  # rolls back what is still open
+            self._pool.give(checkout)  # rolls back what is still open
             self._call_back()
 
     def after_commit(self, callback: Callable[[], object], *, also_if_unknown: bool = False) -> None:
@@ -127,12 +127,12 @@ class Transaction(Executor):
                         self._outcome,
                     )
 
-    def _commit(self, lease: Lease) -> None:
-        if lease.connection.closed:
+    def _commit(self, checkout: Checkout) -> None:
+        if checkout.connection.closed:
             raise ServerUnavailableError(
                 "the connection was lost during the transaction: nothing of it was kept"
             )
-        if lease.connection.get_transaction_status() == _FAILED:
+        if checkout.connection.get_transaction_status() == _FAILED:
             raise TransactionStateError(
                 "the transaction was rolled back, because a statement in it failed and the error was "
                 "caught: let it leave the block, or put what may fail into a nested transaction()",
@@ -140,7 +140,7 @@ class Transaction(Executor):
             )
         self._outcome = "unknown"  # until the server answers
         try:
-            run(lease, "COMMIT", None, fetch_count, _END_TIMEOUT_SECONDS)
+            run(checkout, "COMMIT", None, fetch_count, _END_TIMEOUT_SECONDS)
             self._outcome = "committed"
         except ServerUnavailableError as error:
             raise ServerUnavailableError(
@@ -149,12 +149,12 @@ class Transaction(Executor):
                 sqlstate=error.sqlstate,
             ) from error
         except DbUtilsError:
-            if not lease.connection.closed:
+            if not checkout.connection.closed:
                 self._outcome = "rolled back"  # such as by a deferred constraint
             raise
 
-    def _usable(self) -> Lease:
-        if self._lease is not None and not self._pool.owns(self._lease):
+    def _usable(self) -> Checkout:
+        if self._checkout is not None and not self._pool.owns(self._checkout):
             raise TransactionStateError(
                 "this transaction belongs to the parent process: open one after the fork"
             )
@@ -162,11 +162,11 @@ class Transaction(Executor):
             raise TransactionStateError(
                 "this transaction belongs to another thread: give each thread its own db.transaction()"
             )
-        if self._lease is None:
+        if self._checkout is None:
             raise TransactionStateError("this transaction is not open: use it inside its with block")
-        if monotonic() - self._lease.used_at > _LONG_PAUSE_SECONDS and self._lease.has_news():
-            self._lease.take_news()  # or nobody would learn why the server ended it
-        return self._lease
+        if monotonic() - self._checkout.used_at > _LONG_PAUSE_SECONDS and self._checkout.has_news():
+            self._checkout.take_news()  # or nobody would learn why the server ended it
+        return self._checkout
 
     # -- verbs -----------------------------------------------------------------------------------------------
 
@@ -185,16 +185,16 @@ class Transaction(Executor):
         idempotent: bool,
         primary: bool,
     ) -> Result:
-        lease = self._usable()
+        checkout = self._usable()
         text, parameters = self._allowed(sql, parameters)
-        return run(lease, text, parameters, fetch, timeout_seconds)
+        return run(checkout, text, parameters, fetch, timeout_seconds)
 
     def _allowed(self, sql: Statement, parameters: Parameters | None = None) -> tuple[str, Parameters | None]:
         """The text and the parameters to run, where they may be run here."""
-        lease = self._usable()
-        text = text_of(sql, lease.connection)
+        checkout = self._usable()
+        text = text_of(sql, checkout.connection)
         if parameters is not None and self._check is not None and shape(text).quotes_placeholder:
-            text, parameters = bound(lease, text, parameters), None
+            text, parameters = bound(checkout, text, parameters), None
         if shape(text).controls_transaction:
             raise TransactionStateError(
                 "a transaction is ended by leaving its with block, not by COMMIT or ROLLBACK; use a nested "
@@ -202,32 +202,32 @@ class Transaction(Executor):
             )
         if self._check is not None:
             self._check(text)
-        check_statement(lease, text)
-        lease.is_tainted = lease.is_tainted or leaves_traces(text)
+        check_statement(checkout, text)
+        checkout.is_tainted = checkout.is_tainted or leaves_traces(text)
         return text, parameters
 
     def _run_script(self, text: str) -> None:
         """Run a text of several statements of our own, such as a file of the schema."""
-        lease = self._usable()
-        lease.is_tainted = True
-        slow_seconds, lease.slow_seconds = lease.slow_seconds, 0.0  # a whole file is no slow query
+        checkout = self._usable()
+        checkout.is_tainted = True
+        slow_seconds, checkout.slow_seconds = checkout.slow_seconds, 0.0  # a whole file is no slow query
         try:
-            run(lease, text, None, fetch_count)
+            run(checkout, text, None, fetch_count)
         finally:
-            lease.slow_seconds = slow_seconds
+            checkout.slow_seconds = slow_seconds
 
     @contextmanager
     def _loading(self, timeout_seconds: float | None, sql: str | None = None) -> Iterator[Any]:
-        lease = self._usable()
+        checkout = self._usable()
         if sql is not None:
             self._allowed(sql)
-        run(lease, LIFT_TIMEOUT, None, fetch_count, timeout_seconds)
-        with loading(lease, timeout_seconds) as connection:
+        run(checkout, LIFT_TIMEOUT, None, fetch_count, timeout_seconds)
+        with loading(checkout, timeout_seconds) as connection:
             yield connection
         if connection.get_transaction_status() != _FAILED:
             # Behind a pooler the session's own is not what this library set.
-            restore = lease.preamble or "SET LOCAL statement_timeout TO DEFAULT"
-            run(lease, restore, None, fetch_count, timeout_seconds)
+            restore = checkout.preamble or "SET LOCAL statement_timeout TO DEFAULT"
+            run(checkout, restore, None, fetch_count, timeout_seconds)
 
     @property
     def _through_temporary_table(self) -> bool:
@@ -261,11 +261,11 @@ class Transaction(Executor):
         What it leaves in the session is reset after the transaction, and a tenant scope's role, search path and
         organization after the block.
         """
-        lease = self._usable()
-        yield lease.lend()
-        is_usable = self._pool.owns(lease) and not lease.connection.closed
-        if self._settings and is_usable and lease.connection.get_transaction_status() == _OPEN:
-            run(lease, self._settings, None, fetch_count)
+        checkout = self._usable()
+        yield checkout.lend()
+        is_usable = self._pool.owns(checkout) and not checkout.connection.closed
+        if self._settings and is_usable and checkout.connection.get_transaction_status() == _OPEN:
+            run(checkout, self._settings, None, fetch_count)
 
     def _read_frame(
         self,
@@ -277,10 +277,10 @@ class Transaction(Executor):
     ) -> Any:
         from db_utils import dataframes
 
-        lease = self._usable()
+        checkout = self._usable()
         text, parameters = self._allowed(sql, parameters)
         check_query(text)
-        with loading(lease, timeout_seconds) as connection, watched("SELECT", text, connection):
+        with loading(checkout, timeout_seconds) as connection, watched("SELECT", text, connection):
             return dataframes.read_frame(
                 None,
                 text,
@@ -317,9 +317,9 @@ class _Savepoint(Transaction):
             raise TransactionStateError(
                 "a transaction can be entered once: call transaction() again for another"
             )
-        lease = self._outer._usable()
-        run(lease, f'SAVEPOINT "{self._name}"', None, fetch_count)
-        self._lease = lease
+        checkout = self._outer._usable()
+        run(checkout, f'SAVEPOINT "{self._name}"', None, fetch_count)
+        self._checkout = checkout
         self._thread_id = self._outer._thread_id
         self._state = "open"
         return self
@@ -327,17 +327,17 @@ class _Savepoint(Transaction):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        lease, self._lease, self._state = self._lease, None, "ended"
-        if lease is None or lease.connection.closed or not self._pool.owns(lease):
+        checkout, self._checkout, self._state = self._checkout, None, "ended"
+        if checkout is None or checkout.connection.closed or not self._pool.owns(checkout):
             return
-        failed = lease.connection.get_transaction_status() == _FAILED
+        failed = checkout.connection.get_transaction_status() == _FAILED
         if kind is None and not failed:
-            run(lease, f'RELEASE SAVEPOINT "{self._name}"', None, fetch_count)
+            run(checkout, f'RELEASE SAVEPOINT "{self._name}"', None, fetch_count)
             self._outer._callbacks.extend(self._callbacks)
             return
         with suppress(DbUtilsError):  # the error that is under way tells more
             run(
-                lease,
+                checkout,
                 f'ROLLBACK TO SAVEPOINT "{self._name}"; RELEASE SAVEPOINT "{self._name}"',
                 None,
                 fetch_count,
@@ -358,7 +358,7 @@ def check_stream(sql: str, batch_size: int) -> None:
 
 
 def stream_rows(
-    usable: Callable[[], Lease], sql: str, parameters: Parameters | None, batch_size: int
+    usable: Callable[[], Checkout], sql: str, parameters: Parameters | None, batch_size: int
 ) -> Iterator[Row]:
     """The rows of a cursor on the server, fetched in batches; `usable` gives the connection or refuses it."""
     name = f"db_utils_{next(_cursor_numbers)}"

@@ -16,12 +16,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from db_utils.copy.copy_stream import ROWS_BEFORE_BINARY, Feed, Progress, RowSource, binary_encoder
+from db_utils.copy.copy_stream import ROWS_BEFORE_BINARY, CopyStream, RowSource, binary_encoder
 from db_utils.copy.inserts import check_statement, execute_pages, insert_from, simple_insert, upsert_from
 from db_utils.copy.load import InsertFrom, load
 from db_utils.copy.rejects import Reject, RejectReport, check_callbacks
-from db_utils.copy.target_table import Target, column_names, find_target, translated_errors
+from db_utils.copy.target_table import TargetTable, column_names, find_target, translated_errors
 from db_utils.copy.text_format import RowEncoder
+from db_utils.values import RowProgress
 
 __all__ = ["Reject", "RejectReport", "copy_rows", "execute_many", "upsert_many"]
 
@@ -33,7 +34,7 @@ def copy_rows(
     rows: Iterable[Sequence[object]],
     *,
     on_reject: RejectReport | None = None,
-    progress: Progress | None = None,
+    progress: RowProgress | None = None,
     through_temporary_table: bool = False,
 ) -> int:
     """How many rows did COPY load?
@@ -66,7 +67,7 @@ def upsert_many(
     conflict_columns: Sequence[str],
     update_columns: Sequence[str] | None = None,
     on_reject: RejectReport | None = None,
-    progress: Progress | None = None,
+    progress: RowProgress | None = None,
 ) -> int:
     """How many rows were inserted or updated?
 
@@ -90,7 +91,7 @@ def execute_many(
     *,
     page_size: int = 1000,
     on_reject: RejectReport | None = None,
-    progress: Progress | None = None,
+    progress: RowProgress | None = None,
 ) -> int:
     """How many rows did this statement affect, over all of these rows?
 
@@ -115,19 +116,19 @@ def execute_many(
 
 def _load(
     connection: Any,
-    target: Target,
+    target: TargetTable,
     names: list[str],
     rows: Iterable[Sequence[object]],
     insert: InsertFrom | None,
     on_reject: RejectReport | None,
-    progress: Progress | None,
+    progress: RowProgress | None,
     *,
     may_meet_twice: bool = False,
 ) -> int:
     picked = target.pick(names)
     encoder = RowEncoder(picked)
     binary_from = 0 if "pyarrow" in sys.modules else ROWS_BEFORE_BINARY
-    feed = Feed(
+    stream = CopyStream(
         RowSource(rows), encoder, progress, binary_encoder(connection, picked), binary_from=binary_from
     )
-    return load(connection, target, picked, feed, insert, on_reject, may_meet_twice=may_meet_twice)
+    return load(connection, target, picked, stream, insert, on_reject, may_meet_twice=may_meet_twice)

@@ -17,22 +17,22 @@ import psycopg2
 from db_utils.copy.diagnose import (
     Cause,
     at_row,
-    blames_a_row,
     cause_of,
     columns_of_constraint,
     dangling,
     malformed,
+    names_a_row,
     reference,
 )
-from db_utils.copy.rejects import Batch, Reject, RejectReport, row_values
-from db_utils.copy.target_table import Column, Target, plain_cursor
+from db_utils.copy.rejects import Reject, RejectReport, RowBatch, row_values
+from db_utils.copy.target_table import Column, TargetTable, plain_cursor
 from db_utils.copy.text_format import unescaped_field
 from db_utils.errors import DbUtilsError, InvalidDataError
 
 _FEW = 32  # rows to try at once after the server named one
 
 
-class Sieve:
+class BisectingLoader:
     """Loads the good rows of a batch that failed as a whole, and reports the bad ones.
 
     `attempt` sends some items of the batch; `field` gives one value of an item as text. Without a report a bad
@@ -45,7 +45,7 @@ class Sieve:
         attempt: Callable[[list[Any]], int],
         report: RejectReport | None,
         *,
-        target: Target | None = None,
+        target: TargetTable | None = None,
         columns: Sequence[Column] = (),
         field: Callable[[Any, int], str | None] = unescaped_field,
     ) -> None:
@@ -57,7 +57,7 @@ class Sieve:
         self._names = [column.name for column in columns]
         self._field = field
         self._constraint_columns: dict[str, str | None] = {}
-        self._batch = Batch(keep_bad=False)
+        self._batch = RowBatch(keep_bad=False)
         self._left: list[int] = []  # the rows that are neither loaded nor refused
         self._bad: dict[int, Cause] = {}
         self._suspect: int | None = None  # the row that the server named last
@@ -65,9 +65,9 @@ class Sieve:
 
     def helps(self, error: psycopg2.Error) -> bool:
         """Whether loading the batch in parts is the answer to this error."""
-        return error.pgcode == "21000" if self.report is None else blames_a_row(error)
+        return error.pgcode == "21000" if self.report is None else names_a_row(error)
 
-    def load(self, batch: Batch, error: psycopg2.Error) -> int:
+    def load(self, batch: RowBatch, error: psycopg2.Error) -> int:
         """How many rows did the good rows of this batch affect? `error` is why the whole batch failed."""
         batch.unfold()
         self._batch, self._left, self._bad = batch, list(range(len(batch))), {}
@@ -93,8 +93,8 @@ class Sieve:
         self._tell()
         return affected
 
-    def located(self, batch: Batch, error: psycopg2.Error, rows_before: int) -> DbUtilsError:
-        """The error to raise for a batch that is not to be sifted, with the row and column where they can be found."""
+    def located(self, batch: RowBatch, error: psycopg2.Error, rows_before: int) -> DbUtilsError:
+        """The error to raise for a batch that is not to be load_bisected, with the row and column where they can be found."""
         translated = at_row(error, rows_before, self.target, self._names)
         if (
             not isinstance(translated, InvalidDataError)
@@ -158,7 +158,7 @@ class Sieve:
         for at, (reason, code) in malformed(self._connection, column.type_name, self._texts(place)).items():
             self._bad[self._left[at]] = Cause(reason, code, column.name, None)
 
-    def _learn_dangling(self, target: Target, cause: Cause) -> None:
+    def _learn_dangling(self, target: TargetTable, cause: Cause) -> None:
         """All rows that point nowhere: an unknown machine rarely sends one event only."""
         found = reference(self._connection, target, cause.constraint or "")
         if found is None or not set(found[1]) <= set(self._names):

@@ -10,10 +10,11 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from db_utils.copy.rejects import Batch, Reject, encode_each
+from db_utils.copy.rejects import Reject, RowBatch, encode_each
 from db_utils.copy.target_table import Column
 from db_utils.copy.text_format import BadRowError, RowEncoder
 from db_utils.errors import InvalidInputError
+from db_utils.values import RowProgress
 
 FIRST_ROWS = 256
 """How many rows are taken first. Fewer are sent inside one INSERT where COPY would need a temporary table."""
@@ -24,12 +25,11 @@ ROWS_BEFORE_BINARY = 20_000
 _MOST_ROWS = 4000
 _TRIES = 3
 
-Progress: TypeAlias = Callable[[int], None]
 EncodeBinary: TypeAlias = Callable[[Sequence[Any]], bytes | None]
 """Makes rows of binary COPY of columns; None where they have to go as text."""
 
 
-class Slice(Protocol):
+class Chunk(Protocol):
     """Some rows."""
 
     def __len__(self) -> int: ...
@@ -41,10 +41,10 @@ class Slice(Protocol):
         """Column by column, as sequences or Arrow arrays; None where the rows are not all alike."""
 
 
-class Source(Protocol):
+class ChunkSource(Protocol):
     """Where rows come from."""
 
-    def take(self, count: int) -> Slice | None:
+    def take(self, count: int) -> Chunk | None:
         """The next rows, about so many; None at the end."""
 
 
@@ -67,7 +67,7 @@ class RowSource:
         except TypeError:
             raise InvalidInputError(f"rows are an iterable of tuples, not {type(rows).__name__}") from None
 
-    def take(self, count: int) -> Slice | None:
+    def take(self, count: int) -> Chunk | None:
         """The next rows; None at the end."""
         return _Rows(itertools.islice(self._rows, count)) or None
 
@@ -76,7 +76,7 @@ class _Piece(NamedTuple):
     size: int
     data: bytes
     is_binary: bool
-    unfold: Callable[[Batch], None]
+    unfold: Callable[[RowBatch], None]
     """Puts the rows, and what each was sent as in text, into a batch."""
     rejects: Sequence[Reject] = ()
 
@@ -105,14 +105,14 @@ def binary_encoder(connection: Any, columns: Sequence[Column]) -> EncodeBinary |
     return make
 
 
-class Feed:
+class CopyStream:
     """Gives the rows of a source as pieces of text or of binary COPY, and tells progress."""
 
     def __init__(
         self,
-        source: Source,
+        source: ChunkSource,
         encoder: RowEncoder,
-        progress: Progress | None = None,
+        progress: RowProgress | None = None,
         encode_binary: EncodeBinary | None = None,
         *,
         binary_from: int = 0,
@@ -123,7 +123,7 @@ class Feed:
         self._encode_binary = encode_binary
         self._binary_from = binary_from
         self._size = FIRST_ROWS
-        self._slice: Slice | None = None
+        self._slice: Chunk | None = None
         self._piece: _Piece | None = None
         self.count = 0
         """How many rows have been given."""
@@ -144,7 +144,7 @@ class Feed:
         """Whether the next piece is of binary COPY. `keep_bad` is whether bad rows are collected, or raise."""
         return self._ahead(keep_bad).is_binary
 
-    def pieces(self, limit: int, batch: Batch | None = None) -> Iterator[bytes]:
+    def pieces(self, limit: int, batch: RowBatch | None = None) -> Iterator[bytes]:
         """The next rows, about `limit` of them, as long as they are of one format; `batch` remembers them.
 
         A row that cannot be sent is put into the batch as rejected, or raises `InvalidInputError`.
@@ -176,7 +176,7 @@ class Feed:
 
             yield TRAILER
 
-    def all_texts(self, batch: Batch) -> None:
+    def all_texts(self, batch: RowBatch) -> None:
         """Put all rows into the batch, as lists of texts for a statement that holds them itself."""
         while not self.exhausted:
             assert self._slice is not None
@@ -196,7 +196,7 @@ class Feed:
             self._piece = self._as_binary(self._slice) or self._as_text(self._slice, keep_bad)
         return self._piece
 
-    def _as_binary(self, some: Slice) -> _Piece | None:
+    def _as_binary(self, some: Chunk) -> _Piece | None:
         if (
             self._encode_binary is None
             or self.count < self._binary_from
@@ -211,9 +211,9 @@ class Feed:
             len(some), data, True, lambda batch: encode_each(batch, some.rows(), first_number, encode)
         )
 
-    def _as_text(self, some: Slice, keep_bad: bool) -> _Piece:
+    def _as_text(self, some: Chunk, keep_bad: bool) -> _Piece:
         rows, first_number = some.rows(), self.count + 1
-        good = Batch(keep_bad=keep_bad)
+        good = RowBatch(keep_bad=keep_bad)
         try:
             good.items = self._encoder.lines(rows)
         except BadRowError:
@@ -221,7 +221,7 @@ class Feed:
         else:
             good.rows, good.numbers = list(rows), list(range(first_number, first_number + len(rows)))
 
-        def unfold(batch: Batch) -> None:
+        def unfold(batch: RowBatch) -> None:
             batch.rows += good.rows
             batch.numbers += good.numbers
             batch.items += good.items

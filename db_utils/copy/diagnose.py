@@ -14,7 +14,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
-from db_utils.copy.target_table import Column, Target, plain_cursor
+from db_utils.copy.target_table import Column, TargetTable, plain_cursor
 from db_utils.errors import DbUtilsError, QueryError, translate
 
 _ROW_FAULTS = ("22", "23")
@@ -56,13 +56,13 @@ class Cause:
     """The row of the statement that the server named, from 0."""
 
 
-def blames_a_row(error: psycopg2.Error) -> bool:
+def names_a_row(error: psycopg2.Error) -> bool:
     """Whether the rows are at fault, and not the statement, a permission, a lock or the connection."""
     code = error.pgcode or ""
     return code[:2] in _ROW_FAULTS or code in _ROW_FAULT_CODES
 
 
-def place_of(error: psycopg2.Error, columns: Sequence[str]) -> tuple[int | None, str | None]:
+def row_and_column_of(error: psycopg2.Error, columns: Sequence[str]) -> tuple[int | None, str | None]:
     """Which line of a COPY (from 0) and which column does the server name?"""
     for text in (error.diag.context or "").splitlines():
         found = re.match(r"COPY .*?, line (\d+)(.*)", text)
@@ -74,7 +74,7 @@ def place_of(error: psycopg2.Error, columns: Sequence[str]) -> tuple[int | None,
     return None, None
 
 
-def explained(error: psycopg2.Error, target: Target | None) -> DbUtilsError:
+def explained(error: psycopg2.Error, target: TargetTable | None) -> DbUtilsError:
     """The error of this family, in the names of the table that the user knows, not of its chunks."""
     translated = translate(error)
     if (
@@ -93,9 +93,9 @@ def explained(error: psycopg2.Error, target: Target | None) -> DbUtilsError:
     return translated
 
 
-def cause_of(error: psycopg2.Error, target: Target | None, columns: Sequence[str]) -> Cause:
+def cause_of(error: psycopg2.Error, target: TargetTable | None, columns: Sequence[str]) -> Cause:
     """Why was it refused?"""
-    line, column = place_of(error, columns)
+    line, column = row_and_column_of(error, columns)
     translated = explained(error, target)
     constraint = detail = None
     if isinstance(translated, QueryError):
@@ -144,7 +144,9 @@ WHERE
 """
 
 
-def reference(connection: Any, target: Target, constraint: str) -> tuple[str, list[str], list[str]] | None:
+def reference(
+    connection: Any, target: TargetTable, constraint: str
+) -> tuple[str, list[str], list[str]] | None:
     """What a foreign key points to: (table, own columns, its columns), the table and its columns quoted.
 
     None where it points to its own table, whose rows may still be on their way, or where it cannot be looked up.
@@ -200,7 +202,7 @@ def _asked(connection: Any, statement: Any, parameters: tuple[Any, ...]) -> list
     return answer
 
 
-def columns_of_constraint(connection: Any, target: Target | None, constraint: str) -> str | None:
+def columns_of_constraint(connection: Any, target: TargetTable | None, constraint: str) -> str | None:
     """Which columns is this constraint about?"""
     table = None if target is None else target.identifier.as_string(connection)
     with plain_cursor(connection) as cursor:
@@ -210,11 +212,11 @@ def columns_of_constraint(connection: Any, target: Target | None, constraint: st
 
 
 def at_row(
-    error: psycopg2.Error, rows_before: int, target: Target | None, columns: Sequence[str]
+    error: psycopg2.Error, rows_before: int, target: TargetTable | None, columns: Sequence[str]
 ) -> DbUtilsError:
     """The error of this family, with the number of the row and the column in front where the server names them."""
     translated = explained(error, target)
-    line, column = place_of(error, columns)
+    line, column = row_and_column_of(error, columns)
     if line is not None:
         where = f"row {rows_before + line + 1}{f', column {column}' if column else ''}"
         translated.args = (f"{where}: {translated}",)

@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 import psycopg2
 from psycopg2 import sql
 
-from db_utils.copy.bisect_rejects import Sieve
-from db_utils.copy.copy_stream import Progress
-from db_utils.copy.load import InsertFrom, sifted
-from db_utils.copy.rejects import Batch, RejectReport, encode_each
-from db_utils.copy.target_table import Target, column_names, identifiers, plain_cursor
+from db_utils.copy.bisect_rejects import BisectingLoader
+from db_utils.copy.load import InsertFrom, load_bisected
+from db_utils.copy.rejects import RejectReport, RowBatch, encode_each
+from db_utils.copy.target_table import TargetTable, column_names, identifiers, plain_cursor
 from db_utils.copy.text_format import BadRowError
 from db_utils.errors import InvalidInputError
-from db_utils.values import adapt
+from db_utils.values import RowProgress, adapt
 
 _NAME = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
 _SIMPLE_INSERT = re.compile(
@@ -55,7 +54,7 @@ def _unquoted(name: str) -> str:
     return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
 
 
-def insert_from(target: Target, columns: Sequence[str], tail: str = "") -> InsertFrom:
+def insert_from(target: TargetTable, columns: Sequence[str], tail: str = "") -> InsertFrom:
     """The statement that puts the rows of a temporary table into the target, in their order."""
 
     def make(stage: sql.Composable, order: sql.Composable) -> sql.Composable:
@@ -67,7 +66,7 @@ def insert_from(target: Target, columns: Sequence[str], tail: str = "") -> Inser
 
 
 def upsert_from(
-    target: Target,
+    target: TargetTable,
     columns: Sequence[str],
     conflict_columns: Sequence[str],
     update_columns: Sequence[str] | None,
@@ -160,7 +159,7 @@ def execute_pages(
     rows: Iterable[Any],
     page_size: int,
     report: RejectReport | None,
-    progress: Progress | None,
+    progress: RowProgress | None,
 ) -> int:
     """How many rows did this statement affect, run once for every `page_size` rows, in psycopg2's own notation?"""
     before, _, after = (
@@ -180,12 +179,12 @@ def execute_pages(
             return max(0, int(cursor.rowcount))
 
         encode = _row_literal(connection)
-        sieve = Sieve(connection, run, report)
+        bisecting = BisectingLoader(connection, run, report)
         while page := list(itertools.islice(source, page_size)):
-            batch = Batch(keep_bad=report is not None)
+            batch = RowBatch(keep_bad=report is not None)
             encode_each(batch, page, count + 1, encode)
             count += len(page)
-            affected += sifted(connection, batch, sieve, lambda: run(batch.items))  # noqa: B023
+            affected += load_bisected(connection, batch, bisecting, lambda: run(batch.items))  # noqa: B023
             if progress is not None:
                 progress(count)
     return affected

@@ -13,11 +13,11 @@ from typing import Any, TypeAlias
 import psycopg2
 from psycopg2 import sql
 
-from db_utils.copy.bisect_rejects import Sieve
-from db_utils.copy.copy_stream import PIECE_BYTES, Feed
+from db_utils.copy.bisect_rejects import BisectingLoader
+from db_utils.copy.copy_stream import PIECE_BYTES, CopyStream
 from db_utils.copy.diagnose import at_row
-from db_utils.copy.rejects import Batch, RejectReport
-from db_utils.copy.target_table import Column, Target, identifiers, plain_cursor
+from db_utils.copy.rejects import RejectReport, RowBatch
+from db_utils.copy.target_table import Column, TargetTable, identifiers, plain_cursor
 
 SEGMENT_ROWS = 100_000
 """Rows of one COPY statement."""
@@ -53,7 +53,12 @@ class Loader:
     """
 
     def __init__(
-        self, connection: Any, target: Target, columns: Sequence[str], *, insert: InsertFrom | None = None
+        self,
+        connection: Any,
+        target: TargetTable,
+        columns: Sequence[str],
+        *,
+        insert: InsertFrom | None = None,
     ) -> None:
         self._connection = connection
         self.target = target
@@ -109,7 +114,7 @@ class Values:
     """Puts a few rows into a target with one INSERT that holds them, where a temporary table would be too much."""
 
     def __init__(
-        self, connection: Any, target: Target, columns: Sequence[Column], insert: InsertFrom
+        self, connection: Any, target: TargetTable, columns: Sequence[Column], insert: InsertFrom
     ) -> None:
         self._connection = connection
         self._casts = [sql.SQL(column.cast) for column in columns]
@@ -137,58 +142,60 @@ class Values:
 
 def load(
     connection: Any,
-    target: Target,
+    target: TargetTable,
     columns: Sequence[Column],
-    feed: Feed,
+    stream: CopyStream,
     insert: InsertFrom | None,
     report: RejectReport | None,
     *,
     may_meet_twice: bool = False,
 ) -> int:
-    """How many rows were affected by all that the feed gives?
+    """How many rows were affected by all that the stream gives?
 
     `may_meet_twice` says that `insert` fails where a key occurs twice among the rows of one statement.
     """
-    if feed.exhausted:
+    if stream.exhausted:
         return 0
-    if insert is not None and feed.is_short and connection.encoding == "UTF8":
+    if insert is not None and stream.is_short and connection.encoding == "UTF8":
         few = Values(connection, target, columns, insert)
-        sieve = Sieve(connection, few.load, report, target=target, columns=columns, field=list.__getitem__)
-        batch = Batch(keep_bad=report is not None)
-        feed.all_texts(batch)
-        return sifted(connection, batch, sieve, lambda: few.load(batch.items))
+        bisecting = BisectingLoader(
+            connection, few.load, report, target=target, columns=columns, field=list.__getitem__
+        )
+        batch = RowBatch(keep_bad=report is not None)
+        stream.all_texts(batch)
+        return load_bisected(connection, batch, bisecting, lambda: few.load(batch.items))
     with Loader(connection, target, [column.name for column in columns], insert=insert) as loader:
         if report is None and not may_meet_twice:
-            return load_all(loader, feed)
-        sieve = Sieve(connection, loader.load_lines, report, target=target, columns=columns)
-        return load_kept(connection, loader, feed, sieve)
+            return load_all(loader, stream)
+        bisecting = BisectingLoader(connection, loader.load_lines, report, target=target, columns=columns)
+        return load_kept(connection, loader, stream, bisecting)
 
 
-def load_all(loader: Loader, feed: Feed) -> int:
+def load_all(loader: Loader, stream: CopyStream) -> int:
     """Load every row; the first bad one raises, naming its number and column."""
     affected = 0
-    while not feed.exhausted:
-        before = feed.count
+    while not stream.exhausted:
+        before = stream.count
         try:
-            binary = feed.next_is_binary(keep_bad=False)
-            affected += loader.load(feed.pieces(SEGMENT_ROWS), binary=binary)
+            binary = stream.next_is_binary(keep_bad=False)
+            affected += loader.load(stream.pieces(SEGMENT_ROWS), binary=binary)
         except psycopg2.Error as error:
             raise at_row(error, before, loader.target, loader.columns) from error
     return affected
 
 
-def load_kept(connection: Any, loader: Loader, feed: Feed, sieve: Sieve) -> int:
-    """Load every row that can be loaded, the others go into the report of the sieve; without one they raise."""
+def load_kept(connection: Any, loader: Loader, stream: CopyStream, bisecting: BisectingLoader) -> int:
+    """Load every row that can be loaded, the others go into the report of the bisecting; without one they raise."""
     affected = 0
-    while not feed.exhausted:
-        before = feed.count
-        batch = Batch(keep_bad=sieve.report is not None)
-        binary = feed.next_is_binary(keep_bad=batch.keep_bad)
-        pieces = feed.pieces(SAVEPOINT_ROWS, batch)
-        affected += sifted(
+    while not stream.exhausted:
+        before = stream.count
+        batch = RowBatch(keep_bad=bisecting.report is not None)
+        binary = stream.next_is_binary(keep_bad=batch.keep_bad)
+        pieces = stream.pieces(SAVEPOINT_ROWS, batch)
+        affected += load_bisected(
             connection,
             batch,
-            sieve,
+            bisecting,
             lambda: loader.load(pieces, binary=binary),  # noqa: B023
             pieces=pieces,
             rows_before=before,
@@ -196,10 +203,10 @@ def load_kept(connection: Any, loader: Loader, feed: Feed, sieve: Sieve) -> int:
     return affected
 
 
-def sifted(
+def load_bisected(
     connection: Any,
-    batch: Batch,
-    sieve: Sieve,
+    batch: RowBatch,
+    bisecting: BisectingLoader,
     load: Callable[[], int],
     *,
     pieces: Iterable[bytes] = (),
@@ -211,14 +218,14 @@ def sifted(
         try:
             affected = load()
         except psycopg2.Error as error:
-            if not sieve.helps(error):
-                raise sieve.located(batch, error, rows_before) from error
+            if not bisecting.helps(error):
+                raise bisecting.located(batch, error, rows_before) from error
             cursor.execute("ROLLBACK TO SAVEPOINT db_utils_batch")
             for _ in pieces:
                 pass  # the rest of the batch, should the driver have stopped early
-            affected = sieve.load(batch, error)
+            affected = bisecting.load(batch, error)
         cursor.execute("RELEASE SAVEPOINT db_utils_batch")
-    if sieve.report is not None:
+    if bisecting.report is not None:
         for reject in sorted(batch.rejects, key=lambda reject: reject.row_number):
-            sieve.report.add(reject)
+            bisecting.report.add(reject)
     return affected

@@ -84,7 +84,7 @@ class RejectReport:
         return f"<RejectReport: {self.count} rows refused>"
 
 
-class Batch:
+class RowBatch:
     """Rows that are sent together: as they were given, their numbers, each as it is sent; and the rejected.
 
     With `keep_bad` rows that cannot be sent are noted as rejected, without it they raise.
@@ -96,12 +96,12 @@ class Batch:
         self.numbers: list[int] = []
         self.items: list[Any] = []
         self.rejects: list[Reject] = []
-        self._later: list[Callable[[Batch], None]] = []
+        self._later: list[Callable[[RowBatch], None]] = []
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def later(self, unfold: Callable[[Batch], None]) -> None:
+    def later(self, unfold: Callable[[RowBatch], None]) -> None:
         """Rows that are only wanted if the batch fails; `unfold` puts them in."""
         self._later.append(unfold)
 
@@ -111,7 +111,9 @@ class Batch:
             self._later.pop(0)(self)
 
 
-def encode_each(batch: Batch, rows: Sequence[Any], first_number: int, encode: Callable[[Any], Any]) -> None:
+def encode_each(
+    batch: RowBatch, rows: Sequence[Any], first_number: int, encode: Callable[[Any], Any]
+) -> None:
     """Put these rows into the batch, each as what `encode` makes of it."""
     for number, row in enumerate(rows, first_number):
         try:

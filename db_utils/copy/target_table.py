@@ -70,7 +70,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class TargetTable:
     """A table or view that rows go into."""
 
     schema: str
@@ -98,7 +98,7 @@ class Target:
         )
 
 
-def find_target(connection: Any, table: str) -> Target:
+def find_target(connection: Any, table: str) -> TargetTable:
     """Which table or view does this name mean to this connection, by its search_path?
 
     The name is read as SQL reads it: `events`, `tenant.events`, `"Mixed Case"`. Raises `UndefinedObjectError`,
@@ -136,7 +136,7 @@ def find_target(connection: Any, table: str) -> Target:
         for _, _, _, name, type_name, cast, type_, element in found
         if name is not None
     }
-    return Target(schema, relation, kind == "v", columns)
+    return TargetTable(schema, relation, kind == "v", columns)
 
 
 def _element(name: str, type_: str | None) -> Column | None:

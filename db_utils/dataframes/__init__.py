@@ -14,7 +14,7 @@ import psycopg2
 
 from db_utils.config import describe_url
 from db_utils.errors import ConfigurationError, InvalidInputError, translate_connect
-from db_utils.values import Parameters
+from db_utils.values import Parameters, RowProgress
 
 try:
     import pyarrow  # noqa: F401
@@ -22,15 +22,15 @@ except ImportError as error:
     raise ConfigurationError('frames need pyarrow: pip install "barnameh-db-utils[frames]"') from error
 
 from db_utils.copy import RejectReport
-from db_utils.copy.copy_stream import Feed, Progress, binary_encoder
+from db_utils.copy.copy_stream import CopyStream, binary_encoder
 from db_utils.copy.inserts import insert_from, upsert_from
 from db_utils.copy.load import load
 from db_utils.copy.rejects import check_callbacks
 from db_utils.copy.target_table import Column, find_target, translated_errors
 from db_utils.copy.text_format import RowEncoder
-from db_utils.dataframes.from_frame import FrameSource, check_types, open_frame
+from db_utils.dataframes.from_frame import FrameSource, check_types, from_frame
 from db_utils.dataframes.read import SessionSettings, bind, read_apart, read_inside
-from db_utils.dataframes.to_frame import Backend, Decimals, check_options, finish
+from db_utils.dataframes.to_frame import Backend, Decimals, check_options, to_frame
 
 __all__ = ["Backend", "Decimals", "SessionSettings", "read_frame", "write_frame"]
 
@@ -69,7 +69,7 @@ def read_frame(
         result = read_inside(connection, bind(connection, sql, params))
     else:
         result = read_apart(uri, _bound(uri, connection, sql, params), session)
-    return finish(result, backend, decimals=decimals, categories=categories, timezone=timezone)
+    return to_frame(result, backend, decimals=decimals, categories=categories, timezone=timezone)
 
 
 def _bound(uri: str, connection: Any, sql: str, params: Parameters | None) -> str:
@@ -93,7 +93,7 @@ def write_frame(
     conflict_columns: Sequence[str] | None = None,
     update_columns: Sequence[str] | None = None,
     on_reject: RejectReport | None = None,
-    progress: Progress | None = None,
+    progress: RowProgress | None = None,
     through_temporary_table: bool = False,
 ) -> int:
     """How many rows of this frame were loaded?
@@ -112,7 +112,7 @@ def write_frame(
         raise InvalidInputError(
             "update_columns need conflict_columns, which tell that a row is there already"
         )
-    source = open_frame(frame)
+    source = from_frame(frame)
     with translated_errors():
         target = find_target(connection, table)
         columns = target.pick(source.names)
@@ -122,8 +122,8 @@ def write_frame(
         elif through_temporary_table or target.is_view:
             insert = insert_from(target, source.names)
         encode = binary_encoder(connection, columns)
-        feed = Feed(_Checked(source, columns), RowEncoder(columns), progress, encode)
-        return load(connection, target, columns, feed, insert, on_reject)
+        stream = CopyStream(_Checked(source, columns), RowEncoder(columns), progress, encode)
+        return load(connection, target, columns, stream, insert, on_reject)
 
 
 class _Checked:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from db_utils.copy.arrow_values import python_values
-from db_utils.copy.copy_stream import Slice
+from db_utils.copy.copy_stream import Chunk
 from db_utils.copy.target_table import Column
 from db_utils.errors import InvalidInputError
 
@@ -27,7 +27,7 @@ class FrameSource:
         self._table: Sequence[Any] = ()
         self._start = self._length = 0
 
-    def take(self, count: int) -> Slice | None:
+    def take(self, count: int) -> Chunk | None:
         """The next rows; None at the end."""
         while self._start >= self._length:
             table = next(self._tables, None)
@@ -35,10 +35,10 @@ class FrameSource:
                 return None
             self._table, self._start, self._length = table, 0, len(table[0])
         start, self._start = self._start, min(self._start + count, self._length)
-        return FrameSlice([_cut(column, start, self._start - start) for column in self._table])
+        return FrameChunk([_cut(column, start, self._start - start) for column in self._table])
 
 
-class FrameSlice:
+class FrameChunk:
     """Some rows of a frame."""
 
     def __init__(self, columns: list[Any]) -> None:
@@ -85,7 +85,7 @@ def _check_names(names: list[Any]) -> None:
         raise InvalidInputError("the frame has no columns")
 
 
-def open_frame(frame: Any) -> FrameSource:
+def from_frame(frame: Any) -> FrameSource:
     """This frame as a source of rows. Raises `InvalidInputError` for what is no frame.
 
     A missing value (None, NaN, NaT or NA) of pandas is NULL. In polars and Arrow null is NULL and NaN is NaN. Named

@@ -21,7 +21,7 @@ _HEX_PAIRS = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(
 _GROUPS = ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32))  # the digits between the dashes of a uuid
 
 
-def finish(
+def to_frame(
     result: Result, backend: Backend, *, decimals: Decimals, categories: Collection[str], timezone: str
 ) -> Any:
     """This result in the types that `read_frame` promises."""

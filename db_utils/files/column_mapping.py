@@ -12,13 +12,13 @@ from typing import Any
 from db_utils.copy.text_format import BadValueError
 from db_utils.errors import InvalidInputError
 from db_utils.files.conversion import Convert, converter
-from db_utils.files.derived_ids import KeyOfCaller
+from db_utils.files.derived_ids import DerivedIds
 from db_utils.files.lookups import ALIASES, is_looked_up, lookup_for, own_organization
 from db_utils.files.options import ImportOptions
 from db_utils.files.readers import Record, Source, Unreadable
 from db_utils.files.relations import Relation
-from db_utils.files.repeated_hour import Ordered
-from db_utils.files.row_timezones import PLACE_COLUMNS, Places
+from db_utils.files.repeated_hour import RepeatedHours
+from db_utils.files.row_timezones import PLACE_COLUMNS, RowTimezones
 from db_utils.files.scope import Scope
 from db_utils.files.times import Moments, Unresolved
 from db_utils.files.units import conversion
@@ -101,7 +101,7 @@ class Mapping:
         places = columns_of(source, relation, options)
         self.columns = [column for column in places if column is not None]
         self._places = [place for place, column in enumerate(places) if column is not None]
-        self._key = KeyOfCaller(source.header, relation, options, scope, {*self.columns, *self._shared})
+        self._key = DerivedIds(source.header, relation, options, scope, {*self.columns, *self._shared})
         if self._key.column is not None:
             self.columns.append(self._key.column)
         check_columns(relation, self.columns, options, scope)
@@ -111,7 +111,7 @@ class Mapping:
         if scope.organization_id is not None and any(
             relation.target.columns[column].type == "timestamptz" for column in self.columns
         ):
-            zones = Places(scope.connection, scope.organization_id, self._where)
+            zones = RowTimezones(scope.connection, scope.organization_id, self._where)
         self._converters = [
             value_converter(
                 relation,
@@ -141,7 +141,7 @@ class Mapping:
         while chunk := list(itertools.islice(records, _CHUNK_ROWS)):
             yield from self._converted(chunk, order, on_bad)
 
-    def _ordered(self, sent: Sequence[str]) -> Ordered:
+    def _ordered(self, sent: Sequence[str]) -> RepeatedHours:
         time = self._relation.time_column or ""
         key = next(
             (key for key in self._relation.keys if time in key and {*key} <= {*sent, *self._shared}), None
@@ -150,7 +150,7 @@ class Mapping:
         has_id = key is None or key[-2:] == ["event_id", "time"]
         series = PLACE_COLUMNS if has_id or key is None else [column for column in key if column != time]
         places = [place for place, column in enumerate(sent) if column in series]
-        return Ordered(sent.index(time), places, repeats_tell=not has_id)
+        return RepeatedHours(sent.index(time), places, repeats_tell=not has_id)
 
     def _converted(
         self, chunk: list[Record], order: list[int | None], on_bad: OnBad
@@ -269,7 +269,7 @@ def value_converter(
     column: str,
     options: ImportOptions,
     scope: Scope,
-    places: Places | None = None,
+    places: RowTimezones | None = None,
     *,
     is_text: bool,
     json_is_native: bool = False,

@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg2 import sql
 
-from db_utils.copy.target_table import Column, Target, identifiers, plain_cursor
+from db_utils.copy.target_table import Column, TargetTable, identifiers, plain_cursor
 from db_utils.errors import InvalidDataError
 from db_utils.files.columnar_reader import arrow
 from db_utils.files.options import ExportOptions, Format
@@ -23,7 +23,7 @@ _MICROSECONDS = "(extract(epoch FROM {}) * 1000000)::bigint"
 def write(
     connection: Any,
     stream: Any,
-    target: Target,
+    target: TargetTable,
     columns: Sequence[str],
     where: sql.Composable,
     order: Sequence[str],
@@ -99,7 +99,7 @@ def _arrow_type(pa: Any, column: Column, scale: int | None) -> Any:
 
 
 def _scales(
-    connection: Any, target: Target, columns: Sequence[Column], where: sql.Composable
+    connection: Any, target: TargetTable, columns: Sequence[Column], where: sql.Composable
 ) -> dict[str, int | None]:
     """The decimal places that each column needs; None where its numbers are no decimals of 38 digits (then they are text)."""
     if not columns:

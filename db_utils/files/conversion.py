@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from db_utils.copy.target_table import Column
 from db_utils.copy.text_format import BadValueError
 from db_utils.files.options import ImportOptions
-from db_utils.files.row_timezones import Places
+from db_utils.files.row_timezones import RowTimezones
 from db_utils.files.times import Moments, day_converter
 from db_utils.files.units import conversion
 from db_utils.text_keys import number_text, text_key
@@ -29,7 +29,7 @@ def converter(
     is_text: bool,
     json_is_native: bool,
     is_key: bool = False,
-    places: Places | None = None,
+    places: RowTimezones | None = None,
     may_be_ordered: bool = False,
 ) -> Convert | Moments | None:
     """What a value of this column has to go through; None where it is sent as it is.

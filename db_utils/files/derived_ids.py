@@ -26,7 +26,7 @@ def id_of_key(organization_id: str, table: str, values: Sequence[str]) -> uuid.U
     return uuid.uuid5(uuid.UUID(organization_id), f"{table}:{key}")
 
 
-class KeyOfCaller:
+class DerivedIds:
     """The ids that a file's key columns stand for; `column` is where they go, None where the options name no key."""
 
     def __init__(

@@ -9,20 +9,20 @@ from typing import Any
 import psycopg2
 
 from db_utils import copy
-from db_utils.copy.diagnose import blames_a_row
+from db_utils.copy.diagnose import names_a_row
 from db_utils.copy.target_table import plain_cursor
 from db_utils.errors import DbUtilsError, InvalidInputError
 from db_utils.files.relations import Relation
 
 
-class NotStraightError(Exception):
+class NotDirectError(Exception):
     """A row needs more than to be copied."""
 
 
-def copy_straight(
+def copy_directly(
     connection: Any, relation: Relation, columns: Sequence[str], rows: Iterator[Sequence[Any]]
 ) -> int | None:
-    """How many rows did COPY add? None where one is at fault, there already or `NotStraightError`: then none was.
+    """How many rows did COPY add? None where one is at fault, there already or `NotDirectError`: then none was.
 
     Raises what no row is to blame for.
     """
@@ -31,7 +31,7 @@ def copy_straight(
         try:
             with closing(rows):  # type: ignore[type-var]
                 return copy.copy_rows(connection, f"public.{relation.name}", columns, rows)
-        except NotStraightError:
+        except NotDirectError:
             pass
         except DbUtilsError as error:
             if not _is_of_a_row(error):
@@ -42,5 +42,5 @@ def copy_straight(
 
 def _is_of_a_row(error: DbUtilsError) -> bool:
     if isinstance(error.__cause__, psycopg2.Error):
-        return blames_a_row(error.__cause__)
+        return names_a_row(error.__cause__)
     return isinstance(error, InvalidInputError)

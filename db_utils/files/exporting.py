@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -12,15 +12,13 @@ from typing import IO, Any
 from psycopg2 import sql
 
 from db_utils.connections.manager import DatabaseManager
-from db_utils.copy.target_table import Target, plain_cursor, translated_errors
+from db_utils.copy.target_table import TargetTable, plain_cursor, translated_errors
 from db_utils.errors import InvalidInputError
 from db_utils.files import columnar_writer, query_calls, text_writer
 from db_utils.files.options import ExportOptions, Format, check_period, format_of
 from db_utils.files.relations import SECRET, Relation, exportable, organization_named
 from db_utils.files.whole_file import opened
-
-Progress = Callable[[int], None]
-"""Told how many bytes have been written so far."""
+from db_utils.values import RowProgress
 
 _SETTINGS = (
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0; "
@@ -46,7 +44,7 @@ class ExportResult:
 class Counted:
     """A stream that knows how much was written to it."""
 
-    def __init__(self, stream: IO[bytes], progress: Progress | None) -> None:
+    def __init__(self, stream: IO[bytes], progress: RowProgress | None) -> None:
         self._stream = stream
         self._progress = progress
         self.count = 0
@@ -76,7 +74,7 @@ def export_relation(
     time_column: str | None = None,
     columns: Sequence[str] = (),
     options: ExportOptions | None = None,
-    progress: Progress | None = None,
+    progress: RowProgress | None = None,
 ) -> ExportResult:
     """How many rows of this table, view or rollup were written?
 
@@ -118,7 +116,7 @@ def export_query(
     organization: str | None,
     parameters: Mapping[str, str] | None = None,
     options: ExportOptions | None = None,
-    progress: Progress | None = None,
+    progress: RowProgress | None = None,
 ) -> ExportResult:
     """How many rows of this prebuilt query (`get_…`) were written?
 
@@ -178,6 +176,6 @@ def _period(
     return sql.SQL(" AND ").join(parts) if parts else None
 
 
-def _check_time(target: Target, column: str) -> None:
+def _check_time(target: TargetTable, column: str) -> None:
     if target.pick([column])[0].type not in ("timestamptz", "date"):
         raise InvalidInputError(f"{column} of {target.name} is no time: a period cannot be about it")

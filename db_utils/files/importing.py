@@ -19,7 +19,7 @@ from db_utils.copy.target_table import plain_cursor, translated_errors
 from db_utils.errors import InvalidInputError
 from db_utils.files import reject_file
 from db_utils.files.column_mapping import Mapping, OnBad, constants
-from db_utils.files.direct_copy import NotStraightError, copy_straight
+from db_utils.files.direct_copy import NotDirectError, copy_directly
 from db_utils.files.options import ImportOptions
 from db_utils.files.readers import Opened, Source, open_source, reading_errors
 from db_utils.files.reject_file import Refusal, Refusals, TooManyRejectsError
@@ -28,7 +28,7 @@ from db_utils.files.scope import Scope
 from db_utils.files.staging import Stage
 from db_utils.files.staging_table import line_key
 
-Progress = Callable[[int, int], None]
+FileProgress = Callable[[int, int], None]
 """Told how many bytes were read, and of how many."""
 
 # One transaction may take as long as the file is long, and standard input may pause.
@@ -75,7 +75,7 @@ def import_files(
     *,
     organization: str | None,
     options: ImportOptions | None = None,
-    progress: Progress | None = None,
+    progress: FileProgress | None = None,
 ) -> ImportResult:
     """How many rows of these files were added to the table, and which were refused?
 
@@ -111,7 +111,11 @@ class _Job:
     """One import, from its files to its counts."""
 
     def __init__(
-        self, sources: list[Source], files: list[Opened], options: ImportOptions, progress: Progress | None
+        self,
+        sources: list[Source],
+        files: list[Opened],
+        options: ImportOptions,
+        progress: FileProgress | None,
     ) -> None:
         self._sources = sources
         self._options = options
@@ -166,7 +170,7 @@ class _Job:
     ) -> bool:
         """Whether all rows were good and new, so that COPY put them into the table; else none is there."""
         rows = self._straight_rows(relation, mappings, sent, shared)
-        added = copy_straight(connection, relation, [*sent, *shared], rows)
+        added = copy_directly(connection, relation, [*sent, *shared], rows)
         if added is None:
             self._read, self.period = 0, None
             return False
@@ -183,7 +187,7 @@ class _Job:
             with reading_errors(self._sources[number].name):
                 for _, values in self._rows(number, mapping, sent, _not_straight):
                     if with_default and any(values[place] is None for place in with_default):
-                        raise NotStraightError  # an empty value means the default, which COPY does not fill in
+                        raise NotDirectError  # an empty value means the default, which COPY does not fill in
                     values += constant
                     if time_at is not None:
                         self._note_time(dt.datetime.fromisoformat(values[time_at]))
@@ -268,7 +272,7 @@ def _span(*periods: tuple[dt.datetime, dt.datetime] | None) -> tuple[dt.datetime
 
 
 def _not_straight(line: int, column: str | None, reason: str) -> None:
-    raise NotStraightError
+    raise NotDirectError
 
 
 def _scope(connection: Any, relation: Relation, organization: str | None) -> Scope:

@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass
 from typing import Any
 
-from db_utils.copy.target_table import Target, find_target, plain_cursor
+from db_utils.copy.target_table import TargetTable, find_target, plain_cursor
 from db_utils.errors import InvalidInputError, NotFoundError, UndefinedObjectError
 from db_utils.schema.source import contract
 from db_utils.text_keys import text_key
@@ -79,7 +79,7 @@ ORDER BY c.contype <> 'p', c.conname
 class Relation:
     """A table or view of the schema. `defaults` are SQL; `keys` begin with the primary key."""
 
-    target: Target
+    target: TargetTable
     required: frozenset[str]
     """NOT NULL and without default."""
     defaults: dict[str, str]

@@ -17,7 +17,7 @@ class _Doubt(Exception):  # noqa: N818 - a signal: the order does not tell, and 
     pass
 
 
-class Ordered:
+class RepeatedHours:
     """Settles the `Unresolved` times in a stream of rows, for each series by itself.
 
     A series is the rows that agree in the values at `series_at`. Its rows of a double hour are held back until its next

@@ -53,7 +53,7 @@ _TABLES = {"resource_id": ("resources", "resource_history"), "employee_id": ("em
 
 
 @dataclass(frozen=True)
-class Stay:
+class LocationPeriod:
     """A time (half-open, None without end) during which a place's clock was that of one zone."""
 
     start: dt.datetime | None
@@ -65,12 +65,12 @@ class Stay:
         return (self.start is None or self.start <= moment) and (self.end is None or moment < self.end)
 
 
-class Places:
+class RowTimezones:
     """The zones of one organization's places. `columns` are those of the rows, in the order of what it is called with."""
 
     def __init__(self, connection: Any, organization_id: str, columns: Sequence[str]) -> None:
         self._columns = columns
-        self._stays: list[dict[str, list[Stay]]] = []
+        self._stays: list[dict[str, list[LocationPeriod]]] = []
         with plain_cursor(connection) as cursor:
             cursor.execute("SELECT to_regclass('public.location_history') IS NOT NULL")
             has_history = cursor.fetchone()[0]
@@ -80,9 +80,9 @@ class Places:
             cursor.execute(
                 "SELECT timezone FROM organizations WHERE organization_id = %s", (organization_id,)
             )
-            self.of_organization = Stay(None, None, zone_named(cursor.fetchone()[0]))
+            self.of_organization = LocationPeriod(None, None, zone_named(cursor.fetchone()[0]))
 
-    def __call__(self, where: Sequence[Any]) -> list[Stay]:
+    def __call__(self, where: Sequence[Any]) -> list[LocationPeriod]:
         """The stays of the first of these identifiers that the row has; none where it has none."""
         for column, identifier, stays in zip(self._columns, where, self._stays, strict=True):
             if identifier is not None:
@@ -100,16 +100,20 @@ def _statement(column: str, has_history: bool) -> str:
     return (_THING_HISTORY if has_history else _THINGS).format(id=column, table=table, history=history)
 
 
-def _stays(rows: Sequence[tuple[str, dt.datetime | None, dt.datetime | None, str]]) -> dict[str, list[Stay]]:
-    found: dict[str, list[Stay]] = {}
+def _stays(
+    rows: Sequence[tuple[str, dt.datetime | None, dt.datetime | None, str]],
+) -> dict[str, list[LocationPeriod]]:
+    found: dict[str, list[LocationPeriod]] = {}
     zones: dict[str, ZoneInfo] = {}
     for identifier, start, end, name in rows:
         try:
             zone = zones.setdefault(name, zone_named(name))
         except InvalidInputError:
             continue
-        found.setdefault(identifier, []).append(Stay(start, end, zone))
+        found.setdefault(identifier, []).append(LocationPeriod(start, end, zone))
     return {
-        identifier: stays if len({stay.zone for stay in stays}) > 1 else [Stay(None, None, stays[0].zone)]
+        identifier: stays
+        if len({stay.zone for stay in stays}) > 1
+        else [LocationPeriod(None, None, stays[0].zone)]
         for identifier, stays in found.items()
     }

@@ -10,10 +10,10 @@ import psycopg2
 from psycopg2 import sql
 
 from db_utils import copy
-from db_utils.copy.bisect_rejects import Sieve
-from db_utils.copy.diagnose import blames_a_row
-from db_utils.copy.load import sifted
-from db_utils.copy.rejects import Batch, RejectReport
+from db_utils.copy.bisect_rejects import BisectingLoader
+from db_utils.copy.diagnose import names_a_row
+from db_utils.copy.load import load_bisected
+from db_utils.copy.rejects import RejectReport, RowBatch
 from db_utils.copy.target_table import identifiers, plain_cursor
 from db_utils.files.staging_checks import CheckedStage
 from db_utils.files.staging_table import CHUNK_ROWS, LINE
@@ -127,7 +127,7 @@ class Stage(CheckedStage):
             try:
                 return self._added(self._insert(update, sql.SQL("true")), None)
             except psycopg2.Error as error:
-                if not blames_a_row(error):
+                if not names_a_row(error):
                     raise
                 cursor.execute("ROLLBACK TO SAVEPOINT import_all")
         return sum(self._insert_sifted(lines, update) for lines in self._lines())
@@ -139,10 +139,10 @@ class Stage(CheckedStage):
             return self._added(some, (items,))
 
         report = RejectReport(keep=0, sink=lambda reject: self._refused(reject, reject.row_number))
-        batch = Batch(keep_bad=True)
+        batch = RowBatch(keep_bad=True)
         batch.rows, batch.numbers, batch.items = [(line,) for line in lines], lines, list(lines)
-        sieve = Sieve(self._connection, attempt, report, target=self._relation.target)
-        return sifted(self._connection, batch, sieve, lambda: attempt(lines))
+        bisecting = BisectingLoader(self._connection, attempt, report, target=self._relation.target)
+        return load_bisected(self._connection, batch, bisecting, lambda: attempt(lines))
 
     def _added(self, statement: sql.Composable, parameters: tuple[Any, ...] | None) -> int:
         with plain_cursor(self._connection) as cursor:

@@ -12,7 +12,7 @@ from typing import Any
 
 from psycopg2 import sql
 
-from db_utils.copy.target_table import Target, plain_cursor
+from db_utils.copy.target_table import TargetTable, plain_cursor
 from db_utils.files.conversion import json_text
 from db_utils.files.options import ExportOptions, Format
 
@@ -23,7 +23,7 @@ _NO_QUOTES = sql.SQL(r"FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02'")
 def write(
     connection: Any,
     stream: Any,
-    target: Target,
+    target: TargetTable,
     columns: Sequence[str],
     where: sql.Composable,
     order: Sequence[str],

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from db_utils.copy.text_format import BadValueError
 from db_utils.files.options import EPOCHS, ImportOptions, has_time_of_day
-from db_utils.files.row_timezones import Places, Stay
+from db_utils.files.row_timezones import LocationPeriod, RowTimezones
 
 _ISO = re.compile(r"(\d{4}-?\d\d-?\d\d|\d{4}-?W\d\d-?\d)[Tt ]\d\d.*", re.ASCII | re.DOTALL)
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d*)?", re.ASCII)
@@ -44,7 +44,7 @@ class Moments:
     where the row has one, and begins at its first instant.
     """
 
-    def __init__(self, options: ImportOptions, places: Places | None, *, may_be_ordered: bool) -> None:
+    def __init__(self, options: ImportOptions, places: RowTimezones | None, *, may_be_ordered: bool) -> None:
         self._named = options.zone
         self._by_place = options.time_zone == "location"
         self._places = places
@@ -61,7 +61,7 @@ class Moments:
         return self._places is not None
 
     def __call__(self, value: Any, where: tuple[Any, ...] = ()) -> Any:
-        """The moment in ISO 8601 with its offset, or `Unresolved`; `where` is what `Places` finds the place by."""
+        """The moment in ISO 8601 with its offset, or `Unresolved`; `where` is what `RowTimezones` finds the place by."""
         if isinstance(value, dt.datetime):
             moment: dt.datetime | dt.date = value
             abbreviation = None
@@ -125,11 +125,11 @@ class Moments:
 
     # -- where it is written -------------------------------------------------------------------------------------
 
-    def _stays(self, where: tuple[Any, ...]) -> list[Stay]:
+    def _stays(self, where: tuple[Any, ...]) -> list[LocationPeriod]:
         if not self._by_place:
             if self._named is None:
                 raise BadValueError("a time without time zone: name the zone of such times with --time-zone")
-            return [Stay(None, None, self._named)]
+            return [LocationPeriod(None, None, self._named)]
         if self._places is None:
             raise BadValueError("--time-zone location needs one organization: name a zone, as IANA does")
         return self._places(where) or [self._places.of_organization]
@@ -169,7 +169,7 @@ class Moments:
         found = {moment for stay in stays if stay.holds(moment := day_start(day, stay.zone))}
         return str(_only(found, day.isoformat()).isoformat())
 
-    def _local(self, wall: dt.datetime, stays: list[Stay]) -> Any:
+    def _local(self, wall: dt.datetime, stays: list[LocationPeriod]) -> Any:
         if len(stays) == 1:
             return self._on_clock(wall, stays[0].zone)
         found = set()

@@ -12,7 +12,7 @@ import redis
 from db_utils.cache.connection import BoundedConnection, ErrorReply, ProtocolError
 from db_utils.cache.keys import KEY_VERSION
 from db_utils.cache.node import pack
-from db_utils.cache.redis_url import Address, Target
+from db_utils.cache.redis_url import Address, RedisTarget
 
 _SECONDS = 2.0
 _OURS = f"pred:{KEY_VERSION}:*"
@@ -43,7 +43,7 @@ def redis_status(url: str | None, *, configured: bool) -> RedisFacts:
     """Does Redis answer, and what does it hold? Never raises for one that does not."""
     if url is None:
         return RedisFacts(configured=False, url=None, answers=False)
-    target = Target(url, connect_seconds=_SECONDS)
+    target = RedisTarget(url, connect_seconds=_SECONDS)
     addresses: list[Address | None] = [*target.addresses] if target.kind == "cluster" else [None]
     try:
         servers = [_server(target, address) for address in addresses]
@@ -61,7 +61,7 @@ def redis_status(url: str | None, *, configured: bool) -> RedisFacts:
     )
 
 
-def _server(target: Target, address: Address | None) -> dict[str, Any]:
+def _server(target: RedisTarget, address: Address | None) -> dict[str, Any]:
     with contextlib.closing(target.connect(address)) as connection:
         info = _ask(connection, ["INFO"])
         keys, is_all = _count_keys(connection)

@@ -25,7 +25,7 @@ Cell = str
 
 
 @dataclass(frozen=True)
-class Table:
+class FigureTable:
     """Figures for who cannot see the picture, or wants them exactly; `numeric` columns stand to the right."""
 
     caption: str
@@ -43,7 +43,7 @@ class Section:
     title: str
     picture: Picture | None = None
     caption: str = ""
-    tables: tuple[Table, ...] = ()
+    tables: tuple[FigureTable, ...] = ()
     reason: str | None = None
     is_open: bool = False
     """Whether its tables are shown at once rather than behind "The figures"."""
@@ -69,9 +69,9 @@ def local(instant: dt.datetime | None, data: ReportData) -> str:
 
 def _table(
     caption: str, columns: Iterable[str], rows: Iterable[tuple[Cell, ...]], numeric: str = ""
-) -> Table:
+) -> FigureTable:
     """`numeric` has an n for each numeric column, any other letter for the rest."""
-    return Table(
+    return FigureTable(
         caption, tuple(columns), list(rows), frozenset(i for i, letter in enumerate(numeric) if letter == "n")
     )
 

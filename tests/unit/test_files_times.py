@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from db_utils.copy.text_format import BadValueError
 from db_utils.errors import InvalidInputError
 from db_utils.files.options import ImportOptions
-from db_utils.files.repeated_hour import Ordered
+from db_utils.files.repeated_hour import RepeatedHours
 from db_utils.files.times import Moments, Unresolved, day, day_start
 
 UTC = dt.UTC
@@ -117,7 +117,7 @@ def ordered(rows: list[tuple[str, dt.datetime]], *, repeats_tell: bool = True) -
     convert = Moments(ImportOptions(time_zone="Europe/Berlin", ambiguous="order"), None, may_be_ordered=True)
     lines = ((n, [series, convert(wall)]) for n, (series, wall) in enumerate(rows))
     bad: list[tuple[int, str]] = []
-    settled = Ordered(1, [0], repeats_tell=repeats_tell).rows(
+    settled = RepeatedHours(1, [0], repeats_tell=repeats_tell).rows(
         lines, lambda line, column, reason: bad.append((line, reason))
     )
     found = {line: dt.datetime.fromisoformat(values[1]) for line, values in settled}

@@ -8,7 +8,7 @@ import pytest
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 
 from db_utils.cache import PredictionCache
-from db_utils.cache.redis_url import Target
+from db_utils.cache.redis_url import RedisTarget
 from db_utils.errors import ConfigurationError
 
 
@@ -33,12 +33,12 @@ from db_utils.errors import ConfigurationError
     ],
 )
 def test_the_documented_forms(url: str, kind: str, addresses: list[Any], service: str) -> None:
-    target = Target(url, connect_seconds=1)
+    target = RedisTarget(url, connect_seconds=1)
     assert (target.kind, target.addresses, target.service) == (kind, addresses, service)
 
 
 def arguments(url: str) -> dict[str, Any]:
-    return Target(url, connect_seconds=1)._arguments
+    return RedisTarget(url, connect_seconds=1)._arguments
 
 
 def test_what_the_url_says_reaches_the_connection() -> None:
@@ -65,7 +65,7 @@ def test_what_the_url_says_reaches_the_connection() -> None:
     ],
 )
 def test_the_scheme_decides_about_tls(url: str, kind: type) -> None:
-    assert Target(url, connect_seconds=1)._connection is kind
+    assert RedisTarget(url, connect_seconds=1)._connection is kind
 
 
 @pytest.mark.parametrize(

@@ -1,29 +1,29 @@
 """Backups that are known to restore.
 
 from db_utils.ops.backup import restore
-from db_utils.ops.backup import UrlPlace, backup, verify
+from db_utils.ops.backup import UrlEndpoint, backup, verify
 
-made = backup(UrlPlace(db.settings), Path("/backups"))
-verify(UrlPlace(db.settings), made.folder)
+made = backup(UrlEndpoint(db.settings), Path("/backups"))
+verify(UrlEndpoint(db.settings), made.folder)
 """
 
 from __future__ import annotations
 
 from db_utils.ops.backup.dump import Backup, backup, record_verified
 from db_utils.ops.backup.encryption import KEY_VARIABLE, Key, read_key
+from db_utils.ops.backup.endpoint import ContainerEndpoint, Endpoint, UrlEndpoint
 from db_utils.ops.backup.manifest import Manifest
 from db_utils.ops.backup.restore import Restored, restore, verify
-from db_utils.ops.backup.server import ContainerPlace, Place, UrlPlace
 
 __all__ = [
     "KEY_VARIABLE",
     "Backup",
-    "ContainerPlace",
+    "ContainerEndpoint",
+    "Endpoint",
     "Key",
     "Manifest",
-    "Place",
     "Restored",
-    "UrlPlace",
+    "UrlEndpoint",
     "backup",
     "read_key",
     "record_verified",

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 
-from db_utils.ops.backup.manifest import Database, Table
-from db_utils.ops.backup.psql import Session
+from db_utils.ops.backup.manifest import Database, TableManifest
+from db_utils.ops.backup.psql import PsqlSession
 from db_utils.schema.source import folder
 
 
-def contents(session: Session) -> tuple[Database, list[Table]]:
+def contents(session: PsqlSession) -> tuple[Database, list[TableManifest]]:
     """What does the session's database hold, as its transaction sees it?"""
     facts, *tables = session.file(folder("sql") / "backup" / "contents.sql")
-    return Database(**json.loads(facts)), [Table(**json.loads(line)) for line in tables]
+    return Database(**json.loads(facts)), [TableManifest(**json.loads(line)) for line in tables]
 
 
-def differences(expected: list[Table], found: list[Table]) -> list[str]:
+def differences(expected: list[TableManifest], found: list[TableManifest]) -> list[str]:
     """Where do two lists of tables differ? One sentence each; none where they are equal."""
     there = {table.table: table for table in found}
     sentences = []

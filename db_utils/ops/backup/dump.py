@@ -19,10 +19,10 @@ from pathlib import Path
 from db_utils.errors import BackupError
 from db_utils.ops.backup.contents import contents
 from db_utils.ops.backup.encryption import Key, encrypt
+from db_utils.ops.backup.endpoint import Endpoint
 from db_utils.ops.backup.manifest import DUMP, ENCRYPTED, FILE, ROLES, File, Manifest
 from db_utils.ops.backup.pipes import output_of
-from db_utils.ops.backup.psql import Session, literal
-from db_utils.ops.backup.server import Place
+from db_utils.ops.backup.psql import PsqlSession, literal
 from db_utils.schema.source import folder as source_folder
 
 _PARTIAL = ".partial"
@@ -40,7 +40,7 @@ class Backup:
     """Whether backup_runs knows of it: not where the schema is older than version 4, or the role may not write there."""
 
 
-def backup(place: Place, out: Path, *, key: Key | None = None, say: Say = lambda step: None) -> Backup:
+def backup(endpoint: Endpoint, out: Path, *, key: Key | None = None, say: Say = lambda step: None) -> Backup:
     """Back this database up. Where does the backup lie?
 
     `out` is an existing folder, in which the backup gets a folder of its own named after database and time, or the name of
@@ -48,10 +48,10 @@ def backup(place: Place, out: Path, *, key: Key | None = None, say: Say = lambda
     With a `key` everything but the manifest is encrypted. Raises `BackupError`, and then nothing is left that looks like a backup.
     """
     began = time.monotonic()
-    with _partial(place, out) as (partial, final), Session(place) as session:
+    with _partial(endpoint, out) as (partial, final), PsqlSession(endpoint) as session:
         snapshot = _snapshot(session)
         say("dumping the tables")
-        with output_of(place, "pg_dump", "--format=custom", f"--snapshot={snapshot}") as dumped:
+        with output_of(endpoint, "pg_dump", "--format=custom", f"--snapshot={snapshot}") as dumped:
             dump = _write(partial, DUMP, dumped, key)
         say("counting and hashing what the snapshot holds")
         (roles_text,) = session.file(source_folder("sql") / "backup" / "roles.sql")
@@ -70,31 +70,31 @@ def backup(place: Place, out: Path, *, key: Key | None = None, say: Say = lambda
             manifest = dataclasses.replace(manifest, signature=key.sign(manifest.unsigned()))
         _write(partial, FILE, [manifest.text().encode()], None)
         final = _publish(partial, final, may_count=out.expanduser().is_dir())
-    return Backup(final, manifest, time.monotonic() - began, _record(place, final, manifest))
+    return Backup(final, manifest, time.monotonic() - began, _record(endpoint, final, manifest))
 
 
-def record_verified(place: Place, manifest: Manifest, seconds: float) -> None:
+def record_verified(endpoint: Endpoint, manifest: Manifest, seconds: float) -> None:
     """Write down that a backup was restored and compared."""
-    with Session(place) as session:
+    with PsqlSession(endpoint) as session:
         session.script(
             "UPDATE public.backup_runs SET verified_at = now(), "
             f"verification_seconds = round({seconds:.3f}, 3) WHERE backup_id = {literal(manifest.backup_id)};"
         )
 
 
-def _snapshot(session: Session) -> str:
+def _snapshot(session: PsqlSession) -> str:
     lines = session.script(
         (source_folder("sql") / "backup" / "snapshot.sql").read_text(encoding="utf-8") + "\\echo :snapshot"
     )
     return lines[-1]
 
 
-def _record(place: Place, final: Path, manifest: Manifest) -> bool:
+def _record(endpoint: Endpoint, final: Path, manifest: Manifest) -> bool:
     values = (
-        manifest.backup_id, manifest.database.taken_at, f"{place.host}:{final}", manifest.dump.size_bytes, manifest.dump.sha256,
+        manifest.backup_id, manifest.database.taken_at, f"{endpoint.host}:{final}", manifest.dump.size_bytes, manifest.dump.sha256,
     )  # fmt: skip
     try:
-        with Session(place) as session:
+        with PsqlSession(endpoint) as session:
             session.script(
                 "INSERT INTO public.backup_runs (backup_id, started_at, location, size_bytes, sha256, is_encrypted) "
                 f"VALUES ({', '.join(literal(value) for value in values)}, {manifest.key is not None});"
@@ -108,10 +108,10 @@ def _record(place: Place, final: Path, manifest: Manifest) -> bool:
 
 
 @contextlib.contextmanager
-def _partial(place: Place, out: Path) -> Iterator[tuple[Path, Path]]:
+def _partial(endpoint: Endpoint, out: Path) -> Iterator[tuple[Path, Path]]:
     """A folder to write into, hidden and called partial, and what it will be called; gone with the block unless renamed."""
     out = out.expanduser().resolve()
-    final = out / _name(place) if out.is_dir() else out
+    final = out / _name(endpoint) if out.is_dir() else out
     partial = final.parent / f".{final.name}.{uuid.uuid4().hex[:8]}{_PARTIAL}"
     if final.exists() and final == out:
         raise BackupError(
@@ -132,9 +132,9 @@ def _partial(place: Place, out: Path) -> Iterator[tuple[Path, Path]]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _name(place: Place) -> str:
+def _name(endpoint: Endpoint) -> str:
     now = datetime.datetime.now(datetime.UTC)
-    return f"{place.database.replace('/', '_')}-{now:%Y%m%dT%H%M%SZ}"
+    return f"{endpoint.database.replace('/', '_')}-{now:%Y%m%dT%H%M%SZ}"
 
 
 def _remove_abandoned(parent: Path) -> None:

@@ -34,7 +34,7 @@ _READ_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Table:
+class TableManifest:
     """One table in the snapshot of the dump."""
 
     table: str
@@ -77,7 +77,7 @@ class Manifest:
     database: Database
     dump: File
     roles: File
-    tables: list[Table]
+    tables: list[TableManifest]
     made_by: str
     key: str | None = None
     """Fingerprint of the key that the files are encrypted with; None where they are not."""
@@ -128,7 +128,7 @@ def _from_json(found: Any) -> Manifest:
             "database": typed(Database, found["database"]),
             "dump": typed(File, found["dump"]),
             "roles": typed(File, found["roles"]),
-            "tables": [typed(Table, table) for table in found["tables"]],
+            "tables": [typed(TableManifest, table) for table in found["tables"]],
         },
     )
 

@@ -9,24 +9,24 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import IO
 
 from db_utils.errors import BackupError
-from db_utils.ops.backup.server import Place
+from db_utils.ops.backup.endpoint import Endpoint
 
 _PIECE_BYTES = 256 * 1024
 
 
 @contextlib.contextmanager
-def output_of(place: Place, program: str, *arguments: str) -> Generator[Iterator[bytes]]:
+def output_of(endpoint: Endpoint, program: str, *arguments: str) -> Generator[Iterator[bytes]]:
     """What this program prints, piece by piece. The last piece is followed by `BackupError` where it failed.
 
     It is ended with the block.
     """
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            place.command(program, "--no-password", *arguments),
+            endpoint.command(program, "--no-password", *arguments),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=said,
-            env=place.environment,
+            env=endpoint.environment,
             start_new_session=True,
         )
 
@@ -41,15 +41,15 @@ def output_of(place: Place, program: str, *arguments: str) -> Generator[Iterator
             yield pieces()
 
 
-def feed(place: Place, pieces: Iterable[bytes], program: str, *arguments: str, database: str) -> None:
+def feed(endpoint: Endpoint, pieces: Iterable[bytes], program: str, *arguments: str, database: str) -> None:
     """Run this program on a database of the place's server with these pieces as its input. Raises `BackupError` where it fails."""
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            place.command(program, "--no-password", *arguments, database=database),
+            endpoint.command(program, "--no-password", *arguments, database=database),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=said,
-            env=place.environment,
+            env=endpoint.environment,
             start_new_session=True,
         )
         with _ended(process):

@@ -13,7 +13,7 @@ from typing import Any
 from psycopg2.extensions import adapt
 
 from db_utils.errors import BackupError
-from db_utils.ops.backup.server import Place
+from db_utils.ops.backup.endpoint import Endpoint
 
 # Our statements mean the same whatever the database's or role's settings are.
 _PINNED = """
@@ -23,26 +23,26 @@ _PINNED = """
 """
 
 
-class Session:
+class PsqlSession:
     """One session of psql. It ends, and what it began is rolled back, with the block."""
 
-    def __init__(self, place: Place, *, database: str | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, *, database: str | None = None) -> None:
         self._before = _PINNED
         self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed with the session
         self._psql = subprocess.Popen(
-            place.command(
+            endpoint.command(
                 "psql", "--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--no-password",
                 "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse", database=database,
             ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
-            env={**place.environment, "PGOPTIONS": "", "PGCLIENTENCODING": "UTF8", "PSQL_WATCH_PAGER": ""},
+            env={**endpoint.environment, "PGOPTIONS": "", "PGCLIENTENCODING": "UTF8", "PSQL_WATCH_PAGER": ""},
             encoding="utf-8",
             start_new_session=True,  # Ctrl-C is ours: we end it in order
         )  # fmt: skip
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> PsqlSession:
         return self
 
     def __exit__(

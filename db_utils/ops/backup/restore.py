@@ -17,12 +17,12 @@ from db_utils.ops.backup import manifest as manifests
 from db_utils.ops.backup.contents import contents, differences
 from db_utils.ops.backup.dump import Say
 from db_utils.ops.backup.encryption import Key
+from db_utils.ops.backup.endpoint import MAINTENANCE_DATABASE, Endpoint
 from db_utils.ops.backup.manifest import Manifest
 from db_utils.ops.backup.pipes import feed
-from db_utils.ops.backup.psql import Session, literal, name
+from db_utils.ops.backup.psql import PsqlSession, literal, name
 from db_utils.ops.backup.roles import RestoredRoles, Role, read_roles, restore_roles
-from db_utils.ops.backup.server import MAINTENANCE_DATABASE, Place
-from db_utils.ops.backup.temporary_database import exists, scratch_database, swap
+from db_utils.ops.backup.temporary_database import exists, swap, temporary_database
 from db_utils.schema import source
 
 _OBJECTS = """
@@ -61,7 +61,7 @@ class Restored:
 
 
 def restore(
-    place: Place,
+    endpoint: Endpoint,
     folder: Path,
     *,
     key: Key | None = None,
@@ -79,35 +79,37 @@ def restore(
     """
     began = time.monotonic()
     manifest = _checked(folder, key, say)
-    _require_fitting(place, manifest, jobs)
-    with Session(place, database=MAINTENANCE_DATABASE) as server:
-        lock = f"hashtextextended({literal('db_utils restore into ' + place.database)}, 0)"
+    _require_fitting(endpoint, manifest, jobs)
+    with PsqlSession(endpoint, database=MAINTENANCE_DATABASE) as server:
+        lock = f"hashtextextended({literal('db_utils restore into ' + endpoint.database)}, 0)"
         if not server.value(f"SELECT pg_try_advisory_lock({lock})"):
-            raise BackupError(f"another restore into {place.database} is under way: wait for its end")
-        if not exists(server, place.database):
+            raise BackupError(f"another restore into {endpoint.database} is under way: wait for its end")
+        if not exists(server, endpoint.database):
             if not create_database:
                 raise BackupError(
-                    f"the server has no database {place.database}: make it, or let --create-database make it"
+                    f"the server has no database {endpoint.database}: make it, or let --create-database make it"
                 )
-            server.script(f"CREATE DATABASE {name(place.database)} TEMPLATE template0;")
-        _require_empty(place)
-        with _restored(place, folder, manifest, key, jobs, say) as (scratch, elsewhere, roles):
+            server.script(f"CREATE DATABASE {name(endpoint.database)} TEMPLATE template0;")
+        _require_empty(endpoint)
+        with _restored(endpoint, folder, manifest, key, jobs, say) as (scratch, elsewhere, roles):
             if compare:
                 say("comparing every table")
-                _compare(place, scratch, manifest)
+                _compare(endpoint, scratch, manifest)
             say("checking the schema, gathering statistics")
-            with Session(place, database=scratch) as session:
+            with PsqlSession(endpoint, database=scratch) as session:
                 _require_schema(session, manifest)
                 session.script("SET statement_timeout = 0; SET client_min_messages = error; ANALYZE;")
-            _require_empty(place)
-            swap(elsewhere, scratch, place.database)
+            _require_empty(endpoint)
+            swap(elsewhere, scratch, endpoint.database)
     if manifest.database.timescaledb is not None:
-        with Session(place) as session:
+        with PsqlSession(endpoint) as session:
             session.script("SELECT _timescaledb_functions.start_background_workers();")
-    return Restored(place.database, manifest, roles, time.monotonic() - began, compare)
+    return Restored(endpoint.database, manifest, roles, time.monotonic() - began, compare)
 
 
-def verify(place: Place, folder: Path, *, key: Key | None = None, say: Say = lambda step: None) -> float:
+def verify(
+    endpoint: Endpoint, folder: Path, *, key: Key | None = None, say: Say = lambda step: None
+) -> float:
     """Does this backup restore? How many seconds did it take to see?
 
     Restores it into a scratch database of the same server, which is dropped again, and compares the rows and the contents
@@ -115,10 +117,10 @@ def verify(place: Place, folder: Path, *, key: Key | None = None, say: Say = lam
     """
     began = time.monotonic()
     manifest = _checked(folder, key, say)
-    _require_fitting(place, manifest, 1)
-    with _restored(place, folder, manifest, key, 1, say) as (scratch, _, _):
+    _require_fitting(endpoint, manifest, 1)
+    with _restored(endpoint, folder, manifest, key, 1, say) as (scratch, _, _):
         say("comparing every table")
-        _compare(place, scratch, manifest)
+        _compare(endpoint, scratch, manifest)
     return time.monotonic() - began
 
 
@@ -130,12 +132,12 @@ def _checked(folder: Path, key: Key | None, say: Say) -> Manifest:
     return manifest
 
 
-def _require_fitting(place: Place, manifest: Manifest, jobs: int) -> None:
+def _require_fitting(endpoint: Endpoint, manifest: Manifest, jobs: int) -> None:
     """Raise where this server, or this release, cannot take the backup: before anything is made."""
     was = manifest.database
-    if place.major < was.postgresql_major:
+    if endpoint.major < was.postgresql_major:
         raise BackupError(
-            f"the backup is of PostgreSQL {was.postgresql} and the server is PostgreSQL {place.major}: restore it into "
+            f"the backup is of PostgreSQL {was.postgresql} and the server is PostgreSQL {endpoint.major}: restore it into "
             f"{was.postgresql_major} or later"
         )
     if was.schema_version is not None and was.schema_version > source.latest_version():
@@ -147,7 +149,7 @@ def _require_fitting(place: Place, manifest: Manifest, jobs: int) -> None:
         raise BackupError("jobs must be 1: TimescaleDB's catalog restores in order only")
     if jobs > 1 and manifest.key is not None:
         raise BackupError("jobs must be 1: an encrypted backup is read from its beginning to its end")
-    with Session(place, database=MAINTENANCE_DATABASE) as server:
+    with PsqlSession(endpoint, database=MAINTENANCE_DATABASE) as server:
         there = {row["rolname"] for row in server.rows("SELECT rolname FROM pg_roles")}
         lacking = sorted(set(was.job_owners) - there)
         if lacking:
@@ -169,40 +171,44 @@ def _require_fitting(place: Place, manifest: Manifest, jobs: int) -> None:
             )
 
 
-def _require_empty(place: Place) -> None:
-    with Session(place) as session:
+def _require_empty(endpoint: Endpoint) -> None:
+    with PsqlSession(endpoint) as session:
         found = [row["object"] for row in session.rows(_OBJECTS)]
     if found:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise BackupError(
-            f"{place.database} is not empty (it has {', '.join(found[:3])}{more}): restore into an empty database, such as a "
+            f"{endpoint.database} is not empty (it has {', '.join(found[:3])}{more}): restore into an empty database, such as a "
             "new one with --create-database"
         )
 
 
 @contextlib.contextmanager
 def _restored(
-    place: Place, folder: Path, manifest: Manifest, key: Key | None, jobs: int, say: Say
-) -> Iterator[tuple[str, Session, RestoredRoles]]:
+    endpoint: Endpoint, folder: Path, manifest: Manifest, key: Key | None, jobs: int, say: Say
+) -> Iterator[tuple[str, PsqlSession, RestoredRoles]]:
     """A scratch database with the backup in it, and TimescaleDB's jobs at rest."""
     folder = folder.expanduser().resolve()
-    like, needed = place.database, _roles(folder, manifest, key)
-    with scratch_database(place, like=like) as (scratch, server):
+    like, needed = endpoint.database, _roles(folder, manifest, key)
+    with temporary_database(endpoint, like=like) as (scratch, server):
         roles = restore_roles(server, needed, manifest.database.owner)
         say("restoring the tables")
         if manifest.database.timescaledb is not None:
-            with Session(place, database=scratch) as session:
+            with PsqlSession(endpoint, database=scratch) as session:
                 _prepare_timescaledb(session, manifest.database.timescaledb, manifest.database.edition)
         options = ["--no-owner", "--exit-on-error"]
         dump = folder / manifest.dump.file
         if jobs > 1:
-            feed(place, [], "pg_restore", *options, f"--jobs={jobs}", str(dump), database=scratch)
+            feed(endpoint, [], "pg_restore", *options, f"--jobs={jobs}", str(dump), database=scratch)
         else:
             feed(
-                place, manifests.pieces(folder, manifest.dump, key), "pg_restore", *options, database=scratch
+                endpoint,
+                manifests.pieces(folder, manifest.dump, key),
+                "pg_restore",
+                *options,
+                database=scratch,
             )
         if manifest.database.timescaledb is not None:
-            with Session(place, database=scratch) as session:
+            with PsqlSession(endpoint, database=scratch) as session:
                 # Jobs would change what is about to be compared: they rest until the database has its name.
                 session.script(
                     "BEGIN; SELECT timescaledb_post_restore(); SELECT _timescaledb_functions.stop_background_workers(); COMMIT;"
@@ -210,7 +216,7 @@ def _restored(
         yield scratch, server, roles
 
 
-def _prepare_timescaledb(session: Session, version: str, edition: str) -> None:
+def _prepare_timescaledb(session: PsqlSession, version: str, edition: str) -> None:
     session.script("SET client_min_messages = warning;")
     session.script(f"CREATE EXTENSION timescaledb VERSION {literal(version)};")
     there = session.value("SELECT current_setting('timescaledb.license', true) AS license")
@@ -232,8 +238,8 @@ def _roles(folder: Path, manifest: Manifest, key: Key | None) -> list[Role]:
         ) from error
 
 
-def _compare(place: Place, scratch: str, manifest: Manifest) -> None:
-    with Session(place, database=scratch) as session:
+def _compare(endpoint: Endpoint, scratch: str, manifest: Manifest) -> None:
+    with PsqlSession(endpoint, database=scratch) as session:
         _, found = contents(session)
     different = differences(manifest.tables, found)
     if different:
@@ -241,7 +247,7 @@ def _compare(place: Place, scratch: str, manifest: Manifest) -> None:
         raise BackupError(f"what was restored is not what was backed up: {'; '.join(different[:3])}{more}")
 
 
-def _require_schema(session: Session, manifest: Manifest) -> None:
+def _require_schema(session: PsqlSession, manifest: Manifest) -> None:
     """Raise where the restored schema lacks something. An older one is for `migrate` to look at."""
     if manifest.database.schema_version == source.latest_version():
         session.script(source.file("sql", "verify.sql").text)

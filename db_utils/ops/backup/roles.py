@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from db_utils.ops.backup.manifest import typed
-from db_utils.ops.backup.psql import Session, literal, name
+from db_utils.ops.backup.psql import PsqlSession, literal, name
 
 # Verifiers of passwords stay out of the server's log, where the one who restores may say so.
 _UNLOGGED = "SELECT set_config('log_statement', 'none', true) FROM pg_roles WHERE rolname = current_user AND rolsuper;"
@@ -70,10 +70,10 @@ def read_roles(found: Any) -> list[Role]:
     ]
 
 
-def restore_roles(server: Session, roles: list[Role], owner: str) -> RestoredRoles:
+def restore_roles(server: PsqlSession, roles: list[Role], owner: str) -> RestoredRoles:
     """Make the roles of a backup that the server lacks, all or none. Which were they?
 
-    `owner` is who owned the database that was backed up: that role is not made, whoever restores takes its place. A role that is
+    `owner` is who owned the database that was backed up: that role is not made, whoever restores takes its endpoint. A role that is
     made gets no more than tenants and readers need: it is a member of the schema's own roles and of those made with it
     only, and has settings that it could choose itself.
     """

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from db_utils.errors import BackupError
-from db_utils.ops.backup.psql import Session, literal, name
-from db_utils.ops.backup.server import MAINTENANCE_DATABASE, Place
+from db_utils.ops.backup.endpoint import MAINTENANCE_DATABASE, Endpoint
+from db_utils.ops.backup.psql import PsqlSession, literal, name
 
 _COMMENT = "A restore is under way here. It is dropped when that ends, or by the next restore."
 _SUFFIX = re.compile(r"_restoring_[0-9a-f]{8}$")
@@ -18,14 +18,14 @@ _LONGEST_NAME = 63
 
 
 @contextlib.contextmanager
-def scratch_database(place: Place, *, like: str) -> Iterator[tuple[str, Session]]:
+def temporary_database(endpoint: Endpoint, *, like: str) -> Iterator[tuple[str, PsqlSession]]:
     """A new, empty database with encoding, locale and owner of `like`, and a session elsewhere on its server.
 
     Dropped at the end of the block unless it was renamed. One that a killed process left is dropped by the next one: a
     lock of the session tells which are in use.
     """
     scratch = like[: _LONGEST_NAME - 20] + f"_restoring_{uuid.uuid4().hex[:8]}"
-    with Session(place, database=MAINTENANCE_DATABASE) as server:
+    with PsqlSession(endpoint, database=MAINTENANCE_DATABASE) as server:
         server.script("SET client_min_messages = warning; SET statement_timeout = 0; SET lock_timeout = 0;")
         if not server.value("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"):
             raise BackupError(
@@ -39,11 +39,11 @@ def scratch_database(place: Place, *, like: str) -> Iterator[tuple[str, Session]
             server.script(f"COMMENT ON DATABASE {name(scratch)} IS {literal(_COMMENT)};")
             yield scratch, server
         finally:
-            with Session(place, database=MAINTENANCE_DATABASE) as last:
+            with PsqlSession(endpoint, database=MAINTENANCE_DATABASE) as last:
                 _drop(last, scratch)
 
 
-def swap(server: Session, scratch: str, target: str) -> None:
+def swap(server: PsqlSession, scratch: str, target: str) -> None:
     """Let the scratch database take the target's name, place and rights, in one transaction; the empty target goes.
 
     Nobody can be connected to either while it is renamed: sessions are ended, and new ones wait for a moment.
@@ -65,12 +65,12 @@ def swap(server: Session, scratch: str, target: str) -> None:
     _drop(server, gone)
 
 
-def exists(server: Session, database: str) -> bool:
+def exists(server: PsqlSession, database: str) -> bool:
     """Whether the server has a database of this name."""
     return bool(server.value(f"SELECT EXISTS (SELECT FROM pg_database WHERE datname = {literal(database)})"))
 
 
-def _settings(server: Session, scratch: str, target: str) -> str:
+def _settings(server: PsqlSession, scratch: str, target: str) -> str:
     """What of the target is not inside of it: its owner, its settings, who may connect."""
     statements = [
         row["statement"]
@@ -101,7 +101,7 @@ def _settings(server: Session, scratch: str, target: str) -> str:
     return " ".join([*statements[:1], *closing, *statements[1:]])
 
 
-def _locale(server: Session, like: str) -> str:
+def _locale(server: PsqlSession, like: str) -> str:
     found: dict[str, Any] = server.rows(
         f"""
         SELECT
@@ -122,7 +122,7 @@ def _locale(server: Session, like: str) -> str:
     return f"{options} LOCALE_PROVIDER libc"
 
 
-def _drop_abandoned(server: Session) -> None:
+def _drop_abandoned(server: PsqlSession) -> None:
     for row in server.rows(
         "SELECT d.datname FROM pg_database AS d "
         f"WHERE shobj_description(d.oid, 'pg_database') = {literal(_COMMENT)} AND pg_has_role(d.datdba, 'USAGE')"
@@ -137,7 +137,7 @@ def _drop_abandoned(server: Session) -> None:
         server.script(f"SELECT pg_advisory_unlock({_lock(database.removesuffix('_old'))});")
 
 
-def _drop(server: Session, database: str) -> None:
+def _drop(server: PsqlSession, database: str) -> None:
     server.script(f"DROP DATABASE IF EXISTS {name(database)} WITH (FORCE);")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from db_utils.embedded.server import PASSWORD, USER
-from db_utils.ops.doctor.context import Patient, is_loopback
+from db_utils.ops.doctor.context import CheckContext, is_loopback
 from db_utils.ops.doctor.model import (
     Finding,
     Findings,
@@ -86,23 +86,23 @@ _ROLES = """
 
 
 @check("default-passwords")
-def default_passwords(patient: Patient) -> Findings:
+def default_passwords(context: CheckContext) -> Findings:
     """Does the documented default password, or any password at all, open the database beyond this machine?
 
     It is tried, over TCP, and each try that fails is a line in the server's log. On a port that only this machine reaches it
     is a note. Whether the port is reachable is tried at this machine's own addresses.
     """
-    if patient.is_socket and not patient.setting("listen_addresses"):
+    if context.is_socket and not context.setting("listen_addresses"):
         yield ok("the server listens on its socket only")
         return
-    opened = patient.open_addresses
-    place = opened[0] if opened else ("127.0.0.1" if patient.is_socket else patient.host)
+    opened = context.open_addresses
+    place = opened[0] if opened else ("127.0.0.1" if context.is_socket else context.host)
     severity = Severity.CRITICAL if opened else Severity.NOTE
-    reach = f"{place}:{patient.port}, which other machines reach" if opened else "a port of this machine only"
+    reach = f"{place}:{context.port}, which other machines reach" if opened else "a port of this machine only"
     bad = False
-    for row in patient.rows(_LOGINS, {"default_user": USER}):
+    for row in context.rows(_LOGINS, {"default_user": USER}):
         user = row["rolname"]
-        if not patient.asks_for_password(place, user):
+        if not context.asks_for_password(place, user):
             bad = True
             yield Finding(
                 severity,
@@ -112,7 +112,7 @@ def default_passwords(patient: Patient) -> Findings:
                     "SELECT rule_number, file_name, line_number, type, address, auth_method FROM pg_hba_file_rules;"
                 ),
             )
-        elif patient.logs_in(place, user, PASSWORD) or patient.logs_in(place, user, user):
+        elif context.logs_in(place, user, PASSWORD) or context.logs_in(place, user, user):
             bad = True
             yield Finding(
                 severity,
@@ -123,21 +123,21 @@ def default_passwords(patient: Patient) -> Findings:
                 Fix(f"\\password {identifier(user)}"),
             )
     if not bad:
-        yield ok(f"no documented password opens {place}:{patient.port}")
+        yield ok(f"no documented password opens {place}:{context.port}")
 
 
 @check("superuser-login")
-def superuser(patient: Patient) -> Findings:
+def superuser(context: CheckContext) -> Findings:
     """Does the configured user of the application have all rights there are?
 
     A note while only this machine reaches the server, as in the compose stack of the first day; a warning beyond.
     """
-    if not patient.about["is_superuser"]:
-        yield ok(f"{patient.about['role']} is no superuser")
+    if not context.about["is_superuser"]:
+        yield ok(f"{context.about['role']} is no superuser")
         return
     yield Finding(
-        Severity.WARNING if patient.open_addresses else Severity.NOTE,
-        f"the configured user, {patient.about['role']}, is a superuser",
+        Severity.WARNING if context.open_addresses else Severity.NOTE,
+        f"the configured user, {context.about['role']}, is a superuser",
         "A fault in the application can then read files of the server and drop everything. Give it a role of its own and keep this "
         "one for migrations.",
         Fix(
@@ -149,30 +149,30 @@ def superuser(patient: Patient) -> Findings:
 
 
 @check("tls", sees_everyone=True)
-def tls(patient: Patient) -> Findings:
+def tls(context: CheckContext) -> Findings:
     """Do passwords and rows cross the network unencrypted?"""
-    opened = patient.open_addresses
+    opened = context.open_addresses
     if not opened:
         yield ok("the server is reached from this machine only")
         return
     fix = Fix("ALTER SYSTEM SET ssl = on;\nSELECT pg_reload_conf();")
-    if patient.setting("ssl") == "off":
+    if context.setting("ssl") == "off":
         yield Finding(
             Severity.WARNING,
-            f"TLS is off, and {opened[0]}:{patient.port} is reached by other machines",
+            f"TLS is off, and {opened[0]}:{context.port} is reached by other machines",
             "Whoever listens on the way reads every row. The server needs server.crt and server.key (mode 0600) in its data folder "
             "first; then DB_SSLMODE=verify-full (compose stack: docker-compose.tls.yml). Or let it listen on loopback only.",
             fix,
         )
         return
-    if not patient.is_socket and not is_loopback(patient.host) and not patient.rows(_OUR_TLS)[0]["ssl"]:
+    if not context.is_socket and not is_loopback(context.host) and not context.rows(_OUR_TLS)[0]["ssl"]:
         yield Finding(
             Severity.WARNING,
-            f"the server offers TLS, and this connection to {patient.host} goes without",
+            f"the server offers TLS, and this connection to {context.host} goes without",
             "Whoever listens on the way reads every row.",
             Fix("DB_SSLMODE=verify-full", ".env"),
         )
-    for client in patient.rows(_UNENCRYPTED)[:3]:
+    for client in context.rows(_UNENCRYPTED)[:3]:
         yield Finding(
             Severity.WARNING,
             f"{client['session_count']} sessions of {client['usename']} from {client['client']} go without TLS",
@@ -184,26 +184,26 @@ def tls(patient: Patient) -> Findings:
 
 
 @check("tenant-isolation")
-def tenant_isolation(patient: Patient) -> Findings:
+def tenant_isolation(context: CheckContext) -> Findings:
     """May tenants, or everybody, touch a base table, or does a relation lack its tenant view?"""
-    if not patient.rows("SELECT 1 AS there WHERE to_regnamespace('tenant') IS NOT NULL"):
+    if not context.rows("SELECT 1 AS there WHERE to_regnamespace('tenant') IS NOT NULL"):
         yield skipped("this database has no schema tenant: python -m db_utils init makes it")
         return
-    for grant in patient.rows(_GRANTS):
+    for grant in context.rows(_GRANTS):
         yield Finding(
             Severity.CRITICAL,
             f"{grant['grantee']} has {grant['privileges']} on {grant['name']}",
             "One customer can reach another customer's rows there, past the tenant views.",
             Fix(f"REVOKE ALL ON {grant['name']} FROM PUBLIC, barnameh_tenant, barnameh_tenant_login;"),
         )
-    for relation in patient.rows(_WITHOUT_VIEW):
+    for relation in context.rows(_WITHOUT_VIEW):
         yield Finding(
             Severity.WARNING,
             f"{relation['name']} has organization_id and no view in schema tenant",
             "Tenants cannot see their rows of it. Applying the schema again makes the view, its check and its grants.",
             Fix("python -m db_utils migrate", "shell"),
         )
-    for role in patient.rows(_ROLES):
+    for role in context.rows(_ROLES):
         yield Finding(
             Severity.CRITICAL,
             f"role {role['rolname']} may log in, or has rights of an administrator",

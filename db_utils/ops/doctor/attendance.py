@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import Finding, Findings, Severity, check
 
 # A unique key of a hypertable holds the time, so the database cannot refuse these.
@@ -30,15 +30,15 @@ _DOUBLE = """
 
 
 @check("double-attendance")
-def double_attendance(patient: Patient) -> Findings:
+def double_attendance(context: CheckContext) -> Findings:
     """Has somebody two attendances for one shift?
 
     Of the last 35 days. `record_attendance` moves the row that is there; plain SQL at another time adds a second one.
     """
-    (there,) = patient.rows("SELECT to_regclass('public.employee_attendance') IS NOT NULL AS there")
+    (there,) = context.rows("SELECT to_regclass('public.employee_attendance') IS NOT NULL AS there")
     if not there["there"]:
         return
-    for row in patient.rows(_DOUBLE):
+    for row in context.rows(_DOUBLE):
         yield Finding(
             Severity.WARNING,
             f"organization {row['organization_id']} has {row['too_many']:,} attendances more than employees in their shifts, of "

@@ -13,8 +13,8 @@ from redis import RedisError
 
 from db_utils.cache.connection import ErrorReply, ProtocolError
 from db_utils.cache.node import pack
-from db_utils.cache.redis_url import Address, Target
-from db_utils.ops.doctor.context import Patient, is_loopback, own_addresses
+from db_utils.cache.redis_url import Address, RedisTarget
+from db_utils.ops.doctor.context import CheckContext, is_loopback, own_addresses
 from db_utils.ops.doctor.model import (
     Finding,
     Findings,
@@ -44,16 +44,16 @@ class Server:
     uncertainty_seconds: float
 
 
-def _servers(patient: Patient) -> Iterator[Server]:
-    assert patient.redis_url is not None
-    target = Target(patient.redis_url, connect_seconds=_SECONDS)
+def _servers(context: CheckContext) -> Iterator[Server]:
+    assert context.redis_url is not None
+    target = RedisTarget(context.redis_url, connect_seconds=_SECONDS)
     addresses: list[Address | None] = [*target.addresses] if target.kind == "cluster" else [None]
     for address in addresses:
         with contextlib.closing(target.connect(address)) as connection:
             deadline = time.monotonic() + _SECONDS
-            before = patient.clock()
+            before = context.clock()
             now = connection.converse(pack(["TIME"]), 1, deadline)[0]
-            after = patient.clock()
+            after = context.clock()
             info = connection.converse(pack(["INFO"]), 1, deadline)[0]
             configuration = connection.converse(pack(["CONFIG", "GET", "*"]), 1, deadline)[0]
         if isinstance(now, ErrorReply) or isinstance(info, ErrorReply):
@@ -78,30 +78,30 @@ def _mapping(flat: list[Any]) -> dict[str, str]:
     return dict(zip(words[::2], words[1::2], strict=True))
 
 
-def _asked(patient: Patient) -> tuple[list[Server], str | None]:
+def _asked(context: CheckContext) -> tuple[list[Server], str | None]:
     """The servers, or why there is nothing to ask."""
-    if patient.redis_url is None:
+    if context.redis_url is None:
         return [], "no cache is configured (REDIS_URL is empty)"
     try:
-        return list(_servers(patient)), None
+        return list(_servers(context)), None
     except (OSError, RedisError, ProtocolError) as error:
         return [], f"Redis does not answer: {str(error) or type(error).__name__}"
 
 
 @check("cache-reachable")
-def reachable(patient: Patient) -> Findings:
+def reachable(context: CheckContext) -> Findings:
     """Does the prediction cache answer, and is its version one that the library knows?
 
     That nothing answers at the default address, which nobody configured, is a note.
     """
-    if patient.redis_url is None:
+    if context.redis_url is None:
         yield ok("no cache is configured (REDIS_URL is empty): predictions come from PostgreSQL")
         return
-    servers, why = _asked(patient)
+    servers, why = _asked(context)
     if why:
         yield Finding(
-            Severity.WARNING if patient.redis_is_configured else Severity.NOTE,
-            why + ("" if patient.redis_is_configured else " (the default address; REDIS_URL names none)"),
+            Severity.WARNING if context.redis_is_configured else Severity.NOTE,
+            why + ("" if context.redis_is_configured else " (the default address; REDIS_URL names none)"),
             "Every prediction is read from PostgreSQL: right, and slower. Nothing is lost.",
             Fix("docker compose up -d --wait redis", "shell"),
         )
@@ -119,12 +119,12 @@ def reachable(patient: Patient) -> Findings:
 
 
 @check("cache-memory")
-def memory(patient: Patient) -> Findings:
+def memory(context: CheckContext) -> Findings:
     """Is the cache's memory bounded, and does it evict old entries instead of refusing new ones?
 
     Evictions are a note where more than 10 % of what was looked for had gone: the cache is too small.
     """
-    servers, why = _asked(patient)
+    servers, why = _asked(context)
     if why:
         yield skipped(why)
     for server in servers:
@@ -166,9 +166,9 @@ def _evictions(server: Server, limit: int) -> Findings:
 
 
 @check("cache-persistence")
-def persistence(patient: Patient) -> Findings:
+def persistence(context: CheckContext) -> Findings:
     """Does the cache write to disk what can be computed again?"""
-    servers, why = _asked(patient)
+    servers, why = _asked(context)
     if why:
         yield skipped(why)
     for server in servers:
@@ -194,15 +194,15 @@ def persistence(patient: Patient) -> Findings:
 
 
 @check("cache-password")
-def password(patient: Patient) -> Findings:
+def password(context: CheckContext) -> Findings:
     """Can strangers beyond this machine read and write the cache?
 
     Tried with PING, without a password, at this machine's own addresses, or at the URL's host.
     """
-    if patient.redis_url is None:
+    if context.redis_url is None:
         yield ok("no cache is configured (REDIS_URL is empty)")
         return
-    target = Target(patient.redis_url, connect_seconds=_SECONDS)
+    target = RedisTarget(context.redis_url, connect_seconds=_SECONDS)
     if target.kind == "sentinel":
         yield skipped("the servers behind Sentinels are known to them only: ask with the URL of each")
         return
@@ -234,17 +234,17 @@ def _answers_strangers(host: str, port: int) -> bool:
 
 
 @check("cache-clock")
-def cache_clock(patient: Patient) -> Findings:
+def cache_clock(context: CheckContext) -> Findings:
     """Do the clocks of this machine and of Redis agree?
 
     The age of a prediction, hence FRESH or STALE, is told by Redis' clock.
     """
-    servers, why = _asked(patient)
+    servers, why = _asked(context)
     if why:
         yield skipped(why)
     for server in servers:
         certain = max(0.0, abs(server.skew_seconds) - server.uncertainty_seconds)
-        severity = patient.limits["clock-skew-seconds"].grade(certain)
+        severity = context.limits["clock-skew-seconds"].grade(certain)
         if severity > Severity.OK:
             yield Finding(
                 severity,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil
 from typing import Any
 
-from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, duration, literal
 from db_utils.ops.sizes import size
 from db_utils.ops.table_sizes import STORED_IN_CHUNKS
@@ -58,12 +58,12 @@ _LONGEST_CHUNK_SECONDS = 365 * 86_400
 
 
 @check("uncompressed-chunks", edition="community")
-def uncompressed(patient: Patient) -> Findings:
+def uncompressed(context: CheckContext) -> Findings:
     """Are there chunks that the columnstore policy should have compressed and did not?
 
     Overdue is a chunk that two scheduled runs have passed by, so that a new database is not accused of its first day.
     """
-    for table in patient.rows(_UNCOMPRESSED):
+    for table in context.rows(_UNCOMPRESSED):
         yield Finding(
             Severity.WARNING,
             f"{table['chunk_count']} chunks of {table['hypertable']} ({size(table['total_bytes'])}) wait for the columnstore, "
@@ -75,13 +75,13 @@ def uncompressed(patient: Patient) -> Findings:
 
 
 @check("segment-density", edition="community")
-def density(patient: Patient) -> Findings:
+def density(context: CheckContext) -> Findings:
     """Do columnstore batches hold few rows, because chunks are too short or segments too many?
 
     A batch holds rows of one segment of one chunk, up to 1,000.
     """
-    limit = patient.limits["rows-per-batch"]
-    for table in patient.rows(_DENSITY):
+    limit = context.limits["rows-per-batch"]
+    for table in context.rows(_DENSITY):
         rows = table["rows_per_batch"]
         if rows is None or table["row_count"] < _ROWS_THAT_MATTER or limit.grade(float(rows)) <= Severity.OK:
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, duration, ok
 
 _SCHEDULED = """
@@ -31,13 +31,13 @@ _SHOWN = 20
 
 
 @check("connector-runs")
-def runs(patient: Patient) -> Findings:
+def runs(context: CheckContext) -> Findings:
     """Did each source that is scheduled have a good run in the last two of its intervals, and did its last run end well?
 
     By `service_schedules`; one that never had a good run is as old as its schedule. What is not scheduled is not awaited.
     """
-    (there,) = patient.rows("SELECT to_regclass('public.service_schedules') IS NOT NULL AS there")
-    scheduled = patient.rows(_SCHEDULED, {}) if there["there"] else []
+    (there,) = context.rows("SELECT to_regclass('public.service_schedules') IS NOT NULL AS there")
+    scheduled = context.rows(_SCHEDULED, {}) if there["there"] else []
     if not scheduled:
         yield ok("no source is scheduled")
         return

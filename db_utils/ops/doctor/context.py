@@ -51,7 +51,7 @@ _SETTINGS = "SELECT name, setting, unit, source, pending_restart FROM pg_setting
 
 
 @dataclass
-class Patient:
+class CheckContext:
     """One database and its cache. `seconds` bounds each check, `total_seconds` all of them together."""
 
     db: DatabaseManager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, ok
 
 _OF = "7 days"
@@ -134,16 +134,16 @@ _FAILED = """
 
 
 @check("impossible-events")
-def impossible(patient: Patient) -> Findings:
+def impossible(context: CheckContext) -> Findings:
     """Do recorded events of a machine contradict each other, or what is known of the machine?
 
     Of the last 7 days: events of one machine that overlap, scrap above the quantity or without it (a warning), production of a machine
     out of service. A stop inside a production order is usual; the others make figures NULL or leave rows out of them.
     """
-    if not patient.has("resource_history"):
+    if not context.has("resource_history"):
         yield ok("no history of machines here")
         return
-    for row in patient.rows(_SCRAP):
+    for row in context.rows(_SCRAP):
         yield Finding(
             Severity.WARNING,
             f"{row['events']:,} events of {_machine(row)} have more scrap than quantity, or scrap and no quantity, {_first(row)}",
@@ -151,7 +151,7 @@ def impossible(patient: Patient) -> Findings:
             "scrap, too: write quantity + scrap_quantity, or correct the rows.",
             figures={"events": row["events"]},
         )
-    for row in patient.rows(_OUT_OF_SERVICE):
+    for row in context.rows(_OUT_OF_SERVICE):
         yield Finding(
             Severity.NOTE,
             f"{row['events']:,} production events of {_machine(row)} fall outside its service, {_first(row)}",
@@ -159,7 +159,7 @@ def impossible(patient: Patient) -> Findings:
             "early (set_resource_status with effective_at), or the events name the wrong machine.",
             figures={"events": row["events"]},
         )
-    for row in patient.rows(_OVERLAPPING):
+    for row in context.rows(_OVERLAPPING):
         yield Finding(
             Severity.NOTE,
             f"{row['events']:,} events of {_machine(row)} overlap earlier ones by {row['minutes']:,} minutes, {_first(row)}",
@@ -170,15 +170,15 @@ def impossible(patient: Patient) -> Findings:
 
 
 @check("kept-machine-time")
-def kept(patient: Patient) -> Findings:
+def kept(context: CheckContext) -> Findings:
     """Did keeping where the time of machines went fail, the last time it was tried?
 
     Answers stay right: what is not kept is computed from the events, which costs more.
     """
-    if not patient.has("resource_time_states"):
+    if not context.has("resource_time_states"):
         yield ok("machine time is not kept here")
         return
-    for row in patient.rows(_FAILED):
+    for row in context.rows(_FAILED):
         yield Finding(
             Severity.WARNING,
             f"keeping the machine time of organization {row['organization_id']} failed at {row['failed_at']:%Y-%m-%d %H:%M} UTC: "

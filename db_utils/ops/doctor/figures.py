@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, literal, ok
 
 _SAMPLES_OF = "1 day"
@@ -90,15 +90,15 @@ _COUNTED = {
 
 
 @check("overlapping-samples")
-def samples(patient: Patient) -> Findings:
+def samples(context: CheckContext) -> Findings:
     """Do samples of a resource say that they speak for longer than the time to the next one?
 
     Of the last day. Figures count each up to the next one, so that no hour has more than 60 minutes.
     """
-    if not patient.has("resource_metrics"):
+    if not context.has("resource_metrics"):
         yield ok("no table resource_metrics here")
         return
-    for row in patient.rows(_OVERLAPPING):
+    for row in context.rows(_OVERLAPPING):
         yield Finding(
             Severity.NOTE,
             f"{row['overlapping']:,} samples of {row['resources']} resources of organization {row['organization_id']} reach over "
@@ -110,17 +110,17 @@ def samples(patient: Patient) -> Findings:
 
 
 @check("rollups-agree", edition="timescaledb")
-def rollups(patient: Patient) -> Findings:
+def rollups(context: CheckContext) -> Findings:
     """Do the hourly rollups hold as many rows as their tables, but for hours that wait for a refresh?
 
     Of the last 35 days. In the plain and apache editions rollups are views and always agree.
     """
-    if patient.edition == "apache" or not patient.has("resource_metrics_hourly"):
+    if context.edition == "apache" or not context.has("resource_metrics_hourly"):
         yield ok("rollups are views here, or there are none")
         return
     for rollup, (source, counter, condition) in _COUNTED.items():
         sql = _DISAGREEING.format(rollup=rollup, source=source, counter=counter, condition=condition)
-        (row,) = patient.rows(sql, {"rollup": rollup, "since": _ROLLUPS_OF})
+        (row,) = context.rows(sql, {"rollup": rollup, "since": _ROLLUPS_OF})
         if not row["hours"]:
             continue
         yield Finding(

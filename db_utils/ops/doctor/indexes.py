@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import (
     Finding,
     Findings,
@@ -193,9 +193,9 @@ _SHOWN = 5
 
 
 @check("invalid-indexes")
-def invalid(patient: Patient) -> Findings:
+def invalid(context: CheckContext) -> Findings:
     """Did building an index fail half-way, so that it is written to and never read?"""
-    for index in patient.rows(_INVALID):
+    for index in context.rows(_INVALID):
         yield Finding(
             Severity.WARNING,
             f"index {index['name']} of {index['table_name']} is invalid",
@@ -205,9 +205,9 @@ def invalid(patient: Patient) -> Findings:
 
 
 @check("duplicate-indexes")
-def duplicate(patient: Patient) -> Findings:
+def duplicate(context: CheckContext) -> Findings:
     """Are there two indexes that are the same?"""
-    for index in patient.rows(_DUPLICATE):
+    for index in context.rows(_DUPLICATE):
         yield Finding(
             Severity.WARNING,
             f"index {index['name']} ({size(index['total_bytes'])}) is the same as {index['twin']}",
@@ -218,20 +218,20 @@ def duplicate(patient: Patient) -> Findings:
 
 
 @check("unused-indexes")
-def unused(patient: Patient) -> Findings:
+def unused(context: CheckContext) -> Findings:
     """Are there big indexes that nothing reads?
 
     Keys and unique indexes are never called unused; nor is one that serves only a standby known here.
     """
-    days = (datetime.now(UTC) - patient.about["counted_since"]).total_seconds() / 86_400
-    needed = patient.limits["unused-index-days"].warning
+    days = (datetime.now(UTC) - context.about["counted_since"]).total_seconds() / 86_400
+    needed = context.limits["unused-index-days"].warning
     if days < needed:
         yield skipped(
             f"statistics count for {duration(86_400 * days)}, which says nothing before {needed:g} days"
         )
         return
-    limit = patient.limits["unused-index-megabytes"]
-    for index in patient.rows(_UNUSED):
+    limit = context.limits["unused-index-megabytes"]
+    for index in context.rows(_UNUSED):
         if limit.grade(float(index["total_bytes"]) / 1024**2) > Severity.OK:
             yield Finding(
                 Severity.WARNING,
@@ -243,19 +243,19 @@ def unused(patient: Patient) -> Findings:
 
 
 @check("foreign-key-indexes")
-def foreign_keys(patient: Patient) -> Findings:
+def foreign_keys(context: CheckContext) -> Findings:
     """Is there a big table whose foreign key has no index, while rows are deleted that it points to?
 
     Big is 100,000 rows; ten deletes since statistics began. A key to rows that are never deleted needs no index.
     """
-    for key in patient.rows(_FOREIGN_KEYS)[:_SHOWN]:
+    for key in context.rows(_FOREIGN_KEYS)[:_SHOWN]:
         table = f"{identifier(key['schema_name'])}.{identifier(key['table_name'])}"
         index = f"{key['table_name']}_{'_'.join(key['column_names'])}_idx"[:63]
         columns = ", ".join(identifier(name) for name in key["column_names"])
         # A hypertable's index cannot be built concurrently, but chunk by chunk.
         how = (
             f"CREATE INDEX {identifier(index)} ON {table} ({columns}) WITH (timescaledb.transaction_per_chunk);"
-            if key["has_chunks"] and patient.edition != "plain"
+            if key["has_chunks"] and context.edition != "plain"
             else f"CREATE INDEX CONCURRENTLY {identifier(index)} ON {table} ({columns});"
         )
         yield Finding(
@@ -272,14 +272,14 @@ def foreign_keys(patient: Patient) -> Findings:
 
 
 @check("sequential-scans")
-def sequential(patient: Patient) -> Findings:
+def sequential(context: CheckContext) -> Findings:
     """Are big tables read from end to end again and again?
 
     A hundred times a day on average, and more often than by index, with at least half of 100,000 rows or more each time.
     Chunks are left out: rollups read whole chunks on purpose.
     """
-    days = max(1.0, (datetime.now(UTC) - patient.about["counted_since"]).total_seconds() / 86_400)
-    rows = [row for row in patient.rows(_SEQUENTIAL) if row["seq_scan"] / days >= _SCANS_PER_DAY]
+    days = max(1.0, (datetime.now(UTC) - context.about["counted_since"]).total_seconds() / 86_400)
+    rows = [row for row in context.rows(_SEQUENTIAL) if row["seq_scan"] / days >= _SCANS_PER_DAY]
     for table in rows[:_SHOWN]:
         yield Finding(
             Severity.WARNING,
@@ -288,7 +288,7 @@ def sequential(patient: Patient) -> Findings:
             "Some statement finds no index for its condition. Log the slow ones, EXPLAIN them, and make the index that the condition "
             "needs; what was read so far counts until it is reset.",
             change(
-                patient,
+                context,
                 "log_min_duration_statement",
                 "1000",
                 then=f"SELECT pg_stat_reset_single_table_counters({literal(table['name'])}::regclass);",
@@ -298,20 +298,20 @@ def sequential(patient: Patient) -> Findings:
 
 
 @check("index-memory")
-def memory(patient: Patient) -> Findings:
+def memory(context: CheckContext) -> Findings:
     """Do the indexes that are written to fit into memory?
 
     With TimescaleDB those of the newest chunks against shared_buffers; in the plain edition, where every row goes into
     one big index, those of all tables against effective_cache_size.
     """
-    is_plain = patient.edition == "plain"
-    tables = patient.rows(_ALL_INDEXES if is_plain else _WRITTEN_INDEXES)
+    is_plain = context.edition == "plain"
+    tables = context.rows(_ALL_INDEXES if is_plain else _WRITTEN_INDEXES)
     setting = "effective_cache_size" if is_plain else "shared_buffers"
-    total, space = sum(table["total_bytes"] for table in tables), patient.setting_bytes(setting)
+    total, space = sum(table["total_bytes"] for table in tables), context.setting_bytes(setting)
     share = 100 * total / space
     figures = {"index_bytes": int(total), "memory_bytes": space}
     found = f"indexes {'of all tables' if is_plain else 'of the chunks being written'} take {size(total)}, {share:.0f} % of {setting}"
-    if patient.limits["index-memory-pct"].grade(share) == Severity.OK:
+    if context.limits["index-memory-pct"].grade(share) == Severity.OK:
         yield ok(found, **figures)
         return
     wanted = max(1, round(1.5 * total / 1024**2))
@@ -324,7 +324,7 @@ def memory(patient: Patient) -> Findings:
             if is_plain
             else " shorten the chunks with set_chunk_time_interval()."
         )
-        + told(patient, setting),
-        change(patient, setting, f"{wanted}MB"),
+        + told(context, setting),
+        change(context, setting, f"{wanted}MB"),
         figures,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import (
     Finding,
     Findings,
@@ -142,14 +142,14 @@ _MISSED_REFRESHES = 3
 
 
 @check("failing-jobs", edition="community")
-def failing(patient: Patient) -> Findings:
+def failing(context: CheckContext) -> Findings:
     """Did a background job (columnstore, rollups, retention) fail the last time it ran?
 
     A warning; critical once it has missed three of its runs, or when it was given up. Rows that stand in its way because they are
     larger than is let in today are named beside the error.
     """
-    jobs = patient.rows(_FAILING)
-    beyond = [_beyond(row) for row in patient.rows(_BEYOND)] if jobs and _has_bounds(patient) else []
+    jobs = context.rows(_FAILING)
+    beyond = [_beyond(row) for row in context.rows(_BEYOND)] if jobs and _has_bounds(context) else []
     for job in jobs:
         since = job["since_success_seconds"]
         is_long = since is None or float(since) > _MISSED_REFRESHES * float(job["interval_seconds"])
@@ -166,10 +166,10 @@ def failing(patient: Patient) -> Findings:
 
 
 @check("late-jobs", edition="community")
-def late(patient: Patient) -> Findings:
+def late(context: CheckContext) -> Findings:
     """Should a background job have started by now, or was it switched off?"""
-    limit = patient.limits["job-late-minutes"]
-    for job in patient.rows(_LATE):
+    limit = context.limits["job-late-minutes"]
+    for job in context.rows(_LATE):
         name = f"job {job['job_id']} ({job['application_name']}{_of(job)})"
         if not job["scheduled"]:
             yield Finding(
@@ -187,27 +187,27 @@ def late(patient: Patient) -> Findings:
                 severity,
                 f"{name} should have started {duration(60 * minutes)} ago",
                 "TimescaleDB's scheduler does not run in this database, or all of its workers are busy "
-                f"(timescaledb.max_background_workers = {patient.setting('timescaledb.max_background_workers')}, "
-                f"max_worker_processes = {patient.setting('max_worker_processes')}).",
-                Fix(_scheduler_fix(patient)),
+                f"(timescaledb.max_background_workers = {context.setting('timescaledb.max_background_workers')}, "
+                f"max_worker_processes = {context.setting('max_worker_processes')}).",
+                Fix(_scheduler_fix(context)),
                 {"job_id": job["job_id"], "late_minutes": round(minutes, 1)},
             )
 
 
-def _scheduler_fix(patient: Patient) -> str:
-    if patient.setting("timescaledb.restoring") == "on":
+def _scheduler_fix(context: CheckContext) -> str:
+    if context.setting("timescaledb.restoring") == "on":
         return "SELECT timescaledb_post_restore();"
     return "SELECT _timescaledb_functions.start_background_workers();"
 
 
 @check("retention-window", edition="community")
-def retention(patient: Patient) -> Findings:
+def retention(context: CheckContext) -> Findings:
     """Would the refresh of a rollup look at a time whose rows retention has removed?
 
     Such a refresh empties the rollup there: the history that retention was meant to leave is lost.
     """
     seen: set[str] = set()
-    for pair in patient.rows(_RETENTION):
+    for pair in context.rows(_RETENTION):
         window = pair["start_offset"] or "all of the past"
         if pair["is_ours"]:
             fix = f"CALL set_retention({literal(pair['hypertable'])}, INTERVAL {literal(pair['keep'])});"
@@ -224,16 +224,16 @@ def retention(patient: Patient) -> Findings:
 
 
 @check("rollup-freshness", edition="timescaledb")
-def rollups(patient: Patient) -> Findings:
+def rollups(context: CheckContext) -> Findings:
     """Do rollups lag behind their rows for longer than three refreshes?
 
     Reads stay right (what is newer is added from the rows) but get slow. In the plain and apache editions rollups are
     views and never lag.
     """
-    if patient.edition == "apache":
+    if context.edition == "apache":
         yield ok("rollups are views in this edition: always fresh")
         return
-    for rollup in patient.rows(_ROLLUPS):
+    for rollup in context.rows(_ROLLUPS):
         if rollup["interval_seconds"] is None:
             yield Finding(
                 Severity.WARNING,
@@ -249,7 +249,7 @@ def rollups(patient: Patient) -> Findings:
         since = rollup["since_success_seconds"]
         if since is None or float(since) <= allowed:
             continue
-        behind = patient.rows(
+        behind = context.rows(
             f"SELECT EXISTS (SELECT FROM {rollup['source']} "
             f"WHERE {identifier(rollup['source_time'])} >= "
             "coalesce(%(watermark)s::timestamptz + %(allowed)s * interval '1 s', '-infinity') "
@@ -279,16 +279,16 @@ def rollups(patient: Patient) -> Findings:
 
 
 @check("rows-beyond-bounds")
-def bounds(patient: Patient) -> Findings:
+def bounds(context: CheckContext) -> Findings:
     """Are there rows from before the bounds of today that are larger than these?
 
     A text that an index cannot hold, a number that a sum cannot, or JSON that fills the memory stops rollups and columnstore for all
     organizations. New rows are held to the bounds (`67_bounds.sql`).
     """
-    if not _has_bounds(patient):
+    if not _has_bounds(context):
         yield skipped("this database has no bounds yet: python -m db_utils init makes them")
         return
-    for row in patient.rows(_BEYOND):
+    for row in context.rows(_BEYOND):
         yield Finding(
             Severity.WARNING,
             _beyond(row),
@@ -299,9 +299,9 @@ def bounds(patient: Patient) -> Findings:
         )
 
 
-def _has_bounds(patient: Patient) -> bool:
+def _has_bounds(context: CheckContext) -> bool:
     return bool(
-        patient.rows("SELECT to_regprocedure('public.rows_beyond_bounds()') IS NOT NULL AS there")[0]["there"]
+        context.rows("SELECT to_regprocedure('public.rows_beyond_bounds()') IS NOT NULL AS there")[0]["there"]
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from db_utils.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from db_utils.ops.doctor.context import Patient
+    from db_utils.ops.doctor.context import CheckContext
 
 
 class Severity(enum.IntEnum):
@@ -82,7 +82,7 @@ class Check:
     """One question to a server. `question` is the first line of its function's docstring."""
 
     name: str
-    ask: Callable[[Patient], Findings]
+    ask: Callable[[CheckContext], Findings]
     edition: str
     sees_everyone: bool
 
@@ -99,14 +99,14 @@ class Check:
 
 def check(
     name: str, *, edition: str = "any", sees_everyone: bool = False
-) -> Callable[[Callable[[Patient], Findings]], Check]:
+) -> Callable[[Callable[[CheckContext], Findings]], Check]:
     """Make a check of a function that yields findings; none at all means that all is well.
 
     `edition` is "any", "timescaledb" (community and apache) or "community"; elsewhere the check says that it was skipped.
     `sees_everyone` tells that it needs the sight of other roles' sessions, which pg_monitor gives.
     """
 
-    def register(function: Callable[[Patient], Findings]) -> Check:
+    def register(function: Callable[[CheckContext], Findings]) -> Check:
         return Check(name, function, edition, sees_everyone)
 
     return register

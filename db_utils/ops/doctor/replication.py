@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, literal, ok
 from db_utils.ops.sizes import size
 
@@ -62,10 +62,10 @@ _MEGABYTE = 1024**2
 
 
 @check("replication-slots")
-def slots(patient: Patient) -> Findings:
+def slots(context: CheckContext) -> Findings:
     """Does a replication slot keep write-ahead log for nobody?"""
-    limit = patient.limits["slot-retained-megabytes"]
-    for slot in patient.rows(_SLOTS):
+    limit = context.limits["slot-retained-megabytes"]
+    for slot in context.rows(_SLOTS):
         retained = float(slot["retained_bytes"])
         severity = limit.grade(retained / _MEGABYTE)
         if not slot["active"]:
@@ -87,10 +87,10 @@ def slots(patient: Patient) -> Findings:
 
 
 @check("replication-lag", sees_everyone=True)
-def lag(patient: Patient) -> Findings:
+def lag(context: CheckContext) -> Findings:
     """Do standbys fall behind, or has this one stopped replaying?"""
-    limit = patient.limits["replication-lag-megabytes"]
-    standbys = patient.rows(_STANDBYS)
+    limit = context.limits["replication-lag-megabytes"]
+    standbys = context.rows(_STANDBYS)
     for standby in standbys:
         severity = limit.grade(float(standby["lag_bytes"]) / _MEGABYTE)
         if severity > Severity.OK:
@@ -102,7 +102,7 @@ def lag(patient: Patient) -> Findings:
                 Fix("SELECT pg_wal_replay_resume();", "psql on the standby"),
                 {"lag_bytes": int(standby["lag_bytes"])},
             )
-    for own in patient.rows(_OURSELVES):
+    for own in context.rows(_OURSELVES):
         behind = float(own["lag_bytes"] or 0)
         if own["paused"]:
             yield Finding(
@@ -112,15 +112,15 @@ def lag(patient: Patient) -> Findings:
                 Fix("SELECT pg_wal_replay_resume();"),
                 {"lag_bytes": int(behind)},
             )
-    if not standbys and not patient.about["is_standby"]:
+    if not standbys and not context.about["is_standby"]:
         yield ok("no standby is connected")
 
 
 @check("wraparound")
-def wraparound(patient: Patient) -> Findings:
+def wraparound(context: CheckContext) -> Findings:
     """Do rows come near the age at which the server refuses to write?"""
-    limit = patient.limits["wraparound-pct"]
-    rows = patient.rows(_AGES)
+    limit = context.limits["wraparound-pct"]
+    rows = context.rows(_AGES)
     for database in rows:
         age = max(database["transaction_age"], database["multixact_age"])
         share = 100 * age / 2**31
@@ -129,7 +129,7 @@ def wraparound(patient: Patient) -> Findings:
             continue
         kind = "transactions" if age == database["transaction_age"] else "multixacts"
         oldest = (
-            f", the oldest in {patient.rows(_OLDEST)[0]['name']}"
+            f", the oldest in {context.rows(_OLDEST)[0]['name']}"
             if database["is_ours"]
             else ", which is not the one examined"
         )

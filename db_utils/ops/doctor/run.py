@@ -24,7 +24,7 @@ from db_utils.ops.doctor import (
     tables,
     versions,
 )
-from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import Check, Finding, Fix, Severity, ok, skipped
 
 CHECKS: tuple[Check, ...] = (
@@ -118,45 +118,45 @@ def choose(only: Collection[str] = (), skip: Collection[str] = ()) -> list[Check
     return [check for check in CHECKS if (not only or check.name in only) and check.name not in skip]
 
 
-def examine(patient: Patient, checks: Collection[Check] = CHECKS) -> Diagnosis:
-    """What is wrong with this database and its cache? Reads only, within `patient.total_seconds`.
+def examine(context: CheckContext, checks: Collection[Check] = CHECKS) -> Diagnosis:
+    """What is wrong with this database and its cache? Reads only, within `context.total_seconds`.
 
     Raises `ConnectionFailedError` where the server cannot be reached; that all of its connections are taken is a
     finding.
     """
     started = time.monotonic()
     try:
-        about = patient.about
+        about = context.about
     except ConnectionFailedError as error:
         if error.sqlstate != "53300":
             raise
         about, findings = {}, [_no_slot(error)]
     else:
-        findings = [finding for check in checks for finding in _run(check, patient)]
+        findings = [finding for check in checks for finding in _run(check, context)]
     findings.sort(key=lambda finding: -finding.severity)
-    return Diagnosis(patient.db.settings.safe_url, about, findings, len(checks), time.monotonic() - started)
+    return Diagnosis(context.db.settings.safe_url, about, findings, len(checks), time.monotonic() - started)
 
 
-def _run(check: Check, patient: Patient) -> Iterator[Finding]:
-    patient.begin()
+def _run(check: Check, context: CheckContext) -> Iterator[Finding]:
+    context.begin()
     try:
-        why = _unfit(check, patient)
-        findings = [skipped(why)] if why else list(check.ask(patient)) or [ok("nothing found")]
+        why = _unfit(check, context)
+        findings = [skipped(why)] if why else list(check.ask(context)) or [ok("nothing found")]
     except (QueryError, SchemaError) as error:
         findings = [skipped(f"it could not run: {error}")]
     return (replace(finding, check=check.name) for finding in findings)
 
 
-def _unfit(check: Check, patient: Patient) -> str | None:
+def _unfit(check: Check, context: CheckContext) -> str | None:
     """Why the check cannot be asked of this server, if it cannot."""
-    if patient.time_is_up:
-        return f"the {patient.total_seconds:g} s for all checks are spent"
-    if check.edition == "community" and patient.edition != "community":
-        return f"needs the community edition of TimescaleDB, this is the {patient.edition} edition"
-    if check.edition == "timescaledb" and patient.edition == "plain":
+    if context.time_is_up:
+        return f"the {context.total_seconds:g} s for all checks are spent"
+    if check.edition == "community" and context.edition != "community":
+        return f"needs the community edition of TimescaleDB, this is the {context.edition} edition"
+    if check.edition == "timescaledb" and context.edition == "plain":
         return "needs TimescaleDB, this is the plain edition"
-    if check.sees_everyone and not patient.about["sees_everyone"]:
-        role = patient.about["role"]
+    if check.sees_everyone and not context.about["sees_everyone"]:
+        role = context.about["role"]
         return f'{role} does not see the sessions of others: GRANT pg_monitor TO "{role}"'
     return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import Fix
 
 # The variables of .env from which docker-compose.yml writes the server's command line.
@@ -17,13 +17,13 @@ VARIABLES = {
 _RESTART = {"max_connections", "shared_buffers", "max_locks_per_transaction"}
 
 
-def change(patient: Patient, name: str, wanted: str, *, then: str = "") -> Fix:
+def change(context: CheckContext, name: str, wanted: str, *, then: str = "") -> Fix:
     """What sets this for good; `then` is SQL to run afterwards.
 
     What the command line says wins over ALTER SYSTEM, so such a setting is changed there: in the compose stack by a
     variable of .env, which the next `up` hands on.
     """
-    if not is_of_command_line(patient, name):
+    if not is_of_command_line(context, name):
         follow = "-- then restart the server" if name in _RESTART else "SELECT pg_reload_conf();"
         return Fix("\n".join(filter(None, [f"ALTER SYSTEM SET {name} = '{wanted}';", then, follow])))
     follow = f"\n# then in psql: {then}" if then else ""
@@ -32,14 +32,14 @@ def change(patient: Patient, name: str, wanted: str, *, then: str = "") -> Fix:
     return Fix(f"-c {name}={wanted}{follow}", "the server's command line")
 
 
-def is_of_command_line(patient: Patient, name: str) -> bool:
+def is_of_command_line(context: CheckContext, name: str) -> bool:
     """Whether the server was started with this setting as an argument."""
-    return bool(patient.settings[name]["source"] == "command line")
+    return bool(context.settings[name]["source"] == "command line")
 
 
-def told(patient: Patient, name: str) -> str:
+def told(context: CheckContext, name: str) -> str:
     """Where to change a setting that was given on the command line, as a sentence; else nothing."""
-    if not is_of_command_line(patient, name):
+    if not is_of_command_line(context, name):
         return ""
     variable = f" (in the compose stack: {VARIABLES[name]} in .env)" if name in VARIABLES else ""
     return f" It was given on the server's command line, which wins over ALTER SYSTEM: change it there{variable}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import (
     Finding,
     Findings,
@@ -88,12 +88,12 @@ _SHOWN = 5
 
 
 @check("connections", sees_everyone=True)
-def connections(patient: Patient) -> Findings:
+def connections(context: CheckContext) -> Findings:
     """Are the server's connections used up?"""
-    row = patient.rows(_CONNECTIONS)[0]
+    row = context.rows(_CONNECTIONS)[0]
     share = 100 * row["used"] / row["available"]
     found = f"{row['used']} of {row['available']} connections in use, {row['idle']} of them idle; most: {row['most']}"
-    severity = patient.limits["connections-pct"].grade(share)
+    severity = context.limits["connections-pct"].grade(share)
     figures = {"used": row["used"], "available": row["available"], "idle": row["idle"]}
     if severity == Severity.OK:
         yield ok(found, **figures)
@@ -102,18 +102,18 @@ def connections(patient: Patient) -> Findings:
         severity,
         found,
         "The next client is refused. Lower DB_POOL_MAX_CONNECTIONS of the processes that hold most, or allow more."
-        + told(patient, "max_connections"),
-        change(patient, "max_connections", str(2 * int(patient.setting("max_connections")))),
+        + told(context, "max_connections"),
+        change(context, "max_connections", str(2 * int(context.setting("max_connections")))),
         figures,
     )
 
 
 @check("long-transactions", sees_everyone=True)
-def long_transactions(patient: Patient) -> Findings:
+def long_transactions(context: CheckContext) -> Findings:
     """Is a transaction open for very long, a prepared one among them?"""
-    limit = patient.limits["long-transaction-minutes"]
+    limit = context.limits["long-transaction-minutes"]
     rows = [
-        row for row in patient.rows(_TRANSACTIONS) if not str(row["state"]).startswith("idle in transaction")
+        row for row in context.rows(_TRANSACTIONS) if not str(row["state"]).startswith("idle in transaction")
     ]
     for row in _over(rows, limit, "open_seconds"):
         yield Finding(
@@ -123,7 +123,7 @@ def long_transactions(patient: Patient) -> Findings:
             Fix(f"SELECT pg_terminate_backend({row['pid']});"),
             {"pid": row["pid"], "open_seconds": round(float(row["open_seconds"]))},
         )
-    for row in _over(patient.rows(_PREPARED), limit, "open_seconds"):
+    for row in _over(context.rows(_PREPARED), limit, "open_seconds"):
         yield Finding(
             limit.grade(float(row["open_seconds"]) / 60),
             f"prepared transaction {row['gid']} of {row['owner']} waits for its end for {duration(float(row['open_seconds']))}",
@@ -134,19 +134,19 @@ def long_transactions(patient: Patient) -> Findings:
 
 
 @check("notification-queue", sees_everyone=True)
-def notification_queue(patient: Patient) -> Findings:
+def notification_queue(context: CheckContext) -> Findings:
     """Does the server's one queue of notifications fill up?
 
     From three quarters on rows are written without being announced; were it full, commits that announce something would fail. A session
     that listens and sits in a transaction keeps everything since then in it.
     """
-    percent = 100 * float(patient.rows("SELECT pg_notification_queue_usage() AS usage")[0]["usage"])
-    severity = patient.limits["notification-queue-pct"].grade(percent)
+    percent = 100 * float(context.rows("SELECT pg_notification_queue_usage() AS usage")[0]["usage"])
+    severity = context.limits["notification-queue-pct"].grade(percent)
     figures = {"usage_pct": round(percent, 1)}
     if severity == Severity.OK:
         yield ok(f"{percent:.0f} % of the queue of notifications are used", **figures)
         return
-    oldest = patient.rows(_TRANSACTIONS)[:1]
+    oldest = context.rows(_TRANSACTIONS)[:1]
     yield Finding(
         severity,
         f"{percent:.0f} % of the queue of notifications are used"
@@ -159,10 +159,10 @@ def notification_queue(patient: Patient) -> Findings:
 
 
 @check("idle-in-transaction", sees_everyone=True)
-def idle_in_transaction(patient: Patient) -> Findings:
+def idle_in_transaction(context: CheckContext) -> Findings:
     """Does a session hold a transaction open and do nothing?"""
-    limit = patient.limits["idle-in-transaction-minutes"]
-    rows = [row for row in patient.rows(_TRANSACTIONS) if str(row["state"]).startswith("idle in transaction")]
+    limit = context.limits["idle-in-transaction-minutes"]
+    rows = [row for row in context.rows(_TRANSACTIONS) if str(row["state"]).startswith("idle in transaction")]
     for row in _over(rows, limit, "state_seconds"):
         yield Finding(
             limit.grade(float(row["state_seconds"]) / 60),
@@ -174,10 +174,10 @@ def idle_in_transaction(patient: Patient) -> Findings:
 
 
 @check("blocked-sessions", sees_everyone=True)
-def blocked(patient: Patient) -> Findings:
+def blocked(context: CheckContext) -> Findings:
     """Does a session wait long for a lock, and who has it?"""
-    limit = patient.limits["lock-wait-seconds"]
-    rows = patient.rows(_BLOCKED)
+    limit = context.limits["lock-wait-seconds"]
+    rows = context.rows(_BLOCKED)
     waiting = {row["pid"] for row in rows}
     for row in [row for row in rows if limit.grade(float(row["wait_seconds"])) > Severity.OK][:_SHOWN]:
         roots = [pid for pid in row["blockers"] if pid not in waiting] or row["blockers"]
@@ -199,9 +199,9 @@ def blocked(patient: Patient) -> Findings:
 
 
 @check("cache-hit-ratio")
-def hit_ratio(patient: Patient) -> Findings:
+def hit_ratio(context: CheckContext) -> Findings:
     """Are blocks found in shared_buffers, or asked of the system time and again?"""
-    row = patient.rows(_HIT_RATIO)[0]
+    row = context.rows(_HIT_RATIO)[0]
     if row["blks_read"] < _READS_THAT_MATTER:
         yield ok(
             f"{row['blks_read']:,} blocks were read from outside shared_buffers: too few to matter",
@@ -210,22 +210,22 @@ def hit_ratio(patient: Patient) -> Findings:
         return
     share = 100 * row["blks_hit"] / (row["blks_hit"] + row["blks_read"])
     found = (
-        f"{share:.1f} % of blocks were found in shared_buffers ({size(patient.setting_bytes('shared_buffers'))}); "
+        f"{share:.1f} % of blocks were found in shared_buffers ({size(context.setting_bytes('shared_buffers'))}); "
         f"{row['blks_read']:,} were not"
     )
     figures = {"hit_pct": round(share, 2), "blocks_read": row["blks_read"]}
-    if share >= patient.limits["cache-hit-pct"].warning:
+    if share >= context.limits["cache-hit-pct"].warning:
         yield ok(found, **figures)
         return
     yield Finding(
         Severity.WARNING,
         found,
         "Reads go to the system's cache or to the disk. A quarter of the machine's memory is the usual size. Counting begins anew "
-        "after the reset." + told(patient, "shared_buffers"),
+        "after the reset." + told(context, "shared_buffers"),
         change(
-            patient,
+            context,
             "shared_buffers",
-            f"{max(128, 4 * patient.setting_bytes('shared_buffers') // 1024**2)}MB",
+            f"{max(128, 4 * context.setting_bytes('shared_buffers') // 1024**2)}MB",
             then="SELECT pg_stat_reset();",
         ),
         figures,

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import (
     Finding,
     Findings,
@@ -114,22 +114,22 @@ _LITTLE_BYTES = 1024**3
 
 
 @check("disk")
-def disk(patient: Patient) -> Findings:
+def disk(context: CheckContext) -> Findings:
     """How many days until the disk is full, at the growth that the rows' own time shows?
 
     Growth is bytes a day by chunk (of the last 90 days) or, without chunks, size over the span of the rows' time. Free space
     is that of the data folder where the server is on this machine, or what --disk-free says; PostgreSQL itself cannot tell.
     Under 1 GB is critical whatever the growth.
     """
-    tables = patient.rows(_GROWTH_BY_HISTOGRAM if patient.edition == "plain" else _GROWTH_BY_CHUNK)
+    tables = context.rows(_GROWTH_BY_HISTOGRAM if context.edition == "plain" else _GROWTH_BY_CHUNK)
     known = [
         table
         for table in tables
         if float(table["day_count"] or 0) >= _ENOUGH_DAYS and not table["is_bounded"]
     ]
     per_day = sum(float(table["total_bytes"]) / float(table["day_count"]) for table in known)
-    used = patient.rows(_DATABASE_SIZE)[0]["total_bytes"]
-    free = patient.disk_free_bytes if patient.disk_free_bytes is not None else _free_space(patient)
+    used = context.rows(_DATABASE_SIZE)[0]["total_bytes"]
+    free = context.disk_free_bytes if context.disk_free_bytes is not None else _free_space(context)
     growth = (
         f"the database has {size(used)} and grows by {size(per_day)} a day"
         if known
@@ -150,7 +150,7 @@ def disk(patient: Patient) -> Findings:
         )
         return
     left = free / per_day if per_day > 0 else None
-    severity = Severity.OK if left is None else patient.limits["disk-days"].grade(left)
+    severity = Severity.OK if left is None else context.limits["disk-days"].grade(left)
     if free < _LITTLE_BYTES:
         severity = Severity.CRITICAL
     found = f"{size(free)} free; {growth}" + (f": {left:,.0f} days left" if left is not None else "")
@@ -170,46 +170,46 @@ def disk(patient: Patient) -> Findings:
         severity,
         found,
         "A full disk stops every write. Add space; or keep raw rows for a limited time, which deletes what is older (rollups stay).",
-        Fix(_make_room(patient, known)),
+        Fix(_make_room(context, known)),
         {**figures, "days_left": None if left is None else round(left, 1)},
     )
 
 
-def _make_room(patient: Patient, tables: list[dict[str, Any]]) -> str:
+def _make_room(context: CheckContext, tables: list[dict[str, Any]]) -> str:
     name = f"public.{tables[0]['name'] if tables else 'resource_metrics'}"
-    if patient.edition == "community":
+    if context.edition == "community":
         return f"CALL set_retention({literal(name)}, INTERVAL '1 year');"
     return f"DELETE FROM {name} WHERE time < now() - INTERVAL '1 year';\nVACUUM {name};"
 
 
-def _free_space(patient: Patient) -> int | None:
+def _free_space(context: CheckContext) -> int | None:
     """Free bytes beside the data folder, only where it is certain that it is this server's: its own pid file says so."""
-    setting = patient.settings.get("data_directory")
+    setting = context.settings.get("data_directory")
     if (
         setting is None
         or not setting["setting"]
-        or not (patient.is_socket or patient.host in ("localhost", "127.0.0.1"))
+        or not (context.is_socket or context.host in ("localhost", "127.0.0.1"))
     ):
         return None
     folder = Path(setting["setting"])
     with contextlib.suppress(OSError, IndexError, ValueError):
         lines = (folder / "postmaster.pid").read_text(encoding="utf-8").splitlines()
-        if abs(int(lines[2]) - patient.about["started_at"].timestamp()) < 10:
+        if abs(int(lines[2]) - context.about["started_at"].timestamp()) < 10:
             return shutil.disk_usage(folder).free
     return None
 
 
 @check("backup-age")
-def backups(patient: Patient) -> Findings:
+def backups(context: CheckContext) -> Findings:
     """How old is the last backup that was restored and compared?
 
     Where there are no rows but the sample data's, none is needed. That there never was one is critical once there has been
     other data for as long as a verified backup may be old.
     """
-    if not patient.rows("SELECT 1 AS there WHERE to_regclass('public.backup_runs') IS NOT NULL"):
+    if not context.rows("SELECT 1 AS there WHERE to_regclass('public.backup_runs') IS NOT NULL"):
         yield skipped("this database has no table backup_runs: python -m db_utils migrate makes it")
         return
-    row, organizations = patient.rows(_BACKUPS)[0], patient.rows(_ORGANIZATIONS)[0]
+    row, organizations = context.rows(_BACKUPS)[0], context.rows(_ORGANIZATIONS)[0]
     fix = Fix("python -m db_utils backup --verify --out .", "shell")
     if row["verified_seconds"] is None:
         if organizations["other_count"] == 0:
@@ -217,7 +217,7 @@ def backups(patient: Patient) -> Findings:
             return
         yield Finding(
             Severity.CRITICAL
-            if float(organizations["other_seconds"]) / 86_400 >= patient.limits["backup-days"].warning
+            if float(organizations["other_seconds"]) / 86_400 >= context.limits["backup-days"].warning
             else Severity.WARNING,
             "no backup was ever verified"
             + (
@@ -232,7 +232,7 @@ def backups(patient: Patient) -> Findings:
         )
         return
     age = float(row["verified_seconds"])
-    severity = patient.limits["backup-days"].grade(age / 86_400)
+    severity = context.limits["backup-days"].grade(age / 86_400)
     found = f"the last verified backup is {duration(age)} old"
     if severity == Severity.OK:
         yield ok(found, verified_seconds=round(age))
@@ -247,15 +247,15 @@ def backups(patient: Patient) -> Findings:
 
 
 @check("sample-data")
-def sample_data(patient: Patient) -> Findings:
+def sample_data(context: CheckContext) -> Findings:
     """Do the sample organizations stand beside real ones?"""
-    row = patient.rows(_ORGANIZATIONS)[0]
+    row = context.rows(_ORGANIZATIONS)[0]
     if not (row["was_seeded"] and row["samples"] and row["other_count"]):
         return
     those = ", ".join(literal(organization) for organization in row["samples"])
     deletes = [
         f"DELETE FROM public.{table['name']} WHERE organization_id IN ({those});"
-        for table in patient.rows(_DELETE_ORDER)
+        for table in context.rows(_DELETE_ORDER)
     ]
     yield Finding(
         Severity.WARNING,

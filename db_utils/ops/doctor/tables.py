@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check
 from db_utils.ops.sizes import size
 
@@ -123,10 +123,10 @@ _SHOWN = 5
 
 
 @check("dead-rows")
-def dead_rows(patient: Patient) -> Findings:
+def dead_rows(context: CheckContext) -> Findings:
     """Do tables carry many dead rows, or is autovacuum switched off for one?"""
-    limit = patient.limits["dead-rows-pct"]
-    bad = [row for row in patient.rows(_DEAD_ROWS) if limit.grade(float(row["dead_pct"])) > Severity.OK]
+    limit = context.limits["dead-rows-pct"]
+    bad = [row for row in context.rows(_DEAD_ROWS) if limit.grade(float(row["dead_pct"])) > Severity.OK]
     for table in bad[:_SHOWN]:
         yield Finding(
             Severity.WARNING,
@@ -137,7 +137,7 @@ def dead_rows(patient: Patient) -> Findings:
             Fix(f"VACUUM (ANALYZE) {table['name']};"),
             {"dead_rows": table["n_dead_tup"], "live_rows": table["n_live_tup"]},
         )
-    for table in patient.rows(_AUTOVACUUM_OFF):
+    for table in context.rows(_AUTOVACUUM_OFF):
         yield Finding(
             Severity.WARNING,
             f"autovacuum is switched off for {table['qualified_name']}",
@@ -147,14 +147,14 @@ def dead_rows(patient: Patient) -> Findings:
 
 
 @check("bloat")
-def bloat(patient: Patient) -> Findings:
+def bloat(context: CheckContext) -> Findings:
     """Are big tables or indexes mostly empty space?
 
     An estimate from the planner's statistics, good to about 20 %; what is smaller than 100 MB is not looked at, what is
     never analyzed cannot be.
     """
-    limit = patient.limits["bloat-pct"]
-    rows = [row for row in patient.rows(_BLOAT) if row["actual_bytes"] >= BLOAT_LEAST_BYTES]
+    limit = context.limits["bloat-pct"]
+    rows = [row for row in context.rows(_BLOAT) if row["actual_bytes"] >= BLOAT_LEAST_BYTES]
     for relation in [row for row in rows if limit.grade(float(row["bloat_pct"])) > Severity.OK][:_SHOWN]:
         is_table = relation["kind"] == "table"
         share = float(relation["bloat_pct"])
@@ -177,13 +177,13 @@ def bloat(patient: Patient) -> Findings:
 
 
 @check("statistics")
-def statistics(patient: Patient) -> Findings:
+def statistics(context: CheckContext) -> Findings:
     """Does the planner know nothing, or only old things, about a big table?
 
     Never analyzed counts from 32 MB on, because autovacuum reaches what is smaller within minutes; old is what changed
     by more than half and by 100,000 rows since the last ANALYZE.
     """
-    never = [row for row in patient.rows(_NEVER_ANALYZED) if row["total_bytes"] >= NEVER_ANALYZED_LEAST_BYTES]
+    never = [row for row in context.rows(_NEVER_ANALYZED) if row["total_bytes"] >= NEVER_ANALYZED_LEAST_BYTES]
     for table in never[:_SHOWN]:
         yield Finding(
             Severity.WARNING,
@@ -192,7 +192,7 @@ def statistics(patient: Patient) -> Findings:
             Fix(f"ANALYZE {table['name']};"),
             {"total_bytes": table["total_bytes"]},
         )
-    for table in patient.rows(_OLD_STATISTICS)[:_SHOWN]:
+    for table in context.rows(_OLD_STATISTICS)[:_SHOWN]:
         yield Finding(
             Severity.WARNING,
             f"{table['name']}: {table['n_mod_since_analyze']:,} rows changed since its last ANALYZE, of {table['n_live_tup']:,}",

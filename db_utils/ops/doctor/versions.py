@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from db_utils import schema
-from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import (
     Finding,
     Findings,
@@ -37,9 +37,9 @@ _SHOWN = 3
 
 
 @check("extension-versions")
-def extensions(patient: Patient) -> Findings:
+def extensions(context: CheckContext) -> Findings:
     """Is an extension older than the one that the server brings?"""
-    for row in patient.rows(_EXTENSIONS):
+    for row in context.rows(_EXTENSIONS):
         yield Finding(
             Severity.WARNING,
             f"extension {row['name']} is at {row['installed_version']}, the server brings {row['default_version']}",
@@ -50,9 +50,9 @@ def extensions(patient: Patient) -> Findings:
 
 
 @check("schema")
-def schema_state(patient: Patient) -> Findings:
+def schema_state(context: CheckContext) -> Findings:
     """Does the database have the schema that this version of the library needs, and is it whole?"""
-    found, needed = schema.version(patient.db), schema.latest_version()
+    found, needed = schema.version(context.db), schema.latest_version()
     fix = Fix("python -m db_utils migrate", "shell")
     if found is None:
         yield Finding(
@@ -73,7 +73,7 @@ def schema_state(patient: Patient) -> Findings:
             fix if found < needed else Fix("pip install --upgrade barnameh-db-utils", "shell"),
             {"found": found, "needed": needed},
         )
-    problems = schema.problems(patient.db)
+    problems = schema.problems(context.db)
     if problems:
         rest = f" (and {len(problems) - _SHOWN} more)" if len(problems) > _SHOWN else ""
         yield Finding(
@@ -87,15 +87,15 @@ def schema_state(patient: Patient) -> Findings:
 
 
 @check("clock")
-def clock(patient: Patient) -> Findings:
+def clock(context: CheckContext) -> Findings:
     """Do the clocks of this machine and of the server agree?"""
-    before = patient.clock()
-    server = float(patient.rows(_CLOCK)[0]["seconds"])
-    after = patient.clock()
+    before = context.clock()
+    server = float(context.rows(_CLOCK)[0]["seconds"])
+    after = context.clock()
     skew = server - (before + after) / 2
     # Half of the round trip cannot be told from skew.
     certain = max(0.0, abs(skew) - (after - before) / 2)
-    severity = patient.limits["clock-skew-seconds"].grade(certain)
+    severity = context.limits["clock-skew-seconds"].grade(certain)
     if severity == Severity.OK:
         yield ok(
             f"the clocks agree within {abs(skew) + (after - before) / 2:.2f} s", skew_seconds=round(skew, 3)
@@ -112,17 +112,17 @@ def clock(patient: Patient) -> Findings:
 
 
 @check("durability")
-def durability(patient: Patient) -> Findings:
+def durability(context: CheckContext) -> Findings:
     """Would a crash or a power cut lose or corrupt data?"""
     for name, means in (
         ("fsync", "After a power cut the database may be corrupt beyond repair."),
         ("full_page_writes", "A page that was half written in a crash stays half written."),
     ):
-        if patient.setting(name) == "off":
-            yield _setting(patient, Severity.CRITICAL, name, "on", means)
-    if patient.setting("synchronous_commit") == "off":
+        if context.setting(name) == "off":
+            yield _setting(context, Severity.CRITICAL, name, "on", means)
+    if context.setting("synchronous_commit") == "off":
         yield _setting(
-            patient,
+            context,
             Severity.NOTE,
             "synchronous_commit",
             "on",
@@ -131,12 +131,12 @@ def durability(patient: Patient) -> Findings:
 
 
 @check("autovacuum")
-def autovacuum(patient: Patient) -> Findings:
+def autovacuum(context: CheckContext) -> Findings:
     """Is autovacuum, or the counting that it needs, switched off?"""
     for name in ("autovacuum", "track_counts"):
-        if patient.setting(name) == "off":
+        if context.setting(name) == "off":
             yield _setting(
-                patient,
+                context,
                 Severity.CRITICAL,
                 name,
                 "on",
@@ -145,24 +145,24 @@ def autovacuum(patient: Patient) -> Findings:
 
 
 @check("memory-settings")
-def memory(patient: Patient) -> Findings:
+def memory(context: CheckContext) -> Findings:
     """Is the memory that the server may use far too small for its data?
 
     shared_buffers below the default of 128 MB, or at it with more than 4 GB of data; work_mem below the default of 4 MB.
     """
-    buffers = patient.setting_bytes("shared_buffers")
-    data = patient.rows("SELECT pg_database_size(current_database()) AS total_bytes")[0]["total_bytes"]
+    buffers = context.setting_bytes("shared_buffers")
+    data = context.rows("SELECT pg_database_size(current_database()) AS total_bytes")[0]["total_bytes"]
     if buffers < 128 * _MEGABYTE or (buffers == 128 * _MEGABYTE and data > 4096 * _MEGABYTE):
         yield _setting(
-            patient,
+            context,
             Severity.WARNING,
             "shared_buffers",
             "512MB" if data > 512 * _MEGABYTE else "128MB",
             f"The database has {size(data)}. A quarter of the machine's memory is the usual size.",
         )
-    if patient.setting_bytes("work_mem") < 4 * _MEGABYTE:
+    if context.setting_bytes("work_mem") < 4 * _MEGABYTE:
         yield _setting(
-            patient,
+            context,
             Severity.WARNING,
             "work_mem",
             "16MB",
@@ -171,22 +171,22 @@ def memory(patient: Patient) -> Findings:
 
 
 @check("lock-slots")
-def lock_slots(patient: Patient) -> Findings:
+def lock_slots(context: CheckContext) -> Findings:
     """Has the lock table room for a statement that touches every chunk, such as pg_dump?
 
     It holds max_locks_per_transaction x (max_connections + max_prepared_transactions) locks; a dump takes one for each
     table, view and chunk. Half of it is the limit, so that others can work meanwhile.
     """
-    relations = patient.rows(_LOCKS)[0]["relation_count"]
-    clients = int(patient.setting("max_connections")) + int(patient.setting("max_prepared_transactions"))
-    slots = int(patient.setting("max_locks_per_transaction")) * clients
+    relations = context.rows(_LOCKS)[0]["relation_count"]
+    clients = int(context.setting("max_connections")) + int(context.setting("max_prepared_transactions"))
+    slots = int(context.setting("max_locks_per_transaction")) * clients
     figures = {"relation_count": relations, "lock_slots": slots}
     if relations <= slots / 2:
         yield ok(f"{slots:,} lock slots for {relations:,} tables, indexes and chunks", **figures)
         return
     wanted = max(64, -(-3 * relations // clients))
     yield _setting(
-        patient,
+        context,
         Severity.WARNING,
         "max_locks_per_transaction",
         str(wanted),
@@ -197,11 +197,11 @@ def lock_slots(patient: Patient) -> Findings:
 
 
 @check("io-timing")
-def io_timing(patient: Patient) -> Findings:
+def io_timing(context: CheckContext) -> Findings:
     """Does the server measure how long it waits for the disk?"""
-    if patient.setting("track_io_timing") == "off":
+    if context.setting("track_io_timing") == "off":
         yield _setting(
-            patient,
+            context,
             Severity.NOTE,
             "track_io_timing",
             "on",
@@ -210,9 +210,9 @@ def io_timing(patient: Patient) -> Findings:
 
 
 @check("pending-restart")
-def pending_restart(patient: Patient) -> Findings:
+def pending_restart(context: CheckContext) -> Findings:
     """Were settings changed that wait for a restart?"""
-    names = sorted(name for name, row in patient.settings.items() if row["pending_restart"])
+    names = sorted(name for name, row in context.settings.items() if row["pending_restart"])
     if names:
         yield Finding(
             Severity.NOTE,
@@ -224,14 +224,14 @@ def pending_restart(patient: Patient) -> Findings:
 
 
 def _setting(
-    patient: Patient, severity: Severity, name: str, wanted: str, means: str, **figures: object
+    context: CheckContext, severity: Severity, name: str, wanted: str, means: str, **figures: object
 ) -> Finding:
-    row = patient.settings[name]
-    current = size(patient.setting_bytes(name)) if row["unit"] in ("8kB", "kB", "MB") else row["setting"]
+    row = context.settings[name]
+    current = size(context.setting_bytes(name)) if row["unit"] in ("8kB", "kB", "MB") else row["setting"]
     return Finding(
         severity,
         f"{name} = {current}",
-        means + told(patient, name),
-        change(patient, name, wanted),
+        means + told(context, name),
+        change(context, name, wanted),
         {"setting": row["setting"], **figures},
     )

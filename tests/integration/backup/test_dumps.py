@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from db_utils import DatabaseManager, schema
-from db_utils.ops.backup.server import find_program
+from db_utils.ops.backup.endpoint import find_program
 from tests.support.scale import compress_old_chunks
 from tests.support.schema_snapshot import content_hashes, snapshot
 

@@ -97,7 +97,7 @@ def made(
     server_url: str, seeded_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path, Path, Path]:
     """Two backups sealed with one key, a plain one, and the key's file."""
-    from db_utils.ops.backup import UrlPlace, backup, read_key
+    from db_utils.ops.backup import UrlEndpoint, backup, read_key
     from tests.conftest import fresh_database
 
     folder = tmp_path_factory.mktemp("made")
@@ -105,9 +105,9 @@ def made(
     key_file.write_bytes(base64.b64encode(os.urandom(32)))
     key = read_key(key_file)
     with fresh_database(server_url, seeded_template) as url, DatabaseManager(url) as db:
-        place = UrlPlace(db.settings)
+        endpoint = UrlEndpoint(db.settings)
         sealed, other, plain = (
-            backup(place, folder / name, key=own).folder
+            backup(endpoint, folder / name, key=own).folder
             for name, own in (("sealed", key), ("other", key), ("plain", None))
         )
     return sealed, plain, other, key_file

@@ -39,7 +39,7 @@ def test_a_restored_database_is_another_one(
     make_backup: MakeBackup,
     run: Run,
 ) -> None:
-    """The one beside the original, the one in its place, and a copy that no command of ours has made."""
+    """The one beside the original, the one in its endpoint, and a copy that no command of ours has made."""
     original = identity(seeded_database)
     folder = make_backup(seeded_database)
     assert run(blank.settings.database_url, "restore", str(folder)).code == 0

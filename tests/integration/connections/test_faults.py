@@ -340,8 +340,8 @@ def test_a_server_without_a_free_slot_says_which_setting(own_server: OwnServer) 
             for _ in range(20):
                 held.append(db._pool.take())
         assert caught.value.sqlstate == "53300"
-        for lease in held:
-            db._pool.give(lease)
+        for checkout in held:
+            db._pool.give(checkout)
         assert db.execute_query("SELECT 1 AS one") == [{"one": 1}]
         assert db.pool_stats().open == len(held)
 
@@ -359,8 +359,8 @@ def test_a_deadline_holds_on_a_server_without_a_free_slot(own_server: OwnServer)
         with pytest.raises(errors.QueryTimeoutError, match="cancelled"):
             db.execute("SELECT pg_sleep(30)", timeout_seconds=0.2)
         assert db.execute_query(PID) == [{"pid": pid}]
-        for lease in held:
-            db._pool.give(lease)
+        for checkout in held:
+            db._pool.give(checkout)
 
 
 def test_wrong_credentials_say_which_setting_and_never_which_password(own_server: OwnServer) -> None:

@@ -171,9 +171,9 @@ def test_closing_ends_everything_and_may_be_done_twice(manager_with: Callable[..
 
 def test_a_lease_that_was_dropped_gives_its_place_back(manager_with: Callable[..., DatabaseManager]) -> None:
     db = manager_with(pool_max_connections=1, pool_timeout_seconds=0.2)
-    lease = db._pool.take()
+    checkout = db._pool.take()
     assert db.pool_stats().in_use == 1
-    del lease
+    del checkout
     gc.collect()
     assert db.pool_stats().open == 0
     assert db.execute_query("SELECT 1 AS one") == [{"one": 1}]

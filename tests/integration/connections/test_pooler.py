@@ -18,7 +18,7 @@ from db_utils import DatabaseManager, errors, schema
 from db_utils.config import Settings
 from db_utils.files.exporting import export_relation
 from db_utils.files.importing import import_files
-from db_utils.ops.backup.server import UrlPlace
+from db_utils.ops.backup.endpoint import UrlEndpoint
 from db_utils.schema.loading import Amount, load
 from tests.integration.connections.conftest import ORGANIZATION, OTHER_ORGANIZATION, TENANT_SHAPE
 from tests.support.pgbouncer import pgbouncer
@@ -153,7 +153,7 @@ NEED_A_SESSION: dict[str, Callable[[DatabaseManager], object]] = {
     "held cursor": lambda db: db.execute("DECLARE c CURSOR WITH HOLD FOR SELECT 1"),
     "advisory lock": lambda db: db.execute_query("SELECT pg_advisory_lock(1)"),
     "advisory lock in a stream": lambda db: list(db.stream("SELECT pg_try_advisory_lock(1)")),
-    "backup": lambda db: UrlPlace(db.settings),
+    "backup": lambda db: UrlEndpoint(db.settings),
 }
 
 

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from db_utils import DatabaseManager, errors
-from db_utils.connections.checkout import Lease
+from db_utils.connections.checkout import Checkout
 from db_utils.connections.pool import ConnectionPool
 from tests.integration.connections.conftest import waits_until
 
@@ -37,9 +37,9 @@ class Queue:
         return future
 
     def _use(self, name: object) -> None:
-        lease = self.pool.take()
+        checkout = self.pool.take()
         self.served.append(name)
-        self.pool.give(lease)
+        self.pool.give(checkout)
 
 
 @pytest.fixture
@@ -63,42 +63,42 @@ def is_whole(pool: ConnectionPool) -> bool:
         return False
     taken = [pool.take() for _ in range(stats.max_connections)]
     full = pool.pool_stats()
-    for lease in taken:
-        pool.give(lease)
+    for checkout in taken:
+        pool.give(checkout)
     return full.open == full.in_use == len(taken) and pool.pool_stats().open == len(taken)
 
 
-def give(pool: ConnectionPool, lease: Lease) -> None:
+def give(pool: ConnectionPool, checkout: Checkout) -> None:
     """A sound connection comes back."""
-    pool.give(lease)
+    pool.give(checkout)
 
 
-def break_it(pool: ConnectionPool, lease: Lease) -> None:
+def break_it(pool: ConnectionPool, checkout: Checkout) -> None:
     """A broken one comes back: the next has to open another."""
-    lease.connection.close()
-    pool.give(lease)
+    checkout.connection.close()
+    pool.give(checkout)
 
 
-def drop_it(pool: ConnectionPool, lease: Lease) -> None:
+def drop_it(pool: ConnectionPool, checkout: Checkout) -> None:
     """Its holder forgot it: what is left of it is collected by the caller."""
 
 
-def give_elsewhere(pool: ConnectionPool, lease: Lease) -> None:
+def give_elsewhere(pool: ConnectionPool, checkout: Checkout) -> None:
     """Another thread than the one that took it gives it back."""
-    thread = threading.Thread(target=pool.give, args=(lease,))
+    thread = threading.Thread(target=pool.give, args=(checkout,))
     thread.start()
     thread.join()
 
 
 @pytest.mark.parametrize("end", [give, break_it, drop_it, give_elsewhere])
 def test_those_who_wait_are_served_in_the_order_of_their_coming(
-    pool: ConnectionPool, queue: Queue, end: Callable[[ConnectionPool, Lease], None]
+    pool: ConnectionPool, queue: Queue, end: Callable[[ConnectionPool, Checkout], None]
 ) -> None:
-    lease = pool.take()
+    checkout = pool.take()
     waiting = [queue.join(number) for number in range(12)]
     assert queue.served == []
-    end(pool, lease)
-    del lease
+    end(pool, checkout)
+    del checkout
     gc.collect()
     for future in waiting:
         future.result(timeout=30)
@@ -109,16 +109,16 @@ def test_those_who_wait_are_served_in_the_order_of_their_coming(
 
 def test_a_newcomer_does_not_overtake(pool: ConnectionPool, queue: Queue) -> None:
     """The thread that gives back runs on and asks at once, before those who wait are even awake."""
-    lease = pool.take()
+    checkout = pool.take()
     for number in range(100):
         waiting = [queue.join((number, place)) for place in range(3)]
-        pool.give(lease)
-        lease = pool.take()
+        pool.give(checkout)
+        checkout = pool.take()
         queue.served.append((number, "newcomer"))
         for future in waiting:
             future.result(timeout=30)
     assert queue.served == [(number, place) for number in range(100) for place in (0, 1, 2, "newcomer")]
-    pool.give(lease)
+    pool.give(checkout)
     assert is_whole(pool)
 
 
@@ -128,15 +128,15 @@ def test_nobody_starves_while_others_hammer(pool: ConnectionPool) -> None:
 
     def hammer(number: int) -> None:
         for _ in range(200):
-            lease = pool.take()
+            checkout = pool.take()
             turns.append(number)
-            pool.give(lease)
+            pool.give(checkout)
 
     with ThreadPoolExecutor(24) as executor:
-        lease = pool.take()
+        checkout = pool.take()
         hammering = [executor.submit(hammer, number) for number in range(24)]
         waits_until(lambda: pool.pool_stats().waiting == 24)
-        pool.give(lease)
+        pool.give(checkout)
         for future in hammering:
             future.result(timeout=60)
     assert sorted(turns[:24]) == list(range(24))
@@ -146,7 +146,7 @@ def test_nobody_starves_while_others_hammer(pool: ConnectionPool) -> None:
 
 
 def test_who_gives_up_leaves_the_turn_to_the_next(pool: ConnectionPool, queue: Queue) -> None:
-    lease = pool.take()
+    checkout = pool.take()
     first = queue.join("first")
     patient = pool.settings
     pool.settings = dataclasses.replace(patient, pool_timeout_seconds=0.05)
@@ -155,7 +155,7 @@ def test_who_gives_up_leaves_the_turn_to_the_next(pool: ConnectionPool, queue: Q
     pool.settings = patient
     third = queue.join("third")
     assert pool.pool_stats().waiting == 2
-    pool.give(lease)
+    pool.give(checkout)
     first.result(timeout=30)
     third.result(timeout=30)
     assert queue.served == ["first", "third"]
@@ -163,24 +163,24 @@ def test_who_gives_up_leaves_the_turn_to_the_next(pool: ConnectionPool, queue: Q
 
 
 def test_closing_wakes_all_who_wait(pool: ConnectionPool, queue: Queue) -> None:
-    lease = pool.take()
+    checkout = pool.take()
     waiting = [queue.join(number) for number in range(5)]
     pool.close()
     for future in waiting:
         with pytest.raises(errors.PoolClosedError):
             future.result(timeout=30)
-    pool.give(lease)
-    assert lease.connection.closed
+    pool.give(checkout)
+    assert checkout.connection.closed
     assert (pool.pool_stats().open, pool.pool_stats().waiting, queue.served) == (0, 0, [])
 
 
 def test_where_no_connection_can_be_opened_each_is_told_and_none_hangs(
     manager_with: Callable[..., DatabaseManager], queue: Queue
 ) -> None:
-    lease = queue.pool.take()
+    checkout = queue.pool.take()
     waiting = [queue.join(number) for number in range(3)]
     queue.pool._parameters = {**queue.pool._parameters, "dbname": "nowhere"}
-    break_it(queue.pool, lease)
+    break_it(queue.pool, checkout)
     for future in waiting:
         with pytest.raises(errors.ConnectionFailedError):
             future.result(timeout=30)
@@ -188,7 +188,7 @@ def test_where_no_connection_can_be_opened_each_is_told_and_none_hangs(
 
 
 def test_ctrl_c_while_waiting_leaves_the_turn_to_the_next(pool: ConnectionPool, queue: Queue) -> None:
-    lease = pool.take()
+    checkout = pool.take()
     main = threading.main_thread().ident
     assert main is not None
 
@@ -209,7 +209,7 @@ def test_ctrl_c_while_waiting_leaves_the_turn_to_the_next(pool: ConnectionPool, 
     finally:
         signal.signal(signal.SIGINT, before)
     assert pool.pool_stats().waiting == 1
-    pool.give(lease)
+    pool.give(checkout)
     behind.result(timeout=30)
     assert queue.served == ["behind"]
     assert is_whole(pool)
@@ -249,16 +249,16 @@ def test_cancellations_and_timeouts_at_any_moment_lose_nothing(
         chance = random.Random(seed)
         while not is_over.is_set():
             try:
-                lease = pool.take()
+                checkout = pool.take()
             except errors.PoolTimeoutError:
                 outcomes["timed out"] += 1
                 continue
             if chance.random() < 0.01:
-                lease.connection.close()
+                checkout.connection.close()
                 outcomes["broken"] += 1
             elif chance.random() < 0.1:
                 is_over.wait(0.001)
-            pool.give(lease)
+            pool.give(checkout)
             outcomes["served"] += 1
 
     completed = 0
@@ -294,9 +294,9 @@ def test_a_thread_that_comes_while_idle_ones_are_looked_through_is_served(
     pool = manager_with(pool_max_connections=1, pool_timeout_seconds=30)._pool
     pool.give(pool.take())
     with ThreadPoolExecutor(1) as executor:
-        waiting: list[Future[Lease]] = []
+        waiting: list[Future[Checkout]] = []
 
-        def keep(lease: Lease) -> bool:
+        def keep(checkout: Checkout) -> bool:
             waiting.append(executor.submit(pool.take))
             waits_until(lambda: pool.pool_stats().waiting == 1)
             return False

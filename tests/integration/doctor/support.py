@@ -13,7 +13,7 @@ import psycopg2
 
 from db_utils import DatabaseManager
 from db_utils.ops.doctor import LIMITS, Finding, Fix, Severity, change_limits
-from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.run import choose, examine
 from tests.integration.cli.conftest import environment
 from tests.support.programs import program
@@ -25,8 +25,8 @@ BAD = (Severity.NOTE, Severity.WARNING, Severity.CRITICAL)
 def ask(url: str, check: str, *, limits: Iterable[str] = (), **options: Any) -> list[Finding]:
     """What one check finds on a server."""
     with DatabaseManager(url) as db:
-        patient = Patient(db, change_limits(LIMITS, list(limits)), **options)
-        return examine(patient, choose([check])).findings
+        context = CheckContext(db, change_limits(LIMITS, list(limits)), **options)
+        return examine(context, choose([check])).findings
 
 
 def ailment(url: str, check: str, about: str = "", *, limits: Iterable[str] = (), **options: Any) -> Finding:

@@ -12,7 +12,7 @@ import pytest
 from db_utils import DatabaseManager, schema
 from db_utils.embedded import redis_server
 from db_utils.ops.doctor import CHECKS, LIMITS, Severity
-from db_utils.ops.doctor.context import Patient
+from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.run import examine
 from tests.integration.cli.conftest import Run
 from tests.integration.doctor.support import execute, until
@@ -146,7 +146,7 @@ def test_a_lock_on_everything_does_not_hold_the_doctor_up(fresh: OwnServer) -> N
     ):
         connection.cursor().execute("LOCK TABLE organizations, alerts, locations IN ACCESS EXCLUSIVE MODE")
         started = time.monotonic()
-        diagnosis = examine(Patient(db, seconds=2, total_seconds=30))
+        diagnosis = examine(CheckContext(db, seconds=2, total_seconds=30))
         assert time.monotonic() - started < 40
         stuck = [f.found for f in diagnosis.findings if f.severity == Severity.SKIPPED and "lock" in f.found]
         assert stuck
@@ -154,11 +154,11 @@ def test_a_lock_on_everything_does_not_hold_the_doctor_up(fresh: OwnServer) -> N
 
 
 def test_when_the_time_for_all_is_spent_the_rest_says_so(seeded: DatabaseManager) -> None:
-    patient = Patient(seeded, total_seconds=30)
-    assert patient.about
-    patient._end_at = time.monotonic()
-    until(lambda: patient.time_is_up)
-    diagnosis = examine(patient)
+    context = CheckContext(seeded, total_seconds=30)
+    assert context.about
+    context._end_at = time.monotonic()
+    until(lambda: context.time_is_up)
+    diagnosis = examine(context)
     assert {f.severity for f in diagnosis.findings} == {Severity.SKIPPED}
     assert all("are spent" in f.found for f in diagnosis.findings)
 

@@ -60,13 +60,13 @@ def rows_of(db: DatabaseManager) -> list[dict[str, Any]]:
 def ways(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
     """What the short way answered, each time that it was tried."""
     answers: list[int | None] = []
-    copy = importing.copy_straight
+    copy = importing.copy_directly
 
     def noted(*arguments: Any) -> int | None:
         answers.append(copy(*arguments))
         return answers[-1]
 
-    monkeypatch.setattr(importing, "copy_straight", noted)
+    monkeypatch.setattr(importing, "copy_directly", noted)
     return answers
 
 
@@ -102,7 +102,7 @@ def test_both_ways_come_to_the_same(
 
     first = done()
     assert (ways[0] is not None) == goes_straight
-    monkeypatch.setattr(importing, "copy_straight", lambda *arguments: None)
+    monkeypatch.setattr(importing, "copy_directly", lambda *arguments: None)
     assert done() == first
     result, found, _ = first
     if goes_straight and not options.get("dry_run"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from psycopg2.extensions import parse_dsn
 
 from db_utils import DatabaseManager, schema
-from db_utils.ops.backup import UrlPlace, backup, restore
+from db_utils.ops.backup import UrlEndpoint, backup, restore
 from tests.conftest import fresh_database, maintenance
 from tests.support.programs import psql
 from tests.support.schema_snapshot import snapshot
@@ -42,7 +42,7 @@ def test_odd_settings_of_the_database(server_url: str, schema_template: str, tmp
             schema.seed(db)
             assert schema.problems(db) == []
             schema.apply(db)
-            made = backup(UrlPlace(db.settings), tmp_path / "made")
+            made = backup(UrlEndpoint(db.settings), tmp_path / "made")
         for file in ("schema.sql", "schema.sql", "verify.sql"):
             done = psql(by_psql, "-q", "--single-transaction", "-f", str(ROOT / "sql" / file))
             assert done.returncode == 0, done.stderr
@@ -56,4 +56,4 @@ def test_odd_settings_of_the_database(server_url: str, schema_template: str, tmp
             with DatabaseManager(odd) as db:
                 assert snapshot(db) == expected
         with DatabaseManager(target) as db:
-            restore(UrlPlace(db.settings), made.folder, compare=True)
+            restore(UrlEndpoint(db.settings), made.folder, compare=True)

@@ -23,7 +23,7 @@ _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 _PACKAGED = Path("/usr/lib/postgresql")
 
 
-class Place(Protocol):
+class Endpoint(Protocol):
     """A database, and the way to run a program of PostgreSQL on it."""
 
     database: str
@@ -47,7 +47,7 @@ class Place(Protocol):
         ...
 
 
-class UrlPlace:
+class UrlEndpoint:
     """A database reached by its URL, with programs of this machine that fit the server's version."""
 
     def __init__(self, settings: Settings, *, server_only: bool = False) -> None:
@@ -90,17 +90,17 @@ class UrlPlace:
             connection.close()
 
     def command(self, program: str, *arguments: str, database: str | None = None) -> list[str]:
-        """See `Place`. Raises `BackupError` where no program of a fitting version is installed."""
+        """See `Endpoint`. Raises `BackupError` where no program of a fitting version is installed."""
         target = make_dsn(**{**self._parameters, "dbname": database or self.database})
         return [str(find_program(program, self.major)), f"--dbname={target}", *arguments]
 
     @property
     def environment(self) -> dict[str, str]:
-        """See `Place`."""
+        """See `Endpoint`."""
         return {**os.environ, **({"PGPASSWORD": self._password} if self._password else {})}
 
 
-class ContainerPlace:
+class ContainerEndpoint:
     """The database of a container started by docker-compose.yml, with the programs inside it: nothing else is needed here."""
 
     def __init__(self, container: str) -> None:
@@ -129,7 +129,7 @@ class ContainerPlace:
         self.host = socket.gethostname()
 
     def command(self, program: str, *arguments: str, database: str | None = None) -> list[str]:
-        """See `Place`."""
+        """See `Endpoint`."""
         return [
             "docker", "exec", "-i", self._container,
             program, f"--username={self._user}", f"--dbname=dbname='{_quoted(database or self.database)}'", *arguments,
@@ -137,7 +137,7 @@ class ContainerPlace:
 
     @property
     def environment(self) -> dict[str, str]:
-        """See `Place`: the socket inside the container asks for no password."""
+        """See `Endpoint`: the socket inside the container asks for no password."""
         return dict(os.environ)
 
 
