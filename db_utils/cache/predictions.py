@@ -38,6 +38,7 @@ TAGGED, DEFLATED, NOTHING = 1, 2, 4
 HEADER_BYTES = 50
 COMPRESS_ABOVE_BYTES = 4096
 MAX_BODY_BYTES = 16 * 1024 * 1024
+_MOST_DIGITS = 150_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -264,8 +265,22 @@ _TAGS: dict[type, tuple[str, Callable[[Any], Any]]] = {
     timedelta: ("$timedelta", lambda span: [span.days, span.seconds, span.microseconds]),
     UUID: ("$uuid", str),
 }
+
+
+def _decimal(text: str) -> Decimal:
+    """A number that PostgreSQL can have said: of 1e999999999 whoever calculates with it dies."""
+    number = Decimal(text)
+    if "e" in text.lower() and number.is_finite() and abs(number.adjusted()) > _MOST_DIGITS:
+        raise UndecodableError("a number of more digits than the database can hold")
+    return number
+
+
+def _refuse(constant: str) -> Any:
+    raise UndecodableError(f"{constant} is no JSON")
+
+
 _UNTAG: dict[str, Callable[[Any], Any]] = {
-    "$decimal": Decimal,
+    "$decimal": _decimal,
     "$datetime": datetime.fromisoformat,
     "$date": date.fromisoformat,
     "$time": time.fromisoformat,
@@ -313,5 +328,5 @@ def _untag(item: dict[str, Any]) -> Any:
 
 
 # json.loads would look for the encoding and for white space around the text first.
-_decode_plain = json.JSONDecoder().raw_decode
-_decode_tagged = json.JSONDecoder(object_hook=_untag).raw_decode
+_decode_plain = json.JSONDecoder(parse_constant=_refuse).raw_decode
+_decode_tagged = json.JSONDecoder(object_hook=_untag, parse_constant=_refuse).raw_decode

@@ -95,9 +95,16 @@ class CachedPredictionQueries(QueryRunner):
     # -- reading ---------------------------------------------------------------------------------------------
 
     def _cached(self, kind: str, organization: uuid.UUID, entity: Entity) -> CachedPrediction | None:
-        return self._cache_of(organization).get_or_compute(
-            organization, kind, entity, lambda: self._load(kind, organization, entity)
-        )
+        def load() -> Prediction | None:
+            return self._load(kind, organization, entity)
+
+        cache = self._cache_of(organization)
+        for _ in range(2):
+            found = cache.get_or_compute(organization, kind, entity, load)
+            if found is None or found.source == "database" or _is_of_kind(kind, found):
+                return found
+            cache.invalidate(organization, kind, entity)  # somebody else's value under our key
+        return _no_cache.get_or_compute(organization, kind, entity, load)
 
     def _cache_of(self, organization: uuid.UUID) -> PredictionCache:
         """The cache, or none: in a transaction, and where a tenant scope is asked about another organization."""
@@ -216,6 +223,23 @@ class CachedPredictionQueries(QueryRunner):
             return
         for entity in entities:
             self._cache.invalidate(organization, kind, entity)
+
+
+def _is_of_kind(kind: str, found: CachedPrediction) -> bool:
+    """Whether a value has the form that is kept under this kind; what its figures say is the writer's."""
+    rows = found.value
+    time = "target_end" if kind == PredictionKind.DEMAND_FORECAST else "available_at"
+    return (
+        isinstance(found.model_name, str)
+        and isinstance(found.model_version, str)
+        and isinstance(rows, list)
+        and all(
+            isinstance(row, dict)
+            and isinstance(moment := row.get(time), dt.datetime)
+            and moment.tzinfo is not None
+            for row in rows
+        )
+    )
 
 
 def _not_over(rows: Sequence[Row], now: dt.datetime) -> list[Row]:

@@ -14,7 +14,7 @@ import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from db_utils import DatabaseManager, OperationalDataQueries, Transaction
-from db_utils.cache import CachedPrediction, Freshness, PredictionCache
+from db_utils.cache import CachedPrediction, Freshness, Prediction, PredictionCache
 from db_utils.embedded import redis_server
 from db_utils.errors import (
     InvalidInputError,
@@ -156,6 +156,51 @@ def test_a_miss_is_read_from_the_database_once(site: Site) -> None:
     assert (first.source, second.source) == ("database", "cache")
     assert first.value == second.value
     assert site.cache.statistics()["misses"] == 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "<script>",
+        {"target_end": 1},
+        [1],
+        [{}],
+        [{"target_end": "x", "available_at": dt.datetime(2025, 1, 1)}],
+    ],
+)
+def test_a_value_of_another_form_is_no_answer(site: Site, value: object) -> None:
+    """Well formed for the cache, but not what the prebuilt query keeps: somebody else has written it."""
+    site.queries.save_demand_forecasts(site.organization, site.forecasts(5), **site.run())
+    site.queries.save_anomaly_predictions(
+        site.organization,
+        [
+            {
+                "resource_id": site.resource,
+                "anomaly_type": "failure",
+                "severity": "high",
+                "probability": 0.5,
+                "predicted_for": site.now + DAY,
+            }
+        ],
+        **site.run(),
+    )
+    own = site.cache.of_database(site.db)
+    foreign = Prediction(value, "other", "1", site.now)
+    for kind, entity, ask in (
+        ("demand_forecast", ("P", site.location), site.forecast),
+        (
+            "anomaly_prediction",
+            "active",
+            lambda: site.queries.get_cached_anomaly_predictions(site.organization),
+        ),
+    ):
+        assert own.put(site.organization, kind, entity, foreign) == "stored"
+        answers = [ask(), ask()]
+        assert [answer and (answer.source, answer.model_name) for answer in answers] == [
+            ("database", "prophet"),
+            ("cache", "prophet"),
+        ]
+        assert all(answer and answer.value for answer in answers)
 
 
 def test_a_run_is_not_seen_before_its_commit_nor_after_a_rollback(site: Site) -> None:
