@@ -11,6 +11,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from psycopg2.extensions import adapt
+
 # As in PostgreSQL's scan.l: a carriage return ends a comment as a line feed does, every character beyond ASCII (a
 # no-break space too) is a letter, and a string goes on where another quote follows on a later line.
 _LETTER = r"A-Za-z_\u0080-\U0010ffff"
@@ -235,3 +237,17 @@ def _comment_end(sql: str, position: int) -> int:
         depth += 1 if match.group() == "/*" else -1
         position = match.end()
     return position
+
+
+def literal(value: object) -> str:
+    """Return a value as an SQL literal, for statements that take no parameters."""
+    adapted = adapt(value)
+    if not isinstance(value, str):
+        return str(adapted)
+    adapted.encoding = "utf-8"
+    return str(adapted.getquoted().decode())
+
+
+def identifier(name: str) -> str:
+    """Return a name as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'

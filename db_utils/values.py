@@ -34,13 +34,17 @@ RowProgress: TypeAlias = Callable[[int], None]
 """Called with the number of rows so far."""
 
 
+class _DecimalError(Exception):
+    """The standard encoder met a decimal, which it can only write as a float."""
+
+
 def _json_default(value: object) -> object:
     if isinstance(value, (uuid.UUID, dt.timedelta)):
         return str(value)
     if isinstance(value, (dt.datetime, dt.date, dt.time)):
         return value.isoformat()
     if isinstance(value, Decimal):
-        return int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
+        raise _DecimalError
     if isinstance(value, (set, frozenset)):
         return sorted(value)
     if is_missing(value):
@@ -51,13 +55,37 @@ def _json_default(value: object) -> object:
 
 
 def dump_json(value: object) -> str:
-    """This value as JSON text: dates as ISO 8601, uuids as text, decimals as numbers; NaN is refused."""
+    """Return this value as JSON text: dates in ISO 8601, UUIDs as text, decimals digit by digit.
+
+    Raises `InvalidInputError` for NaN, infinity and types that JSON has no form for.
+    """
     try:
-        return json.dumps(value, default=_json_default, allow_nan=False, separators=(",", ":"))
+        return _encode(value)
+    except _DecimalError:
+        return _with_decimals(value)
     except InvalidInputError:
         raise
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInputError(f"a value cannot be stored as JSON: {error}") from None
+
+
+def _with_decimals(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{{{','.join([f'{_key(key)}:{_with_decimals(item)}' for key, item in value.items()])}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(_with_decimals, value))}]"
+    if isinstance(value, (set, frozenset)):
+        return _with_decimals(sorted(value))
+    if isinstance(value, Decimal) and value.is_finite():
+        return str(value)
+    return dump_json(float(value) if isinstance(value, Decimal) else plain(value))
+
+
+def _key(key: object) -> str:
+    return _encode({key: 0})[1:-3]
+
+
+_encode = json.JSONEncoder(default=_json_default, allow_nan=False, separators=(",", ":")).encode
 
 
 class Json(psycopg2.extras.Json):  # type: ignore[misc]

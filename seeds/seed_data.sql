@@ -57,7 +57,7 @@ AS $$
     SELECT (extract(epoch FROM instant) / 60)::bigint::text
 $$;
 
-CREATE OR REPLACE FUNCTION pg_temp.uuid_of(key text)
+CREATE OR REPLACE FUNCTION pg_temp.parse_uuid(key text)
 RETURNS uuid
 LANGUAGE sql
 IMMUTABLE PARALLEL SAFE
@@ -250,7 +250,7 @@ BEGIN
     CREATE TEMPORARY TABLE sample_shifts ON COMMIT DROP AS
     SELECT
         p.organization_id,
-        pg_temp.uuid_of(concat_ws('/', 'shift', p.location_id, p.name, pg_temp.number_of(d.day))) AS shift_id,
+        pg_temp.parse_uuid(concat_ws('/', 'shift', p.location_id, p.name, pg_temp.number_of(d.day))) AS shift_id,
         p.location_id,
         p.name,
         d.day,
@@ -657,7 +657,7 @@ BEGIN
     SELECT
         r.organization_id,
         e.time,
-        pg_temp.uuid_of(concat_ws('/', 'event', e.event_type, r.resource_id, pg_temp.number_of(e.time))),
+        pg_temp.parse_uuid(concat_ws('/', 'event', e.event_type, r.resource_id, pg_temp.number_of(e.time))),
         r.location_id,
         r.resource_id,
         e.employee_id,
@@ -733,7 +733,7 @@ BEGIN
     SELECT
         s.organization_id,
         e.time,
-        pg_temp.uuid_of(concat_ws('/', 'event', e.event_type, s.shift_id)),
+        pg_temp.parse_uuid(concat_ws('/', 'event', e.event_type, s.shift_id)),
         s.location_id,
         (
             SELECT c.employee_id
@@ -899,7 +899,7 @@ BEGIN
     )
     SELECT
         r.organization_id,
-        pg_temp.uuid_of(concat_ws('/', 'plan', r.resource_id, pg_temp.number_of(h.day))),
+        pg_temp.parse_uuid(concat_ws('/', 'plan', r.resource_id, pg_temp.number_of(h.day))),
         r.location_id,
         r.resource_id,
         r.product_id,
@@ -979,7 +979,7 @@ BEGIN
     )
     SELECT
         f.organization_id,
-        pg_temp.uuid_of(
+        pg_temp.parse_uuid(
             concat_ws('/', 'factor', f.organization_id, f.location_id, f.name, f.metadata ->> 'kind', pg_temp.number_of(f.time))
         ),
         f.time,
@@ -1211,7 +1211,7 @@ BEGIN
     )
     SELECT
         organization_id,
-        pg_temp.uuid_of(concat_ws('/', 'absence', coalesce(employee_id, location_id), pg_temp.number_of(day))),
+        pg_temp.parse_uuid(concat_ws('/', 'absence', coalesce(employee_id, location_id), pg_temp.number_of(day))),
         location_id,
         employee_id,
         day,
@@ -1232,7 +1232,7 @@ BEGIN
     )
     SELECT
         a.organization_id,
-        pg_temp.uuid_of('anomaly/' || a.key),
+        pg_temp.parse_uuid('anomaly/' || a.key),
         a.resource_id,
         a.anomaly_type,
         a.severity,
@@ -1296,7 +1296,7 @@ BEGIN
     )
     SELECT
         a.organization_id,
-        pg_temp.uuid_of('alert/' || a.key),
+        pg_temp.parse_uuid('alert/' || a.key),
         a.created_at,
         a.severity,
         a.alert_type,
@@ -1305,7 +1305,7 @@ BEGIN
         a.status,
         a.location_id,
         a.resource_id,
-        CASE WHEN a.anomaly_key IS NOT NULL THEN pg_temp.uuid_of('anomaly/' || a.anomaly_key) END,
+        CASE WHEN a.anomaly_key IS NOT NULL THEN pg_temp.parse_uuid('anomaly/' || a.anomaly_key) END,
         a.acknowledged_at,
         a.acknowledged_by,
         a.resolved_at,
@@ -1344,7 +1344,7 @@ BEGIN
     )
     SELECT
         o.organization_id,
-        pg_temp.uuid_of('run/' || o.key),
+        pg_temp.parse_uuid('run/' || o.key),
         o.run_type,
         o.algorithm,
         o.status,
@@ -1412,5 +1412,5 @@ DROP FUNCTION pg_temp.noise(text);
 DROP FUNCTION pg_temp.gauss(text);
 DROP FUNCTION pg_temp.number_of(date);
 DROP FUNCTION pg_temp.number_of(timestamptz);
-DROP FUNCTION pg_temp.uuid_of(text);
+DROP FUNCTION pg_temp.parse_uuid(text);
 DROP FUNCTION pg_temp.easter_sunday(integer);

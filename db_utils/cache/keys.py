@@ -27,6 +27,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from db_utils.errors import InvalidInputError
+from db_utils.text_keys import parse_uuid
 
 KEY_VERSION = "v2"
 NO_DATABASE = "-"
@@ -104,13 +105,8 @@ def _space(namespace: str, database: str, organization_id: UUID | str, kind: str
 
 
 def organization_name(organization_id: UUID | str) -> str:
-    """The canonical spelling of an organization's UUID, or InvalidInputError."""
-    if isinstance(organization_id, UUID):
-        return str(organization_id)
-    try:
-        return str(UUID(organization_id))
-    except (ValueError, AttributeError, TypeError):
-        raise InvalidInputError(f"organization_id must be a UUID, not {organization_id!r}.") from None
+    """Return the canonical spelling of an organization's UUID. Raises `InvalidInputError`."""
+    return str(parse_uuid(organization_id, "organization_id"))
 
 
 def entity_name(entity: Entity) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +13,7 @@ from db_utils import report as reports
 from db_utils.cli.common import Url, settings_for
 from db_utils.connections.manager import DatabaseManager
 from db_utils.errors import InvalidInputError
+from db_utils.files.whole_file import written_whole
 from db_utils.ops.sizes import size
 
 app = typer.Typer()
@@ -68,7 +67,8 @@ def report(
         sys.stdout.buffer.write(page)
         sys.stdout.buffer.flush()
         return
-    _write(path, page)
+    with written_whole(path) as file:
+        file.write(page)
     typer.echo(f"{path}: {size(len(page))} in {time.monotonic() - began:.1f} s")
 
 
@@ -78,21 +78,3 @@ def _writable(path: Path) -> Path:
     if path.is_dir():
         raise typer.BadParameter(f"--out {path} is a folder: name a file in it")
     return path
-
-
-def _write(path: Path, page: bytes) -> None:
-    """All of it or nothing: another name first, then the right one."""
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            scratch = Path(file.name)
-            try:
-                file.write(page)
-                file.flush()
-                os.fsync(file.fileno())
-                scratch.chmod(0o644)
-                scratch.replace(path)
-            except BaseException:
-                scratch.unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise InvalidInputError(f"cannot write {path}: {error.strerror}") from None

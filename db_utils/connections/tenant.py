@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +16,7 @@ from db_utils.connections.statement import Statement
 from db_utils.connections.transaction import Isolation, Transaction, begin_text
 from db_utils.errors import InvalidInputError, NotFoundError, PermissionDeniedError
 from db_utils.sql_text import shape
+from db_utils.text_keys import parse_uuid
 from db_utils.values import Parameters, Row
 
 if TYPE_CHECKING:
@@ -46,19 +46,6 @@ _LEAVING_NAMES = (
 _TEXT_RUNNERS = frozenset(
     ("QUERY_TO_XML", "QUERY_TO_XMLSCHEMA", "QUERY_TO_XML_AND_XMLSCHEMA", "TS_STAT", "TS_REWRITE")
 )
-
-
-def organization_uuid(organization_id: object) -> uuid.UUID:
-    """This organization's id as a UUID; `InvalidInputError` where it is not one."""
-    if isinstance(organization_id, uuid.UUID):
-        return organization_id
-    try:
-        return uuid.UUID(organization_id)  # type: ignore[arg-type]
-    except (ValueError, AttributeError, TypeError):
-        raise InvalidInputError(
-            f"organization_id is {reprlib.repr(organization_id)}: give a UUID such as "
-            "11111111-1111-1111-1111-111111111111"
-        ) from None
 
 
 @lru_cache(maxsize=1024)  # a verdict for each text; what it refuses is looked at again
@@ -102,7 +89,7 @@ class TenantScope(Executor):
 
     def __init__(self, manager: DatabaseManager, organization_id: uuid.UUID | str) -> None:
         self._manager = manager
-        self.organization_id = organization_uuid(organization_id)
+        self.organization_id = parse_uuid(organization_id, "organization_id")
         self._settings = (
             f"SET LOCAL ROLE {TENANT_ROLE}; SET LOCAL search_path = {TENANT_SEARCH_PATH}; "
             f"SET LOCAL app.organization_id = '{self.organization_id}';"

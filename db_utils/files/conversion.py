@@ -10,11 +10,13 @@ from typing import Any, TypeAlias
 
 from db_utils.copy.target_table import Column
 from db_utils.copy.text_format import BadValueError
+from db_utils.errors import InvalidInputError
 from db_utils.files.options import ImportOptions
 from db_utils.files.row_timezones import RowTimezones
 from db_utils.files.times import Moments, day_converter
 from db_utils.files.units import conversion
 from db_utils.text_keys import number_text, text_key
+from db_utils.values import dump_json
 
 Convert: TypeAlias = Callable[[Any], Any]
 """Makes the value to be sent of a value that is there; raises `BadValueError`."""
@@ -150,19 +152,13 @@ def array(value: str) -> Any:
 
 
 def document(value: Any) -> str:
-    """JSON text of a document that came as text or as a structure of a columnar file."""
+    """Return the JSON text of a document that came as text or as a structure of a columnar file."""
     return value if isinstance(value, str) else json_text(value)
 
 
 def json_text(value: Any) -> str:
-    """This value as JSON text, decimals digit by digit."""
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{json.dumps(str(k))}:{json_text(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(json_text, value)) + "]"
-    if isinstance(value, Decimal) and value.is_finite():
-        return str(value)
+    """Return this value as JSON text, decimals digit by digit."""
     try:
-        return json.dumps(value, allow_nan=False, default=str)
-    except ValueError:
-        raise BadValueError("NaN and Infinity are not JSON") from None
+        return dump_json(value)
+    except InvalidInputError as error:
+        raise BadValueError(str(error)) from None

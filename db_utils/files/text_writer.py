@@ -6,7 +6,6 @@ import csv
 import datetime as dt
 import io
 import re
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,9 +64,7 @@ def write_dicts(stream: Any, rows: Sequence[dict[str, Any]], kind: Format, optio
     """Write the rows of a prebuilt query; none are a file without columns."""
     if kind == "jsonl":
         for row in rows:
-            stream.write(
-                (json_text({name: json_value(value) for name, value in row.items()}) + "\n").encode()
-            )
+            stream.write((json_text(row) + "\n").encode())
         return
     text = io.StringIO(newline="")
     # With both in the line end, a cell that holds either is quoted.
@@ -91,15 +88,10 @@ def escaped(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
-def json_value(value: Any) -> Any:
-    """This value of Python as JSON has it."""
-    if isinstance(value, (dt.datetime, dt.date, dt.time)):
-        return value.isoformat()
-    return str(value) if isinstance(value, (uuid.UUID, dt.timedelta)) else value
-
-
 def cell(value: Any) -> str:
     """This value of Python as a text."""
     if isinstance(value, (dict, list)):
         return json_text(value)
-    return str(value).lower() if isinstance(value, bool) else str(json_value(value))
+    if isinstance(value, (dt.datetime, dt.date, dt.time)):
+        return value.isoformat()
+    return str(value).lower() if isinstance(value, bool) else str(value)

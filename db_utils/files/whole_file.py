@@ -27,6 +27,8 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     try:
         with os.fdopen(handle, "wb") as stream:
             yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
         partial.chmod(0o666 & ~_umask())
         partial.replace(path)
     except BaseException as error:

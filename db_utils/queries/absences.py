@@ -9,18 +9,11 @@ from typing import Any
 
 from db_utils.cache import Entity, PredictionKind
 from db_utils.errors import InvalidInputError
-from db_utils.queries.arguments import (
-    Id,
-    local_days,
-    optional_time,
-    optional_uuid,
-    text_of,
-    time_of,
-    uuid_of,
-)
+from db_utils.queries.arguments import Id, local_days, optional_time, optional_uuid, text_of, time_of
 from db_utils.queries.cached_predictions import CachedPredictionQueries
 from db_utils.queries.records import AbsenceForecastRecord, encoded_rows
 from db_utils.queries.runner import Page
+from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
 
 _ABOUT_ONE = frozenset(("employee_id", "absence_probability"))
@@ -46,7 +39,7 @@ class AbsenceQueries(CachedPredictionQueries):
         Keys: see `AbsenceForecastRecord`. Raises `DifferentValuesError` where the run was saved before with other
         values, `NotFoundError` for an unknown employee or location.
         """
-        organization = uuid_of(organization_id, "organization_id")
+        organization = parse_uuid(organization_id, "organization_id")
         run = {
             "organization_id": organization,
             "model_name": text_of(model_name, "model_name"),
@@ -92,7 +85,7 @@ class AbsenceQueries(CachedPredictionQueries):
         """
         return self._read(
             "get_current_absence_forecasts",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "location_id": optional_uuid(location_id, "location_id"),
                 "employee_id": optional_uuid(employee_id, "employee_id"),
@@ -121,7 +114,7 @@ class AbsenceQueries(CachedPredictionQueries):
         del window["days"]
         return self._read(
             "get_absence_forecasts_as_of",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {"as_of": time_of(as_of, "as_of"), "known_by": optional_time(known_by, "known_by"), **window},
         )
 
@@ -143,7 +136,7 @@ class AbsenceQueries(CachedPredictionQueries):
         """
         return self._read(
             "get_absence_forecast_accuracy",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             local_days(days, first_date, end_date, default_days=30),
         )
 

@@ -15,11 +15,11 @@ from db_utils.queries.arguments import (
     optional_uuid,
     past,
     text_of,
-    uuid_of,
     whole_of,
 )
 from db_utils.queries.records import SEVERITIES
 from db_utils.queries.runner import QueryRunner
+from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
 
 ALERT_STATUSES = ("active", "acknowledged", "resolved")
@@ -53,7 +53,7 @@ class AlertQueries(QueryRunner):
         return self._create(
             "raise_alert",
             {
-                "organization_id": uuid_of(organization_id, "organization_id"),
+                "organization_id": parse_uuid(organization_id, "organization_id"),
                 "alert_id": optional_uuid(alert_id, "alert_id"),
                 "severity": choice_of(severity, "severity", SEVERITIES),
                 "alert_type": text_of(alert_type, "alert_type"),
@@ -79,8 +79,8 @@ class AlertQueries(QueryRunner):
             "check_alert",
             "alert",
             {
-                "organization_id": uuid_of(organization_id, "organization_id"),
-                "alert_id": uuid_of(alert_id, "alert_id"),
+                "organization_id": parse_uuid(organization_id, "organization_id"),
+                "alert_id": parse_uuid(alert_id, "alert_id"),
                 "acknowledged_by": optional_text(acknowledged_by, "acknowledged_by"),
             },
             only="only an active one can be acknowledged",
@@ -98,8 +98,8 @@ class AlertQueries(QueryRunner):
             "check_alert",
             "alert",
             {
-                "organization_id": uuid_of(organization_id, "organization_id"),
-                "alert_id": uuid_of(alert_id, "alert_id"),
+                "organization_id": parse_uuid(organization_id, "organization_id"),
+                "alert_id": parse_uuid(alert_id, "alert_id"),
                 "resolution": optional_text(resolution, "resolution"),
             },
             only="only an active or acknowledged one can be resolved",
@@ -117,7 +117,7 @@ class AlertQueries(QueryRunner):
         """
         return self._read(
             "get_active_alerts",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "severity": optional_choice(severity, "severity", SEVERITIES),
                 "resource_id": optional_uuid(resource_id, "resource_id"),
@@ -146,7 +146,7 @@ class AlertQueries(QueryRunner):
         """
         return self._read(
             "get_alerts",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "resource_id": optional_uuid(resource_id, "resource_id"),
                 "status": optional_choice(status, "status", ALERT_STATUSES),

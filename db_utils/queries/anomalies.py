@@ -19,10 +19,10 @@ from db_utils.queries.arguments import (
     past_until_now,
     text_of,
     time_of,
-    uuid_of,
 )
 from db_utils.queries.cached_predictions import ACTIVE, CachedPredictionQueries
 from db_utils.queries.records import ANOMALY_TYPES, AnomalyRecord, encoded_rows
+from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
 
 OUTCOMES = ("confirmed", "false_alarm", "unknown")
@@ -47,7 +47,7 @@ class AnomalyQueries(CachedPredictionQueries):
         `DifferentValuesError` where a prediction was saved before with other values, `NotFoundError` for an unknown
         resource.
         """
-        organization = uuid_of(organization_id, "organization_id")
+        organization = parse_uuid(organization_id, "organization_id")
         run = {
             "organization_id": organization,
             "model_name": text_of(model_name, "model_name"),
@@ -82,7 +82,7 @@ class AnomalyQueries(CachedPredictionQueries):
         """
         return self._read(
             "get_active_anomaly_predictions",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "resource_id": optional_uuid(resource_id, "resource_id"),
                 "anomaly_type": optional_choice(anomaly_type, "anomaly_type", ANOMALY_TYPES),
@@ -98,7 +98,7 @@ class AnomalyQueries(CachedPredictionQueries):
         `predicted_for` (UTC), `description`, `model_name`, `model_version`, `available_at`, `recorded_at`,
         `metadata` (dict). Empty: none.
         """
-        return self._read("get_recent_bottlenecks", uuid_of(organization_id, "organization_id"), {})
+        return self._read("get_recent_bottlenecks", parse_uuid(organization_id, "organization_id"), {})
 
     def get_anomaly_predictions_as_of(
         self, organization_id: Id, *, as_of: dt.datetime, known_by: dt.datetime | None = None
@@ -112,7 +112,7 @@ class AnomalyQueries(CachedPredictionQueries):
         """
         return self._read(
             "get_anomaly_predictions_as_of",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {"as_of": time_of(as_of, "as_of"), "known_by": optional_time(known_by, "known_by")},
         )
 
@@ -167,7 +167,7 @@ class AnomalyQueries(CachedPredictionQueries):
     def _change_status(
         self, name: str, organization_id: Id, anomaly_id: Id, parameters: dict[str, Any], *, only: str
     ) -> Row:
-        organization = uuid_of(organization_id, "organization_id")
+        organization = parse_uuid(organization_id, "organization_id")
         with self._telling_cache(PredictionKind.ANOMALY_PREDICTION, organization, {ACTIVE}):
             return self._transition(
                 name,
@@ -175,7 +175,7 @@ class AnomalyQueries(CachedPredictionQueries):
                 "anomaly prediction",
                 {
                     "organization_id": organization,
-                    "anomaly_id": uuid_of(anomaly_id, "anomaly_id"),
+                    "anomaly_id": parse_uuid(anomaly_id, "anomaly_id"),
                     **parameters,
                 },
                 only=only,
@@ -202,7 +202,7 @@ class AnomalyQueries(CachedPredictionQueries):
         """
         return self._read(
             "get_anomaly_prediction_scores",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             past_until_now(days, start, end, default_days=30),
         )
 

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import psycopg2.extensions
 
 from db_utils.errors import InvalidInputError
+from db_utils.text_keys import parse_uuid, shown
 from db_utils.values import dump_json
 
 Id: TypeAlias = uuid.UUID | str
@@ -35,35 +36,16 @@ MAX_ROWS = 1_000_000
 MAX_LOCAL_DAYS = 100_000
 """Local days, weeks or months in one answer: each edge is looked up in the calendar of its place."""
 
-_LONGEST_SHOWN = 60
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
-
-
-def uuid_of(value: object, name: str) -> uuid.UUID:
-    """This identifier as a UUID, from a UUID or its text."""
-    if isinstance(value, uuid.UUID):
-        return value
-    try:
-        return uuid.UUID(value)  # type: ignore[arg-type]
-    except (ValueError, AttributeError, TypeError):
-        raise InvalidInputError(
-            f"{name} is {_shown(value)}: give a UUID such as 11111111-1111-1111-1111-111111111111"
-        ) from None
-
 
 def optional_uuid(value: object, name: str) -> uuid.UUID | None:
     """This identifier as a UUID, or None."""
-    return None if value is None else uuid_of(value, name)
+    return None if value is None else parse_uuid(value, name)
 
 
 def text_of(value: object, name: str) -> str:
     """This text, if there is something in it that can be read and stored."""
     if not isinstance(value, str):
-        raise InvalidInputError(f"{name} is {_shown(value)}: give a text")
+        raise InvalidInputError(f"{name} is {shown(value)}: give a text")
     if not value.strip():
         raise InvalidInputError(f"{name} is empty: give a text")
     if "\0" in value:
@@ -85,14 +67,14 @@ def optional_text(value: object, name: str) -> str | None:
 def texts_of(values: object, name: str) -> list[str]:
     """These texts, in their order, each once."""
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
-        raise InvalidInputError(f"{name} is {_shown(values)}: give a list of texts")
+        raise InvalidInputError(f"{name} is {shown(values)}: give a list of texts")
     return list(dict.fromkeys([text_of(value, f"{name}[{index}]") for index, value in enumerate(values)]))
 
 
 def choice_of(value: object, name: str, choices: Sequence[str]) -> str:
     """This word, if it is one of the choices."""
     if not isinstance(value, str) or value not in choices:
-        raise InvalidInputError(f"{name} is {_shown(value)}: give one of {', '.join(choices)}")
+        raise InvalidInputError(f"{name} is {shown(value)}: give one of {', '.join(choices)}")
     return str(value)
 
 
@@ -104,7 +86,7 @@ def optional_choice(value: object, name: str, choices: Sequence[str]) -> str | N
 def flag_of(value: object, name: str) -> bool:
     """This True or False."""
     if not isinstance(value, bool):
-        raise InvalidInputError(f"{name} is {_shown(value)}: give True or False")
+        raise InvalidInputError(f"{name} is {shown(value)}: give True or False")
     return value
 
 
@@ -118,13 +100,13 @@ def whole_of(value: object, name: str, least: int, most: int) -> int:
         else:
             if least <= number <= most:
                 return number
-    raise InvalidInputError(f"{name} is {_shown(value)}: give a whole number from {least} to {most}")
+    raise InvalidInputError(f"{name} is {shown(value)}: give a whole number from {least} to {most}")
 
 
 def number_of(value: object, name: str) -> Decimal:
     """This number as an exact one; NaN and infinity are refused."""
     if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
-        raise InvalidInputError(f"{name} is {_shown(value)}: give a number")
+        raise InvalidInputError(f"{name} is {shown(value)}: give a number")
     if isinstance(value, Decimal):
         number = value
     elif isinstance(value, Integral):
@@ -144,13 +126,13 @@ def optional_number(value: object, name: str) -> Decimal | None:
 def time_of(value: object, name: str) -> dt.datetime:
     """This instant; a time without a time zone is refused, for it could be any of forty."""
     if not isinstance(value, dt.datetime):
-        raise InvalidInputError(f"{name} is {_shown(value)}: give a datetime with a time zone")
+        raise InvalidInputError(f"{name} is {shown(value)}: give a datetime with a time zone")
     if value.tzinfo is None or value.utcoffset() is None:
         raise InvalidInputError(f"{name} is a naive datetime: give it a time zone, e.g. tzinfo=datetime.UTC")
     try:
         utc = value.astimezone(dt.UTC)
     except OverflowError:
-        raise InvalidInputError(f"{name} is {_shown(value)}: outside the years 1 to 9999 in UTC") from None
+        raise InvalidInputError(f"{name} is {shown(value)}: outside the years 1 to 9999 in UTC") from None
     return dt.datetime.combine(utc.date(), utc.timetz())  # a plain datetime, whatever subclass came in
 
 
@@ -162,7 +144,7 @@ def optional_time(value: object, name: str) -> dt.datetime | None:
 def date_of(value: object, name: str) -> dt.date:
     """This day; a datetime is refused, for its day depends on the time zone."""
     if isinstance(value, dt.datetime) or not isinstance(value, dt.date):
-        raise InvalidInputError(f"{name} is {_shown(value)}: give a date")
+        raise InvalidInputError(f"{name} is {shown(value)}: give a date")
     return value
 
 
@@ -174,7 +156,7 @@ def optional_date(value: object, name: str) -> dt.date | None:
 def span_of(value: object, name: str) -> dt.timedelta:
     """This stretch of time, 0 or more."""
     if not isinstance(value, dt.timedelta):
-        raise InvalidInputError(f"{name} is {_shown(value)}: give a timedelta")
+        raise InvalidInputError(f"{name} is {shown(value)}: give a timedelta")
     if not dt.timedelta(0) <= value <= dt.timedelta(days=MAX_DAYS):
         raise InvalidInputError(f"{name} is {value}: give a timedelta from 0 to {MAX_DAYS} days")
     return dt.timedelta(value.days, value.seconds, value.microseconds)
@@ -209,7 +191,7 @@ def metadata_of(value: object, name: str) -> dict[str, Any]:
     if not value and (value is None or isinstance(value, Mapping)):
         return {}
     if not isinstance(value, Mapping):
-        raise InvalidInputError(f"{name} is {_shown(value)}: give a dict")
+        raise InvalidInputError(f"{name} is {shown(value)}: give a dict")
     checked: dict[str, Any] = json_of(dict(value), name)
     return checked
 

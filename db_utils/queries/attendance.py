@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 
-from db_utils.queries.arguments import Id, Number, flag_of, number_of, optional_uuid, past, uuid_of
+from db_utils.queries.arguments import Id, Number, flag_of, number_of, optional_uuid, past
 from db_utils.queries.duplicates import once_each
 from db_utils.queries.records import AttendanceRecord, encoded_rows
 from db_utils.queries.runner import QueryRunner
+from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
 
 
@@ -31,7 +32,7 @@ class AttendanceQueries(QueryRunner):
         flag_of(replace, "replace")
         return self._write_pages(
             "record_attendance",
-            {"organization_id": uuid_of(organization_id, "organization_id"), "replace": replace},
+            {"organization_id": parse_uuid(organization_id, "organization_id"), "replace": replace},
             once_each(
                 encoded_rows(AttendanceRecord, attendance, "attendance", with_none=True),
                 ("employee_id", "shift_id"),
@@ -65,7 +66,7 @@ class AttendanceQueries(QueryRunner):
         """
         return self._read(
             "get_attendance",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "employee_id": optional_uuid(employee_id, "employee_id"),
                 "location_id": optional_uuid(location_id, "location_id"),
@@ -96,7 +97,7 @@ class AttendanceQueries(QueryRunner):
         """
         return self._read(
             "get_attendance_rate",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "employee_id": optional_uuid(employee_id, "employee_id"),
                 "location_id": optional_uuid(location_id, "location_id"),
@@ -122,7 +123,7 @@ class AttendanceQueries(QueryRunner):
         """
         return self._read(
             "get_low_attendance",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "below_pct": number_of(below_pct, "below_pct"),
                 "location_id": optional_uuid(location_id, "location_id"),

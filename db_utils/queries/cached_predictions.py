@@ -23,9 +23,10 @@ from db_utils.cache import CachedPrediction, Entity, Prediction, PredictionCache
 from db_utils.connections.tenant import TenantScope
 from db_utils.connections.transaction import Transaction
 from db_utils.errors import DbUtilsError, ServerUnavailableError
-from db_utils.queries.arguments import Id, text_of, uuid_of
+from db_utils.queries.arguments import Id, text_of
 from db_utils.queries.loader import query
 from db_utils.queries.runner import QueryRunner
+from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
 
 ACTIVE = "active"
@@ -55,8 +56,8 @@ class CachedPredictionQueries(QueryRunner):
         days ahead, each with its own run. Without a
         cache, or where Redis does not answer in time, the database answers. None: nothing is predicted.
         """
-        organization = uuid_of(organization_id, "organization_id")
-        product, location = text_of(product_id, "product_id"), uuid_of(location_id, "location_id")
+        organization = parse_uuid(organization_id, "organization_id")
+        product, location = text_of(product_id, "product_id"), parse_uuid(location_id, "location_id")
         found = self._cached(PredictionKind.DEMAND_FORECAST, organization, (product, location))
         return found and found._replace(value=_not_over(found.value, dt.datetime.now(dt.UTC)))
 
@@ -67,7 +68,7 @@ class CachedPredictionQueries(QueryRunner):
         `get_active_anomaly_predictions`, [] where none is active, its `available_at` that of the newest prediction
         whatever became of it, its `recorded_at` when the rows were read. None: nothing was ever predicted.
         """
-        organization = uuid_of(organization_id, "organization_id")
+        organization = parse_uuid(organization_id, "organization_id")
         return self._cached(PredictionKind.ANOMALY_PREDICTION, organization, ACTIVE)
 
     def get_cached_absence_forecast(self, organization_id: Id, *, location_id: Id) -> CachedPrediction | None:
@@ -76,8 +77,8 @@ class CachedPredictionQueries(QueryRunner):
         A `CachedPrediction` as in `get_cached_demand_forecast`; its `value` is the rows of
         `get_current_absence_forecasts` for the location, 14 days ahead. None: nothing is predicted.
         """
-        organization = uuid_of(organization_id, "organization_id")
-        location = uuid_of(location_id, "location_id")
+        organization = parse_uuid(organization_id, "organization_id")
+        location = parse_uuid(location_id, "location_id")
         return self._cached(PredictionKind.ABSENCE_FORECAST, organization, ("location", location))
 
     def get_cached_employee_absence_forecast(
@@ -88,8 +89,8 @@ class CachedPredictionQueries(QueryRunner):
         A `CachedPrediction` as in `get_cached_demand_forecast`; its `value` is the rows of
         `get_current_absence_forecasts` for the employee, 14 days ahead. None: nothing is predicted.
         """
-        organization = uuid_of(organization_id, "organization_id")
-        employee = uuid_of(employee_id, "employee_id")
+        organization = parse_uuid(organization_id, "organization_id")
+        employee = parse_uuid(employee_id, "employee_id")
         return self._cached(PredictionKind.ABSENCE_FORECAST, organization, ("employee", employee))
 
     # -- reading ---------------------------------------------------------------------------------------------

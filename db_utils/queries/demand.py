@@ -19,11 +19,11 @@ from db_utils.queries.arguments import (
     span_of,
     text_of,
     texts_of,
-    uuid_of,
 )
 from db_utils.queries.duplicates import OnRepeat, added_up
 from db_utils.queries.records import DemandRecord, encoded_rows
 from db_utils.queries.runner import QueryRunner
+from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
 
 Bucket = Literal["quarter_hour", "half_hour", "hour", "day", "week", "month"]
@@ -66,7 +66,7 @@ class DemandQueries(QueryRunner):
             rows = added_up(rows, _KEY, ("quantity", "revenue"), "demand")
         return self._write_pages(
             "record_demand",
-            {"organization_id": uuid_of(organization_id, "organization_id"), "replace": replace},
+            {"organization_id": parse_uuid(organization_id, "organization_id"), "replace": replace},
             rows,
             "demand",
             key=_KEY,
@@ -93,7 +93,7 @@ class DemandQueries(QueryRunner):
         """
         return self._read(
             "get_demand_history",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "product_id": text_of(product_id, "product_id"),
                 "location_id": optional_uuid(location_id, "location_id"),
@@ -114,7 +114,7 @@ class DemandQueries(QueryRunner):
         return self._create(
             "upsert_product",
             {
-                "organization_id": uuid_of(organization_id, "organization_id"),
+                "organization_id": parse_uuid(organization_id, "organization_id"),
                 "product_id": text_of(product_id, "product_id"),
                 "name": optional_text(name, "name"),
                 "unit": optional_text(unit, "unit"),
@@ -140,7 +140,7 @@ class DemandQueries(QueryRunner):
         """
         return self._read(
             "get_products",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "location_id": optional_uuid(location_id, "location_id"),
                 **past(days, start, end, default_days=365),
@@ -173,7 +173,7 @@ class DemandQueries(QueryRunner):
         length = _BUCKETS[choice_of(bucket, "bucket", tuple(_BUCKETS))]
         return self._read(
             "get_demand_series",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "product_id": text_of(product_id, "product_id"),
                 "location_id": optional_uuid(location_id, "location_id"),
@@ -213,7 +213,7 @@ class DemandQueries(QueryRunner):
         names = None if factor_names is None else texts_of(factor_names, "factor_names")
         rows = self._read(
             "get_demand_training_frame",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "product_id": text_of(product_id, "product_id"),
                 "location_id": optional_uuid(location_id, "location_id"),

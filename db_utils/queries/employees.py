@@ -17,9 +17,9 @@ from db_utils.queries.arguments import (
     optional_uuid,
     text_of,
     texts_of,
-    uuid_of,
 )
 from db_utils.queries.runner import QueryRunner
+from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
 
 
@@ -51,9 +51,9 @@ class EmployeeQueries(QueryRunner):
         return self._create(
             "create_employee",
             {
-                "organization_id": uuid_of(organization_id, "organization_id"),
+                "organization_id": parse_uuid(organization_id, "organization_id"),
                 "employee_id": optional_uuid(employee_id, "employee_id"),
-                "location_id": uuid_of(location_id, "location_id"),
+                "location_id": parse_uuid(location_id, "location_id"),
                 "employee_code": text_of(employee_code, "employee_code"),
                 "full_name": text_of(full_name, "full_name"),
                 "role": text_of(role, "role"),
@@ -81,7 +81,7 @@ class EmployeeQueries(QueryRunner):
         """
         return self._read(
             "get_employees",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "location_id": optional_uuid(location_id, "location_id"),
                 "skill": optional_text(skill, "skill"),
@@ -96,7 +96,7 @@ class EmployeeQueries(QueryRunner):
         """
         return self._read(
             "get_skills",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {"location_id": optional_uuid(location_id, "location_id")},
         )
 
@@ -109,8 +109,8 @@ class EmployeeQueries(QueryRunner):
             "set_employee_skills",
             "employee",
             {
-                "organization_id": uuid_of(organization_id, "organization_id"),
-                "employee_id": uuid_of(employee_id, "employee_id"),
+                "organization_id": parse_uuid(organization_id, "organization_id"),
+                "employee_id": parse_uuid(employee_id, "employee_id"),
                 "skills": texts_of(skills, "skills"),
             },
             ("employee_id",),
@@ -135,9 +135,9 @@ class EmployeeQueries(QueryRunner):
             "move_employee",
             "employee",
             {
-                "organization_id": uuid_of(organization_id, "organization_id"),
-                "employee_id": uuid_of(employee_id, "employee_id"),
-                "location_id": uuid_of(location_id, "location_id"),
+                "organization_id": parse_uuid(organization_id, "organization_id"),
+                "employee_id": parse_uuid(employee_id, "employee_id"),
+                "location_id": parse_uuid(location_id, "location_id"),
                 "effective_at": optional_time(effective_at, "effective_at"),
             },
             ("employee_id",),
@@ -196,8 +196,8 @@ class EmployeeQueries(QueryRunner):
             name,
             "employee",
             {
-                "organization_id": uuid_of(organization_id, "organization_id"),
-                "employee_id": uuid_of(employee_id, "employee_id"),
+                "organization_id": parse_uuid(organization_id, "organization_id"),
+                "employee_id": parse_uuid(employee_id, "employee_id"),
                 day_name: optional_date(day, day_name),
                 "effective_at": optional_time(effective_at, "effective_at"),
             },
@@ -223,8 +223,8 @@ class EmployeeQueries(QueryRunner):
         """
         return self._correct_history(
             "correct_employee_history",
-            uuid_of(organization_id, "organization_id"),
-            uuid_of(employee_id, "employee_id"),
+            parse_uuid(organization_id, "organization_id"),
+            parse_uuid(employee_id, "employee_id"),
             {
                 "location_id": optional_uuid(location_id, "location_id"),
                 "is_employed": None if is_employed is None else flag_of(is_employed, "is_employed"),
@@ -243,6 +243,6 @@ class EmployeeQueries(QueryRunner):
         """
         return self._read(
             "get_employee_history",
-            uuid_of(organization_id, "organization_id"),
-            {"employee_id": uuid_of(employee_id, "employee_id")},
+            parse_uuid(organization_id, "organization_id"),
+            {"employee_id": parse_uuid(employee_id, "employee_id")},
         )

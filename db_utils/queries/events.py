@@ -20,13 +20,13 @@ from db_utils.queries.arguments import (
     optional_uuid,
     past,
     past_until_now,
-    uuid_of,
     whole_of,
 )
 from db_utils.queries.errors import MovedEventError
 from db_utils.queries.loader import query
 from db_utils.queries.records import EVENT_TYPES, EventRecord, as_json, encoded_rows
 from db_utils.queries.runner import QueryRunner
+from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
 
 
@@ -46,7 +46,7 @@ class EventQueries(QueryRunner):
         unknown location, resource or employee.
         """
         flag_of(replace, "replace")
-        organization = uuid_of(organization_id, "organization_id")
+        organization = parse_uuid(organization_id, "organization_id")
         made_here: set[str] = set()
 
         def move(db: Executor, page: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -90,7 +90,7 @@ class EventQueries(QueryRunner):
 
         One event as in `record_events`; sent again under the same `event_id` it is not written twice.
         """
-        identity = uuid.uuid4() if event_id is None else uuid_of(event_id, "event_id")
+        identity = uuid.uuid4() if event_id is None else parse_uuid(event_id, "event_id")
         event: EventRecord = {
             "time": time,
             "event_type": event_type,
@@ -131,7 +131,7 @@ class EventQueries(QueryRunner):
         """
         return self._read(
             "get_events",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "resource_id": optional_uuid(resource_id, "resource_id"),
                 "location_id": optional_uuid(location_id, "location_id"),
@@ -165,7 +165,7 @@ class EventQueries(QueryRunner):
         """
         return self._read(
             "get_production_rate",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "bucket": choice_of(bucket, "bucket", ("hour", "day")),
                 "resource_id": optional_uuid(resource_id, "resource_id"),
@@ -195,7 +195,7 @@ class EventQueries(QueryRunner):
         """
         return self._read(
             "get_downtime_by_cause",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "resource_id": optional_uuid(resource_id, "resource_id"),
                 "location_id": optional_uuid(location_id, "location_id"),

@@ -13,10 +13,10 @@ from db_utils.queries.arguments import (
     optional_time,
     optional_uuid,
     past,
-    uuid_of,
 )
 from db_utils.queries.records import FACTOR_TYPES, FactorRecord, encoded_rows
 from db_utils.queries.runner import QueryRunner
+from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
 
 
@@ -32,7 +32,7 @@ class ExternalFactorQueries(QueryRunner):
         """
         return self._write_pages(
             "record_external_factors",
-            {"organization_id": uuid_of(organization_id, "organization_id")},
+            {"organization_id": parse_uuid(organization_id, "organization_id")},
             encoded_rows(FactorRecord, factors, "factors"),
             "factors",
             key=("name", "location_id", "time", "available_at"),
@@ -62,7 +62,7 @@ class ExternalFactorQueries(QueryRunner):
         """
         return self._read(
             "get_external_factors",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "as_of": optional_time(as_of, "as_of") or FOREVER,
                 "factor_type": optional_choice(factor_type, "factor_type", FACTOR_TYPES),

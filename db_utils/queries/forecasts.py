@@ -20,11 +20,11 @@ from db_utils.queries.arguments import (
     past_until_now,
     text_of,
     time_of,
-    uuid_of,
 )
 from db_utils.queries.cached_predictions import CachedPredictionQueries
 from db_utils.queries.records import DemandForecastRecord, encoded_rows
 from db_utils.queries.runner import Page
+from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
 
 _A_DAY = "1 days 0.000000 seconds"
@@ -51,7 +51,7 @@ class ForecastQueries(CachedPredictionQueries):
         `DemandForecastRecord`. Raises `DifferentValuesError` where the run was saved before with other values,
         `InvalidInputError` where it says a target twice, `NotFoundError` for an unknown location.
         """
-        organization = uuid_of(organization_id, "organization_id")
+        organization = parse_uuid(organization_id, "organization_id")
         run = {
             "organization_id": organization,
             "model_name": text_of(model_name, "model_name"),
@@ -98,7 +98,7 @@ class ForecastQueries(CachedPredictionQueries):
         """
         return self._read(
             "get_current_demand_forecasts",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "product_id": optional_text(product_id, "product_id"),
                 "location_id": optional_uuid(location_id, "location_id"),
@@ -129,7 +129,7 @@ class ForecastQueries(CachedPredictionQueries):
         """
         return self._read(
             "get_demand_forecasts_as_of",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "as_of": time_of(as_of, "as_of"),
                 "known_by": optional_time(known_by, "known_by"),
@@ -162,7 +162,7 @@ class ForecastQueries(CachedPredictionQueries):
         """
         return self._read(
             "get_demand_forecast_outcomes",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "product_id": optional_text(product_id, "product_id"),
                 "location_id": optional_uuid(location_id, "location_id"),
@@ -194,7 +194,7 @@ class ForecastQueries(CachedPredictionQueries):
         """
         return self._read(
             "get_demand_forecast_accuracy",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "fill_quantity": optional_number(fill_quantity, "fill_quantity"),
                 **past_until_now(days, start, end, default_days=30),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 
-from db_utils.queries.arguments import Id, optional_uuid, past_until_now, uuid_of, whole_of
+from db_utils.queries.arguments import Id, optional_uuid, past_until_now, whole_of
 from db_utils.queries.loader import query
 from db_utils.queries.runner import QueryRunner
+from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
 
 MAX_TREND_DAYS = 366
@@ -37,7 +38,7 @@ class KpiQueries(QueryRunner):
         `denominator_unit`, `coverage_pct`, `reason` (see the class), `period_start`, `period_end` (UTC). Read
         from rollups: the cost follows the hours of the period, not its events.
         """
-        organization = uuid_of(organization_id, "organization_id")
+        organization = parse_uuid(organization_id, "organization_id")
         rows = self._read("get_kpi_summary", organization, past_until_now(days, start, end, default_days=7))
         if all(row["value"] is None for row in rows):
             # The SQL function answers for any organization, with reasons.
@@ -61,7 +62,7 @@ class KpiQueries(QueryRunner):
         """
         return self._read(
             "get_location_kpis",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "location_id": optional_uuid(location_id, "location_id"),
                 **past_until_now(days, start, end, default_days=7),
@@ -86,7 +87,7 @@ class KpiQueries(QueryRunner):
         """
         return self._read(
             "get_resource_kpis",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "location_id": optional_uuid(location_id, "location_id"),
                 "resource_id": optional_uuid(resource_id, "resource_id"),
@@ -112,7 +113,7 @@ class KpiQueries(QueryRunner):
         """
         return self._read(
             "get_shift_kpis",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "location_id": optional_uuid(location_id, "location_id"),
                 **past_until_now(days, start, end, default_days=7),
@@ -127,7 +128,7 @@ class KpiQueries(QueryRunner):
         (date), `kpi`, `value`, `unit`, `numerator`, `numerator_unit`, `denominator`, `denominator_unit`,
         `coverage_pct`, `reason`, `period_start`, `period_end` (UTC). One query a day, all in one transaction.
         """
-        organization = uuid_of(organization_id, "organization_id")
+        organization = parse_uuid(organization_id, "organization_id")
         count = whole_of(days, "days", 1, MAX_TREND_DAYS)
         rows: list[Row] = []
         with self._db.transaction() as transaction:

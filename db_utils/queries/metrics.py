@@ -6,9 +6,10 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import Literal
 
-from db_utils.queries.arguments import Id, choice_of, flag_of, optional_uuid, past, uuid_of
+from db_utils.queries.arguments import Id, choice_of, flag_of, optional_uuid, past
 from db_utils.queries.records import MetricRecord, encoded_rows
 from db_utils.queries.runner import QueryRunner
+from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
 
 
@@ -29,7 +30,7 @@ class MetricQueries(QueryRunner):
         flag_of(replace, "replace")
         return self._write_pages(
             "record_resource_metrics",
-            {"organization_id": uuid_of(organization_id, "organization_id"), "replace": replace},
+            {"organization_id": parse_uuid(organization_id, "organization_id"), "replace": replace},
             encoded_rows(MetricRecord, metrics, "metrics", with_none=True),
             "metrics",
             key=("resource_id", "time"),
@@ -55,7 +56,7 @@ class MetricQueries(QueryRunner):
         """
         return self._read(
             "get_resource_metrics",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "resource_id": optional_uuid(resource_id, "resource_id"),
                 **past(days, start, end, default_days=1),
@@ -73,7 +74,7 @@ class MetricQueries(QueryRunner):
         """
         return self._read(
             "get_latest_resource_metrics",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "location_id": optional_uuid(location_id, "location_id"),
                 "resource_id": optional_uuid(resource_id, "resource_id"),
@@ -105,7 +106,7 @@ class MetricQueries(QueryRunner):
         choice_of(bucket, "bucket", ("hour", "day"))
         return self._read(
             "get_resource_utilization",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "bucket_unit": bucket,
                 "resource_id": optional_uuid(resource_id, "resource_id"),
@@ -134,7 +135,7 @@ class MetricQueries(QueryRunner):
         """
         return self._read(
             "get_resource_utilization_summary",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "location_id": optional_uuid(location_id, "location_id"),
                 **past(days, start, end, default_days=7),

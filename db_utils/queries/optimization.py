@@ -18,10 +18,10 @@ from db_utils.queries.arguments import (
     optional_text,
     optional_uuid,
     text_of,
-    uuid_of,
     whole_of,
 )
 from db_utils.queries.runner import QueryRunner
+from db_utils.text_keys import parse_uuid
 from db_utils.values import Json, Row
 
 RUN_TYPES = (
@@ -57,7 +57,7 @@ class OptimizationQueries(QueryRunner):
         return self._create(
             "start_optimization_run",
             {
-                "organization_id": uuid_of(organization_id, "organization_id"),
+                "organization_id": parse_uuid(organization_id, "organization_id"),
                 "run_id": optional_uuid(run_id, "run_id"),
                 "run_type": choice_of(run_type, "run_type", RUN_TYPES),
                 "algorithm": text_of(algorithm, "algorithm"),
@@ -122,8 +122,8 @@ class OptimizationQueries(QueryRunner):
             "check_optimization_run",
             "optimization run",
             {
-                "organization_id": uuid_of(organization_id, "organization_id"),
-                "run_id": uuid_of(run_id, "run_id"),
+                "organization_id": parse_uuid(organization_id, "organization_id"),
+                "run_id": parse_uuid(run_id, "run_id"),
                 **parameters,
             },
             only="only a running one can end",
@@ -147,7 +147,7 @@ class OptimizationQueries(QueryRunner):
         """
         return self._read(
             "get_latest_optimization_runs",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "run_type": optional_choice(run_type, "run_type", RUN_TYPES),
                 "status": optional_choice(status, "status", RUN_STATUSES),

@@ -17,10 +17,10 @@ from db_utils.queries.arguments import (
     optional_time,
     optional_uuid,
     text_of,
-    uuid_of,
 )
 from db_utils.queries.loader import query
 from db_utils.queries.runner import QueryRunner
+from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
 
 LOCATION_TYPES = ("factory", "warehouse", "distribution_center", "depot", "store", "office", "region")
@@ -72,7 +72,7 @@ class OrganizationQueries(QueryRunner):
         One row: `organization_id`, `name`, `industry`, `timezone`, `settings` (dict), `created_at`, `updated_at`.
         Raises `NotFoundError` where there is none.
         """
-        organization = uuid_of(organization_id, "organization_id")
+        organization = parse_uuid(organization_id, "organization_id")
         rows = self._db.execute_query(query("get_organization").sql, {"organization_id": organization})
         if not rows:
             raise NotFoundError(
@@ -104,7 +104,7 @@ class OrganizationQueries(QueryRunner):
         return self._create(
             "create_location",
             {
-                "organization_id": uuid_of(organization_id, "organization_id"),
+                "organization_id": parse_uuid(organization_id, "organization_id"),
                 "location_id": optional_uuid(location_id, "location_id"),
                 "name": text_of(name, "name"),
                 "location_type": choice_of(location_type, "location_type", LOCATION_TYPES),
@@ -124,7 +124,7 @@ class OrganizationQueries(QueryRunner):
         """
         return self._read(
             "get_locations",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {"location_type": optional_choice(location_type, "location_type", LOCATION_TYPES)},
         )
 
@@ -146,8 +146,8 @@ class OrganizationQueries(QueryRunner):
             "set_location_timezone",
             "location",
             {
-                "organization_id": uuid_of(organization_id, "organization_id"),
-                "location_id": uuid_of(location_id, "location_id"),
+                "organization_id": parse_uuid(organization_id, "organization_id"),
+                "location_id": parse_uuid(location_id, "location_id"),
                 "timezone": text_of(timezone, "timezone"),
                 "effective_at": optional_time(effective_at, "effective_at"),
             },
@@ -170,8 +170,8 @@ class OrganizationQueries(QueryRunner):
         """
         return self._correct_history(
             "correct_location_history",
-            uuid_of(organization_id, "organization_id"),
-            uuid_of(location_id, "location_id"),
+            parse_uuid(organization_id, "organization_id"),
+            parse_uuid(location_id, "location_id"),
             {"timezone": text_of(timezone, "timezone")},
             start,
             end,
@@ -186,6 +186,6 @@ class OrganizationQueries(QueryRunner):
         """
         return self._read(
             "get_location_history",
-            uuid_of(organization_id, "organization_id"),
-            {"location_id": uuid_of(location_id, "location_id")},
+            parse_uuid(organization_id, "organization_id"),
+            {"location_id": parse_uuid(location_id, "location_id")},
         )

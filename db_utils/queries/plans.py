@@ -16,11 +16,11 @@ from db_utils.queries.arguments import (
     optional_number,
     optional_uuid,
     text_of,
-    uuid_of,
     whole_of,
 )
 from db_utils.queries.errors import WrongStateError
 from db_utils.queries.runner import QueryRunner
+from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
 
 PLAN_STATUSES = ("planned", "in_progress", "completed", "cancelled")
@@ -54,9 +54,9 @@ class PlanQueries(QueryRunner):
         return self._create(
             "create_production_plan",
             {
-                "organization_id": uuid_of(organization_id, "organization_id"),
+                "organization_id": parse_uuid(organization_id, "organization_id"),
                 "plan_id": optional_uuid(plan_id, "plan_id"),
-                "location_id": uuid_of(location_id, "location_id"),
+                "location_id": parse_uuid(location_id, "location_id"),
                 "resource_id": optional_uuid(resource_id, "resource_id"),
                 "product_id": text_of(product_id, "product_id"),
                 "plan_date": date_of(plan_date, "plan_date"),
@@ -78,8 +78,8 @@ class PlanQueries(QueryRunner):
             "check_production_plan",
             "plan",
             {
-                "organization_id": uuid_of(organization_id, "organization_id"),
-                "plan_id": uuid_of(plan_id, "plan_id"),
+                "organization_id": parse_uuid(organization_id, "organization_id"),
+                "plan_id": parse_uuid(plan_id, "plan_id"),
                 "actual_quantity": number_of(actual_quantity, "actual_quantity"),
             },
             only="progress is recorded of a planned or in_progress one",
@@ -96,8 +96,8 @@ class PlanQueries(QueryRunner):
         unknown one.
         """
         parameters = {
-            "organization_id": uuid_of(organization_id, "organization_id"),
-            "plan_id": uuid_of(plan_id, "plan_id"),
+            "organization_id": parse_uuid(organization_id, "organization_id"),
+            "plan_id": parse_uuid(plan_id, "plan_id"),
         }
         rows = self._change(
             "complete_production_plan",
@@ -123,8 +123,8 @@ class PlanQueries(QueryRunner):
             "check_production_plan",
             "plan",
             {
-                "organization_id": uuid_of(organization_id, "organization_id"),
-                "plan_id": uuid_of(plan_id, "plan_id"),
+                "organization_id": parse_uuid(organization_id, "organization_id"),
+                "plan_id": parse_uuid(plan_id, "plan_id"),
             },
             only="only a planned or in_progress one can be cancelled",
             key=("plan_id",),
@@ -152,7 +152,7 @@ class PlanQueries(QueryRunner):
         """
         return self._read(
             "get_production_plans",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "location_id": optional_uuid(location_id, "location_id"),
                 "resource_id": optional_uuid(resource_id, "resource_id"),
@@ -180,7 +180,7 @@ class PlanQueries(QueryRunner):
         """
         return self._read(
             "get_production_efficiency",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "location_id": optional_uuid(location_id, "location_id"),
                 **local_days(days, first_date, end_date, default_days=30),
@@ -206,7 +206,7 @@ class PlanQueries(QueryRunner):
         """
         return self._read(
             "get_plan_attainment",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "location_id": optional_uuid(location_id, "location_id"),
                 **local_days(days, first_date, end_date, default_days=30),

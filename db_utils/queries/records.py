@@ -28,8 +28,8 @@ from db_utils.queries.arguments import (
     span_of,
     text_of,
     time_of,
-    uuid_of,
 )
+from db_utils.text_keys import parse_uuid
 
 PAGE_ROWS = 5_000
 
@@ -237,14 +237,14 @@ def _span(value: Any, name: str) -> str:
 
 @lru_cache(maxsize=8192)
 def _known_uuid(value: uuid.UUID | str) -> str:
-    return str(uuid_of(value, ""))
+    return str(parse_uuid(value, ""))
 
 
 def _uuid(value: Any, name: str) -> str:
     try:
         return _known_uuid(value)
     except (InvalidInputError, TypeError):  # no UUID, or nothing that can be looked up
-        return str(uuid_of(value, name))
+        return str(parse_uuid(value, name))
 
 
 def _number(value: Any, name: str) -> str:

@@ -17,9 +17,9 @@ from db_utils.queries.arguments import (
     optional_time,
     optional_uuid,
     text_of,
-    uuid_of,
 )
 from db_utils.queries.runner import QueryRunner
+from db_utils.text_keys import parse_uuid
 from db_utils.values import Row, dump_json
 
 RESOURCE_STATUSES = ("running", "idle", "maintenance", "down", "retired")
@@ -51,12 +51,12 @@ class ResourceQueries(QueryRunner):
         `UniqueViolationError` where the organization has a resource of this name, `NotFoundError` for an unknown
         location.
         """
-        organization = uuid_of(organization_id, "organization_id")
+        organization = parse_uuid(organization_id, "organization_id")
         since = optional_time(in_service_from, "in_service_from")
         parameters = {
             "organization_id": organization,
             "resource_id": optional_uuid(resource_id, "resource_id"),
-            "location_id": uuid_of(location_id, "location_id"),
+            "location_id": parse_uuid(location_id, "location_id"),
             "name": text_of(name, "name"),
             "resource_type": text_of(resource_type, "resource_type"),
             "status": choice_of(status, "status", RESOURCE_STATUSES),
@@ -89,7 +89,7 @@ class ResourceQueries(QueryRunner):
         """
         return self._read(
             "get_resources",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "location_id": optional_uuid(location_id, "location_id"),
                 "resource_type": optional_text(resource_type, "resource_type"),
@@ -109,7 +109,7 @@ class ResourceQueries(QueryRunner):
         """
         return self._read(
             "get_resource_status",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "location_id": optional_uuid(location_id, "location_id"),
                 "resource_id": optional_uuid(resource_id, "resource_id"),
@@ -130,8 +130,8 @@ class ResourceQueries(QueryRunner):
             "set_resource_status",
             "resource",
             {
-                "organization_id": uuid_of(organization_id, "organization_id"),
-                "resource_id": uuid_of(resource_id, "resource_id"),
+                "organization_id": parse_uuid(organization_id, "organization_id"),
+                "resource_id": parse_uuid(resource_id, "resource_id"),
                 "status": choice_of(status, "status", RESOURCE_STATUSES),
                 "effective_at": optional_time(effective_at, "effective_at"),
             },
@@ -156,9 +156,9 @@ class ResourceQueries(QueryRunner):
             "move_resource",
             "resource",
             {
-                "organization_id": uuid_of(organization_id, "organization_id"),
-                "resource_id": uuid_of(resource_id, "resource_id"),
-                "location_id": uuid_of(location_id, "location_id"),
+                "organization_id": parse_uuid(organization_id, "organization_id"),
+                "resource_id": parse_uuid(resource_id, "resource_id"),
+                "location_id": parse_uuid(location_id, "location_id"),
                 "effective_at": optional_time(effective_at, "effective_at"),
             },
             ("resource_id",),
@@ -184,8 +184,8 @@ class ResourceQueries(QueryRunner):
             "rerate_resource",
             "resource",
             {
-                "organization_id": uuid_of(organization_id, "organization_id"),
-                "resource_id": uuid_of(resource_id, "resource_id"),
+                "organization_id": parse_uuid(organization_id, "organization_id"),
+                "resource_id": parse_uuid(resource_id, "resource_id"),
                 "rated_capacity_per_hour": optional_number(
                     rated_capacity_per_hour, "rated_capacity_per_hour"
                 ),
@@ -217,8 +217,8 @@ class ResourceQueries(QueryRunner):
         capacity = optional_number(rated_capacity_per_hour, "rated_capacity_per_hour")
         return self._correct_history(
             "correct_resource_history",
-            uuid_of(organization_id, "organization_id"),
-            uuid_of(resource_id, "resource_id"),
+            parse_uuid(organization_id, "organization_id"),
+            parse_uuid(resource_id, "resource_id"),
             {
                 "location_id": optional_uuid(location_id, "location_id"),
                 "rated_capacity_per_hour": capacity,
@@ -239,6 +239,6 @@ class ResourceQueries(QueryRunner):
         """
         return self._read(
             "get_resource_history",
-            uuid_of(organization_id, "organization_id"),
-            {"resource_id": uuid_of(resource_id, "resource_id")},
+            parse_uuid(organization_id, "organization_id"),
+            {"resource_id": parse_uuid(resource_id, "resource_id")},
         )

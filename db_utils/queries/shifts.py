@@ -17,11 +17,11 @@ from db_utils.queries.arguments import (
     text_of,
     texts_of,
     time_of,
-    uuid_of,
     whole_of,
 )
 from db_utils.queries.errors import WrongStateError
 from db_utils.queries.runner import QueryRunner
+from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
 
 ASSIGNMENT_STATUSES = ("scheduled", "confirmed", "completed", "absent", "cancelled")
@@ -57,9 +57,9 @@ class ShiftQueries(QueryRunner):
         return self._create(
             "create_shift",
             {
-                "organization_id": uuid_of(organization_id, "organization_id"),
+                "organization_id": parse_uuid(organization_id, "organization_id"),
                 "shift_id": optional_uuid(shift_id, "shift_id"),
-                "location_id": uuid_of(location_id, "location_id"),
+                "location_id": parse_uuid(location_id, "location_id"),
                 "name": text_of(name, "name"),
                 "starts_at": first,
                 "ends_at": last,
@@ -89,7 +89,7 @@ class ShiftQueries(QueryRunner):
         """
         return self._read(
             "get_shift_schedule",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "location_id": optional_uuid(location_id, "location_id"),
                 "employee_id": optional_uuid(employee_id, "employee_id"),
@@ -116,7 +116,7 @@ class ShiftQueries(QueryRunner):
         """
         return self._read(
             "get_shift_coverage_gaps",
-            uuid_of(organization_id, "organization_id"),
+            parse_uuid(organization_id, "organization_id"),
             {
                 "location_id": optional_uuid(location_id, "location_id"),
                 **ahead(days, start, end, default_days=7),
@@ -135,9 +135,9 @@ class ShiftQueries(QueryRunner):
         the employee overlaps, `NotFoundError` for an unknown shift or employee.
         """
         parameters = {
-            "organization_id": uuid_of(organization_id, "organization_id"),
-            "shift_id": uuid_of(shift_id, "shift_id"),
-            "employee_id": uuid_of(employee_id, "employee_id"),
+            "organization_id": parse_uuid(organization_id, "organization_id"),
+            "shift_id": parse_uuid(shift_id, "shift_id"),
+            "employee_id": parse_uuid(employee_id, "employee_id"),
         }
         status = choice_of(status, "status", ("scheduled", "confirmed"))
         try:
@@ -163,9 +163,9 @@ class ShiftQueries(QueryRunner):
         the employee is not employed when the shift begins.
         """
         parameters = {
-            "organization_id": uuid_of(organization_id, "organization_id"),
-            "shift_id": uuid_of(shift_id, "shift_id"),
-            "employee_id": uuid_of(employee_id, "employee_id"),
+            "organization_id": parse_uuid(organization_id, "organization_id"),
+            "shift_id": parse_uuid(shift_id, "shift_id"),
+            "employee_id": parse_uuid(employee_id, "employee_id"),
         }
         status = choice_of(status, "status", ASSIGNMENT_STATUSES)
         try:
@@ -186,9 +186,9 @@ class ShiftQueries(QueryRunner):
             "check_assignment",
             "assignment",
             {
-                "organization_id": uuid_of(organization_id, "organization_id"),
-                "shift_id": uuid_of(shift_id, "shift_id"),
-                "employee_id": uuid_of(employee_id, "employee_id"),
+                "organization_id": parse_uuid(organization_id, "organization_id"),
+                "shift_id": parse_uuid(shift_id, "shift_id"),
+                "employee_id": parse_uuid(employee_id, "employee_id"),
             },
             only="only a scheduled or confirmed one can be taken back",
             key=_KEY,

@@ -83,7 +83,7 @@ def test_every_method_has_its_block_and_every_block_its_method() -> None:
 def test_a_block_stands_in_the_file_of_its_methods_module() -> None:
     for entry in catalogue.entries():
         topics = {queries()[block].topic for block in blocks_of(entry.name)}
-        if entry.topic != "cached":
+        if entry.topic != "cached_predictions":
             assert topics == {entry.topic}, entry.name
 
 

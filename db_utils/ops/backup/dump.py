@@ -22,8 +22,9 @@ from db_utils.ops.backup.encryption import Key, encrypt
 from db_utils.ops.backup.endpoint import Endpoint
 from db_utils.ops.backup.manifest import DUMP, ENCRYPTED, FILE, ROLES, File, Manifest
 from db_utils.ops.backup.pipes import output_of
-from db_utils.ops.backup.psql import PsqlSession, literal
+from db_utils.ops.backup.psql import PsqlSession
 from db_utils.schema.source import folder as source_folder
+from db_utils.sql_text import literal
 
 _PARTIAL = ".partial"
 Say = Callable[[str], object]

@@ -10,8 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from psycopg2.extensions import adapt
-
 from db_utils.errors import BackupError
 from db_utils.ops.backup.endpoint import Endpoint
 
@@ -93,17 +91,3 @@ class PsqlSession:
         errors = [line.partition("ERROR:")[2].strip() for line in said if "ERROR:" in line]
         reason = (errors or said or ["the connection was lost"])[0 if errors else -1]
         return BackupError(f"the server refused a statement: {reason}")
-
-
-def literal(value: object) -> str:
-    """A value as SQL text."""
-    if isinstance(value, str):
-        quoted = adapt(value)
-        quoted.encoding = "utf-8"
-        return str(quoted.getquoted().decode())
-    return str(adapt(value))
-
-
-def name(value: str) -> str:
-    """A name as SQL text."""
-    return '"' + value.replace('"', '""') + '"'

@@ -20,10 +20,11 @@ from db_utils.ops.backup.encryption import Key
 from db_utils.ops.backup.endpoint import MAINTENANCE_DATABASE, Endpoint
 from db_utils.ops.backup.manifest import Manifest
 from db_utils.ops.backup.pipes import feed
-from db_utils.ops.backup.psql import PsqlSession, literal, name
+from db_utils.ops.backup.psql import PsqlSession
 from db_utils.ops.backup.roles import RestoredRoles, Role, read_roles, restore_roles
 from db_utils.ops.backup.temporary_database import exists, swap, temporary_database
 from db_utils.schema import source
+from db_utils.sql_text import identifier, literal
 
 _OBJECTS = """
     WITH own_schemas AS (
@@ -89,7 +90,7 @@ def restore(
                 raise BackupError(
                     f"the server has no database {endpoint.database}: make it, or let --create-database make it"
                 )
-            server.script(f"CREATE DATABASE {name(endpoint.database)} TEMPLATE template0;")
+            server.script(f"CREATE DATABASE {identifier(endpoint.database)} TEMPLATE template0;")
         _require_empty(endpoint)
         with _restored(endpoint, folder, manifest, key, jobs, say) as (scratch, elsewhere, roles):
             if compare:

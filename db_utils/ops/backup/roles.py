@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from db_utils.ops.backup.manifest import typed
-from db_utils.ops.backup.psql import PsqlSession, literal, name
+from db_utils.ops.backup.psql import PsqlSession
+from db_utils.sql_text import identifier, literal
 
 # Verifiers of passwords stay out of the server's log, where the one who restores may say so.
 _UNLOGGED = "SELECT set_config('log_statement', 'none', true) FROM pg_roles WHERE rolname = current_user AND rolsuper;"
@@ -86,12 +87,14 @@ def restore_roles(server: PsqlSession, roles: list[Role], owner: str) -> Restore
     for role in missing:
         for setting in role.settings:
             variable, _, value = setting.partition("=")
-            statement = f"ALTER ROLE {name(role.name)} SET {name(variable)} = {_value(variable, value)};"
+            statement = (
+                f"ALTER ROLE {identifier(role.name)} SET {identifier(variable)} = {_value(variable, value)};"
+            )
             harmless = variable in free or variable.startswith(_OWN_SETTINGS)
             (statements if harmless else withheld).append(statement)
         for member in role.member_of:
             statement = (
-                f"GRANT {name(member.role)} TO {name(role.name)} "
+                f"GRANT {identifier(member.role)} TO {identifier(role.name)} "
                 f"WITH INHERIT {str(member.inherit).upper()}, SET {str(member.set).upper()};"
             )
             (statements if member.role in _OURS | made else withheld).append(statement)
@@ -108,7 +111,7 @@ def restore_roles(server: PsqlSession, roles: list[Role], owner: str) -> Restore
 
 
 def _make(role: Role) -> str:
-    quoted = name(role.name)
+    quoted = identifier(role.name)
     # Neither superuser, nor one who makes roles or databases.
     statements = [
         f"CREATE ROLE {quoted} {'LOGIN' if role.can_login else 'NOLOGIN'} {'INHERIT' if role.inherits else 'NOINHERIT'} "
@@ -123,5 +126,5 @@ def _make(role: Role) -> str:
 
 def _value(variable: str, value: str) -> str:
     if variable == "search_path":  # a list, each part quoted already
-        return ", ".join(name(part.strip().strip('"')) for part in value.split(","))
+        return ", ".join(identifier(part.strip().strip('"')) for part in value.split(","))
     return literal(value)

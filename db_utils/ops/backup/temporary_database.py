@@ -10,7 +10,8 @@ from typing import Any
 
 from db_utils.errors import BackupError
 from db_utils.ops.backup.endpoint import MAINTENANCE_DATABASE, Endpoint
-from db_utils.ops.backup.psql import PsqlSession, literal, name
+from db_utils.ops.backup.psql import PsqlSession
+from db_utils.sql_text import identifier, literal
 
 _COMMENT = "A restore is under way here. It is dropped when that ends, or by the next restore."
 _SUFFIX = re.compile(r"_restoring_[0-9a-f]{8}$")
@@ -35,8 +36,10 @@ def temporary_database(endpoint: Endpoint, *, like: str) -> Iterator[tuple[str, 
         if not server.value(f"SELECT pg_try_advisory_lock({_lock(scratch)})"):
             raise BackupError("another restore uses the same scratch database: run it again")
         try:
-            server.script(f"CREATE DATABASE {name(scratch)} TEMPLATE template0 {_locale(server, like)};")
-            server.script(f"COMMENT ON DATABASE {name(scratch)} IS {literal(_COMMENT)};")
+            server.script(
+                f"CREATE DATABASE {identifier(scratch)} TEMPLATE template0 {_locale(server, like)};"
+            )
+            server.script(f"COMMENT ON DATABASE {identifier(scratch)} IS {literal(_COMMENT)};")
             yield scratch, server
         finally:
             with PsqlSession(endpoint, database=MAINTENANCE_DATABASE) as last:
@@ -51,16 +54,16 @@ def swap(server: PsqlSession, scratch: str, target: str) -> None:
     gone = f"{scratch}_old"[-_LONGEST_NAME:]
     settings = _settings(server, scratch, target)
     for database in (scratch, target):
-        server.script(f"ALTER DATABASE {name(database)} ALLOW_CONNECTIONS false;")
+        server.script(f"ALTER DATABASE {identifier(database)} ALLOW_CONNECTIONS false;")
         server.script(
             f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = {literal(database)} "
             "AND pid <> pg_backend_pid();"
         )
     server.script(
-        f"BEGIN; ALTER DATABASE {name(target)} RENAME TO {name(gone)}; "
-        f"ALTER DATABASE {name(scratch)} RENAME TO {name(target)}; {settings} "
-        f"COMMENT ON DATABASE {name(target)} IS NULL; ALTER DATABASE {name(target)} ALLOW_CONNECTIONS true; "
-        f"COMMENT ON DATABASE {name(gone)} IS {literal(_COMMENT)}; COMMIT;"
+        f"BEGIN; ALTER DATABASE {identifier(target)} RENAME TO {identifier(gone)}; "
+        f"ALTER DATABASE {identifier(scratch)} RENAME TO {identifier(target)}; {settings} "
+        f"COMMENT ON DATABASE {identifier(target)} IS NULL; ALTER DATABASE {identifier(target)} ALLOW_CONNECTIONS true; "
+        f"COMMENT ON DATABASE {identifier(gone)} IS {literal(_COMMENT)}; COMMIT;"
     )
     _drop(server, gone)
 
@@ -97,7 +100,7 @@ def _settings(server: PsqlSession, scratch: str, target: str) -> str:
         )
     ]
     is_closed = server.value(f"SELECT datacl IS NOT NULL FROM pg_database WHERE datname = {literal(target)}")
-    closing = [f"REVOKE ALL ON DATABASE {name(target)} FROM PUBLIC;"] if is_closed else []
+    closing = [f"REVOKE ALL ON DATABASE {identifier(target)} FROM PUBLIC;"] if is_closed else []
     return " ".join([*statements[:1], *closing, *statements[1:]])
 
 
@@ -138,7 +141,7 @@ def _drop_abandoned(server: PsqlSession) -> None:
 
 
 def _drop(server: PsqlSession, database: str) -> None:
-    server.script(f"DROP DATABASE IF EXISTS {name(database)} WITH (FORCE);")
+    server.script(f"DROP DATABASE IF EXISTS {identifier(database)} WITH (FORCE);")
 
 
 def _lock(scratch: str) -> str:

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from db_utils.embedded.server import PASSWORD, USER
 from db_utils.ops.doctor.context import CheckContext, is_loopback
-from db_utils.ops.doctor.model import (
-    Finding,
-    Findings,
-    Fix,
-    Severity,
-    check,
-    identifier,
-    ok,
-    skipped,
-)
+from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, ok, skipped
+from db_utils.sql_text import identifier
 
 _LOGINS = """
     SELECT rolname

@@ -6,9 +6,10 @@ from math import ceil
 from typing import Any
 
 from db_utils.ops.doctor.context import CheckContext
-from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, duration, literal
+from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, duration
 from db_utils.ops.sizes import size
 from db_utils.ops.table_sizes import STORED_IN_CHUNKS
+from db_utils.sql_text import literal
 
 # A chunk is overdue when two runs of the policy have passed it by since it was both old enough and there.
 _UNCOMPRESSED = f"""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from db_utils.ops.doctor.context import CheckContext
-from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, literal, ok
+from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, ok
+from db_utils.sql_text import literal
 
 _SAMPLES_OF = "1 day"
 _ROLLUPS_OF = "35 days"

@@ -5,20 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from db_utils.ops.doctor.context import CheckContext
-from db_utils.ops.doctor.model import (
-    Finding,
-    Findings,
-    Fix,
-    Severity,
-    check,
-    duration,
-    identifier,
-    literal,
-    ok,
-    skipped,
-)
+from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, duration, ok, skipped
 from db_utils.ops.doctor.server_settings import change, told
 from db_utils.ops.sizes import size
+from db_utils.sql_text import identifier, literal
 
 _INVALID = """
     SELECT format('%I.%I', n.nspname, c.relname) AS name, i.indrelid::regclass::text AS table_name

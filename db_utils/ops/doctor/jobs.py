@@ -5,18 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from db_utils.ops.doctor.context import CheckContext
-from db_utils.ops.doctor.model import (
-    Finding,
-    Findings,
-    Fix,
-    Severity,
-    check,
-    duration,
-    identifier,
-    literal,
-    ok,
-    skipped,
-)
+from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, duration, ok, skipped
+from db_utils.sql_text import identifier, literal
 
 _FAILING = """
     SELECT

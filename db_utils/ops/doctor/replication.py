@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from db_utils.ops.doctor.context import CheckContext
-from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, literal, ok
+from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, ok
 from db_utils.ops.sizes import size
+from db_utils.sql_text import literal
 
 _SLOTS = """
     SELECT

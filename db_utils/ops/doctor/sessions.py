@@ -5,19 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from db_utils.ops.doctor.context import CheckContext
-from db_utils.ops.doctor.model import (
-    Finding,
-    Findings,
-    Fix,
-    Limit,
-    Severity,
-    check,
-    duration,
-    literal,
-    ok,
-)
+from db_utils.ops.doctor.model import Finding, Findings, Fix, Limit, Severity, check, duration, ok
 from db_utils.ops.doctor.server_settings import change, told
 from db_utils.ops.sizes import size
+from db_utils.sql_text import literal
 
 _CONNECTIONS = """
     SELECT

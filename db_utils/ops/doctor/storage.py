@@ -8,18 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from db_utils.ops.doctor.context import CheckContext
-from db_utils.ops.doctor.model import (
-    Finding,
-    Findings,
-    Fix,
-    Severity,
-    check,
-    duration,
-    literal,
-    ok,
-    skipped,
-)
+from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, duration, ok, skipped
 from db_utils.ops.sizes import size
+from db_utils.sql_text import literal
 
 # Bytes a day of each time-series table: chunks that ended within the last 90 days, over the days that they cover. Where
 # retention removes what is as old as the oldest chunk, old rows make room for new ones.

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from db_utils import schema
 from db_utils.ops.doctor.context import CheckContext
-from db_utils.ops.doctor.model import (
-    Finding,
-    Findings,
-    Fix,
-    Severity,
-    check,
-    duration,
-    identifier,
-    ok,
-)
+from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, duration, ok
 from db_utils.ops.doctor.server_settings import change, told
 from db_utils.ops.sizes import size
+from db_utils.sql_text import identifier
 
 _EXTENSIONS = """
     SELECT name, installed_version, default_version
