@@ -64,6 +64,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return servers or min((os.cpu_count() or 1) + 1, 5)
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts a stack or a browser is slow."""
+    for item in items:
+        if item.get_closest_marker("docker") or item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A process that runs tests tells the one that reports."""
     if hasattr(session.config, "workeroutput"):

@@ -15,6 +15,7 @@ from tests.benchmarks.harness import Context, Goal, Table, on_one_core
 NOT_HERE = {"first_start"}
 
 
+@pytest.mark.slow
 # Some of the peers leave files open, which is not ours to mend.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", sorted(set(BENCHMARKS) - NOT_HERE))

@@ -14,6 +14,8 @@ from tests.faults.findings import Finding, as_json, markdown
 from tests.faults.operations import full_disk_for_the_server, in_a_folder, killed_imports
 from tests.faults.trial import Trial
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trial(server_url: str, schema_template: str, seeded_template: str) -> Iterator[Trial]:

@@ -14,6 +14,8 @@ import pytest
 
 from tests.conftest import fresh_database
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 CARRIED = {"sql": "db_utils/sql", "seeds": "db_utils/seeds", "db_utils": "db_utils", "barnameh": "barnameh"}
 SOURCES = (".py", ".sql", ".lua", ".typed")

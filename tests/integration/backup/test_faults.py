@@ -85,6 +85,7 @@ def test_a_damaged_backup_is_refused(
     assert blank.execute_query(OBJECTS) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -111,6 +112,7 @@ def test_what_the_server_cannot_take_is_refused(
     assert blank.execute_query(OBJECTS) == []
 
 
+@pytest.mark.slow
 def test_keys(
     seeded_database: DatabaseManager,
     blank: DatabaseManager,
@@ -170,6 +172,7 @@ def test_a_database_that_is_not_there(blank: DatabaseManager, sample_backup: Pat
 # -- it is interrupted ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_killed_backup_leaves_nothing_that_looks_like_one(
     seeded_database: DatabaseManager, run: Run, tmp_path: Path
 ) -> None:
@@ -196,6 +199,7 @@ def test_a_killed_backup_leaves_nothing_that_looks_like_one(
     assert seeded_database.execute_query("SELECT count(*) AS n FROM backup_runs") == [{"n": 1}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_restore_leaves_the_database_empty(
     seeded: DatabaseManager,
@@ -226,6 +230,7 @@ def test_an_interrupted_restore_leaves_the_database_empty(
         assert content_hashes(restored) == content_hashes(seeded)
 
 
+@pytest.mark.slow
 def test_a_full_disk(seeded_database: DatabaseManager, run: Run, tmp_path: Path) -> None:
     """No file may grow beyond 500 kB: the write fails as it does on a full disk."""
     url, out = seeded_database.settings.database_url, tmp_path / "small"
@@ -261,6 +266,7 @@ def test_two_backups_at_once(seeded_database: DatabaseManager, run: Run, tmp_pat
     assert seeded_database.execute_query("SELECT count(*) AS n FROM backup_runs") == [{"n": 2}]
 
 
+@pytest.mark.slow
 def test_two_restores_into_one_database(
     seeded: DatabaseManager, blank: DatabaseManager, sample_backup: Path, tmp_path: Path
 ) -> None:

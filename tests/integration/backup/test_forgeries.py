@@ -18,6 +18,8 @@ from tests.conftest import maintenance
 from tests.integration.cli.conftest import Run
 from tests.support.servers import own_server
 
+pytestmark = pytest.mark.slow
+
 OBJECTS = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
 DATABASES = "SELECT max(oid::bigint) AS newest, count(*) AS n FROM pg_database"
 MISSING = "role_of_a_forgery"

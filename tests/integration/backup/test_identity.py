@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from db_utils import DatabaseManager, schema
@@ -32,6 +33,7 @@ def test_it_lasts_as_long_as_the_database(seeded_database: DatabaseManager) -> N
         assert identity(again) != before
 
 
+@pytest.mark.slow
 def test_a_restored_database_is_another_one(
     server_url: str,
     seeded_database: DatabaseManager,

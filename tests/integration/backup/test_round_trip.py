@@ -97,6 +97,7 @@ def test_verify_restores_compares_and_writes_it_down(
     assert db.execute_query(LEFT_OVER) == []
 
 
+@pytest.mark.slow
 def test_verify_finds_a_row_that_is_not_what_it_was(
     seeded_database: DatabaseManager, blank: DatabaseManager, make_backup: MakeBackup, run: Run
 ) -> None:
@@ -120,6 +121,7 @@ def test_verify_finds_a_row_that_is_not_what_it_was(
     assert blank.execute_query(LEFT_OVER) == []
 
 
+@pytest.mark.slow
 def test_while_four_write(
     seeded_database: DatabaseManager, blank: DatabaseManager, make_backup: MakeBackup, run: Run
 ) -> None:
@@ -169,6 +171,7 @@ def test_while_four_write(
         )
 
 
+@pytest.mark.slow
 def test_a_new_server_gets_the_tenants_logins(make_backup: MakeBackup, run: Run) -> None:
     """Between two servers of the test's own, because the one under test may be of a later major version."""
     login = f"bi_{os.getpid()}"
@@ -203,6 +206,7 @@ def test_a_new_server_gets_the_tenants_logins(make_backup: MakeBackup, run: Run)
         assert organizations == [ORGANIZATION, ORGANIZATION]
 
 
+@pytest.mark.slow
 def test_what_belongs_to_the_database_stays(
     seeded_database: DatabaseManager, blank: DatabaseManager, make_backup: MakeBackup, run: Run
 ) -> None:
@@ -224,6 +228,7 @@ def test_what_belongs_to_the_database_stays(
         assert restored.execute_query(facts, (name,)) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encrypted", [False, True])
 def test_from_postgresql_16_to_18(run: Run, tmp_path: Path, key_file: Path, encrypted: bool) -> None:
     """A major upgrade by dump and restore, on plain PostgreSQL."""
@@ -265,6 +270,7 @@ def test_from_postgresql_16_to_18(run: Run, tmp_path: Path, key_file: Path, encr
         assert "restore it into 18 or later" in done.err
 
 
+@pytest.mark.slow
 def test_several_connections(
     seeded_database: DatabaseManager,
     blank: DatabaseManager,
@@ -289,6 +295,7 @@ def test_several_connections(
     assert "jobs must be 1" in done.err
 
 
+@pytest.mark.slow
 def test_as_managed_services_have_it(run: Run, tmp_path: Path) -> None:
     """Whoever owns the database is no superuser there, and may make databases and roles."""
     with (

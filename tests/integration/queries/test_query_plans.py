@@ -197,6 +197,7 @@ def test_no_parameter_makes_a_read_fail(seeded: DatabaseManager, facts: Facts, b
     seeded.execute_query(block.sql, given)
 
 
+@pytest.mark.slow
 def test_what_is_touched_follows_the_period_and_not_the_table(
     large: DatabaseManager, large_facts: Facts
 ) -> None:

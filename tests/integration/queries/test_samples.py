@@ -121,6 +121,7 @@ def compare(
     return compared
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_samples_of_all_kinds(db: DatabaseManager, seed: int) -> None:
     chance = random.Random(seed)

@@ -66,6 +66,7 @@ def test_the_same_figures_give_the_same_bytes(seeded: DatabaseManager) -> None:
     assert report.render(dataclasses.replace(data, alerts=[])) != report.render(data)
 
 
+@pytest.mark.slow
 def test_names_are_text_and_nothing_else(seeded_database: DatabaseManager) -> None:
     db = seeded_database
     queries = OperationalDataQueries(db)
@@ -155,6 +156,7 @@ def test_a_resource_that_stood_still_lost_all_its_time(empty_database: DatabaseM
     assert page.titles["oee"] == "Van has the lowest OEE, 0.0 %; most of it is lost to stops (availability)"
 
 
+@pytest.mark.slow
 def test_a_year_of_half_hours(seeded_database: DatabaseManager) -> None:
     electricity.load(seeded_database)
     schema.refresh_rollups(seeded_database)

@@ -27,6 +27,8 @@ from tests.integration.schema.isolation.attackers import PASSWORD, Attacker, Led
 from tests.integration.schema.isolation.population import Organization
 from tests.support import isolation_page
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Field:

@@ -37,6 +37,8 @@ from tests.support.plants import (
     write_events,
 )
 
+pytestmark = pytest.mark.slow
+
 MANY = os.environ.get("PLANTS")
 drawn = settings(
     max_examples=int(MANY or 12),

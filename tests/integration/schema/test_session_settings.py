@@ -16,6 +16,8 @@ import pytest
 from db_utils import DatabaseManager, OperationalDataQueries
 from tests.support.query_calls import READ_CASES, READ_IDS, Facts, find_facts, read
 
+pytestmark = pytest.mark.slow
+
 USUAL = {
     "TimeZone": "UTC",
     "DateStyle": "ISO, MDY",

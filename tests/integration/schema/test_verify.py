@@ -325,6 +325,7 @@ COLUMNS = """
 """
 
 
+@pytest.mark.slow
 def test_each_object_that_is_lost_is_missed(
     database: DatabaseManager, session: Any, complaint: Callable[[str], str]
 ) -> None:

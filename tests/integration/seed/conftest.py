@@ -21,7 +21,16 @@ ANCHORS = {
 }
 
 
-@pytest.fixture(scope="session", params=ANCHORS.values(), ids=ANCHORS)
+_USUAL = ("today", "spring change of clocks")
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(anchor, id=name, marks=() if name in _USUAL else pytest.mark.slow)
+        for name, anchor in ANCHORS.items()
+    ],
+)
 def story(request: pytest.FixtureRequest, server_url: str, schema_template: str) -> Iterator[Story]:
     if request.param is None:
         db = request.getfixturevalue("seeded")

@@ -114,6 +114,7 @@ def test_the_amount_that_was_asked_for(anchored: DatabaseManager) -> None:
         assert after[table] == before[table]
 
 
+@pytest.mark.slow
 def test_the_same_in_one_go_or_in_steps_or_at_once(server_url: str, schema_template: str) -> None:
     with fresh_database(server_url, schema_template) as url, seeded_at(url, ANCHOR) as db:
         schema.seed(db, days=35, scale=2, organizations=3, metric_days=1, jobs=3)
@@ -128,6 +129,7 @@ def test_the_same_in_one_go_or_in_steps_or_at_once(server_url: str, schema_templ
         assert contents(db) == at_once
 
 
+@pytest.mark.slow
 def test_a_day_does_not_depend_on_the_day_of_the_load(server_url: str, schema_template: str) -> None:
     before_the_story, within_it = "2025-02-25", "2025-03-29"
     third = "organization_id NOT IN (SELECT organization_id FROM organizations WHERE name LIKE 'Sample%%')"
@@ -146,6 +148,7 @@ def test_a_day_does_not_depend_on_the_day_of_the_load(server_url: str, schema_te
     assert found[0][0]["employee_attendance"]  # 29 March is a Saturday
 
 
+@pytest.mark.slow
 def test_a_load_that_fails_half_way_goes_on_where_it_stood(server_url: str, schema_template: str) -> None:
     class Stop(Exception):  # noqa: N818
         pass

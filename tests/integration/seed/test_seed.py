@@ -120,6 +120,7 @@ def test_every_kind_of_row_is_there(story: Story) -> None:
 # -- applied as often as one likes --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_same_anchor_gives_the_same_content(server_url: str, schema_template: str) -> None:
     """Whatever the session's time zone, date style or interval style."""
     anchor = "2025-10-26T02:30:17.5+01:00"
