@@ -25,6 +25,8 @@ from .conftest import (
 )
 from .test_truth import key_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("login", [":wrong", "nobody:wrong", ""])
 def test_a_wrong_or_missing_password(

@@ -22,6 +22,8 @@ from .conftest import (
 )
 from .faults import Fault, FaultProxy
 
+pytestmark = pytest.mark.slow
+
 
 def test_what_redis_could_not_be_told_it_is_told_when_it_is_back(
     make_cache: MakeCache, proxy: FaultProxy, organization: UUID, database: Database, clock: Clock

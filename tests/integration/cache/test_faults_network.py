@@ -28,6 +28,8 @@ from .conftest import (
 )
 from .faults import Fault, FaultProxy
 
+pytestmark = pytest.mark.slow
+
 BREAKS = [Fault.BLACK_HOLE, Fault.SLOW, Fault.TRICKLE, Fault.RESET]
 
 

@@ -26,6 +26,8 @@ from .conftest import (
     wait_until,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_restart_and_a_flush_lose_the_values_and_nothing_else(
     make_cache: MakeCache, organization: UUID, database: Database, clock: Clock

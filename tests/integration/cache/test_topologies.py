@@ -21,6 +21,8 @@ from db_utils.embedded import redis_server
 from .conftest import KIND, MakeCache, client, port_of, prediction, wait_until
 from .faults import FaultProxy
 
+pytestmark = pytest.mark.slow
+
 
 def works(cache: PredictionCache, organization: UUID) -> None:
     """Fail unless a value goes in and comes out, alone and in a batch, and can be invalidated."""

@@ -18,6 +18,8 @@ from tests.support import servers
 from tests.support.proxy import Proxy
 from tests.support.servers import OwnServer
 
+pytestmark = pytest.mark.slow
+
 PID = "SELECT pg_backend_pid() AS pid"
 TABLE = "CREATE TABLE facts (id bigint PRIMARY KEY, payload text)"
 
