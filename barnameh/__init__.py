@@ -2,3 +2,9 @@
 
 A service imports nothing of another service; what two services tell each other stands in a table. See docs/services.md.
 """
+
+from __future__ import annotations
+
+from db_utils import __version__
+
+__all__ = ["__version__"]

@@ -5,6 +5,7 @@ PostgreSQL with TimescaleDB, a Redis prediction cache, prebuilt queries.
 
 from __future__ import annotations
 
+from db_utils.cache import PredictionCache
 from db_utils.config import Settings
 from db_utils.connections.listen import Listener, Notification
 from db_utils.connections.manager import DatabaseManager, Health
@@ -16,6 +17,8 @@ from db_utils.errors import DbUtilsError
 from db_utils.queries import OperationalDataQueries
 from db_utils.values import Json
 
+__version__ = "0.1.0"
+
 __all__ = [
     "DatabaseManager",
     "DbUtilsError",
@@ -25,6 +28,7 @@ __all__ = [
     "Notification",
     "OperationalDataQueries",
     "PoolStats",
+    "PredictionCache",
     "Reject",
     "RejectReport",
     "Settings",

@@ -6,8 +6,11 @@ looking at (readings that cannot be true, one of several places failed); 130 it 
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from barnameh import __version__
 from barnameh.cli import fetch, work
 
 app = typer.Typer(
@@ -20,3 +23,18 @@ app = typer.Typer(
 
 for commands in (fetch.app, work.app):
     app.add_typer(commands)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None: ...

@@ -9,8 +9,11 @@ finding); 130 it was interrupted.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from db_utils import __version__
 from db_utils.cli import backup, doctor, documentation, files, report, schema, smoke, status
 
 app = typer.Typer(
@@ -32,3 +35,18 @@ for commands in (
     documentation.app,
 ):
     app.add_typer(commands)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None: ...

@@ -6,11 +6,12 @@ import re
 
 from db_utils import DatabaseManager
 from db_utils.schema import dictionary
-from tests.support import command_line_page, isolation_page, readme
+from tests.support import command_line_page, isolation_page, picture, readme
 
 
-def test_the_generated_parts_of_the_readme_are_current() -> None:
-    assert readme.README.read_text(encoding="utf-8") == readme.readme()
+def test_the_pages_of_queries_and_settings_are_current() -> None:
+    assert readme.QUERIES.read_text(encoding="utf-8") == readme.queries_page()
+    assert readme.CONFIGURATION.read_text(encoding="utf-8") == readme.configuration_page()
 
 
 def test_the_count_of_the_attack_is_what_was_counted() -> None:
@@ -33,9 +34,8 @@ RELATION = re.compile(r'^    (?P<parent>\w+) (?P<mark>\|\||\|o)--o\{ (?P<child>\
 
 def test_the_picture_of_the_schema_shows_its_foreign_keys(seeded: DatabaseManager) -> None:
     """Each reference is drawn once, with a circle where it may be missing; the tenant's own where a table has no other."""
-    drawing = re.findall(
-        r"```mermaid\nerDiagram\n(.*?)```", readme.README.read_text(encoding="utf-8"), re.DOTALL
-    )
+    page = (readme.ROOT / "docs" / "schema.md").read_text(encoding="utf-8")
+    drawing = re.findall(r"```mermaid\nerDiagram\n(.*?)```", page, re.DOTALL)
     assert len(drawing) == 1
     found = [RELATION.match(line) for line in drawing[0].splitlines()]
     drawn = [(m["child"], m["parent"], m["mark"] == "|o") for m in found if m is not None]
@@ -64,3 +64,16 @@ def test_the_picture_of_the_schema_shows_its_foreign_keys(seeded: DatabaseManage
 
 def test_the_page_of_commands_is_current() -> None:
     assert command_line_page.PAGE.read_text(encoding="utf-8") == command_line_page.page()
+
+
+def test_the_picture_of_the_readme_is_the_reports(seeded: DatabaseManager) -> None:
+    """Its figures are of the day on which it was drawn; what it shows of whom is the same on every day."""
+
+    def words(svg: str) -> set[str]:
+        return {
+            text
+            for text in re.findall(r"<text[^>]*>([^<]+)</text>", svg)
+            if not re.search(r"\d\.\d|^\d+$", text)
+        }
+
+    assert words(picture.FILE.read_text(encoding="utf-8")) == words(picture.drawing(seeded))

@@ -1,6 +1,6 @@
 """The parts of the documentation that are made from the code; `python -m tests.support.readme` writes them anew.
 
-The README has them between `<!-- name -->` and `<!-- end of name -->`.
+The pages have them between `<!-- name -->` and `<!-- end of name -->`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from db_utils.queries import catalogue
 from db_utils.schema import dictionary
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
+QUERIES = ROOT / "docs" / "queries.md"
+CONFIGURATION = ROOT / "docs" / "configuration.md"
 DICTIONARY = ROOT / "docs" / "data-dictionary.md"
 
 _SECTION = re.compile(r"^# ---- (?P<title>.*?) -+$")
@@ -52,16 +53,20 @@ def with_part(text: str, name: str, content: str) -> str:
     return replaced
 
 
-def readme() -> str:
-    """What the README should say, given what it says now."""
-    text = README.read_text(encoding="utf-8")
-    text = with_part(text, "catalogue", catalogue.markdown())
-    return with_part(text, "configuration", configuration())
+def queries_page() -> str:
+    """What docs/queries.md should say, given what it says now."""
+    return with_part(QUERIES.read_text(encoding="utf-8"), "catalogue", catalogue.markdown())
+
+
+def configuration_page() -> str:
+    """What docs/configuration.md should say, given what it says now."""
+    return with_part(CONFIGURATION.read_text(encoding="utf-8"), "configuration", configuration())
 
 
 def main() -> None:
-    """Write the README and the data dictionary anew."""
-    README.write_text(readme(), encoding="utf-8")
+    """Write the pages and the data dictionary anew."""
+    QUERIES.write_text(queries_page(), encoding="utf-8")
+    CONFIGURATION.write_text(configuration_page(), encoding="utf-8")
     with DatabaseManager.embedded() as db:
         DICTIONARY.write_text(dictionary.markdown(db), encoding="utf-8")
 
