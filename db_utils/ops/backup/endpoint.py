@@ -7,9 +7,10 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 import psycopg2
 from psycopg2.extensions import make_dsn
@@ -20,6 +21,8 @@ from db_utils.errors import BackupError, ConfigurationError, SessionUnavailableE
 
 MAINTENANCE_DATABASE = "postgres"
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
+_SECRET = frozenset({"sslpassword"})
+_SERVICE = "db_utils"
 _PACKAGED = Path("/usr/lib/postgresql")
 
 
@@ -59,6 +62,7 @@ class UrlEndpoint:
         parameters["options"] = parse_url(settings.database_url).get("options", "")
         self._password = parameters.pop("password", None)
         self._parameters = parameters
+        self._secrets = _service_file(parameters)
         self.database = parameters.get("dbname", "")
         if not self.database:
             raise ConfigurationError("the database URL names no database: write …/name at its end")
@@ -91,13 +95,19 @@ class UrlEndpoint:
 
     def command(self, program: str, *arguments: str, database: str | None = None) -> list[str]:
         """See `Endpoint`. Raises `BackupError` where no program of a fitting version is installed."""
-        target = make_dsn(**{**self._parameters, "dbname": database or self.database})
+        shown = {name: value for name, value in self._parameters.items() if name not in _SECRET}
+        if self._secrets is not None:
+            shown["service"] = _SERVICE
+        target = make_dsn(**{**shown, "dbname": database or self.database})
         return [str(find_program(program, self.major)), f"--dbname={target}", *arguments]
 
     @property
     def environment(self) -> dict[str, str]:
         """See `Endpoint`."""
-        return {**os.environ, **({"PGPASSWORD": self._password} if self._password else {})}
+        told = {"PGPASSWORD": self._password} if self._password else {}
+        if self._secrets is not None:
+            told["PGSERVICEFILE"] = self._secrets.name
+        return {**os.environ, **told}
 
 
 class ContainerEndpoint:
@@ -139,6 +149,22 @@ class ContainerEndpoint:
     def environment(self) -> dict[str, str]:
         """See `Endpoint`: the socket inside the container asks for no password."""
         return dict(os.environ)
+
+
+def _service_file(parameters: Mapping[str, str]) -> IO[str] | None:
+    """A file, readable by this user alone, with what everybody could read on a command line and no variable can carry."""
+    secrets = {name: value for name, value in parameters.items() if name in _SECRET}
+    if not secrets:
+        return None
+    if "service" in parameters or any("\n" in value for value in secrets.values()):
+        raise ConfigurationError(
+            f"{' and '.join(secrets)} beside a service, or of two lines: write it into the service file"
+        )
+    # It goes with the endpoint.
+    file = tempfile.NamedTemporaryFile("w", prefix="db_utils-", suffix=".conf")  # noqa: SIM115
+    file.write("\n".join([f"[{_SERVICE}]", *(f"{name}={value}" for name, value in secrets.items()), ""]))
+    file.flush()
+    return file
 
 
 def find_program(name: str, major: int) -> Path:

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from db_utils import DatabaseManager, schema
-from db_utils.ops.backup.endpoint import find_program
+from db_utils.config import Settings
+from db_utils.ops.backup.endpoint import UrlEndpoint, find_program
 from tests.support.scale import compress_old_chunks
 from tests.support.schema_snapshot import content_hashes, snapshot
 
@@ -135,3 +137,18 @@ def test_an_empty_database_is_guarded_until_it_is_prepared(
     with DatabaseManager(url) as restored:
         assert state(restored) == state(full)
         schema.verify(restored)
+
+
+def test_no_secret_of_the_url_is_on_a_command_line(seeded_database: DatabaseManager) -> None:
+    """Everybody on a machine reads the command lines of its programs."""
+    url = seeded_database.settings.database_url
+    parameters = {**parse_dsn(url), "password": "word of the role", "sslpassword": "word of the key"}
+    endpoint = UrlEndpoint(Settings.from_environment({"DATABASE_URL": make_dsn(**parameters)}))
+    command = endpoint.command("psql", "--no-psqlrc", "--command=SELECT current_database()")
+    assert "word" not in " ".join(command)
+    done = subprocess.run(command, env=endpoint.environment, capture_output=True, text=True, check=True)
+    assert parameters["dbname"] in done.stdout
+    file = Path(endpoint.environment["PGSERVICEFILE"])
+    assert file.stat().st_mode & 0o077 == 0
+    del endpoint
+    assert not file.exists()
