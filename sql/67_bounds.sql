@@ -10,6 +10,9 @@
 -- jsonb in a time series                                              at most 64 KiB as text: the columnstore packs 1,000 at a time
 -- other jsonb                                                         at most 1 MB as text; an optimization's, 10 MB
 -- time of a time series                                               from the year 2000 on: each week or month with a row is a chunk
+-- other times and dates                                               of the years 1 to 9999, or infinite: no other can be read in Python,
+--                                                                     and one row must not end a list of all organizations' rows
+-- interval                                                            at most 10 years
 --
 -- A column whose values a CHECK lists needs none. Exceptions stand in the list below. In a database that has rows already the
 -- CHECK counts for new rows at once; rows beyond it are named in a warning, and the doctor names them until they are mended.
@@ -72,6 +75,8 @@ AS $$
                 WHEN c.type_name IN ('jsonb', 'json') THEN format('at_most_%s_bytes', l.most_bytes)
                 WHEN c.type_name IN ('numeric', 'double precision', 'real') THEN 'within_1e15'
                 WHEN c.is_series AND c.column_name = 'time' THEN 'since_2000'
+                WHEN c.type_name IN ('timestamp with time zone', 'timestamp without time zone', 'date') THEN 'readable'
+                WHEN c.type_name = 'interval' THEN 'at_most_10_years'
             END AS rule,
             CASE
                 WHEN c.type_name IN ('text', 'character varying') THEN format('char_length(%I) <= %s', c.column_name, l.most_characters)
@@ -80,6 +85,10 @@ AS $$
                 WHEN c.type_name = 'numeric' THEN format('abs(%1$I) < 1e15 AND scale(%1$I) <= 100', c.column_name)
                 WHEN c.type_name IN ('double precision', 'real') THEN format('abs(%I) < 1e15', c.column_name)
                 WHEN c.is_series AND c.column_name = 'time' THEN format('%I >= ''2000-01-01 00:00+00''', c.column_name)
+                -- A day from either end: the zone of whoever reads it decides the year.
+                WHEN c.type_name IN ('timestamp with time zone', 'timestamp without time zone', 'date') THEN
+                    format('%1$I >= ''0001-01-02 00:00+00'' AND %1$I < ''9999-12-31 00:00+00'' OR NOT isfinite(%1$I)', c.column_name)
+                WHEN c.type_name = 'interval' THEN format('%I <= ''10 years''', c.column_name)
             END AS condition
         FROM columns AS c
         CROSS JOIN LATERAL (

@@ -35,6 +35,10 @@ def at_edge(type_name: str, rule: str) -> Any:
         return '{"x": "' + "y" * (most - 9) + '"}'
     if type_name == "numeric":
         return Decimal("9" * 15 + "." + "9" * 100)
+    if type_name == "interval":
+        return "10 years"
+    if rule == "readable_check":
+        return "9999-12-30"
     return datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -54,6 +58,10 @@ def beyond(type_name: str, value: Any) -> list[Any]:
             Decimal("Infinity"),
             Decimal("1e-101"),
         ]
+    if type_name == "interval":
+        return ["10 years 1 second", "100000000 years"]
+    if isinstance(value, str):
+        return ["9999-12-31", "20000-01-01", "0001-01-01", "0044-03-15 BC"]
     return [datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC)]
 
 
@@ -88,12 +96,20 @@ def test_every_column_that_can_be_large_has_a_bound(empty_database: DatabaseMana
             -- Sums of what is bounded are the database's own.
             AND c.relname NOT IN ('tenant_logins', 'resource_time_sums', 'resource_time_states', 'resource_time_marks')
             AND EXISTS (SELECT FROM pg_attribute AS o WHERE o.attrelid = c.oid AND o.attname = 'organization_id')
-            AND (t.typlen < 0 OR t.typname IN ('float4', 'float8'))
+            AND (t.typlen < 0 OR t.typname IN ('float4', 'float8', 'timestamptz', 'timestamp', 'date', 'interval'))
         ORDER BY 1
         """
     )
-    told = ("octet_length(", "char_length(", "abs(", "= ANY (ARRAY[")
-    assert len(columns) > 60
+    told = (
+        "octet_length(",
+        "char_length(",
+        "abs(",
+        "= ANY (ARRAY[",
+        "9999-12-31",
+        ">= '2000-01-01",
+        "10 years",
+    )
+    assert len(columns) > 100
     assert [
         c["name"] for c in columns if not any(word in check for check in c["checks"] for word in told)
     ] == []
@@ -160,6 +176,9 @@ def test_a_refusal_says_the_bound(two_organizations: DatabaseManager) -> None:
             {**RIGHT["demand_history"], "quantity": Decimal(9) * Decimal(10) ** 131071},
         )
     assert refused.value.constraint == "demand_history_quantity_within_1e15_check"
+    with pytest.raises(CheckViolationError) as refused:
+        insert(two_organizations, "alerts", {**RIGHT["alerts"], "created_at": "0044-03-15 00:00+00 BC"})
+    assert refused.value.constraint == "alerts_created_at_readable_check"
 
 
 def test_an_upgrade_names_rows_from_before(two_organizations: DatabaseManager) -> None:
