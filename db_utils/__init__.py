@@ -5,6 +5,7 @@ PostgreSQL with TimescaleDB, a Redis prediction cache, prebuilt queries.
 
 from __future__ import annotations
 
+from db_utils import schema  # an embedded server gets the schema of this library
 from db_utils.cache import PredictionCache
 from db_utils.config import Settings
 from db_utils.connections.listen import Listener, Notification
@@ -34,4 +35,5 @@ __all__ = [
     "Settings",
     "TenantScope",
     "Transaction",
+    "schema",
 ]

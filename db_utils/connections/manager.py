@@ -70,6 +70,18 @@ class Health:
     error: str | None
 
 
+_preparations: list[Callable[[DatabaseManager, bool], None]] = []
+
+
+def on_embedded(prepare: Callable[[DatabaseManager, bool], None]) -> Callable[[DatabaseManager, bool], None]:
+    """Have a function called with each embedded server's manager, and whether the sample data was asked for.
+
+    The schema is a floor above the connections: it says here what it does, so that they need not know it.
+    """
+    _preparations.append(prepare)
+    return prepare
+
+
 class DatabaseManager(Executor):
     """A pool of connections to one database, and the verbs of `Executor` on it.
 
@@ -122,14 +134,14 @@ class DatabaseManager(Executor):
         Without `data_dir` the data is temporary and gone at `close()`. With `seed=True` the sample data is
         there too. Needs the extra `embedded`.
         """
-        from db_utils import schema
         from db_utils.embedded.server import EmbeddedServer
 
         server = EmbeddedServer.start(data_dir)
         manager = cls(settings=Settings(database_url=server.url, redis_url=None))
         manager._embedded = server
         try:
-            schema.ensure(manager, seed=seed)
+            for prepare in _preparations:
+                prepare(manager, seed)
         except BaseException:
             manager.close()
             raise
@@ -393,10 +405,6 @@ class DatabaseManager(Executor):
         """The psycopg2 connection itself; see `Executor.connection`."""
         return raw_connection(self._pool)
 
-    def _connection_for_one_transaction(self) -> AbstractContextManager[Any]:
-        """The psycopg2 connection for callers who end no transaction before the block does: behind a pooler too."""
-        return raw_connection(self._pool, one_transaction=True)
-
     @property
     def engine(self) -> sqlalchemy.Engine:
         """A SQLAlchemy engine that shares this manager's pool: for pandas and SQLAlchemy users."""
@@ -456,3 +464,8 @@ class DatabaseManager(Executor):
         if self._embedded is not None:
             self._embedded.stop()
             self._embedded = None
+
+
+def connection_for_one_transaction(db: DatabaseManager) -> AbstractContextManager[Any]:
+    """Lend the psycopg2 connection to a caller who ends no transaction before the block does: behind a pooler too."""
+    return raw_connection(db._pool, one_transaction=True)

@@ -206,16 +206,6 @@ class Transaction(Executor):
         checkout.is_tainted = checkout.is_tainted or leaves_traces(text)
         return text, parameters
 
-    def _run_script(self, text: str) -> None:
-        """Run a text of several statements of our own, such as a file of the schema."""
-        checkout = self._usable()
-        checkout.is_tainted = True
-        slow_seconds, checkout.slow_seconds = checkout.slow_seconds, 0.0  # a whole file is no slow query
-        try:
-            run(checkout, text, None, fetch_count)
-        finally:
-            checkout.slow_seconds = slow_seconds
-
     @contextmanager
     def _loading(self, timeout_seconds: float | None, sql: str | None = None) -> Iterator[Any]:
         checkout = self._usable()
@@ -348,6 +338,24 @@ class _Savepoint(Transaction):
                 "caught: let it leave the block",
                 sqlstate="25P02",
             )
+
+
+def run_script(transaction: Transaction, text: str) -> None:
+    """Run a text of several statements of this library's own, such as a file of the schema."""
+    checkout = transaction._usable()
+    checkout.is_tainted = True
+    slow_seconds, checkout.slow_seconds = checkout.slow_seconds, 0.0  # a whole file is no slow query
+    try:
+        run(checkout, text, None, fetch_count)
+    finally:
+        checkout.slow_seconds = slow_seconds
+
+
+@contextmanager
+def without_deadline(transaction: Transaction) -> Iterator[None]:
+    """Let the statements of this block take as long as they need, whatever DB_STATEMENT_TIMEOUT_SECONDS says."""
+    with transaction._loading(None):
+        yield
 
 
 def check_stream(sql: str, batch_size: int) -> None:

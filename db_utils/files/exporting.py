@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from psycopg2 import sql
 
-from db_utils.connections.manager import DatabaseManager
+from db_utils.connections.manager import DatabaseManager, connection_for_one_transaction
 from db_utils.copy.target_table import TargetTable, plain_cursor, translated_errors
 from db_utils.errors import InvalidInputError
 from db_utils.files import columnar_writer, query_calls, text_writer
@@ -89,7 +89,7 @@ def export_relation(
     kind, packed = _how(str(out), options)
     check_period(start, end)
     started = time.monotonic()
-    with db._connection_for_one_transaction() as connection, translated_errors():
+    with connection_for_one_transaction(db) as connection, translated_errors():
         with plain_cursor(connection) as cursor:
             cursor.execute(_SETTINGS)
         found = exportable(connection, relation)
@@ -127,7 +127,7 @@ def export_query(
     kind, packed = _how(str(out), options)
     started = time.monotonic()
     if organization is not None:
-        with db._connection_for_one_transaction() as connection, translated_errors():
+        with connection_for_one_transaction(db) as connection, translated_errors():
             organization = organization_named(connection, organization)
     rows = query_calls.call(db, method, organization, parameters or {})
     with opened(str(out), compress=packed) as file:

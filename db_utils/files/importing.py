@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from db_utils import schema
-from db_utils.connections.manager import DatabaseManager
+from db_utils.connections.manager import DatabaseManager, connection_for_one_transaction
 from db_utils.copy.target_table import plain_cursor, translated_errors
 from db_utils.errors import InvalidInputError
 from db_utils.files import reject_file
@@ -95,7 +95,7 @@ def import_files(
     with ExitStack() as stack:
         opened = [open_source(str(path), options, stack) for path in files]
         job = _Job([source for source, _ in opened], [file for _, file in opened], options, progress)
-        with db._connection_for_one_transaction() as connection, translated_errors():
+        with connection_for_one_transaction(db) as connection, translated_errors():
             job.run(connection, table, organization)
             if not job.written:
                 connection.rollback()

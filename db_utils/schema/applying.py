@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 import psycopg2.errors
 
+from db_utils.connections.transaction import without_deadline
 from db_utils.errors import DbUtilsError, QueryTimeoutError, SchemaError, SessionUnavailableError, translate
 from db_utils.schema import source, state
 from db_utils.schema.running import run_file
@@ -38,7 +39,7 @@ def apply(db: DatabaseManager, *, on_file: Callable[[SchemaFile], object] | None
     for a statement that failed; nothing is kept then.
     """
     state.require_server(db)
-    with db.transaction() as transaction, transaction._loading(None):
+    with db.transaction() as transaction, without_deadline(transaction):
         take_lock(transaction)
         apply_within(transaction, on_file)
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from db_utils.connections.manager import DatabaseManager, on_embedded
 from db_utils.schema import applying, planning, seeding, state
-
-if TYPE_CHECKING:
-    from db_utils.connections.manager import DatabaseManager
 
 
 def ensure(db: DatabaseManager, *, seed: bool = False) -> None:
@@ -16,3 +12,8 @@ def ensure(db: DatabaseManager, *, seed: bool = False) -> None:
         applying.apply(db)
     if seed and not state.is_seeded(db):
         seeding.seed(db)
+
+
+@on_embedded
+def _prepare(db: DatabaseManager, seed: bool) -> None:
+    ensure(db, seed=seed)

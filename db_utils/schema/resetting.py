@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import psycopg2.sql
 
+from db_utils.connections.transaction import without_deadline
 from db_utils.errors import QueryError, SchemaError
 from db_utils.schema import source, state
 from db_utils.schema.applying import apply_within, refuse_newer, take_lock
@@ -98,7 +99,7 @@ def reset(db: DatabaseManager, *, on_file: Callable[[SchemaFile], object] | None
     names it; nothing has changed then.
     """
     state.require_server(db)
-    with db.transaction() as transaction, transaction._loading(None):
+    with db.transaction() as transaction, without_deadline(transaction):
         take_lock(transaction)
         refuse_newer(state.version(transaction))
         transaction.execute("SET LOCAL lock_timeout TO DEFAULT")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from db_utils.connections.transaction import run_script
 from db_utils.errors import QueryError, SchemaError
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ PINNED = (
 def run_file(transaction: Transaction, file: SchemaFile) -> None:
     """Run all statements of a file. Raises `SchemaError` that names the file and the line."""
     try:
-        transaction._run_script(PINNED)
-        transaction._run_script(file.text)
+        run_script(transaction, PINNED)
+        run_script(transaction, file.text)
     except QueryError as error:
         line = _line_of(error, file.text)
         place = f"{file.path.name}:{line}" if line else file.path.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from db_utils.connections.transaction import without_deadline
 from db_utils.schema import source
 from db_utils.schema.applying import refresh_rollups
 from db_utils.schema.loading import Amount, OnBatch, load
@@ -33,7 +34,7 @@ def seed(
     was broken off goes on where it stood. `jobs` connections load at once.
     """
     amount = Amount(days, scale, organizations, metric_days)
-    with db.transaction() as transaction, transaction._loading(None):
+    with db.transaction() as transaction, without_deadline(transaction):
         run_file(transaction, source.file("seeds", "seed_data.sql"))
     added = load(db, amount, jobs=jobs, on_batch=on_batch) if amount.is_more else Counter[str]()
     refresh_rollups(db)

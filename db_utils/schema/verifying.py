@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from db_utils.connections.transaction import without_deadline
 from db_utils.errors import QueryError, SchemaError
 from db_utils.schema import source
 from db_utils.schema.running import run_file
@@ -45,7 +46,7 @@ def row_problems(db: DatabaseManager) -> list[str]:
     Reads every row, without an index (some seconds for a million rows), and changes nothing: `CALL remove_double_rows()` mends
     what it finds. Run it as the schema's owner.
     """
-    with db.transaction(read_only=True) as transaction, transaction._loading(None):
+    with db.transaction(read_only=True) as transaction, without_deadline(transaction):
         doubles = transaction.execute_query(
             "SELECT relation, period_start, period_end, key_count, surplus_count FROM public.double_rows()"
         )
