@@ -38,6 +38,7 @@ class Outcome:
     milliseconds: float
     sample: str
     error: str | None = None
+    missing: bool = False  # there is nothing yet that it could be asked about
 
 
 def run(settings: Settings, console: Console) -> bool:
@@ -66,10 +67,13 @@ def run(settings: Settings, console: Console) -> bool:
         if cache.enabled:
             console.print(_cache_line(cache), soft_wrap=True)
         failures = [o for o in outcomes if o.error]
+        not_asked = {o.name for o in outcomes if o.missing}
         console.print(
             f"{len(failures)} of {len(set(names))} prebuilt queries failed."
             if failures
             else f"All {len(set(names))} prebuilt queries answered."
+            if not not_asked
+            else f"{len(set(names)) - len(not_asked)} prebuilt queries answered; {len(not_asked)} have nothing to ask about yet."
         )
         return not failures
 
@@ -126,6 +130,10 @@ def call(method: Callable[..., Any], samples: dict[str, Any]) -> Outcome:
         for name, parameter in inspect.signature(method).parameters.items()
         if parameter.default is inspect.Parameter.empty
     }
+    if missing := sorted(name.removesuffix("_id") for name, value in arguments.items() if value is None):
+        return Outcome(
+            method.__name__, 0, 0.0, f"not asked: there is no {' and no '.join(missing)} yet", missing=True
+        )
     started = time.perf_counter()
     try:
         answer = method(**arguments)
@@ -147,6 +155,8 @@ def _database(settings: Settings, console: Console) -> Iterator[tuple[DatabaseMa
             if settings.is_configured or type(error) is not ConnectionFailedError:
                 raise
         else:
+            if not settings.is_configured:
+                console.print(f"Nothing is configured: this is what answers at {settings.safe_url}.")
             yield db, settings
             return
     console.print(

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from db_utils import __version__
-from db_utils.cli import backup, doctor, documentation, files, report, schema, smoke, status
+from db_utils.cli import backup, doctor, documentation, files, report, schema, serve, smoke, status
 
 app = typer.Typer(
     name="db-utils",
@@ -27,6 +27,7 @@ app = typer.Typer(
 for commands in (
     smoke.app,
     status.app,
+    serve.app,
     schema.app,
     files.app,
     backup.app,

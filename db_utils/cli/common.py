@@ -22,6 +22,8 @@ from rich.progress import (
 
 from db_utils.config import Settings
 from db_utils.connections.manager import DatabaseManager
+from db_utils.embedded.server import EmbeddedServer
+from db_utils.errors import ConfigurationError
 from db_utils.ops.table_sizes import TableFacts
 
 
@@ -40,7 +42,8 @@ Url = Annotated[
     str | None,
     typer.Option(
         "--url",
-        help="The database, as postgresql://user:password@host:port/name. Default: DATABASE_URL, or POSTGRES_*.",
+        help="The database, as postgresql://user:password@host:port/name, or embedded:FOLDER for the embedded server's data in "
+        "that folder. Default: DATABASE_URL, or POSTGRES_*.",
         show_default=False,
     ),
 ]
@@ -53,8 +56,20 @@ screen = Console()
 aside = Console(stderr=True)
 
 
+_EMBEDDED = "embedded:"
+
+
 def settings_for(url: str | None) -> Settings:
-    """The environment's settings, for another database where one is named."""
+    """The environment's settings, for another database where one is named.
+
+    `embedded:FOLDER` starts the embedded server on that folder, or joins the one that `serve` runs there; it stops with the
+    last process that uses it. Raises `ConfigurationError` where it cannot run here.
+    """
+    if url is not None and url.startswith(_EMBEDDED):
+        folder = url.removeprefix(_EMBEDDED)
+        if not folder:
+            raise ConfigurationError("--url embedded: names no folder: write embedded:FOLDER")
+        url = EmbeddedServer.start(folder).url
     return (
         Settings.from_environment()
         if url is None

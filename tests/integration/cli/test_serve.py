@@ -1,0 +1,65 @@
+"""An embedded server that one can keep, and other commands on its folder."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from db_utils import DatabaseManager, OperationalDataQueries
+from tests.integration.cli.conftest import Run, command, environment
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that the server's own user can reach too."""
+    with tempfile.TemporaryDirectory(prefix="db_utils-serve-", dir="/tmp") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_what_was_served_stays_in_the_folder_and_others_use_it(folder: Path, run: Run) -> None:
+    port = free_port()
+    served = subprocess.Popen(
+        command("serve", str(folder), "--port", str(port)),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert served.stdout is not None
+    url, over_tcp = served.stdout.readline().strip(), served.stdout.readline().strip()
+    with DatabaseManager(url) as db:
+        OperationalDataQueries(db).create_organization("Solo", industry="logistics", timezone="Europe/Paris")
+    psycopg2.connect(over_tcp).close()
+    joined = run("", "status", "--json", "--url", f"embedded:{folder}")
+    assert joined.code == 0, joined.err
+    served.send_signal(signal.SIGTERM)
+    _, said = served.communicate()
+    assert served.returncode == 0
+    assert "the data stay" in said
+
+    smoke = run("", "smoke", "--url", f"embedded:{folder}")
+    assert smoke.code == 0, smoke.out
+    assert "KPIs of the last seven days: Solo" in smoke.out
+    assert "not asked: there is no resource yet" in smoke.out
+    assert not (folder / "pgdata" / "postmaster.pid").exists()
+
+
+def test_a_folder_that_is_not_named(run: Run) -> None:
+    refused = run("", "status", "--url", "embedded:")
+    assert refused.code == 1
+    assert "write embedded:FOLDER" in refused.err
