@@ -162,6 +162,8 @@ BEGIN
             WHEN base.relname IN ('resource_time_sums', 'resource_time_states', 'resource_time_marks') THEN 'SELECT'
             -- The worker acts on it with the operator's rights and keys.
             WHEN base.relname = 'service_schedules' THEN 'SELECT'
+            -- Nobody forges a change or a target, or takes one away; see 88_outbox_triggers.sql.
+            WHEN base.relname IN ('sync_targets', 'sync_outbox', 'sync_progress', 'sync_rejected') THEN 'SELECT'
             WHEN base.keeps_history THEN 'SELECT, INSERT, UPDATE'
             ELSE 'SELECT, INSERT, UPDATE, DELETE'
         END;

@@ -17,6 +17,7 @@ SET search_path = public, pg_temp;
 \ir 40_predictions.sql
 \ir 50_external_and_results.sql
 \ir 52_upgrades.sql
+\ir 53_outbox.sql
 \ir 54_services.sql
 \ir 55_triggers.sql
 \ir 57_history.sql
@@ -31,6 +32,7 @@ SET search_path = public, pg_temp;
 \ir 75_prediction_functions.sql
 \ir 80_kpis.sql
 \ir 85_doubles.sql
+\ir 88_outbox_triggers.sql
 \ir 90_tenants.sql
 \ir 91_tenant_columnstore.sql
 \ir 99_version.sql

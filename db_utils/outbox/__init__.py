@@ -1,0 +1,8 @@
+"""The outbox: what changed in an organization, for copies elsewhere and live streams; see docs/outbox.md."""
+
+from __future__ import annotations
+
+from db_utils.outbox.kinds import KINDS, Kind
+from db_utils.outbox.reading import Change, Changes, Outbox
+
+__all__ = ["KINDS", "Change", "Changes", "Kind", "Outbox"]

@@ -1,0 +1,202 @@
+"""Reads the outbox: what changed since, and what it is now."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import aiosql
+
+from db_utils.connections.executor import Executor
+from db_utils.connections.tenant import organization_uuid
+from db_utils.errors import InvalidInputError, NotFoundError
+from db_utils.outbox.kinds import KINDS
+from db_utils.values import Row
+
+_POSITION = re.compile(r"(\d+:\d+:[\d,]*)(?:/(\d+:\d+:[\d,]*)/(\d+)/(-?\d+))?")
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something of an organization changed: which, not how. What it is now, `Outbox.current_rows` reads."""
+
+    kind: str
+    """One of `KINDS`."""
+    key: str
+    changed_at: dt.datetime
+    """When it was first changed, of the changes that this one stands for; in UTC."""
+    transaction_id: int = field(repr=False)
+    outbox_id: int = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What was committed since a position."""
+
+    changes: list[Change]
+    position: str
+    """Where to go on from: an opaque text without spaces, valid for as long as the target keeps its rows."""
+    may_have_missed: bool
+    """Whether some are not there any more, or the position was None or of another server: read afresh what you show."""
+    is_complete: bool
+    """Whether these are all; else call again at once."""
+
+
+class Outbox:
+    """One organization's changes, as one consumer reads them.
+
+    `executor` is a `DatabaseManager`, a `TenantScope` of that organization (which may read, not acknowledge), or a
+    transaction of one of them. A consumer deletes what it took (`waiting`, `acknowledge`), or its target says for how
+    long rows are kept and any number of readers resume each where it was (`changes_since`), which deletes nothing.
+    """
+
+    def __init__(self, executor: Executor, organization_id: UUID | str, consumer: str) -> None:
+        self._executor = executor
+        self.organization_id = organization_uuid(organization_id)
+        self.consumer = consumer
+
+    def add_target(
+        self, *, kinds: Iterable[str] | None = None, keep_for: dt.timedelta | None = None
+    ) -> None:
+        """Have changes written down for this consumer from now on; again changes nothing.
+
+        `kinds` are some of `KINDS` (None: all). `keep_for` (a minute to seven days) is for readers that resume;
+        None where what was read is acknowledged. For the operator: a tenant's scope may not.
+        """
+        self._run("add_target", kinds=self._kinds(kinds), keep_for=keep_for)
+
+    def remove_target(self) -> None:
+        """Write nothing down for this consumer any more, and forget what waits for it."""
+        self._run("remove_target")
+
+    def has_target(self) -> bool:
+        """Are changes written down for this consumer?"""
+        return bool(self._query("get_target"))
+
+    def enqueue(self, *, kinds: Iterable[str] | None = None) -> int:
+        """How many keys wait now because of this: all that are current, of these kinds (None: all)?
+
+        For a copy that begins, and for KPIs, which change with the clock: nothing writes them down by itself.
+        """
+        written: int = self._query("enqueue", kinds=self._kinds(kinds))[0]["written"]
+        return written
+
+    def enqueue_keys(self, keys: Iterable[tuple[str, str]]) -> None:
+        """Have these (kind, key) sent again."""
+        pairs = list(keys)
+        self._run("enqueue_keys", kinds=[kind for kind, _ in pairs], entity_keys=[key for _, key in pairs])
+
+    def trim(self) -> int:
+        """How many rows that nobody needs were taken away, of all organizations? Several of a key become one."""
+        deleted: int = self._query("trim")[0]["deleted"]
+        return deleted
+
+    # -- a consumer that deletes what it took -----------------------------------------------------------
+
+    def waiting(self, limit: int = 500) -> list[Change]:
+        """Which changes wait, those of the oldest transaction first; at most `limit`?"""
+        return [_change(row) for row in self._query("waiting", limit=limit)]
+
+    def acknowledge(self, changes: Sequence[Change]) -> int:
+        """Take away exactly these changes; how many were there?
+
+        One that is just being made one with others of its key stays, and comes again.
+        """
+        return self._run(
+            "acknowledge",
+            transaction_ids=[change.transaction_id for change in changes],
+            outbox_ids=[change.outbox_id for change in changes],
+        )
+
+    # -- readers that resume ------------------------------------------------------------------------------
+
+    def changes_since(self, position: str | None = None, *, limit: int = 1000) -> Changes:
+        """What was committed since `position`, which an earlier call gave? Each change comes once, late commits too.
+
+        With None: where to go on from, and nothing else. A key may come twice. Raises `InvalidInputError` for a text
+        that is no position, `NotFoundError` where there is no target: nothing is written down.
+        """
+        since, until, after = _parse(position)
+        found = self._query("position", since=since)[0]
+        if not self.has_target():
+            raise NotFoundError(
+                f"organization {self.organization_id} has no target {self.consumer!r}: add_target() has its changes written down"
+            )
+        if found["may_have_missed"]:
+            return Changes([], found["now_seen"], may_have_missed=True, is_complete=True)
+        until = until or found["now_seen"]
+        rows = self._query(
+            "changes_between",
+            since=since,
+            until=until,
+            after_transaction_id=after and after[0],
+            after_outbox_id=after and after[1],
+            limit=limit + 1,
+        )
+        changes = [_change(row) for row in rows[:limit]]
+        if len(rows) <= limit:
+            is_complete = until == found["now_seen"]
+            return Changes(changes, until, may_have_missed=False, is_complete=is_complete)
+        last = changes[-1]
+        rest = f"{since}/{until}/{last.transaction_id}/{last.outbox_id}"
+        return Changes(changes, rest, may_have_missed=False, is_complete=False)
+
+    # -- what it is now -----------------------------------------------------------------------------------
+
+    def current_rows(self, kind: str, keys: Sequence[str] | None = None) -> dict[str, Row]:
+        """What is each of these now, by key? One statement, so one snapshot; a key without a row is not current any more.
+
+        With None: all that are current. Rows have the columns of `KINDS` and `expires_at`. Several kinds in one
+        snapshot: give an `executor` that is a transaction with isolation="repeatable read".
+        """
+        self._kinds([kind])
+        if keys is not None and not keys:
+            return {}
+        rows = self._query(f"rows_of_{kind}", keys=None if keys is None else list(keys))
+        return {row.pop("entity_key"): row for row in rows}
+
+    # -- helpers ------------------------------------------------------------------------------------------
+
+    def _query(self, name: str, **parameters: Any) -> list[Row]:
+        return self._executor.execute_query(_statements()[name], self._with_names(parameters), primary=True)
+
+    def _run(self, name: str, **parameters: Any) -> int:
+        return self._executor.execute(_statements()[name], self._with_names(parameters))
+
+    def _with_names(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        return {"organization_id": self.organization_id, "consumer": self.consumer, **parameters}
+
+    @staticmethod
+    def _kinds(kinds: Iterable[str] | None) -> list[str]:
+        wanted = list(KINDS) if kinds is None else list(kinds)
+        if unknown := [kind for kind in wanted if kind not in KINDS]:
+            raise InvalidInputError(f"{unknown[0]!r} is no kind of the outbox: give some of {', '.join(KINDS)}")
+        return wanted
+
+
+def _change(row: Row) -> Change:
+    return Change(row["kind"], row["entity_key"], row["changed_at"], row["transaction_id"], row["outbox_id"])
+
+
+def _parse(position: str | None) -> tuple[str | None, str | None, tuple[int, int] | None]:
+    if position is None:
+        return None, None, None
+    found = _POSITION.fullmatch(position) if isinstance(position, str) and len(position) < 100_000 else None
+    if found is None:
+        raise InvalidInputError("this is no position in the outbox: give one that changes_since() returned, or None")
+    after = None if found[3] is None else (int(found[3]), int(found[4]))
+    return found[1], found[2], after
+
+
+@cache
+def _statements() -> dict[str, str]:
+    queries = aiosql.from_path(Path(__file__).with_name("outbox.sql"), "psycopg2", mandatory_parameters=False)
+    return {
+        name: getattr(queries, name).sql for name in queries.available_queries if not name.endswith("_cursor")
+    }

@@ -1,0 +1,478 @@
+-- What writes the outbox (53_outbox.sql): once a statement, with the owner's rights, in the transaction of the change.
+
+CREATE OR REPLACE FUNCTION announce_changes(organization_ids uuid[])
+RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    IF public.may_announce() THEN
+        PERFORM pg_notify(public.notification_channel('changes', o.organization_id), '{"kind": "changes"}')
+        FROM public.organizations AS o
+        WHERE o.organization_id = ANY (organization_ids);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION announce_changes(uuid[]) IS
+    'Wakes up who listens to the channel changes of these organizations. Nobody depends on it: readers look by themselves once a second.';
+REVOKE ALL ON FUNCTION announce_changes(uuid[]) FROM PUBLIC;
+
+-- A key's rows become one new row, which nobody has read yet: whoever reads it reads all that was committed before. A row that
+-- another transaction is just deleting is left alone, and so are those of readers that stop for a moment.
+CREATE OR REPLACE FUNCTION trim_sync_outbox()
+RETURNS bigint
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    before_all CONSTANT bigint := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+    deleted bigint := 0;
+    more bigint;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('barnameh outbox trim', 0)) THEN
+        RETURN 0;
+    END IF;
+
+    -- What is older than its target keeps it, once every transaction up to it has ended: nobody can come in late among these.
+    WITH old AS (
+        DELETE FROM public.sync_outbox AS o
+        USING public.sync_targets AS t
+        WHERE t.organization_id = o.organization_id
+            AND t.consumer = o.consumer
+            AND o.changed_at < now() - t.keep_for
+            AND o.transaction_id < before_all
+        RETURNING
+            o.organization_id,
+            o.consumer,
+            o.transaction_id
+    ),
+    newest AS (
+        SELECT
+            d.organization_id,
+            d.consumer,
+            max(d.transaction_id) AS transaction_id,
+            count(*) AS row_count
+        FROM old AS d
+        GROUP BY
+            d.organization_id,
+            d.consumer
+    ),
+    marked AS (
+        UPDATE public.sync_targets AS t
+        SET trimmed_to = greatest(t.trimmed_to, n.transaction_id)
+        FROM newest AS n
+        WHERE n.organization_id = t.organization_id
+            AND n.consumer = t.consumer
+    )
+    SELECT coalesce(sum(n.row_count), 0)
+    INTO more
+    FROM newest AS n;
+    deleted := deleted + more;
+
+    WITH repeated AS (
+        SELECT
+            o.organization_id,
+            o.consumer,
+            o.kind,
+            o.entity_key
+        FROM public.sync_outbox AS o
+        GROUP BY
+            o.organization_id,
+            o.consumer,
+            o.kind,
+            o.entity_key
+        HAVING count(*) > 1
+    ),
+    locked AS (
+        SELECT
+            o.organization_id,
+            o.consumer,
+            o.transaction_id,
+            o.outbox_id
+        FROM public.sync_outbox AS o
+        JOIN repeated AS r
+            ON r.organization_id = o.organization_id
+            AND r.consumer = o.consumer
+            AND r.kind = o.kind
+            AND r.entity_key = o.entity_key
+        FOR UPDATE OF o SKIP LOCKED
+    ),
+    gone AS (
+        DELETE FROM public.sync_outbox AS o
+        USING locked AS l
+        WHERE l.organization_id = o.organization_id
+            AND l.consumer = o.consumer
+            AND l.transaction_id = o.transaction_id
+            AND l.outbox_id = o.outbox_id
+        RETURNING
+            o.organization_id,
+            o.consumer,
+            o.kind,
+            o.entity_key,
+            o.changed_at
+    ),
+    written AS (
+        INSERT INTO public.sync_outbox (organization_id, consumer, kind, entity_key, changed_at)
+        SELECT
+            g.organization_id,
+            g.consumer,
+            g.kind,
+            g.entity_key,
+            CASE WHEN t.keep_for IS NULL THEN min(g.changed_at) ELSE max(g.changed_at) END
+        FROM gone AS g
+        -- A target that was taken away needs nothing any more.
+        JOIN public.sync_targets AS t
+            ON t.organization_id = g.organization_id
+            AND t.consumer = g.consumer
+        GROUP BY
+            g.organization_id,
+            g.consumer,
+            g.kind,
+            g.entity_key,
+            t.keep_for
+        RETURNING outbox_id
+    )
+    SELECT (SELECT count(*) FROM gone) - (SELECT count(*) FROM written)
+    INTO more;
+    deleted := deleted + more;
+
+    DELETE FROM public.sync_outbox AS o
+    WHERE NOT EXISTS (
+        SELECT
+        FROM public.sync_targets AS t
+        WHERE t.organization_id = o.organization_id
+            AND t.consumer = o.consumer
+    );
+    GET DIAGNOSTICS more = ROW_COUNT;
+    RETURN deleted + more;
+END
+$$;
+COMMENT ON FUNCTION trim_sync_outbox() IS
+    'How many rows were taken out of the outbox? Several of a key become one, those that a stream need not keep any longer go, and those whose '
+    'target is gone. Called by whoever writes each 100,000th row, so that the outbox is bounded even where nobody reads it, and by the sender.';
+REVOKE ALL ON FUNCTION trim_sync_outbox() FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION after_outbox_rows(organization_ids uuid[], first_id bigint, last_id bigint)
+RETURNS void
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    IF organization_ids IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM public.announce_changes(organization_ids);
+    -- Under another isolation, rows that the sender deletes at this moment would fail the writer.
+    IF first_id / 100000 <> (last_id + 1) / 100000 AND current_setting('transaction_isolation') = 'read committed' THEN
+        BEGIN
+            PERFORM public.trim_sync_outbox();
+        EXCEPTION
+            WHEN OTHERS THEN
+                RAISE WARNING 'the outbox could not be trimmed: %', SQLERRM;  -- no row is refused for it
+        END;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION after_outbox_rows(uuid[], bigint, bigint) IS
+    'After rows were written to the outbox: wakes its readers up, and trims it at each 100,000th row.';
+REVOKE ALL ON FUNCTION after_outbox_rows(uuid[], bigint, bigint) FROM PUBLIC;
+
+-- A forecast's target as text: equal intervals (1 day, 24 hours) give the same one, whatever the session's settings are.
+CREATE OR REPLACE FUNCTION forecast_key(product_id text, location_id uuid, target_time timestamptz, target_interval interval)
+RETURNS text
+LANGUAGE sql
+STABLE PARALLEL SAFE
+AS $$
+    SELECT jsonb_build_array(
+        product_id,
+        location_id,
+        target_time AT TIME ZONE 'UTC',
+        -- Intervals are compared with years of 360 days; an epoch counts 365.25.
+        (extract(epoch FROM target_interval) - extract(year FROM target_interval) * 453600)::double precision
+    )::text
+$$;
+COMMENT ON FUNCTION forecast_key(text, uuid, timestamptz, interval) IS
+    'Key of a forecast''s target in the outbox: the JSON array of product, location, target time in UTC, and interval in seconds (a month is 30 days, as in the primary key).';
+
+-- Dashboards show what is open, and what was over for so long. What a copy holds beyond that it drops by itself.
+CREATE OR REPLACE FUNCTION sync_kept_for(kind text)
+RETURNS interval
+LANGUAGE sql
+IMMUTABLE PARALLEL SAFE
+AS $$
+    SELECT CASE WHEN kind = 'forecast' THEN interval '7 days' ELSE interval '30 days' END
+$$;
+COMMENT ON FUNCTION sync_kept_for(text) IS
+    'How long is something current for readers of the outbox after it is over: a resolved alert, a closed anomaly, a plan that is completed or '
+    'cancelled, a forecast whose time has passed?';
+
+CREATE OR REPLACE FUNCTION enqueue_changes(organization_id uuid, consumer text, wanted text[])
+RETURNS bigint
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    written bigint;
+BEGIN
+    INSERT INTO public.sync_outbox (organization_id, consumer, kind, entity_key)
+    SELECT
+        t.organization_id,
+        t.consumer,
+        k.kind,
+        k.entity_key
+    FROM public.sync_targets AS t
+    CROSS JOIN LATERAL (
+        SELECT
+            'alert' AS kind,
+            a.alert_id::text AS entity_key
+        FROM public.alerts AS a
+        WHERE a.organization_id = t.organization_id
+            AND (a.resolved_at IS NULL OR a.resolved_at > now() - public.sync_kept_for('alert'))
+            AND 'alert' = ANY (wanted)
+        UNION ALL
+        SELECT
+            'anomaly',
+            p.anomaly_id::text
+        FROM public.anomaly_predictions AS p
+        WHERE p.organization_id = t.organization_id
+            AND (p.closed_at IS NULL OR p.closed_at > now() - public.sync_kept_for('anomaly'))
+            AND 'anomaly' = ANY (wanted)
+        UNION ALL
+        SELECT
+            'resource_status',
+            r.resource_id::text
+        FROM public.resources AS r
+        WHERE r.organization_id = t.organization_id
+            AND 'resource_status' = ANY (wanted)
+        UNION ALL
+        SELECT DISTINCT
+            'forecast',
+            public.forecast_key(f.product_id, f.location_id, f.target_time, f.target_interval)
+        FROM public.demand_forecasts AS f
+        WHERE f.organization_id = t.organization_id
+            AND f.target_time + f.target_interval > now() - public.sync_kept_for('forecast')
+            AND 'forecast' = ANY (wanted)
+        UNION ALL
+        SELECT
+            'plan',
+            p.plan_id::text
+        FROM public.production_plans AS p
+        WHERE p.organization_id = t.organization_id
+            AND (p.status IN ('planned', 'in_progress') OR p.updated_at > now() - public.sync_kept_for('plan'))
+            AND 'plan' = ANY (wanted)
+        UNION ALL
+        SELECT
+            'kpi',
+            d.days || '/' || n.kpi
+        FROM unnest(ARRAY[1, 7, 30]) AS d (days)
+        CROSS JOIN unnest(public.kpi_names()) AS n (kpi)
+        WHERE 'kpi' = ANY (wanted)
+    ) AS k
+    WHERE t.organization_id = enqueue_changes.organization_id
+        AND t.consumer = enqueue_changes.consumer
+        AND k.kind = ANY (t.kinds);
+    GET DIAGNOSTICS written = ROW_COUNT;
+    IF written > 0 THEN
+        PERFORM public.announce_changes(ARRAY[organization_id]);
+    END IF;
+    RETURN written;
+END
+$$;
+COMMENT ON FUNCTION enqueue_changes(uuid, text, text[]) IS
+    'How many keys were written to the outbox of this target: all that are current, of the kinds wanted? For a copy that begins, and for KPIs, which '
+    'change with the clock.';
+REVOKE ALL ON FUNCTION enqueue_changes(uuid, text, text[]) FROM PUBLIC;
+
+-- Row by row, because TimescaleDB has no statement triggers with rows for DELETE. Rows of one resource leave one row a transaction,
+-- whose outbox_id says of which it is.
+CREATE OR REPLACE FUNCTION outbox_deleted_reading()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    IF OLD.resource_id IS NULL THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO public.sync_outbox (organization_id, consumer, outbox_id, kind, entity_key)
+    SELECT
+        t.organization_id,
+        t.consumer,
+        -1 - abs(hashtextextended(OLD.resource_id::text, 0) / 2),
+        'resource_status',
+        OLD.resource_id::text
+    FROM public.sync_targets AS t
+    WHERE t.organization_id = OLD.organization_id
+        AND 'resource_status' = ANY (t.kinds)
+    ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        PERFORM public.announce_changes(ARRAY[OLD.organization_id]);
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION outbox_deleted_reading() IS
+    'Trigger: writes the resource of a deleted event or metric to the outbox, for organizations that have a target. Runs with the owner''s rights.';
+REVOKE ALL ON FUNCTION outbox_deleted_reading() FROM PUBLIC;
+
+DO $$
+DECLARE
+    kept record;
+BEGIN
+    FOR kept IN
+        SELECT
+            k.kind,
+            k.relation,
+            k.entity_key,
+            k.columns,
+            k.relation IN (SELECT l.relation FROM time_series_layout() AS l) AS is_series
+        FROM (
+            VALUES
+                ('alert', 'alerts', 'alert_id', 'c.alert_id::text'),
+                ('anomaly', 'anomaly_predictions', 'anomaly_id', 'c.anomaly_id::text'),
+                ('plan', 'production_plans', 'plan_id', 'c.plan_id::text'),
+                (
+                    'forecast', 'demand_forecasts', 'product_id, location_id, target_time, target_interval',
+                    'public.forecast_key(c.product_id, c.location_id, c.target_time, c.target_interval)'
+                ),
+                ('resource_status', 'resources', 'resource_id', 'c.resource_id::text'),
+                ('resource_status', 'operational_events', 'resource_id', 'c.resource_id::text'),
+                ('resource_status', 'resource_metrics', 'resource_id', 'c.resource_id::text')
+        ) AS k (kind, relation, columns, entity_key)
+    LOOP
+        EXECUTE format(
+            $function$
+            CREATE OR REPLACE FUNCTION %1$I()
+            RETURNS trigger
+            LANGUAGE plpgsql
+            SECURITY DEFINER
+            SET search_path = pg_catalog, public, pg_temp
+            AS $trigger$
+            DECLARE
+                organization_ids uuid[];
+                first_id bigint;
+                last_id bigint;
+            BEGIN
+                IF NOT EXISTS (SELECT FROM public.sync_targets) THEN
+                    RETURN NULL;
+                END IF;
+
+                IF TG_OP = 'TRUNCATE' THEN
+                    PERFORM public.enqueue_changes(t.organization_id, t.consumer, '{%2$s}')
+                    FROM public.sync_targets AS t
+                    WHERE '%2$s' = ANY (t.kinds);
+                    RETURN NULL;
+                ELSIF TG_OP = 'UPDATE' THEN
+                    WITH written AS (
+                        INSERT INTO public.sync_outbox (organization_id, consumer, kind, entity_key)
+                        SELECT DISTINCT
+                            t.organization_id,
+                            t.consumer,
+                            '%2$s',
+                            %3$s
+                        FROM (
+                            SELECT organization_id, %4$s FROM earlier_rows
+                            UNION ALL
+                            SELECT organization_id, %4$s FROM changed_rows
+                        ) AS c
+                        JOIN public.sync_targets AS t ON t.organization_id = c.organization_id
+                        WHERE '%2$s' = ANY (t.kinds)
+                            AND %3$s IS NOT NULL
+                        RETURNING
+                            organization_id,
+                            outbox_id
+                    )
+                    SELECT
+                        array_agg(DISTINCT w.organization_id),
+                        min(w.outbox_id),
+                        max(w.outbox_id)
+                    INTO
+                        organization_ids,
+                        first_id,
+                        last_id
+                    FROM written AS w;
+                ELSE
+                    WITH written AS (
+                        INSERT INTO public.sync_outbox (organization_id, consumer, kind, entity_key)
+                        SELECT DISTINCT
+                            t.organization_id,
+                            t.consumer,
+                            '%2$s',
+                            %3$s
+                        FROM changed_rows AS c
+                        JOIN public.sync_targets AS t ON t.organization_id = c.organization_id
+                        WHERE '%2$s' = ANY (t.kinds)
+                            AND %3$s IS NOT NULL
+                        RETURNING
+                            organization_id,
+                            outbox_id
+                    )
+                    SELECT
+                        array_agg(DISTINCT w.organization_id),
+                        min(w.outbox_id),
+                        max(w.outbox_id)
+                    INTO
+                        organization_ids,
+                        first_id,
+                        last_id
+                    FROM written AS w;
+                END IF;
+                PERFORM public.after_outbox_rows(organization_ids, first_id, last_id);
+                RETURN NULL;
+            END
+            $trigger$
+            $function$,
+            'outbox_' || kept.relation,
+            kept.kind,
+            kept.entity_key,
+            kept.columns
+        );
+        EXECUTE format(
+            'COMMENT ON FUNCTION %I() IS %L',
+            'outbox_' || kept.relation,
+            'Trigger: writes the keys of changed ' || kept.relation || ' to the outbox, once a statement, for organizations that have a target. '
+            'Runs with the owner''s rights.'
+        );
+        EXECUTE format('REVOKE ALL ON FUNCTION %I() FROM PUBLIC', 'outbox_' || kept.relation);
+
+        EXECUTE format(
+            'CREATE OR REPLACE TRIGGER %1$I AFTER INSERT ON %2$I REFERENCING NEW TABLE AS changed_rows '
+            'FOR EACH STATEMENT EXECUTE FUNCTION %3$I()',
+            kept.relation || '_outbox_inserted',
+            kept.relation,
+            'outbox_' || kept.relation
+        );
+        EXECUTE format(
+            'CREATE OR REPLACE TRIGGER %1$I AFTER UPDATE ON %2$I REFERENCING OLD TABLE AS earlier_rows NEW TABLE AS changed_rows '
+            'FOR EACH STATEMENT EXECUTE FUNCTION %3$I()',
+            kept.relation || '_outbox_updated',
+            kept.relation,
+            'outbox_' || kept.relation
+        );
+        EXECUTE format(
+            CASE
+                WHEN kept.is_series THEN
+                    'CREATE OR REPLACE TRIGGER %1$I AFTER DELETE ON %2$I FOR EACH ROW EXECUTE FUNCTION outbox_deleted_reading()'
+                ELSE
+                    'CREATE OR REPLACE TRIGGER %1$I AFTER DELETE ON %2$I REFERENCING OLD TABLE AS changed_rows '
+                    'FOR EACH STATEMENT EXECUTE FUNCTION %3$I()'
+            END,
+            kept.relation || '_outbox_deleted',
+            kept.relation,
+            'outbox_' || kept.relation
+        );
+        -- Before, while the keys are still there.
+        EXECUTE format(
+            'CREATE OR REPLACE TRIGGER %1$I BEFORE TRUNCATE ON %2$I FOR EACH STATEMENT EXECUTE FUNCTION %3$I()',
+            kept.relation || '_outbox_truncated',
+            kept.relation,
+            'outbox_' || kept.relation
+        );
+    END LOOP;
+END
+$$;
