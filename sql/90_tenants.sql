@@ -456,7 +456,7 @@ BEGIN
         SELECT c.oid
         FROM pg_class AS c
         WHERE c.relnamespace = 'public'::regnamespace
-            AND c.relkind IN ('r', 'p', 'v', 'm')
+            AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
             AND c.relname <> 'tenant_logins'
             AND NOT EXISTS (
                 SELECT

@@ -33,7 +33,7 @@ table resources
     checks   capacity_unit_not_blank, metadata_object, name_not_blank, rated_capacity_per_hour_positive,
              resource_type_not_blank, status
     keys     pkey, organization_id_name_key, organization_id_location_id_fkey, organization_id_location_id_idx
-    triggers keep_history, set_updated_at
+    triggers keep_history, outbox_deleted, outbox_inserted, outbox_truncated, outbox_updated, set_updated_at
 
 table employees
     columns  organization_id uuid!, employee_id uuid!=, location_id uuid!, employee_code text!, full_name text!, role text!,
@@ -119,7 +119,7 @@ table production_plans
              plan_date_within_10_years, planned_quantity_positive, priority, product_id_not_blank, status
     keys     pkey, organization_id_location_id_fkey, organization_id_resource_id_fkey, organization_id_plan_date_idx,
              organization_id_resource_id_idx
-    triggers set_updated_at
+    triggers outbox_deleted, outbox_inserted, outbox_truncated, outbox_updated, set_updated_at
 
 table operational_events
     columns  organization_id uuid!, time timestamptz!, event_id uuid!=, location_id uuid!, resource_id uuid,
@@ -131,7 +131,8 @@ table operational_events
     keys     pkey, organization_id_employee_id_fkey, organization_id_location_id_fkey, organization_id_resource_id_fkey,
              organization_id_employee_id_idx, organization_id_event_type_time_idx, organization_id_resource_id_newest_idx,
              organization_id_time_long_idx
-    triggers mark_deleted, mark_inserted, mark_truncated, mark_updated
+    triggers mark_deleted, mark_inserted, mark_truncated, mark_updated, outbox_deleted, outbox_inserted,
+             outbox_truncated, outbox_updated
 
 table demand_history
     columns  organization_id uuid!, time timestamptz!, product_id text!, location_id uuid!, quantity numeric!,
@@ -145,6 +146,7 @@ table resource_metrics
     checks   downtime_minutes_at_most_a_day, downtime_minutes_within_sample, efficiency_pct_range, metadata_object, sample_minutes_range, time_not_in_future,
              utilization_pct_range
     keys     pkey, organization_id_resource_id_fkey, organization_id_time_idx
+    triggers outbox_deleted, outbox_inserted, outbox_truncated, outbox_updated
 
 table employee_attendance
     columns  organization_id uuid!, time timestamptz!, employee_id uuid!, shift_id uuid, status text!,
@@ -163,7 +165,8 @@ table demand_forecasts
              interval_coverage_pct_range, metadata_object, model_name_not_blank, model_version_not_blank,
              predicted_quantity_not_negative, product_id_not_blank, target_interval_positive, target_time_within_10_years
     keys     pkey, organization_id_location_id_fkey, organization_id_target_time_idx, organization_id_target_time_long_idx
-    triggers announce_delete, announce_insert, announce_truncate, append_only, set_recorded_at
+    triggers announce_delete, announce_insert, announce_truncate, append_only, outbox_deleted, outbox_inserted,
+             outbox_truncated, outbox_updated, set_recorded_at
 
 table anomaly_predictions
     columns  organization_id uuid!, anomaly_id uuid!=, resource_id uuid!, anomaly_type text!, severity text!, status text!=,
@@ -175,8 +178,9 @@ table anomaly_predictions
              occurred_at_when_confirmed, outcome, predicted_for_within_10_years, probability_range, severity, status
     keys     pkey, organization_id_resource_id_fkey, organization_id_available_at_idx, organization_id_resource_id_idx,
              organization_id_status_probability_idx
-    triggers announce, announce_delete, announce_insert, announce_status, announce_truncate, announce_update, append_only,
-             set_recorded_at, set_updated_at
+    triggers announce, announce_delete, announce_insert, announce_status, announce_truncate, announce_update,
+             append_only, outbox_deleted, outbox_inserted, outbox_truncated, outbox_updated, set_recorded_at,
+             set_updated_at
 
 table absence_forecasts
     columns  organization_id uuid!, forecast_id uuid!=, location_id uuid, employee_id uuid, target_date date!,
@@ -218,7 +222,7 @@ table alerts
     keys     pkey, organization_id_anomaly_id_fkey, organization_id_fkey, organization_id_location_id_fkey,
              organization_id_resource_id_fkey, organization_id_anomaly_id_idx, organization_id_resource_id_idx,
              organization_id_status_created_at_idx
-    triggers announce, set_updated_at
+    triggers announce, outbox_deleted, outbox_inserted, outbox_truncated, outbox_updated, set_updated_at
 
 table connector_runs
     columns  organization_id uuid!, run_id uuid!=, connector text!, location_id uuid, window_start timestamptz!,
@@ -233,6 +237,31 @@ table connector_sources
     keys     pkey, organization_id_kind_location_id_key, organization_id_fkey, organization_id_location_id_fkey,
              organization_id_location_id_idx
     triggers set_updated_at
+
+table sync_targets
+    columns  organization_id uuid!, consumer text!, kinds text[]!=, keep_for interval, trimmed_to bigint!=,
+             created_at timestamptz!=, updated_at timestamptz!=
+    checks   consumer, keep_for_range, kinds_known
+    keys     pkey, organization_id_fkey
+    triggers set_updated_at
+
+table sync_outbox
+    columns  organization_id uuid!, consumer text!, transaction_id bigint!=, outbox_id bigint!, kind text!,
+             entity_key text!, changed_at timestamptz!=
+    keys     pkey
+
+table sync_progress
+    columns  organization_id uuid!, consumer text!, sender uuid!, version bigint!=, call_count bigint!=,
+             failed_call_count bigint!=, sent_count bigint!=, last_success_at timestamptz, last_error text,
+             last_error_at timestamptz
+    checks   counts_not_negative
+    keys     pkey, organization_id_consumer_fkey
+
+table sync_rejected
+    columns  organization_id uuid!, consumer text!, kind text!, entity_key text!, rejected_at timestamptz!=,
+             error_message text!
+    checks   kind_known
+    keys     pkey, organization_id_consumer_fkey
 
 table service_schedules
     columns  organization_id uuid!, schedule_id uuid!=, task text!, location_id uuid, run_every interval!, arguments jsonb!=,
@@ -350,6 +379,8 @@ $contract$;
         'absence_forecast_accuracy(uuid,date,date)',
         'absence_forecasts_as_of(uuid,timestamptz,date,date,timestamptz)',
         'add_samples(timestamptz[],numeric[],numeric[],numeric[],numeric[])',
+        'after_outbox_rows(uuid[],bigint,bigint)',
+        'announce_changes(uuid[])',
         'announce_predictions()',
         'announce_row()',
         'anomaly_prediction_scores(uuid,timestamptz,timestamptz)',
@@ -375,8 +406,10 @@ $contract$;
         'employment_start(uuid,uuid,date)',
         'end_long_tenant_transactions(integer,jsonb)',
         'end_of_last_kept(timestamptz,timestamptz,timestamptz)',
+        'enqueue_changes(uuid,text,text[])',
         'event_kpis(boolean,boolean,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,boolean,boolean,text,text,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric)',
         'first_sample_at(uuid)',
+        'forecast_key(text,uuid,timestamptz,interval)',
         'get_kpi_summary(uuid,integer)',
         'history_change_time(text,uuid,uuid)',
         'is_timezone(text)',
@@ -405,6 +438,14 @@ $contract$;
         'notification_channel(text,uuid)',
         'operation_totals(uuid,timestamptz,timestamptz)',
         'operational_kpis(uuid,timestamptz,timestamptz,text)',
+        'outbox_alerts()',
+        'outbox_anomaly_predictions()',
+        'outbox_deleted_reading()',
+        'outbox_demand_forecasts()',
+        'outbox_operational_events()',
+        'outbox_production_plans()',
+        'outbox_resource_metrics()',
+        'outbox_resources()',
         'planned_busy_time(uuid,timestamptz,timestamptz)',
         'production_by_bucket(uuid,text,timestamptz,timestamptz,uuid)',
         'raw_spans(text[],timestamptz,timestamptz)',
@@ -429,9 +470,12 @@ $contract$;
         'set_retention(regclass,interval)',
         'set_updated_at()',
         'shift_kpis(uuid,timestamptz,timestamptz)',
+        'sync_kept_for(text)',
+        'sync_kinds()',
         'time_kpis(uuid,integer[],timestamptz[],timestamptz[],uuid[],text)',
         'time_series_layout()',
         'touched_hours(timestamptz,timestamptz)',
+        'trim_sync_outbox()',
         'value_bounds()',
         'write_history(text,uuid,uuid,timestamptz,timestamptz,jsonb)',
         'write_tenants_demand_history()',
@@ -1027,7 +1071,8 @@ BEGIN
                         OR base.relkind IN ('r', 'p')
                         AND base.relname NOT IN (
                             'organizations', 'resource_history', 'employee_history', 'location_history',
-                            'resource_time_sums', 'resource_time_states', 'resource_time_marks', 'service_schedules'
+                            'resource_time_sums', 'resource_time_states', 'resource_time_marks', 'service_schedules',
+                            'sync_targets', 'sync_outbox', 'sync_progress', 'sync_rejected'
                         )
                         AND (p.privilege <> 'DELETE' OR NOT r.keeps_history)
                     )

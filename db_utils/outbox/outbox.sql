@@ -97,46 +97,65 @@ WHERE o.organization_id = found.organization_id
     AND o.transaction_id = found.transaction_id
     AND o.outbox_id = found.outbox_id;
 
--- name: position
--- What has been seen by now, and whether everything since a snapshot is still there. A snapshot that is ahead of the server comes
--- from another one; so does a mark of what was trimmed.
+-- name: changes_since
+-- Which changes were committed since a snapshot, up to another one or now; and is everything since then still there? A snapshot that is
+-- ahead of the server comes from another one, and so does a mark of what was trimmed. The first row stands even where nothing changed.
+WITH look AS (
+    SELECT
+        t.consumer IS NOT NULL AS has_target,
+        coalesce(%(until)s::pg_snapshot, pg_current_snapshot()) AS until,
+        pg_current_snapshot()::text AS now_seen,
+        %(since)s::text IS NULL
+            OR pg_snapshot_xmax(%(since)s::pg_snapshot) > pg_snapshot_xmax(pg_current_snapshot())
+            OR coalesce(pg_snapshot_xmax(%(until)s::pg_snapshot) > pg_snapshot_xmax(pg_current_snapshot()), false)
+            OR t.consumer IS NULL
+            OR (
+                pg_snapshot_xmin(%(since)s::pg_snapshot)::text::bigint <= t.trimmed_to
+                AND t.trimmed_to < pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+            ) AS may_have_missed
+    FROM (SELECT 1) AS one
+    LEFT JOIN sync_targets AS t
+        ON t.organization_id = %(organization_id)s
+        AND t.consumer = %(consumer)s
+),
+found AS (
+    SELECT
+        o.transaction_id,
+        o.outbox_id,
+        o.kind,
+        o.entity_key,
+        o.changed_at
+    FROM sync_outbox AS o
+    CROSS JOIN look AS l
+    WHERE o.organization_id = %(organization_id)s
+        AND o.consumer = %(consumer)s
+        AND o.transaction_id >= pg_snapshot_xmin(%(since)s::pg_snapshot)::text::bigint
+        AND NOT pg_visible_in_snapshot(o.transaction_id::text::xid8, %(since)s::pg_snapshot)
+        AND pg_visible_in_snapshot(o.transaction_id::text::xid8, l.until)
+        AND (
+            %(after_transaction_id)s::bigint IS NULL
+            OR (o.transaction_id, o.outbox_id) > (%(after_transaction_id)s::bigint, %(after_outbox_id)s::bigint)
+        )
+    ORDER BY
+        o.transaction_id,
+        o.outbox_id
+    LIMIT %(limit)s
+)
 SELECT
-    pg_current_snapshot()::text AS now_seen,
-    %(since)s::text IS NULL
-        OR pg_snapshot_xmax(%(since)s::pg_snapshot) > pg_snapshot_xmax(pg_current_snapshot())
-        OR t.consumer IS NULL
-        OR (
-            pg_snapshot_xmin(%(since)s::pg_snapshot)::text::bigint <= t.trimmed_to
-            AND t.trimmed_to < pg_snapshot_xmax(pg_current_snapshot())::text::bigint
-        ) AS may_have_missed
-FROM (SELECT 1) AS one
-LEFT JOIN sync_targets AS t
-    ON t.organization_id = %(organization_id)s
-    AND t.consumer = %(consumer)s;
-
--- name: changes_between
--- Which changes were committed between two snapshots?
-SELECT
-    o.transaction_id,
-    o.outbox_id,
-    o.kind,
-    o.entity_key,
-    o.changed_at
-FROM sync_outbox AS o
-WHERE o.organization_id = %(organization_id)s
-    AND o.consumer = %(consumer)s
-    AND o.transaction_id >= pg_snapshot_xmin(%(since)s::pg_snapshot)::text::bigint
-    AND o.transaction_id < pg_snapshot_xmax(%(until)s::pg_snapshot)::text::bigint
-    AND NOT pg_visible_in_snapshot(o.transaction_id::text::xid8, %(since)s::pg_snapshot)
-    AND pg_visible_in_snapshot(o.transaction_id::text::xid8, %(until)s::pg_snapshot)
-    AND (
-        %(after_transaction_id)s::bigint IS NULL
-        OR (o.transaction_id, o.outbox_id) > (%(after_transaction_id)s::bigint, %(after_outbox_id)s::bigint)
-    )
+    l.has_target,
+    l.until::text AS until,
+    l.now_seen,
+    l.may_have_missed,
+    f.transaction_id,
+    f.outbox_id,
+    f.kind,
+    f.entity_key,
+    f.changed_at
+FROM look AS l
+LEFT JOIN found AS f ON true
 ORDER BY
-    o.transaction_id,
-    o.outbox_id
-LIMIT %(limit)s;
+    f.transaction_id,
+    f.outbox_id;
 
 -- name: rows_of_alert
 -- Which alerts are current: all that are not resolved, and those that were until 30 days ago?

@@ -14,9 +14,9 @@ from uuid import UUID
 import aiosql
 
 from db_utils.connections.executor import Executor
-from db_utils.connections.tenant import organization_uuid
 from db_utils.errors import InvalidInputError, NotFoundError
 from db_utils.outbox.kinds import KINDS
+from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
 
 _POSITION = re.compile(r"(\d+:\d+:[\d,]*)(?:/(\d+:\d+:[\d,]*)/(\d+)/(-?\d+))?")
@@ -58,12 +58,10 @@ class Outbox:
 
     def __init__(self, executor: Executor, organization_id: UUID | str, consumer: str) -> None:
         self._executor = executor
-        self.organization_id = organization_uuid(organization_id)
+        self.organization_id = parse_uuid(organization_id, "organization_id")
         self.consumer = consumer
 
-    def add_target(
-        self, *, kinds: Iterable[str] | None = None, keep_for: dt.timedelta | None = None
-    ) -> None:
+    def add_target(self, *, kinds: Iterable[str] | None = None, keep_for: dt.timedelta | None = None) -> None:
         """Have changes written down for this consumer from now on; again changes nothing.
 
         `kinds` are some of `KINDS` (None: all). `keep_for` (a minute to seven days) is for readers that resume;
@@ -123,28 +121,27 @@ class Outbox:
         that is no position, `NotFoundError` where there is no target: nothing is written down.
         """
         since, until, after = _parse(position)
-        found = self._query("position", since=since)[0]
-        if not self.has_target():
-            raise NotFoundError(
-                f"organization {self.organization_id} has no target {self.consumer!r}: add_target() has its changes written down"
-            )
-        if found["may_have_missed"]:
-            return Changes([], found["now_seen"], may_have_missed=True, is_complete=True)
-        until = until or found["now_seen"]
         rows = self._query(
-            "changes_between",
+            "changes_since",
             since=since,
             until=until,
             after_transaction_id=after and after[0],
             after_outbox_id=after and after[1],
             limit=limit + 1,
         )
-        changes = [_change(row) for row in rows[:limit]]
+        look = rows[0]
+        if not look["has_target"]:
+            raise NotFoundError(
+                f"organization {self.organization_id} has no target {self.consumer!r}: add_target() has its changes written down"
+            )
+        if look["may_have_missed"]:
+            return Changes([], look["now_seen"], may_have_missed=True, is_complete=True)
+        changes = [_change(row) for row in rows[:limit] if row["outbox_id"] is not None]
         if len(rows) <= limit:
-            is_complete = until == found["now_seen"]
-            return Changes(changes, until, may_have_missed=False, is_complete=is_complete)
+            is_complete = look["until"] == look["now_seen"]
+            return Changes(changes, look["until"], may_have_missed=False, is_complete=is_complete)
         last = changes[-1]
-        rest = f"{since}/{until}/{last.transaction_id}/{last.outbox_id}"
+        rest = f"{since}/{look['until']}/{last.transaction_id}/{last.outbox_id}"
         return Changes(changes, rest, may_have_missed=False, is_complete=False)
 
     # -- what it is now -----------------------------------------------------------------------------------
@@ -176,7 +173,9 @@ class Outbox:
     def _kinds(kinds: Iterable[str] | None) -> list[str]:
         wanted = list(KINDS) if kinds is None else list(kinds)
         if unknown := [kind for kind in wanted if kind not in KINDS]:
-            raise InvalidInputError(f"{unknown[0]!r} is no kind of the outbox: give some of {', '.join(KINDS)}")
+            raise InvalidInputError(
+                f"{unknown[0]!r} is no kind of the outbox: give some of {', '.join(KINDS)}"
+            )
         return wanted
 
 
@@ -189,7 +188,9 @@ def _parse(position: str | None) -> tuple[str | None, str | None, tuple[int, int
         return None, None, None
     found = _POSITION.fullmatch(position) if isinstance(position, str) and len(position) < 100_000 else None
     if found is None:
-        raise InvalidInputError("this is no position in the outbox: give one that changes_since() returned, or None")
+        raise InvalidInputError(
+            "this is no position in the outbox: give one that changes_since() returned, or None"
+        )
     after = None if found[3] is None else (int(found[3]), int(found[4]))
     return found[1], found[2], after
 

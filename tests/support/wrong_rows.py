@@ -130,6 +130,10 @@ RIGHT: dict[str, dict[str, Any]] = {
     },
     "connector_sources": {"kind": "fx", "connector": "ecb"},
     "service_schedules": {"task": "fetch fx", "run_every": timedelta(hours=6)},
+    "sync_targets": {"consumer": "api"},
+    "sync_outbox": {"consumer": "convex", "kind": "alert", "entity_key": "1"},
+    "sync_progress": {"consumer": "convex", "sender": OURS},
+    "sync_rejected": {"consumer": "convex", "kind": "alert", "entity_key": "1", "error_message": "too large"},
 }
 
 
@@ -361,6 +365,11 @@ VIOLATIONS: list[tuple[str, dict[str, Any], str]] = [
     ("service_schedules", {"run_every": timedelta(seconds=1)}, "service_schedules_run_every_range_check"),
     ("service_schedules", {"arguments": "[]"}, "service_schedules_arguments_object_check"),
     ("service_schedules", {"next_run_at": "infinity"}, "service_schedules_next_run_at_finite_check"),
+    ("sync_targets", {"consumer": "Convex!"}, "sync_targets_consumer_check"),
+    ("sync_targets", {"kinds": ["alert", "rumour"]}, "sync_targets_kinds_known_check"),
+    ("sync_targets", {"keep_for": timedelta(days=8)}, "sync_targets_keep_for_range_check"),
+    ("sync_progress", {"version": -1}, "sync_progress_counts_not_negative_check"),
+    ("sync_rejected", {"kind": "rumour"}, "sync_rejected_kind_known_check"),
     ("alerts", {"title": ""}, "alerts_title_not_blank_check"),
     ("alerts", {"alert_type": ""}, "alerts_alert_type_not_blank_check"),
     ("alerts", {"severity": "bad"}, "alerts_severity_check"),
@@ -495,6 +504,8 @@ FOREIGN_ROWS: list[tuple[str, dict[str, Any]]] = [
     ("connector_runs", {"location_id": THEIR_LOCATION}),
     ("connector_sources", {"location_id": THEIR_LOCATION}),
     ("service_schedules", {"location_id": THEIR_LOCATION}),
+    ("sync_progress", {"consumer": "bbbbbbbb"}),
+    ("sync_rejected", {"consumer": "bbbbbbbb"}),
 ]
 
 

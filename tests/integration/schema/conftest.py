@@ -52,6 +52,7 @@ def two_organizations(empty_database: DatabaseManager) -> DatabaseManager:
                     "ends_at": NOW,
                 },
             ),
+            ("sync_targets", {"consumer": "convex"}),
         ]
         for table, values in rows:
             insert(empty_database, table, values, organization_id)

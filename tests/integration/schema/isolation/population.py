@@ -314,6 +314,7 @@ def _predictions(v: _Values) -> list[tuple[str, Row]]:
 
 def _results(v: _Values) -> list[tuple[str, Row]]:
     day = TODAY - timedelta(days=3)
+    consumer = "api" if v.hidden else "convex"
     return [
         (
             "external_factors",
@@ -403,6 +404,37 @@ def _results(v: _Values) -> list[tuple[str, Row]]:
                 "last_succeeded_at": v.moment(day),
                 "last_error": v.word("error"),
                 "created_at": v.moment(day),
+            },
+        ),
+        ("sync_targets", {"consumer": consumer, "created_at": v.moment(day)}),
+        (
+            "sync_outbox",
+            {
+                "consumer": consumer,
+                "transaction_id": 1,
+                "outbox_id": v.number(int(markers.PERCENT), 5),
+                "kind": "alert",
+                "entity_key": v.identifier(8),
+                "changed_at": v.moment(day),
+            },
+        ),
+        (
+            "sync_progress",
+            {
+                "consumer": consumer,
+                "sender": v.identifier(17),
+                "last_success_at": v.moment(day),
+                "last_error": v.word("error"),
+            },
+        ),
+        (
+            "sync_rejected",
+            {
+                "consumer": consumer,
+                "kind": "alert",
+                "entity_key": v.identifier(8),
+                "rejected_at": v.moment(day),
+                "error_message": v.word("error"),
             },
         ),
     ]

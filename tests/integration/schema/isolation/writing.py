@@ -38,7 +38,9 @@ def _condition(row: Row, key: tuple[str, ...]) -> tuple[str, list[Any]]:
     return " AND ".join(f'"{column}" = %s' for column in key), [row[column] for column in key]
 
 
-READ_ONLY = ("organizations", "service_schedules")
+READ_ONLY = (
+    "organizations", "service_schedules", "sync_targets", "sync_outbox", "sync_progress", "sync_rejected"
+)  # fmt: skip
 TAKEN_AWAY = ("resource_time_marks",)  # by each refresh
 
 
