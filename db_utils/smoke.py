@@ -23,7 +23,9 @@ from db_utils.cache import CachedPrediction, PredictionCache
 from db_utils.config import Settings
 from db_utils.connections.manager import DatabaseManager
 from db_utils.embedded import redis_server, server
-from db_utils.errors import ConnectionFailedError, DbUtilsError, NotFoundError, SchemaError
+from db_utils.errors import ConnectionFailedError, DbUtilsError, NotFoundError, QueryError, SchemaError
+from db_utils.ops.doctor.model import duration
+from db_utils.ops.status import sources
 from db_utils.queries import OperationalDataQueries
 
 _SAMPLE_WIDTH = 60
@@ -66,6 +68,8 @@ def run(settings: Settings, console: Console) -> bool:
         )
         if cache.enabled:
             console.print(_cache_line(cache), soft_wrap=True)
+        for line in _source_lines(db):
+            console.print(line, soft_wrap=True)
         failures = [o for o in outcomes if o.error]
         not_asked = {o.name for o in outcomes if o.missing}
         console.print(
@@ -255,6 +259,25 @@ def _cache_line(cache: PredictionCache) -> str:
         f"breaker {known['breaker']}, {known['bytes_read']} bytes read, {known['bytes_written']} written"
         + (f", {1000 * rebuild:.1f} ms for a rebuild" if rebuild is not None else "")
     )
+
+
+def _source_lines(db: DatabaseManager) -> Iterator[str]:
+    """How old is what each public source gave last? Nothing where none was ever asked, or this role may not look."""
+    try:
+        known = sources(db)
+    except QueryError:
+        return
+    now = datetime.now(UTC)
+    for source in known:
+        age = (
+            "no good run yet"
+            if source.last_good_at is None
+            else f"last good run {duration((now - source.last_good_at).total_seconds())} ago"
+        )
+        failing = f", failing at {source.failing_places} of {source.places} places" * bool(
+            source.failing_places
+        )
+        yield f"Source {source.connector}: {age}{failing}."
 
 
 def _milliseconds(started: float) -> float:

@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS connector_runs (
 CREATE INDEX IF NOT EXISTS connector_runs_organization_id_connector_idx
     ON connector_runs (organization_id, connector, location_id, finished_at DESC);
 COMMENT ON INDEX connector_runs_organization_id_connector_idx IS 'Serves barnameh fetch and doctor: the newest runs of a connector; and the foreign key to locations.';
-COMMENT ON TABLE connector_runs IS 'Which time each connector asked for, window by window, and what came of it. A window is written in the transaction of its readings.';
+COMMENT ON TABLE connector_runs IS 'Which time each connector asked for, window by window, and what came of it. A window is written in the transaction of its readings; of each connector and place the newest thousand are kept.';
 COMMENT ON COLUMN connector_runs.organization_id IS 'The tenant.';
 COMMENT ON COLUMN connector_runs.run_id IS 'The run of one window.';
 COMMENT ON COLUMN connector_runs.connector IS 'The source, such as open-meteo or ecb.';

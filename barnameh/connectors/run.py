@@ -22,6 +22,8 @@ BATCH_READINGS = 5_000
 FIRST_WINDOW = dt.timedelta(days=90)
 """How far back the first run of a connector looks where no start is given."""
 SHOWN_REFUSALS = 5
+KEPT_RUNS = 1_000
+"""Of each source at each place: eight months of four a day."""
 
 
 @dataclass
@@ -110,6 +112,15 @@ def fetch(
                     _fetch_part(scope, organization_id, source, part, client, result, now)
             except ServiceError as error:
                 result.error = str(error)
+            scope.execute(
+                SQL["forget_runs"],
+                {
+                    "organization_id": organization_id,
+                    "connector": source.name,
+                    "location_id": place.location_id,
+                    "kept": KEPT_RUNS,
+                },
+            )
     return results
 
 

@@ -162,3 +162,31 @@ VALUES (
     left(%(error_message)s, 2000)
 );
 
+-- name: forget_runs!
+-- Of a connector's runs at a place keep the newest, and the good one that reached farthest: the next window begins there.
+DELETE FROM connector_runs AS r
+WHERE r.organization_id = %(organization_id)s
+    AND r.run_id IN (
+        SELECT o.run_id
+        FROM connector_runs AS o
+        WHERE o.organization_id = %(organization_id)s
+            AND o.connector = %(connector)s
+            AND o.location_id IS NOT DISTINCT FROM %(location_id)s
+        ORDER BY
+            o.finished_at DESC,
+            o.run_id
+        OFFSET %(kept)s
+    )
+    AND r.run_id <> ALL (ARRAY(
+        SELECT g.run_id
+        FROM connector_runs AS g
+        WHERE g.organization_id = %(organization_id)s
+            AND g.connector = %(connector)s
+            AND g.location_id IS NOT DISTINCT FROM %(location_id)s
+            AND g.error_message IS NULL
+        ORDER BY
+            least(g.window_end, g.started_at) DESC,
+            g.finished_at DESC,
+            g.run_id
+        LIMIT 1
+    ));

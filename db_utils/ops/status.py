@@ -151,7 +151,7 @@ def status(db: DatabaseManager, *, exact: bool = False) -> Status:
                 edges = look(f"oldest and newest of {name}", partial(_series, db, name, found.server))
                 found.series.append(edges or SeriesFacts(name, None, None))
         if any(table.name == "connector_runs" for table in found.tables):
-            found.sources = look("runs of sources", partial(_sources, db)) or []
+            found.sources = look("runs of sources", partial(sources, db)) or []
         if found.server.timescaledb is not None:
             found.jobs = look("background jobs", partial(_jobs, db)) or []
     found.attention = _attention(found)
@@ -270,7 +270,8 @@ def _jobs(db: DatabaseManager) -> list[JobFacts]:
     return [JobFacts(**row) for row in rows]
 
 
-def _sources(db: DatabaseManager) -> list[SourceFacts]:
+def sources(db: DatabaseManager) -> list[SourceFacts]:
+    """When did each public source that was ever asked last give what it was asked for?"""
     rows = db.execute_query(
         """
         WITH places AS (

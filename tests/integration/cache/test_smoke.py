@@ -63,3 +63,21 @@ def test_a_redis_that_does_not_answer_changes_no_answer(
     assert counts(text)["hits"] == 0
     assert counts(text)["errors"] > 0
     assert text.count('"source": "database"') == 2 * CACHED
+
+
+def test_it_says_how_old_the_last_good_run_of_each_source_is(seeded_database: DatabaseManager) -> None:
+    db = seeded_database
+    assert "Source " not in shown(db, None)
+    db.execute(
+        "INSERT INTO connector_runs (organization_id, connector, window_start, window_end, started_at, finished_at, error_message) "
+        "SELECT o.organization_id, r.connector, now() - interval '1 day', now(), now() - r.age, now() - r.age, r.error "
+        "FROM organizations AS o CROSS JOIN (VALUES ('ecb', interval '3 days', NULL), ('ecb', interval '5 hours', 'HTTP 503'), "
+        "('open-meteo', interval '60 hours', NULL), ('fred', interval '1 hour', 'no key')) AS r (connector, age, error) "
+        "WHERE o.organization_id = '11111111-1111-1111-1111-111111111111'"
+    )
+    lines = [line for line in shown(db, None).splitlines() if line.startswith("Source ")]
+    assert lines == [
+        "Source ecb: last good run 3.0 days ago, failing at 1 of 1 places.",
+        "Source fred: no good run yet, failing at 1 of 1 places.",
+        "Source open-meteo: last good run 2.5 days ago.",
+    ]

@@ -263,3 +263,23 @@ def test_places_are_named_by_name_or_id_and_a_stranger_is_refused(desk: Desk) ->
     desk.fetch(source, start=FIRST, end=FIRST + DAY)
     assert neighbour.rows() == []
     assert neighbour.runs() == []
+
+
+def test_the_newest_runs_are_kept_and_the_next_window_begins_where_it_would(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = ReferenceRates()
+    for day in (20, 1, 2, 3):  # the one that reached farthest is the oldest
+        desk.fetch(rates, start=FIRST + day * DAY, end=FIRST + (day + 1) * DAY)
+
+    def windows() -> list[dt.datetime]:
+        rows = desk.db.execute_query(
+            "SELECT window_end FROM connector_runs WHERE organization_id = %s ORDER BY finished_at",
+            (desk.organization_id,),
+        )
+        return [row["window_end"] for row in rows]
+
+    assert windows() == [FIRST + day * DAY for day in (21, 2, 3, 4)]
+    monkeypatch.setattr("barnameh.connectors.run.KEPT_RUNS", 2)
+    desk.fetch(rates, start=FIRST + 4 * DAY, end=FIRST + 5 * DAY)
+    assert windows() == [FIRST + day * DAY for day in (21, 4, 5)]
