@@ -473,4 +473,5 @@ def _start_anew() -> None:
         cache._start()
 
 
-os.register_at_fork(after_in_child=_start_anew)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)

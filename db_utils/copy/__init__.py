@@ -12,7 +12,6 @@ fits an integer column. A datetime for a timestamptz column must know its zone.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -127,8 +126,6 @@ def _load(
 ) -> int:
     picked = target.pick(names)
     encoder = RowEncoder(picked)
-    binary_from = 0 if "pyarrow" in sys.modules else ROWS_BEFORE_BINARY
-    stream = CopyStream(
-        RowSource(rows), encoder, progress, binary_encoder(connection, picked), binary_from=binary_from
-    )
+    encode_binary = binary_encoder(connection, picked)
+    stream = CopyStream(RowSource(rows), encoder, progress, encode_binary, binary_from=ROWS_BEFORE_BINARY)
     return load(connection, target, picked, stream, insert, on_reject, may_meet_twice=may_meet_twice)

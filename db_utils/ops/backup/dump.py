@@ -6,15 +6,16 @@ import contextlib
 import dataclasses
 import datetime
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from db_utils.errors import BackupError
 from db_utils.ops.backup.contents import contents
@@ -25,6 +26,9 @@ from db_utils.ops.backup.pipes import output_of
 from db_utils.ops.backup.psql import PsqlSession
 from db_utils.schema.source import folder as source_folder
 from db_utils.sql_text import literal
+
+if sys.platform != "win32":
+    import fcntl
 
 _PARTIAL = ".partial"
 Say = Callable[[str], object]
@@ -123,7 +127,7 @@ def _partial(endpoint: Endpoint, out: Path) -> Iterator[tuple[Path, Path]]:
     except OSError as error:
         raise BackupError(f"cannot write to {final.parent}: {error.strerror}") from error
     with (partial / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _lock(lock, wait=True)
         _remove_abandoned(final.parent)
         try:
             yield partial, final
@@ -131,6 +135,14 @@ def _partial(endpoint: Endpoint, out: Path) -> Iterator[tuple[Path, Path]]:
             raise BackupError(f"cannot write to {final.parent}: {error.strerror}") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _lock(file: IO[str], *, wait: bool) -> None:
+    """Hold the file's lock until it is closed. Raises `OSError` where another process has it and `wait` is false."""
+    if sys.platform != "win32":
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    elif not wait:
+        raise BlockingIOError("a lock tells nothing here: what was left is kept")
 
 
 def _name(endpoint: Endpoint) -> str:
@@ -142,7 +154,7 @@ def _remove_abandoned(parent: Path) -> None:
     """Take away what backups that were killed have left: nobody holds its lock any more."""
     for folder in parent.glob(f".*{_PARTIAL}"):
         with contextlib.suppress(OSError), (folder / ".lock").open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(lock, wait=False)
             shutil.rmtree(folder)
 
 
