@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 
-from barnameh.cli import app
-from barnameh.errors import ServiceError
-from db_utils import DbUtilsError
+from db_utils.__main__ import run_to_end
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit; `barnameh.cli` lists the exit codes."""
+    run_to_end(partial(_run, arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    from barnameh.cli import app
+    from barnameh.errors import ServiceError
+    from db_utils import DbUtilsError
+
     try:
         app(args=None if arguments is None else list(arguments), prog_name="barnameh")
     except (DbUtilsError, ServiceError) as error:

@@ -5,7 +5,10 @@ PostgreSQL with TimescaleDB, a Redis prediction cache, prebuilt queries.
 
 from __future__ import annotations
 
-from db_utils import schema  # an embedded server gets the schema of this library
+from db_utils import (
+    interrupts,  # noqa: F401  first: it is about the time in which the others are read
+    schema,  # an embedded server gets the schema of this library
+)
 from db_utils.cache import PredictionCache
 from db_utils.config import Settings
 from db_utils.connections.listen import Listener, Notification

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from db_utils import interrupts
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit; see `db_utils.cli` for the exit codes."""
+    run_to_end(partial(_run, arguments))
+
+
+def run_to_end(command: Callable[[], None]) -> None:
+    """Run a command that may be interrupted, or whose output may end nowhere; exit without a traceback."""
     try:
         try:
-            _run(arguments)
+            interrupts.raise_again()
+            command()
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:
@@ -24,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> None:
-    # Imported here, so that Ctrl-C in the first second, while this is read, leaves no traceback either.
+    # Imported here, so that Ctrl-C while this is read leaves no traceback either.
     from db_utils.cli import app
     from db_utils.errors import DbUtilsError
 

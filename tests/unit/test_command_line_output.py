@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from db_utils import __main__ as command_line
+from tests.support.readme import ROOT
 
 COMMAND = [sys.executable, "-m", "db_utils", "queries"]
 
@@ -40,3 +43,29 @@ def test_ctrl_c_while_the_commands_are_loaded(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(command_line, "_leave", left.append)
     command_line.main([])
     assert left == [130]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_command"),
+    [
+        (["-m", "db_utils", "--help"], True),
+        (["-m", "barnameh", "--help"], True),
+        ([str(ROOT / "db_utils.py")], True),
+        (["-c", "import db_utils"], False),
+    ],
+)
+def test_ctrl_c_while_modules_are_read_ends_a_command_and_is_a_librarys_callers(
+    tmp_path: Path, arguments: list[str], is_command: bool
+) -> None:
+    (tmp_path / "psycopg2.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGINT
+    assert ("KeyboardInterrupt" in done.stderr) != is_command
+    assert bool(done.stderr) != is_command
