@@ -95,7 +95,7 @@ class Settings:
         dotenv_path: str | Path | None = ".env",
         **overrides: Any,
     ) -> Settings:
-        """What do the environment and `.env` say?
+        """Read the settings from the environment and `.env`.
 
         `environment` defaults to `os.environ`. Variables of the file at `dotenv_path` (None: no file) count
         where the environment has none of that name. `overrides` are fields of this class and win over both.
@@ -211,7 +211,7 @@ def _milliseconds(seconds: float) -> int:
 
 
 def parse_url(url: str) -> dict[str, str]:
-    """Which libpq parameters does this URL (or `host=… dbname=…` text) stand for?
+    """Return the libpq parameters of a URL or a `host=… dbname=…` text.
 
     Accepts SQLAlchemy's `postgresql+psycopg2://` too. Raises `ConfigurationError`, never quoting the text.
     """

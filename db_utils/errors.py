@@ -156,7 +156,7 @@ class QueryTimeoutError(QueryError, TimeoutError):
 
 
 class QueryCancelledError(QueryError):
-    """A statement was cancelled by somebody else (pg_cancel_backend)."""
+    """A statement was cancelled by another session (pg_cancel_backend)."""
 
 
 class ReadOnlyError(QueryError):
@@ -211,7 +211,7 @@ _ADVICE: dict[str, str] = {
 
 
 def translate(error: psycopg2.Error) -> DbUtilsError:
-    """Which error of this family says the same as this error of the driver?
+    """Return the error of this family that corresponds to an error of the driver.
 
     Picks by SQLSTATE; an error without one is a lost connection, or a misuse that the driver noticed itself.
     The caller raises it `from` the driver's error.
@@ -309,7 +309,7 @@ _CONNECT_STATES: tuple[tuple[str, str, type[DbUtilsError]], ...] = (
 
 
 def translate_connect(error: psycopg2.Error, *, where: str) -> DbUtilsError:
-    """Which error of this family says why no connection could be opened?
+    """Return the error of this family that says why no connection could be opened.
 
     `where` describes the server without its password. The driver gives no SQLSTATE here, so the server's
     words decide; what is not recognised is a plain `ConnectionFailedError`.

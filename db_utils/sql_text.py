@@ -156,7 +156,7 @@ def leaves_traces(sql: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def shape(sql: str) -> Shape:
-    """What does this text look like from outside?"""
+    """Describe a text of SQL: how many statements, and of what kind."""
     first_words: list[str] = []
     statements = 0
     inside = False

@@ -137,7 +137,7 @@ COMMENT ON COLUMN anomaly_predictions.anomaly_id IS 'The prediction.';
 COMMENT ON COLUMN anomaly_predictions.resource_id IS 'The resource it is about.';
 COMMENT ON COLUMN anomaly_predictions.anomaly_type IS 'bottleneck, failure, quality, performance or safety.';
 COMMENT ON COLUMN anomaly_predictions.severity IS 'low, medium, high or critical.';
-COMMENT ON COLUMN anomaly_predictions.status IS 'active, acknowledged (somebody looks after it) or closed (it has an outcome).';
+COMMENT ON COLUMN anomaly_predictions.status IS 'active, acknowledged (being handled) or closed (it has an outcome).';
 COMMENT ON COLUMN anomaly_predictions.probability IS 'Probability that the model gives it, 0 to 1.';
 COMMENT ON COLUMN anomaly_predictions.predicted_for IS 'When it is expected to happen.';
 COMMENT ON COLUMN anomaly_predictions.description IS 'What is expected, in words.';

@@ -39,7 +39,7 @@ COMMENT ON VIEW employee_attendance_rate IS 'How regularly did each employee com
 COMMENT ON COLUMN employee_attendance_rate.organization_id IS 'The tenant.';
 COMMENT ON COLUMN employee_attendance_rate.employee_id IS 'The worker.';
 COMMENT ON COLUMN employee_attendance_rate.month IS 'First day of the organization''s local month, as midnight in the session''s time zone.';
-COMMENT ON COLUMN employee_attendance_rate.attendance_rate IS 'Share of scheduled stretches of work attended, 0 to 100.';
+COMMENT ON COLUMN employee_attendance_rate.attendance_rate IS 'Share of scheduled shifts attended, 0 to 100.';
 COMMENT ON COLUMN employee_attendance_rate.attended_count IS 'Stretches attended: present, late or remote.';
 COMMENT ON COLUMN employee_attendance_rate.scheduled_count IS 'Stretches due.';
 COMMENT ON COLUMN employee_attendance_rate.hours_worked IS 'Hours worked in the month, of the stretches whose hours are known; NULL if of none.';
@@ -305,7 +305,7 @@ COMMENT ON COLUMN active_alerts.location_id IS 'Where, if it is about a place.';
 COMMENT ON COLUMN active_alerts.resource_id IS 'Which resource, if it is about one.';
 COMMENT ON COLUMN active_alerts.resource_name IS 'Name of the resource.';
 COMMENT ON COLUMN active_alerts.anomaly_id IS 'The prediction that raised it, if one did.';
-COMMENT ON COLUMN active_alerts.acknowledged_at IS 'When somebody took it on.';
+COMMENT ON COLUMN active_alerts.acknowledged_at IS 'When it was acknowledged.';
 COMMENT ON COLUMN active_alerts.acknowledged_by IS 'Who took it on.';
 
 CREATE OR REPLACE VIEW current_demand_forecasts AS

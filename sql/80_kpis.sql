@@ -855,9 +855,9 @@ BEGIN
             100.0 * a.attended_count / a.scheduled_count,
             '%',
             a.attended_count,
-            'stretches of work',
+            'shifts',
             a.scheduled_count,
-            'stretches of work',
+            'shifts',
             100.0 * n.recorded_count / n.assigned_count,
             CASE
                 WHEN by_resource THEN 'attendance is of locations, not of resources'
@@ -1031,9 +1031,9 @@ BEGIN
             100.0 * a.attended_count / a.scheduled_count,
             '%',
             a.attended_count,
-            'stretches of work',
+            'shifts',
             a.scheduled_count,
-            'stretches of work',
+            'shifts',
             CASE WHEN n.assigned_count > 0 THEN least(100.0 * coalesce(a.scheduled_count, 0) / n.assigned_count, 100) END,
             CASE WHEN a.scheduled_count IS NULL THEN 'no attendance recorded' END
         FROM worked AS w

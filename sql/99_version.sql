@@ -47,7 +47,7 @@ COMMENT ON COLUMN backup_runs.finished_at IS 'When its file was complete.';
 COMMENT ON COLUMN backup_runs.verified_at IS 'When it was restored into a scratch database and every table found equal; NULL while nobody did.';
 COMMENT ON COLUMN backup_runs.verification_seconds IS 'How long that restore and comparison took, in seconds.';
 COMMENT ON COLUMN backup_runs.location IS 'Where the backup was written: host and folder, as its maker saw them.';
-COMMENT ON COLUMN backup_runs.size_bytes IS 'Size of the dump as it lies there, in bytes.';
+COMMENT ON COLUMN backup_runs.size_bytes IS 'Size of the dump as stored, in bytes.';
 COMMENT ON COLUMN backup_runs.sha256 IS 'SHA-256 of that file.';
 COMMENT ON COLUMN backup_runs.is_encrypted IS 'Whether a key is needed to restore it.';
 

@@ -103,7 +103,7 @@ class Factor:
         if self.unit != unit:
             return f"{self.name} is in {self.unit}, not in {unit}"
         if not least <= self.value <= most:
-            return f"{self.name} of {self.value} {unit} lies outside {least} to {most}"
+            return f"{self.name} of {self.value} {unit} is outside {least} to {most}"
         return None
 
 

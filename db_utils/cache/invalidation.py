@@ -237,7 +237,7 @@ class CacheInvalidationListener:
         except Exception as error:
             self.error = error
             logger.warning(
-                "The prediction cache no longer hears of changes made elsewhere, which it now notices when "
+                "The prediction cache no longer receives changes made elsewhere, which it now notices when "
                 "a copy's lifetime ends: %s.",
                 error,
             )

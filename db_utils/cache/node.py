@@ -82,7 +82,7 @@ class Node:
     def run(self, commands: bytes, replies: int, deadline: float) -> list[Any]:
         """Send these packed commands and read as many replies; an error that Redis replied is in the list.
 
-        Raises UnavailableError. A connection that turns out to have been closed while it lay idle is replaced
+        Raises UnavailableError. A connection that turns out to have been closed while it was idle is replaced
         once.
         """
         breaker = self.breaker
@@ -126,7 +126,7 @@ class Node:
         self.breaker.succeeded()
 
     def drop_connections(self) -> None:
-        """Close what lies idle; what is in use is closed when it comes back."""
+        """Close idle connections; one in use is closed when it is returned."""
         with self._condition:
             self._epoch += 1
             idle = list(self._idle)

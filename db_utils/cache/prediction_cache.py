@@ -185,7 +185,7 @@ class PredictionCache:
         return space(self._namespace, organization_id, kind)
 
     def get(self, organization_id: UUID | str, kind: str, entity: Entity) -> CachedPrediction | None:
-        """What does the cache have for this entity?
+        """Return what the cache has for this entity.
 
         None when it has nothing, or knows that the database has nothing. EXPIRED predictions are returned,
         and say so; see `get_or_compute` for one that asks the database instead.
@@ -225,7 +225,7 @@ class PredictionCache:
         *,
         wait_seconds: float | None = None,
     ) -> CachedPrediction | None:
-        """What is the prediction for this entity, from the cache or else from the database through `load`?
+        """Return the prediction for this entity from the cache, or else from the database through `load`.
 
         `load()` returns a Prediction, or None when the database has none. Of the callers that miss at once,
         in any number of threads, one runs it and the others wait for its answer, at most `wait_seconds`
@@ -363,7 +363,7 @@ class PredictionCache:
         return time.monotonic() - began
 
     def statistics(self) -> dict[str, Any]:
-        """What has the cache done since it was made, and how is it?
+        """Return what the cache has done since it was created, and its state.
 
         The counters of `db_utils.cache.statistics`, plus: `enabled`; `breaker` ("closed", "open" or
         "half-open", that of the worst server of a cluster) and `breaker_opened` (how often); `connections`;

@@ -95,7 +95,7 @@ class CachedPrediction(NamedTuple):
 
     `source` is "cache" or "database". `age_seconds` is the time since `available_at` and `checked_at` is when
     the answer last agreed with the database, both by Redis' clock (by this machine's where Redis was not
-    asked). `rebuilding` means that somebody is reading a newer one at this moment.
+    asked). `rebuilding` means that a newer one is being read at this moment.
     """
 
     source: str

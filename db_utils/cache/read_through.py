@@ -180,7 +180,7 @@ class Request:
         self._clock = Clock(now_us)
         limits, timing, answers = self._limits_us, self._timing, self._answers
         recheck_us = round(timing.recheck_seconds * 1_000_000)
-        # Beyond twenty times the last read the chance of an early refresh is one in half a milliard.
+        # Beyond twenty times the last read the chance of an early refresh is one in half a billion.
         horizon = timing.early_refresh * 20
         bytes_read = stale = expired = undecodable = early = 0
         for key, raw in zip(keys, raws, strict=True):

@@ -17,7 +17,7 @@ COUNTERS = (
     "rebuild_failures",  # times that asking it raised
     "early_refreshes",  # predictions read again before their copy's lifetime was over
     "waits",  # predictions for which a caller waited for another one's answer
-    "served_while_rebuilding",  # predictions served from a copy because somebody else was reading a newer one
+    "served_while_rebuilding",  # predictions served from a copy because another caller was reading a newer one
     "stored",  # predictions written to Redis
     "kept_newer",  # predictions not written because Redis had a newer one
     "not_stored",  # predictions not written for another reason

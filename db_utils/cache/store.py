@@ -310,7 +310,7 @@ class Store:
                 }
 
     def _settle(self, deadline: float) -> None:
-        """Tell Redis what it could not be told before: a part of it, in vain at most once a second."""
+        """Tell Redis part of what it could not be told before; after a failure, at most once a second."""
         now = time.monotonic()
         with self._lock:
             if now < self._pending_at:

@@ -205,7 +205,7 @@ def _endpoint(
 
 @contextlib.contextmanager
 def _steps(*, quiet: bool) -> Iterator[Say]:
-    """What is being done at the moment, on standard error, where somebody watches."""
+    """Show progress on standard error where it is a terminal."""
     if quiet or not aside.is_terminal:
         yield lambda step: None
         return

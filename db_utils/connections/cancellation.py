@@ -70,7 +70,7 @@ class _Watch:
         self._reset()
 
     def start(self) -> None:
-        """Make sure that the thread runs, and that it hears of Ctrl-C if this is the main thread."""
+        """Make sure that the thread runs, and that it receives Ctrl-C if this is the main thread."""
         with self._lock:
             if self._rope is None:
                 self._bell, self._rope = socket.socketpair()
@@ -82,7 +82,7 @@ class _Watch:
         if threading.current_thread() is threading.main_thread():
             previous = signal.set_wakeup_fd(self._rope.fileno(), warn_on_full_buffer=False)
             if previous not in (-1, self._rope.fileno()):
-                signal.set_wakeup_fd(previous)  # somebody else's, an event loop's say: then it is theirs
+                signal.set_wakeup_fd(previous)  # another's, such as an event loop's: leave it
         prepared_threads.add(threading.get_ident())
 
     def nudge(self, deadline: float) -> None:

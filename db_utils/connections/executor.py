@@ -89,7 +89,7 @@ class Executor(ABC):
         isolation: Isolation | None = None,
         delay: Callable[[int], float] = exponential_delay,
     ) -> Result:
-        """What does `function(transaction)` return, once it has committed?
+        """Run `function(transaction)` in a transaction, commit, and return its result.
 
         On a serialization failure or a deadlock it runs again from the start, at most `retries` times, after
         `delay(number of failures)` seconds. It must do nothing outside the transaction that cannot be done
@@ -112,7 +112,7 @@ class Executor(ABC):
     def stream(
         self, sql: Statement, params: Parameters | None = None, *, batch_size: int = 1000
     ) -> Iterator[Row]:
-        """Which rows does this read return, one by one, in constant memory?
+        """Stream the rows of a read one by one, in constant memory.
 
         The rows stay on the server and come in batches of `batch_size`. They are one snapshot. The connection
         is in use until the last row, or until the iterator is closed or dropped.
@@ -127,7 +127,7 @@ class Executor(ABC):
         idempotent: bool = False,
         primary: bool = False,
     ) -> list[Row]:
-        """Which rows does this statement return? A list of plain dicts, [] when none.
+        """Run a statement and return its rows as plain dicts, [] when there are none.
 
         `timeout_seconds` cancels the statement on the server when it takes longer (`QueryTimeoutError`); the
         connection stays usable. Outside a transaction a read is tried once more when the connection is lost;
@@ -143,7 +143,7 @@ class Executor(ABC):
         timeout_seconds: float | None = None,
         idempotent: bool = False,
     ) -> int:
-        """How many rows did this statement touch? 0 where the server does not count (CREATE TABLE).
+        """Run a statement and return how many rows it touched, 0 where the server does not count (CREATE TABLE).
 
         Committed when it returns, unless inside a transaction. Never run twice, unless `idempotent=True`
         allows it when the connection was lost.
@@ -160,7 +160,7 @@ class Executor(ABC):
         progress: RowProgress | None = None,
         timeout_seconds: float | None = None,
     ) -> int:
-        """How many rows did `INSERT INTO t (a, b) VALUES %s` insert, given any iterable of tuples?
+        """Run `INSERT INTO t (a, b) VALUES %s` over any iterable of tuples and return the number of rows inserted.
 
         All rows or none, in statements of `page_size` rows; with `on_reject` all good rows, the others
         reported. `progress` is called with the number of rows done so far.
@@ -212,7 +212,7 @@ class Executor(ABC):
         progress: RowProgress | None = None,
         timeout_seconds: float | None = None,
     ) -> int:
-        """How many rows were inserted or updated, where `conflict_columns` tell that a row is there already?
+        """Insert rows, or update those that `conflict_columns` find already there, and return how many were written.
 
         `update_columns` are the ones that a newer row overwrites (None: all but the key; empty: keep the old
         row).
@@ -253,7 +253,7 @@ class Executor(ABC):
         timeout_seconds: float | None = None,
         primary: bool = False,
     ) -> Any:
-        """Which rows does this query return, as a frame of pandas, polars or Arrow (`backend`)?
+        """Return the rows of a query as a frame of pandas, polars or Arrow (`backend`).
 
         Outside a transaction it is read through ADBC, several times as fast as rows, over a connection of its
         own beside the pool, read-only, for as long as it takes or until `timeout_seconds`. Inside a
@@ -279,7 +279,7 @@ class Executor(ABC):
         progress: RowProgress | None = None,
         timeout_seconds: float | None = None,
     ) -> int:
-        """How many rows of this frame (pandas, polars, Arrow) were loaded into the columns of the same names?
+        """Load a frame (pandas, polars, Arrow) into the columns of the same names and return the number of rows.
 
         All rows or none; with `on_reject` all good rows, the others reported. With `conflict_columns` rows
         that are there already are updated, as by `upsert_many`. Types and errors are those of

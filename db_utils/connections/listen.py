@@ -1,4 +1,4 @@
-"""Hears of changes as they are committed: LISTEN/NOTIFY on an own connection, which comes back by itself."""
+"""Receive changes as they are committed: LISTEN/NOTIFY on a dedicated connection that reconnects by itself."""
 
 from __future__ import annotations
 

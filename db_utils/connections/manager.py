@@ -330,7 +330,7 @@ class DatabaseManager(Executor):
     def stream(
         self, sql: Statement, params: Parameters | None = None, *, batch_size: int = 1000
     ) -> Iterator[Row]:
-        """Which rows does this read return, one by one, in constant memory? See `Executor.stream`."""
+        """Stream the rows of a read one by one, in constant memory; see `Executor.stream`."""
         return self._stream(self._text(sql), params, batch_size, "")
 
     def _stream(
@@ -446,7 +446,7 @@ class DatabaseManager(Executor):
         )
 
     def pool_stats(self) -> PoolStats:
-        """How full is the pool, and what has it been through?"""
+        """Return how full the pool is and what it has been through."""
         return self._pool.pool_stats()
 
     def wait(self, timeout_seconds: float = 30.0) -> None:

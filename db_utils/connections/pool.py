@@ -375,7 +375,7 @@ class ConnectionPool:
     # -- state -------------------------------------------------------------------------------------
 
     def pool_stats(self) -> PoolStats:
-        """How full is the pool, and what has it been through?"""
+        """Return how full the pool is and what it has been through."""
         idle, places = len(self._idle), self._queue.places
         return PoolStats(
             max_connections=self.settings.pool_max_connections,

@@ -1,4 +1,4 @@
-"""Trying again after a conflict: how often is one question, how long to wait another."""
+"""Retry after a conflict: how often is one decision, how long to wait another."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run_with_retries(
     delay: Callable[[int], float] = exponential_delay,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Result:
-    """What does `function` return when its transaction has committed?
+    """Run `function` until its transaction commits, and return its result.
 
     Run again from the start, at most `retries` times, while the server reports a serialization failure or a
     deadlock; the last such error is raised. Every other error is raised at once.

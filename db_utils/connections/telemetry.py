@@ -1,4 +1,4 @@
-"""What the library tells about its work: logging, and OpenTelemetry spans where somebody wants them."""
+"""Logging, and OpenTelemetry spans where a provider is configured."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PASSWORD = re.compile(
 
 
 class _Spans:
-    """Whether somebody wants spans: OpenTelemetry is installed and a provider was set up.
+    """Whether spans are wanted: OpenTelemetry is installed and a provider was set up.
 
     Looked up about once a second instead of with each statement.
     """
@@ -64,7 +64,7 @@ def log_slow(sql: str, seconds: float, limit_seconds: float) -> None:
 
 
 def watched(operation: str, text: str, connection: Any) -> AbstractContextManager[None]:
-    """A span where somebody wants spans."""
+    """A span where a provider is configured."""
     return span(operation, text, connection) if spans.wanted else nullcontext()
 
 

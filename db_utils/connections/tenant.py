@@ -209,6 +209,6 @@ class TenantScope(Executor):
     def stream(
         self, sql: Statement, params: Parameters | None = None, *, batch_size: int = 1000
     ) -> Iterator[Row]:
-        """Which rows does this read return, one by one, in constant memory? See `Executor.stream`."""
+        """Stream the rows of a read one by one, in constant memory; see `Executor.stream`."""
         text, params = self._checked(sql, params)
         return self._manager._stream(text, params, batch_size, self._settings)

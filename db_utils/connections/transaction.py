@@ -282,7 +282,7 @@ class Transaction(Executor):
     def stream(
         self, sql: Statement, params: Parameters | None = None, *, batch_size: int = 1000
     ) -> Iterator[Row]:
-        """Which rows does this read return, one by one, in constant memory? See `Executor.stream`."""
+        """Stream the rows of a read one by one, in constant memory; see `Executor.stream`."""
         text, params = self._allowed(sql, params)
         check_stream(text, batch_size)
         return stream_rows(self._usable, text, params, batch_size)

@@ -1,7 +1,7 @@
 """Whose turn is it to get a connection: the idle ones, the places to open more in, and the queue of those who wait.
 
 Who waits longest is handed what comes next, whether a connection that is given back or a place that becomes
-free. While somebody waits nothing is put among the idle ones, so a newcomer finds nothing to take before
+free. While a caller waits nothing is put among the idle ones, so a newcomer finds nothing to take before
 them: it can be first only in the moment in which the other lines up.
 """
 
@@ -40,7 +40,7 @@ class WaitQueue:
         self.places = 0  # connections that are open or being opened
         self.waiters: deque[Waiter] = deque()  # who waits longest is first
         self.is_closed = is_closed
-        self.is_watched = is_closed  # somebody waits, or it is closed: what comes back is handed to `serve`
+        self.is_watched = is_closed  # a caller waits, or it is closed: what comes back is handed to `serve`
         # Reentrant: a checkout may be collected, and its place become free, while it is held.
         self._lock = threading.RLock()
         self._is_serving = False

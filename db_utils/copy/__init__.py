@@ -36,7 +36,7 @@ def copy_rows(
     progress: RowProgress | None = None,
     through_temporary_table: bool = False,
 ) -> int:
-    """How many rows did COPY load?
+    """Load rows by COPY and return how many.
 
     `table` is written as in SQL and found by the search_path; `columns` are exact names; `rows` is any iterable of
     tuples, lists or dicts, read as the server takes them, in constant memory. A view is loaded through a temporary
@@ -68,7 +68,7 @@ def upsert_many(
     on_reject: RejectReport | None = None,
     progress: RowProgress | None = None,
 ) -> int:
-    """How many rows were inserted or updated?
+    """Insert or update rows and return how many were written.
 
     `conflict_columns` are the columns of a primary key or unique constraint: a row that is there already with the same
     values in them is updated in `update_columns` (None: all but the key; empty: it stays as it is and is not counted).
@@ -92,7 +92,7 @@ def execute_many(
     on_reject: RejectReport | None = None,
     progress: RowProgress | None = None,
 ) -> int:
-    """How many rows did this statement affect, over all of these rows?
+    """Run a statement over all of these rows and return how many it affected.
 
     `statement` has one `%s` where the rows go: `INSERT INTO t (a, b) VALUES %s`, with `ON CONFLICT …` behind it if
     wanted. Such an INSERT goes through COPY, if it is more than a few rows. Any other statement (`UPDATE t SET a = v.a

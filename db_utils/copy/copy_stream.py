@@ -82,7 +82,7 @@ class _Piece(NamedTuple):
 
 
 def binary_encoder(connection: Any, columns: Sequence[Column]) -> EncodeBinary | None:
-    """Makes binary COPY of these columns, until that was in vain a few times; None where it cannot be used."""
+    """Return an encoder to binary COPY that gives up after a few failures; None where it cannot be used."""
     if connection.encoding != "UTF8":
         return None
     tries_left = _TRIES
@@ -106,7 +106,7 @@ def binary_encoder(connection: Any, columns: Sequence[Column]) -> EncodeBinary |
 
 
 class CopyStream:
-    """Gives the rows of a source as pieces of text or of binary COPY, and tells progress."""
+    """The rows of a source as pieces of text or binary COPY, with progress reported."""
 
     def __init__(
         self,

@@ -63,7 +63,7 @@ def names_a_row(error: psycopg2.Error) -> bool:
 
 
 def row_and_column_of(error: psycopg2.Error, columns: Sequence[str]) -> tuple[int | None, str | None]:
-    """Which line of a COPY (from 0) and which column does the server name?"""
+    """Return the line of a COPY (from 0) and the column that the server names."""
     for text in (error.diag.context or "").splitlines():
         found = re.match(r"COPY .*?, line (\d+)(.*)", text)
         if found is None:
@@ -94,7 +94,7 @@ def explained(error: psycopg2.Error, target: TargetTable | None) -> DbUtilsError
 
 
 def cause_of(error: psycopg2.Error, target: TargetTable | None, columns: Sequence[str]) -> Cause:
-    """Why was it refused?"""
+    """Return why a row was refused."""
     line, column = row_and_column_of(error, columns)
     translated = explained(error, target)
     constraint = detail = None
@@ -159,7 +159,7 @@ def reference(
 def dangling(
     connection: Any, found: tuple[str, list[str], list[str]], columns: Sequence[Column], texts: Sequence[Any]
 ) -> list[int]:
-    """Which of these rows (a list of texts for each column) point to a row that is not there?"""
+    """Return which of these rows (a list of texts for each column) point to a row that is not there."""
     values = [sql.Identifier(f"value{number}") for number in range(len(columns))]
     casts = [sql.SQL(column.cast) for column in columns]
     valid = [
@@ -203,7 +203,7 @@ def _asked(connection: Any, statement: Any, parameters: tuple[Any, ...]) -> list
 
 
 def columns_of_constraint(connection: Any, target: TargetTable | None, constraint: str) -> str | None:
-    """Which columns is this constraint about?"""
+    """Return the columns of a constraint."""
     table = None if target is None else target.identifier.as_string(connection)
     with plain_cursor(connection) as cursor:
         cursor.execute(_COLUMNS_OF_CONSTRAINT, (constraint, table))

@@ -1,4 +1,4 @@
-"""Rows that may be there already, and INSERT statements that somebody wrote himself."""
+"""Rows that may exist already, and INSERT statements written by the caller."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def execute_pages(
     report: RejectReport | None,
     progress: RowProgress | None,
 ) -> int:
-    """How many rows did this statement affect, run once for every `page_size` rows, in psycopg2's own notation?"""
+    """Run a statement once for every `page_size` rows, in psycopg2's notation, and return how many it affected."""
     before, _, after = (
         part.replace("%%", "%") for part in re.split(r"(?<!%)((?:%%)*)%s", statement, maxsplit=1)
     )

@@ -102,7 +102,7 @@ class Loader:
             return cursor.rowcount  # type: ignore[no-any-return]
 
     def load_lines(self, lines: Sequence[str]) -> int:
-        """How many rows were affected by these lines?"""
+        """Load these lines and return the number of rows affected."""
         return self.load([("\n".join(lines) + "\n").encode()])
 
     def _run(self, statement: sql.Composable) -> None:
@@ -122,7 +122,7 @@ class Values:
         self._insert = insert
 
     def load(self, rows: Sequence[list[str | None]]) -> int:
-        """How many rows were affected by these rows of texts?"""
+        """Insert these rows of texts and return the number of rows affected."""
         if not rows:
             return 0
         given = []
@@ -150,7 +150,7 @@ def load(
     *,
     may_meet_twice: bool = False,
 ) -> int:
-    """How many rows were affected by all that the stream gives?
+    """Load all that the stream gives and return the number of rows affected.
 
     `may_meet_twice` says that `insert` fails where a key occurs twice among the rows of one statement.
     """

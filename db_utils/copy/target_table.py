@@ -99,7 +99,7 @@ class TargetTable:
 
 
 def find_target(connection: Any, table: str) -> TargetTable:
-    """Which table or view does this name mean to this connection, by its search_path?
+    """Return the table or view that this name means to this connection, by its search_path.
 
     The name is read as SQL reads it: `events`, `tenant.events`, `"Mixed Case"`. Raises `UndefinedObjectError`,
     or `TransactionStateError` where no transaction is open: a load is all or nothing by its caller's.

@@ -47,7 +47,7 @@ def read_frame(
     timezone: str = "UTC",
     connection: Any = None,
 ) -> Any:
-    """Which rows does this query return, as a frame?
+    """Return the rows of a query as a frame.
 
     `sql` is one SELECT, VALUES, TABLE or WITH query; `params` are for its `%s` or `%(name)s`. It is read through ADBC on a
     read-only connection of its own to `uri`, after the settings of `session`. `connection` is only used to write the
@@ -96,7 +96,7 @@ def write_frame(
     progress: RowProgress | None = None,
     through_temporary_table: bool = False,
 ) -> int:
-    """How many rows of this frame were loaded?
+    """Load a frame into a table and return the number of rows.
 
     `frame` is a DataFrame of pandas or polars, an Arrow table, record batch or reader, or anything else that gives an
     Arrow stream. Its columns go into the columns of the same names; named levels of a pandas index are columns too. With

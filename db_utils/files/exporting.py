@@ -76,7 +76,7 @@ def export_relation(
     options: ExportOptions | None = None,
     progress: RowProgress | None = None,
 ) -> ExportResult:
-    """How many rows of this table, view or rollup were written?
+    """Export a table, view or rollup and return what was written.
 
     `out` is a file, or `-` for standard output. `organization` is an id or exact name, None for all. The period
     `start` <= time < `end` (aware, either may be None) is on `time_column`, by default the relation's own. Tables are
@@ -118,7 +118,7 @@ def export_query(
     options: ExportOptions | None = None,
     progress: RowProgress | None = None,
 ) -> ExportResult:
-    """How many rows of this prebuilt query (`get_…`) were written?
+    """Export the rows of a prebuilt query (`get_…`) and return what was written.
 
     `parameters` are its arguments as text; each is read as its type hint says. Raises `InvalidInputError` for one that it
     does not take, `NotFoundError` for an unknown query or organization, and what the query itself raises.

@@ -77,7 +77,7 @@ def import_files(
     options: ImportOptions | None = None,
     progress: FileProgress | None = None,
 ) -> ImportResult:
-    """How many rows of these files were added to the table, and which were refused?
+    """Import files into a table and return how many rows were added and which were refused.
 
     `files` are paths, or `-` for standard input; `organization` is an id or exact name, or None where each row names its
     own in organization_id. All or nothing unless `skip_bad`; refused rows go to the rejects file either way. A row that is

@@ -1,4 +1,4 @@
-"""What the schema's relations are to somebody who moves files in and out: keys, times, what only the database writes."""
+"""The schema's relations for import and export: keys, times, and what only the database writes."""
 
 from __future__ import annotations
 

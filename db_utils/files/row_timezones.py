@@ -61,7 +61,7 @@ class LocationPeriod:
     zone: ZoneInfo
 
     def holds(self, moment: dt.datetime) -> bool:
-        """Whether the moment lies in it."""
+        """Whether the moment is in it."""
         return (self.start is None or self.start <= moment) and (self.end is None or moment < self.end)
 
 

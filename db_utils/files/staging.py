@@ -105,7 +105,7 @@ class Stage(CheckedStage):
     # -- into the target -------------------------------------------------------------------------------------
 
     def count_different(self) -> int:
-        """How many rows are there already, with other values than the file's?"""
+        """Count the rows that exist already with other values than the file's."""
         others = [c for c in self._columns if c not in self.key]
         statement = sql.SQL("SELECT count(*) FROM {} AS s INNER JOIN {} AS t ON {} WHERE {}").format(
             self._stage,

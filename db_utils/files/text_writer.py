@@ -29,7 +29,7 @@ def write(
     kind: Format,
     options: ExportOptions,
 ) -> int:
-    """How many rows of the target were written?"""
+    """Write the rows of the target and return how many."""
     escape = options.escape_formulas and kind == "csv"
     texts = {
         name for name in columns if escape and target.columns[name].type in ("text", "varchar", "bpchar")

@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"[+-]?\d+([.,]\d*)?", re.ASCII)
 _UTC_NAMES = frozenset(("UTC", "GMT", "UT", "Z", "ZULU"))
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LEAST_MILLISECONDS = _MOST_SECONDS = 10**11
-"""Between them lies what seconds and milliseconds would both be: 1973 in milliseconds is 5138 in seconds."""
+"""Between them is what seconds and milliseconds could both be: 1973 in milliseconds is 5138 in seconds."""
 _ZONE = r"(?P<zone>[A-Za-z][A-Za-z0-9_+\-]*(?:/[A-Za-z0-9_+\-]+)*)"
 
 

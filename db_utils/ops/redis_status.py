@@ -24,7 +24,7 @@ class RedisFacts:
     """The servers behind REDIS_URL, taken together. None where nothing was answered."""
 
     configured: bool
-    """Whether somebody set REDIS_URL; False for the default address, which may well be empty, and for no cache."""
+    """Whether REDIS_URL is set; False for the default address, where nothing may answer, and for no cache."""
     url: str | None
     """Where it is, without the password; None for no cache."""
     answers: bool

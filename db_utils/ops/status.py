@@ -215,7 +215,7 @@ def _schema(db: DatabaseManager) -> SchemaFacts:
 def _series(db: DatabaseManager, name: str, server: ServerFacts | None) -> SeriesFacts:
     """The edges of a time series, without reading all of it.
 
-    Chunks are read in order, so a hypertable's edge lies in its first or last one. An ordinary table is asked for each
+    Chunks are read in order, so a hypertable's edge is in its first or last one. An ordinary table is asked for each
     organization's edge, which its index on the hour gives.
     """
     assert server is not None
@@ -271,7 +271,7 @@ def _jobs(db: DatabaseManager) -> list[JobFacts]:
 
 
 def sources(db: DatabaseManager) -> list[SourceFacts]:
-    """When did each public source that was ever asked last give what it was asked for?"""
+    """Return when each public source that was ever asked last succeeded."""
     rows = db.execute_query(
         """
         WITH places AS (

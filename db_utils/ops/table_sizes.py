@@ -52,7 +52,7 @@ class TableFacts:
 
 
 def tables(db: Executor, *, exact: bool = False) -> list[TableFacts]:
-    """How large is each table of the schema, in the order of the schema?
+    """Return the size of each table, in the order of the schema.
 
     Rows are counted where that is cheap (below 64 MB and about a million rows) or `exact` is asked for; else they are
     estimated, and say so.

@@ -1,7 +1,7 @@
 -- Absence forecasts: who is expected to be away, and how good that was.
 
 -- name: save_absence_forecasts!
--- Which of these predictions were not saved yet?
+-- Save the predictions of one run and return those that are new.
 -- Parameters: organization_id uuid, model_name text, model_version text, available_at timestamptz, forecasts jsonb
 INSERT INTO absence_forecasts (
     organization_id,

@@ -42,7 +42,7 @@ class AlertQueries(QueryRunner):
         metadata: Metadata | None = None,
         alert_id: Id | None = None,
     ) -> Row:
-        """Which alert was just raised?
+        """Raise an alert and return its row.
 
         `severity` is low, medium, high or critical; `alert_type` a word of the application's own, such as
         resource_down. Listeners learn of it once it is committed. Returns the row: `alert_id`, `created_at` (UTC),
@@ -69,7 +69,7 @@ class AlertQueries(QueryRunner):
     def acknowledge_alert(
         self, organization_id: Id, alert_id: Id, *, acknowledged_by: str | None = None
     ) -> Row:
-        """Which alert is now looked after by somebody?
+        """Acknowledge an alert and return its row.
 
         `acknowledged_by` names who, as the application names its users. Returns the row as `raise_alert` does. Raises
         `WrongStateError` where it is acknowledged or resolved already, `NotFoundError` for an unknown one.
@@ -88,7 +88,7 @@ class AlertQueries(QueryRunner):
         )
 
     def resolve_alert(self, organization_id: Id, alert_id: Id, *, resolution: str | None = None) -> Row:
-        """Which alert is over?
+        """Resolve an alert and return its row.
 
         An active or an acknowledged one can be resolved; `resolution` says how, for people. Returns the row as
         `raise_alert` does. Raises `WrongStateError` where it is resolved already, `NotFoundError` for an unknown one.

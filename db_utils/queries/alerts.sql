@@ -1,7 +1,7 @@
 -- Alerts: raised, acknowledged, resolved.
 
 -- name: raise_alert<!
--- Which alert was just raised?
+-- Raise an alert and return its row.
 -- Parameters: organization_id uuid, alert_id uuid?, severity text, alert_type text, title text, message text?,
 --     location_id uuid?, resource_id uuid?, anomaly_id uuid?, metadata jsonb
 INSERT INTO alerts (
@@ -46,7 +46,7 @@ RETURNING
     metadata;
 
 -- name: acknowledge_alert<!
--- Which alert is now looked after by somebody?
+-- Acknowledge an alert and return its row.
 -- Parameters: organization_id uuid, alert_id uuid, acknowledged_by text?
 UPDATE alerts AS a
 SET
@@ -74,7 +74,7 @@ RETURNING
     a.metadata;
 
 -- name: resolve_alert<!
--- Which alert is over?
+-- Resolve an alert and return its row.
 -- Parameters: organization_id uuid, alert_id uuid, resolution text?
 UPDATE alerts AS a
 SET

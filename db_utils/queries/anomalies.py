@@ -40,7 +40,7 @@ class AnomalyQueries(CachedPredictionQueries):
         model_version: str,
         available_at: dt.datetime,
     ) -> int:
-        """Which of these predictions were not saved yet?
+        """Save the predictions of one run and return those that are new.
 
         Saves a run: `available_at` (aware) is when the model could have known it, its data cut-off. Returns how many rows
         were written; all or none. A run that is saved twice is there once. Keys: see `AnomalyRecord`. Raises
@@ -74,7 +74,7 @@ class AnomalyQueries(CachedPredictionQueries):
     ) -> list[Row]:
         """Which anomalies are predicted and not dealt with yet, most probable first?
 
-        Those with status active; with `include_acknowledged` also those that somebody looks after. Rows by probability,
+        Those with status active; with `include_acknowledged` also those that were acknowledged. Rows by probability,
         then `predicted_for`: `anomaly_id`, `resource_id`, `resource_name`, `location_id` (the resource's),
         `anomaly_type` (bottleneck, failure, quality, performance or safety), `severity` (low, medium, high or critical),
         `status`, `probability` (0 to 1), `predicted_for` (UTC), `description`, `model_name`, `model_version`,
@@ -117,7 +117,7 @@ class AnomalyQueries(CachedPredictionQueries):
         )
 
     def acknowledge_anomaly_prediction(self, organization_id: Id, anomaly_id: Id) -> Row:
-        """Which prediction is now looked after by somebody?
+        """Acknowledge a prediction and return its row.
 
         Returns the row: `anomaly_id`, `resource_id`, `anomaly_type`, `severity`, `status` (acknowledged),
         `probability`, `predicted_for`, `outcome`, `occurred_at`, `closed_at` (None), `updated_at`. Raises
@@ -140,7 +140,7 @@ class AnomalyQueries(CachedPredictionQueries):
         occurred_at: dt.datetime | None = None,
         closed_at: dt.datetime | None = None,
     ) -> Row:
-        """What became of the prediction?
+        """Close a prediction with its outcome and return its row.
 
         `outcome` is confirmed (then `occurred_at`, aware, says when), false_alarm or unknown; `closed_at` (aware) is when
         that was known, now by default. Returns the row as `acknowledge_anomaly_prediction` does. Raises

@@ -1,7 +1,7 @@
 -- Anomaly predictions: bottlenecks, failures and others, what became of them, and how good they were.
 
 -- name: save_anomaly_predictions!
--- Which of these predictions were not saved yet?
+-- Save the predictions of one run and return those that are new.
 -- Parameters: organization_id uuid, model_name text, model_version text, available_at timestamptz, anomalies jsonb
 INSERT INTO anomaly_predictions (
     organization_id,
@@ -177,7 +177,7 @@ ORDER BY
     p.anomaly_id;
 
 -- name: acknowledge_anomaly_prediction<!
--- Which prediction is now looked after by somebody?
+-- Acknowledge a prediction and return its row.
 -- Parameters: organization_id uuid, anomaly_id uuid
 UPDATE anomaly_predictions AS p
 SET status = 'acknowledged'
@@ -198,7 +198,7 @@ RETURNING
     p.updated_at;
 
 -- name: close_anomaly_prediction<!
--- What became of the prediction?
+-- Close a prediction with its outcome and return its row.
 -- Parameters: organization_id uuid, anomaly_id uuid, outcome text, occurred_at timestamptz?, closed_at timestamptz?
 -- A model's clock may run up to an hour ahead of the database's: nothing is closed before it was said.
 UPDATE anomaly_predictions AS p

@@ -91,7 +91,7 @@ def flag_of(value: object, name: str) -> bool:
 
 
 def whole_of(value: object, name: str, least: int, most: int) -> int:
-    """This whole number, if it lies between `least` and `most`."""
+    """This whole number, if it is between `least` and `most`."""
     if not isinstance(value, bool):
         try:
             number = operator.index(value)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ class AttendanceQueries(QueryRunner):
     def record_attendance(
         self, organization_id: Id, attendance: Iterable[AttendanceRecord], *, replace: bool = True
     ) -> int:
-        """Which of these attendance rows are new, or differ from what was recorded?
+        """Record attendance and return the rows that are new or differ from what was recorded.
 
         Returns how many rows were written; all or none. A row of the same employee and time is corrected where it
         differs, or kept with `replace=False`; so is the row of the same employee and `shift_id` at another time, which
@@ -87,7 +87,7 @@ class AttendanceQueries(QueryRunner):
         """How regularly did each employee come to work, by the organization's local month?
 
         Period: the current local month, or the last `days` times 24 hours, or `start` <= time < `end` (aware); a month
-        at its edge counts with what lies inside; with `location_id` what they were due while they belonged there.
+        at its edge counts with the part inside; with `location_id` what they were due while they belonged there.
         Rows by month, then full name: `month` (date, its first day),
         `employee_id`, `full_name`, `location_id` (where they belonged last in it), `attendance_rate` (0 to 100:
         attended of scheduled),

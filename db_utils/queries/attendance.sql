@@ -1,11 +1,11 @@
 -- Attendance: who came to work, and how regularly.
 
 -- name: record_attendance!
--- Which of these attendance rows are new, or differ from what was recorded?
+-- Record attendance and return the rows that are new or differ from what was recorded.
 -- Parameters: organization_id uuid, attendance jsonb, given text[], replace boolean
 -- All rows give the same columns, those in given; where a row is there, the others stay as they are. An employee has one row
 -- for a shift: where it stands at another time, it moves. Hours and score follow from being away, and are unknown where
--- somebody was away and came after all.
+-- an employee was away and came after all.
 WITH told AS MATERIALIZED (
     SELECT
         g.time,

@@ -104,7 +104,7 @@ class CachedPredictionQueries(QueryRunner):
             found = cache.get_or_compute(organization, kind, entity, load)
             if found is None or found.source == "database" or _is_of_kind(kind, found):
                 return found
-            cache.invalidate(organization, kind, entity)  # somebody else's value under our key
+            cache.invalidate(organization, kind, entity)  # another program's value under our key
         return _no_cache.get_or_compute(organization, kind, entity, load)
 
     def _cache_of(self, organization: uuid.UUID) -> PredictionCache:

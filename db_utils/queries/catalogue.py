@@ -22,7 +22,7 @@ class Entry:
     arguments: str
     """Its arguments as they are written in a call; those after `*` by name."""
     question: str
-    """What it answers: the first line of its docstring."""
+    """What a read answers, or what a write does: the first line of its docstring."""
     writes: bool
 
 
@@ -55,7 +55,10 @@ def _arguments(method: object) -> str:
 
 def markdown() -> str:
     """The catalogue as a Markdown table; arguments in brackets may be left out."""
-    lines = ["| topic | method of `OperationalDataQueries` | question |", "| --- | --- | --- |"]
+    lines = [
+        "| topic | method of `OperationalDataQueries` | what it answers, or does |",
+        "| --- | --- | --- |",
+    ]
     last_topic = ""
     for entry in entries():
         topic = "" if entry.topic == last_topic else entry.topic.replace("_", " ")

@@ -51,7 +51,7 @@ class DemandQueries(QueryRunner):
         replace: bool = True,
         on_repeat: OnRepeat = "refuse",
     ) -> int:
-        """Which of these demand rows are new, or differ from what was recorded?
+        """Record demand and return the rows that are new or differ from what was recorded.
 
         Returns how many rows were written; all or none. A row of the same product, location and time is corrected where
         it differs, or kept with `replace=False`; the same rows may be sent again. Only what is given is written: a key
@@ -86,7 +86,7 @@ class DemandQueries(QueryRunner):
     ) -> list[Row]:
         """How much of a product was demanded, row by row?
 
-        Rows whose time lies in the last `days` times 24 hours (default 90), or `start` <= time < `end` (aware; no
+        Rows whose time is in the last `days` times 24 hours (default 90), or `start` <= time < `end` (aware; no
         `end`: up to the newest), oldest first, then by location: `time` (UTC; start of the bucket), `product_id`,
         `location_id`, `quantity` (in the product's own unit), `revenue` (in the organization's currency, None where not
         known), `metadata` (dict). Empty: no demand, or no such product.
@@ -104,7 +104,7 @@ class DemandQueries(QueryRunner):
     def upsert_product(
         self, organization_id: Id, product_id: str, *, name: str | None = None, unit: str | None = None
     ) -> Row:
-        """How is this product called and counted?
+        """Set the name and unit of a product and return its row.
 
         `unit` is the product's own unit, in which its demand, plans and forecasts count (pieces, kg …): figures over
         products that are known to count differently are None with a reason instead of a sum. What is None stays as it
@@ -132,7 +132,7 @@ class DemandQueries(QueryRunner):
     ) -> list[Row]:
         """Which products were demanded, how much and at how many locations?
 
-        Rows whose time lies in the last `days` times 24 hours (default 365), or `start` <= time < `end` (aware): from the
+        Rows whose time is in the last `days` times 24 hours (default 365), or `start` <= time < `end` (aware): from the
         start of a local day to the start of the next it is that day. Rows by product: `product_id`, `name` and `unit` (see
         `upsert_product`; None where not known), `location_count`, `first_bucket` and `last_bucket` (UTC; start of its first and
         last row), `row_count`, `quantity` (in the product's own unit), `revenue` (None where it is not known of every row).

@@ -1,7 +1,7 @@
 -- Demand as it happened: rows, regular series, and frames to train models on.
 
 -- name: record_demand!
--- Which of these demand rows are new, or differ from what was recorded?
+-- Record demand and return the rows that are new or differ from what was recorded.
 -- Parameters: organization_id uuid, demand jsonb, given text[], replace boolean
 -- All rows give the same columns, those in given; where a row is there, the others stay as they are.
 INSERT INTO demand_history AS d (
@@ -63,7 +63,7 @@ ORDER BY
     d.location_id;
 
 -- name: upsert_product<!
--- How is this product called and counted?
+-- Set the name and unit of a product and return its row.
 -- Parameters: organization_id uuid, product_id text, name text?, unit text?
 INSERT INTO products AS p (
     organization_id,

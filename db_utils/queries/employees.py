@@ -40,7 +40,7 @@ class EmployeeQueries(QueryRunner):
         metadata: Metadata | None = None,
         employee_id: Id | None = None,
     ) -> Row:
-        """Which employee was just created?
+        """Create an employee and return the row.
 
         Returns the row: `employee_id`, `location_id`, `employee_code`, `full_name`, `role`, `skills` (list),
         `is_active`, `hired_on_date`, `metadata` (dict), `created_at`, `updated_at`. Employed is who is active, since
@@ -101,7 +101,7 @@ class EmployeeQueries(QueryRunner):
         )
 
     def set_employee_skills(self, organization_id: Id, employee_id: Id, *, skills: Iterable[str]) -> Row:
-        """Which employee now has exactly these skills?
+        """Replace the skills of an employee and return the row.
 
         Returns the row as `get_employees` does. Raises `NotFoundError` where the organization has no such employee.
         """
@@ -124,7 +124,7 @@ class EmployeeQueries(QueryRunner):
         location_id: Id,
         effective_at: dt.datetime | None = None,
     ) -> Row:
-        """Which employee belongs to this location now?
+        """Move an employee to this location and return the row.
 
         From `effective_at` on (aware, not in the future; default now); what was before stays where the employee
         belonged.
@@ -151,7 +151,7 @@ class EmployeeQueries(QueryRunner):
         last_day: dt.date | None = None,
         effective_at: dt.datetime | None = None,
     ) -> Row:
-        """Which employee has left, or will?
+        """End the employment of an employee and return the row.
 
         After `last_day` (a local day of their location) or from `effective_at` on (aware), both of which may be to
         come;
@@ -171,7 +171,7 @@ class EmployeeQueries(QueryRunner):
         first_day: dt.date | None = None,
         effective_at: dt.datetime | None = None,
     ) -> Row:
-        """Which employee is employed again, or will be?
+        """Resume the employment of an employee and return the row.
 
         From `first_day` (a local day of their location) or `effective_at` on (aware), both of which may be to come;
         default
@@ -214,7 +214,7 @@ class EmployeeQueries(QueryRunner):
         location_id: Id | None = None,
         is_employed: bool | None = None,
     ) -> list[Row]:
-        """What was an employee, after this correction of a time that is over?
+        """Correct what an employee was in a past period, and return the history.
 
         What is given was so from `start` (aware; None: ever since) until before `end`, which is not in the future; the
         rest, and the present, stay. Returns the rows of `get_employee_history`. Raises `InvalidInputError` where

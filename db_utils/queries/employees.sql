@@ -1,7 +1,7 @@
 -- Employees and what they can do.
 
 -- name: create_employee<!
--- Which employee was just created?
+-- Create an employee and return the row.
 -- Parameters: organization_id uuid, employee_id uuid?, location_id uuid, employee_code text, full_name text, role text,
 --     skills text[], is_active boolean, hired_on_date date?, metadata jsonb
 INSERT INTO employees (
@@ -107,7 +107,7 @@ ORDER BY
     s.skill;
 
 -- name: set_employee_skills<!
--- Which employee now has exactly these skills?
+-- Replace the skills of an employee and return the row.
 -- Parameters: organization_id uuid, employee_id uuid, skills text[]
 UPDATE employees AS e
 SET skills = %(skills)s
@@ -127,7 +127,7 @@ RETURNING
     e.updated_at;
 
 -- name: move_employee<!
--- Which employee belongs to this location now?
+-- Move an employee to this location and return the row.
 -- Parameters: organization_id uuid, employee_id uuid, location_id uuid, effective_at timestamptz?
 SELECT
     e.employee_id,
@@ -149,7 +149,7 @@ FROM change_employee(
 ) AS e;
 
 -- name: end_employment<!
--- Which employee has left, or will?
+-- End the employment of an employee and return the row.
 -- Parameters: organization_id uuid, employee_id uuid, last_day date?, effective_at timestamptz?
 SELECT
     e.employee_id,
@@ -182,7 +182,7 @@ FROM change_employee(
 ) AS e;
 
 -- name: resume_employment<!
--- Which employee is employed again, or will be?
+-- Resume the employment of an employee and return the row.
 -- Parameters: organization_id uuid, employee_id uuid, first_day date?, effective_at timestamptz?
 SELECT
     e.employee_id,
@@ -215,7 +215,7 @@ FROM change_employee(
 ) AS e;
 
 -- name: correct_employee_history<!
--- What was an employee, after this correction of a time that is over?
+-- Correct what an employee was in a past period, and return the history.
 -- Parameters: organization_id uuid, employee_id uuid, changes jsonb, period_start timestamptz?, period_end timestamptz
 SELECT
     e.employee_id

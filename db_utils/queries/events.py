@@ -36,7 +36,7 @@ class EventQueries(QueryRunner):
     def record_events(
         self, organization_id: Id, events: Iterable[EventRecord], *, replace: bool = False
     ) -> int:
-        """Which of these events are new, or differ from what was recorded?
+        """Record events and return those that are new or differ from what was recorded.
 
         Returns how many rows were written; all or none. An event that is there already, by `event_id`, is not written
         again, so the same events may be sent again; with `replace=True` what is there is corrected where it differs, its
@@ -86,7 +86,7 @@ class EventQueries(QueryRunner):
         metadata: Metadata | None = None,
         event_id: Id | None = None,
     ) -> uuid.UUID:
-        """Under which event_id is this event recorded?
+        """Record one event and return its event_id.
 
         One event as in `record_events`; sent again under the same `event_id` it is not written twice.
         """
@@ -248,7 +248,7 @@ def _moved(
         key = {"organization_id": organization, "event_id": row["event_id"], "time": row["time"]}
         if not db.execute(query("remove_event").sql, key):
             raise MovedEventError(
-                f"events: event_id {row['event_id']} was moved by somebody else meanwhile: read it, and send it again",
+                f"events: event_id {row['event_id']} was moved by another session meanwhile: read it, and send it again",
                 sqlstate="40001",
             )
         earlier[str(row["event_id"])] = row

@@ -1,7 +1,7 @@
 -- Operational events: what happened, how much was produced, why machines stood still.
 
 -- name: record_events!
--- Which of these events are new, or differ from what was recorded?
+-- Record events and return those that are new or differ from what was recorded.
 -- Parameters: organization_id uuid, events jsonb, given text[], replace boolean
 -- All rows give the same columns, those in given; where a row is there, the others stay as they are.
 INSERT INTO operational_events AS e (
@@ -127,7 +127,7 @@ ORDER BY
     e.time;
 
 -- name: remove_event!
--- Which event is to be written anew, with another time, and goes from where it is?
+-- Remove an event that is written anew with another time.
 -- Parameters: organization_id uuid, event_id uuid, time timestamptz
 DELETE FROM operational_events AS e
 WHERE e.organization_id = %(organization_id)s

@@ -24,7 +24,7 @@ class ExternalFactorQueries(QueryRunner):
     """External factors."""
 
     def record_external_factors(self, organization_id: Id, factors: Iterable[FactorRecord]) -> int:
-        """Which of these readings were not recorded yet?
+        """Record readings and return those that are new.
 
         Returns how many rows were written; all or none. A reading that is sent twice is there once; a correction is a
         reading with a later `available_at`. Keys: see `FactorRecord`. Raises `DifferentValuesError` where a reading

@@ -1,7 +1,7 @@
 -- External factors: weather, holidays, markets, each with the time at which it was known.
 
 -- name: record_external_factors!
--- Which of these readings were not recorded yet?
+-- Record readings and return those that are new.
 -- Parameters: organization_id uuid, factors jsonb
 INSERT INTO external_factors (
     organization_id,

@@ -43,7 +43,7 @@ class ForecastQueries(CachedPredictionQueries):
         model_version: str,
         available_at: dt.datetime,
     ) -> int:
-        """Which of these predictions were not saved yet?
+        """Save the predictions of one run and return those that are new.
 
         Saves a run: `available_at` (aware) is when the model could have known it, its data cut-off. Returns how many rows
         were written; all or none. A run that is saved twice is there once; a newer run never erases an older one. A

@@ -1,7 +1,7 @@
 -- Demand forecasts: append-only runs, the current one, the one as it stood, and how good they were.
 
 -- name: save_demand_forecasts!
--- Which of these predictions were not saved yet?
+-- Save the predictions of one run and return those that are new.
 -- Parameters: organization_id uuid, model_name text, model_version text, available_at timestamptz, forecasts jsonb
 INSERT INTO demand_forecasts (
     organization_id,

@@ -8,7 +8,8 @@ A block is what a person can paste into pgAdmin once its placeholders are filled
     -- (further remarks, if any)
     SELECT …
 
-The comment is the question, then the parameters with their PostgreSQL types; `?` marks one that may be NULL. aiosql
+The comment is the question that it answers, or what a write does, then the parameters with their PostgreSQL types;
+`?` marks one that may be NULL. aiosql
 reads the files; this module is stricter: a name that is used twice, a block without a question, a parameter that is
 declared and not used or used and not declared, two statements in one block: each is an error that names the file.
 """
@@ -59,7 +60,7 @@ class Query:
     topic: str
     """The file that it stands in, without `.sql`."""
     question: str
-    """The first sentence of its comment: what it answers."""
+    """The first sentence of its comment: what a read answers, or what a write does."""
     remarks: str
     """Further lines of its comment, or an empty text."""
     parameters: tuple[Parameter, ...]
@@ -162,9 +163,9 @@ def _block(file_name: str, name: str, lines: list[str], sql: str, kind: SQLOpera
     if kind not in _READS + _WRITES:
         raise QueryFileError(f"{where}: mark a block with nothing, ^, ! or <!")
     question = lines[0] if lines else ""
-    if not question.endswith("?"):
+    if not question.endswith("?" if kind in _READS else "."):
         raise QueryFileError(
-            f"{where}: the line below its name is the question that it answers, and ends with '?'"
+            f"{where}: the line below its name is the question that a read answers, with '?', or what a write does, with '.'"
         )
     declared, remarks = _declared(lines[1:], where)
     if shape(sql).statements != 1:

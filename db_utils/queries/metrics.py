@@ -19,7 +19,7 @@ class MetricQueries(QueryRunner):
     def record_resource_metrics(
         self, organization_id: Id, metrics: Iterable[MetricRecord], *, replace: bool = False
     ) -> int:
-        """Which of these samples are new, or differ from what was recorded?
+        """Record samples of resources and return those that are new or differ from what was recorded.
 
         Returns how many rows were written; all or none. A sample of the same resource and time is kept as it is, or
         corrected where it differs with `replace=True`; the same samples may be sent again. Only what is given is
@@ -48,7 +48,7 @@ class MetricQueries(QueryRunner):
     ) -> list[Row]:
         """What did the samples of a period say?
 
-        Every sample whose time lies in the last `days` times 24 hours (default 1), or `start` <= time < `end` (aware; no
+        Every sample whose time is in the last `days` times 24 hours (default 1), or `start` <= time < `end` (aware; no
         `end`: up to the newest): at a minute's sampling 1,440 a day and resource. Rows oldest first, then by resource:
         `time` (UTC; start of the sample), `resource_id`, `utilization_pct` and `efficiency_pct` (0 to 100, None where
         not measured), `downtime_minutes`, `sample_minutes` (what the sample speaks for), `metadata` (dict). Empty:
@@ -99,7 +99,7 @@ class MetricQueries(QueryRunner):
         `utilization_pct_min`, `utilization_pct_max`, `efficiency_pct` (mean over the minutes measured; all 0 to 100, None
         where not measured), `downtime_minutes` (None where not known), `sample_minutes` (what samples speak for) and of
         these `utilization_minutes`, `efficiency_minutes`, `downtime_known_minutes`, and `sample_count` (samples of which
-        the time lies in it). A sample speaks up to the next one of its resource: for its `sample_minutes`, or 60 at most
+        the time is in it). A sample speaks up to the next one of its resource: for its `sample_minutes`, or 60 at most
         where it has none; over the edge of a bucket with its share. A bucket that no sample speaks for has no row. Empty:
         no sample.
         """

@@ -1,7 +1,7 @@
 -- Resource metrics: utilization, efficiency and downtime, sampled.
 
 -- name: record_resource_metrics!
--- Which of these samples are new, or differ from what was recorded?
+-- Record samples of resources and return those that are new or differ from what was recorded.
 -- Parameters: organization_id uuid, metrics jsonb, given text[], replace boolean
 -- All rows give the same columns, those in given; where a row is there, the others stay as they are.
 INSERT INTO resource_metrics AS m (
@@ -214,7 +214,7 @@ SELECT
     coalesce(sum(p.downtime_known_minutes), 0) AS downtime_known_minutes,
     sum(p.sample_count)::bigint AS sample_count
 FROM placed AS p
--- What lies before a zone's first bucket, or behind its last, is in another zone's only.
+-- What is before a zone's first bucket, or behind its last, is in another zone's only.
 WHERE p.bucket_end > p.starts_at
 GROUP BY
     p.bucket,

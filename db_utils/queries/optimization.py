@@ -47,7 +47,7 @@ class OptimizationQueries(QueryRunner):
         parameters: Metadata | None = None,
         run_id: Id | None = None,
     ) -> Row:
-        """Which run was just started?
+        """Start an optimization run and return its row.
 
         `run_type` is shift_scheduling, production_planning, resource_allocation, routing, inventory or other. Returns the
         row: `run_id`, `run_type`, `algorithm`, `status` (running), `started_at` (UTC), `finished_at`,
@@ -74,7 +74,7 @@ class OptimizationQueries(QueryRunner):
         objective_value: Number | None = None,
         objective_unit: str | None = None,
     ) -> Row:
-        """What did the run answer?
+        """Finish a run with its result and return its row.
 
         `result` is anything JSON can hold but None; `objective_value` is in `objective_unit`. Returns the row as
         `start_optimization_run` does. Raises `WrongStateError` where the run is not running any more, `NotFoundError`
@@ -96,7 +96,7 @@ class OptimizationQueries(QueryRunner):
         )
 
     def fail_optimization_run(self, organization_id: Id, run_id: Id, *, error_message: str) -> Row:
-        """Why did the run fail?
+        """Mark a run as failed, with the reason, and return its row.
 
         Returns the row as `start_optimization_run` does. Raises `WrongStateError` where the run is not running any more,
         `NotFoundError` for an unknown one.
@@ -109,7 +109,7 @@ class OptimizationQueries(QueryRunner):
         )
 
     def cancel_optimization_run(self, organization_id: Id, run_id: Id) -> Row:
-        """Which run was called off?
+        """Cancel a run and return its row.
 
         Returns the row as `start_optimization_run` does. Raises `WrongStateError` where the run is not running any more,
         `NotFoundError` for an unknown one.

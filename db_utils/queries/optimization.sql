@@ -1,7 +1,7 @@
 -- Optimization runs: what an algorithm was asked, what it answered.
 
 -- name: start_optimization_run<!
--- Which run was just started?
+-- Start an optimization run and return its row.
 -- Parameters: organization_id uuid, run_id uuid?, run_type text, algorithm text, parameters jsonb
 INSERT INTO optimization_runs (organization_id, run_id, run_type, algorithm, parameters)
 VALUES (
@@ -25,7 +25,7 @@ RETURNING
     error_message;
 
 -- name: finish_optimization_run<!
--- What did the run answer?
+-- Finish a run with its result and return its row.
 -- Parameters: organization_id uuid, run_id uuid, result jsonb, objective_value numeric?, objective_unit text?
 UPDATE optimization_runs AS r
 SET
@@ -51,7 +51,7 @@ RETURNING
     r.error_message;
 
 -- name: fail_optimization_run<!
--- Why did the run fail?
+-- Mark a run as failed, with the reason, and return its row.
 -- Parameters: organization_id uuid, run_id uuid, error_message text
 UPDATE optimization_runs AS r
 SET
@@ -75,7 +75,7 @@ RETURNING
     r.error_message;
 
 -- name: cancel_optimization_run<!
--- Which run was called off?
+-- Cancel a run and return its row.
 -- Parameters: organization_id uuid, run_id uuid
 UPDATE optimization_runs AS r
 SET

@@ -38,7 +38,7 @@ class OrganizationQueries(QueryRunner):
         settings: Metadata | None = None,
         organization_id: Id | None = None,
     ) -> Row:
-        """Which organization was just created?
+        """Create an organization and return its row.
 
         `timezone` is an IANA name (Europe/Paris): days and months are counted in it. The operator's to call: a tenant
         scope may not (`PermissionDeniedError`). Returns the row: `organization_id`, `name`, `industry`, `timezone`,
@@ -93,7 +93,7 @@ class OrganizationQueries(QueryRunner):
         metadata: Metadata | None = None,
         location_id: Id | None = None,
     ) -> Row:
-        """Which location was just created?
+        """Create a location and return its row.
 
         `location_type` is factory, warehouse, distribution_center, depot, store, office or region; `timezone` an IANA
         name: shifts, local days and demand buckets of the location are counted in it. Latitude and longitude are
@@ -136,7 +136,7 @@ class OrganizationQueries(QueryRunner):
         timezone: str,
         effective_at: dt.datetime | None = None,
     ) -> Row:
-        """Which location counts its days by this time zone now?
+        """Let a location count its days by this time zone from now on, or from a time on, and return its row.
 
         From `effective_at` on (aware, not in the future; default now); days before keep the zone that they had. Returns
         the row as `get_locations` does. Raises `CheckViolationError` for a zone that the database does not know,
@@ -163,7 +163,7 @@ class OrganizationQueries(QueryRunner):
         start: dt.datetime | None,
         end: dt.datetime,
     ) -> list[Row]:
-        """By which time zone did a location count its days, after this correction of a time that is over?
+        """Correct by which time zone a location counted its days in a past period, and return its history.
 
         It was `timezone` from `start` (None: ever since) until before `end`, which is not in the future; the present
         stays. Returns the rows of `get_location_history`. Raises as `set_location_timezone` does.

@@ -9,7 +9,7 @@ FROM organizations AS o
 WHERE o.organization_id = %(organization_id)s;
 
 -- name: create_organization<!
--- Which organization was just created?
+-- Create an organization and return its row.
 -- Parameters: organization_id uuid?, name text, industry text, timezone text, settings jsonb
 INSERT INTO organizations (organization_id, name, industry, timezone, settings)
 VALUES (
@@ -60,7 +60,7 @@ FROM organizations AS o
 WHERE o.organization_id = %(organization_id)s;
 
 -- name: create_location<!
--- Which location was just created?
+-- Create a location and return its row.
 -- Parameters: organization_id uuid, location_id uuid?, name text, location_type text, timezone text, address text?,
 --     latitude_degrees numeric?, longitude_degrees numeric?, metadata jsonb
 INSERT INTO locations (
@@ -119,7 +119,7 @@ ORDER BY
     l.location_id;
 
 -- name: set_location_timezone<!
--- Which location counts its days by this time zone now?
+-- Let a location count its days by this time zone from now on, or from a time on, and return its row.
 -- Parameters: organization_id uuid, location_id uuid, timezone text, effective_at timestamptz?
 SELECT
     l.location_id,
@@ -140,7 +140,7 @@ FROM change_location(
 ) AS l;
 
 -- name: correct_location_history<!
--- By which time zone did a location count its days, after this correction of a time that is over?
+-- Correct by which time zone a location counted its days in a past period, and return its history.
 -- Parameters: organization_id uuid, location_id uuid, changes jsonb, period_start timestamptz?, period_end timestamptz
 SELECT
     l.location_id

@@ -43,7 +43,7 @@ class PlanQueries(QueryRunner):
         metadata: Metadata | None = None,
         plan_id: Id | None = None,
     ) -> Row:
-        """Which plan was just created?
+        """Create a production plan and return its row.
 
         `plan_date` is the local day of the location on which it is due, `planned_quantity` above 0 in the product's own
         unit, `priority` 1 (first) to 5 (last). Returns the row: `plan_id`, `location_id`, `resource_id` (None while not
@@ -67,7 +67,7 @@ class PlanQueries(QueryRunner):
         )
 
     def record_plan_progress(self, organization_id: Id, plan_id: Id, *, actual_quantity: Number) -> Row:
-        """How much of the plan is made so far?
+        """Record how much of a plan is made so far, and return the plan.
 
         `actual_quantity` is the whole quantity so far, not what was added; the plan is in_progress then. Returns the row
         as `get_production_plans` does. Raises `WrongStateError` for a completed or cancelled plan, `NotFoundError` for
@@ -89,7 +89,7 @@ class PlanQueries(QueryRunner):
     def complete_production_plan(
         self, organization_id: Id, plan_id: Id, *, actual_quantity: Number | None = None
     ) -> Row:
-        """Which plan is now completed, and with how much made?
+        """Complete a plan and return its row.
 
         Without `actual_quantity` the last recorded progress counts. Returns the row as `get_production_plans` does.
         Raises `WrongStateError` for a completed or cancelled plan and where no quantity is known, `NotFoundError` for an
@@ -113,7 +113,7 @@ class PlanQueries(QueryRunner):
         raise WrongStateError(f"plan {parameters['plan_id']} is {status}: {only}", status=status)
 
     def cancel_production_plan(self, organization_id: Id, plan_id: Id) -> Row:
-        """Which plan is not to be made any more?
+        """Cancel a plan and return its row.
 
         Returns the row as `get_production_plans` does. Raises `WrongStateError` for a completed or cancelled plan,
         `NotFoundError` for an unknown one.

@@ -1,7 +1,7 @@
 -- Production plans: what is to be made, what was made of it.
 
 -- name: create_production_plan<!
--- Which plan was just created?
+-- Create a production plan and return its row.
 -- Parameters: organization_id uuid, plan_id uuid?, location_id uuid, resource_id uuid?, product_id text, plan_date date,
 --     planned_quantity numeric, priority integer, metadata jsonb
 INSERT INTO production_plans (
@@ -41,7 +41,7 @@ RETURNING
     updated_at;
 
 -- name: record_plan_progress<!
--- How much of the plan is made so far?
+-- Record how much of a plan is made so far, and return the plan.
 -- Parameters: organization_id uuid, plan_id uuid, actual_quantity numeric
 UPDATE production_plans AS p
 SET
@@ -65,7 +65,7 @@ RETURNING
     p.updated_at;
 
 -- name: complete_production_plan<!
--- Which plan is now completed, and with how much made?
+-- Complete a plan and return its row.
 -- Parameters: organization_id uuid, plan_id uuid, actual_quantity numeric?
 -- Without actual_quantity the quantity of the last recorded progress counts; no row where there is none.
 UPDATE production_plans AS p
@@ -91,7 +91,7 @@ RETURNING
     p.updated_at;
 
 -- name: cancel_production_plan<!
--- Which plan is not to be made any more?
+-- Cancel a plan and return its row.
 -- Parameters: organization_id uuid, plan_id uuid
 UPDATE production_plans AS p
 SET status = 'cancelled'

@@ -42,7 +42,7 @@ class ResourceQueries(QueryRunner):
         resource_id: Id | None = None,
         in_service_from: dt.datetime | None = None,
     ) -> Row:
-        """Which resource was just created?
+        """Create a resource and return its row.
 
         `status` is running, idle, maintenance, down or retired; `rated_capacity_per_hour` is in `capacity_unit`, above
         0. It counts as having been there always, or since `in_service_from` (aware, not in the future). Returns the
@@ -119,7 +119,7 @@ class ResourceQueries(QueryRunner):
     def set_resource_status(
         self, organization_id: Id, resource_id: Id, *, status: str, effective_at: dt.datetime | None = None
     ) -> Row:
-        """Which resource now has this status?
+        """Set the status of a resource and return its row.
 
         `status` is running, idle, maintenance, down or retired. It is in service, or retired, from `effective_at` on (aware,
         not in the future; default now); figures of the time before stay. Returns the row as `get_resources` does.
@@ -146,7 +146,7 @@ class ResourceQueries(QueryRunner):
         location_id: Id,
         effective_at: dt.datetime | None = None,
     ) -> Row:
-        """Which resource stands at this location now?
+        """Move a resource to this location and return its row.
 
         From `effective_at` on (aware, not in the future; default now); figures of the time before stay where it stood.
         Returns the row as `get_resources` does. Raises `InvalidDataError` for a time that has not come yet,
@@ -173,7 +173,7 @@ class ResourceQueries(QueryRunner):
         capacity_unit: str | None = None,
         effective_at: dt.datetime | None = None,
     ) -> Row:
-        """Which resource is rated at this capacity now?
+        """Rate a resource at this capacity and return its row.
 
         `rated_capacity_per_hour` (None: not known) is in `capacity_unit` (None: the one it has), from `effective_at` on
         (aware, not in the future; default now); figures of the time before keep the capacity that it had. Returns the
@@ -207,7 +207,7 @@ class ResourceQueries(QueryRunner):
         capacity_unit: str | None = None,
         is_in_service: bool | None = None,
     ) -> list[Row]:
-        """What was a resource, after this correction of a time that is over?
+        """Correct what a resource was in a past period, and return its history.
 
         What is given was so from `start` (aware; None: ever since) until before `end`, which is not in the future; the
         rest, and the present, stay. Returns the rows of `get_resource_history`. Raises `InvalidInputError` where

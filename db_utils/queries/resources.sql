@@ -1,7 +1,7 @@
 -- Resources: machines, vehicles and equipment, and what they do now.
 
 -- name: create_resource<!
--- Which resource was just created?
+-- Create a resource and return its row.
 -- Parameters: organization_id uuid, resource_id uuid?, location_id uuid, name text, resource_type text, status text,
 --     rated_capacity_per_hour numeric?, capacity_unit text?, metadata jsonb
 INSERT INTO resources (
@@ -85,7 +85,7 @@ ORDER BY
     s.resource_id;
 
 -- name: set_resource_status<!
--- Which resource now has this status?
+-- Set the status of a resource and return its row.
 -- Parameters: organization_id uuid, resource_id uuid, status text, effective_at timestamptz?
 SELECT
     r.resource_id,
@@ -106,7 +106,7 @@ FROM change_resource(
 ) AS r;
 
 -- name: move_resource<!
--- Which resource stands at this location now?
+-- Move a resource to this location and return its row.
 -- Parameters: organization_id uuid, resource_id uuid, location_id uuid, effective_at timestamptz?
 SELECT
     r.resource_id,
@@ -127,7 +127,7 @@ FROM change_resource(
 ) AS r;
 
 -- name: rerate_resource<!
--- Which resource is rated at this capacity now?
+-- Rate a resource at this capacity and return its row.
 -- Parameters: organization_id uuid, resource_id uuid, rated_capacity_per_hour numeric?, capacity_unit text?,
 --     effective_at timestamptz?
 SELECT
@@ -150,7 +150,7 @@ FROM change_resource(
 ) AS r;
 
 -- name: correct_resource_history<!
--- What was a resource, after this correction of a time that is over?
+-- Correct what a resource was in a past period, and return its history.
 -- Parameters: organization_id uuid, resource_id uuid, changes jsonb, period_start timestamptz?, period_end timestamptz
 SELECT
     r.resource_id

@@ -1,4 +1,4 @@
-"""Shifts: who works when, and where somebody is missing."""
+"""Shifts: who works when, and where employees are missing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ShiftQueries(QueryRunner):
         metadata: Metadata | None = None,
         shift_id: Id | None = None,
     ) -> Row:
-        """Which shift was just created?
+        """Create a shift and return its row.
 
         `starts_at` <= time < `ends_at` (aware), at most 24 hours. Returns the row: `shift_id`, `location_id`, `name`,
         `starts_at`, `ends_at`, `required_employees`, `required_skills` (list), `metadata` (dict), `created_at`,
@@ -126,7 +126,7 @@ class ShiftQueries(QueryRunner):
     def assign_employee(
         self, organization_id: Id, shift_id: Id, *, employee_id: Id, status: str = "scheduled"
     ) -> Row:
-        """Which employee is now assigned to the shift?
+        """Assign an employee to a shift and return the assignment.
 
         `status` is scheduled or confirmed. Who was taken off the shift may be assigned again. Returns the row:
         `shift_id`, `employee_id`, `status`, `starts_at`, `ends_at` (the shift's, UTC), `created_at`, `updated_at`.
@@ -156,7 +156,7 @@ class ShiftQueries(QueryRunner):
     def set_assignment_status(
         self, organization_id: Id, shift_id: Id, *, employee_id: Id, status: str
     ) -> Row:
-        """Which assignment now has this status?
+        """Set the status of an assignment and return it.
 
         `status` is scheduled, confirmed, completed, absent or cancelled. Returns the row as `assign_employee` does.
         Raises `NotFoundError` where the employee is not assigned to the shift, `WrongStateError` where it was cancelled and
@@ -176,7 +176,7 @@ class ShiftQueries(QueryRunner):
             raise _not_employed(error, parameters) from error
 
     def unassign_employee(self, organization_id: Id, shift_id: Id, *, employee_id: Id) -> Row:
-        """Which employee need not come any more?
+        """Remove an employee from a shift and return the assignment that was removed.
 
         The assignment is kept as cancelled. Returns the row as `assign_employee` does. Raises `WrongStateError` where it
         is completed, absent or cancelled already, `NotFoundError` where there is none.

@@ -1,7 +1,7 @@
--- Shifts: who works when, and where somebody is missing.
+-- Shifts: who works when, and where employees are missing.
 
 -- name: create_shift<!
--- Which shift was just created?
+-- Create a shift and return its row.
 -- Parameters: organization_id uuid, shift_id uuid?, location_id uuid, name text, starts_at timestamptz, ends_at timestamptz,
 --     required_employees integer, required_skills text[], metadata jsonb
 INSERT INTO shifts (
@@ -138,7 +138,7 @@ ORDER BY
     c.name;
 
 -- name: assign_employee<!
--- Which employee is now assigned to the shift?
+-- Assign an employee to a shift and return the assignment.
 -- Parameters: organization_id uuid, shift_id uuid, employee_id uuid, status text
 -- A cancelled assignment comes back to life; no row where the employee is assigned already.
 INSERT INTO shift_assignments AS a (organization_id, shift_id, employee_id, status)
@@ -156,7 +156,7 @@ RETURNING
     updated_at;
 
 -- name: set_assignment_status<!
--- Which assignment now has this status?
+-- Set the status of an assignment and return it.
 -- Parameters: organization_id uuid, shift_id uuid, employee_id uuid, status text
 UPDATE shift_assignments AS a
 SET status = %(status)s
@@ -173,7 +173,7 @@ RETURNING
     a.updated_at;
 
 -- name: unassign_employee<!
--- Which employee need not come any more?
+-- Remove an employee from a shift and return the assignment that was removed.
 -- Parameters: organization_id uuid, shift_id uuid, employee_id uuid
 UPDATE shift_assignments AS a
 SET status = 'cancelled'

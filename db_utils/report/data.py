@@ -39,7 +39,7 @@ class Period:
 
     @property
     def last_day(self) -> dt.date:
-        """The local day in which its last instant lies."""
+        """The local day of its last instant."""
         return (self.end - dt.timedelta(microseconds=1)).astimezone(self.zone).date()
 
     @property
@@ -108,7 +108,7 @@ class ReportData:
 
 
 def find_organization(queries: OperationalDataQueries, wanted: str) -> Row:
-    """Which organization has this id or exact name?
+    """Return the organization with this id or exact name.
 
     Raises `NotFoundError` with those that there are, `InvalidInputError` where two bear the name.
     """
@@ -138,7 +138,7 @@ def gather(
     start: str | None = None,
     end: str | None = None,
 ) -> ReportData:
-    """What is there to show of this organization?
+    """Read everything that the report shows of an organization.
 
     `organization` is an id or an exact name. The period is the last `days` times 24 hours (default 30), or `start` <= time <
     `end` (ISO 8601; a day or a time without offset is the organization's own; no `end`: now). Demand, utilization,

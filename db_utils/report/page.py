@@ -53,7 +53,7 @@ def page(data: ReportData) -> str:
         is_empty=data.is_empty,
         empty_because=extent_of(data),
         has_data_elsewhere=data.oldest is not None,
-        # The project's own file, not a name of somebody's.
+        # The project's own file, not a user's text.
         style=Markup(files.joinpath("page.css").read_text(encoding="utf-8")),
         data_url=_data_url,
     )

@@ -50,7 +50,7 @@ class Section:
 
 
 def sections(data: ReportData) -> list[Section]:
-    """What does the page show, in this order?"""
+    """Return the sections of the page, in order."""
     makers: tuple[Callable[[ReportData], Section], ...] = (
         _alerts, _oee, _utilization, _demand, _plans, _attendance, _anomalies, _coverage,
     )  # fmt: skip
@@ -372,7 +372,7 @@ def _attendance(data: ReportData) -> Section:
         "tnnn",
     )  # fmt: skip
     shown = data.attendance[:MAX_BARS]
-    caption = "Present, late or remote, of scheduled stretches of work." + _drawn(
+    caption = "Present, late or remote, of scheduled shifts." + _drawn(
         "employees", len(shown), len(data.attendance), "lowest"
     )
     picture = people.attendance(shown, data.attendance_days, data.period)

@@ -70,7 +70,7 @@ OnBatch = Callable[[int, int, Counter[str]], object]
 def load(
     db: DatabaseManager, amount: Amount, *, jobs: int = 2, on_batch: OnBatch | None = None
 ) -> Counter[str]:
-    """Add what a database that holds the sample data lacks of this amount. How many rows of each table were added?
+    """Add what a database with the sample data lacks of this amount, and return how many rows were added to each table.
 
     Each batch is a transaction, `jobs` at once on connections of their own. One that is broken off goes on where it stood
     when it is run again. A second load waits for the first.

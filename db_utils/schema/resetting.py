@@ -93,7 +93,7 @@ def to_be_removed(db: Executor) -> Removed:
 
 
 def reset(db: DatabaseManager, *, on_file: Callable[[SchemaFile], object] | None = None) -> Removed:
-    """Take the schema away with all of its rows, and apply it anew, in one transaction. What was taken away?
+    """Drop the schema with all of its rows and apply it anew, in one transaction, and return what was dropped.
 
     Only the schema's own objects go (`to_be_removed`). Raises `SchemaError` where something else depends on them, and
     names it; nothing has changed then.

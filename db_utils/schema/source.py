@@ -72,7 +72,7 @@ def checksum() -> str:
 
 
 def latest_version() -> int:
-    """Which version of the schema do these files bring?"""
+    """Return the version of the schema that these files bring."""
     versions = _VERSION.findall(file("sql", "99_version.sql").text)
     if not versions:
         raise SchemaError("sql/99_version.sql names no version: install the package again")
@@ -80,7 +80,7 @@ def latest_version() -> int:
 
 
 def contract() -> Contract:
-    """Which relations and functions of `public` are the schema's?"""
+    """Return the relations and functions of `public` that are the schema's."""
     text = file("sql", "verify.sql").text
     return Contract(
         tuple(_RELATION.findall(text)), frozenset(match["name"] for match in _SIGNATURE.finditer(text))

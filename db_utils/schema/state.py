@@ -30,7 +30,7 @@ def check_server(number: int, name: str) -> None:
 
 
 def edition(db: Executor) -> str:
-    """Which edition is this database: "community", "apache" or "plain"?"""
+    """Return the edition of this database: "community", "apache" or "plain"."""
     try:
         return str(db.execute_query("SELECT database_edition() AS edition")[0]["edition"])
     except UndefinedObjectError as error:
@@ -38,7 +38,7 @@ def edition(db: Executor) -> str:
 
 
 def edition_to_be(db: Executor) -> str:
-    """Which edition will this database be, once the schema is applied?
+    """Return the edition that this database will be once the schema is applied.
 
     TimescaleDB becomes part of it where the server has loaded it, as sql/01_edition.sql decides. Its licence can be asked
     only where the extension is there already: else the answer is "timescaledb", which is community or apache.
@@ -69,7 +69,7 @@ def version(db: Executor) -> int | None:
 
 
 def applied_files(db: Executor) -> dict[str, str] | None:
-    """Which files were applied to this database last, each with its SHA-256?
+    """Return the files that were applied to this database last, each with its SHA-256.
 
     None where nobody wrote it down: an older version, or psql alone.
     """

@@ -25,7 +25,7 @@ SELECT
     'a '' quote; 100%% ::text' AS text;
 
 -- name: remember!
--- What is remembered?
+-- Remember a name.
 -- Parameters: name text
 INSERT INTO memory (name) VALUES (%(name)s)
 """

@@ -10,7 +10,7 @@ from db_utils.schema.source import folder
 
 
 def contents(session: PsqlSession) -> tuple[Database, list[TableManifest]]:
-    """What does the session's database hold, as its transaction sees it?"""
+    """Return what the session's database holds, as its transaction sees it."""
     facts, *tables = session.file(folder("sql") / "backup" / "contents.sql")
     return Database(**json.loads(facts)), [TableManifest(**json.loads(line)) for line in tables]
 

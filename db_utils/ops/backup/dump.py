@@ -46,10 +46,10 @@ class Backup:
 
 
 def backup(endpoint: Endpoint, out: Path, *, key: Key | None = None, say: Say = lambda step: None) -> Backup:
-    """Back this database up. Where does the backup lie?
+    """Back up a database and return where the backup is.
 
     `out` is an existing folder, in which the backup gets a folder of its own named after database and time, or the name of
-    the folder that shall become the backup. Rows are those committed when it began; readers and writers are not held up.
+    the folder of the new backup. Rows are those committed when it began; readers and writers are not held up.
     With a `key` everything but the manifest is encrypted. Raises `BackupError`, and then nothing is left that looks like a backup.
     """
     began = time.monotonic()

@@ -168,7 +168,7 @@ def _service_file(parameters: Mapping[str, str]) -> IO[str] | None:
 
 
 def find_program(name: str, major: int) -> Path:
-    """Which `pg_dump`, `pg_restore` or `psql` of this machine fits a server of this major version?
+    """Return the `pg_dump`, `pg_restore` or `psql` of this machine that fits a server of this major version.
 
     The oldest that is not older than the server: what a newer one writes, an older server may not read. Looked for on
     PATH, in the wheel of the embedded server, in /usr/lib/postgresql. Raises `BackupError` where there is none.

@@ -62,7 +62,7 @@ class Database:
 
 @dataclass(frozen=True)
 class File:
-    """One file of the backup, as it lies there."""
+    """One file of the backup as stored."""
 
     file: str
     size_bytes: int

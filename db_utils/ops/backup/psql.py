@@ -71,7 +71,7 @@ class PsqlSession:
         raise self._failure()
 
     def file(self, path: Path) -> list[str]:
-        """What does psql print for this file?"""
+        """Run a file and return the lines that psql prints."""
         return self.script(path.read_text(encoding="utf-8"))
 
     def rows(self, query: str) -> list[dict[str, Any]]:

@@ -111,7 +111,7 @@ def restore(
 def verify(
     endpoint: Endpoint, folder: Path, *, key: Key | None = None, say: Say = lambda step: None
 ) -> float:
-    """Does this backup restore? How many seconds did it take to see?
+    """Restore a backup to check it and return how many seconds that took.
 
     Restores it into a scratch database of the same server, which is dropped again, and compares the rows and the contents
     of every table with the manifest. Raises `BackupError` where anything differs.

@@ -72,7 +72,7 @@ def read_roles(found: Any) -> list[Role]:
 
 
 def restore_roles(server: PsqlSession, roles: list[Role], owner: str) -> RestoredRoles:
-    """Make the roles of a backup that the server lacks, all or none. Which were they?
+    """Create the roles of a backup that the server lacks, all or none, and return their names.
 
     `owner` is who owned the database that was backed up: that role is not made, whoever restores takes its endpoint. A role that is
     made gets no more than tenants and readers need: it is a member of the schema's own roles and of those made with it

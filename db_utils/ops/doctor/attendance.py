@@ -31,7 +31,7 @@ _DOUBLE = """
 
 @check("double-attendance")
 def double_attendance(context: CheckContext) -> Findings:
-    """Has somebody two attendances for one shift?
+    """Does an employee have two attendance rows for one shift?
 
     Of the last 35 days. `record_attendance` moves the row that is there; plain SQL at another time adds a second one.
     """
@@ -41,7 +41,7 @@ def double_attendance(context: CheckContext) -> Findings:
     for row in context.rows(_DOUBLE):
         yield Finding(
             Severity.WARNING,
-            f"organization {row['organization_id']} has {row['too_many']:,} attendances more than employees in their shifts, of "
+            f"organization {row['organization_id']} has {row['too_many']:,} more attendance rows than employees in their shifts, of "
             f"shift {row['shift_id']} for one",
             "The later row of each counts. Delete the other, and write with record_attendance, which corrects the row that is there.",
             figures={"rows": row["too_many"]},

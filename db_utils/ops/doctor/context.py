@@ -58,7 +58,7 @@ class CheckContext:
     limits: Mapping[str, Limit] = field(default_factory=lambda: LIMITS)
     redis_url: str | None = None
     redis_is_configured: bool = True
-    """Whether somebody named the cache's address; the default one may well be empty."""
+    """Whether the cache's address was configured; nothing may answer at the default one."""
     disk_free_bytes: int | None = None
     seconds: float = 5.0
     total_seconds: float = 60.0

@@ -59,7 +59,7 @@ LIMITS: dict[str, Limit] = {
     ),
     "notification-queue-pct": Limit(
         10, 50, "% of the queue", "notifications that a session has not heard yet, of all databases of the server",
-        "it is empty unless somebody listens and does not hear; at 75 % the schema announces nothing more",
+        "it is empty unless a session listens and does not read; at 75 % the schema announces nothing more",
     ),
     "replication-lag-megabytes": Limit(
         256, 4096, "MB", "write-ahead log that a standby has not replayed", "sixteen segments of 16 MB (our choice)",

@@ -61,7 +61,7 @@ def schema_state(context: CheckContext) -> Findings:
             f"schema version {found}, this library brings {needed}",
             "Prebuilt queries may fail. Bring the database to it, after a backup."
             if found < needed
-            else "Somebody uses a newer library: upgrade this one.",
+            else "A newer library is in use: upgrade this one.",
             fix if found < needed else Fix("pip install --upgrade barnameh-db-utils", "shell"),
             {"found": found, "needed": needed},
         )

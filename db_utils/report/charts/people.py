@@ -46,7 +46,7 @@ def attendance(people: list[Attendance], days: list[Row], period: Period) -> Pic
             range(len(people)), [short(one.full_name, width.characters(28, 18)) for one in people]
         )
         left.tick_params(axis="y", labelcolor=INK, length=0)
-        left.set_xlabel("scheduled stretches of work attended (%)")
+        left.set_xlabel("scheduled shifts attended (%)")
         below.set_title("By local day, all employees")
         below.plot(
             [_noon(row["day"], period) for row in days],

@@ -114,7 +114,7 @@ def test_a_saved_answer_is_read_like_one_that_came(desk: Desk, call: Any, tmp_pa
     saved.write_text(json.dumps(body))
     done = call("fetch", "weather", "--organization", "Desk", "--mode", "archive", "--from-file", str(saved))
     assert done.returncode == 3, done.stderr
-    assert "200 celsius lies outside" in done.stdout
+    assert "200 celsius is outside" in done.stdout
     assert len(desk.rows()) == 1
     assert desk.sources.asked == []
 
