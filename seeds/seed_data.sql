@@ -202,6 +202,37 @@ BEGIN
         (logistics, sorter_b1, hub, 'B1', 'Sorter B1', 'sorter', '{sorting,scanning}', today - 380, '{}'),
         (logistics, driver_b2, hub, 'B2', 'Driver B2', 'driver', '{truck_licence,van_licence}', today - 2000, '{}');
 
+    -- French contracts: 35 hours agreed, 48 at most. (The same as planning's defaults, but for the first.)
+    INSERT INTO employee_contracts (organization_id, employee_id, valid_from, hours_per_week, max_hours_per_week)
+    SELECT
+        e.organization_id,
+        e.employee_id,
+        e.hired_on_date,
+        35,
+        48
+    FROM employees AS e
+    WHERE e.organization_id IN (manufacturing, logistics);
+
+    -- After the last shift that is planned; and a wish for a day next week.
+    INSERT INTO employee_unavailability (organization_id, employee_id, starts_at, ends_at, reason, is_hard)
+    VALUES
+        (logistics, driver_b2, (today + 20)::timestamp AT TIME ZONE zone, (today + 34)::timestamp AT TIME ZONE zone, 'vacation', true),
+        (manufacturing, operator_a2, (today + 8)::timestamp AT TIME ZONE zone, (today + 9)::timestamp AT TIME ZONE zone, 'wish', false);
+
+    -- What each resource makes; either assembly line can take over the other's product after a setup, at a lower rate.
+    INSERT INTO resource_capabilities (organization_id, resource_id, product_id, rate_per_hour, setup_minutes)
+    SELECT
+        organization_id,
+        resource_id,
+        product_id,
+        NULL,
+        setup_minutes
+    FROM sample_resources
+    UNION ALL
+    VALUES
+        (manufacturing, line_1, 'PRODUCT-B', 60, 45),
+        (manufacturing, line_2, 'PRODUCT-A', 75, 45);
+
     ---------------------------------------------------------------------------------------------------------------
     -- The calendar: local days from 91 before today to 31 after, with holidays and promotions
     ---------------------------------------------------------------------------------------------------------------
@@ -1404,7 +1435,8 @@ BEGIN
     ANALYZE
         organizations, locations, resources, employees, operational_events, demand_history, resource_metrics,
         employee_attendance, shifts, shift_assignments, production_plans, demand_forecasts, anomaly_predictions,
-        absence_forecasts, external_factors, optimization_runs, alerts;
+        absence_forecasts, external_factors, optimization_runs, alerts, employee_contracts, employee_unavailability,
+        resource_capabilities;
 END
 $seed$;
 

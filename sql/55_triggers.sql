@@ -36,6 +36,9 @@ CREATE OR REPLACE TRIGGER absence_forecasts_append_only
 CREATE OR REPLACE TRIGGER external_factors_append_only
     BEFORE UPDATE ON external_factors
     FOR EACH ROW EXECUTE FUNCTION refuse_update();
+CREATE OR REPLACE TRIGGER schedule_proposal_items_append_only
+    BEFORE UPDATE ON schedule_proposal_items
+    FOR EACH ROW EXECUTE FUNCTION refuse_update();
 -- An anomaly can be acknowledged and closed; what was predicted cannot be rewritten.
 CREATE OR REPLACE TRIGGER anomaly_predictions_append_only
     BEFORE UPDATE OF

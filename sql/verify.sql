@@ -224,6 +224,49 @@ table alerts
              organization_id_status_created_at_idx
     triggers announce, outbox_deleted, outbox_inserted, outbox_truncated, outbox_updated, set_updated_at
 
+table employee_contracts
+    columns  organization_id uuid!, employee_id uuid!, valid_from date!, hours_per_week numeric!=,
+             max_hours_per_week numeric!=, min_rest_hours numeric!=, max_consecutive_days integer!=, may_work_at uuid[]!=,
+             created_at timestamptz!=, updated_at timestamptz!=
+    checks   hours_per_week_range, hours_within_max_hours, max_consecutive_days_range, max_hours_per_week_range,
+             may_work_at_without_null, min_rest_hours_range, valid_from_within_10_years
+    keys     pkey, organization_id_employee_id_fkey
+    triggers set_updated_at
+
+table employee_unavailability
+    columns  organization_id uuid!, employee_id uuid!, starts_at timestamptz!, ends_at timestamptz!, reason text!,
+             is_hard boolean!=, weight numeric!=, note text, created_at timestamptz!=, updated_at timestamptz!=
+    checks   ends_after_start, note_not_blank, reason, starts_at_within_10_years, weight_range
+    keys     pkey, organization_id_employee_id_fkey
+    triggers set_updated_at
+
+table resource_capabilities
+    columns  organization_id uuid!, resource_id uuid!, product_id text!, rate_per_hour numeric, setup_minutes numeric!=,
+             created_at timestamptz!=, updated_at timestamptz!=
+    checks   product_id_not_blank, rate_per_hour_positive, setup_minutes_range
+    keys     pkey, organization_id_resource_id_fkey
+    triggers set_updated_at
+
+table schedule_proposals
+    columns  organization_id uuid!, run_id uuid!, kind text!, location_id uuid, window_start timestamptz!,
+             window_end timestamptz!, status text!=, fingerprint text!, decided_at timestamptz, decided_by text,
+             decision text, created_at timestamptz!=, updated_at timestamptz!=
+    checks   decided_at_not_in_future, decided_at_unless_proposed, fingerprint_not_blank, kind, status,
+             window_ends_after_start
+    keys     pkey, organization_id_location_id_fkey, organization_id_run_id_fkey, organization_id_created_at_idx,
+             organization_id_location_id_idx
+    triggers set_updated_at
+
+table schedule_proposal_items
+    columns  organization_id uuid!, run_id uuid!, item_no integer!, action text!, reason text!, shift_id uuid,
+             employee_id uuid, plan_id uuid, resource_id uuid, work_date date, work_hours numeric, quantity numeric
+    checks   action, assignment_or_plan, item_no_positive, quantity_not_negative, reason_not_blank, work_date_finite,
+             work_hours_range
+    keys     pkey, organization_id_employee_id_fkey, organization_id_plan_id_fkey, organization_id_resource_id_fkey,
+             organization_id_run_id_fkey, organization_id_shift_id_fkey, organization_id_employee_id_idx,
+             organization_id_plan_id_idx, organization_id_resource_id_idx, organization_id_shift_id_idx
+    triggers append_only
+
 table connector_runs
     columns  organization_id uuid!, run_id uuid!=, connector text!, location_id uuid, window_start timestamptz!,
              window_end timestamptz!, started_at timestamptz!, finished_at timestamptz!=, readings_read integer!=,

@@ -1,11 +1,12 @@
 """The command line of the services: `barnameh …`, or `python -m barnameh …`.
 
 Exit codes: 0 all is well; 1 it could not be done (one sentence says why); 2 it was called wrongly; 3 it was done, but something wants
-looking at (readings that cannot be true, one of several places failed); 130 it was interrupted.
+looking at (readings that cannot be true, one of several places failed, shifts that stay short); 130 it was interrupted.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Annotated
 
 import typer
@@ -15,7 +16,7 @@ from barnameh.cli import fetch, work
 
 app = typer.Typer(
     name="barnameh",
-    help="Services of the operations platform: connectors, and the worker that runs what is due.",
+    help="Services of the operations platform: connectors, plans, and the worker that runs what is due.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -23,6 +24,11 @@ app = typer.Typer(
 
 for commands in (fetch.app, work.app):
     app.add_typer(commands)
+
+if importlib.util.find_spec("highspy") is not None:  # the extra `planning`
+    from barnameh.cli import plan
+
+    app.add_typer(plan.app, name="plan")
 
 
 def _print_version(wanted: bool) -> None:

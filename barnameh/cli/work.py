@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib.util
 import logging
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from barnameh.cli import fetch
 from barnameh.cli.common import AsJson, Exit, Url, database, print_json, screen
-from barnameh.worker import SQL, Worker
+from barnameh.worker import SQL, Task, Worker
 
 app = typer.Typer()
 
@@ -28,10 +29,20 @@ def work(
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     with database(url) as db:
-        worker = Worker(db, fetch.TASKS)
+        worker = Worker(db, tasks())
         worker.stop_on_signals()
         if worker.run(once=once) and once:
             raise typer.Exit(Exit.ATTENTION)
+
+
+def tasks() -> dict[str, Task]:
+    """What a worker can do: the tasks of the services that are installed."""
+    found: dict[str, Task] = dict(fetch.TASKS)
+    if importlib.util.find_spec("highspy") is not None:
+        from barnameh.cli import plan
+
+        found |= plan.TASKS
+    return found
 
 
 @app.command()

@@ -18,6 +18,7 @@ from db_utils.queries.metrics import MetricQueries
 from db_utils.queries.optimization import OptimizationQueries
 from db_utils.queries.organizations import OrganizationQueries
 from db_utils.queries.plans import PlanQueries
+from db_utils.queries.proposals import ProposalQueries
 from db_utils.queries.records import (
     AbsenceForecastRecord,
     AnomalyRecord,
@@ -29,6 +30,7 @@ from db_utils.queries.records import (
     MetricRecord,
 )
 from db_utils.queries.resources import ResourceQueries
+from db_utils.queries.rosters import RosterQueries
 from db_utils.queries.shifts import ShiftQueries
 
 __all__ = [
@@ -62,7 +64,9 @@ class OperationalDataQueries(
     AbsenceQueries,
     CachedPredictionQueries,
     ExternalFactorQueries,
+    RosterQueries,
     OptimizationQueries,
+    ProposalQueries,
     AlertQueries,
     KpiQueries,
 ):

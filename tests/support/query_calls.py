@@ -253,6 +253,24 @@ READS: dict[str, Callable[[Facts], list[tuple[tuple[Any, ...], Row]]]] = {
         ((), {}),
         ((), {"run_type": "shift_scheduling", "status": "completed", "limit": 2}),
     ],
+    "get_employee_contracts": lambda f: [((), {}), ((), {"employee_id": f.employee_id})],
+    "get_unavailability": lambda f: [((), {}), ((), {**_ahead(f), "employee_id": f.employee_id})],
+    "get_resource_capabilities": lambda f: [
+        ((), {}),
+        ((), {"resource_id": f.resource_id, "product_id": f.product_id}),
+    ],
+    "get_schedule_proposals": lambda f: [
+        ((), {}),
+        ((), {"run_id": f.resource_id, "kind": "plan", "status": "applied", "limit": 3}),
+    ],
+    "get_schedule_proposal_items": lambda f: [
+        ((f.resource_id,), {}),
+        ((f.resource_id,), {"action": "add"}),
+    ],
+    "get_production_schedule": lambda f: [
+        ((), {}),
+        ((), {**_ahead_dates(f), "location_id": f.location_id, "resource_id": f.resource_id}),
+    ],
     "get_active_alerts": lambda f: [
         ((), {}),
         ((), {"severity": "high"}),
@@ -496,6 +514,47 @@ WRITES: dict[str, tuple[tuple[Any, ...], Row]] = {
     ),
     "fail_optimization_run": ((_ONE,), {"error_message": "no"}),
     "cancel_optimization_run": ((_ONE,), {}),
+    "set_employee_contract": (
+        (_ONE,),
+        {
+            "valid_from": dt.date(2025, 1, 1),
+            "hours_per_week": 35,
+            "max_hours_per_week": 44,
+            "min_rest_hours": 12,
+            "max_consecutive_days": 5,
+            "may_work_at": [],
+        },
+    ),
+    "record_unavailability": (
+        (_ONE,),
+        {
+            "starts_at": _NOON,
+            "ends_at": _NOON + dt.timedelta(days=1),
+            "reason": "wish",
+            "is_hard": False,
+            "weight": 2,
+            "note": "party",
+        },
+    ),
+    "remove_unavailability": ((_ONE,), {"starts_at": _NOON, "reason": "wish"}),
+    "set_resource_capability": ((_ONE,), {"product_id": "P", "rate_per_hour": 5, "setup_minutes": 20}),
+    "remove_resource_capability": ((_ONE,), {"product_id": "P"}),
+    "create_schedule_proposal": (
+        (_ONE,),
+        {
+            "kind": "assignment",
+            "location_id": _ONE,
+            "window_start": _NOON,
+            "window_end": _NOON + dt.timedelta(days=14),
+            "fingerprint": "0" * 64,
+            "items": [{"action": "add", "reason": "missing", "shift_id": _ONE, "employee_id": _ONE}],
+        },
+    ),
+    "decide_schedule_proposal": (
+        (_ONE,),
+        {"status": "rejected", "decided_by": "me", "decision": "not now"},
+    ),
+    "assign_plan_resource": ((_ONE,), {"resource_id": _ONE}),
     "raise_alert": (
         ("Hot",),
         {

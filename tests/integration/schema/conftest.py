@@ -53,6 +53,33 @@ def two_organizations(empty_database: DatabaseManager) -> DatabaseManager:
                 },
             ),
             ("sync_targets", {"consumer": "convex"}),
+            *(
+                (
+                    "optimization_runs",
+                    {"run_id": named(organization_id, n), "run_type": "other", "algorithm": "x"},
+                )
+                for n in (11, 12)
+            ),
+            (
+                "schedule_proposals",
+                {
+                    "run_id": named(organization_id, 11),
+                    "kind": "plan",
+                    "window_start": NOW,
+                    "window_end": NOW + timedelta(days=14),
+                    "fingerprint": "0" * 64,
+                },
+            ),
+            (
+                "production_plans",
+                {
+                    "plan_id": named(organization_id, 13),
+                    "location_id": location,
+                    "product_id": "P",
+                    "plan_date": NOW.date(),
+                    "planned_quantity": 5,
+                },
+            ),
         ]
         for table, values in rows:
             insert(empty_database, table, values, organization_id)

@@ -54,7 +54,9 @@ def own_rows_work(attacker: Attacker, views: list[View]) -> list[str]:
         if not view.is_table or view.name in READ_ONLY or view.name not in attacker.own.known:
             continue  # what only the database itself, or the operator, writes
         column = next(
-            c for c in ("metadata", "status", "error_message", "connector", "name") if c in view.columns
+            c
+            for c in ("metadata", "status", "error_message", "connector", "name", "created_at", "reason")
+            if c in view.columns
         )
         with attacker.transaction():
             updated = attacker.quietly(f"UPDATE {name} SET {column} = {column}")

@@ -1,0 +1,348 @@
+"""Rosters with HiGHS: each part to its proven optimum where that is in reach, and a neighbourhood search where it is not."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from barnameh.planning.components import Part, split
+from barnameh.planning.greedy import start_of
+from barnameh.planning.model import Pair, Roster
+from barnameh.planning.solve import Floats, Model, Rows, model_of, solve
+
+PAIRS_AT_ONCE = 12_000
+"""A part with more pairs is searched neighbourhood by neighbourhood."""
+NEIGHBOURHOOD_PAIRS = 1_000
+"""Of a stretch of days; at least a day."""
+NEIGHBOURHOOD_NODES = 20
+GROUP = 8
+"""People at once."""
+SMALL_ROUNDS = 2
+"""Rounds before a small part is tried as a whole."""
+IDLE_ROUNDS = 3
+"""The search ends after so many rounds in which nothing became better."""
+
+Progress = Callable[[dict[str, object]], None]
+
+
+@dataclass
+class PartResult:
+    """What came of one part."""
+
+    shifts: int
+    workers: int
+    start: float
+    cost: float = math.inf
+    bound: float = -math.inf
+    is_optimal: bool = False
+    by_clock: bool = True
+    """Whether the clock ended it: the same input may give another plan."""
+    method: str = "start"
+
+
+@dataclass
+class Plan:
+    """The roster that is proposed."""
+
+    pairs: set[Pair]
+    cost: float
+    bound: float
+    status: str
+    """optimal, feasible (searched to the end, not proven) or time_limit."""
+    start_cost: float
+    seconds: float
+    parts: list[PartResult] = field(default_factory=list)
+
+    @property
+    def gap_pct(self) -> float | None:
+        """How far the cost is above what is proven to be the least; None where nothing is proven."""
+        if not math.isfinite(self.bound):
+            return None
+        return (
+            0.0
+            if self.cost <= self.bound + 1e-6
+            else 100 * (self.cost - self.bound) / max(abs(self.cost), 1e-9)
+        )
+
+
+def plan_roster(
+    roster: Roster,
+    *,
+    seconds: float = 30.0,
+    gap: float = 1e-4,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Progress = lambda _: None,
+) -> Plan:
+    """Who should work which shift?
+
+    Anytime: with `seconds` 0 it is what stands, filled up; never worse. A part is optimal when it is within
+    `gap` (relative) of its bound. `stop` ends it early with the best so far. The same roster gives
+    the same plan unless the clock ended a part (`by_clock`).
+    """
+    began = time.perf_counter()
+    roster = roster.sorted()
+    parts, outside = split(roster)
+    starts = []
+    for part in parts:
+        options = [start_of(part), start_of(part, keep=False)] if part.present.any() else [start_of(part)]
+        starts.append(min(options, key=part.price))
+    best = list(starts)
+    results: list[PartResult] = [
+        PartResult(len(p.shifts), len(p.workers), p.price(x), p.price(x), floor_of(p))
+        for p, x in zip(parts, starts, strict=True)
+    ]
+    for r in results:
+        r.is_optimal = _close(r.cost, r.bound, gap)
+        r.by_clock = not r.is_optimal
+
+    def told(done: int) -> None:
+        progress(
+            {
+                "parts_done": done,
+                "parts": len(parts),
+                "cost": round(outside + sum(r.cost for r in results), 3),
+                "seconds": round(time.perf_counter() - began, 2),
+            }
+        )
+
+    told(0)
+    order = sorted(range(len(parts)), key=lambda n: (parts[n].pair_count, n))
+    left = sum(parts[n].pair_count for n in order)
+    for done, n in enumerate(order, start=1):
+        part = parts[n]
+        remaining = seconds - (time.perf_counter() - began)
+        # What small parts leave goes to the larger ones.
+        budget = remaining * max(part.pair_count / max(left, 1), 1 / (len(order) - done + 1))
+        left -= part.pair_count
+        if results[n].is_optimal or stop() or remaining <= 0:
+            continue
+        best[n], results[n] = _solve_part(part, starts[n], min(budget, remaining), gap, stop)
+        told(done)
+    # Parts that the clock ended get what the others left.
+    for n in order:
+        remaining = seconds - (time.perf_counter() - began)
+        if results[n].is_optimal or not results[n].by_clock or remaining < 0.05 or stop():
+            continue
+        best[n], again = _solve_part(parts[n], best[n], remaining, gap, stop)
+        again.start = results[n].start
+        again.bound = max(again.bound, results[n].bound)
+        results[n] = again
+        told(len(parts))
+    pairs: set[Pair] = set()
+    for part, x in zip(parts, best, strict=True):
+        pairs |= part.chosen(x)
+    status = "optimal" if all(r.is_optimal for r in results) else "time_limit"
+    if status == "time_limit" and not any(r.by_clock for r in results):
+        status = "feasible"
+    return Plan(
+        pairs,
+        outside + sum(r.cost for r in results),
+        outside + sum(r.bound for r in results),
+        status,
+        outside + sum(r.start for r in results),
+        time.perf_counter() - began,
+        results,
+    )
+
+
+def _solve_part(
+    part: Part, start: Floats, seconds: float, gap: float, stop: Callable[[], bool]
+) -> tuple[Floats, PartResult]:
+    """A bound from the relaxation, then neighbourhoods until they find nothing, then the whole for the proof where it is small enough."""
+    began = time.perf_counter()
+
+    def left() -> float:
+        return seconds - (time.perf_counter() - began)
+
+    whole = np.ones(part.width, dtype=np.bool_)
+    is_small = part.pair_count <= PAIRS_AT_ONCE
+    bound = floor_of(part)
+    result = PartResult(len(part.shifts), len(part.workers), part.price(start), bound=bound)
+    if is_small:
+        model, _, _, constant = _model(part, start, whole)
+        bound = max(bound, _whole(part, solve(model, seconds=left(), relaxed=True).bound + constant))
+    x, result.by_clock = _search(part, start, bound, left, gap, stop)
+    result.method = "neighbourhoods"
+    if is_small and not stop() and left() > 0.05 and not _close(part.price(x), bound, gap):
+        x, found, optimal, result.by_clock = _improve(part, x, whole, left(), None, gap, stop)
+        result.method = "milp"
+        bound = max(bound, part.price(x) if optimal and not gap else found)
+    result.cost = part.price(x)
+    result.bound = min(bound, result.cost)
+    result.is_optimal = _close(result.cost, bound, gap)
+    result.by_clock = result.by_clock and not result.is_optimal
+    return x, result
+
+
+def _close(cost: float, bound: float, gap: float) -> bool:
+    return cost - bound <= 1e-6 + gap * abs(cost)
+
+
+def _whole(part: Part, bound: float) -> float:
+    """A bound of prices that are whole numbers is one itself."""
+    if not math.isfinite(bound):
+        return bound
+    prices = [part.constant, *part.cost.tolist(), *(price for row in part.soft for price in row.prices)]
+    units = all(row.values and {abs(v) for v in row.values} == {1.0} for row in part.soft if row.columns)
+    return math.ceil(bound - 1e-5) if units and all(p == round(p) for p in prices) else bound
+
+
+def floor_of(part: Part) -> float:
+    """A bound without a solver: each place filled by who costs least, nobody missing that could be there, all shares kept."""
+    total = part.constant
+    for s in range(len(part.shifts)):
+        columns = part.of_shift[s]
+        costs = np.sort(part.cost[columns]) if columns else np.zeros(0)
+        people = next(
+            (part.soft[r] for r in part.places[s] if len(part.soft[r].columns) == len(columns)), None
+        )
+        least = np.minimum(np.cumsum(np.concatenate([[0.0], costs])), np.inf)
+        if people is None:
+            total += min(0.0, float(least.min()))
+            continue
+        total += min(float(c) + people.cost(-float(n)) for n, c in enumerate(least))
+    return total
+
+
+def _improve(
+    part: Part,
+    x: Floats,
+    free: NDArray[np.bool_],
+    seconds: float,
+    nodes: int | None,
+    gap: float,
+    stop: Callable[[], bool],
+) -> tuple[Floats, float, bool, bool]:
+    """The best roster where only the free columns may change; bound, whether proven, whether the clock ended it."""
+    model, columns, start, constant = _model(part, x, free)
+    if not columns.size:
+        return x, part.price(x), True, False
+    answer = solve(model, seconds=seconds, start=start, nodes=nodes, gap=gap, stop=stop)
+    found = x.copy()
+    if answer.x is not None:
+        found[columns] = np.round(answer.x[: columns.size])
+        found = part.complete(found)
+        if part.price(found) > part.price(x) + 1e-9 or not part.keeps_rules(found):
+            found = x
+    return found, answer.bound + constant, answer.is_optimal, answer.hit_limit and nodes is None
+
+
+def _model(part: Part, x: Floats, free: NDArray[np.bool_]) -> tuple[Model, NDArray[np.int64], Floats, float]:
+    """The model over the free columns, the others as they are in x; with the start and what is left out of the objective."""
+    columns = np.flatnonzero(free)
+    place = np.full(part.width, -1, dtype=np.int64)
+    place[columns] = np.arange(columns.size)
+    cost = part.cost[columns].tolist()
+    lower, upper = [0.0] * columns.size, [1.0] * columns.size
+    integer = [j < part.pair_count for j in columns.tolist()]
+    start = x[columns].tolist()
+    rows = Rows()
+    is_free = free.tolist()
+    values_now = x.tolist()
+    where = place.tolist()
+    for row, values, limit in part.hard:
+        inside, factors, used = [], [], 0.0
+        for j, value in zip(row, values, strict=True):
+            if is_free[j]:
+                inside.append(where[j])
+                factors.append(value)
+            else:
+                used += value * values_now[j]
+        if inside and sum(v for v in factors if v > 0) + used > limit + 1e-9:
+            rows.add(inside, factors, -math.inf, limit - used)
+    constant = part.constant + float(part.cost @ np.where(free, 0.0, x))
+    for soft in part.soft:
+        inside, factors, used, now = [], [], 0.0, 0.0
+        for j, value in zip(soft.columns, soft.values, strict=True):
+            now += value * values_now[j]
+            if is_free[j]:
+                inside.append(where[j])
+                factors.append(value)
+            else:
+                used += value * values_now[j]
+        if not inside:
+            constant += soft.cost(used)
+            continue
+        if used + sum(v for v in factors if v > 0) <= soft.limit + 1e-9:
+            continue
+        excess = max(0.0, now - soft.limit)
+        for length, price in zip(soft.lengths, soft.prices, strict=True):
+            inside.append(len(cost))
+            factors.append(-1.0)
+            cost.append(price)
+            lower.append(0.0)
+            upper.append(length)
+            integer.append(False)
+            start.append(min(excess, length))
+            excess -= start[-1]
+        rows.add(inside, factors, -math.inf, soft.limit - used)
+    return model_of(cost, lower, upper, integer, rows), columns, np.array(start), constant
+
+
+def _search(
+    part: Part, x: Floats, bound: float, left: Callable[[], float], gap: float, stop: Callable[[], bool]
+) -> tuple[Floats, bool]:
+    """Large neighbourhood search: all stays but some people, or some days; returns whether the clock ended it."""
+    chance = random.Random(part.pair_count)
+    cost = part.price(x)
+    idle, rounds = 0, 0
+    is_small = part.pair_count <= PAIRS_AT_ONCE
+    while idle < IDLE_ROUNDS and not (is_small and rounds >= SMALL_ROUNDS):
+        better = False
+        rounds += 1
+        for free in _neighbourhoods(part, x, chance):
+            if _close(cost, bound, gap):
+                return x, False
+            if left() <= 0.05 or stop():
+                return x, True
+            found, _, _, _ = _improve(part, x, free, left(), NEIGHBOURHOOD_NODES, 0.0, stop)
+            price = part.price(found)
+            if price < cost - 1e-6:
+                x, cost, better = found, price, True
+        idle = 0 if better else idle + 1
+    return x, False
+
+
+def _neighbourhoods(part: Part, x: Floats, chance: random.Random) -> Iterator[NDArray[np.bool_]]:
+    """One round: every stretch of days with all people, beginning at another day each round; and everybody in groups drawn by lot."""
+    days: dict[object, list[int]] = {}
+    for s, shift in enumerate(part.shifts):
+        days.setdefault(shift.starts_at.date(), []).append(s)
+    sizes = [sum(len(part.of_shift[s]) for s in shifts) for shifts in days.values()]
+    stretch: list[int] = []
+    size, most = 0, chance.randint(1, NEIGHBOURHOOD_PAIRS)
+    for shifts, more in zip([*days.values(), []], [*sizes, 0], strict=True):
+        if stretch and (size + more > most or not shifts):
+            yield _free(part, np.isin(part.pair_shift, stretch))
+            stretch, size, most = [], 0, NEIGHBOURHOOD_PAIRS
+        stretch, size = [*stretch, *shifts], size + more
+    people = list(range(len(part.workers)))
+    chance.shuffle(people)
+    each = max(3, min(len(people) // 2, GROUP))
+    for first in range(0, len(people), each):
+        yield _of_people(part, x, people[first : first + each])
+
+
+def _of_people(part: Part, x: Floats, group: list[int]) -> NDArray[np.bool_]:
+    """These people on the shifts that one of them works or that lack somebody."""
+    mine = np.isin(part.pair_worker, group)
+    worked = set(part.pair_shift[mine & (x[: part.pair_count] > 0.5)].tolist())
+    for s, places in enumerate(part.places):
+        if s not in worked and any(
+            float(np.dot(part.soft[r].values, x[part.soft[r].columns])) > part.soft[r].limit + 1e-9
+            for r in places
+        ):
+            worked.add(s)
+    return _free(part, mine & np.isin(part.pair_shift, sorted(worked)))
+
+
+def _free(part: Part, pairs: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """These pairs, and the days that follow from them."""
+    days = [bool(pairs[columns].any()) for columns, _ in part.days]
+    return np.concatenate([pairs, np.array(days, dtype=np.bool_)])

@@ -1,0 +1,265 @@
+"""One run of the roster optimizer: read, plan, judge, explain, write down; and nothing of it is live before somebody applies it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from barnameh.errors import ServiceError, UsageError
+from barnameh.planning.check import already_broken, cost, violations
+from barnameh.planning.explain import explain, gaps, kpis, relaxations
+from barnameh.planning.inputs import SQL, Inputs, WhatIf, imagine, read_roster
+from barnameh.planning.model import Pair, Roster, Weights
+from barnameh.planning.roster import Plan, plan_roster
+from barnameh.planning.solve import SEED, SOLVER, SOLVER_VERSION
+from db_utils import DatabaseManager, Json, OperationalDataQueries
+
+DEFAULT_SECONDS = 30.0
+PROGRESS_SECONDS = 1.0
+_EXPLAIN_SHARE = 0.3
+
+
+@dataclass
+class Proposal:
+    """What came of a run. `run_id` is None after a dry run; `is_proposal` says whether it can be applied."""
+
+    result: dict[str, Any]
+    items: list[dict[str, Any]]
+    run_id: UUID | None = None
+    is_proposal: bool = False
+    names: dict[UUID, str] = field(default_factory=dict)
+    """Of people and shifts."""
+
+    @property
+    def is_short(self) -> bool:
+        """Whether places stay empty or skills missing."""
+        after = self.result["kpis"]["after"]
+        return bool(after["empty_places"] or after["missing_skills"])
+
+
+def propose_roster(
+    db: DatabaseManager,
+    organization_id: UUID,
+    *,
+    start: dt.datetime,
+    end: dt.datetime,
+    location_id: UUID | None = None,
+    seconds: float = DEFAULT_SECONDS,
+    weights: Weights | None = None,
+    what_if: WhatIf | None = None,
+    save: bool = True,
+    explained: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> Proposal:
+    """Who should work which of the shifts that begin from `start` (aware) up to `end`?
+
+    Hard rules are never broken; what cannot be filled stays empty and says why. `seconds` is the time to search; 0 gives
+    what stands, filled up.
+    `save` False writes nothing at all; with `what_if` the run is written down and no proposal is. `explained` tries each rule relaxed.
+    Raises `UsageError` for a window that makes no sense and where another run of the organization is at work.
+    """
+    if start >= end:
+        raise UsageError("the window ends before it begins: give a later end, or more days")
+    if not 0 <= seconds <= 86_400:
+        raise UsageError(f"a limit of {seconds:g} s makes no sense: give 0 to 86400")
+    scope = db.tenant(organization_id)
+    with one_at_a_time(db, organization_id):
+        if save:
+            scope.execute(SQL["fail_dead_runs"], {"organization_id": organization_id})
+        with scope.transaction(isolation="repeatable read", read_only=True) as tx:
+            inputs = read_roster(tx, organization_id, start, end, location_id=location_id, weights=weights)
+        roster = inputs.roster if what_if is None else imagine(inputs.roster, what_if)
+        if not save:
+            return _planned(roster, inputs, seconds, explained, stop, lambda _: None)
+        queries = OperationalDataQueries(scope)
+        run_id = queries.start_optimization_run(
+            organization_id,
+            run_type="shift_scheduling",
+            algorithm=SOLVER,
+            parameters={
+                "planning": "roster",
+                "window_start": start,
+                "window_end": end,
+                "location_id": location_id,
+                "limit_seconds": seconds,
+                "weights": vars(roster.weights),
+                "what_if": None if what_if is None else repr(what_if),
+            },
+        )["run_id"]
+        try:
+            last = [0.0]
+
+            def tell(state: dict[str, object]) -> None:
+                if time.monotonic() - last[0] >= PROGRESS_SECONDS:
+                    last[0] = time.monotonic()
+                    scope.execute(
+                        SQL["tell_progress"],
+                        {
+                            "organization_id": organization_id,
+                            "run_id": run_id,
+                            "result": Json({"progress": state}),
+                        },
+                    )
+
+            proposal = _planned(roster, inputs, seconds, explained, stop, tell)
+            with scope.transaction() as tx:
+                inside = OperationalDataQueries(tx)
+                inside.finish_optimization_run(
+                    organization_id,
+                    run_id,
+                    result=proposal.result,
+                    objective_value=proposal.result["objective"],
+                    objective_unit="penalty",
+                )
+                if what_if is None:
+                    inside.create_schedule_proposal(
+                        organization_id,
+                        run_id,
+                        kind="assignment",
+                        location_id=location_id,
+                        window_start=start,
+                        window_end=end,
+                        fingerprint=inputs.fingerprint,
+                        items=proposal.items,
+                    )
+                    proposal.is_proposal = True
+        except BaseException as error:
+            queries.fail_optimization_run(
+                organization_id, run_id, error_message=str(error)[:2000] or type(error).__name__
+            )
+            raise
+    proposal.run_id = run_id
+    return proposal
+
+
+def _planned(
+    roster: Roster,
+    inputs: Inputs,
+    seconds: float,
+    explained: bool,
+    stop: Callable[[], bool],
+    tell: Callable[[dict[str, object]], None],
+) -> Proposal:
+    began = time.perf_counter()
+    plan = plan_roster(
+        roster, seconds=seconds * (1 - _EXPLAIN_SHARE if explained else 1), stop=stop, progress=tell
+    )
+    judge(roster, plan)
+    left = max(0.0, seconds - (time.perf_counter() - began))
+    present = roster.present()
+    result = {
+        "status": plan.status,
+        "objective": round(plan.cost, 6),
+        "start_objective": round(plan.start_cost, 6),
+        "bound": round(plan.bound, 6),
+        "gap_pct": None if plan.gap_pct is None else round(plan.gap_pct, 4),
+        "seconds": round(plan.seconds, 3),
+        "is_reproducible": not any(part.by_clock for part in plan.parts),
+        "solver": SOLVER,
+        "solver_version": SOLVER_VERSION,
+        "seed": SEED,
+        "inputs": {
+            "fingerprint": inputs.fingerprint,
+            "shifts": len(roster.shifts),
+            "places": sum(s.required for s in roster.shifts),
+            "employees": len(roster.workers),
+            "assignments": len(present),
+        },
+        "kpis": {"before": kpis(roster, present | roster.pinned()), "after": kpis(roster, plan.pairs)},
+        "parts": [vars(part) for part in plan.parts],
+        "unfilled": explain(roster, plan.pairs),
+        "relaxations": relaxations(roster, plan.pairs, left, stop) if explained else [],
+        "already_broken": [v.text for v in already_broken(roster)],
+        "weights": vars(roster.weights),
+    }
+    for part in result["parts"]:  # type: ignore[attr-defined]
+        for name in ("start", "cost", "bound"):
+            part[name] = round(part[name], 6)
+    names = {w.employee_id: w.name for w in roster.workers} | {s.shift_id: s.name for s in roster.shifts}
+    return Proposal(result, items_of(roster, plan.pairs), names=names)
+
+
+def judge(roster: Roster, plan: Plan) -> None:
+    """Have the independent checker look at a plan; `ServiceError` where it finds fault, and nothing is proposed."""
+    if broken := violations(roster, plan.pairs):
+        raise ServiceError(
+            f"the plan breaks {len(broken)} rules ({broken[0].text}): it is not proposed; please report it"
+        )
+    counted = cost(roster, plan.pairs)
+    if abs(counted - plan.cost) > 1e-6 * max(1.0, abs(counted)):
+        raise ServiceError(
+            f"the plan costs {counted:g}, not {plan.cost:g}: it is not proposed; please report it"
+        )
+
+
+def items_of(roster: Roster, pairs: set[Pair]) -> list[dict[str, Any]]:
+    """What the roster keeps, removes and adds, each with its reason, in the order of time."""
+    present, pinned = roster.present(), roster.pinned()
+    known = {w.employee_id: w for w in roster.workers}
+    short = {g["shift"].shift_id: g for g in gaps(roster, present)}
+    items = []
+    for shift in roster.shifts:
+        here = sorted(p for p in pairs | present if p[0] == shift.shift_id)
+        gone = [p for p in here if p in present and p not in pairs]
+        for pair in here:
+            worker = known.get(pair[1])
+            if pair in pinned and pair not in present:
+                continue  # absent
+            if pair in present and pair in pairs:
+                action, reason = "keep", "is confirmed" if pair in pinned else "stands already"
+            elif pair in present:
+                action, reason = "remove", _why_removed(roster, pair)
+            else:
+                action = "add"
+                lacks = short.get(shift.shift_id)
+                skills = sorted(set(lacks["missing_skills"]) & worker.skills) if lacks and worker else []
+                if skills:
+                    reason = f"brings {', '.join(skills)}, which nobody of the crew has"
+                elif lacks and lacks["missing"]:
+                    reason = f"{lacks['missing']} of {shift.required} missing"
+                else:
+                    reason = (
+                        f"in place of {len(gone)} who cannot or need not come"
+                        if gone
+                        else "evens out the work"
+                    )
+            items.append(
+                {"action": action, "reason": reason, "shift_id": str(pair[0]), "employee_id": str(pair[1])}
+            )
+    order = {"remove": 0, "add": 1, "keep": 2}
+    return sorted(items, key=lambda item: order[item["action"]])
+
+
+def _why_removed(roster: Roster, pair: Pair) -> str:
+    shift = next(s for s in roster.shifts if s.shift_id == pair[0])
+    worker = next((w for w in roster.workers if w.employee_id == pair[1]), None)
+    if worker is None or not any(a <= shift.starts_at < b for a, b in worker.employed):
+        return "is not employed then"
+    for a, b, reason in worker.away:
+        if a < shift.ends_at and b > shift.starts_at:
+            return f"is away: {reason}"
+    alone = [v for v in violations(roster, roster.present()) if v.employee_id == worker.employee_id]
+    if alone:
+        return f"stood against a rule: {alone[0].text}"
+    return "is needed elsewhere, or the work is evener so"
+
+
+@contextmanager
+def one_at_a_time(db: DatabaseManager, organization_id: UUID) -> Iterator[None]:
+    """One run of planning for an organization; what a killed one left behind is told apart by this lock."""
+    with db.connection() as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            key = f"barnameh plan {organization_id}"
+            cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (key,))
+            if not cursor.fetchone()[0]:
+                raise UsageError("another run is planning for this organization: wait for it to end")
+            try:
+                yield
+            finally:
+                cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (key,))

@@ -1,0 +1,189 @@
+"""HiGHS: a mixed-integer model as arrays in, a solution with its bound out. The only module that knows the solver."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import highspy
+import numpy as np
+from numpy.typing import NDArray
+
+SOLVER = "highs"
+SOLVER_VERSION = ".".join(
+    str(part)
+    for part in (highspy.HIGHS_VERSION_MAJOR, highspy.HIGHS_VERSION_MINOR, highspy.HIGHS_VERSION_PATCH)
+)
+SEED = 7
+_is_greeted = False
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass
+class Model:
+    """Minimize cost·x with rows `row_lower` <= A x <= `row_upper`; A by rows."""
+
+    cost: Floats
+    lower: Floats
+    upper: Floats
+    is_integer: NDArray[np.bool_]
+    row_lower: Floats
+    row_upper: Floats
+    row_start: Ints
+    """Where each row begins in `columns` and `values`; one more than rows."""
+    columns: Ints
+    values: Floats
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came out. `x` is None where nothing was found; `bound` is the least that any solution can cost."""
+
+    x: Floats | None
+    objective: float
+    bound: float
+    is_optimal: bool
+    hit_limit: bool
+    seconds: float
+
+
+@dataclass
+class Rows:
+    """Rows of a model as they are written down one by one."""
+
+    lower: list[float] = field(default_factory=list)
+    upper: list[float] = field(default_factory=list)
+    start: list[int] = field(default_factory=lambda: [0])
+    columns: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+    def add(self, columns: list[int], values: list[float], lower: float, upper: float) -> None:
+        """One row."""
+        self.columns += columns
+        self.values += values
+        self.start.append(len(self.columns))
+        self.lower.append(lower)
+        self.upper.append(upper)
+
+
+def model_of(
+    cost: list[float], lower: list[float], upper: list[float], integer: list[bool], rows: Rows
+) -> Model:
+    """A model of lists."""
+    return Model(
+        np.array(cost, dtype=np.float64),
+        np.array(lower, dtype=np.float64),
+        np.array(upper, dtype=np.float64),
+        np.array(integer, dtype=np.bool_),
+        np.array(rows.lower, dtype=np.float64),
+        np.array(rows.upper, dtype=np.float64),
+        np.array(rows.start, dtype=np.int64),
+        np.array(rows.columns, dtype=np.int64),
+        np.array(rows.values, dtype=np.float64),
+    )
+
+
+def solve(
+    model: Model,
+    *,
+    seconds: float = math.inf,
+    start: Floats | None = None,
+    gap: float = 0.0,
+    nodes: int | None = None,
+    relaxed: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> Answer:
+    """The best solution within `seconds` and `nodes`, one thread, fixed seed; `start` is where it begins and what it never loses.
+
+    `gap` is relative. `relaxed` leaves integrality out. Twice the same input gives the same answer, unless the clock ended it.
+    """
+    began = time.perf_counter()
+    if model.cost.size == 0:
+        return Answer(np.zeros(0), 0.0, 0.0, True, False, 0.0)
+    highs = _silent()
+    for name, value in (
+        ("threads", 1),
+        ("parallel", "off"),
+        ("random_seed", SEED),
+        ("mip_rel_gap", gap),
+        ("mip_abs_gap", 1e-6),
+        ("mip_feasibility_tolerance", 1e-7),
+    ):
+        highs.setOptionValue(name, value)
+    if math.isfinite(seconds):
+        highs.setOptionValue("time_limit", max(seconds, 0.0))
+    if nodes is not None:
+        highs.setOptionValue("mip_max_nodes", nodes)
+    if relaxed:
+        highs.setOptionValue("solver", "ipm")
+        highs.setOptionValue("run_crossover", "off")
+    highs.passModel(_lp(model, relaxed))
+    if start is not None and not relaxed:
+        given = highspy.HighsSolution()
+        given.col_value = start.tolist()
+        highs.setSolution(given)
+
+    def interrupt(event: Any) -> None:
+        if stop():
+            event.interrupt()
+
+    if not relaxed:
+        highs.cbMipInterrupt += interrupt
+    highs.run()
+    status, info = highs.getModelStatus(), highs.getInfo()
+    optimal = status == highspy.HighsModelStatus.kOptimal
+    x = None
+    objective = math.inf
+    if info.primal_solution_status == 2:
+        x = np.array(highs.getSolution().col_value)
+        if not relaxed:
+            x = np.where(model.is_integer, np.round(x), x)
+        objective = float(model.cost @ x)
+    elif start is not None:
+        x, objective = start, float(model.cost @ start)
+    bound = objective if optimal and relaxed else -math.inf if relaxed else float(info.mip_dual_bound)
+    if not relaxed and not model.is_integer.any() and optimal:
+        bound = objective
+    return Answer(x, objective, bound, optimal, not optimal, time.perf_counter() - began)
+
+
+def _silent() -> Any:
+    """A solver that says nothing. The first one of a process prints a banner before it can be told not to, into whatever stdout is."""
+    global _is_greeted
+    if _is_greeted:
+        highs = highspy.Highs()  # type: ignore[no-untyped-call]
+    else:
+        sys.stdout.flush()
+        kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 1)
+            highs = highspy.Highs()  # type: ignore[no-untyped-call]
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+            os.close(nowhere)
+        _is_greeted = True
+    highs.silent()
+    return highs
+
+
+def _lp(model: Model, relaxed: bool) -> Any:
+    lp = highspy.HighsLp()
+    lp.num_col_, lp.num_row_ = model.cost.size, model.row_lower.size
+    lp.col_cost_, lp.col_lower_, lp.col_upper_ = model.cost, model.lower, model.upper
+    lp.row_lower_, lp.row_upper_ = model.row_lower, model.row_upper
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+    lp.a_matrix_.start_ = model.row_start
+    lp.a_matrix_.index_ = model.columns
+    lp.a_matrix_.value_ = model.values
+    if not relaxed:
+        kinds = highspy.HighsVarType
+        lp.integrality_ = [kinds.kInteger if i else kinds.kContinuous for i in model.is_integer]
+    return lp
