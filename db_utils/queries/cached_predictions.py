@@ -127,7 +127,7 @@ class CachedPredictionQueries(QueryRunner):
 
     def _load_demand(self, organization: uuid.UUID, product: str, location: uuid.UUID) -> Prediction | None:
         now = dt.datetime.now(dt.UTC)
-        rows = self._read(
+        rows = self._read_rows(
             "get_current_demand_forecasts",
             organization,
             {
@@ -137,19 +137,17 @@ class CachedPredictionQueries(QueryRunner):
                 "period_start": now - _LOOK_BACK,
                 "period_end": now + dt.timedelta(days=DEMAND_DAYS),
             },
-            primary=True,
         )
         return _prediction(rows, _not_over(rows, now))
 
     def _load_anomalies(self, organization: uuid.UUID) -> Prediction | None:
-        newest = self._read("find_newest_anomaly_run", organization, {}, primary=True)
+        newest = self._read_rows("find_newest_anomaly_run", organization, {})
         if not newest:
             return None
-        rows = self._read(
+        rows = self._read_rows(
             "get_active_anomaly_predictions",
             organization,
             {"resource_id": None, "anomaly_type": None, "include_acknowledged": False},
-            primary=True,
         )
         # What is newer here is the later look: a prediction that was closed leaves no newer prediction behind.
         return Prediction(
@@ -170,7 +168,7 @@ class CachedPredictionQueries(QueryRunner):
         )
         # Of one that is not there the read below says so.
         today = found[0]["today"] if found else dt.datetime.now(dt.UTC).date()
-        rows = self._read(
+        rows = self._read_rows(
             "get_current_absence_forecasts",
             organization,
             {
@@ -179,7 +177,6 @@ class CachedPredictionQueries(QueryRunner):
                 "first_date": today - _LOOK_BACK,
                 "end_date": today + dt.timedelta(days=ABSENCE_DAYS),
             },
-            primary=True,
         )
         return _prediction(rows, [row for row in rows if row["target_date"] >= today])
 

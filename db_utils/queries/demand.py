@@ -224,6 +224,8 @@ class DemandQueries(QueryRunner):
                 **past_until_now(days, start, end, default_days=90, filled_by=length),
             },
         )
+        if self.answers_frames:
+            return rows
         if names is None:
             names = sorted({name for row in rows for name in row["factors"]})
         for row in rows:

@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any, Literal, TypeAlias
 
-from db_utils.queries.arguments import Id, optional_uuid, past_until_now, whole_of
-from db_utils.queries.loader import query
+from db_utils.errors import InvalidInputError
+from db_utils.queries.arguments import (
+    Id,
+    choice_of,
+    optional_time,
+    optional_uuid,
+    past,
+    past_until_now,
+    whole_of,
+)
 from db_utils.queries.runner import QueryRunner
 from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
 
+TrendBucket: TypeAlias = Literal["hour", "day", "week", "month"]
+TrendSubject: TypeAlias = Literal["organization", "location", "resource"]
+
 MAX_TREND_DAYS = 366
+MAX_TREND_BUCKETS = 1_000
+_BUCKETS = {
+    "hour": dt.timedelta(hours=1),
+    "day": dt.timedelta(days=1),
+    "week": dt.timedelta(days=7),
+    "month": dt.timedelta(days=28),
+}
 
 
 class KpiQueries(QueryRunner):
@@ -40,7 +59,7 @@ class KpiQueries(QueryRunner):
         """
         organization = parse_uuid(organization_id, "organization_id")
         rows = self._read("get_kpi_summary", organization, past_until_now(days, start, end, default_days=7))
-        if all(row["value"] is None for row in rows):
+        if self.answers_frames or all(row["value"] is None for row in rows):
             # The SQL function answers for any organization, with reasons.
             self._require_organization(organization)
         return rows
@@ -120,31 +139,61 @@ class KpiQueries(QueryRunner):
             },
         )
 
-    def get_kpi_trend(self, organization_id: Id, *, days: int = 7) -> list[Row]:
-        """How did the organization's KPIs go, day by day?
+    def get_kpi_trend(
+        self,
+        organization_id: Id,
+        *,
+        bucket: TrendBucket = "day",
+        by: TrendSubject = "organization",
+        location_id: Id | None = None,
+        resource_id: Id | None = None,
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """How did the KPIs go, local bucket by local bucket?
 
-        Of the last `days` local days that are over (1 to 366; the organization's time zone, so that the day of a
-        daylight-saving change has 23 or 25 hours). Twelve rows a day as in `get_kpi_summary`, oldest day first: `day`
-        (date), `kpi`, `value`, `unit`, `numerator`, `numerator_unit`, `denominator`, `denominator_unit`,
-        `coverage_pct`, `reason`, `period_start`, `period_end` (UTC). One query a day, all in one transaction.
+        `bucket` is hour, day, week (from Monday) or month by the clock of the organization, or of the place where rows are `by`
+        location or resource: the day of a change of the clock has 23 or 25 hours. Of the last `days` local days that are
+        over (default 7, at most 366), or the buckets that cover `start` to `end` (aware; no `end`: now), whole ones, which may
+        reach over both; of one that is under way what has happened. At most 1,000 buckets. Twelve rows a bucket and subject
+        as in `get_kpi_summary`, oldest bucket first, then by the names of location and resource: `day` (date) and
+        `local_start` (on the wall, without zone) of its beginning, `location_id`, `location_name`, `resource_id`,
+        `resource_name` (None where rows are not by them), `kpi`, `value`, `unit`, `numerator`, `numerator_unit`, `denominator`,
+        `denominator_unit`, `coverage_pct`, `reason`, `period_start`, `period_end` (UTC).
         """
-        organization = parse_uuid(organization_id, "organization_id")
-        count = whole_of(days, "days", 1, MAX_TREND_DAYS)
-        rows: list[Row] = []
-        with self._db.transaction() as transaction:
-            local_days = transaction.execute_query(
-                query("list_local_days").sql, {"organization_id": organization, "days": count}
-            )
-            for local_day in local_days:
-                answer = transaction.execute_query(
-                    query("get_kpi_summary").sql,
-                    {
-                        "organization_id": organization,
-                        "period_start": local_day["starts_at"],
-                        "period_end": local_day["ends_at"],
-                    },
-                )
-                rows += [{"day": local_day["day"], **row} for row in answer]
-        if not rows:
-            self._require_organization(organization)
-        return rows
+        level = choice_of(by, "by", ("organization", "location", "resource"))
+        place, machine = optional_uuid(location_id, "location_id"), optional_uuid(resource_id, "resource_id")
+        if level == "organization" and (place or machine):
+            raise InvalidInputError("location_id and resource_id need by='location' or by='resource'")
+        if level == "location" and machine:
+            raise InvalidInputError("resource_id needs by='resource'")
+        return self._read(
+            "get_kpi_trend",
+            parse_uuid(organization_id, "organization_id"),
+            {
+                "grouping_level": level,
+                "bucket": choice_of(bucket, "bucket", tuple(_BUCKETS)),
+                "location_id": place,
+                "resource_id": machine,
+                **_trend_period(days, start, end, _BUCKETS[bucket]),
+            },
+        )
+
+
+def _trend_period(days: object, start: object, end: object, length: dt.timedelta) -> dict[str, Any]:
+    """The parameters days, period_start and period_end: either the first or the others are known."""
+    if start is None and end is None:
+        count = whole_of(7 if days is None else days, "days", 1, MAX_TREND_DAYS)
+        period: dict[str, Any] = {"days": count, "period_start": None, "period_end": None}
+        span = dt.timedelta(days=count)
+    else:
+        past(days, start, end, default_days=7)  # refuses what does not go together
+        first, last = optional_time(start, "start"), optional_time(end, "end")
+        period = {"days": None, "period_start": first, "period_end": last}
+        span = (last or dt.datetime.now(dt.UTC)) - (first or dt.datetime.now(dt.UTC))
+    if span / length > MAX_TREND_BUCKETS:
+        raise InvalidInputError(
+            f"the period makes more than {MAX_TREND_BUCKETS:,} buckets: give a shorter one or a longer bucket"
+        )
+    return period

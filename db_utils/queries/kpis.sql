@@ -171,19 +171,96 @@ ORDER BY
     k.shift_id,
     k.position;
 
--- name: list_local_days
--- Which local days of the organization are over, oldest first?
--- Parameters: organization_id uuid, days integer
+-- name: get_kpi_trend
+-- How did the KPIs go, local bucket by local bucket?
+-- Parameters: organization_id uuid, grouping_level text, bucket text, location_id uuid?, resource_id uuid?,
+--     days integer?, period_start timestamptz?, period_end timestamptz?
+-- With days: so many local days that are over; else from period_start to period_end or now.
+WITH clocks AS (
+    SELECT o.timezone
+    FROM organizations AS o
+    WHERE o.organization_id = %(organization_id)s
+        AND %(grouping_level)s = 'organization'
+    UNION
+    SELECT l.timezone
+    FROM locations AS l
+    WHERE l.organization_id = %(organization_id)s
+        AND %(grouping_level)s <> 'organization'
+        AND (%(location_id)s::uuid IS NULL OR l.location_id = %(location_id)s)
+),
+buckets AS (
+    SELECT
+        c.timezone,
+        b.bucket_start,
+        b.bucket_end,
+        b.local_start
+    FROM clocks AS c
+    CROSS JOIN LATERAL (SELECT local_date(now(), c.timezone) AS today) AS d
+    CROSS JOIN LATERAL local_bucket_edges(
+        %(bucket)s,
+        coalesce(%(period_start)s::timestamptz, local_day_start(d.today - %(days)s::integer, c.timezone)),
+        CASE
+            WHEN %(period_start)s::timestamptz IS NULL THEN local_day_start(d.today, c.timezone)
+            ELSE coalesce(%(period_end)s::timestamptz, now())
+        END,
+        c.timezone
+    ) AS b
+    WHERE b.bucket_start < now()
+)
 SELECT
-    d.day,
-    local_day_start(d.day, o.timezone) AS starts_at,
-    local_day_start(d.day + 1, o.timezone) AS ends_at
-FROM organizations AS o
-CROSS JOIN LATERAL (
-    SELECT local_date(now(), o.timezone) - n.days_ago AS day
-    FROM generate_series(1, %(days)s) AS n (days_ago)
-) AS d
-WHERE o.organization_id = %(organization_id)s
-    AND local_day_start(d.day, o.timezone) < local_day_start(d.day + 1, o.timezone)
+    b.local_start::date AS day,
+    b.local_start,
+    k.location_id,
+    l.name AS location_name,
+    k.resource_id,
+    r.name AS resource_name,
+    k.kpi,
+    k.value,
+    k.unit,
+    k.numerator,
+    k.numerator_unit,
+    k.denominator,
+    k.denominator_unit,
+    k.coverage_pct,
+    k.reason,
+    b.bucket_start AS period_start,
+    b.bucket_end AS period_end
+FROM buckets AS b
+CROSS JOIN LATERAL operational_kpis(
+    %(organization_id)s,
+    b.bucket_start,
+    b.bucket_end,
+    %(grouping_level)s
+) WITH ORDINALITY AS k (
+    location_id,
+    resource_id,
+    kpi,
+    value,
+    unit,
+    numerator,
+    numerator_unit,
+    denominator,
+    denominator_unit,
+    coverage_pct,
+    reason,
+    position
+)
+LEFT JOIN locations AS l
+    ON l.organization_id = %(organization_id)s
+    AND l.location_id = k.location_id
+LEFT JOIN resources AS r
+    ON r.organization_id = %(organization_id)s
+    AND r.resource_id = k.resource_id
+WHERE %(grouping_level)s = 'organization'
+    OR (
+        l.timezone = b.timezone
+        AND (%(location_id)s::uuid IS NULL OR k.location_id = %(location_id)s)
+        AND (%(resource_id)s::uuid IS NULL OR k.resource_id = %(resource_id)s)
+    )
 ORDER BY
-    d.day;
+    b.bucket_start,
+    l.name,
+    k.location_id,
+    r.name,
+    k.resource_id,
+    k.position;

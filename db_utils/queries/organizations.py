@@ -62,9 +62,7 @@ class OrganizationQueries(QueryRunner):
         Rows by name: `organization_id`, `name`, `industry`, `timezone`, `settings` (dict), `created_at`, `updated_at`.
         In a tenant scope its own one only. Empty: none, or none of this `industry`.
         """
-        return self._db.execute_query(
-            query("get_organizations").sql, {"industry": optional_text(industry, "industry")}
-        )
+        return self._answer("get_organizations", {"industry": optional_text(industry, "industry")})
 
     def get_organization(self, organization_id: Id) -> Row:
         """Who is this organization?

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from db_utils.connections.executor import Executor
@@ -18,6 +19,7 @@ from db_utils.values import Row, dump_json
 
 if TYPE_CHECKING:
     from db_utils.cache import PredictionCache
+    from db_utils.dataframes import Backend, Decimals
 
 Page = list[dict[str, Any]]
 
@@ -38,25 +40,47 @@ class QueryRunner:
     def __init__(self, db: Executor, *, cache: PredictionCache | None = None) -> None:
         self._db = db
         self._cache = None if cache is None else cache.of_database(db)
+        self._frame_options: dict[str, Any] | None = None
+
+    @property
+    def answers_frames(self) -> bool:
+        """Whether reads answer as frames: see `as_frame`."""
+        return self._frame_options is not None
+
+    def as_frame(self, backend: Backend = "pandas", *, decimals: Decimals = "float") -> Any:
+        """The same queries with frames as answers, e.g. `queries.as_frame("polars").get_kpi_summary(organization_id)`.
+
+        `backend` is pandas, polars or arrow. Columns are those of the rows, with real types also where there are none: times
+        aware in UTC, numeric as float64 or exact with `decimals="decimal"`, JSON and dicts as JSON text (see
+        `DatabaseManager.read_frame`). Answers that are no list of rows, and writes, stay as they are. Needs the extra
+        `frames`.
+        """
+        found = copy(self)
+        found._frame_options = {"backend": backend, "decimals": decimals}  # noqa: SLF001  a copy of its own
+        return found
 
     # -- reads -----------------------------------------------------------------------------------------------
 
-    def _read(
-        self,
-        name: str,
-        organization_id: uuid.UUID,
-        parameters: Mapping[str, Any],
-        *,
-        primary: bool = False,
-    ) -> list[Row]:
-        """The rows of a query; an empty answer is looked at once more: is there such an organization at all?
-
-        `primary` keeps the read off a replica that may lag behind.
-        """
-        rows = self._db.execute_query(
-            query(name).sql, {"organization_id": organization_id, **parameters}, primary=primary
+    def _read(self, name: str, organization_id: uuid.UUID, parameters: Mapping[str, Any]) -> list[Row]:
+        """The rows of a query, or the frame that stands for them: see `as_frame`."""
+        return self._known(
+            organization_id, self._answer(name, {"organization_id": organization_id, **parameters})
         )
-        if not rows:
+
+    def _answer(self, name: str, parameters: Mapping[str, Any]) -> list[Row]:
+        if self._frame_options is None:
+            return self._db.execute_query(query(name).sql, parameters)
+        frame: list[Row] = self._db.read_frame(query(name).sql, parameters, **self._frame_options)
+        return frame
+
+    def _read_rows(self, name: str, organization_id: uuid.UUID, parameters: Mapping[str, Any]) -> list[Row]:
+        """The rows of a query, never from a replica, which may lag behind."""
+        given = {"organization_id": organization_id, **parameters}
+        return self._known(organization_id, self._db.execute_query(query(name).sql, given, primary=True))
+
+    def _known(self, organization_id: uuid.UUID, rows: list[Row]) -> list[Row]:
+        """An empty answer is looked at once more: is there such an organization at all?"""
+        if len(rows) == 0:  # a frame has no truth value
             self._require_organization(organization_id)
         return rows
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import inspect
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from db_utils import DatabaseManager, OperationalDataQueries
+from db_utils.queries import catalogue
 
 MANUFACTURING = uuid.UUID("11111111-1111-1111-1111-111111111111")
 
@@ -289,7 +289,13 @@ READS: dict[str, Callable[[Facts], list[tuple[tuple[Any, ...], Row]]]] = {
         ((), {**_period(f), "resource_id": f.resource_id}),
     ],
     "get_shift_kpis": lambda f: [((), {}), ((), {**_period(f), "location_id": f.location_id})],
-    "get_kpi_trend": lambda f: [((), {}), ((), {"days": 3})],
+    "get_kpi_trend": lambda f: [
+        ((), {}),
+        ((), {"days": 3}),
+        ((), {"days": 1, "bucket": "week", "by": "location"}),
+        ((), {"days": 1, "by": "resource", "resource_id": f.resource_id, "location_id": f.location_id}),
+        ((), {**_period(f), "bucket": "month"}),
+    ],
     "get_cached_demand_forecast": lambda f: [((f.product_id,), {"location_id": f.demand_location_id})],
     "get_cached_anomaly_predictions": lambda f: [((), {})],
     "get_cached_absence_forecast": lambda f: [((), {"location_id": f.location_id})],
@@ -301,12 +307,8 @@ READS_OF_ALL = frozenset(("get_organizations",))
 
 
 def public_methods() -> list[str]:
-    """Every method that `OperationalDataQueries` offers."""
-    return sorted(
-        name
-        for name, _ in inspect.getmembers(OperationalDataQueries, inspect.isfunction)
-        if not name.startswith("_")
-    )
+    """Every question and write that `OperationalDataQueries` offers."""
+    return sorted(entry.name for entry in catalogue.entries())
 
 
 def read_calls(facts: Facts) -> Iterator[tuple[str, tuple[Any, ...], Row]]:

@@ -125,6 +125,7 @@ BAD: dict[str, list[Any]] = {
             "location_type",
             "status",
             "bucket",
+            "by",
             "severity",
             "event_type",
             "outcome",
@@ -252,7 +253,22 @@ def test_a_period_is_days_or_start_and_end(name: str) -> None:
             with pytest.raises(InvalidInputError, match=r"days|_date"):
                 method(ONE, **given, **wrong)
     else:
-        assert name == "get_kpi_trend"
+        pytest.fail(f"{name} has no period")
+
+
+def test_a_trend_is_of_so_many_buckets_and_of_who_can_be_told_apart() -> None:
+    queries = OperationalDataQueries(NoDatabase())  # type: ignore[arg-type]
+    for wrong, said in (
+        ({"days": 367}, "days"),
+        ({"bucket": "hour", "days": 42}, "1,000 buckets"),
+        ({"start": NOON - dt.timedelta(days=1001), "end": NOON}, "1,000 buckets"),
+        ({"location_id": ONE}, "by='location'"),
+        ({"by": "location", "resource_id": ONE}, "by='resource'"),
+        ({"by": "shift"}, "organization, location, resource"),
+        ({"bucket": "year"}, "hour, day, week, month"),
+    ):
+        with pytest.raises(InvalidInputError, match=said):
+            queries.get_kpi_trend(ONE, **wrong)  # type: ignore[arg-type]
 
 
 def test_a_confirmed_anomaly_needs_the_time_at_which_it_happened() -> None:

@@ -37,7 +37,6 @@ HELPERS = {
     "check_alert",
     "find_local_today",
     "find_newest_anomaly_run",
-    "list_local_days",
     "get_events_at_other_times",
     "remove_event",
 }
@@ -45,7 +44,6 @@ HELPERS = {
 # Methods without a block of their own name: the one for a single event, and those that read through the cache.
 ALIASES = {
     "record_event": "record_events",
-    "get_kpi_trend": "get_kpi_summary",
     "get_cached_demand_forecast": "get_current_demand_forecasts",
     "get_cached_anomaly_predictions": "get_active_anomaly_predictions",
     "get_cached_absence_forecast": "get_current_absence_forecasts",

@@ -132,6 +132,52 @@ def test_trend(queries: OperationalDataQueries, facts: Facts, sample: kpi_refere
         assert_values(own, sample.organization(*period))
 
 
+def test_a_trend_by_place_has_its_own_days(own: OperationalDataQueries) -> None:
+    organization = own.create_organization("Two clocks", industry="none", timezone="UTC")["organization_id"]
+    places = {
+        zone: own.create_location(organization, zone, location_type="factory", timezone=zone)["location_id"]
+        for zone in ("America/Santiago", "Asia/Kolkata")
+    }
+    rows = own.get_kpi_trend(
+        organization,
+        by="location",
+        start=dt.datetime(2026, 9, 5, 12, tzinfo=dt.UTC),
+        end=dt.datetime(2026, 9, 7, 12, tzinfo=dt.UTC),
+    )
+    days = groups(rows, lambda row: (row["location_id"], row["day"]))
+    for (place, day), said in days.items():
+        zone = next(zone for zone, known in places.items() if known == place)
+        start = dt.datetime.combine(day, dt.time(), ZoneInfo(zone))
+        if (zone, day) == ("America/Santiago", dt.date(2026, 9, 6)):  # a day of 23 hours, without midnight
+            start = dt.datetime(2026, 9, 6, 4, tzinfo=dt.UTC)
+            assert said[0]["period_end"] - start == dt.timedelta(hours=23)
+        assert {row["period_start"] for row in said} == {start.astimezone(dt.UTC)}
+        assert [row["kpi"] for row in said] == ORDER
+    assert {day for place, day in days if place == places["Asia/Kolkata"]} == {
+        dt.date(2026, 9, day) for day in (5, 6, 7)
+    }
+
+
+def test_a_trend_by_location_and_resource_agrees_with_their_kpis(
+    queries: OperationalDataQueries, facts: Facts
+) -> None:
+    common = ("location_id", "kpi", "value", "numerator", "denominator", "coverage_pct", "reason")
+    start = facts.now - 9 * DAY
+    for by, ask, subject in (
+        ("location", queries.get_location_kpis, {"location_id": facts.location_id}),
+        ("resource", queries.get_resource_kpis, {"resource_id": facts.resource_id}),
+    ):
+        trend = queries.get_kpi_trend(facts.organization_id, bucket="week", by=by, start=start, **subject)  # type: ignore[arg-type]
+        periods = groups(trend, lambda row: (row["period_start"], row["period_end"]))
+        assert len(periods) in (2, 3)
+        for (first, last), rows in periods.items():
+            if last < facts.now:
+                whole = ask(facts.organization_id, start=first, end=last, **subject)
+                assert [[row[name] for name in common] for row in rows] == [
+                    [row[name] for name in common] for row in whole
+                ]
+
+
 def test_an_organization_without_rows_has_reasons(own: OperationalDataQueries) -> None:
     organization = own.create_organization("Tabula Rasa", industry="none")["organization_id"]
     rows = own.get_kpi_summary(organization)
