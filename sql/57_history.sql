@@ -285,6 +285,36 @@ WHERE NOT EXISTS (
         AND h.location_id = l.location_id
 );
 
+-- What is retired or has left was in service, or employed, until what is recorded of it ends; nobody knows better.
+WITH unwritten AS (
+    SELECT
+        r.organization_id,
+        r.resource_id,
+        r.location_id,
+        r.rated_capacity_per_hour,
+        r.capacity_unit,
+        CASE
+            WHEN r.status <> 'retired' THEN 'infinity'
+            ELSE least(
+                (
+                    SELECT coalesce(
+                        max(e.time + make_interval(secs => (coalesce(e.duration_minutes, 0) * 60)::double precision)), '-infinity'
+                    )
+                    FROM operational_events AS e
+                    WHERE e.organization_id = r.organization_id
+                        AND e.resource_id = r.resource_id
+                ),
+                now()
+            )
+        END AS served_until
+    FROM resources AS r
+    WHERE NOT EXISTS (
+        SELECT
+        FROM resource_history AS h
+        WHERE h.organization_id = r.organization_id
+            AND h.resource_id = r.resource_id
+    )
+)
 INSERT INTO resource_history (
     organization_id,
     resource_id,
@@ -296,32 +326,53 @@ INSERT INTO resource_history (
     is_in_service
 )
 SELECT
-    r.organization_id,
-    r.resource_id,
-    '-infinity',
-    'infinity',
-    r.location_id,
-    r.rated_capacity_per_hour,
-    r.capacity_unit,
-    r.status <> 'retired'
-FROM resources AS r
-WHERE NOT EXISTS (
-    SELECT
-    FROM resource_history AS h
-    WHERE h.organization_id = r.organization_id
-        AND h.resource_id = r.resource_id
-);
+    u.organization_id,
+    u.resource_id,
+    v.valid_from,
+    v.valid_to,
+    u.location_id,
+    u.rated_capacity_per_hour,
+    u.capacity_unit,
+    v.is_in_service
+FROM unwritten AS u
+CROSS JOIN LATERAL (
+    VALUES
+        ('-infinity'::timestamptz, u.served_until, true),
+        (u.served_until, 'infinity'::timestamptz, false)
+) AS v (valid_from, valid_to, is_in_service)
+WHERE v.valid_from < v.valid_to;
 
 WITH unwritten AS (
     SELECT
         e.organization_id,
         e.employee_id,
         e.location_id,
-        e.is_active,
+        employment_start(e.organization_id, e.location_id, e.hired_on_date) AS began_at,
         CASE
-            WHEN e.is_active THEN employment_start(e.organization_id, e.location_id, e.hired_on_date)
-            ELSE '-infinity'
-        END AS valid_from
+            WHEN e.is_active THEN 'infinity'
+            -- Of what is NULL, least() and greatest() take the other.
+            ELSE least(
+                greatest(
+                    '-infinity',
+                    (
+                        SELECT max(a.time + make_interval(secs => greatest(coalesce(a.hours_worked, 0) * 3600, 1)::double precision))
+                        FROM employee_attendance AS a
+                        WHERE a.organization_id = e.organization_id
+                            AND a.employee_id = e.employee_id
+                            AND a.time < now()
+                    ),
+                    (
+                        SELECT max(a.ends_at)
+                        FROM shift_assignments AS a
+                        WHERE a.organization_id = e.organization_id
+                            AND a.employee_id = e.employee_id
+                            AND a.status IN ('confirmed', 'completed', 'absent')
+                            AND a.ends_at <= now()
+                    )
+                ),
+                now()
+            )
+        END AS worked_until
     FROM employees AS e
     WHERE NOT EXISTS (
         SELECT
@@ -334,21 +385,18 @@ INSERT INTO employee_history (organization_id, employee_id, valid_from, valid_to
 SELECT
     u.organization_id,
     u.employee_id,
-    u.valid_from,
-    'infinity',
+    v.valid_from,
+    v.valid_to,
     u.location_id,
-    u.is_active
+    v.is_employed
 FROM unwritten AS u
-UNION ALL
-SELECT
-    u.organization_id,
-    u.employee_id,
-    '-infinity',
-    u.valid_from,
-    u.location_id,
-    false
-FROM unwritten AS u
-WHERE u.valid_from > '-infinity';
+CROSS JOIN LATERAL (
+    VALUES
+        ('-infinity'::timestamptz, least(u.began_at, u.worked_until), false),
+        (least(u.began_at, u.worked_until), u.worked_until, true),
+        (u.worked_until, 'infinity'::timestamptz, false)
+) AS v (valid_from, valid_to, is_employed)
+WHERE v.valid_from < v.valid_to;
 
 CREATE OR REPLACE TRIGGER resources_keep_history
     AFTER INSERT OR UPDATE OF location_id, rated_capacity_per_hour, capacity_unit, status ON resources

@@ -181,6 +181,10 @@ VIOLATIONS: list[tuple[str, dict[str, Any], str]] = [
     ("locations", {"name": "\t"}, "locations_name_not_blank_check"),
     ("locations", {"location_type": "moon_base"}, "locations_location_type_check"),
     ("locations", {"timezone": "nowhere"}, "locations_timezone_known_check"),
+    # Abbreviations, and rules that POSIX reads the other way round, are no names.
+    ("organizations", {"timezone": "UTC+3"}, "organizations_timezone_known_check"),
+    ("locations", {"timezone": "CEST"}, "locations_timezone_known_check"),
+    ("locations", {"timezone": "Europe/Paris+3"}, "locations_timezone_known_check"),
     ("locations", {"latitude_degrees": 91}, "locations_latitude_degrees_range_check"),
     ("locations", {"longitude_degrees": NAN}, "locations_longitude_degrees_range_check"),
     ("resources", {"name": ""}, "resources_name_not_blank_check"),

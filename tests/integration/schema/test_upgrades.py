@@ -168,3 +168,80 @@ def test_from_an_earlier_version(
     schema.apply(blank)
     assert snapshot(blank) == expected
     assert {table: value for table, value in content_hashes(blank).items() if table in rows} == rows
+
+
+ORGANIZATION = "aaaaaaaa-0000-0000-0000-000000000001"
+
+
+def version_7(blank_url: str, *, then: str) -> None:
+    """The frozen version 7 with its rows, and what somebody did to them."""
+    for script in ("schema_v7/schema.sql", "schema_v1/fill.sql"):
+        done = psql(blank_url, "-q", "--single-transaction", "-f", str(FIXTURES / script))
+        assert done.returncode == 0, done.stderr
+    done = psql(blank_url, "-q", "-c", then)
+    assert done.returncode == 0, done.stderr
+
+
+def test_who_is_gone_by_the_upgrade_was_there_until_what_is_recorded_ends(
+    blank: DatabaseManager, blank_url: str
+) -> None:
+    """A machine retired under version 7 keeps its past planned time, and who left their past work."""
+    one = f"organization_id = '{ORGANIZATION}' AND resource_id = md5('{ORGANIZATION}' || 1)::uuid"
+    two = f"organization_id = '{ORGANIZATION}' AND resource_id = md5('{ORGANIZATION}' || 2)::uuid"
+    version_7(
+        blank_url,
+        then=f"UPDATE resources SET status = 'retired' WHERE organization_id = '{ORGANIZATION}';"
+        f"DELETE FROM operational_events WHERE {two};"
+        f"UPDATE employees SET is_active = false WHERE organization_id = '{ORGANIZATION}'",
+    )
+    schema.apply(blank)
+    history = "SELECT valid_from, valid_to, is_in_service FROM resource_history WHERE {} ORDER BY valid_from"
+    # 72 events of an hour each, the first at 22:00 on the 25th.
+    last_end = blank.execute_query("SELECT timestamptz '2026-03-28 22:00 UTC' AS at")[0]["at"]
+    served, retired = blank.execute_query(history.format(one))
+    assert (served["is_in_service"], served["valid_to"]) == (True, last_end)
+    assert (retired["is_in_service"], retired["valid_from"]) == (False, last_end)
+    # Of a machine that never recorded anything nobody knows when it served.
+    (unknown,) = blank.execute_query(history.format(two))
+    assert unknown["is_in_service"] is False
+    employed, left = blank.execute_query(
+        "SELECT valid_from, valid_to, is_employed FROM employee_history WHERE organization_id = %s ORDER BY valid_from",
+        (ORGANIZATION,),
+    )
+    assert (employed["is_employed"], left["is_employed"]) == (True, False)
+    # The last completed assignment ended so.
+    assert (
+        employed["valid_to"]
+        == blank.execute_query("SELECT timestamptz '2026-04-01 06:00 UTC' AS at")[0]["at"]
+    )
+    availability = blank.execute_query(
+        "SELECT value, denominator FROM operational_kpis(%s, '2026-03-25 00:00 UTC', '2026-03-31 00:00 UTC', 'organization') "
+        "WHERE kpi = 'availability'",
+        (ORGANIZATION,),
+    )[0]
+    # Three nights of eight hours, of one machine; eleven of the 72 hours, from the first on each seventh, it was broken.
+    assert availability["denominator"] == 3 * 8 * 60
+    broken = sum(h % 7 == 0 and (22 + h) % 24 in (22, 23, 0, 1, 2, 3, 4, 5) for h in range(72))
+    assert float(availability["value"]) == pytest.approx(100 * (24 - broken) / 24)
+
+
+@pytest.mark.parametrize("name", ["CEST", "UTC+3", "X-5"])
+def test_a_zone_that_is_no_name_stops_the_upgrade_and_is_named(
+    blank: DatabaseManager, blank_url: str, name: str
+) -> None:
+    version_7(
+        blank_url, then=f"UPDATE locations SET timezone = '{name}' WHERE organization_id = '{ORGANIZATION}'"
+    )
+    before = content_hashes(blank)
+    with pytest.raises(SchemaError, match="not names of time zones") as refused:
+        schema.apply(blank)
+    assert name in str(refused.value)
+    assert ORGANIZATION in str(refused.value)
+    assert schema.version(blank) == 7
+    assert content_hashes(blank) == before
+    # The sentence says what to do; done, the upgrade goes through.
+    blank.execute(
+        "UPDATE locations SET timezone = 'Europe/Paris' WHERE organization_id = %s", (ORGANIZATION,)
+    )
+    schema.apply(blank)
+    assert schema.version(blank) == 8
