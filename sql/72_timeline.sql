@@ -23,7 +23,10 @@ BEGIN
         SELECT p.oid::regprocedure AS signature
         FROM pg_proc AS p
         WHERE p.pronamespace = 'public'::regnamespace
-            AND p.proname IN ('resource_time', 'resource_time_raw', 'resource_reporting', 'time_kpis', 'production_by_bucket')
+            AND p.proname IN (
+                'resource_time', 'resource_time_raw', 'resource_time_rest', 'kept_time_reads', 'resource_reporting', 'time_kpis',
+                'production_by_bucket'
+            )
     LOOP
         EXECUTE format('DROP FUNCTION %s', earlier.signature);
     END LOOP;

@@ -42,11 +42,11 @@ CREATE TABLE IF NOT EXISTS resource_time_sums (
     good_planned_seconds numeric,
     CONSTRAINT resource_time_sums_pkey PRIMARY KEY (organization_id, hours, bucket, number),
     CONSTRAINT resource_time_sums_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations ON DELETE CASCADE,
-    CONSTRAINT resource_time_sums_hours_check CHECK (hours IN (1, 24))
+    CONSTRAINT resource_time_sums_hours_check CHECK (hours IN (1, 6, 24))
 );
-COMMENT ON TABLE resource_time_sums IS 'Where the time of machines went in each hour and UTC day that is over: rows of resource_time(), kept. Written by refresh_resource_time() only; valid where resource_time_states says so and no mark speaks against it.';
+COMMENT ON TABLE resource_time_sums IS 'Where the time of machines went in each hour, six hours and UTC day that is over: rows of resource_time(), kept. Written by refresh_resource_time() only; valid where resource_time_states says so and no mark speaks against it.';
 COMMENT ON COLUMN resource_time_sums.organization_id IS 'The tenant.';
-COMMENT ON COLUMN resource_time_sums.hours IS 'Length of the bucket: 1, or 24 for the sums of a UTC day.';
+COMMENT ON COLUMN resource_time_sums.hours IS 'Length of the bucket: 1, 6, or 24 for the sums of a UTC day.';
 COMMENT ON COLUMN resource_time_sums.bucket IS 'Start of the bucket, aligned in UTC.';
 COMMENT ON COLUMN resource_time_sums.number IS 'Tells rows of one bucket apart.';
 COMMENT ON COLUMN resource_time_sums.resource_id IS 'The machine; NULL for events that name none.';
@@ -142,32 +142,32 @@ BEGIN
         FROM public.resource_time_states AS s;
     ELSIF TG_OP = 'UPDATE' THEN
         INSERT INTO public.resource_time_marks (organization_id, stale)
-        SELECT t.organization_id, range_agg(t.hours)
+        SELECT h.organization_id, range_agg(public.touched_hours(h.hour, h.ended_at))
         FROM (
-            SELECT DISTINCT
+            SELECT
                 c.organization_id,
-                public.touched_hours(
-                    c.time, c.time + make_interval(secs => (coalesce(c.duration_minutes, 0) * 60)::double precision)
-                ) AS hours
+                date_bin('1 hour', c.time, timestamptz '2000-01-03 00:00:00+00') AS hour,
+                max(c.time + make_interval(secs => (coalesce(c.duration_minutes, 0) * 60)::double precision)) AS ended_at
             FROM (
                 SELECT o.organization_id, o.time, o.duration_minutes FROM earlier_rows AS o
                 UNION ALL
                 SELECT n.organization_id, n.time, n.duration_minutes FROM changed_rows AS n
             ) AS c
-        ) AS t
-        GROUP BY t.organization_id;
+            GROUP BY 1, 2
+        ) AS h
+        GROUP BY h.organization_id;
     ELSE
         INSERT INTO public.resource_time_marks (organization_id, stale)
-        SELECT t.organization_id, range_agg(t.hours)
+        SELECT h.organization_id, range_agg(public.touched_hours(h.hour, h.ended_at))
         FROM (
-            SELECT DISTINCT
+            SELECT
                 c.organization_id,
-                public.touched_hours(
-                    c.time, c.time + make_interval(secs => (coalesce(c.duration_minutes, 0) * 60)::double precision)
-                ) AS hours
+                date_bin('1 hour', c.time, timestamptz '2000-01-03 00:00:00+00') AS hour,
+                max(c.time + make_interval(secs => (coalesce(c.duration_minutes, 0) * 60)::double precision)) AS ended_at
             FROM changed_rows AS c
-        ) AS t
-        GROUP BY t.organization_id;
+            GROUP BY 1, 2
+        ) AS h
+        GROUP BY h.organization_id;
     END IF;
     RETURN NULL;
 END
@@ -299,12 +299,118 @@ AS $$
 $$;
 COMMENT ON FUNCTION kept_resource_time(uuid) IS 'The hours of an organization that resource_time_sums tells as the events do: kept, and with no mark.';
 
-CREATE FUNCTION resource_time(
+CREATE FUNCTION kept_time_reads(
+    part_numbers integer[],
+    part_starts timestamptz[],
+    part_ends timestamptz[],
+    part_locations uuid[],
+    usable tstzmultirange       -- kept_resource_time()
+)
+RETURNS TABLE (
+    part integer,
+    location_id uuid,
+    hours integer,
+    starts_at timestamptz,
+    ends_at timestamptz
+)
+LANGUAGE plpgsql
+STABLE
+-- Planned once a session, whoever asks: planning takes longer than adding up.
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    origin CONSTANT timestamptz := '2000-01-03 00:00:00+00';
+BEGIN
+    IF isempty(usable) THEN
+        RETURN;
+    END IF;
+
+    -- Whole UTC days as such, beside them six hours at once, the hours beside those one by one.
+    RETURN QUERY
+    WITH parts AS (
+        SELECT
+            p.part,
+            p.location_id,
+            tstzmultirange(
+                tstzrange(
+                    date_bin('1 hour', p.starts_at + interval '1 hour' - interval '1 microsecond', origin),
+                    greatest(
+                        date_bin('1 hour', p.starts_at + interval '1 hour' - interval '1 microsecond', origin),
+                        date_bin('1 hour', least(p.ends_at, now()), origin)
+                    )
+                )
+            ) * usable AS kept
+        FROM unnest(part_numbers, part_starts, part_ends, part_locations) AS p (part, starts_at, ends_at, location_id)
+        WHERE p.starts_at < least(p.ends_at, now())
+    ),
+    stretches AS (
+        SELECT
+            p.part,
+            p.location_id,
+            lower(r) AS starts_at,
+            upper(r) AS ends_at,
+            date_bin('24 hours', lower(r) + interval '24 hours' - interval '1 microsecond', origin) AS first_day,
+            date_bin('24 hours', upper(r), origin) AS last_day
+        FROM parts AS p
+        CROSS JOIN LATERAL unnest(p.kept) AS r
+    ),
+    beside_days AS (
+        SELECT
+            e.part,
+            e.location_id,
+            e.starts_at,
+            e.ends_at,
+            date_bin('6 hours', e.starts_at + interval '6 hours' - interval '1 microsecond', origin) AS first_block,
+            date_bin('6 hours', e.ends_at, origin) AS last_block
+        FROM (
+            SELECT s.part, s.location_id, s.starts_at, CASE WHEN s.first_day < s.last_day THEN s.first_day ELSE s.ends_at END AS ends_at
+            FROM stretches AS s
+            UNION ALL
+            SELECT s.part, s.location_id, s.last_day, s.ends_at
+            FROM stretches AS s
+            WHERE s.first_day < s.last_day
+        ) AS e
+        WHERE e.starts_at < e.ends_at
+    ),
+    reads AS (
+        SELECT s.part, s.location_id, 24 AS hours, s.first_day AS starts_at, s.last_day AS ends_at
+        FROM stretches AS s
+        WHERE s.first_day < s.last_day
+        UNION ALL
+        SELECT b.part, b.location_id, 6, b.first_block, b.last_block
+        FROM beside_days AS b
+        WHERE b.first_block < b.last_block
+        UNION ALL
+        SELECT b.part, b.location_id, 1, b.starts_at, CASE WHEN b.first_block < b.last_block THEN b.first_block ELSE b.ends_at END
+        FROM beside_days AS b
+        UNION ALL
+        SELECT b.part, b.location_id, 1, b.last_block, b.ends_at
+        FROM beside_days AS b
+        WHERE b.first_block < b.last_block
+    )
+    SELECT
+        r.part,
+        r.location_id,
+        r.hours,
+        r.starts_at,
+        r.ends_at
+    FROM reads AS r
+    WHERE r.starts_at < r.ends_at;
+END
+$$;
+COMMENT ON FUNCTION kept_time_reads(integer[], timestamptz[], timestamptz[], uuid[], tstzmultirange) IS
+    'Which rows of resource_time_sums tell the kept hours of each part of the question: of which length, from when to when? What they leave '
+    'is computed by resource_time_rest().';
+
+CREATE FUNCTION resource_time_rest(
     org uuid,
     part_numbers integer[],
     part_starts timestamptz[],
     part_ends timestamptz[],
-    part_locations uuid[] DEFAULT NULL
+    part_locations uuid[],
+    usable tstzmultirange,      -- kept_resource_time()
+    only_states text[]
 )
 RETURNS TABLE (
     part integer,
@@ -336,100 +442,14 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
--- Planned once a session, whoever asks: planning takes longer than adding up.
 SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
     origin CONSTANT timestamptz := '2000-01-03 00:00:00+00';
-    usable CONSTANT tstzmultirange := kept_resource_time(org);
     piece record;
 BEGIN
-    -- Kept hours: whole UTC days as such, the hours beside them one by one.
-    IF NOT isempty(usable) THEN
-        RETURN QUERY
-        WITH parts AS (
-            SELECT
-                p.part,
-                p.location_id,
-                tstzmultirange(
-                    tstzrange(
-                        date_bin('1 hour', p.starts_at + interval '1 hour' - interval '1 microsecond', origin),
-                        greatest(
-                            date_bin('1 hour', p.starts_at + interval '1 hour' - interval '1 microsecond', origin),
-                            date_bin('1 hour', least(p.ends_at, now()), origin)
-                        )
-                    )
-                ) * usable AS kept
-            FROM unnest(part_numbers, part_starts, part_ends, part_locations) AS p (part, starts_at, ends_at, location_id)
-            WHERE p.starts_at < least(p.ends_at, now())
-        ),
-        stretches AS (
-            SELECT
-                p.part,
-                p.location_id,
-                lower(r) AS starts_at,
-                upper(r) AS ends_at,
-                date_bin('24 hours', lower(r) + interval '24 hours' - interval '1 microsecond', origin) AS first_day,
-                date_bin('24 hours', upper(r), origin) AS last_day
-            FROM parts AS p
-            CROSS JOIN LATERAL unnest(p.kept) AS r
-        ),
-        reads AS MATERIALIZED (
-            SELECT s.part, s.location_id, 24 AS hours, s.first_day AS starts_at, s.last_day AS ends_at
-            FROM stretches AS s
-            WHERE s.first_day < s.last_day
-            UNION ALL
-            SELECT s.part, s.location_id, 1, s.starts_at, CASE WHEN s.first_day < s.last_day THEN s.first_day ELSE s.ends_at END
-            FROM stretches AS s
-            UNION ALL
-            SELECT s.part, s.location_id, 1, s.last_day, s.ends_at
-            FROM stretches AS s
-            WHERE s.first_day < s.last_day
-        )
-        SELECT
-            r.part,
-            k.resource_id,
-            k.location_id,
-            k.stood_location_id,
-            k.state,
-            k.cause,
-            k.capacity_unit,
-            k.is_rated,
-            sum(k.event_count)::bigint,
-            sum(k.failure_count)::bigint,
-            sum(k.untimed_count)::bigint,
-            sum(k.untimed_failure_count)::bigint,
-            sum(k.seconds),
-            sum(k.planned_seconds),
-            sum(k.quality_score_sum),
-            sum(k.quality_score_count)::bigint,
-            sum(k.quantity),
-            sum(k.scrap_quantity),
-            sum(k.inspected_quantity),
-            sum(k.timed_quantity),
-            sum(k.counted_seconds),
-            sum(k.inspected_seconds),
-            sum(k.rated_counted_seconds),
-            sum(k.rated_seconds),
-            sum(k.output_planned_seconds),
-            sum(k.good_planned_seconds)
-        FROM reads AS r
-        CROSS JOIN LATERAL (
-            SELECT k.*
-            FROM resource_time_sums AS k
-            WHERE k.organization_id = org
-                AND k.hours = r.hours
-                AND k.bucket >= r.starts_at
-                AND k.bucket < r.ends_at
-            OFFSET 0
-        ) AS k
-        WHERE r.starts_at < r.ends_at
-            AND (r.location_id IS NULL OR r.location_id = coalesce(k.stood_location_id, k.location_id))
-        GROUP BY r.part, k.resource_id, k.location_id, k.stood_location_id, k.state, k.cause, k.capacity_unit, k.is_rated;
-    END IF;
-
-    -- Everything else from the events: what lies close together in one piece.
+    -- What lies close together in one piece.
     FOR piece IN
         WITH rest AS (
             SELECT
@@ -504,13 +524,108 @@ BEGIN
             t.rated_seconds,
             t.output_planned_seconds,
             t.good_planned_seconds
-        FROM resource_time_raw(org, piece.parts, piece.starts, piece.ends, piece.places, interval '24 hours') AS t;
+        FROM resource_time_raw(org, piece.parts, piece.starts, piece.ends, piece.places, interval '24 hours') AS t
+        WHERE only_states IS NULL OR t.state = ANY (only_states);
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION resource_time(uuid, integer[], timestamptz[], timestamptz[], uuid[]) IS
+COMMENT ON FUNCTION resource_time_rest(uuid, integer[], timestamptz[], timestamptz[], uuid[], tstzmultirange, text[]) IS
+    'Rows of resource_time() of the hours that are not kept, and of the edges of the parts, from the events.';
+
+CREATE FUNCTION resource_time(
+    org uuid,
+    part_numbers integer[],
+    part_starts timestamptz[],
+    part_ends timestamptz[],
+    part_locations uuid[] DEFAULT NULL,
+    only_states text[] DEFAULT NULL
+)
+RETURNS TABLE (
+    part integer,
+    resource_id uuid,
+    location_id uuid,
+    stood_location_id uuid,
+    state text,
+    cause text,
+    capacity_unit text,
+    is_rated boolean,
+    event_count bigint,
+    failure_count bigint,
+    untimed_count bigint,
+    untimed_failure_count bigint,
+    seconds numeric,
+    planned_seconds numeric,
+    quality_score_sum numeric,
+    quality_score_count bigint,
+    quantity numeric,
+    scrap_quantity numeric,
+    inspected_quantity numeric,
+    timed_quantity numeric,
+    counted_seconds numeric,
+    inspected_seconds numeric,
+    rated_counted_seconds numeric,
+    rated_seconds numeric,
+    output_planned_seconds numeric,
+    good_planned_seconds numeric
+)
+LANGUAGE plpgsql
+STABLE
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    usable CONSTANT tstzmultirange := kept_resource_time(org);
+BEGIN
+    RETURN QUERY
+    SELECT
+        r.part,
+        k.resource_id,
+        k.location_id,
+        k.stood_location_id,
+        k.state,
+        k.cause,
+        k.capacity_unit,
+        k.is_rated,
+        sum(k.event_count)::bigint,
+        sum(k.failure_count)::bigint,
+        sum(k.untimed_count)::bigint,
+        sum(k.untimed_failure_count)::bigint,
+        sum(k.seconds),
+        sum(k.planned_seconds),
+        sum(k.quality_score_sum),
+        sum(k.quality_score_count)::bigint,
+        sum(k.quantity),
+        sum(k.scrap_quantity),
+        sum(k.inspected_quantity),
+        sum(k.timed_quantity),
+        sum(k.counted_seconds),
+        sum(k.inspected_seconds),
+        sum(k.rated_counted_seconds),
+        sum(k.rated_seconds),
+        sum(k.output_planned_seconds),
+        sum(k.good_planned_seconds)
+    FROM kept_time_reads(part_numbers, part_starts, part_ends, part_locations, usable) AS r
+    CROSS JOIN LATERAL (
+        SELECT k.*
+        FROM resource_time_sums AS k
+        WHERE k.organization_id = org
+            AND k.hours = r.hours
+            AND k.bucket >= r.starts_at
+            AND k.bucket < r.ends_at
+            AND (only_states IS NULL OR k.state = ANY (only_states))
+        OFFSET 0
+    ) AS k
+    WHERE (r.location_id IS NULL OR r.location_id = coalesce(k.stood_location_id, k.location_id))
+    GROUP BY r.part, k.resource_id, k.location_id, k.stood_location_id, k.state, k.cause, k.capacity_unit, k.is_rated;
+
+    RETURN QUERY
+    SELECT r.*
+    FROM resource_time_rest(org, part_numbers, part_starts, part_ends, part_locations, usable, only_states) AS r;
+END
+$$;
+COMMENT ON FUNCTION resource_time(uuid, integer[], timestamptz[], timestamptz[], uuid[], text[]) IS
     'Where did the time of machines go in each part of the question (half-open periods; part_locations: only machines that stood '
-    'there)? Rows to be added up, by part, machine, place of the event, place where the machine stood, state and cause, unit, and '
+    'there; only_states: only these)? Rows to be added up, by part, machine, place of the event, place where the machine stood, state and cause, unit, and '
     'whether a rated capacity was known; columns as in resource_time_sums. Rows of state planned hold the shift time itself, planned '
     'maintenance not yet taken off. Rows without resource_id: events that name no machine, as recorded. Kept hours are read, all '
     'others computed, in one state of the data.';
@@ -689,6 +804,7 @@ DECLARE
     missing tstzmultirange;
     newest timestamptz;
     chunk tstzmultirange;
+    width integer;
 BEGIN
     -- One at a time for each organization; another one is doing it.
     IF NOT pg_try_advisory_xact_lock(hashtext('keep_resource_time'), hashtext(org::text)) THEN
@@ -791,62 +907,64 @@ BEGIN
         CROSS JOIN LATERAL resource_time_raw(org, cells.numbers, cells.starts, cells.ends, NULL, interval '1 hour') AS t;
         kept := kept + chunk;
 
-        -- Days that are whole now.
-        DELETE FROM resource_time_sums AS d
-        USING (
-            SELECT DISTINCT date_bin('24 hours', h, origin) AS day
-            FROM unnest(chunk) AS r
-            CROSS JOIN LATERAL generate_series(lower(r), upper(r) - interval '1 hour', interval '1 hour') AS h
-        ) AS touched
-        WHERE d.organization_id = org
-            AND d.hours = 24
-            AND d.bucket = touched.day;
-        INSERT INTO resource_time_sums (
-            organization_id, hours, bucket, number, resource_id, location_id, stood_location_id, state, cause, capacity_unit, is_rated,
-            event_count, failure_count, untimed_count, untimed_failure_count, seconds, planned_seconds, quality_score_sum, quality_score_count, quantity, scrap_quantity, inspected_quantity, timed_quantity, counted_seconds, inspected_seconds, rated_counted_seconds, rated_seconds, output_planned_seconds, good_planned_seconds
-        )
-        SELECT
-            org,
-            24,
-            d.day,
-            row_number() OVER (PARTITION BY d.day),
-            h.resource_id,
-            h.location_id,
-            h.stood_location_id,
-            h.state,
-            h.cause,
-            h.capacity_unit,
-            h.is_rated,
-            sum(h.event_count),
-            sum(h.failure_count),
-            sum(h.untimed_count),
-            sum(h.untimed_failure_count),
-            sum(h.seconds),
-            sum(h.planned_seconds),
-            sum(h.quality_score_sum),
-            sum(h.quality_score_count),
-            sum(h.quantity),
-            sum(h.scrap_quantity),
-            sum(h.inspected_quantity),
-            sum(h.timed_quantity),
-            sum(h.counted_seconds),
-            sum(h.inspected_seconds),
-            sum(h.rated_counted_seconds),
-            sum(h.rated_seconds),
-            sum(h.output_planned_seconds),
-            sum(h.good_planned_seconds)
-        FROM (
-            SELECT DISTINCT date_bin('24 hours', h, origin) AS day
-            FROM unnest(chunk) AS r
-            CROSS JOIN LATERAL generate_series(lower(r), upper(r) - interval '1 hour', interval '1 hour') AS h
-        ) AS d
-        JOIN resource_time_sums AS h
-            ON h.organization_id = org
-            AND h.hours = 1
-            AND h.bucket >= d.day
-            AND h.bucket < d.day + interval '24 hours'
-        WHERE kept @> tstzrange(d.day, d.day + interval '24 hours')
-        GROUP BY d.day, h.resource_id, h.location_id, h.stood_location_id, h.state, h.cause, h.capacity_unit, h.is_rated;
+        -- Six hours, and days, that are whole now.
+        FOREACH width IN ARRAY ARRAY[6, 24] LOOP
+            DELETE FROM resource_time_sums AS d
+            USING (
+                SELECT DISTINCT date_bin(make_interval(hours => width), h, origin) AS bucket
+                FROM unnest(chunk) AS r
+                CROSS JOIN LATERAL generate_series(lower(r), upper(r) - interval '1 hour', interval '1 hour') AS h
+            ) AS touched
+            WHERE d.organization_id = org
+                AND d.hours = width
+                AND d.bucket = touched.bucket;
+            INSERT INTO resource_time_sums (
+                organization_id, hours, bucket, number, resource_id, location_id, stood_location_id, state, cause, capacity_unit, is_rated,
+                event_count, failure_count, untimed_count, untimed_failure_count, seconds, planned_seconds, quality_score_sum, quality_score_count, quantity, scrap_quantity, inspected_quantity, timed_quantity, counted_seconds, inspected_seconds, rated_counted_seconds, rated_seconds, output_planned_seconds, good_planned_seconds
+            )
+            SELECT
+                org,
+                width,
+                d.bucket,
+                row_number() OVER (PARTITION BY d.bucket),
+                h.resource_id,
+                h.location_id,
+                h.stood_location_id,
+                h.state,
+                h.cause,
+                h.capacity_unit,
+                h.is_rated,
+                sum(h.event_count),
+                sum(h.failure_count),
+                sum(h.untimed_count),
+                sum(h.untimed_failure_count),
+                sum(h.seconds),
+                sum(h.planned_seconds),
+                sum(h.quality_score_sum),
+                sum(h.quality_score_count),
+                sum(h.quantity),
+                sum(h.scrap_quantity),
+                sum(h.inspected_quantity),
+                sum(h.timed_quantity),
+                sum(h.counted_seconds),
+                sum(h.inspected_seconds),
+                sum(h.rated_counted_seconds),
+                sum(h.rated_seconds),
+                sum(h.output_planned_seconds),
+                sum(h.good_planned_seconds)
+            FROM (
+                SELECT DISTINCT date_bin(make_interval(hours => width), h, origin) AS bucket
+                FROM unnest(chunk) AS r
+                CROSS JOIN LATERAL generate_series(lower(r), upper(r) - interval '1 hour', interval '1 hour') AS h
+            ) AS d
+            JOIN resource_time_sums AS h
+                ON h.organization_id = org
+                AND h.hours = CASE width WHEN 24 THEN 6 ELSE 1 END
+                AND h.bucket >= d.bucket
+                AND h.bucket < d.bucket + make_interval(hours => width)
+            WHERE kept @> tstzrange(d.bucket, d.bucket + make_interval(hours => width))
+            GROUP BY d.bucket, h.resource_id, h.location_id, h.stood_location_id, h.state, h.cause, h.capacity_unit, h.is_rated;
+        END LOOP;
     END IF;
 
     UPDATE resource_time_states AS s

@@ -38,7 +38,12 @@ AS $$
 $$;
 COMMENT ON FUNCTION kpi_names() IS 'Which KPIs are there, in the order in which they are shown?';
 
-CREATE FUNCTION operation_totals(org uuid, period_start timestamptz, period_end timestamptz)
+CREATE FUNCTION operation_totals(
+    org uuid,
+    period_start timestamptz,
+    period_end timestamptz,
+    event_types text[] DEFAULT ARRAY['production', 'setup', 'idle', 'breakdown', 'maintenance']
+)
 RETURNS TABLE (
     location_id uuid,
     resource_id uuid,
@@ -68,12 +73,12 @@ BEGIN
         round(sum(t.scrap_quantity), 9),
         sum(t.quality_score_sum),
         sum(t.quality_score_count)::bigint
-    FROM resource_time(org, ARRAY[1], ARRAY[period_start], ARRAY[period_end]) AS t
+    FROM resource_time(org, ARRAY[1], ARRAY[period_start], ARRAY[period_end], NULL, event_types) AS t
     WHERE t.state <> 'planned'
     GROUP BY t.location_id, t.resource_id, t.state, t.cause;
 END
 $$;
-COMMENT ON FUNCTION operation_totals(uuid, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION operation_totals(uuid, timestamptz, timestamptz, text[]) IS
     'How many minutes and how much quantity fell into the period, by location, resource, kind of event (production, setup, idle, '
     'breakdown, maintenance) and cause? Minutes are resolved: a machine is in one state at an instant. Quantities of events that '
     'reach over an edge count with their share inside; event_count counts those that began inside.';
@@ -133,6 +138,7 @@ DECLARE
             AND e.event_type = 'production'
     );
     counted_from CONSTANT timestamptz := greatest(period_start, coalesce(first_event, now()) - interval '3 days');
+    usable CONSTANT tstzmultirange := kept_resource_time(org);
     numbers integer[];
     clocks uuid[];
     starts timestamptz[];
@@ -177,13 +183,53 @@ BEGIN
             WHEN min(u.unit) IS NOT DISTINCT FROM max(u.unit) THEN 3600 * sum(t.timed_quantity) / nullif(sum(t.counted_seconds), 0)
         END,
         sum(t.quality_score_sum) / nullif(sum(t.quality_score_count), 0)
-    FROM resource_time(org, numbers, starts, ends) AS t
+    FROM (
+        SELECT
+            r.part,
+            k.*
+        FROM kept_time_reads(numbers, starts, ends, NULL, usable) AS r
+        CROSS JOIN LATERAL (
+            SELECT
+                k.location_id,
+                k.resource_id,
+                k.capacity_unit,
+                k.event_count,
+                k.seconds,
+                k.quantity,
+                k.scrap_quantity,
+                k.timed_quantity,
+                k.counted_seconds,
+                k.quality_score_sum,
+                k.quality_score_count
+            FROM resource_time_sums AS k
+            WHERE k.organization_id = org
+                AND k.hours = r.hours
+                AND k.bucket >= r.starts_at
+                AND k.bucket < r.ends_at
+                AND k.state = 'production'
+            OFFSET 0
+        ) AS k
+        UNION ALL
+        SELECT
+            r.part,
+            r.location_id,
+            r.resource_id,
+            r.capacity_unit,
+            r.event_count,
+            r.seconds,
+            r.quantity,
+            r.scrap_quantity,
+            r.timed_quantity,
+            r.counted_seconds,
+            r.quality_score_sum,
+            r.quality_score_count
+        FROM resource_time_rest(org, numbers, starts, ends, NULL, usable, ARRAY['production']) AS r
+    ) AS t
     CROSS JOIN LATERAL (SELECT CASE WHEN t.quantity > 0 THEN coalesce(t.capacity_unit, '') END AS unit) AS u
     JOIN location_clocks(org) AS l
         ON l.location_id = t.location_id
         AND l.clock = clocks[t.part]
-    WHERE t.state = 'production'
-        AND (place IS NULL OR t.location_id = place)
+    WHERE place IS NULL OR t.location_id = place
     GROUP BY t.part, t.location_id, t.resource_id;
 END
 $$;

@@ -205,10 +205,10 @@ SELECT
 FROM operation_totals(
     %(organization_id)s,
     %(period_start)s,
-    %(period_end)s
+    %(period_end)s,
+    ARRAY['breakdown', 'idle', 'setup', 'maintenance']
 ) AS t
-WHERE t.event_type IN ('breakdown', 'idle', 'setup', 'maintenance')
-    AND t.resource_id IS NOT NULL
+WHERE t.resource_id IS NOT NULL
     AND (%(resource_id)s::uuid IS NULL OR t.resource_id = %(resource_id)s)
     AND (%(location_id)s::uuid IS NULL OR t.location_id = %(location_id)s)
 GROUP BY
