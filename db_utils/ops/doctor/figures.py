@@ -32,6 +32,30 @@ _OVERLAPPING = f"""
     ORDER BY overlapping DESC, s.organization_id
     LIMIT 20
 """
+# Two writers at once, the first of a series both, do not see each other's unit; and rows from before version 8 had no rule.
+_UNITS = """
+    SELECT
+        f.organization_id,
+        f.name,
+        f.factor_type,
+        f.location_id,
+        count(*) AS row_count,
+        array_agg(DISTINCT f.unit ORDER BY f.unit) AS units
+    FROM external_factors AS f
+    GROUP BY
+        f.organization_id,
+        f.name,
+        f.factor_type,
+        f.location_id
+    HAVING min(f.unit) <> max(f.unit)
+    ORDER BY
+        row_count DESC,
+        f.organization_id,
+        f.name,
+        f.factor_type,
+        f.location_id
+    LIMIT 20
+"""
 _DISAGREEING = """
     WITH period AS MATERIALIZED (
         SELECT
@@ -107,6 +131,26 @@ def samples(context: CheckContext) -> Findings:
             "They are counted up to the next one. Either sample_minutes is longer than the distance of samples (leave it out, then a "
             "sample speaks up to the next), or two sources write samples of one resource.",
             figures={"samples": row["overlapping"], "resources": row["resources"]},
+        )
+
+
+@check("factor-units")
+def factor_units(context: CheckContext) -> Findings:
+    """Does a series of an external factor have two units, so that a mean of it means nothing?
+
+    A second unit is refused when it is written; rows from before that rule, or of two writers at the same instant, are found here.
+    """
+    if not context.has("external_factors"):
+        yield ok("no table external_factors here")
+        return
+    for row in context.rows(_UNITS):
+        place = f"location {row['location_id']}" if row["location_id"] else "all locations"
+        yield Finding(
+            Severity.WARNING,
+            f"external factor {row['name']} ({row['factor_type']}, {place}) of organization {row['organization_id']} has the units "
+            f"{', '.join(row['units'])}",
+            "Models and means take its values for one unit. Convert the rows of one unit, or give their series a name of its own.",
+            figures={"rows": row["row_count"], "units": row["units"]},
         )
 
 

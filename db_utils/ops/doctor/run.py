@@ -46,6 +46,7 @@ CHECKS: tuple[Check, ...] = (
     # what would be a wrong figure
     figures.rollups,
     figures.samples,
+    figures.factor_units,
     events.impossible,
     events.kept,
     # who gets in
