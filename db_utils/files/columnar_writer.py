@@ -57,7 +57,7 @@ def write(
 
 
 def _batches(pa: Any, cursor: Any, schema: Any) -> Iterator[Any]:
-    while rows := cursor.fetchmany(_BATCH_ROWS):
+    while rows := _fetched(cursor):
         arrays = []
         for values, item in zip(zip(*rows, strict=True), schema, strict=True):
             if pa.types.is_decimal(item.type):
@@ -67,6 +67,16 @@ def _batches(pa: Any, cursor: Any, schema: Any) -> Iterator[Any]:
             else:
                 arrays.append(pa.array(values, item.type))
         yield pa.record_batch(arrays, schema)
+
+
+def _fetched(cursor: Any) -> list[tuple[Any, ...]]:
+    try:
+        rows: list[tuple[Any, ...]] = cursor.fetchmany(_BATCH_ROWS)
+    except ValueError as error:  # a date of a year above 9999 or BC
+        raise InvalidDataError(
+            f"a value has no place in this format ({error}): export as CSV or JSON Lines"
+        ) from error
+    return rows
 
 
 def _selected(column: Column) -> sql.Composable:

@@ -142,3 +142,21 @@ def test_a_file_is_there_only_when_it_is_whole(tmp_path: Path) -> None:
         half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_year_that_python_has_not_is_one_sentence_or_a_text(
+    seeded_database: DatabaseManager, run: Run, tmp_path: Path
+) -> None:
+    """Rows from before the bounds of schema version 8."""
+    db = seeded_database
+    db.execute("ALTER TABLE employees DROP CONSTRAINT employees_hired_on_date_readable_check")
+    db.execute(
+        "UPDATE employees SET hired_on_date = '0044-03-15 BC' WHERE organization_id = %s", (ORGANIZATION,)
+    )
+    export = (db.settings.database_url, "export", "employees", "--organization", ORGANIZATION, "-o")
+    refused = run(*export, "p.parquet")
+    assert refused.code == 1
+    assert refused.err.startswith("error: a value has no place in this format (year -44 is out of range)")
+    assert list(tmp_path.iterdir()) == []
+    assert run(*export, "p.csv").code == 0
+    assert "0044-03-15 BC" in (tmp_path / "p.csv").read_text()
