@@ -162,6 +162,8 @@ BEGIN
             WHEN base.relname IN ('resource_time_sums', 'resource_time_states', 'resource_time_marks') THEN 'SELECT'
             -- The worker acts on it with the operator's rights and keys.
             WHEN base.relname = 'service_schedules' THEN 'SELECT'
+            -- Made and revoked by the operator: barnameh keys.
+            WHEN base.relname = 'api_keys' THEN 'SELECT'
             -- Nobody forges a change or a target, or takes one away; see 88_outbox_triggers.sql.
             WHEN base.relname IN ('sync_targets', 'sync_outbox', 'sync_progress', 'sync_rejected') THEN 'SELECT'
             WHEN base.keeps_history THEN 'SELECT, INSERT, UPDATE'
@@ -442,6 +444,8 @@ REVOKE ALL ON PROCEDURE
     drop_tenant_login(text),
     end_long_tenant_transactions(integer, jsonb)
 FROM PUBLIC;
+-- An application's login asks whose key it was given; a customer's login has no use for it.
+GRANT EXECUTE ON FUNCTION use_api_key(text, text) TO barnameh_tenant;
 REVOKE ALL ON tenant_logins FROM PUBLIC;
 
 REVOKE ALL ON SCHEMA tenant FROM PUBLIC;

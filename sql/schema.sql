@@ -17,6 +17,7 @@ SET search_path = public, pg_temp;
 \ir 40_predictions.sql
 \ir 50_external_and_results.sql
 \ir 52_upgrades.sql
+\ir 53_api_keys.sql
 \ir 53_outbox.sql
 \ir 53_rosters.sql
 \ir 54_services.sql

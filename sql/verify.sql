@@ -267,6 +267,13 @@ table schedule_proposal_items
              organization_id_plan_id_idx, organization_id_resource_id_idx, organization_id_shift_id_idx
     triggers append_only
 
+table api_keys
+    columns  organization_id uuid!, key_id uuid!=, name text!, prefix text!, secret_sha256 text!, role text!,
+             created_at timestamptz!=, expires_at timestamptz, revoked_at timestamptz, last_used_at timestamptz
+    checks   created_at_finite, expires_after_created, last_used_at_finite, name_not_blank, prefix, revoked_at_finite,
+             role, secret_sha256
+    keys     pkey, organization_id_fkey, prefix_idx
+
 table connector_runs
     columns  organization_id uuid!, run_id uuid!=, connector text!, location_id uuid, window_start timestamptz!,
              window_end timestamptz!, started_at timestamptz!, finished_at timestamptz!=, readings_read integer!=,
@@ -521,6 +528,7 @@ $contract$;
         'time_series_layout()',
         'touched_hours(timestamptz,timestamptz)',
         'trim_sync_outbox()',
+        'use_api_key(text,text)',
         'value_bounds()',
         'write_history(text,uuid,uuid,timestamptz,timestamptz,jsonb)',
         'write_tenants_demand_history()',
@@ -1116,7 +1124,7 @@ BEGIN
                         OR base.relkind IN ('r', 'p')
                         AND base.relname NOT IN (
                             'organizations', 'resource_history', 'employee_history', 'location_history',
-                            'resource_time_sums', 'resource_time_states', 'resource_time_marks', 'service_schedules',
+                            'resource_time_sums', 'resource_time_states', 'resource_time_marks', 'service_schedules', 'api_keys',
                             'sync_targets', 'sync_outbox', 'sync_progress', 'sync_rejected'
                         )
                         AND (p.privilege <> 'DELETE' OR NOT r.keeps_history)
@@ -1214,7 +1222,8 @@ BEGIN
                         -- These look by themselves at who asks.
                         p.prosecdef AND p.proname NOT IN (
                             'current_organization_id', 'change_resource', 'change_employee', 'change_location',
-                            'raw_spans'  -- and this one tells times only
+                            'raw_spans',  -- this one tells times only
+                            'use_api_key'  -- and this one whose key it is, to who holds the key
                         )
                         OR p.proname IN (
                             'set_retention', 'refresh_rollups', 'double_rows', 'remove_double_rows',

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from db_utils.connections.retry import exponential_delay, run_with_retries
-from db_utils.connections.statement import Statement
+from db_utils.connections.statement import Statement, check_copied
 from db_utils.connections.telemetry import watched
 from db_utils.values import Parameters, Row, RowProgress, fetch_count, fetch_rows
 
@@ -117,6 +117,27 @@ class Executor(ABC):
         The rows stay on the server and come in batches of `batch_size`. They are one snapshot. The connection
         is in use until the last row, or until the iterator is closed or dropped.
         """
+
+    def copy_out(
+        self,
+        sql: Statement,
+        params: Parameters | None = None,
+        *,
+        into: Any,
+        options: str = "FORMAT csv, HEADER",
+        timeout_seconds: float | None = None,
+    ) -> int:
+        """Write the rows of a query to a binary file with COPY and return how many there were.
+
+        The fastest way out, in constant memory: `into.write(bytes)` gets what the server sends as it comes. `options` are
+        those of COPY. What `write` raises ends the statement on the server and is raised here. Without
+        `timeout_seconds` it may take as long as it needs.
+        """
+        from db_utils.connections.copy_out import copy_out
+
+        text = check_copied(sql)
+        with self._watched_load("COPY", text, timeout_seconds, text) as connection:
+            return copy_out(connection, text, params, into, options)
 
     def execute_query(
         self,

@@ -211,6 +211,16 @@ def check_query(sql: str) -> None:
         raise InvalidInputError("a frame or a stream is read by one SELECT, VALUES, TABLE or WITH query")
 
 
+def check_copied(sql: Statement) -> str:
+    """The text of a query for COPY: one SELECT whose placeholders stand outside of quotes."""
+    if not isinstance(sql, str):
+        raise InvalidInputError("copy_out() takes a statement as text, with its values as params")
+    check_query(sql)
+    if shape(sql).quotes_placeholder:
+        raise InvalidInputError("a placeholder stands inside quotes: write it without them")
+    return sql.rstrip().rstrip(";")
+
+
 def check_timeout(seconds: float) -> float:
     """These seconds, if they can be a time to wait."""
     is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)

@@ -145,6 +145,7 @@ RIGHT: dict[str, dict[str, Any]] = {
         "employee_id": EMPLOYEE,
     },
     "alerts": {"severity": "high", "alert_type": "test", "title": "Look"},
+    "api_keys": {"name": "Board", "prefix": "bn_0123456789ab", "secret_sha256": "0f" * 32, "role": "reader"},
     "connector_runs": {
         "connector": "ecb",
         "window_start": NOW - timedelta(days=1),
@@ -450,6 +451,14 @@ VIOLATIONS: list[tuple[str, dict[str, Any], str]] = [
         {**ITEM_OF_PLAN, "quantity": -1},
         "schedule_proposal_items_quantity_not_negative_check",
     ),
+    ("api_keys", {"name": " "}, "api_keys_name_not_blank_check"),
+    ("api_keys", {"prefix": "bn_short"}, "api_keys_prefix_check"),
+    ("api_keys", {"secret_sha256": "the key itself"}, "api_keys_secret_sha256_check"),
+    ("api_keys", {"role": "owner"}, "api_keys_role_check"),
+    ("api_keys", {"created_at": "-infinity"}, "api_keys_created_at_finite_check"),
+    ("api_keys", {"created_at": NOW, "expires_at": NOW}, "api_keys_expires_after_created_check"),
+    ("api_keys", {"revoked_at": "infinity"}, "api_keys_revoked_at_finite_check"),
+    ("api_keys", {"last_used_at": "infinity"}, "api_keys_last_used_at_finite_check"),
     ("connector_runs", {"connector": "ECB!"}, "connector_runs_connector_check"),
     (
         "connector_runs",

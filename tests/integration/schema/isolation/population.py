@@ -431,6 +431,18 @@ def _results(v: _Values) -> list[tuple[str, Row]]:
             },
         ),
         (
+            "api_keys",
+            {
+                "key_id": v.identifier(17),
+                "name": v.word("key"),
+                "prefix": f"bn_{v.identifier(17)[-12:]}",
+                "secret_sha256": v.identifier(17).replace("-", "") * 2,
+                "role": "reader",
+                "created_at": v.moment(day),
+                "last_used_at": v.moment(day),
+            },
+        ),
+        (
             "connector_runs",
             {
                 "run_id": v.identifier(14),

@@ -1,0 +1,63 @@
+"""The login that the API works as: one of an application, which has no right but to act for one organization at a time.
+
+Whoever gets hold of the process, or finds a hole in it, has what that login has and not the owner's rights.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+import psycopg2.extensions
+from psycopg2 import sql
+
+from db_utils import DatabaseManager, Settings
+
+NAME = "barnameh_api"
+
+_STATE = """
+    SELECT
+        r.rolsuper OR pg_has_role(r.oid, c.relowner, 'USAGE') AS owns,
+        pg_has_role(r.oid, 'barnameh_tenant', 'SET') AS may_act
+    FROM pg_roles AS r
+    JOIN pg_class AS c ON c.oid = 'public.organizations'::regclass
+    WHERE r.rolname = current_user
+"""
+_EXISTS = "SELECT FROM pg_roles WHERE rolname = %s"
+
+
+def owns_schema(db: DatabaseManager) -> bool:
+    """Whether the login of this manager is the owner of the schema, or may do all that the owner may."""
+    rows = db.execute_query(_STATE, primary=True)
+    return bool(rows and rows[0]["owns"])
+
+
+def application_settings(owner: DatabaseManager, name: str = NAME) -> Settings:
+    """Settings of an application's login, which is made where it is not there; `owner` has the owner's rights.
+
+    Its password follows from the owner's, so that all processes of the service know it without being told; the server gets
+    its verifier only. Where the owner needs no password (the embedded server), neither does it.
+    """
+    parts = urlsplit(owner.settings.database_url)
+    password = None
+    if parts.password:
+        digest = hmac.digest(unquote(parts.password).encode(), b"barnameh api login", hashlib.sha256)
+        password = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    role = sql.Identifier(name)
+    with owner.connection() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('barnameh api login', 0))")
+        cursor.execute(_EXISTS, (name,))
+        if cursor.fetchone() is None:
+            cursor.execute(
+                sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION").format(role)
+            )
+        cursor.execute(sql.SQL("GRANT barnameh_tenant TO {} WITH INHERIT FALSE, SET TRUE").format(role))
+        if password is not None:
+            verifier = psycopg2.extensions.encrypt_password(password, name, connection, "scram-sha-256")
+            cursor.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(verifier)))
+    host = parts.netloc.rpartition("@")[2]
+    user = quote(name) if password is None else f"{quote(name)}:{quote(password)}"
+    url = urlunsplit((parts.scheme, f"{user}@{host}", parts.path, parts.query, ""))
+    return owner.settings.with_changes(database_url=url, replica_url=None)

@@ -1,0 +1,109 @@
+"""The endpoints, made out of the catalogue of prebuilt queries: one path for each, or a reason for none."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import get_origin
+
+from pydantic import BaseModel, Field, create_model
+
+from barnameh.api.models import answer_model, columns, parameters_model
+from barnameh.api.pages import LEAST_ROWS, MOST_ROWS, USUAL_ROWS
+from db_utils import OperationalDataQueries, catalogue
+
+ROOT = "/v1/organizations/{organization_id}"
+
+LEFT_OUT: Mapping[str, str] = {
+    "create_organization": "a key belongs to an organization that exists: the operator makes it",
+    "get_organizations": "a key sees one organization: get_organization answers",
+}
+"""Methods without a path, and why."""
+
+_WORKED_ON = frozenset(("get_demand_training_frame", "get_kpi_trend"))
+"""Reads whose rows are not those of one statement: they are answered whole, from memory."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One endpoint."""
+
+    name: str
+    """The method of `OperationalDataQueries`."""
+    topic: str
+    path: str
+    question: str
+    description: str
+    writes: bool
+    paged: bool
+    """Whether the answer is a list that comes in pages, and may be downloaded as a stream."""
+    streams: bool
+    """Whether the rows are those of one statement, so that a stream of them takes constant memory."""
+
+    @cached_property
+    def arguments(self) -> type[BaseModel]:
+        """Query parameters of a read, body of a write. Made when first asked for: all together take a second."""
+        model = parameters_model(self.name, ("limit",) if self.paged else ())
+        return _with_pages(model) if self.paged else model
+
+    @property
+    def answer(self) -> type[BaseModel]:
+        """The document that it answers with."""
+        return answer_model(self.name, paged=self.paged)
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Name and PostgreSQL type of each column."""
+        return columns()[self.name]
+
+
+@cache
+def operations() -> tuple[Operation, ...]:
+    """All of them, in the catalogue's order."""
+    return tuple(_operation(entry) for entry in catalogue.entries() if entry.name not in LEFT_OUT)
+
+
+def _operation(entry: catalogue.Entry) -> Operation:
+    method = getattr(OperationalDataQueries, entry.name)
+    is_list = get_origin(catalogue.signature_of(entry.name)[1]) is list
+    paged = is_list and not entry.writes
+    return Operation(
+        name=entry.name,
+        topic=entry.topic,
+        path=f"{ROOT}/{_hyphens(entry.topic)}/{_hyphens(entry.name.removeprefix('get_'))}",
+        question=entry.question,
+        description=(inspect.getdoc(method) or "").partition("\n")[2].strip(),
+        writes=entry.writes,
+        paged=paged,
+        streams=paged and entry.name not in _WORKED_ON,
+    )
+
+
+def _with_pages(arguments: type[BaseModel]) -> type[BaseModel]:
+    own = {"limit", "cursor", "format"} & set(arguments.model_fields)
+    assert not own, f"{arguments.__name__} has arguments of its own called {own}"
+    return create_model(
+        arguments.__name__,
+        __base__=arguments,
+        limit=(
+            int | None,
+            Field(
+                None, ge=LEAST_ROWS, le=MOST_ROWS, description=f"Rows of a page; {USUAL_ROWS} if left out."
+            ),
+        ),
+        cursor=(str | None, Field(None, description="`next` of the page before, with the same parameters.")),
+        format=(
+            str | None,
+            Field(
+                None,
+                pattern="^(json|csv|ndjson|arrow)$",
+                description="Instead of the header Accept. csv, ndjson and arrow: all rows, as a stream.",
+            ),
+        ),
+    )
+
+
+def _hyphens(name: str) -> str:
+    return name.replace("_", "-")

@@ -1,0 +1,133 @@
+"""Errors as RFC 9457 has them: `application/problem+json`, one type for each kind, no SQL and no host in any."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.responses import Response
+
+from db_utils import DbUtilsError, errors
+from db_utils.catalogue import DifferentValuesError, UnknownReferenceError, WrongStateError
+
+MEDIA_TYPE = "application/problem+json"
+TYPES = "https://barnameh.invalid/problems/"
+"""Types are names, not pages: this host cannot exist (RFC 6761), and docs/api.md lists them."""
+
+
+class ProblemDetails(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(description="Kind of problem; docs/api.md lists them.")
+    title: str = Field(description="The kind, for people.")
+    status: int = Field(description="Status of the answer.")
+    detail: str = Field(description="What to change.")
+    sqlstate: str | None = Field(default=None, description="The database's own code, where it refused.")
+
+
+class InvalidPart(BaseModel):
+    """One parameter or field that cannot be used."""
+
+    name: str
+    problem: str
+
+
+@dataclass
+class Problem(Exception):  # noqa: N818 - named as RFC 9457 does
+    """An answer that says why there is no other; raised anywhere in a request."""
+
+    status: int
+    kind: str
+    title: str
+    detail: str
+    members: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def response(self) -> Response:
+        """The answer."""
+        document = {
+            "type": TYPES + self.kind,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            **self.members,
+        }
+        return Response(
+            msgspec.json.encode(document),
+            self.status,
+            {"cache-control": "no-store", **self.headers},
+            media_type=MEDIA_TYPE,
+        )
+
+
+_RETRY = {"retry-after": "1"}
+
+# The first that fits counts. A detail of None is the error's own sentence, which names an argument or a rule; the others
+# would name hosts or settings of the service.
+_KINDS: tuple[tuple[type[DbUtilsError], int, str, str, str | None], ...] = (
+    (errors.InvalidInputError, 422, "invalid-input", "A value cannot be used", None),
+    (UnknownReferenceError, 422, "unknown-reference", "A row refers to what this organization does not have", None),
+    (errors.NotFoundError, 404, "not-found", "There is no such thing", None),
+    (WrongStateError, 409, "wrong-state", "It is not in a state that allows this", None),
+    (DifferentValuesError, 409, "different-values", "It was said before with other values", None),
+    (errors.UniqueViolationError, 409, "exists-already", "It is there already", None),
+    (errors.ExclusionViolationError, 409, "overlap", "It overlaps another one", None),
+    (errors.ForeignKeyViolationError, 409, "still-referenced", "Something refers to it", None),
+    (errors.ConstraintViolationError, 422, "rule-broken", "A value breaks a rule of its table", None),
+    (errors.InvalidDataError, 422, "invalid-data", "A value does not fit", None),
+    (errors.PermissionDeniedError, 403, "not-allowed", "This may not be done", "The key may not do this."),
+    (errors.SerializationError, 503, "try-again", "Two writes got in each other's way",
+     "Nothing was written: send it again."),
+    (errors.QueryTimeoutError, 504, "took-too-long", "It took longer than allowed",
+     "Ask for a shorter period or for fewer things."),
+    (errors.QueryCancelledError, 503, "cancelled", "It was cancelled", "It was cancelled on the server: send it again."),
+    (errors.PoolTimeoutError, 503, "busy", "The service is busy", "All connections are in use: send it again."),
+    (errors.ResourceExhaustedError, 503, "database-full", "The database has no room", "The operator has to make room."),
+    (errors.ReadOnlyError, 503, "read-only", "The database only takes reads at the moment", "Send it again later."),
+    (errors.ServerUnavailableError, 503, "database-unavailable", "The database does not answer", "Send it again."),
+    (errors.ConnectionFailedError, 503, "database-unavailable", "The database does not answer", "Send it again."),
+    (errors.PoolClosedError, 503, "ending", "The service is ending", "Send it again: another one takes over."),
+    (errors.UndefinedObjectError, 503, "schema-differs", "The database's schema is not the one of this service",
+     "The operator has to apply the schema."),
+    (errors.SchemaError, 503, "schema-differs", "The database's schema is not the one of this service",
+     "The operator has to apply the schema."),
+)  # fmt: skip
+TYPED = tuple(kind for kind, *_ in _KINDS)
+
+
+def problem_of(error: DbUtilsError) -> Problem:
+    """Which answer says the same as this error of `db_utils`?"""
+    members = {"sqlstate": error.sqlstate} if error.sqlstate else {}
+    for kind, status, name, title, detail in _KINDS:
+        if isinstance(error, kind):
+            headers = _RETRY if status == 503 else {}
+            return Problem(status, name, title, str(error) if detail is None else detail, members, headers)
+    return internal(members)
+
+
+def internal(members: Mapping[str, Any] = {}) -> Problem:
+    """The answer to a fault of the service itself."""
+    return Problem(
+        500, "internal", "The service failed", "It is in the service's log, under this request's id.", members
+    )
+
+
+def invalid(error: ValidationError, where: str) -> Problem:
+    """The answer to parameters or a body that pydantic refused; names the first ten."""
+    parts = [
+        {"name": ".".join(map(str, found["loc"])) or where, "problem": found["msg"]}
+        for found in error.errors(include_url=False, include_context=False, include_input=False)[:10]
+    ]
+    first = parts[0]
+    return Problem(
+        422,
+        "invalid-input",
+        "A value cannot be used",
+        f"{where}: {first['name']}: {first['problem']}",
+        {"invalid": parts},
+    )

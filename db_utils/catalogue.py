@@ -1,0 +1,82 @@
+"""The prebuilt queries as data: for programs that offer all of them, such as an HTTP API."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn, cast
+
+from db_utils.queries import (
+    DifferentValuesError,
+    OperationalDataQueries,
+    UnknownReferenceError,
+    WrongStateError,
+)
+from db_utils.queries.arguments import Id, Metadata, Number
+from db_utils.queries.catalogue import Entry, entries
+
+__all__ = [
+    "DifferentValuesError",
+    "Entry",
+    "Id",
+    "Metadata",
+    "Number",
+    "Read",
+    "UnknownReferenceError",
+    "WrongStateError",
+    "entries",
+    "read_of",
+    "signature_of",
+]
+
+
+@dataclass(frozen=True)
+class Read:
+    """The statement behind a read, for who streams or pages its rows; without a row limit."""
+
+    sql: str
+    parameters: Mapping[str, Any]
+
+
+class _Found(Exception):  # noqa: N818 - it is how the answer comes, no error
+    def __init__(self, sql: str, parameters: Mapping[str, Any]) -> None:
+        self.read = Read(sql, {**parameters, **({"row_limit": None} if "row_limit" in parameters else {})})
+
+
+class _Recorder:
+    """Stands where the database would, and takes down the first statement."""
+
+    def execute_query(self, sql: str, parameters: Mapping[str, Any], **_: Any) -> NoReturn:
+        """Take it down."""
+        raise _Found(sql, parameters)
+
+
+_recorded = OperationalDataQueries(cast(Any, _Recorder()))
+
+
+def read_of(name: str, organization_id: uuid.UUID, arguments: Mapping[str, Any]) -> Read:
+    """Return the statement that this read sends for these arguments; nothing is sent.
+
+    For reads whose rows are those of one statement. A read that works on the rows afterwards (`get_demand_training_frame`)
+    gives what it begins with; one that needs a transaction (`get_kpi_trend`) has no such statement and is an
+    `AttributeError`. Raises `InvalidInputError` as the read itself does.
+    """
+    method: Callable[..., Any] = getattr(_recorded, name)
+    try:
+        method(organization_id, **arguments)
+    except _Found as found:
+        return found.read
+    raise AttributeError(f"{name} sends no statement")
+
+
+def signature_of(name: str) -> tuple[list[inspect.Parameter], Any]:
+    """Return the parameters of a method, after `self`, with their types resolved, and the type of what it returns."""
+    method = getattr(OperationalDataQueries, name)
+    module = inspect.getmodule(method)
+    assert module is not None
+    hints = typing.get_type_hints(method, vars(module), include_extras=True)
+    parameters = list(inspect.signature(method).parameters.values())[1:]
+    return [parameter.replace(annotation=hints[parameter.name]) for parameter in parameters], hints["return"]

@@ -1,0 +1,50 @@
+"""COPY … TO STDOUT of one query into a binary file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg2
+
+from db_utils.errors import InvalidInputError
+from db_utils.values import Parameters, adapt_parameters
+
+
+class _Sink:
+    """Passes on what the server sends until the file refuses; the rest is thrown away while the statement ends.
+
+    (An exception out of `write` would leave the connection in the middle of the copy.)
+    """
+
+    def __init__(self, connection: Any, into: Any) -> None:
+        self._connection, self._write = connection, into.write
+        self.refusal: BaseException | None = None
+
+    def write(self, data: bytes) -> None:
+        """Pass it on."""
+        if self.refusal is not None:
+            return
+        try:
+            self._write(data)
+        except BaseException as refusal:
+            self.refusal = refusal
+            self._connection.cancel()
+
+
+def copy_out(connection: Any, sql: str, parameters: Parameters | None, into: Any, options: str) -> int:
+    """See `Executor.copy_out`; raises the driver's errors."""
+    sink = _Sink(connection, into)
+    with connection.cursor() as cursor:
+        try:
+            text = sql if parameters is None else cursor.mogrify(sql, adapt_parameters(parameters)).decode()
+        except (ValueError, TypeError, LookupError, OverflowError) as error:
+            raise InvalidInputError(f"placeholders and parameters do not match: {error}") from error
+        try:
+            cursor.copy_expert(f"COPY ({text}) TO STDOUT WITH ({options})", sink)
+        except psycopg2.Error:
+            if sink.refusal is not None:
+                raise sink.refusal from None
+            raise
+        if sink.refusal is not None:  # it was over before the cancel reached it
+            raise sink.refusal
+        return int(cursor.rowcount)
