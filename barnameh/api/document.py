@@ -26,6 +26,9 @@ _ERRORS = {
     503: "The database or the service is not there at the moment; Retry-After says when to come again",
     504: "It took longer than allowed",
 }
+OTHER_PATHS: tuple[str, ...] = ()
+"""Paths that are no prebuilt query."""
+
 _OF_READS = {406: "No form that can be had"}
 _OF_WRITES = {
     403: "The key reads only",
