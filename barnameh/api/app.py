@@ -12,10 +12,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from barnameh.api.board import Board
 from barnameh.api.endpoints import JSON, endpoint
 from barnameh.api.guard import Guard
 from barnameh.api.jsons import encode
-from barnameh.api.operations import LEFT_OUT, operations
+from barnameh.api.live import Live
+from barnameh.api.operations import LEFT_OUT, ROOT, operations
 from barnameh.api.problems import Problem, problem_of
 from barnameh.api.service import Service
 from barnameh.api.settings import ApiSettings
@@ -35,7 +37,7 @@ def create_app(db: DatabaseManager, settings: ApiSettings | None = None) -> Fast
         try:
             yield
         finally:
-            service.ending.set()
+            service.end()
 
     # The document is a file that is made from the same operations (`document`), so that no start waits for it.
     app = FastAPI(title="Barnameh", lifespan=life, openapi_url=None, docs_url=None, redoc_url=None)
@@ -44,6 +46,10 @@ def create_app(db: DatabaseManager, settings: ApiSettings | None = None) -> Fast
         app.add_route(
             operation.path, endpoint(service, operation), methods=["POST"] if operation.writes else ["GET"]
         )
+
+    live = Live(service)
+    app.add_route(f"{ROOT}/stream", live.stream)
+    Board(service, live).add_to(app)
 
     async def openapi(request: Request) -> Response:
         request.scope["note"]["endpoint"] = "openapi"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 from uuid import UUID
 
-from fastapi import Body, Depends, FastAPI, Query
+from fastapi import Body, Depends, FastAPI, Header, Query, Response
 from fastapi import Path as PathParameter
 from fastapi.security import HTTPBearer
 
 from barnameh.api.exports import MEDIA_TYPES
-from barnameh.api.operations import Operation, operations
+from barnameh.api.operations import ROOT, Operation, operations
 from barnameh.api.problems import MEDIA_TYPE, ProblemDetails
 
 OPENAPI = Path(__file__).with_name("openapi.json")
@@ -26,9 +26,10 @@ _ERRORS = {
     503: "The database or the service is not there at the moment; Retry-After says when to come again",
     504: "It took longer than allowed",
 }
-OTHER_PATHS: tuple[str, ...] = ()
+OTHER_PATHS: tuple[str, ...] = (f"{ROOT}/stream",)
 """Paths that are no prebuilt query."""
 
+_KEY = HTTPBearer(scheme_name="key", description="An API key: barnameh keys create", auto_error=False)
 _OF_READS = {406: "No form that can be had"}
 _OF_WRITES = {
     403: "The key reads only",
@@ -50,13 +51,16 @@ def document() -> dict[str, Any]:
     )
     for operation in operations():
         _add(app, operation)
+    _add_stream(app)
     found = app.openapi()
-    known = found["components"]["responses"] = {}
+    known: dict[str, Any] = {}
+    found["components"]["responses"] = known
     for path in found["paths"].values():
         for described in path.values():
             for status, response in described["responses"].items():
                 if int(status) >= 300:  # the same everywhere: written once
-                    known[f"Status{status}"] = response
+                    if known.setdefault(f"Status{status}", response) != response:
+                        continue
                     described["responses"][status] = {"$ref": f"#/components/responses/Status{status}"}
     found["components"]["schemas"].pop("HTTPValidationError", None)
     found["components"]["schemas"].pop("ValidationError", None)
@@ -65,7 +69,6 @@ def document() -> dict[str, Any]:
 
 
 def _add(app: FastAPI, operation: Operation) -> None:
-    security = HTTPBearer(scheme_name="key", description="An API key: barnameh keys create", auto_error=False)
     arguments: Any = (
         Annotated[operation.arguments, Body()]
         if operation.writes
@@ -107,8 +110,52 @@ def _add(app: FastAPI, operation: Operation) -> None:
         description=operation.description,
         response_model=operation.answer,
         responses=responses,
-        dependencies=[Depends(security)],
+        dependencies=[Depends(_KEY)],
     )
+
+
+def _add_stream(app: FastAPI) -> None:
+    def described(
+        organization_id: Annotated[UUID, PathParameter(description="The organization of the key.")],
+        topics: Annotated[
+            str | None,
+            Query(
+                description="Kinds to hear of, separated by commas: alert, anomaly, resource_status, forecast, plan, kpi."
+            ),
+        ] = None,
+        last_event_id: Annotated[
+            str | None,
+            Header(description="`id` of the newest event that was heard: what came since is told first."),
+        ] = None,
+    ) -> None: ...
+
+    described.__annotations__ = get_type_hints(described, include_extras=True)
+    app.add_api_route(
+        f"{ROOT}/stream",
+        described,
+        operation_id="stream",
+        tags=["live"],
+        summary="What changes, as it changes?",
+        description=(
+            "Server-Sent Events: `hello` once what was missed is told, then an event named as its kind for each change, with "
+            "`kind`, `key`, `changed_at` and `row`, what it is now (null: not current any more); `gap`: some changes are not "
+            "there any more, read afresh."
+        ),
+        response_class=Response,
+        responses={
+            200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+            409: _problem("The organization's changes are not written down"),
+            **{status: _problem(text) for status, text in _ERRORS.items()},
+        },
+        dependencies=[Depends(_KEY)],
+    )
+
+
+def _problem(text: str) -> dict[str, Any]:
+    return {
+        "description": text,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
+    }
 
 
 def _without_arguments(path: Any) -> Any:

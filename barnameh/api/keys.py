@@ -19,10 +19,15 @@ from barnameh.api.problems import Problem
 from barnameh.errors import UsageError
 from barnameh.statements import statements
 from db_utils import DatabaseManager
+from db_utils.outbox import Outbox
 
 SQL = statements(Path(__file__).with_name("keys.sql"))
 ROLES = ("reader", "writer")
 Role = Literal["reader", "writer"]
+
+CONSUMER = "api"
+"""The target of the outbox that live streams read; its rows are kept for a while, and no reader deletes them."""
+KEEP_FOR = dt.timedelta(hours=1)
 
 _NOBODY = UUID(int=0)
 _KEY = re.compile(r"(bn_[a-z0-9]{12})_[A-Za-z0-9_-]{43}")
@@ -71,6 +76,11 @@ def create(
         primary=True,
     )
     return key, rows[0]
+
+
+def make_live(db: DatabaseManager, organization_id: UUID) -> None:
+    """Have the organization's changes written down for live streams, which resume for an hour. Needs the owner's rights."""
+    Outbox(db, organization_id, CONSUMER).add_target(keep_for=KEEP_FOR)
 
 
 def revoke(db: DatabaseManager, key: str) -> dict[str, Any]:

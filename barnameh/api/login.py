@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import psycopg2.extensions
 from psycopg2 import sql
@@ -40,10 +39,10 @@ def application_settings(owner: DatabaseManager, name: str = NAME) -> Settings:
     Its password follows from the owner's, so that all processes of the service know it without being told; the server gets
     its verifier only. Where the owner needs no password (the embedded server), neither does it.
     """
-    parts = urlsplit(owner.settings.database_url)
+    where = psycopg2.extensions.parse_dsn(owner.settings.database_url)
     password = None
-    if parts.password:
-        digest = hmac.digest(unquote(parts.password).encode(), b"barnameh api login", hashlib.sha256)
+    if where.get("password"):
+        digest = hmac.digest(where["password"].encode(), b"barnameh api login", hashlib.sha256)
         password = base64.urlsafe_b64encode(digest).decode().rstrip("=")
     role = sql.Identifier(name)
     with owner.connection() as connection, connection.cursor() as cursor:
@@ -57,7 +56,6 @@ def application_settings(owner: DatabaseManager, name: str = NAME) -> Settings:
         if password is not None:
             verifier = psycopg2.extensions.encrypt_password(password, name, connection, "scram-sha-256")
             cursor.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(verifier)))
-    host = parts.netloc.rpartition("@")[2]
-    user = quote(name) if password is None else f"{quote(name)}:{quote(password)}"
-    url = urlunsplit((parts.scheme, f"{user}@{host}", parts.path, parts.query, ""))
+    where = {**where, "user": name, "password": password}
+    url = psycopg2.extensions.make_dsn(**{key: value for key, value in where.items() if value is not None})
     return owner.settings.with_changes(database_url=url, replica_url=None)

@@ -215,4 +215,6 @@ def bad_cursor() -> Problem:
 
 def _text(value: Any) -> str:
     text = encode(value).decode()
+    if text == "null":  # an instant without end
+        return "-infinity" if value.year == 1 else "infinity"
     return msgspec.json.decode(text) if text.startswith('"') else text

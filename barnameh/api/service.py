@@ -22,6 +22,9 @@ from db_utils import DatabaseManager, TenantScope
 
 Result = TypeVar("Result")
 
+COOKIE = "barnameh_key"
+"""In which the wall board remembers its key; nothing else is opened with it."""
+
 STRANGERS_PER_SECOND, STRANGERS_AT_ONCE = 20.0, 40
 """Unknown keys that one address may try: each is a question to the database."""
 
@@ -43,6 +46,7 @@ class Service:
         self.exports = anyio.CapacityLimiter(max(1, connections // 4))
         self.threads = anyio.CapacityLimiter(max(1, connections - int(self.exports.total_tokens)))
         self._scopes: dict[uuid.UUID, TenantScope] = {}
+        self._at_end: list[Callable[[], None]] = []
 
     def scope(self, organization_id: uuid.UUID) -> TenantScope:
         """The rows of this organization and no others."""
@@ -53,7 +57,14 @@ class Service:
 
     def end(self) -> None:
         """Streams end now; may be called from a signal handler of the loop's thread."""
-        self.ending.set()
+        if not self.ending.is_set():
+            self.ending.set()
+            for act in self._at_end:
+                act()
+
+    def at_end(self, act: Callable[[], None]) -> None:
+        """Have this done once the process is told to end."""
+        self._at_end.append(act)
 
     async def run(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Do something that waits for the database in a thread; no more threads than connections."""

@@ -95,12 +95,13 @@ def _application(owner: DatabaseManager) -> Settings:
 
 def _greet(db: DatabaseManager, host: str, port: int) -> None:
     """Say where to look, and with which key, for the sample organization."""
-    from barnameh.api.keys import create
+    from barnameh.api.keys import create, make_live
 
     organization = OperationalDataQueries(db).get_organizations()[0]
     key, _ = create(
         db, organization["organization_id"], "barnameh serve --embedded", "writer", dt.timedelta(days=1)
     )
+    make_live(db, organization["organization_id"])
     aside.print(
         f"Wall board: http://{host}:{port}/\n"
         f"API:        http://{host}:{port}/v1/organizations/{organization['organization_id']}/\n"
@@ -120,6 +121,13 @@ def create_key(
     expires: Annotated[
         str, typer.Option(help="Good for 90d, 12h …. Default: until it is revoked.", show_default=False)
     ] = "",
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live/--no-live",
+            help="Have the organization's changes written down for live streams from now on.",
+        ),
+    ] = True,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -133,6 +141,8 @@ def create_key(
         organization_id, _ = organization_of(db, organization)
         expires_in = duration_of(expires) if expires else None
         key, row = keys.create(db, organization_id, name, role, expires_in)
+        if live:
+            keys.make_live(db, organization_id)
     if as_json:
         print_json({"key": key, "organization_id": organization_id, **row})
         return

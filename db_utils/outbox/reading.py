@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ class Change:
     """When it was first changed, of the changes that this one stands for; in UTC."""
     transaction_id: int = field(repr=False)
     outbox_id: int = field(repr=False)
+    position: str | None = field(default=None, repr=False)
+    """Of `changes_since`: where to go on from after this one."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +116,17 @@ class Outbox:
 
     # -- readers that resume ------------------------------------------------------------------------------
 
-    def changes_since(self, position: str | None = None, *, limit: int = 1000) -> Changes:
+    def changes_since(
+        self, position: str | None = None, *, until: str | None = None, limit: int = 1000
+    ) -> Changes:
         """What was committed since `position`, which an earlier call gave? Each change comes once, late commits too.
 
-        With None: where to go on from, and nothing else. A key may come twice. Raises `InvalidInputError` for a text
+        With None: where to go on from, and nothing else. `until` is the `position` of a complete answer that is not older: so a
+        reader comes to where another one is. A key may come twice. Raises `InvalidInputError` for a text
         that is no position, `NotFoundError` where there is no target: nothing is written down.
         """
-        since, until, after = _parse(position)
+        since, own_until, after = _parse(position)
+        until = own_until or (None if until is None else _parse(until)[0])
         rows = self._query(
             "changes_since",
             since=since,
@@ -136,12 +142,21 @@ class Outbox:
             )
         if look["may_have_missed"]:
             return Changes([], look["now_seen"], may_have_missed=True, is_complete=True)
-        changes = [_change(row) for row in rows[:limit] if row["outbox_id"] is not None]
+        found = [row for row in rows[:limit] if row["outbox_id"] is not None]
+        changes = [
+            replace(
+                _change(row),
+                position=look["until"]
+                if len(rows) <= limit and row is found[-1]
+                else f"{since}/{look['until']}/{row['transaction_id']}/{row['outbox_id']}",
+            )
+            for row in found
+        ]
         if len(rows) <= limit:
             is_complete = look["until"] == look["now_seen"]
             return Changes(changes, look["until"], may_have_missed=False, is_complete=is_complete)
-        last = changes[-1]
-        rest = f"{since}/{look['until']}/{last.transaction_id}/{last.outbox_id}"
+        rest = changes[-1].position
+        assert rest is not None
         return Changes(changes, rest, may_have_missed=False, is_complete=False)
 
     # -- what it is now -----------------------------------------------------------------------------------

@@ -49,7 +49,11 @@ def test_answers_are_those_of_the_library(api: Api) -> None:
         found = json.loads(answer.text, parse_float=Decimal)["data"]
         if operation.name in ("get_alerts", "get_events", "get_latest_optimization_runs"):
             found, expected = found[: len(expected)], expected[: len(found)]
-        assert _plain(found) == _plain(expected), (operation.name, query)
+        if "days" in operation.arguments.model_fields and not {"start", "first_date", "as_of"} & set(query):
+            # Up to now, which is another moment each time.
+            assert [list(row) for row in found] == [list(row) for row in expected], (operation.name, query)
+        else:
+            assert _plain(found) == _plain(expected), (operation.name, query)
         asked += 1
     assert asked > 80
 
