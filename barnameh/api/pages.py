@@ -108,10 +108,12 @@ def order_of(sql: str, columns: tuple[str, ...]) -> Order | None:
 
 
 def _shown_as(sql: str, name: str) -> str:
-    """Which column of the answer shows a value that the statement calls like this, such as `l.name`."""
+    """Which column of the answer is the value that the statement calls like this, such as `l.name`; empty: none is."""
     selected = sql[sql.rindex("\nSELECT\n") if "\nSELECT\n" in sql else 0 :]
-    renamed = re.search(rf"\b{re.escape(name)} AS (\w+)", selected)
-    return renamed[1] if renamed else name.rpartition(".")[2]
+    shown = re.search(rf"^\s*{re.escape(name)}(?: AS (\w+))?,?$", selected, re.MULTILINE)
+    if shown is None:
+        return ""
+    return shown[1] or name.rpartition(".")[2]
 
 
 def _split(keys: str) -> list[str]:

@@ -39,9 +39,11 @@ class Api:
     def path(self, operation: Operation, organization_id: uuid.UUID | None = None) -> str:
         return operation.path.format(organization_id=organization_id or self.organization_id)
 
-    def get(self, name: str, *, key: str | None = None, headers: Any = None, **query: Any) -> httpx.Response:
+    def get(
+        self, operation: str, /, *, key: str | None = None, headers: Any = None, **query: Any
+    ) -> httpx.Response:
         headers = {"authorization": f"Bearer {key or self.key}", **(headers or {})}
-        return self.client.get(self.path(OPERATIONS[name]), params=texts(query), headers=headers)
+        return self.client.get(self.path(OPERATIONS[operation]), params=texts(query), headers=headers)
 
     def post(self, name: str, body: Any, *, key: str | None = None) -> httpx.Response:
         headers = {"authorization": f"Bearer {key or self.key}"}

@@ -157,6 +157,8 @@ def test_unknown_keys_of_one_address_are_slowed_down(
     monkeypatch.setattr(service, "STRANGERS_PER_SECOND", 0.001)
     with api_on(seeded_database) as api:
         api.get("get_locations")
-        answers = [refusal(api, f"bn_{number:012d}_" + "A" * 43)[0] for number in range(service.STRANGERS_AT_ONCE)]
+        answers = [
+            refusal(api, f"bn_{number:012d}_" + "A" * 43)[0] for number in range(service.STRANGERS_AT_ONCE)
+        ]
         assert answers == [401] * (service.STRANGERS_AT_ONCE - 1) + [429]
         assert api.get("get_locations").status_code == 200  # who is known already is not kept waiting

@@ -11,8 +11,17 @@ from barnameh.api.pages import order_of
 from db_utils import catalogue
 from tests.support.api import OPERATIONS, Api, read_calls
 
-# Their order is by the place of a KPI in its list, which is no column: a few rows for each location, resource or shift.
-WHOLE = {"get_kpi_summary", "get_location_kpis", "get_resource_kpis", "get_shift_kpis"}
+# Their order is by the place of a KPI in its list, or by an instant that may be without end, which are no columns. A few rows
+# for each location, resource, shift or employee.
+WHOLE = {
+    "get_kpi_summary",
+    "get_location_kpis",
+    "get_resource_kpis",
+    "get_shift_kpis",
+    "get_location_history",
+    "get_resource_history",
+    "get_employee_history",
+}
 
 
 def test_pages_put_together_are_the_whole(api: Api) -> None:

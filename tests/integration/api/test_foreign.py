@@ -1,0 +1,168 @@
+"""Another organization's ids in every parameter of every path show and change nothing of it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from db_utils import DatabaseManager
+from tests.support.api import OPERATIONS, Api
+
+TABLES = {
+    "location_id": "locations",
+    "resource_id": "resources",
+    "employee_id": "employees",
+    "shift_id": "shifts",
+    "plan_id": "production_plans",
+    "alert_id": "alerts",
+    "anomaly_id": "anomaly_predictions",
+    "run_id": "optimization_runs",
+    "event_id": "operational_events",
+}
+VALUES: dict[str, Any] = {
+    "product_id": "FOREIGN",
+    "title": "t",
+    "severity": "high",
+    "alert_type": "t",
+    "status": "scheduled",
+    "name": "n",
+    "timezone": "UTC",
+    "as_of": "2030-01-01T00:00:00Z",
+    "start": "2020-01-01T00:00:00Z",
+    "end": "2020-02-01T00:00:00Z",
+    "time": "2026-11-01T00:00:00Z",
+    "outcome": "confirmed",
+    "planned_quantity": 1,
+    "actual_quantity": 1,
+    "rated_capacity_per_hour": 1,
+    "plan_date": "2026-11-01",
+    "skills": ["x"],
+    "event_type": "production",
+    "error_message": "e",
+    "result": {},
+    "model_name": "m",
+    "model_version": "1",
+    "available_at": "2026-11-01T00:00:00Z",
+    "starts_at": "2026-11-01T00:00:00Z",
+    "ends_at": "2026-11-01T08:00:00Z",
+    "location_type": "factory",
+    "resource_type": "r",
+    "role": "r",
+    "full_name": "f",
+    "employee_code": "c",
+    "run_type": "r",
+    "algorithm": "a",
+    "quantity": 1,
+    "target_time": "2026-12-01T00:00:00Z",
+    "target_date": "2026-12-01",
+    "predicted_quantity": 1,
+    "predicted_for": "2026-12-01T00:00:00Z",
+    "anomaly_type": "failure",
+    "probability": 0.5,
+    "factor_type": "weather",
+    "value": 1,
+    "unit": "celsius",
+}
+
+
+def foreign_ids(owner: DatabaseManager, organization_id: uuid.UUID) -> dict[str, str]:
+    """An id of each kind that belongs to this organization."""
+    found = {}
+    for column, table in TABLES.items():
+        rows = owner.execute_query(
+            f"SELECT {column}::text AS id FROM {table} WHERE organization_id = %s ORDER BY 1 LIMIT 1",
+            (organization_id,),
+        )
+        found[column] = rows[0]["id"] if rows else str(uuid.uuid4())
+    return found
+
+
+def content(owner: DatabaseManager, organization_id: uuid.UUID) -> dict[str, str]:
+    """All rows of this organization, table by table."""
+    tables = owner.execute_query(
+        "SELECT c.relname FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'organization_id' "
+        "WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname <> 'api_keys' ORDER BY 1"
+    )
+    found = {}
+    for table in tables:
+        name = table["relname"]
+        digest = f"SELECT md5(string_agg(t::text, '' ORDER BY t::text)) AS all FROM {name} AS t WHERE organization_id = %s"
+        found[name] = owner.execute_query(digest, (organization_id,))[0]["all"]
+    return found
+
+
+def arguments(model: type[BaseModel], ids: dict[str, str], *, everything: bool) -> dict[str, Any]:
+    """Foreign ids wherever an id may stand, and good values for the rest that is required."""
+    given: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        if name in ids and (field.is_required() or everything):
+            given[name] = ids[name]
+        elif field.is_required():
+            rows = _rows_of(field.annotation)
+            given[name] = [arguments(rows, ids, everything=everything)] if rows else VALUES[name]
+    return given
+
+
+def _rows_of(annotation: Any) -> type[BaseModel] | None:
+    for member in get_args(annotation):
+        if isinstance(member, type) and issubclass(member, BaseModel):
+            return member
+    return None
+
+
+def test_foreign_ids_show_and_change_nothing(api: Api) -> None:
+    for foreign in api.others:
+        ids = foreign_ids(api.owner, foreign)
+        before = content(api.owner, foreign)
+        asked = 0
+        for operation in OPERATIONS.values():
+            for everything in (False, True):
+                given = arguments(operation.arguments, ids, everything=everything)
+                if not set(TABLES) & set(str(given).replace("'", " ").split()) and not operation.writes:
+                    continue
+                asked += 1
+                if operation.writes:
+                    answer = api.post(operation.name, given)
+                    refers = any(value in str(given) for value in ids.values())
+                    assert answer.status_code in ((404, 409, 422) if refers else (200, 409, 422)), (
+                        operation.name,
+                        given,
+                        answer.text,
+                    )
+                else:
+                    answer = api.get(operation.name, **given)
+                    assert answer.status_code in (200, 404, 422), (operation.name, given, answer.text)
+                    if answer.status_code == 200:
+                        assert answer.json()["data"] in ([], None), (operation.name, given, answer.text[:300])
+        assert asked > 60
+        assert content(api.owner, foreign) == before
+
+
+def test_a_foreign_id_is_refused_in_the_words_of_one_that_nobody_has(api: Api) -> None:
+    foreign = next(iter(api.others))
+    ids = foreign_ids(api.owner, foreign)
+    for operation in OPERATIONS.values():
+        if not operation.writes:
+            continue
+        given = arguments(operation.arguments, ids, everything=False)
+        nobody = arguments(operation.arguments, {name: str(uuid.uuid4()) for name in ids}, everything=False)
+        if given == nobody:
+            continue
+        answers = [api.post(operation.name, body) for body in (given, nobody)]
+        texts = []
+        for answer, body in zip(answers, (given, nobody), strict=True):
+            text = answer.text
+            for value in _values(body):
+                text = text.replace(value, "ID")
+            texts.append((answer.status_code, text))
+        assert texts[0] == texts[1], operation.name
+
+
+def _values(body: Any) -> list[str]:
+    if isinstance(body, dict):
+        return [text for value in body.values() for text in _values(value)]
+    if isinstance(body, list):
+        return [text for value in body for text in _values(value)]
+    return [body] if isinstance(body, str) and len(body) == 36 else []
