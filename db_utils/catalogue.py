@@ -61,8 +61,7 @@ def read_of(name: str, organization_id: uuid.UUID, arguments: Mapping[str, Any])
     """Return the statement that this read sends for these arguments; nothing is sent.
 
     For reads whose rows are those of one statement. A read that works on the rows afterwards (`get_demand_training_frame`)
-    gives what it begins with; one that needs a transaction (`get_kpi_trend`) has no such statement and is an
-    `AttributeError`. Raises `InvalidInputError` as the read itself does.
+    gives what it begins with. Raises `InvalidInputError` as the read itself does.
     """
     method: Callable[..., Any] = getattr(_recorded, name)
     try:

@@ -22,7 +22,7 @@ LEFT_OUT: Mapping[str, str] = {
 }
 """Methods without a path, and why."""
 
-_WORKED_ON = frozenset(("get_demand_training_frame", "get_kpi_trend"))
+_WORKED_ON = frozenset(("get_demand_training_frame",))
 """Reads whose rows are not those of one statement: they are answered whole, from memory."""
 
 

@@ -109,7 +109,7 @@ def order_of(sql: str, columns: tuple[str, ...]) -> Order | None:
 
 def _shown_as(sql: str, name: str) -> str:
     """Which column of the answer is the value that the statement calls like this, such as `l.name`; empty: none is."""
-    selected = sql[sql.rindex("\nSELECT\n") if "\nSELECT\n" in sql else 0 :]
+    selected = sql[sql.rindex("\nSELECT\n") if "\nSELECT\n" in sql else 0 :].partition("\nFROM ")[0]
     shown = re.search(rf"^\s*{re.escape(name)}(?: AS (\w+))?,?$", selected, re.MULTILINE)
     if shown is None:
         return ""

@@ -24,9 +24,7 @@ _OTHER_STATEMENT = {
     "correct_location_history": "get_location_history",
     "correct_resource_history": "get_resource_history",
     "correct_employee_history": "get_employee_history",
-    "get_kpi_trend": "get_kpi_summary",
 }
-_ADDED = {"get_kpi_trend": {"day": "date"}}
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 
 
@@ -39,7 +37,7 @@ def describe(url: str) -> dict[str, dict[str, str]]:
             if "dict[str" not in returned:
                 continue  # a number, an identifier, or a prediction, whose form is its own
             statement = query(_OTHER_STATEMENT.get(entry.name, entry.name))
-            found[entry.name] = {**_ADDED.get(entry.name, {}), **_columns(connection, statement)}
+            found[entry.name] = _columns(connection, statement)
     return found
 
 
