@@ -130,6 +130,7 @@ def write_arrow(rows: Iterable[dict[str, Any]], types: Mapping[str, str]) -> Cal
         "boolean": pyarrow.bool_(),
         "date": pyarrow.date32(),
         "timestamp with time zone": pyarrow.timestamp("us", "UTC"),
+        "timestamp without time zone": pyarrow.timestamp("us"),
         "interval": pyarrow.duration("us"),
     }
     schema = pyarrow.schema([(name, kinds.get(kind, pyarrow.string())) for name, kind in types.items()])
@@ -137,7 +138,7 @@ def write_arrow(rows: Iterable[dict[str, Any]], types: Mapping[str, str]) -> Cal
 
     def column(name: str, kind: str, batch: list[dict[str, Any]]) -> Any:
         turn = convert.get(kind) or (
-            (lambda value: encode(value).decode()) if kind in ("jsonb", "text[]") else None
+            (lambda value: encode(value).decode()) if kind == "jsonb" or kind.endswith("[]") else None
         )
         values = [row[name] for row in batch]
         if turn is not None:

@@ -35,6 +35,7 @@ _COLUMN_TYPES: Mapping[str, Any] = {
     "uuid": UUID,
     "text": str,
     "text[]": list[str],
+    "uuid[]": list[UUID],
     "numeric": Annotated[Decimal, WithJsonSchema({"type": "number"})],
     "double precision": float,
     "bigint": int,
@@ -42,6 +43,9 @@ _COLUMN_TYPES: Mapping[str, Any] = {
     "boolean": bool,
     "date": dt.date,
     "timestamp with time zone": dt.datetime,
+    "timestamp without time zone": Annotated[
+        str, Field(description="A time of the place's own clock, without an offset.")
+    ],
     "interval": dt.timedelta,
     "jsonb": Any,
 }

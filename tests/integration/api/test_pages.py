@@ -15,6 +15,7 @@ from tests.support.api import OPERATIONS, Api, read_calls
 # for each location, resource, shift or employee.
 WHOLE = {
     "get_kpi_summary",
+    "get_kpi_trend",
     "get_location_kpis",
     "get_resource_kpis",
     "get_shift_kpis",
