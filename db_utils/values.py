@@ -14,10 +14,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-import gc
 import json
-import os
-import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -193,12 +190,6 @@ _time_of = dt.datetime.fromisoformat
 _date_of = dt.date.fromisoformat
 _scan_json = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
-# What the uuid module does in a dozen steps of Python, in three: the two slots of a new UUID are filled in.
-_new_uuid = object.__new__
-_set_int: Callable[[uuid.UUID, int], None] = vars(uuid.UUID)["int"].__set__
-_set_is_safe: Callable[[uuid.UUID, uuid.SafeUUID], None] = vars(uuid.UUID)["is_safe"].__set__
-_unknown_safety = uuid.SafeUUID.unknown
-
 _MOST_UUIDS = 1000
 _seen_uuids: dict[str, uuid.UUID] = {}  # the same organizations and resources stand in row after row
 
@@ -210,10 +201,7 @@ def _cast_uuid(text: str | None, cursor: object) -> uuid.UUID | None:
     if value is None:
         if len(_seen_uuids) >= _MOST_UUIDS:
             _seen_uuids.clear()
-        value = _new_uuid(uuid.UUID)
-        _set_int(value, int(text.replace("-", ""), 16))
-        _set_is_safe(value, _unknown_safety)
-        _seen_uuids[text] = value
+        value = _seen_uuids[text] = uuid.UUID(int=int(text.replace("-", ""), 16))
     return value
 
 
@@ -311,56 +299,14 @@ def register(connection: Any) -> None:
         psycopg2.extensions.register_type(kind, connection)
 
 
-class _NoCollection:
-    """Holds back the garbage collector while many rows are made, none of which can be garbage yet.
-
-    It would look through all of them again and again: three quarters of the time. Other threads may be inside
-    at the same time; the last one out turns it on again.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._was_on = False
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._was_on = gc.isenabled()
-                gc.disable()
-            self._inside += 1
-
-    def __exit__(self, *exception: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0 and self._was_on:
-                gc.enable()
-
-    def after_fork(self) -> None:
-        self._lock = threading.Lock()
-        if self._inside and self._was_on:
-            gc.enable()
-        self._inside = 0
-
-
-_no_collection = _NoCollection()
-_MANY_ROWS = 500
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_no_collection.after_fork)
-
-
 def fetch_rows(cursor: Any) -> list[Row]:
-    """All rows of a finished statement as plain dicts; [] where it returns none."""
+    """Return all rows of a finished statement as plain dicts; [] where it returns none."""
     description = cursor.description
     if description is None:
         return []
     names = [column.name for column in description]
-    if cursor.rowcount > _MANY_ROWS:
-        with _no_collection:
-            rows = [dict(zip(names, row, strict=False)) for row in cursor.fetchall()]
-    else:
-        rows = [dict(zip(names, row, strict=False)) for row in cursor.fetchall()]
+    # One by one: a list of all tuples beside all dicts would give the garbage collector twice as much to look through.
+    rows = [dict(zip(names, row, strict=False)) for row in cursor]
     if not rows or len(rows[0]) != len(names):
         column_names(description)
     return rows

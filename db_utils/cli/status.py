@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.table import Table
 
 from db_utils.cli.common import (
@@ -128,7 +129,7 @@ def _cache(found: Status) -> str:
 
 
 def _tables(found: Status) -> Table:
-    table = Table("table or rollup" if found.rollups else "table", "rows", "size", "indexes")
+    table = _plain("table or rollup" if found.rollups else "table", "rows", "size", "indexes")
     _align_figures(table)
     for facts in (*found.tables, *found.rollups):
         table.add_row(facts.name, shown_rows(facts), size(facts.total_bytes), size(facts.index_bytes))
@@ -136,7 +137,7 @@ def _tables(found: Status) -> Table:
 
 
 def _chunks(stored: list[TableFacts]) -> Table:
-    table = Table("stored in chunks", "chunks", "in columnstore", "smaller")
+    table = _plain("stored in chunks", "chunks", "in columnstore", "smaller")
     _align_figures(table)
     for facts in stored:
         before, after = facts.columnstore_before_bytes, facts.columnstore_after_bytes
@@ -149,22 +150,29 @@ def _chunks(stored: list[TableFacts]) -> Table:
     return table
 
 
+def _plain(*columns: str) -> Table:
+    """A table without frames, so that names and figures fit into 80 columns; only the first column may be folded."""
+    table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    table.columns[0].overflow = "fold"
+    return table
+
+
 def _align_figures(table: Table) -> None:
     for column in table.columns[1:]:
         column.justify = "right"
-    table.columns[0].overflow = "fold"
 
 
 def _series(found: Status) -> Table:
-    table = Table("time series", "oldest", "newest")
+    table = _plain("time series", "oldest", "newest")
     for series in found.series:
         table.add_row(series.name, _instant(series.oldest), _instant(series.newest))
     return table
 
 
 def _jobs(found: Status) -> Table:
-    table = Table("job", "of", "every", "last run, UTC", "failures")
-    table.columns[1].no_wrap = True
+    table = _plain("job", "of", "every", "last run, UTC", "failures")
     for job in found.jobs:
         every = _interval(job.schedule_seconds) if job.is_scheduled else "paused"
         last_run = (
@@ -183,7 +191,7 @@ def _jobs(found: Status) -> Table:
 
 
 def _sources(found: Status) -> Table:
-    table = Table("source", "places", "failing", "last good run", "longest ago")
+    table = _plain("source", "places", "failing", "last good run", "longest ago")
     for source in found.sources:
         table.add_row(
             source.connector,

@@ -485,3 +485,23 @@ def test_a_short_period_is_refreshed_whole_buckets_wide(seeded_database: Databas
             (resource, at - timedelta(days=1), at),
         )
         assert [row["utilization_pct_max"] for row in found] == [33], rollup
+
+
+def test_the_jobs_of_a_new_database_start_one_after_the_other(empty_database: DatabaseManager) -> None:
+    """All at once they would be more than there are background workers, and those that found none would count as failed."""
+    if schema.edition(empty_database) != "community":
+        return
+    schema.apply(empty_database)
+    starts = [
+        row["next_start"]
+        for row in empty_database.execute_query(
+            "SELECT j.next_start FROM timescaledb_information.jobs AS j "
+            "LEFT JOIN timescaledb_information.job_stats AS s ON s.job_id = j.job_id "
+            "WHERE j.job_id >= 1000 AND coalesce(s.total_runs, 0) = 0 ORDER BY 1"
+        )
+    ]
+    assert len(starts) > 16
+    # Nothing starts within seconds of more than a few others.
+    assert all(
+        later - earlier >= timedelta(seconds=60) for earlier, later in zip(starts, starts[7:], strict=False)
+    )
