@@ -491,7 +491,6 @@ def test_the_jobs_of_a_new_database_start_one_after_the_other(empty_database: Da
     """All at once they would be more than there are background workers, and those that found none would count as failed."""
     if schema.edition(empty_database) != "community":
         return
-    schema.apply(empty_database)
     starts = [
         row["next_start"]
         for row in empty_database.execute_query(
