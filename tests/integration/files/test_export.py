@@ -149,11 +149,13 @@ def test_a_year_that_python_has_not_is_one_sentence_or_a_text(
 ) -> None:
     """Rows from before the bounds of schema version 8."""
     db = seeded_database
-    db.execute("ALTER TABLE employees DROP CONSTRAINT employees_hired_on_date_readable_check")
+    db.execute("ALTER TABLE production_plans DROP CONSTRAINT production_plans_plan_date_readable_check")
     db.execute(
-        "UPDATE employees SET hired_on_date = '0044-03-15 BC' WHERE organization_id = %s", (ORGANIZATION,)
+        "UPDATE production_plans SET plan_date = '0044-03-15 BC' WHERE plan_id = ("
+        "SELECT plan_id FROM production_plans WHERE organization_id = %s ORDER BY plan_id LIMIT 1)",
+        (ORGANIZATION,),
     )
-    export = (db.settings.database_url, "export", "employees", "--organization", ORGANIZATION, "-o")
+    export = (db.settings.database_url, "export", "production_plans", "--organization", ORGANIZATION, "-o")
     refused = run(*export, "p.parquet")
     assert refused.code == 1
     assert refused.err.startswith("error: a value has no place in this format (year -44 is out of range)")

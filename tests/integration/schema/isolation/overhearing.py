@@ -40,7 +40,10 @@ def listen(attacker: Attacker, owner: Any, foreign: Organization) -> None:
             "VALUES (%s, 'high', 'zqsecret', 'zqsecret') RETURNING alert_id",
             [foreign.organization_id],
         )
-        cursor.execute("DELETE FROM public.alerts WHERE alert_id = %s", cursor.fetchone())
+        alert = cursor.fetchone()
+        cursor.execute("DELETE FROM public.alerts WHERE alert_id = %s", alert)
+        # What its coming and going left for the copies of that organization.
+        cursor.execute("DELETE FROM public.sync_outbox WHERE entity_key = %s::text", alert)
     for _ in range(3):
         attacker.attempt(category, "SELECT 1")
     for arrived in attacker.heard():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from tests.integration.schema.isolation.attackers import Attacker
@@ -27,6 +28,8 @@ def other_value(value: Any) -> Any:
         return value + timedelta(seconds=17)
     if isinstance(value, date):
         return value + timedelta(days=17)
+    if isinstance(value, int | Decimal):
+        return value + 17
     try:
         uuid.UUID(str(value))
     except ValueError:
