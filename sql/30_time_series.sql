@@ -87,6 +87,8 @@ CREATE TABLE IF NOT EXISTS demand_history (
     quantity numeric NOT NULL,
     revenue numeric,
     metadata jsonb NOT NULL DEFAULT '{}',
+    -- A default and no trigger: loading costs nothing more.
+    recorded_at timestamptz DEFAULT now(),
     CONSTRAINT demand_history_pkey PRIMARY KEY (organization_id, product_id, location_id, time),
     CONSTRAINT demand_history_organization_id_location_id_fkey
         FOREIGN KEY (organization_id, location_id) REFERENCES locations,
@@ -96,11 +98,14 @@ CREATE TABLE IF NOT EXISTS demand_history (
     CONSTRAINT demand_history_product_id_not_blank_check CHECK (product_id ~ '\S'),
     CONSTRAINT demand_history_quantity_not_negative_check CHECK (quantity >= 0 AND quantity < 'Infinity'),
     CONSTRAINT demand_history_revenue_not_negative_check CHECK (revenue >= 0 AND revenue < 'Infinity'),
-    CONSTRAINT demand_history_metadata_object_check CHECK (jsonb_typeof(metadata) = 'object')
+    CONSTRAINT demand_history_metadata_object_check CHECK (jsonb_typeof(metadata) = 'object'),
+    CONSTRAINT demand_history_recorded_at_not_in_future_check CHECK (
+        isfinite(recorded_at) AND recorded_at <= now() + interval '1 day'
+    )
 );
 CREATE INDEX IF NOT EXISTS demand_history_organization_id_time_idx ON demand_history (organization_id, time DESC);
 COMMENT ON INDEX demand_history_organization_id_time_idx IS 'Serves get_products and demand of all products in a period.';
-COMMENT ON TABLE demand_history IS 'Sales and demand as they happened, for forecasting. One row per product, location and bucket of time; a correction replaces the row.';
+COMMENT ON TABLE demand_history IS 'Sales and demand as they happened, for forecasting. One row per product, location and bucket of time; a correction replaces the row, and demand_revisions keeps what it said before.';
 COMMENT ON COLUMN demand_history.organization_id IS 'The tenant.';
 COMMENT ON COLUMN demand_history.time IS 'Start of the bucket of time that the quantity was demanded in (an hour, a day …).';
 COMMENT ON COLUMN demand_history.product_id IS 'The customer''s own product code.';
@@ -108,6 +113,30 @@ COMMENT ON COLUMN demand_history.location_id IS 'Where it was demanded.';
 COMMENT ON COLUMN demand_history.quantity IS 'Quantity demanded in the bucket, in the product''s own unit.';
 COMMENT ON COLUMN demand_history.revenue IS 'What it earned, in the organization''s currency (settings.currency); NULL if not known.';
 COMMENT ON COLUMN demand_history.metadata IS 'Whatever else the source tells.';
+COMMENT ON COLUMN demand_history.recorded_at IS 'Since when the quantity is known here: the database''s clock when it was written or corrected, unless who loads history tells better; NULL: not known, as of rows from before version 8.';
+
+CREATE TABLE IF NOT EXISTS demand_revisions (
+    organization_id uuid NOT NULL,
+    product_id text NOT NULL,
+    location_id uuid NOT NULL,
+    time timestamptz NOT NULL,
+    replaced_at timestamptz NOT NULL,
+    recorded_at timestamptz,
+    quantity numeric NOT NULL,
+    CONSTRAINT demand_revisions_pkey PRIMARY KEY (organization_id, product_id, location_id, time, replaced_at),
+    CONSTRAINT demand_revisions_organization_id_location_id_fkey
+        FOREIGN KEY (organization_id, location_id) REFERENCES locations,
+    CONSTRAINT demand_revisions_quantity_not_negative_check CHECK (quantity >= 0 AND quantity < 'Infinity'),
+    CONSTRAINT demand_revisions_replaced_after_recorded_check CHECK (replaced_at > recorded_at)
+);
+COMMENT ON TABLE demand_revisions IS 'What rows of demand_history said before they were corrected or deleted; written by the database only. So demand can be had as it was known at a time.';
+COMMENT ON COLUMN demand_revisions.organization_id IS 'The tenant.';
+COMMENT ON COLUMN demand_revisions.product_id IS 'The customer''s own product code.';
+COMMENT ON COLUMN demand_revisions.location_id IS 'Where it was demanded.';
+COMMENT ON COLUMN demand_revisions.time IS 'Start of the bucket of time, as in demand_history.';
+COMMENT ON COLUMN demand_revisions.replaced_at IS 'Until when the row said so: the database''s clock at the correction or deletion.';
+COMMENT ON COLUMN demand_revisions.recorded_at IS 'Since when it said so; NULL where that is not known.';
+COMMENT ON COLUMN demand_revisions.quantity IS 'Quantity demanded, as it was said then.';
 
 CREATE TABLE IF NOT EXISTS resource_metrics (
     organization_id uuid NOT NULL,

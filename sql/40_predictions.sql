@@ -19,11 +19,13 @@ CREATE TABLE IF NOT EXISTS demand_forecasts (
     available_at timestamptz NOT NULL,
     recorded_at timestamptz NOT NULL DEFAULT now(),
     metadata jsonb NOT NULL DEFAULT '{}',
+    purpose text NOT NULL DEFAULT 'published',
     CONSTRAINT demand_forecasts_pkey PRIMARY KEY (
-        organization_id, product_id, location_id, target_time, target_interval, available_at, model_name, model_version
+        organization_id, product_id, location_id, target_time, target_interval, available_at, model_name, model_version, purpose
     ),
     CONSTRAINT demand_forecasts_organization_id_location_id_fkey
         FOREIGN KEY (organization_id, location_id) REFERENCES locations,
+    CONSTRAINT demand_forecasts_purpose_check CHECK (purpose IN ('published', 'shadow')),
     CONSTRAINT demand_forecasts_product_id_not_blank_check CHECK (product_id ~ '\S'),
     CONSTRAINT demand_forecasts_model_name_not_blank_check CHECK (model_name ~ '\S'),
     CONSTRAINT demand_forecasts_model_version_not_blank_check CHECK (model_version ~ '\S'),
@@ -70,6 +72,7 @@ COMMENT ON COLUMN demand_forecasts.model_version IS 'Version of the model.';
 COMMENT ON COLUMN demand_forecasts.available_at IS 'When the model could have known it: its data cut-off.';
 COMMENT ON COLUMN demand_forecasts.recorded_at IS 'When it was saved, by the database''s clock; cannot be written.';
 COMMENT ON COLUMN demand_forecasts.metadata IS 'Whatever else the model tells.';
+COMMENT ON COLUMN demand_forecasts.purpose IS 'published: it counts; shadow: a challenger''s, or one of a trial, which moves neither the current forecasts nor the KPI.';
 
 CREATE TABLE IF NOT EXISTS anomaly_predictions (
     organization_id uuid NOT NULL,

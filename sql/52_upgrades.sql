@@ -94,7 +94,24 @@ BEGIN
 END
 $$;
 
--- Version 8: the length of a forecast target is part of its key. No row is touched: what was unique stays so.
+-- Version 8: what was forecast in the open and what on trial. What there is, is published.
+DO $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT
+        FROM pg_attribute AS a
+        WHERE a.attrelid = 'demand_forecasts'::regclass
+            AND a.attname = 'purpose'
+            AND NOT a.attisdropped
+    ) THEN
+        ALTER TABLE demand_forecasts
+            ADD COLUMN purpose text NOT NULL DEFAULT 'published',
+            ADD CONSTRAINT demand_forecasts_purpose_check CHECK (purpose IN ('published', 'shadow'));
+    END IF;
+END
+$$;
+
+-- Version 8: the length of a forecast target, and its purpose, are part of its key. No row is touched: what was unique stays so.
 DO $$
 BEGIN
     IF NOT EXISTS (
@@ -103,11 +120,30 @@ BEGIN
         JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
         WHERE k.conrelid = 'demand_forecasts'::regclass
             AND k.conname = 'demand_forecasts_pkey'
-            AND a.attname = 'target_interval'
+            AND a.attname = 'purpose'
     ) THEN
         ALTER TABLE demand_forecasts DROP CONSTRAINT demand_forecasts_pkey;
         ALTER TABLE demand_forecasts ADD CONSTRAINT demand_forecasts_pkey PRIMARY KEY (
-            organization_id, product_id, location_id, target_time, target_interval, available_at, model_name, model_version
+            organization_id, product_id, location_id, target_time, target_interval, available_at, model_name, model_version, purpose
+        );
+    END IF;
+END
+$$;
+
+-- Version 8: demand knows since when it is known. Of the rows that there are, nobody can tell.
+DO $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT
+        FROM pg_attribute AS a
+        WHERE a.attrelid = 'demand_history'::regclass
+            AND a.attname = 'recorded_at'
+            AND NOT a.attisdropped
+    ) THEN
+        ALTER TABLE demand_history ADD COLUMN recorded_at timestamptz;
+        ALTER TABLE demand_history ALTER COLUMN recorded_at SET DEFAULT now();
+        ALTER TABLE demand_history ADD CONSTRAINT demand_history_recorded_at_not_in_future_check CHECK (
+            isfinite(recorded_at) AND recorded_at <= now() + interval '1 day'
         );
     END IF;
 END

@@ -1,7 +1,8 @@
 -- What the database keeps by itself: updated_at, recorded_at, copies of shift times, append-only predictions,
 -- notifications.
 
--- Tables with an updated_at or recorded_at column get the trigger that keeps it.
+-- Tables with an updated_at or recorded_at column get the trigger that keeps it. (Not demand: a default is enough for rows that are
+-- loaded by the million; see keep_demand_revision().)
 DO $$
 DECLARE
     kept record;
@@ -14,6 +15,7 @@ BEGIN
         JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname IN ('updated_at', 'recorded_at')
         WHERE c.relnamespace = 'public'::regnamespace
             AND c.relkind IN ('r', 'p')
+            AND c.relname NOT IN ('demand_history', 'demand_revisions')
         ORDER BY c.relname, a.attname
     LOOP
         EXECUTE format(
@@ -39,6 +41,9 @@ CREATE OR REPLACE TRIGGER external_factors_append_only
 CREATE OR REPLACE TRIGGER schedule_proposal_items_append_only
     BEFORE UPDATE ON schedule_proposal_items
     FOR EACH ROW EXECUTE FUNCTION refuse_update();
+CREATE OR REPLACE TRIGGER forecast_backtests_append_only
+    BEFORE UPDATE ON forecast_backtests
+    FOR EACH ROW EXECUTE FUNCTION refuse_update();
 -- An anomaly can be acknowledged and closed; what was predicted cannot be rewritten.
 CREATE OR REPLACE TRIGGER anomaly_predictions_append_only
     BEFORE UPDATE OF
@@ -46,6 +51,65 @@ CREATE OR REPLACE TRIGGER anomaly_predictions_append_only
         model_name, model_version, available_at, recorded_at
     ON anomaly_predictions
     FOR EACH ROW EXECUTE FUNCTION refuse_update();
+
+-- What a row of demand said before it was corrected or deleted, and since when it says what it says. Rows are only looked at one by one
+-- where a quantity changes; inserting fires nothing. (Retention drops whole chunks: no correction, and nothing is kept of it.)
+CREATE OR REPLACE FUNCTION keep_demand_revision()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    -- A transaction that began earlier may be the later one to write.
+    replaced_at CONSTANT timestamptz := greatest(now(), OLD.recorded_at);
+BEGIN
+    IF OLD.recorded_at IS DISTINCT FROM replaced_at
+        -- An organization that is deleted as a whole takes its places with it, and needs no revisions.
+        AND (TG_OP = 'UPDATE' OR EXISTS (
+            SELECT
+            FROM public.locations AS l
+            WHERE l.organization_id = OLD.organization_id
+                AND l.location_id = OLD.location_id
+        ))
+    THEN
+        INSERT INTO public.demand_revisions (
+            organization_id,
+            product_id,
+            location_id,
+            time,
+            replaced_at,
+            recorded_at,
+            quantity
+        )
+        VALUES (
+            OLD.organization_id,
+            OLD.product_id,
+            OLD.location_id,
+            OLD.time,
+            replaced_at,
+            OLD.recorded_at,
+            OLD.quantity
+        )
+        ON CONFLICT DO NOTHING;
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN NULL;
+    END IF;
+    NEW.recorded_at := replaced_at;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION keep_demand_revision() IS
+    'Trigger: keeps what a row of demand said before it was corrected or deleted. Runs with the owner''s rights, as tenants write no revisions.';
+REVOKE ALL ON FUNCTION keep_demand_revision() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER demand_history_keep_corrected
+    BEFORE UPDATE ON demand_history
+    FOR EACH ROW WHEN (OLD.quantity IS DISTINCT FROM NEW.quantity)
+    EXECUTE FUNCTION keep_demand_revision();
+CREATE OR REPLACE TRIGGER demand_history_keep_deleted
+    AFTER DELETE ON demand_history
+    FOR EACH ROW EXECUTE FUNCTION keep_demand_revision();
 
 -- It compares with rows of the new rows' own organization only, which the view and the table's own check have made sure is the
 -- writer's. Two writers at once, the first of a series both, do not see each other: doctor finds what they leave.

@@ -340,6 +340,7 @@ FROM (
         f.available_at,
         f.recorded_at
     FROM demand_forecasts AS f
+    WHERE f.purpose = 'published'
     ORDER BY
         f.organization_id,
         f.product_id,
@@ -356,7 +357,7 @@ JOIN location_history AS h
     AND h.location_id = n.location_id
     AND h.valid_from <= n.target_time
     AND h.valid_to > n.target_time;
-COMMENT ON VIEW current_demand_forecasts IS 'What do we expect now? For each target (its start and its length) the prediction with the newest available_at, whichever model made it.';
+COMMENT ON VIEW current_demand_forecasts IS 'What do we expect now? For each target (its start and its length) the published prediction with the newest available_at, whichever model made it.';
 COMMENT ON COLUMN current_demand_forecasts.organization_id IS 'The tenant.';
 COMMENT ON COLUMN current_demand_forecasts.product_id IS 'The customer''s own product code.';
 COMMENT ON COLUMN current_demand_forecasts.location_id IS 'Where the demand is expected.';

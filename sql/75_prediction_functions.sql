@@ -161,6 +161,7 @@ BEGIN
         AND f.target_time < period_end
         AND f.available_at <= as_of
         AND f.recorded_at <= known_by
+        AND f.purpose = 'published'
     ORDER BY
         f.product_id,
         f.location_id,
@@ -173,7 +174,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION demand_forecasts_as_of(uuid, timestamptz, timestamptz, timestamptz, timestamptz) IS
-    'What did we expect at as_of, for targets of the period? One row per target: the newest prediction that was available then.';
+    'What did we expect at as_of, for targets of the period? One row per target: the newest published prediction that was available then.';
 
 -- The end of the last interval that was kept, of those in order that neither overlap nor were left out for it.
 CREATE OR REPLACE FUNCTION end_of_last_kept(kept_until timestamptz, starts_at timestamptz, ends_at timestamptz)
@@ -211,7 +212,8 @@ RETURNS TABLE (
     actual_quantity numeric,
     target_interval interval,
     target_end timestamptz,
-    is_over boolean
+    is_over boolean,
+    purpose text
 )
 LANGUAGE plpgsql
 STABLE
@@ -238,6 +240,7 @@ BEGIN
             min(k.target_interval) OVER (PARTITION BY k.product_id, k.location_id) AS shortest_interval
         FROM known AS k
         WHERE newest_only
+            AND k.purpose = 'published'
         ORDER BY
             k.product_id,
             k.location_id,
@@ -258,7 +261,8 @@ BEGIN
             k.available_at,
             k.predicted_quantity,
             k.lower_bound,
-            k.upper_bound
+            k.upper_bound,
+            k.purpose
         FROM known AS k
         WHERE NOT newest_only
         UNION ALL
@@ -272,7 +276,8 @@ BEGIN
             n.available_at,
             n.predicted_quantity,
             n.lower_bound,
-            n.upper_bound
+            n.upper_bound,
+            n.purpose
         FROM newest AS n
         WHERE n.target_interval = n.shortest_interval
     ),
@@ -342,7 +347,8 @@ BEGIN
         CASE WHEN f.target_end <= known_until THEN coalesce(o.quantity, fill_quantity) END,
         f.target_interval,
         f.target_end,
-        f.target_end <= known_until
+        f.target_end <= known_until,
+        f.purpose
     FROM outcomes AS o
     JOIN forecasts AS f
         ON f.product_id = o.product_id
@@ -354,7 +360,7 @@ $$;
 COMMENT ON FUNCTION demand_forecast_outcomes(uuid, timestamptz, timestamptz, boolean, numeric) IS
     'What was said before the fact about each target of the period, and what happened? actual_quantity is NULL while the target has not ended '
     'within the period (is_over is false then), and fill_quantity (by default NULL) where no demand was recorded in it. With '
-    'newest_only the newest forecast of each target, of each product and place the shortest length that was forecast, and of '
+    'newest_only the newest published forecast of each target, of each product and place the shortest length that was forecast, and of '
     'targets that overlap those that follow each other: no sale is counted twice.';
 
 CREATE FUNCTION demand_forecast_accuracy(
@@ -376,7 +382,8 @@ RETURNS TABLE (
     bias numeric,
     interval_count bigint,
     interval_coverage_pct numeric,
-    reason text
+    reason text,
+    purpose text
 )
 LANGUAGE plpgsql
 STABLE
@@ -386,7 +393,7 @@ BEGIN
     RETURN QUERY
     WITH newest AS (
         SELECT DISTINCT ON (
-            o.model_name, o.model_version, o.target_interval, o.lead_time_days, o.product_id, o.location_id, o.target_time
+            o.model_name, o.model_version, o.purpose, o.target_interval, o.lead_time_days, o.product_id, o.location_id, o.target_time
         )
             o.*
         FROM demand_forecast_outcomes(org, period_start, period_end, fill_quantity => fill_quantity) AS o
@@ -394,6 +401,7 @@ BEGIN
         ORDER BY
             o.model_name,
             o.model_version,
+            o.purpose,
             o.target_interval,
             o.lead_time_days,
             o.product_id,
@@ -406,7 +414,7 @@ BEGIN
             n.*,
             kept_until(n.target_time, n.target_end) OVER (
                 PARTITION BY
-                    n.model_name, n.model_version, n.target_interval, n.lead_time_days, n.product_id, n.location_id
+                    n.model_name, n.model_version, n.purpose, n.target_interval, n.lead_time_days, n.product_id, n.location_id
                 ORDER BY n.target_time
             ) AS kept_until
         FROM newest AS n
@@ -415,6 +423,7 @@ BEGIN
         SELECT
             k.model_name,
             k.model_version,
+            k.purpose,
             k.target_interval,
             k.lead_time_days,
             count(k.actual_quantity) AS target_count,
@@ -433,6 +442,7 @@ BEGIN
         GROUP BY
             k.model_name,
             k.model_version,
+            k.purpose,
             k.target_interval,
             k.lead_time_days
     ),
@@ -459,17 +469,19 @@ BEGIN
             WHEN j.target_count = 0 THEN 'no demand recorded for these targets'
             WHEN NOT j.is_of_one_unit THEN 'products are counted in different units: ' || array_to_string(j.units, ', ')
             WHEN j.actual_quantity = 0 THEN 'nothing was demanded'
-        END
+        END,
+        j.purpose
     FROM judged AS j
     ORDER BY
         j.model_name,
         j.model_version,
+        j.purpose,
         j.target_interval,
         j.lead_time_days;
 END
 $$;
 COMMENT ON FUNCTION demand_forecast_accuracy(uuid, timestamptz, timestamptz, numeric) IS
-    'How good were the demand forecasts for targets that ended in the period, by model, version, length of the target and lead time in local days? '
+    'How good were the demand forecasts for targets that ended in the period, by model, version, purpose, length of the target and lead time in local days? '
     'WAPE in percent, MAE and bias in the product''s unit, share of outcomes within the interval; target_count targets with an outcome, '
     'no_outcome_count without (fill_quantity is taken for them where it is given); reason where WAPE is NULL. Of several runs of '
     'one lead time the newest, of targets that overlap those that follow each other.';

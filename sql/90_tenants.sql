@@ -120,7 +120,7 @@ BEGIN
             c.relname,
             c.relkind IN ('r', 'p') AS is_table,
             string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns,
-            bool_or(a.attname = 'recorded_at') AS keeps_history,
+            bool_or(a.attname = 'recorded_at') AND c.relname <> 'demand_history' AS keeps_history,
             obj_description(c.oid, 'pg_class') AS description,
             bool_or(rights.grantee IS NOT NULL) AS is_open
         FROM pg_class AS c
@@ -157,7 +157,8 @@ BEGIN
 
         tenant_rights := CASE
             WHEN NOT base.is_table OR base.relname = 'organizations' THEN 'SELECT'
-            -- Only the database itself writes these; see 57_history.sql, 73_timeline_sums.sql.
+            -- Only the database itself writes these; see 55_triggers.sql, 57_history.sql, 73_timeline_sums.sql.
+            WHEN base.relname = 'demand_revisions' THEN 'SELECT'
             WHEN base.relname IN ('resource_history', 'employee_history', 'location_history') THEN 'SELECT'
             WHEN base.relname IN ('resource_time_sums', 'resource_time_states', 'resource_time_marks') THEN 'SELECT'
             -- The worker acts on it with the operator's rights and keys.

@@ -18,6 +18,7 @@ SET search_path = public, pg_temp;
 \ir 50_external_and_results.sql
 \ir 52_upgrades.sql
 \ir 53_api_keys.sql
+\ir 53_models.sql
 \ir 53_outbox.sql
 \ir 53_rosters.sql
 \ir 54_services.sql

@@ -136,9 +136,17 @@ table operational_events
 
 table demand_history
     columns  organization_id uuid!, time timestamptz!, product_id text!, location_id uuid!, quantity numeric!,
-             revenue numeric, metadata jsonb!=
-    checks   metadata_object, product_id_not_blank, quantity_not_negative, revenue_not_negative, time_not_in_future
+             revenue numeric, metadata jsonb!=, recorded_at timestamptz=
+    checks   metadata_object, product_id_not_blank, quantity_not_negative, recorded_at_not_in_future, revenue_not_negative,
+             time_not_in_future
     keys     pkey, organization_id_location_id_fkey, organization_id_time_idx
+    triggers keep_corrected, keep_deleted
+
+table demand_revisions
+    columns  organization_id uuid!, product_id text!, location_id uuid!, time timestamptz!, replaced_at timestamptz!,
+             recorded_at timestamptz, quantity numeric!
+    checks   quantity_not_negative, replaced_after_recorded
+    keys     pkey, organization_id_location_id_fkey
 
 table resource_metrics
     columns  organization_id uuid!, time timestamptz!, resource_id uuid!, utilization_pct numeric, efficiency_pct numeric,
@@ -160,10 +168,11 @@ table demand_forecasts
     columns  organization_id uuid!, product_id text!, location_id uuid!, target_time timestamptz!,
              target_interval interval!=, predicted_quantity numeric!, lower_bound numeric, upper_bound numeric,
              interval_coverage_pct numeric!=, model_name text!, model_version text!, available_at timestamptz!,
-             recorded_at timestamptz!=, metadata jsonb!=
+             recorded_at timestamptz!=, metadata jsonb!=, purpose text!=
     checks   available_at_not_in_future, bounds_around_prediction, bounds_both_or_none, bounds_finite,
              interval_coverage_pct_range, metadata_object, model_name_not_blank, model_version_not_blank,
-             predicted_quantity_not_negative, product_id_not_blank, target_interval_positive, target_time_within_10_years
+             predicted_quantity_not_negative, product_id_not_blank, purpose, target_interval_positive,
+             target_time_within_10_years
     keys     pkey, organization_id_location_id_fkey, organization_id_target_time_idx, organization_id_target_time_long_idx
     triggers announce_delete, announce_insert, announce_truncate, append_only, outbox_deleted, outbox_inserted,
              outbox_truncated, outbox_updated, set_recorded_at
@@ -273,6 +282,26 @@ table api_keys
     checks   created_at_finite, expires_after_created, last_used_at_finite, name_not_blank, prefix, revoked_at_finite,
              role, secret_sha256
     keys     pkey, organization_id_fkey, prefix_idx
+
+table forecast_models
+    columns  organization_id uuid!, model_name text!, model_version text!, kind text!, role text!=, role_since timestamptz!=,
+             role_reason text, config jsonb!=, created_at timestamptz!=, updated_at timestamptz!=
+    checks   config_object, kind, model_name_not_blank, model_version_not_blank, role, role_since_not_in_future
+    keys     pkey, organization_id_fkey, organization_id_kind_champion_idx
+    triggers set_updated_at
+
+table forecast_backtests
+    columns  organization_id uuid!, backtest_id uuid!=, model_name text!, model_version text!, product_id text,
+             location_id uuid, target_interval interval!, first_step integer!, last_step integer!, as_of timestamptz!,
+             first_origin timestamptz!, last_origin timestamptz!, origin_count integer!, better_origin_count integer!,
+             target_count integer!, wape_pct numeric, mase numeric, pinball numeric, interval_coverage_pct numeric,
+             naive_name text!, naive_wape_pct numeric, naive_pinball numeric, skill_pct numeric, reason text,
+             recorded_at timestamptz!=
+    checks   as_of_not_in_future, counts, errors_not_negative, interval_coverage_pct_range, naive_name_not_blank,
+             origins_in_order, product_and_location, product_id_not_blank, steps, target_interval_positive
+    keys     pkey, organization_id_run_key, organization_id_location_id_fkey, organization_id_model_fkey,
+             organization_id_as_of_idx, organization_id_location_id_idx
+    triggers append_only, set_recorded_at
 
 table connector_runs
     columns  organization_id uuid!, run_id uuid!=, connector text!, location_id uuid, window_start timestamptz!,
@@ -463,6 +492,7 @@ $contract$;
         'get_kpi_summary(uuid,integer)',
         'history_change_time(text,uuid,uuid)',
         'is_timezone(text)',
+        'keep_demand_revision()',
         'keep_employee_history()',
         'keep_location_history()',
         'keep_resource_history()',
@@ -1094,7 +1124,8 @@ BEGIN
                     c.relkind,
                     c.relacl,
                     n.nspname,
-                    EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'recorded_at') AS keeps_history
+                    EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'recorded_at')
+                        AND c.relname <> 'demand_history' AS keeps_history
                 FROM pg_class AS c
                 JOIN pg_namespace AS n ON n.oid = c.relnamespace
                 WHERE n.nspname IN ('public', 'tenant', 'tenant_load', '_timescaledb_internal')
@@ -1123,7 +1154,7 @@ BEGIN
                         p.privilege = 'SELECT'
                         OR base.relkind IN ('r', 'p')
                         AND base.relname NOT IN (
-                            'organizations', 'resource_history', 'employee_history', 'location_history',
+                            'organizations', 'demand_revisions', 'resource_history', 'employee_history', 'location_history',
                             'resource_time_sums', 'resource_time_states', 'resource_time_marks', 'service_schedules', 'api_keys',
                             'sync_targets', 'sync_outbox', 'sync_progress', 'sync_rejected'
                         )

@@ -12,17 +12,17 @@ from typing import Annotated
 import typer
 
 from barnameh import __version__
-from barnameh.cli import api, fetch, work
+from barnameh.cli import api, fetch, forecast, work
 
 app = typer.Typer(
     name="barnameh",
-    help="Services of the operations platform: the HTTP API, connectors, plans, and the worker that runs what is due.",
+    help="Services of the operations platform: the HTTP API, connectors, forecasting, plans, and the worker that runs what is due.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-for commands in (fetch.app, api.app, work.app):
+for commands in (fetch.app, forecast.app, api.app, work.app):
     app.add_typer(commands)
 
 if importlib.util.find_spec("highspy") is not None:  # the extra `planning`

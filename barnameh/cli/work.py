@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from barnameh.cli import fetch
+from barnameh.cli import fetch, forecast
 from barnameh.cli.common import AsJson, Exit, Url, database, print_json, screen
 from barnameh.worker import SQL, Task, Worker
 
@@ -37,7 +37,7 @@ def work(
 
 def tasks() -> dict[str, Task]:
     """What a worker can do: the tasks of the services that are installed."""
-    found: dict[str, Task] = dict(fetch.TASKS)
+    found: dict[str, Task] = {**fetch.TASKS, **forecast.TASKS}
     if importlib.util.find_spec("highspy") is not None:
         from barnameh.cli import plan
 

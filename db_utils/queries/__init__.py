@@ -15,6 +15,7 @@ from db_utils.queries.external_factors import ExternalFactorQueries
 from db_utils.queries.forecasts import ForecastQueries
 from db_utils.queries.kpis import KpiQueries
 from db_utils.queries.metrics import MetricQueries
+from db_utils.queries.models import ModelQueries
 from db_utils.queries.optimization import OptimizationQueries
 from db_utils.queries.organizations import OrganizationQueries
 from db_utils.queries.plans import PlanQueries
@@ -23,6 +24,7 @@ from db_utils.queries.records import (
     AbsenceForecastRecord,
     AnomalyRecord,
     AttendanceRecord,
+    BacktestRecord,
     DemandForecastRecord,
     DemandRecord,
     EventRecord,
@@ -37,6 +39,7 @@ __all__ = [
     "AbsenceForecastRecord",
     "AnomalyRecord",
     "AttendanceRecord",
+    "BacktestRecord",
     "DemandForecastRecord",
     "DemandRecord",
     "DifferentValuesError",
@@ -60,6 +63,7 @@ class OperationalDataQueries(
     ShiftQueries,
     PlanQueries,
     ForecastQueries,
+    ModelQueries,
     AnomalyQueries,
     AbsenceQueries,
     CachedPredictionQueries,

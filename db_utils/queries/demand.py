@@ -19,6 +19,8 @@ from db_utils.queries.arguments import (
     span_of,
     text_of,
     texts_of,
+    time_of,
+    whole_of,
 )
 from db_utils.queries.duplicates import OnRepeat, added_up
 from db_utils.queries.records import DemandRecord, encoded_rows
@@ -53,11 +55,12 @@ class DemandQueries(QueryRunner):
     ) -> int:
         """Record demand and return the rows that are new or differ from what was recorded.
 
-        Returns how many rows were written; all or none. A row of the same product, location and time is corrected where
-        it differs, or kept with `replace=False`; the same rows may be sent again. Only what is given is written: a key
-        that a row does not have leaves what is recorded as it is, None makes it unknown. Two rows of one product,
-        location and time in one call are refused, or with `on_repeat="sum"` (lines of receipts) their quantity and
-        revenue are added up; the revenue is unknown where one of them is. Keys: see `DemandRecord`. Raises
+        Returns how many rows were written; all or none. A row of the same product, location and time is corrected
+        where it differs (and known so from now on: `get_demand_revisions`), or kept with `replace=False`; the same
+        rows may be sent again. Only what is given is written: a key that a row does not have leaves what is recorded
+        as it is, None makes it unknown. Two rows of one product, location and time in one call are refused, or with
+        `on_repeat="sum"` (lines of receipts) their quantity and revenue are added up; the revenue is unknown where
+        one of them is. Keys: see `DemandRecord`. Raises
         `InvalidInputError` for a repeated row, `NotFoundError` for an unknown location.
         """
         flag_of(replace, "replace")
@@ -89,13 +92,41 @@ class DemandQueries(QueryRunner):
         Rows whose time is in the last `days` times 24 hours (default 90), or `start` <= time < `end` (aware; no
         `end`: up to the newest), oldest first, then by location: `time` (UTC; start of the bucket), `product_id`,
         `location_id`, `quantity` (in the product's own unit), `revenue` (in the organization's currency, None where not
-        known), `metadata` (dict). Empty: no demand, or no such product.
+        known), `metadata` (dict), `recorded_at` (UTC; since when the quantity is known here, None where that is not known).
+        Empty: no demand, or no such product.
         """
         return self._read(
             "get_demand_history",
             parse_uuid(organization_id, "organization_id"),
             {
                 "product_id": text_of(product_id, "product_id"),
+                "location_id": optional_uuid(location_id, "location_id"),
+                **past(days, start, end, default_days=90),
+            },
+        )
+
+    def get_demand_revisions(
+        self,
+        organization_id: Id,
+        *,
+        product_id: str | None = None,
+        location_id: Id | None = None,
+        days: int | None = None,
+        start: dt.datetime | None = None,
+        end: dt.datetime | None = None,
+    ) -> list[Row]:
+        """What did rows of demand say before they were corrected or deleted?
+
+        Rows whose time lies in the last `days` times 24 hours (default 90), or `start` <= time < `end` (aware; no
+        `end`: up to the newest), oldest first, then by product, location and version: `time` (UTC; start of the bucket),
+        `product_id`, `location_id`, `quantity` (in the product's own unit), `recorded_at` (UTC; since when it was said,
+        None where not known), `replaced_at` (UTC; until when). Empty: nothing was corrected.
+        """
+        return self._read(
+            "get_demand_revisions",
+            parse_uuid(organization_id, "organization_id"),
+            {
+                "product_id": optional_text(product_id, "product_id"),
                 "location_id": optional_uuid(location_id, "location_id"),
                 **past(days, start, end, default_days=90),
             },
@@ -231,6 +262,60 @@ class DemandQueries(QueryRunner):
         for row in rows:
             row["factors"] = _all_of(names, row["factors"])
         return rows
+
+    def get_demand_frame_as_of(
+        self,
+        organization_id: Id,
+        *,
+        as_of: dt.datetime,
+        horizon: int,
+        history: dt.timedelta,
+        bucket: Bucket = "day",
+        products: Iterable[str] | None = None,
+        location_id: Id | None = None,
+        factor_names: Iterable[str] | None = None,
+        carry: dt.timedelta = dt.timedelta(0),
+        delay: dt.timedelta = dt.timedelta(0),
+    ) -> list[Row]:
+        """What was known at a given time of the demand of all products, and of the world that many buckets before each bucket?
+
+        One statement for all products (or `products`) at all locations (or one). Buckets as in `get_demand_series`: those that
+        lie in the `history` before `as_of` (aware), and `horizon` (1 to 1,000) targets, the first of which begins at `as_of` or
+        later. Demand counts as it was recorded by `as_of`, in buckets that had ended `delay` before; what a series was loaded
+        with on its first day counts as known when it happened, unless the rows told `recorded_at`. Target h begins a certain
+        time after `as_of`, its lead; in every bucket the value of step h of a factor is what was known that time before the
+        bucket began, so that a model trained on it sees what it is given. `carry` as in `get_demand_training_frame`.
+
+        One row a location that has demand: `location_id`, `timezone`, `bucket_starts` and `bucket_ends` (lists, UTC),
+        `over_count` (so many buckets were over), `first_target` (position of the first target, from 0), `known_at` (UTC; by when
+        all of this was known, at most `as_of`), `series` (list of dicts: `product_id`, `buckets` (positions with demand) and
+        `quantities` (floats, in the product's own unit)), `factor_names`, `factor_buckets`, `factor_steps`, `factor_values`
+        (lists, or None without factors: from this step on the factor has this value in this bucket, up to its next entry there;
+        None: not known), `left_out` (dict of factor to the reason why it is not there: its readings have two units).
+        Empty: nothing was known of any product.
+        """
+        length = _BUCKETS[choice_of(bucket, "bucket", tuple(_BUCKETS))]
+        longest = length + dt.timedelta(days=3) if bucket == "month" else length + dt.timedelta(hours=2)
+        until = time_of(as_of, "as_of")
+        steps = whole_of(horizon, "horizon", 1, 1_000)
+        back = span_of(history, "history")
+        return self._read(
+            "get_demand_frame_as_of",
+            parse_uuid(organization_id, "organization_id"),
+            {
+                "as_of": until,
+                "bucket": bucket,
+                "horizon": steps,
+                "location_id": optional_uuid(location_id, "location_id"),
+                "products": None if products is None else texts_of(products, "products"),
+                "factor_names": None if factor_names is None else texts_of(factor_names, "factor_names"),
+                "carry": span_of(carry, "carry"),
+                "delay": span_of(delay, "delay"),
+                **past_until_now(
+                    None, until - back, until + (steps + 2) * longest, default_days=90, filled_by=length
+                ),
+            },
+        )
 
 
 def _all_of(names: list[str], known: dict[str, Any]) -> dict[str, float | None]:

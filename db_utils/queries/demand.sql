@@ -3,7 +3,8 @@
 -- name: record_demand!
 -- Record demand and return the rows that are new or differ from what was recorded.
 -- Parameters: organization_id uuid, demand jsonb, given text[], replace boolean
--- All rows give the same columns, those in given; where a row is there, the others stay as they are.
+-- All rows give the same columns, those in given; where a row is there, the others stay as they are. What is corrected is known from
+-- now on, whatever recorded_at says.
 INSERT INTO demand_history AS d (
     organization_id,
     time,
@@ -11,7 +12,8 @@ INSERT INTO demand_history AS d (
     location_id,
     quantity,
     revenue,
-    metadata
+    metadata,
+    recorded_at
 )
 SELECT
     %(organization_id)s,
@@ -20,14 +22,16 @@ SELECT
     g.location_id,
     g.quantity,
     g.revenue,
-    coalesce(g.metadata, '{}')
+    coalesce(g.metadata, '{}'),
+    CASE WHEN 'recorded_at' = ANY (%(given)s) THEN g.recorded_at ELSE now() END
 FROM jsonb_to_recordset(%(demand)s::jsonb) AS g (
     time timestamptz,
     product_id text,
     location_id uuid,
     quantity numeric,
     revenue numeric,
-    metadata jsonb
+    metadata jsonb,
+    recorded_at timestamptz
 )
 ON CONFLICT (organization_id, product_id, location_id, time) DO UPDATE
 SET
@@ -51,7 +55,8 @@ SELECT
     d.location_id,
     d.quantity,
     d.revenue,
-    d.metadata
+    d.metadata,
+    d.recorded_at
 FROM demand_history AS d
 WHERE d.organization_id = %(organization_id)s
     AND d.product_id = %(product_id)s
@@ -61,6 +66,28 @@ WHERE d.organization_id = %(organization_id)s
 ORDER BY
     d.time,
     d.location_id;
+
+-- name: get_demand_revisions
+-- What did rows of demand say before they were corrected or deleted?
+-- Parameters: organization_id uuid, product_id text?, location_id uuid?, period_start timestamptz, period_end timestamptz
+SELECT
+    r.time,
+    r.product_id,
+    r.location_id,
+    r.quantity,
+    r.recorded_at,
+    r.replaced_at
+FROM demand_revisions AS r
+WHERE r.organization_id = %(organization_id)s
+    AND (%(product_id)s::text IS NULL OR r.product_id = %(product_id)s)
+    AND (%(location_id)s::uuid IS NULL OR r.location_id = %(location_id)s)
+    AND r.time >= %(period_start)s
+    AND r.time < %(period_end)s
+ORDER BY
+    r.time,
+    r.product_id,
+    r.location_id,
+    r.replaced_at;
 
 -- name: upsert_product<!
 -- Set the name and unit of a product and return its row.
@@ -368,3 +395,347 @@ LEFT JOIN factors AS f
 ORDER BY
     b.location_id,
     b.bucket;
+
+-- name: get_demand_frame_as_of
+-- What was known at a given time of the demand of all products, and of the world that many buckets before each bucket?
+-- Parameters: organization_id uuid, as_of timestamptz, bucket text, horizon integer, location_id uuid?, products text[]?,
+--     factor_names text[]?, carry interval, delay interval, period_start timestamptz, period_end timestamptz
+-- One row a location. Buckets as in get_demand_series, from the first of the history to the horizon-th that begins at as_of or later.
+--
+-- Demand: the version of each row that was recorded by as_of, in buckets that had ended delay before. What a series was loaded with on
+-- its first day counts as known when it happened, in its first version; later rows and corrections count by the clock.
+-- Factors: step h is the h-th bucket from as_of on, and begins a certain time after as_of, its lead. In bucket b the value of step h is
+-- what was known that same time before b. Per step: the newest version, the location's own before the organization's, the mean of the
+-- readings in the bucket, or the last one before it that is not older than carry. Only where the value changes with the step there
+-- is an entry: it holds up to the next one. A factor whose readings have two units is left out, and left_out says so.
+WITH places AS (
+    SELECT
+        l.location_id,
+        l.timezone
+    FROM locations AS l
+    WHERE l.organization_id = %(organization_id)s
+        AND (%(location_id)s::uuid IS NULL OR l.location_id = %(location_id)s)
+        AND EXISTS (
+            SELECT
+            FROM demand_history AS d
+            WHERE d.organization_id = %(organization_id)s
+                AND d.location_id = l.location_id
+                AND d.time >= %(period_start)s
+                AND d.time < %(as_of)s
+        )
+),
+revised_rows AS MATERIALIZED (
+    SELECT
+        r.location_id,
+        r.product_id,
+        r.time,
+        r.quantity,
+        coalesce(r.recorded_at, '-infinity') AS recorded_at,
+        r.replaced_at,
+        row_number() OVER (PARTITION BY r.location_id, r.product_id, r.time ORDER BY r.replaced_at) = 1 AS is_first
+    FROM demand_revisions AS r
+    WHERE r.organization_id = %(organization_id)s
+        AND (%(location_id)s::uuid IS NULL OR r.location_id = %(location_id)s)
+        AND (%(products)s::text[] IS NULL OR r.product_id = ANY (%(products)s::text[]))
+        AND r.time >= %(period_start)s
+        AND r.time < %(as_of)s
+),
+buckets AS MATERIALIZED (
+    SELECT
+        n.location_id,
+        n.bucket_start,
+        n.bucket_end,
+        n.position,
+        n.bucket_end + %(delay)s::interval <= %(as_of)s AS is_over,
+        CASE WHEN n.bucket_start >= %(as_of)s THEN n.position - n.before_count END AS step,
+        extract(epoch FROM n.bucket_start)::double precision AS start_second
+    FROM (
+        SELECT
+            p.location_id,
+            b.bucket_start,
+            b.bucket_end,
+            row_number() OVER (PARTITION BY p.location_id ORDER BY b.bucket_start) AS position,
+            count(*) FILTER (WHERE b.bucket_start < %(as_of)s) OVER (PARTITION BY p.location_id) AS before_count
+        FROM places AS p
+        CROSS JOIN LATERAL location_buckets(
+            %(organization_id)s,
+            p.location_id,
+            %(bucket)s,
+            %(period_start)s,
+            %(period_end)s
+        ) AS b
+    ) AS n
+    WHERE n.position <= n.before_count + %(horizon)s
+),
+edges AS MATERIALIZED (
+    SELECT
+        b.location_id,
+        array_agg(b.bucket_start ORDER BY b.position) AS starts,
+        array_agg(b.bucket_end ORDER BY b.position) AS ends,
+        min(b.bucket_start) AS first_start,
+        max(b.bucket_end) AS last_end,
+        max(b.bucket_end) FILTER (WHERE b.is_over) AS over_until,
+        count(*) FILTER (WHERE b.is_over)::integer AS over_count,
+        min(b.position) FILTER (WHERE b.step = 1)::integer - 1 AS first_target,
+        array_agg(b.start_second - extract(epoch FROM %(as_of)s::timestamptz)::double precision ORDER BY b.step)
+            FILTER (WHERE b.step IS NOT NULL) AS leads
+    FROM buckets AS b
+    GROUP BY
+        b.location_id
+),
+versions AS (
+    SELECT
+        d.location_id,
+        d.product_id,
+        d.time,
+        d.quantity,
+        coalesce(d.recorded_at, '-infinity') AS recorded_at,
+        timestamptz 'infinity' AS replaced_at,
+        r.time IS NULL AS is_first
+    FROM demand_history AS d
+    LEFT JOIN revised_rows AS r
+        ON r.location_id = d.location_id
+        AND r.product_id = d.product_id
+        AND r.time = d.time
+        AND r.is_first
+    WHERE d.organization_id = %(organization_id)s
+        AND (%(location_id)s::uuid IS NULL OR d.location_id = %(location_id)s)
+        AND (%(products)s::text[] IS NULL OR d.product_id = ANY (%(products)s::text[]))
+        AND d.time >= %(period_start)s
+        AND d.time < %(as_of)s
+    UNION ALL
+    SELECT
+        r.location_id,
+        r.product_id,
+        r.time,
+        r.quantity,
+        r.recorded_at,
+        r.replaced_at,
+        r.is_first
+    FROM revised_rows AS r
+),
+-- One order for all that follows: by series, then by bucket.
+known AS (
+    SELECT
+        v.location_id,
+        v.product_id,
+        width_bucket(v.time, e.starts) - 1 AS position,
+        v.quantity,
+        v.recorded_at,
+        v.replaced_at,
+        v.is_first,
+        min(v.recorded_at) OVER (
+            PARTITION BY v.location_id, v.product_id
+            ORDER BY width_bucket(v.time, e.starts) - 1
+            ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
+        ) AS load_start
+    FROM edges AS e
+    JOIN versions AS v ON v.location_id = e.location_id
+    WHERE v.time >= e.first_start
+        AND v.time < e.over_until
+),
+sums AS (
+    SELECT
+        k.location_id,
+        k.product_id,
+        k.position,
+        sum(k.quantity)::double precision AS quantity,
+        max(k.recorded_at) FILTER (WHERE k.recorded_at <= %(as_of)s) AS known_at
+    FROM known AS k
+    WHERE k.replaced_at > %(as_of)s
+        AND (k.recorded_at <= %(as_of)s OR k.is_first AND k.recorded_at < k.load_start + interval '1 day')
+    GROUP BY
+        k.location_id,
+        k.product_id,
+        k.position
+),
+series AS (
+    SELECT
+        s.location_id,
+        s.product_id,
+        max(s.known_at) AS known_at,
+        json_build_object(
+            'product_id', s.product_id,
+            'buckets', json_agg(s.position ORDER BY s.position),
+            'quantities', json_agg(s.quantity ORDER BY s.position)
+        ) AS figures
+    FROM sums AS s
+    GROUP BY
+        s.location_id,
+        s.product_id
+),
+readings AS MATERIALIZED (
+    SELECT
+        r.location_id,
+        r.name,
+        r.time,
+        r.value,
+        r.unit,
+        r.available_at,
+        r.valid_from,
+        r.valid_to
+    FROM (
+        SELECT
+            p.location_id,
+            f.name,
+            f.time,
+            f.value::double precision AS value,
+            f.unit,
+            f.available_at,
+            extract(epoch FROM f.available_at)::double precision AS valid_from,
+            extract(epoch FROM least(
+                lead(f.available_at) OVER (PARTITION BY p.location_id, f.name, f.time, f.location_id ORDER BY f.available_at),
+                CASE
+                    WHEN f.location_id IS NULL THEN
+                        min(f.available_at) FILTER (WHERE f.location_id IS NOT NULL) OVER (PARTITION BY p.location_id, f.name, f.time)
+                END,
+                timestamptz 'infinity'
+            ))::double precision AS valid_to
+        FROM edges AS p
+        JOIN external_factors AS f ON f.location_id = p.location_id OR f.location_id IS NULL
+        WHERE f.organization_id = %(organization_id)s
+            AND f.time >= %(period_start)s::timestamptz - %(carry)s::interval
+            AND f.time < p.last_end
+            AND f.available_at <= %(as_of)s
+            AND (%(factor_names)s::text[] IS NULL OR f.name = ANY (%(factor_names)s::text[]))
+    ) AS r
+    WHERE r.valid_to > r.valid_from
+),
+placed AS (
+    SELECT
+        r.location_id,
+        r.name,
+        i.position,
+        i.position = own.position AS is_own,
+        r.time,
+        r.value,
+        r.unit,
+        r.valid_from,
+        r.valid_to
+    FROM readings AS r
+    JOIN edges AS e ON e.location_id = r.location_id
+    CROSS JOIN LATERAL (SELECT width_bucket(r.time, e.starts) AS position) AS own
+    CROSS JOIN LATERAL generate_series(
+        greatest(own.position, 1),
+        greatest(own.position, width_bucket(r.time + %(carry)s::interval, e.starts))
+    ) AS i (position)
+),
+-- At which steps of its bucket does a reading count in this version?
+stepped AS MATERIALIZED (
+    SELECT
+        p.location_id,
+        p.name,
+        p.position,
+        p.is_own,
+        p.time,
+        p.value,
+        p.unit,
+        s.first_step,
+        s.last_step
+    FROM placed AS p
+    JOIN edges AS e ON e.location_id = p.location_id
+    JOIN buckets AS b
+        ON b.location_id = p.location_id
+        AND b.position = p.position
+    CROSS JOIN LATERAL (
+        SELECT
+            coalesce(b.step, width_bucket(b.start_second - p.valid_to, e.leads) + 1)::integer AS first_step,
+            CASE
+                WHEN b.step IS NULL THEN width_bucket(b.start_second - p.valid_from, e.leads)::integer
+                WHEN p.valid_to = 'Infinity' THEN %(horizon)s
+            END AS last_step
+    ) AS s
+    WHERE s.last_step >= s.first_step
+),
+points AS (
+    SELECT
+        s.location_id,
+        s.name,
+        s.position,
+        s.first_step AS step
+    FROM stepped AS s
+    UNION
+    SELECT
+        s.location_id,
+        s.name,
+        s.position,
+        s.last_step + 1
+    FROM stepped AS s
+    WHERE s.last_step < %(horizon)s
+),
+valued AS (
+    SELECT
+        p.location_id,
+        p.name,
+        p.position,
+        p.step,
+        coalesce(
+            avg(s.value ORDER BY s.time) FILTER (WHERE s.is_own),
+            (array_agg(s.value ORDER BY s.time DESC) FILTER (WHERE s.value IS NOT NULL))[1]
+        ) AS value,
+        min(s.unit) AS unit,
+        max(s.unit) AS other_unit
+    FROM points AS p
+    LEFT JOIN stepped AS s
+        ON s.location_id = p.location_id
+        AND s.name = p.name
+        AND s.position = p.position
+        AND p.step BETWEEN s.first_step AND s.last_step
+    GROUP BY
+        p.location_id,
+        p.name,
+        p.position,
+        p.step
+),
+mixed AS (
+    SELECT
+        v.location_id,
+        v.name,
+        format('readings in %%s and %%s', min(v.unit), max(v.other_unit)) AS reason
+    FROM valued AS v
+    GROUP BY
+        v.location_id,
+        v.name
+    HAVING min(v.unit) <> max(v.other_unit)
+),
+factors AS (
+    SELECT
+        v.location_id,
+        json_agg(v.name ORDER BY v.name, v.position, v.step) AS names,
+        json_agg(v.position - 1 ORDER BY v.name, v.position, v.step) AS positions,
+        json_agg(v.step ORDER BY v.name, v.position, v.step) AS steps,
+        json_agg(v.value ORDER BY v.name, v.position, v.step) AS "values"
+    FROM valued AS v
+    LEFT JOIN mixed AS m
+        ON m.location_id = v.location_id
+        AND m.name = v.name
+    WHERE m.name IS NULL
+    GROUP BY
+        v.location_id
+)
+SELECT
+    e.location_id,
+    p.timezone,
+    e.starts AS bucket_starts,
+    e.ends AS bucket_ends,
+    e.over_count,
+    e.first_target,
+    greatest(
+        (SELECT max(s.known_at) FROM series AS s WHERE s.location_id = e.location_id AND s.known_at > '-infinity'),
+        (SELECT max(r.available_at) FROM readings AS r WHERE r.location_id = e.location_id),
+        (SELECT max(r.replaced_at) FROM revised_rows AS r WHERE r.location_id = e.location_id AND r.replaced_at <= %(as_of)s),
+        e.over_until + %(delay)s::interval
+    ) AS known_at,
+    (SELECT json_agg(s.figures ORDER BY s.product_id) FROM series AS s WHERE s.location_id = e.location_id) AS series,
+    f.names AS factor_names,
+    f.positions AS factor_buckets,
+    f.steps AS factor_steps,
+    f."values" AS factor_values,
+    coalesce((SELECT json_object_agg(m.name, m.reason) FROM mixed AS m WHERE m.location_id = e.location_id), '{}') AS left_out
+FROM edges AS e
+JOIN places AS p ON p.location_id = e.location_id
+LEFT JOIN factors AS f ON f.location_id = e.location_id
+WHERE e.over_count > 0
+    AND cardinality(e.leads) = %(horizon)s
+ORDER BY
+    e.location_id;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from db_utils.cache import Entity, PredictionKind
 from db_utils.queries.arguments import (
@@ -13,6 +13,7 @@ from db_utils.queries.arguments import (
     Number,
     ahead,
     always,
+    choice_of,
     optional_number,
     optional_text,
     optional_time,
@@ -26,6 +27,8 @@ from db_utils.queries.records import DemandForecastRecord, encoded_rows
 from db_utils.queries.runner import Page
 from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
+
+Purpose = Literal["published", "shadow"]
 
 _A_DAY = "1 days 0.000000 seconds"
 """As `DemandForecastRecord` has it where no length is given, spelled like those that are."""
@@ -42,14 +45,17 @@ class ForecastQueries(CachedPredictionQueries):
         model_name: str,
         model_version: str,
         available_at: dt.datetime,
+        purpose: Purpose = "published",
     ) -> int:
         """Save the predictions of one run and return those that are new.
 
-        Saves a run: `available_at` (aware) is when the model could have known it, its data cut-off. Returns how many rows
-        were written; all or none. A run that is saved twice is there once; a newer run never erases an older one. A
-        target is an interval (`target_time` and `target_interval`): a run may hold days and their week. Keys: see
-        `DemandForecastRecord`. Raises `DifferentValuesError` where the run was saved before with other values,
-        `InvalidInputError` where it says a target twice, `NotFoundError` for an unknown location.
+        Saves a run: `available_at` (aware) is when the model could have known it, its data cut-off. Returns how many
+        rows were written; all or none. A run that is saved twice is there once; a newer run never erases an older
+        one. A target is an interval (`target_time` and `target_interval`): a run may hold days and their week. What
+        is saved with `purpose="shadow"` (a challenger's, a trial's) moves neither the current forecasts, nor the
+        cache, nor the KPI `forecast_wape`; accuracy tells it apart. Keys: see `DemandForecastRecord`. Raises
+        `DifferentValuesError` where the run was saved before with other values, `InvalidInputError` where it says a
+        target twice, `NotFoundError` for an unknown location.
         """
         organization = parse_uuid(organization_id, "organization_id")
         run = {
@@ -57,6 +63,7 @@ class ForecastQueries(CachedPredictionQueries):
             "model_name": text_of(model_name, "model_name"),
             "model_version": text_of(model_version, "model_version"),
             "available_at": time_of(available_at, "available_at"),
+            "purpose": choice_of(purpose, "purpose", ("published", "shadow")),
         }
         touched: set[Entity] = set()
 
@@ -158,7 +165,8 @@ class ForecastQueries(CachedPredictionQueries):
         `target_interval` (timedelta), `model_name`, `model_version`, `available_at`, `lead_time_days` (days from
         available_at to the target by the place's calendar), `predicted_quantity`, `lower_bound`, `upper_bound`,
         `actual_quantity` (in the product's own unit; None while the target has not ended within the period; where nothing
-        was recorded `fill_quantity`, by default None), `is_over` (whether it has ended). Empty: nothing was predicted.
+        was recorded `fill_quantity`, by default None), `is_over` (whether it has ended), `purpose` (published or shadow). Empty:
+        nothing was predicted.
         """
         return self._read(
             "get_demand_forecast_outcomes",
@@ -190,7 +198,7 @@ class ForecastQueries(CachedPredictionQueries):
         sum of |actual - predicted| / sum of actual), `mae` (mean of |actual - predicted|), `bias` (mean of predicted -
         actual), `interval_count` (predictions with bounds), `interval_coverage_pct` (share of outcomes within them, 0 to 100;
         None without), `reason` (why figures are None: no outcome, nothing demanded, or products of different units; see
-        `upsert_product`). (Hyndman and Koehler, 2006.) Empty: no target is over.
+        `upsert_product`), `purpose` (published or shadow: each counts by itself). (Hyndman and Koehler, 2006.) Empty: no target is over.
         """
         return self._read(
             "get_demand_forecast_accuracy",

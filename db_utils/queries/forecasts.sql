@@ -2,7 +2,7 @@
 
 -- name: save_demand_forecasts!
 -- Save the predictions of one run and return those that are new.
--- Parameters: organization_id uuid, model_name text, model_version text, available_at timestamptz, forecasts jsonb
+-- Parameters: organization_id uuid, model_name text, model_version text, available_at timestamptz, purpose text, forecasts jsonb
 INSERT INTO demand_forecasts (
     organization_id,
     product_id,
@@ -16,7 +16,8 @@ INSERT INTO demand_forecasts (
     model_name,
     model_version,
     available_at,
-    metadata
+    metadata,
+    purpose
 )
 SELECT
     %(organization_id)s,
@@ -31,7 +32,8 @@ SELECT
     %(model_name)s,
     %(model_version)s,
     %(available_at)s,
-    coalesce(g.metadata, '{}')
+    coalesce(g.metadata, '{}'),
+    %(purpose)s
 FROM jsonb_to_recordset(%(forecasts)s::jsonb) AS g (
     product_id text,
     location_id uuid,
@@ -49,13 +51,13 @@ ORDER BY
     g.target_time,
     g.target_interval
 ON CONFLICT (
-    organization_id, product_id, location_id, target_time, target_interval, available_at, model_name, model_version
+    organization_id, product_id, location_id, target_time, target_interval, available_at, model_name, model_version, purpose
 )
 DO NOTHING;
 
 -- name: check_demand_forecasts
 -- Which of these predictions were saved before with other values?
--- Parameters: organization_id uuid, model_name text, model_version text, available_at timestamptz, forecasts jsonb
+-- Parameters: organization_id uuid, model_name text, model_version text, available_at timestamptz, purpose text, forecasts jsonb
 SELECT
     f.product_id,
     f.location_id,
@@ -81,6 +83,7 @@ WHERE f.organization_id = %(organization_id)s
     AND f.model_name = %(model_name)s
     AND f.model_version = %(model_version)s
     AND f.available_at = %(available_at)s
+    AND f.purpose = %(purpose)s
     AND (
         f.predicted_quantity,
         f.lower_bound,
@@ -192,7 +195,8 @@ SELECT
     o.lower_bound,
     o.upper_bound,
     o.actual_quantity,
-    o.is_over
+    o.is_over,
+    o.purpose
 FROM demand_forecast_outcomes(
     %(organization_id)s,
     %(period_start)s,
@@ -208,7 +212,8 @@ ORDER BY
     o.target_interval,
     o.available_at,
     o.model_name,
-    o.model_version;
+    o.model_version,
+    o.purpose;
 
 -- name: get_demand_forecast_accuracy
 -- How good were the demand forecasts, by model, version, length of the target and lead time?
@@ -226,7 +231,8 @@ SELECT
     a.bias,
     a.interval_count,
     a.interval_coverage_pct,
-    a.reason
+    a.reason,
+    a.purpose
 FROM demand_forecast_accuracy(
     %(organization_id)s,
     %(period_start)s,
@@ -236,6 +242,7 @@ FROM demand_forecast_accuracy(
 ORDER BY
     a.model_name,
     a.model_version,
+    a.purpose,
     a.target_interval,
     a.lead_time_days;
 

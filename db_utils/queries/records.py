@@ -28,6 +28,7 @@ from db_utils.queries.arguments import (
     span_of,
     text_of,
     time_of,
+    whole_of,
 )
 from db_utils.text_keys import parse_uuid
 
@@ -89,10 +90,13 @@ class DemandRecord(_Demand, total=False):
     """Demand of one product at one location in one bucket of time.
 
     `time` is the start of the bucket, `quantity` in the product's own unit, `revenue` in the organization's currency.
+    `recorded_at` tells since when a quantity of another system was known there (None: not known); by default it is the
+    database's clock.
     """
 
     revenue: Number | None
     metadata: Metadata | None
+    recorded_at: dt.datetime | None
 
 
 class _Metric(TypedDict):
@@ -155,6 +159,42 @@ class DemandForecastRecord(_DemandForecast, total=False):
     upper_bound: Number | None
     interval_coverage_pct: Number | None
     metadata: Metadata | None
+
+
+class _Backtest(TypedDict):
+    model_name: str
+    model_version: str
+    target_interval: dt.timedelta
+    first_step: int
+    last_step: int
+    as_of: dt.datetime
+    first_origin: dt.datetime
+    last_origin: dt.datetime
+    origin_count: int
+    better_origin_count: int
+    target_count: int
+    naive_name: str
+
+
+class BacktestRecord(_Backtest, total=False):
+    """How good a model was on the past, of all series or of one (`product_id` and `location_id`).
+
+    `first_step` to `last_step` are the targets counted from the origin, `as_of` by when all of it was known. `wape_pct` (100 * sum of
+    |actual - predicted| / sum of actual), `mase` and `pinball` (of the 5, 50 and 95 % quantiles) scaled by what last season's value
+    misses; `interval_coverage_pct` the share of outcomes within the 90 % interval; `skill_pct` against the better naive forecast,
+    whose figures are the `naive_` ones.
+    """
+
+    product_id: str | None
+    location_id: Id | None
+    wape_pct: Number | None
+    mase: Number | None
+    pinball: Number | None
+    interval_coverage_pct: Number | None
+    naive_wape_pct: Number | None
+    naive_pinball: Number | None
+    skill_pct: Number | None
+    reason: str | None
 
 
 class _Anomaly(TypedDict):
@@ -261,6 +301,7 @@ _ENCODERS: tuple[tuple[Any, Encode], ...] = (
     (dt.date, _date),
     (dt.timedelta, _span),
     (str, text_of),
+    (int, partial(whole_of, least=0, most=2**31 - 1)),
     (Id, _uuid),
     (Number, _number),
     (Metadata, metadata_of),

@@ -167,6 +167,32 @@ READS: dict[str, Callable[[Facts], list[tuple[tuple[Any, ...], Row]]]] = {
         ((f.product_id,), {**_month(f), "lead": dt.timedelta(days=1), "carry": dt.timedelta(days=2)}),
         ((f.product_id,), {"factor_names": ["temperature"], "location_id": f.demand_location_id, "days": 20}),
     ],
+    "get_demand_revisions": lambda f: [
+        ((), {}),
+        ((), {**_period(f), "product_id": f.product_id, "location_id": f.demand_location_id}),
+    ],
+    "get_demand_frame_as_of": lambda f: [
+        ((), {"as_of": f.now, "horizon": 14, "history": dt.timedelta(days=90)}),
+        (
+            (),
+            {
+                "as_of": f.now,
+                "horizon": 24,
+                "history": dt.timedelta(days=5),
+                "bucket": "hour",
+                "products": [f.product_id],
+                "location_id": f.demand_location_id,
+                "factor_names": ["temperature"],
+                "carry": dt.timedelta(days=1),
+                "delay": dt.timedelta(hours=1),
+            },
+        ),
+    ],
+    "get_forecast_models": lambda f: [((), {}), ((), {"kind": "demand", "role": "champion"})],
+    "get_forecast_backtests": lambda f: [
+        ((), {}),
+        ((), {"model_name": "m", "by_series": True, "as_of": f.now}),
+    ],
     "get_resource_metrics": lambda f: [((), {}), ((), {**_period(f), "resource_id": f.resource_id})],
     "get_latest_resource_metrics": lambda f: [
         ((), {}),
@@ -466,7 +492,30 @@ WRITES: dict[str, tuple[tuple[Any, ...], Row]] = {
     "cancel_production_plan": ((_ONE,), {}),
     "save_demand_forecasts": (
         ([{"product_id": "P", "location_id": _ONE, "target_time": _NOON, "predicted_quantity": 1}],),
-        {"model_name": "m", "model_version": "1", "available_at": _NOON},
+        {"model_name": "m", "model_version": "1", "available_at": _NOON, "purpose": "shadow"},
+    ),
+    "save_forecast_model": (("m", "1"), {"kind": "demand", "config": {}}),
+    "set_model_role": (("m", "1", "champion"), {"reason": "first"}),
+    "save_forecast_backtests": (
+        (
+            [
+                {
+                    "model_name": "m",
+                    "model_version": "1",
+                    "target_interval": dt.timedelta(days=1),
+                    "first_step": 1,
+                    "last_step": 14,
+                    "as_of": _NOON,
+                    "first_origin": _NOON,
+                    "last_origin": _NOON,
+                    "origin_count": 1,
+                    "better_origin_count": 0,
+                    "target_count": 14,
+                    "naive_name": "seasonal-naive",
+                }
+            ],
+        ),
+        {},
     ),
     "save_anomaly_predictions": (
         (

@@ -42,6 +42,7 @@ def two_organizations(empty_database: DatabaseManager) -> DatabaseManager:
                     "role": "operator",
                 },
             ),
+            ("forecast_models", {"model_name": "m", "model_version": "1", "kind": "demand"}),
             (
                 "shifts",
                 {

@@ -42,7 +42,8 @@ def _condition(row: Row, key: tuple[str, ...]) -> tuple[str, list[Any]]:
 
 
 READ_ONLY = (
-    "organizations", "service_schedules", "sync_targets", "sync_outbox", "sync_progress", "sync_rejected"
+    "organizations", "service_schedules", "sync_targets", "sync_outbox", "sync_progress", "sync_rejected",
+    "demand_revisions",
 )  # fmt: skip
 TAKEN_AWAY = ("resource_time_marks",)  # by each refresh
 
@@ -58,7 +59,16 @@ def own_rows_work(attacker: Attacker, views: list[View]) -> list[str]:
             continue  # what only the database itself, or the operator, writes
         column = next(
             c
-            for c in ("metadata", "status", "error_message", "connector", "name", "created_at", "reason")
+            for c in (
+                "metadata",
+                "status",
+                "error_message",
+                "connector",
+                "name",
+                "created_at",
+                "reason",
+                "config",
+            )
             if c in view.columns
         )
         with attacker.transaction():

@@ -1,0 +1,475 @@
+"""`forecast`, `anomalies`, `absences`: what is likely to come, published where it is not worse than naive."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+from rich.progress import Progress
+from rich.table import Table
+
+from barnameh import worker
+from barnameh.cli.common import (
+    AsJson,
+    Exit,
+    Organization,
+    Url,
+    aside,
+    database,
+    duration_of,
+    organization_of,
+    print_json,
+    screen,
+    time_of,
+)
+from barnameh.errors import UsageError
+from db_utils import DatabaseManager, Json, OperationalDataQueries
+
+if TYPE_CHECKING:
+    from barnameh.forecasting import ForecastRun
+
+app = typer.Typer()
+group = typer.Typer(
+    help="Forecast demand: read what was known, backtest, publish what is not worse than naive.",
+    invoke_without_command=True,
+)
+app.add_typer(group, name="forecast")
+
+Bucket = Annotated[str, typer.Option(help="What a target is: quarter_hour, half_hour, hour, day or week.")]
+Horizon = Annotated[int, typer.Option(help="How many targets ahead.", min=1, max=1000)]
+AsOf = Annotated[
+    str,
+    typer.Option("--as-of", help="As it would have been said then. Default: now.", show_default=False),
+]
+Origins = Annotated[
+    int | None,
+    typer.Option(
+        help="Origins of the backtest. Default: 12, of hours 14.", min=1, max=200, show_default=False
+    ),
+]
+Carry = Annotated[
+    str,
+    typer.Option(
+        help="How long a factor's last reading stands for buckets without one, such as 25h.",
+        show_default=False,
+    ),
+]
+Delay = Annotated[
+    str,
+    typer.Option(
+        help="How long after its end a bucket's demand is complete, such as 6h.", show_default=False
+    ),
+]
+History = Annotated[str, typer.Option(help="How far back to learn from.")]
+Own = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model", help="A model of your own, package.module:Class; may be repeated.", show_default=False
+    ),
+]
+Every = Annotated[
+    str, typer.Option(help="Have the worker do it every 6h, 1d … from now on.", show_default=False)
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Write nothing.")]
+
+
+def _service() -> Any:
+    try:
+        return importlib.import_module("barnameh.forecasting")
+    except ModuleNotFoundError as error:
+        if error.name not in ("numpy", "sklearn"):
+            raise
+        raise UsageError(
+            f"{error.name} is not installed: pip install 'barnameh-db-utils[forecasting]'"
+        ) from error
+
+
+def own_models(names: list[str]) -> list[Any]:
+    """Models of one's own, made from package.module:Class."""
+    models = []
+    for name in names:
+        module, _, attribute = name.partition(":")
+        try:
+            models.append(getattr(importlib.import_module(module), attribute)())
+        except (ImportError, AttributeError, TypeError) as error:
+            raise UsageError(f"--model {name!r} cannot be made: {error}") from error
+    return models
+
+
+def _options(**given: Any) -> dict[str, Any]:
+    """The options of a run as the service takes them, from the words of the command line."""
+    options: dict[str, Any] = {
+        "bucket": given["bucket"],
+        "horizon": given["horizon"],
+        "origins": given["origins"],
+        "history": duration_of(given["history"]),
+        "models": own_models(given["models"] or []),
+    }
+    for name in ("carry", "delay"):
+        if given[name]:
+            options[name] = duration_of(given[name])
+    return options
+
+
+@contextmanager
+def _progress(show: bool) -> Iterator[Callable[[int, int], None]]:
+    if not show:
+        yield lambda done, of: None
+        return
+    with Progress(console=aside, transient=True) as bar:
+        task = bar.add_task("origins", total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+def _organizations(db: DatabaseManager, organization: str) -> list[tuple[UUID, str, str]]:
+    if organization:
+        organization_id, timezone = organization_of(db, organization)
+        return [(organization_id, timezone, organization)]
+    return [
+        (o["organization_id"], o["timezone"], o["name"])
+        for o in OperationalDataQueries(db).get_organizations()
+    ]
+
+
+@group.callback()
+def forecast(
+    context: typer.Context,
+    organization: Annotated[
+        str, typer.Option("--organization", help="Name or id. Default: each.", show_default=False)
+    ] = "",
+    url: Url = None,
+    product: Annotated[
+        list[str] | None, typer.Option(help="Publish this one only; may be repeated.", show_default=False)
+    ] = None,
+    as_of: AsOf = "",
+    bucket: Bucket = "day",
+    horizon: Horizon = 14,
+    origins: Origins = None,
+    history: History = "730d",
+    carry: Carry = "",
+    delay: Delay = "",
+    model: Own = None,
+    every: Every = "",
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Forecast the demand of the coming days, publish it, watch what was published before.
+
+    What is worse in the backtest than the better of two naive forecasts is not published: the naive one is, under its own name.
+    A run twice writes once. Exit code: 3 where something was not published as the champion says it.
+
+    Example: barnameh forecast --organization "Sample Manufacturing" --every 1d
+    """
+    if context.invoked_subcommand is not None:
+        return
+    service = _service()
+    words = {
+        "bucket": bucket, "horizon": horizon, "origins": origins, "history": history, "carry": carry, "delay": delay, "models": model,
+    }  # fmt: skip
+    options = _options(**words)
+    runs, failed = [], []
+    with database(url) as db:
+        found = _organizations(db, organization)
+        for organization_id, timezone, name in found:
+            if every:
+                schedule(db, organization_id, "forecast", duration_of(every), words)
+            try:
+                with _progress(not as_json and aside.is_terminal) as progress:
+                    run = service.forecast_demand(
+                        db,
+                        organization_id,
+                        products=product or None,
+                        as_of=time_of(as_of, timezone) if as_of else None,
+                        dry_run=dry_run,
+                        progress=progress,
+                        **options,
+                    )
+            except UsageError as error:
+                if organization:
+                    raise
+                failed.append(f"{name}: {error}")
+                continue
+            runs.append(run)
+            watch = None if dry_run or as_of else service.monitor(db, organization_id)
+            if not as_json:
+                _show(name, run, watch, dry_run=dry_run)
+    if as_json:
+        print_json(runs[0].as_dict() if organization else [run.as_dict() for run in runs])
+    for line in failed:
+        aside.print(line, highlight=False)
+    if failed or any(run.attention for run in runs):
+        raise typer.Exit(Exit.ATTENTION)
+
+
+def _show(name: str, run: ForecastRun, watch: Any, *, dry_run: bool) -> None:
+    table = Table(
+        title=f"{name}: {run.horizon} x {run.bucket}, as known at {run.available_at:%Y-%m-%d %H:%M} UTC"
+    )
+    for heading in ("product", "model", "WAPE %", "naive %", "coverage %", ""):
+        table.add_column(heading, justify="right" if "%" in heading else "left")
+    for one in run.series:
+        table.add_row(
+            one.product_id,
+            one.model_name,
+            _figure(one.wape_pct),
+            _figure(one.naive_wape_pct),
+            _figure(one.interval_coverage_pct),
+            one.reason or "",
+        )
+    screen.print(table)
+    screen.print(
+        f"{run.champion} {run.version}: WAPE {_figure(run.wape_pct)} %, {run.naive_name} {_figure(run.naive_wape_pct)} %, "
+        f"skill {_figure(run.skill_pct)} %, over {run.origin_count} origins. "
+        + ("Nothing was written." if dry_run else f"{run.written} forecasts are new."),
+        highlight=False,
+    )
+    for factor, reason in sorted(run.factors_dropped.items()):
+        screen.print(f"factor {factor}: {reason}", highlight=False)
+    for text in () if watch is None else (*watch.opened, *(f"resolved {text}" for text in watch.resolved)):
+        screen.print(f"alert {text}", highlight=False)
+
+
+def _figure(value: Any) -> str:
+    return "" if value is None else f"{float(value):.1f}"
+
+
+@group.command()
+def backtest(
+    organization: Organization,
+    url: Url = None,
+    as_of: AsOf = "",
+    bucket: Bucket = "day",
+    horizon: Horizon = 14,
+    origins: Origins = None,
+    history: History = "730d",
+    carry: Carry = "",
+    delay: Delay = "",
+    model: Own = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how good each model would have been at origins of the past; no forecast is written."""
+    service = _service()
+    options = _options(
+        bucket=bucket,
+        horizon=horizon,
+        origins=origins,
+        history=history,
+        carry=carry,
+        delay=delay,
+        models=model,
+    )
+    with database(url) as db:
+        organization_id, timezone = organization_of(db, organization)
+        with _progress(not as_json and aside.is_terminal) as progress:
+            rows = service.backtest_demand(
+                db,
+                organization_id,
+                as_of=time_of(as_of, timezone) if as_of else None,
+                progress=progress,
+                **options,
+            )
+    if as_json:
+        print_json(rows)
+        return
+    table = Table()
+    for heading in ("model", "steps", "WAPE %", "MASE", "pinball", "coverage %", "skill %"):
+        table.add_column(heading, justify="left" if heading == "model" else "right")
+    for row in rows:
+        table.add_row(
+            row["model_name"],
+            f"{row['first_step']}-{row['last_step']}",
+            *(
+                "" if row[key] is None else f"{row[key]:.{digits}f}"
+                for key, digits in (
+                    ("wape_pct", 1), ("mase", 3), ("pinball", 3), ("interval_coverage_pct", 1), ("skill_pct", 1),
+                )
+            ),
+        )  # fmt: skip
+    screen.print(table)
+
+
+@group.command()
+def models(organization: Organization, url: Url = None, as_json: AsJson = False) -> None:
+    """Show which models there are, in which role, and how good the newest backtest found them."""
+    with database(url) as db:
+        organization_id, _ = organization_of(db, organization)
+        queries = OperationalDataQueries(db.tenant(organization_id))
+        rows = queries.get_forecast_models(organization_id)
+        best = {
+            (row["model_name"], row["model_version"]): row
+            for row in reversed(queries.get_forecast_backtests(organization_id))
+            if row["first_step"] == 1
+        }
+    for row in rows:
+        found = best.get((row["model_name"], row["model_version"]), {})
+        row.update({key: found.get(key) for key in ("wape_pct", "naive_wape_pct", "skill_pct")})
+    if as_json:
+        print_json(rows)
+        return
+    table = Table()
+    for heading in ("kind", "model", "version", "role", "since", "WAPE %", "skill %", "why"):
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(
+            row["kind"],
+            row["model_name"],
+            row["model_version"],
+            row["role"],
+            f"{row['role_since']:%Y-%m-%d %H:%M}",
+            _figure(row["wape_pct"]),
+            _figure(row["skill_pct"]),
+            row["role_reason"] or "",
+        )
+    screen.print(table)
+
+
+@group.command()
+def promote(
+    name: Annotated[str, typer.Argument(help="The challenger.")],
+    organization: Organization,
+    url: Url = None,
+    bucket: Bucket = "day",
+    horizon: Horizon = 14,
+    origins: Origins = 24,
+    model: Own = None,
+) -> None:
+    """Make a challenger champion, if it is better: at 60 % of at least 8 origins, and by 2 % of WAPE.
+
+    Exit code: 3 where it is not, and nothing changed.
+    """
+    service = _service()
+    with database(url) as db:
+        organization_id, _ = organization_of(db, organization)
+        done, reason = service.promote_model(
+            db,
+            organization_id,
+            name,
+            models=own_models(model or []),
+            bucket=bucket,
+            horizon=horizon,
+            origins=origins,
+        )
+    screen.print(f"{name} {'is champion now' if done else 'stays what it is'}: {reason}", highlight=False)
+    if not done:
+        raise typer.Exit(Exit.ATTENTION)
+
+
+@app.command()
+def anomalies(
+    organization: Organization,
+    url: Url = None,
+    as_of: AsOf = "",
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(help="READING=LIMIT, such as vibration_mm_s=7.1; may be repeated.", show_default=False),
+    ] = None,
+    every: Every = "",
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look for failures to come, bottlenecks and readings unlike before; one prediction a day of a machine and kind."""
+    service = _service()
+    with database(url) as db:
+        organization_id, timezone = organization_of(db, organization)
+        if every:
+            schedule(db, organization_id, "anomalies", duration_of(every), {"limit": limit or []})
+        run = service.detect_anomalies(
+            db,
+            organization_id,
+            as_of=time_of(as_of, timezone) if as_of else None,
+            dry_run=dry_run,
+            **_limits(limit or []),
+        )
+    if as_json:
+        print_json(vars(run))
+        return
+    for one in run.predictions:
+        screen.print(f"{one['severity']}: {one['description']}", highlight=False)
+    screen.print(f"{run.written} predictions are new; closed: {run.closed or 'none'}.", highlight=False)
+
+
+def _limits(texts: list[str]) -> dict[str, Any]:
+    pairs = [text.partition("=") for text in texts]
+    try:
+        limits = {name: float(value) for name, _, value in pairs}
+    except ValueError:
+        raise UsageError("--limit takes READING=LIMIT, such as vibration_mm_s=7.1") from None
+    return {"limits": limits} if limits else {}
+
+
+@app.command()
+def absences(
+    organization: Organization,
+    url: Url = None,
+    as_of: AsOf = "",
+    horizon: Annotated[int, typer.Option(help="How many days ahead.", min=1, max=90)] = 14,
+    every: Every = "",
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say how likely each employee is to be away on each coming day, and how many of each place."""
+    service = _service()
+    with database(url) as db:
+        organization_id, timezone = organization_of(db, organization)
+        if every:
+            schedule(db, organization_id, "absences", duration_of(every), {"horizon": horizon})
+        run = service.forecast_absences(
+            db,
+            organization_id,
+            as_of=time_of(as_of, timezone) if as_of else None,
+            horizon=horizon,
+            dry_run=dry_run,
+        )
+    if as_json:
+        print_json(vars(run))
+        return
+    screen.print(
+        f"{run.model_name}, from {run.day_count} days: {len(run.forecasts)} forecasts, {run.written} of them new.",
+        highlight=False,
+    )
+
+
+def schedule(
+    db: DatabaseManager, organization_id: UUID, task: str, every: dt.timedelta, options: Mapping[str, Any]
+) -> None:
+    """Write down what the worker does from now on."""
+    db.execute(
+        worker.SQL["schedule"],
+        {
+            "organization_id": organization_id,
+            "task": task,
+            "location_id": None,
+            "run_every": every,
+            "arguments": Json({name: value for name, value in options.items() if value}),
+        },
+    )
+
+
+def _forecast_task(db: DatabaseManager, due: Mapping[str, Any], stop: Callable[[], bool]) -> None:
+    service = _service()
+    words = {
+        "bucket": "day", "horizon": 14, "origins": None, "history": "730d", "carry": "", "delay": "", "models": [],
+        **due["arguments"],
+    }  # fmt: skip
+    service.forecast_demand(db, due["organization_id"], **_options(**words))
+    service.monitor(db, due["organization_id"])
+
+
+def _anomalies_task(db: DatabaseManager, due: Mapping[str, Any], stop: Callable[[], bool]) -> None:
+    _service().detect_anomalies(db, due["organization_id"], **_limits(due["arguments"].get("limit", [])))
+
+
+def _absences_task(db: DatabaseManager, due: Mapping[str, Any], stop: Callable[[], bool]) -> None:
+    _service().forecast_absences(db, due["organization_id"], horizon=due["arguments"].get("horizon", 14))
+
+
+TASKS: Mapping[str, worker.Task] = {
+    "forecast": _forecast_task,
+    "anomalies": _anomalies_task,
+    "absences": _absences_task,
+}

@@ -1,0 +1,318 @@
+"""Rolling origins: what each model would have said at origins of the past, and how good that was.
+
+Whatever is set at an origin (weights, intervals) is set from targets that were over by then; so the scores are those of a model that
+knew nothing of the targets it is scored on.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from barnameh.forecasting.frames import LENGTHS, DemandFrame, Floats
+from barnameh.forecasting.members import DemandModel, members
+
+Flags = NDArray[np.bool_]
+NAIVES = ("seasonal-naive", "seasonal-median")
+COVERAGE = 0.9
+QUANTILES = (0.05, 0.5, 0.95)
+WORST_MEMBER = 1.15
+"""A member this many times as bad as the better naive is left out of the combination."""
+ALONE = 0.97
+"""A member replaces the combination where its error is below this share of the combination's."""
+POOLED_BELOW = 60
+"""With fewer residuals a series' interval is taken from all series, each scaled by its own errors."""
+LEAST_ORIGINS = 3
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was said at each origin and what happened: arrays of origin, series, step. The last origin is the one of the run."""
+
+    origins: tuple[dt.datetime, ...]
+    series: tuple[tuple[str, UUID], ...]
+    said: dict[str, Floats]
+    actual: Floats
+    over_by: NDArray[np.int64]
+    """From which origin on each target is over: their number where none is."""
+    scale: Floats
+    """Of each series what last season's value misses in the history; never 0."""
+    enough: Flags
+    """Whether a series has two seasons and a horizon of history."""
+
+    def known_at(self, origin: int) -> Flags:
+        """Which outcomes were known at this origin?"""
+        return np.isfinite(self.actual) & (self.over_by <= origin)
+
+    @property
+    def scored(self) -> range:
+        """The origins that are scored: the later ones, of which outcomes are known."""
+        past = len(self.origins) - 1
+        return range(min(max(LEAST_ORIGINS, past // 3), past), past)
+
+
+@dataclass(frozen=True)
+class Said:
+    """One model's forecasts with bounds, of origin, series, step."""
+
+    point: Floats
+    lower: Floats
+    upper: Floats
+
+
+def origins_of(as_of: dt.datetime, count: int, bucket: str, horizon: int, timezone: str) -> list[dt.datetime]:
+    """Origins of the past, oldest first, by the clock of the organization; the last is as_of.
+
+    They lie so far apart that all together reach three horizons back, and a whole number of buckets.
+    """
+    length = LENGTHS[bucket]
+    apart = max(1, (3 * horizon) // max(count, 1))
+    if bucket in ("quarter_hour", "half_hour", "hour"):
+        # At the same time of the day, or every origin would see another part of it.
+        days = max(1, round(apart * length / dt.timedelta(days=1)))
+        apart = days * (dt.timedelta(days=1) // length)
+    zone = ZoneInfo(timezone)
+    local = as_of.astimezone(zone)
+    back = [apart * length * number for number in range(count, 0, -1)]
+    return [(local - one).astimezone(dt.UTC) for one in back] + [as_of]
+
+
+def run_trial(
+    frames: Sequence[DemandFrame],
+    models: Sequence[DemandModel] = (),
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Trial:
+    """Every model at every origin; the last frame is the one of the run, which has the outcomes."""
+    final = frames[-1]
+    rows = {key: number for number, key in enumerate(final.series)}
+    shape = (len(frames), len(rows), final.horizon)
+    said: dict[str, Floats] = {}
+    actual = np.full(shape, np.nan)
+    over_by = np.full(shape, len(frames), dtype=np.int64)
+    for number, frame in enumerate(frames):
+        everything = members(frame) if frame.panels else {}
+        for model in models:
+            if frame.panels:
+                model.fit(frame)
+                everything[model.name] = [np.asarray(part, dtype=np.float64) for part in model.predict(frame)]
+        for name, parts in everything.items():
+            kept = said.setdefault(name, np.full(shape, np.nan))
+            for panel, part in zip(frame.panels, parts, strict=True):
+                if part.shape != (len(panel.products), panel.horizon):
+                    raise ValueError(f"{name} gave {part.shape}, not {(len(panel.products), panel.horizon)}")
+                for row, product in enumerate(panel.products):
+                    if (product, panel.location_id) in rows:
+                        kept[number, rows[product, panel.location_id]] = part[row]
+        for panel in frame.panels:
+            _outcomes(frames, number, panel.location_id, rows, actual, over_by)
+        progress(number + 1, len(frames))
+    return Trial(
+        tuple(frame.as_of for frame in frames),
+        tuple(final.series),
+        said,
+        actual,
+        over_by,
+        _scales(final),
+        np.array(
+            [
+                int(np.isfinite(panel.demand[row]).sum()) >= 2 * panel.season + panel.horizon
+                for panel in final.panels
+                for row in range(len(panel.products))
+            ],
+            dtype=bool,
+        ),
+    )
+
+
+def _outcomes(
+    frames: Sequence[DemandFrame],
+    number: int,
+    location_id: UUID,
+    rows: dict[tuple[str, UUID], int],
+    actual: Floats,
+    over_by: NDArray[np.int64],
+) -> None:
+    """What the last frame knows of the targets of an origin, and since which origin."""
+    panel = next(p for p in frames[number].panels if p.location_id == location_id)
+    final = next((p for p in frames[-1].panels if p.location_id == location_id), None)
+    if final is None:
+        return
+    at = {start: position for position, start in enumerate(final.starts[: final.over_count])}
+    targets = slice(panel.first_target, panel.first_target + panel.horizon)
+    positions = np.array([at.get(start, -1) for start in panel.starts[targets]])
+    values = np.where(positions >= 0, final.demand[:, np.maximum(positions, 0)], np.nan)
+    since = np.array(
+        [
+            next((later for later, frame in enumerate(frames) if frame.as_of >= end), len(frames))
+            for end in panel.ends[targets]
+        ]
+    )
+    for row, product in enumerate(final.products):
+        actual[number, rows[product, location_id]] = values[row]
+        over_by[number, rows[product, location_id]] = since
+
+
+def _scales(frame: DemandFrame) -> Floats:
+    scales = []
+    for panel in frame.panels:
+        season = panel.season
+        error = np.abs(panel.demand[:, season:] - panel.demand[:, :-season])
+        level = np.nan_to_num(np.nanmean(np.where(np.isfinite(panel.demand), panel.demand, np.nan), axis=1))
+        known = np.isfinite(error).any(axis=1)
+        error[~known] = 0
+        mean = np.nanmean(error, axis=1) if error.shape[1] else np.zeros(len(level))
+        # A floor: a series that hardly moves has no scale of its own.
+        scales.append(np.maximum(mean, np.maximum(0.01 * level, 1e-6)))
+    return np.concatenate(scales) if scales else np.zeros(0)
+
+
+def _mean_errors(trial: Trial, point: Floats, origin: int) -> tuple[Floats, Floats]:
+    """Of each series, scaled: the mean absolute error over what was known at an origin, and of how many targets."""
+    known = trial.known_at(origin) & np.isfinite(point)
+    known[origin:] = False
+    error = np.where(known, np.abs(point - trial.actual), 0).sum(axis=(0, 2))
+    count = known.sum(axis=(0, 2))
+    return error / np.maximum(count, 1) / trial.scale, count.astype(np.float64)
+
+
+def combine(trial: Trial, names: Sequence[str]) -> tuple[Floats, list[dict[str, float]]]:
+    """The combination at each origin, and of the last one each series' weights.
+
+    A member's weight is 1/error², half by the series' own targets, half by all; see `WORST_MEMBER` and `ALONE`.
+    """
+    total = len(trial.origins)
+    stack = np.stack([trial.said[name] for name in names])
+    combined = np.full(stack.shape[1:], np.nan)
+    weights = np.zeros((len(names), len(trial.series)))
+    for origin in range(total):
+        errors, counts = map(np.stack, zip(*(_mean_errors(trial, one, origin) for one in stack), strict=True))
+        pooled = (errors * counts).sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
+        share = counts / (counts + 20.0)
+        # Few targets of its own tell little of a series.
+        mixed = (0.5 * share) * errors + (1 - 0.5 * share) * pooled[:, None] + 1e-9
+        bar = np.min([mixed[i] for i, name in enumerate(names) if name in NAIVES], axis=0)
+        weights = np.where(mixed <= WORST_MEMBER * bar, mixed**-2.0, 0)
+        if not counts.any():
+            weights = np.stack([np.full(len(trial.series), float(n == "seasonal-median")) for n in names])
+        weights = weights / weights.sum(axis=0)
+        past = np.nansum(weights[:, None, :, None] * stack, axis=0)
+        together, _ = _mean_errors(trial, past, origin)
+        own_together = (0.5 * share[0]) * together + (1 - 0.5 * share[0]) * np.average(
+            together, weights=counts[0] + 1e-9
+        )
+        best = mixed.argmin(axis=0)
+        alone = mixed[best, np.arange(len(best))] < ALONE * own_together
+        weights[:, alone] = np.eye(len(names))[:, best[alone]]
+        there = np.isfinite(stack[:, origin])
+        used = np.where(there, weights[:, :, None], 0)
+        used = used / np.maximum(used.sum(axis=0), 1e-12)
+        combined[origin] = np.nansum(used * np.nan_to_num(stack[:, origin]), axis=0)
+    named = [
+        {name: round(float(weights[i, s]), 4) for i, name in enumerate(names) if weights[i, s] > 0}
+        for s in range(len(trial.series))
+    ]
+    return combined, named
+
+
+def with_bounds(trial: Trial, point: Floats) -> Said:
+    """Split conformal bounds from the signed residuals of earlier origins, by third of the horizon, widened by what they fell short."""
+    lower, upper = point.copy(), point.copy()
+    third = np.minimum(np.arange(point.shape[2]) * 3 // point.shape[2], 2)
+    residual = (trial.actual - point) / trial.scale[None, :, None]
+    miss = np.full(point.shape, np.nan)
+    for origin in range(len(trial.origins)):
+        known = trial.known_at(origin) & np.isfinite(residual)
+        known[origin:] = False
+        earlier = known & np.isfinite(miss)
+        widen = (
+            float(np.clip(np.quantile(miss[earlier], COVERAGE), 0.7, 4))
+            if earlier.sum() >= POOLED_BELOW
+            else 1.1
+        )
+        for part in range(3):
+            steps = np.flatnonzero(third == part)
+            if not len(steps):
+                continue
+            mine, values = known[:, :, steps], residual[:, :, steps]
+            low, high = _spread(values[mine])
+            lows, highs = np.full(len(trial.series), low), np.full(len(trial.series), high)
+            for series in np.flatnonzero(mine.sum(axis=(0, 2)) >= POOLED_BELOW):
+                lows[series], highs[series] = _spread(values[:, series][mine[:, series]])
+            scale = trial.scale[:, None]
+            lower[origin][:, steps] = point[origin][:, steps] + widen * np.minimum(lows, 0)[:, None] * scale
+            upper[origin][:, steps] = point[origin][:, steps] + widen * np.maximum(highs, 0)[:, None] * scale
+            under, over = (
+                np.maximum(np.abs(x), 1e-9)[:, None] * scale
+                for x in (np.minimum(lows, 0), np.maximum(highs, 0))
+            )
+            off = trial.actual[origin][:, steps] - point[origin][:, steps]
+            if known.any():
+                miss[origin][:, steps] = np.where(off < 0, -off / under, off / over)
+    return Said(point, np.maximum(lower, 0), np.maximum(upper, 0))
+
+
+def _spread(residuals: Floats) -> tuple[float, float]:
+    """The 5 and 95 % quantiles of residuals, with the correction for few of them; a season's miss where there is none."""
+    count = len(residuals)
+    if count == 0:
+        return -2.0, 2.0
+    level = min(1.0, np.ceil((count + 1) * QUANTILES[2]) / count)
+    return (
+        float(np.quantile(residuals, 1 - level, method="lower")),
+        float(np.quantile(residuals, level, method="higher")),
+    )
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good a model was: see the columns of `forecast_backtests`."""
+
+    target_count: int
+    wape_pct: float | None
+    mase: float | None
+    pinball: float | None
+    coverage_pct: float | None
+
+
+def score(trial: Trial, said: Said, series: Sequence[int] | None = None, steps: slice = slice(None)) -> Score:
+    """The figures of a model over the scored origins, of all series or of some."""
+    chosen = np.arange(len(trial.series)) if series is None else np.asarray(series)
+    origins = np.asarray(trial.scored, dtype=np.int64)
+    if not len(origins) or not len(chosen):
+        return Score(0, None, None, None, None)
+    at = np.ix_(origins, chosen)
+    actual, point = trial.actual[at][..., steps], said.point[at][..., steps]
+    lower, upper = said.lower[at][..., steps], said.upper[at][..., steps]
+    known = trial.known_at(len(trial.origins) - 1)[at][..., steps] & np.isfinite(point)
+    if not known.any():
+        return Score(0, None, None, None, None)
+    scale = np.broadcast_to(trial.scale[chosen][None, :, None], actual.shape)
+    error = np.abs(actual - point)
+    loss = np.mean(
+        [
+            np.maximum(q * (actual - bound), (q - 1) * (actual - bound)) / scale
+            for q, bound in zip(QUANTILES, (lower, point, upper), strict=True)
+        ],
+        axis=0,
+    )
+    demanded = float(actual[known].sum())
+    return Score(
+        int(known.sum()),
+        100 * float(error[known].sum()) / demanded if demanded > 0 else None,
+        float((error / scale)[known].mean()),
+        float(loss[known].mean()),
+        100 * float(((actual >= lower) & (actual <= upper))[known].mean()),
+    )
+
+
+def errors_by_origin(trial: Trial, said: Said) -> Floats:
+    """The sum of absolute errors at each scored origin, NaN where nothing is known."""
+    known = trial.known_at(len(trial.origins) - 1) & np.isfinite(said.point)
+    error = np.where(known, np.abs(trial.actual - said.point), 0).sum(axis=(1, 2))
+    return np.where(known.any(axis=(1, 2)), error, np.nan)[list(trial.scored)]

@@ -1,0 +1,143 @@
+"""Watches what was published: does it still do what its backtest promised, and does demand come in at all?"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from barnameh.forecasting.backtest import COVERAGE
+from barnameh.forecasting.run import SQL
+from db_utils import DatabaseManager, OperationalDataQueries, Transaction
+
+WATCHED = dt.timedelta(days=28)
+LEAST_TARGETS = 14
+WORSE_THAN_BACKTEST = 1.5
+MOST_TRACKING = 4.0
+COVERAGE_SHORTFALL = 15.0
+LATE_AFTER = dt.timedelta(days=3)
+
+Finding = tuple[str, str, str]
+"""Subject, title, message of an alert."""
+
+
+@dataclass
+class Watch:
+    """What the monitor saw: alerts that it opened and resolved, and what is open now."""
+
+    opened: list[str] = field(default_factory=list)
+    resolved: list[str] = field(default_factory=list)
+    open: list[str] = field(default_factory=list)
+
+
+def monitor(
+    db: DatabaseManager,
+    organization_id: UUID,
+    *,
+    now: dt.datetime | None = None,
+    late_after: dt.timedelta = LATE_AFTER,
+) -> Watch:
+    """Compare the last 28 days with the backtest; open and resolve the alerts `forecast_drift` and `demand_late`.
+
+    Drift: WAPE above 1.5 times the backtest's, |sum of errors| above 4 times their mean (of a series' own), or coverage more than 15
+    points below 90. Late: a place that had demand has had none for `late_after`. One alert is open for each model and product, or
+    place; what is well again is resolved.
+    """
+    until = now or dt.datetime.now(dt.UTC)
+    watch = Watch()
+    with db.tenant(organization_id).transaction() as tx:
+        queries = OperationalDataQueries(tx)
+        _settle(tx, organization_id, "forecast_drift", _drift(queries, organization_id, until), watch)
+        _settle(tx, organization_id, "demand_late", _late(tx, organization_id, until, late_after), watch)
+    return watch
+
+
+def _drift(queries: OperationalDataQueries, organization_id: UUID, until: dt.datetime) -> list[Finding]:
+    promised = {
+        (row["product_id"], row["location_id"]): row
+        for row in queries.get_forecast_backtests(organization_id, by_series=True)
+    }
+    newest: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in queries.get_demand_forecast_outcomes(organization_id, start=until - WATCHED, end=until):
+        if row["purpose"] == "published" and row["actual_quantity"] is not None:
+            newest[row["product_id"], row["location_id"], row["target_time"], row["target_interval"]] = row
+    series: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for (product, place, _, _), row in newest.items():
+        series.setdefault((product, place), []).append(row)
+    findings = []
+    for key, rows in sorted(series.items(), key=lambda item: str(item[0])):
+        backtest = promised.get(key)
+        if backtest is None or len(rows) < LEAST_TARGETS:
+            continue
+        errors = [float(row["predicted_quantity"] - row["actual_quantity"]) for row in rows]
+        absolute = [abs(error) for error in errors]
+        demanded = sum(float(row["actual_quantity"]) for row in rows)
+        said = []
+        if demanded and backtest["wape_pct"] is not None:
+            wape = 100 * sum(absolute) / demanded
+            if wape > WORSE_THAN_BACKTEST * float(backtest["wape_pct"]):
+                said.append(f"WAPE {wape:.1f} % where the backtest had {backtest['wape_pct']:.1f} %")
+        # Of independent errors the sum grows with the root of their number, so that it is measured against that.
+        mean = sum(absolute) / len(rows)
+        if mean and abs(sum(errors)) / (mean * len(rows) ** 0.5) > MOST_TRACKING:
+            said.append(f"{'above' if sum(errors) > 0 else 'below'} what was demanded throughout")
+        bounded = [row for row in rows if row["lower_bound"] is not None]
+        if len(bounded) >= LEAST_TARGETS:
+            held = [row["lower_bound"] <= row["actual_quantity"] <= row["upper_bound"] for row in bounded]
+            coverage = 100 * sum(held) / len(held)
+            if coverage < 100 * COVERAGE - COVERAGE_SHORTFALL:
+                said.append(f"the 90 % interval held {coverage:.0f} %")
+        if said:
+            findings.append(
+                (
+                    f"{key[0]} at {key[1]}",
+                    f"Forecasts of {key[0]} are worse than their backtest",
+                    f"Last {WATCHED.days} days: {'; '.join(said)}. Run barnameh forecast backtest, and look for what changed.",
+                )
+            )
+    return findings
+
+
+def _late(tx: Transaction, organization_id: UUID, until: dt.datetime, after: dt.timedelta) -> list[Finding]:
+    return [
+        (
+            str(row["location_id"]),
+            f"No demand of {row['name']} since {row['newest']:%Y-%m-%d %H:%M} UTC",
+            "Forecasts are made from what was known before: look whether the sales feed still runs.",
+        )
+        for row in tx.execute_query(
+            SQL["newest_demand"], {"organization_id": organization_id, "as_of": until}
+        )
+        if row["newest"] is not None and row["newest"] < until - after
+    ]
+
+
+def _settle(
+    tx: Transaction, organization_id: UUID, alert_type: str, findings: list[Finding], watch: Watch
+) -> None:
+    """One open alert for each finding, none for what is not found any more."""
+    queries = OperationalDataQueries(tx)
+    parameters = {"organization_id": organization_id, "alert_type": alert_type}
+    found = {subject: (title, message) for subject, title, message in findings}
+    is_open: set[str] = set()
+    for row in tx.execute_query(SQL["open_alerts"], parameters):
+        if row["subject"] in found and row["subject"] not in is_open:
+            is_open.add(row["subject"])
+        else:
+            queries.resolve_alert(
+                organization_id, row["alert_id"], resolution="well again, seen by the monitor"
+            )
+            watch.resolved.append(f"{alert_type}: {row['subject']}")
+    for subject, (title, message) in found.items():
+        if subject not in is_open:
+            queries.raise_alert(
+                organization_id,
+                title,
+                severity="medium",
+                alert_type=alert_type,
+                message=message,
+                metadata={"subject": subject},
+            )
+            watch.opened.append(f"{alert_type}: {subject}")
+        watch.open.append(f"{alert_type}: {subject}")

@@ -1,0 +1,500 @@
+"""Demand: read what was known, backtest, publish what is not worse than naive, write down how good it was."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from barnameh.errors import UsageError
+from barnameh.forecasting import backtest as trials
+from barnameh.forecasting.backtest import NAIVES, Said, Score, Trial
+from barnameh.forecasting.frames import LENGTHS, DemandFrame, Floats, Shape, read_frame
+from barnameh.forecasting.members import DemandModel
+from barnameh.statements import statements
+from db_utils import DatabaseManager, OperationalDataQueries, Transaction
+
+SQL = statements(Path(__file__).with_name("store.sql"))
+COMBINATION = "combination"
+DIGITS = 6
+LEAST_BETTER_SHARE, LEAST_GAIN, LEAST_PROMOTION_ORIGINS = 0.6, 0.02, 8
+"""A challenger becomes champion where it is better at so large a share of the origins, by so much, over so many."""
+_DEFAULT_ORIGINS = {"quarter_hour": 14, "half_hour": 14, "hour": 14, "day": 12, "week": 12}
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class SeriesResult:
+    """What came of one series: which model speaks for it, and why another one than the champion."""
+
+    product_id: str
+    location_id: UUID
+    model_name: str
+    reason: str | None
+    wape_pct: float | None
+    naive_wape_pct: float | None
+    interval_coverage_pct: float | None
+    weights: dict[str, float]
+    forecasts: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class ForecastRun:
+    """What came of a run. `attention` says what was not published as it should be; empty where all is well."""
+
+    organization_id: UUID
+    available_at: dt.datetime
+    bucket: str
+    horizon: int
+    champion: str
+    version: str
+    origin_count: int = 0
+    wape_pct: float | None = None
+    naive_name: str = NAIVES[0]
+    naive_wape_pct: float | None = None
+    skill_pct: float | None = None
+    interval_coverage_pct: float | None = None
+    written: int = 0
+    series: list[SeriesResult] = field(default_factory=list)
+    factors_dropped: dict[str, str] = field(default_factory=dict)
+    attention: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a JSON document."""
+        return {
+            **{name: value for name, value in vars(self).items() if name != "series"},
+            "series": [vars(one) for one in self.series],
+        }
+
+
+def version_of(config: Mapping[str, Any]) -> str:
+    """Twelve digits that are the same for the same code, libraries and configuration."""
+    code = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    libraries = {}
+    for name in ("numpy", "scikit-learn"):
+        try:
+            libraries[name] = version(name)
+        except PackageNotFoundError:
+            libraries[name] = ""
+    text = json.dumps([dict(config), libraries, hashlib.sha256(b"".join(code)).hexdigest()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def forecast_demand(
+    db: DatabaseManager,
+    organization_id: UUID,
+    *,
+    as_of: dt.datetime | None = None,
+    bucket: str = "day",
+    horizon: int = 14,
+    products: Sequence[str] | None = None,
+    origins: int | None = None,
+    history: dt.timedelta = dt.timedelta(days=730),
+    carry: dt.timedelta = dt.timedelta(0),
+    delay: dt.timedelta = dt.timedelta(0),
+    models: Sequence[DemandModel] = (),
+    dry_run: bool = False,
+    progress: Progress = lambda done, of: None,
+) -> ForecastRun:
+    """Forecast the demand of an organization, and publish it.
+
+    With `as_of` (aware) what would have been published then, from what was known by then. `products` are published; all are learnt
+    from. `models` are backtested beside the combination, and kept as challengers' shadows unless one is champion. All that is written
+    is one transaction in the organization's scope: a run that is killed wrote nothing, and one that is run twice writes once.
+    Raises `UsageError` where nothing is known to forecast from.
+    """
+    if bucket not in LENGTHS:
+        raise UsageError(f"bucket is {bucket!r}: give one of {', '.join(LENGTHS)}")
+    shape = Shape(bucket, horizon, history, carry, delay)
+    scope = db.tenant(organization_id)
+    queries = OperationalDataQueries(scope)
+    trial, frame = _tried(queries, organization_id, as_of, shape, origins, models, progress)
+    said, weights = _models_said(trial, models)
+    champion, roles, config = _champion(queries, organization_id, models, shape)
+    run = ForecastRun(
+        organization_id, frame.as_of, bucket, horizon, champion, config[champion][0], len(trial.scored)
+    )
+    wanted = None if products is None else set(products)
+    if wanted is not None and (missing := wanted - {product for product, _ in trial.series}):
+        run.attention.append(f"nothing is known of {', '.join(sorted(missing))}: it was not forecast")
+    _drop_notes(run, frame)
+    _judge(run, trial, said, champion, weights, frame, wanted)
+    if not dry_run:
+        with scope.transaction() as tx:
+            _write(tx, run, trial, said, roles, config, frame, wanted)
+    return run
+
+
+def backtest_demand(
+    db: DatabaseManager,
+    organization_id: UUID,
+    *,
+    as_of: dt.datetime | None = None,
+    bucket: str = "day",
+    horizon: int = 14,
+    origins: int | None = None,
+    history: dt.timedelta = dt.timedelta(days=730),
+    carry: dt.timedelta = dt.timedelta(0),
+    delay: dt.timedelta = dt.timedelta(0),
+    models: Sequence[DemandModel] = (),
+    progress: Progress = lambda done, of: None,
+) -> list[dict[str, Any]]:
+    """Backtest every member, the combination and `models`; stores the rows of the last two kinds and returns all.
+
+    Rows as in `get_forecast_backtests`, the best first. No forecast is written.
+    """
+    shape = Shape(bucket, horizon, history, carry, delay)
+    scope = db.tenant(organization_id)
+    trial, _ = _tried(OperationalDataQueries(scope), organization_id, as_of, shape, origins, models, progress)
+    said, _ = _models_said(trial, models)
+    _, roles, config = _champion(OperationalDataQueries(scope), organization_id, models, shape)
+    rows = _backtest_rows(trial, said, {name: v for name, (v, _) in config.items()}, shape)
+    with scope.transaction() as tx:
+        _save_models(OperationalDataQueries(tx), organization_id, roles, config)
+        OperationalDataQueries(tx).save_forecast_backtests(organization_id, rows)
+    others = {name: "" for name in said if name not in config}
+    rows += _backtest_rows(trial, said, others, shape)
+    return sorted(rows, key=lambda row: (row["wape_pct"] is None, row["wape_pct"], row["model_name"]))
+
+
+def promote_model(
+    db: DatabaseManager,
+    organization_id: UUID,
+    model_name: str,
+    *,
+    models: Sequence[DemandModel] = (),
+    **options: Any,
+) -> tuple[bool, str]:
+    """Make a challenger champion, if it is better by the rule; returns whether, and why.
+
+    The rule: over at least 8 origins better at 60 % of them and by 2 % of WAPE than the champion, on the same targets.
+    """
+    shape = Shape(
+        options.get("bucket", "day"),
+        options.get("horizon", 14),
+        options.get("history", dt.timedelta(days=730)),
+    )
+    scope = db.tenant(organization_id)
+    queries = OperationalDataQueries(scope)
+    champion, roles, config = _champion(queries, organization_id, models, shape)
+    if model_name == champion:
+        return False, f"{model_name} is champion already"
+    if model_name not in config:
+        raise UsageError(
+            f"there is no model {model_name!r} to promote: give its code (--model package.module:name), or one of {', '.join(config)}"
+        )
+    trial, _ = _tried(
+        queries, organization_id, None, shape, options.get("origins"), models, lambda done, of: None
+    )
+    said, _ = _models_said(trial, models)
+    theirs, ours = (trials.errors_by_origin(trial, said[name]) for name in (champion, model_name))
+    known = np.isfinite(theirs) & np.isfinite(ours)
+    if known.sum() < LEAST_PROMOTION_ORIGINS:
+        return False, f"only {known.sum()} origins can be compared, {LEAST_PROMOTION_ORIGINS} are needed"
+    better = float((ours < theirs)[known].mean())
+    gain = 1 - float(ours[known].sum()) / max(float(theirs[known].sum()), 1e-12)
+    reason = (
+        f"better than {champion} at {100 * better:.0f} % of {known.sum()} origins, "
+        f"WAPE {'lower' if gain >= 0 else 'higher'} by {100 * abs(gain):.1f} %"
+    )
+    if better < LEAST_BETTER_SHARE or gain < LEAST_GAIN:
+        return False, f"{reason}; the rule is 60 % and 2 %"
+    with scope.transaction() as tx:
+        inside = OperationalDataQueries(tx)
+        _save_models(inside, organization_id, roles, config)
+        inside.set_model_role(organization_id, model_name, config[model_name][0], "champion", reason=reason)
+    return True, reason
+
+
+def _tried(
+    queries: OperationalDataQueries,
+    organization_id: UUID,
+    as_of: dt.datetime | None,
+    shape: Shape,
+    origins: int | None,
+    models: Sequence[DemandModel],
+    progress: Progress,
+) -> tuple[Trial, DemandFrame]:
+    organization = queries.get_organization(organization_id)
+    until = as_of or dt.datetime.now(dt.UTC)
+    probe = read_frame(queries, organization_id, until, shape)
+    if not probe.panels:
+        raise UsageError(
+            f"no demand of a whole {shape.bucket.replace('_', ' ')} was known at {until:%Y-%m-%d %H:%M %Z}: record demand first"
+        )
+    # The last time at which something became known: who runs it again learns nothing, and says the same.
+    count = _DEFAULT_ORIGINS[shape.bucket] if origins is None else origins
+    times = trials.origins_of(probe.known_at, count, shape.bucket, shape.horizon, organization["timezone"])
+    frames = [read_frame(queries, organization_id, time, shape) for time in times]
+    return trials.run_trial(frames, models, progress), frames[-1]
+
+
+def _models_said(
+    trial: Trial, models: Sequence[DemandModel]
+) -> tuple[dict[str, Said], list[dict[str, float]]]:
+    own = {model.name for model in models}
+    point, weights = trials.combine(trial, [name for name in trial.said if name not in own])
+    said = {name: trials.with_bounds(trial, values) for name, values in trial.said.items()}
+    said[COMBINATION] = trials.with_bounds(trial, point)
+    return said, weights
+
+
+def _champion(
+    queries: OperationalDataQueries, organization_id: UUID, models: Sequence[DemandModel], shape: Shape
+) -> tuple[str, dict[str, str], dict[str, tuple[str, dict[str, Any]]]]:
+    """Who is champion, the roles as they are, and version and configuration of each model that can be run here."""
+    config: dict[str, tuple[str, dict[str, Any]]] = {}
+    own = {"members": [*NAIVES, "log-ridge", "theta", "boosted-trees"]}
+    config[COMBINATION] = (version_of(own), own)
+    for model in models:
+        if model.name in config or model.name in NAIVES:
+            raise UsageError(f"a model of one's own cannot be called {model.name!r}")
+        config[model.name] = (model.version, {"class": f"{type(model).__module__}:{type(model).__name__}"})
+    there = queries.get_forecast_models(organization_id, kind="demand")
+    roles = {row["model_name"]: row["role"] for row in reversed(there)}
+    current = next((row["model_name"] for row in there if row["role"] == "champion"), COMBINATION)
+    # A champion whose code is not here cannot speak; it keeps its role.
+    champion = current if current in config else COMBINATION
+    return champion, roles, config
+
+
+def _save_models(
+    queries: OperationalDataQueries,
+    organization_id: UUID,
+    roles: Mapping[str, str],
+    config: Mapping[str, tuple[str, dict[str, Any]]],
+) -> None:
+    """Write down the models of this run. A newer version of the champion takes its place: the old one cannot be run any more."""
+    for name, (model_version, what) in config.items():
+        is_new = queries.save_forecast_model(organization_id, name, model_version, kind="demand", config=what)
+        if not is_new:
+            continue
+        for row in queries.get_forecast_models(organization_id, kind="demand"):
+            if (
+                row["model_name"] == name
+                and row["model_version"] != model_version
+                and row["role"] == "challenger"
+            ):
+                queries.set_model_role(
+                    organization_id,
+                    name,
+                    row["model_version"],
+                    "retired",
+                    reason=f"version {model_version} came",
+                )
+        if roles.get(name) == "champion" or (name == COMBINATION and "champion" not in roles.values()):
+            first = name not in roles
+            reason = "the first model" if first else "a newer version of the champion"
+            queries.set_model_role(organization_id, name, model_version, "champion", reason=reason)
+
+
+def _drop_notes(run: ForecastRun, frame: DemandFrame) -> None:
+    run.factors_dropped.update(frame.left_out)
+    for panel in frame.panels:
+        for name, usable in panel.usable().items():
+            if not usable.all():
+                steps = "no step" if not usable.any() else f"{int(usable.sum())} of {len(usable)} steps"
+                run.factors_dropped[name] = f"known early enough, before and now, for {steps}"
+
+
+def _better_naive(
+    trial: Trial, said: Mapping[str, Said], series: Sequence[int] | None = None
+) -> tuple[str, Score]:
+    scores = {name: trials.score(trial, said[name], series) for name in NAIVES}
+    name = min(
+        NAIVES,
+        key=lambda one: (scores[one].wape_pct is None, scores[one].wape_pct or scores[one].pinball or 0),
+    )
+    return name, scores[name]
+
+
+def _judge(
+    run: ForecastRun,
+    trial: Trial,
+    said: Mapping[str, Said],
+    champion: str,
+    weights: list[dict[str, float]],
+    frame: DemandFrame,
+    wanted: set[str] | None,
+) -> None:
+    """For each series the champion, or the better naive forecast where the champion is not better."""
+    total = trials.score(trial, said[champion])
+    run.naive_name, naive = _better_naive(trial, said)
+    run.wape_pct, run.interval_coverage_pct, run.naive_wape_pct = (
+        total.wape_pct,
+        total.coverage_pct,
+        naive.wape_pct,
+    )
+    if total.wape_pct is not None and naive.wape_pct:
+        run.skill_pct = 100 * (1 - total.wape_pct / naive.wape_pct)
+    rows = [(panel, row) for panel in frame.panels for row in range(len(panel.products))]
+    for number, (product, location_id) in enumerate(trial.series):
+        if wanted is not None and product not in wanted:
+            continue
+        name, bar = _better_naive(trial, said, [number])
+        own = trials.score(trial, said[champion], [number])
+        reason = _refusal(bool(trial.enough[number]), own, bar, name)
+        if not np.isfinite(said[champion].point[-1, number]).all():
+            reason = f"{champion} says nothing of some targets"
+        speaker = champion if reason is None else name
+        if reason is not None:
+            run.attention.append(f"{product}: {name} is published instead of {champion}: {reason}")
+        chosen = own if reason is None else bar
+        result = SeriesResult(
+            product, location_id, speaker, reason, own.wape_pct, bar.wape_pct, chosen.coverage_pct,
+            weights[number] if speaker == COMBINATION else {},
+        )  # fmt: skip
+        result.forecasts = _rows_of(said[speaker], number, *rows[number])
+        run.series.append(result)
+
+
+def _refusal(enough: bool, own: Score, bar: Score, naive: str) -> str | None:
+    """Why a series is not the champion's; None where it is."""
+    if not enough:
+        return "less than two seasons and a horizon of history"
+    if own.target_count == 0 or own.pinball is None or bar.pinball is None:
+        return "no target of the backtest has an outcome"
+    if own.wape_pct is not None and bar.wape_pct is not None and own.wape_pct > bar.wape_pct:
+        return f"WAPE {own.wape_pct:.1f} % in the backtest, {naive} has {bar.wape_pct:.1f} %"
+    if own.pinball > bar.pinball:
+        return f"pinball loss {own.pinball:.3f} in the backtest, {naive} has {bar.pinball:.3f}"
+    return None
+
+
+def _rows_of(said: Said, number: int, panel: Any, row: int) -> list[dict[str, Any]]:
+    def rounded(values: Floats, step: int) -> float:
+        return round(max(float(values[-1, number, step]), 0.0), DIGITS)
+
+    forecasts = []
+    for step in range(panel.horizon):
+        point = rounded(said.point, step)
+        forecasts.append(
+            {
+                "product_id": panel.products[row],
+                "location_id": panel.location_id,
+                "target_time": panel.starts[panel.first_target + step],
+                "predicted_quantity": point,
+                "lower_bound": min(rounded(said.lower, step), point),
+                "upper_bound": max(rounded(said.upper, step), point),
+            }
+        )
+    return forecasts
+
+
+def _write(
+    tx: Transaction,
+    run: ForecastRun,
+    trial: Trial,
+    said: Mapping[str, Said],
+    roles: Mapping[str, str],
+    config: Mapping[str, tuple[str, dict[str, Any]]],
+    frame: DemandFrame,
+    wanted: set[str] | None,
+) -> None:
+    queries = OperationalDataQueries(tx)
+    org = run.organization_id
+    _save_models(queries, org, roles, config)
+    versions = {name: v for name, (v, _) in config.items()}
+    shape = Shape(run.bucket, run.horizon)
+    queries.save_forecast_backtests(
+        org, _backtest_rows(trial, said, versions, shape, by_series={run.champion})
+    )
+    interval = LENGTHS[run.bucket]
+
+    def save(name: str, rows: list[dict[str, Any]], purpose: Any) -> int:
+        whole: list[Any] = [{**row, "target_interval": interval} for row in rows]
+        return queries.save_demand_forecasts(
+            org, whole, model_name=name, model_version=versions.get(name, versions[COMBINATION]),
+            available_at=run.available_at, purpose=purpose,
+        )  # fmt: skip
+
+    for name in sorted({one.model_name for one in run.series}):
+        rows = [row for one in run.series if one.model_name == name for row in one.forecasts]
+        run.written += save(name, rows, "published")
+    places = [(panel, row) for panel in frame.panels for row in range(len(panel.products))]
+    for name in config:
+        if name != run.champion and roles.get(name) != "retired":
+            rows = [
+                row
+                for number, place in enumerate(places)
+                if np.isfinite(said[name].point[-1, number]).all()
+                and (wanted is None or trial.series[number][0] in wanted)
+                for row in _rows_of(said[name], number, *place)
+            ]
+            save(name, rows, "shadow")
+
+
+def _backtest_rows(
+    trial: Trial,
+    said: Mapping[str, Said],
+    versions: Mapping[str, str],
+    shape: Shape,
+    by_series: set[str] | None = None,
+) -> list[Any]:
+    """Rows for `save_forecast_backtests`: of each model the whole, its thirds of the horizon, and of some each series."""
+    if not len(trial.scored):
+        return []
+    rows = []
+    horizon = shape.horizon
+    parts = {(0, horizon), *((horizon * k // 3, horizon * (k + 1) // 3) for k in range(3) if horizon >= 3)}
+    for name, model_version in versions.items():
+        for first, last in sorted(parts):
+            rows.append(_backtest_row(trial, said, name, model_version, shape, slice(first, last), None))
+        if name in (by_series or ()):
+            for number in range(len(trial.series)):
+                rows.append(_backtest_row(trial, said, name, model_version, shape, slice(0, horizon), number))
+    return rows
+
+
+def _backtest_row(
+    trial: Trial,
+    said: Mapping[str, Said],
+    name: str,
+    model_version: str,
+    shape: Shape,
+    steps: slice,
+    number: int | None,
+) -> dict[str, Any]:
+    chosen = None if number is None else [number]
+    naive_name, _ = _better_naive(trial, said, chosen)
+    own, naive = (trials.score(trial, said[one], chosen, steps) for one in (name, naive_name))
+    skill = 100 * (1 - own.wape_pct / naive.wape_pct) if own.wape_pct is not None and naive.wape_pct else None
+    ours, theirs = (trials.errors_by_origin(trial, said[one]) for one in (name, naive_name))
+    product, place = (None, None) if number is None else trial.series[number]
+
+    def rounded(value: float | None) -> float | None:
+        return None if value is None else round(value, DIGITS)
+
+    return {
+        "model_name": name,
+        "model_version": model_version,
+        "product_id": product,
+        "location_id": place,
+        "target_interval": LENGTHS[shape.bucket],
+        "first_step": steps.start + 1,
+        "last_step": steps.stop,
+        "as_of": trial.origins[-1],
+        "first_origin": trial.origins[trial.scored[0]],
+        "last_origin": trial.origins[trial.scored[-1]],
+        "origin_count": len(trial.scored),
+        "better_origin_count": int((ours < theirs).sum()) if number is None else 0,
+        "target_count": own.target_count,
+        "wape_pct": rounded(own.wape_pct),
+        "mase": rounded(own.mase),
+        "pinball": rounded(own.pinball),
+        "interval_coverage_pct": rounded(own.coverage_pct),
+        "naive_name": naive_name,
+        "naive_wape_pct": rounded(naive.wape_pct),
+        "naive_pinball": rounded(naive.pinball),
+        "skill_pct": rounded(skill),
+        "reason": None if own.wape_pct is not None else "nothing was demanded, or nothing has an outcome",
+    }

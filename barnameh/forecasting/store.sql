@@ -1,0 +1,164 @@
+-- What the forecasting service reads and writes beside the prebuilt queries, in the scope of one organization.
+
+-- name: open_alerts
+-- Which alerts of a kind are open, by what they are about?
+SELECT
+    a.alert_id,
+    a.metadata ->> 'subject' AS subject
+FROM alerts AS a
+WHERE a.organization_id = %(organization_id)s
+    AND a.alert_type = %(alert_type)s
+    AND a.status <> 'resolved'
+    AND a.metadata ? 'subject'
+ORDER BY
+    a.created_at,
+    a.alert_id;
+
+-- name: newest_demand
+-- When did the newest bucket of each place begin for which anything was recorded by then?
+SELECT
+    l.location_id,
+    l.name,
+    (
+        SELECT max(d.time)
+        FROM demand_history AS d
+        WHERE d.organization_id = %(organization_id)s
+            AND d.location_id = l.location_id
+            AND d.time > %(as_of)s::timestamptz - interval '400 days'
+            AND d.time <= %(as_of)s
+            AND (d.recorded_at IS NULL OR d.recorded_at <= %(as_of)s)
+    ) AS newest
+FROM locations AS l
+WHERE l.organization_id = %(organization_id)s
+ORDER BY
+    l.location_id;
+
+-- name: hourly_metrics
+-- What did each resource's samples say, hour by hour? Readings of the metadata that are numbers, as medians.
+SELECT
+    m.resource_id,
+    r.name AS resource_name,
+    date_trunc('hour', m.time, 'UTC') AS hour,
+    x.name,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY x.value) AS level
+FROM resource_metrics AS m
+JOIN resources AS r
+    ON r.organization_id = m.organization_id
+    AND r.resource_id = m.resource_id
+CROSS JOIN LATERAL (
+    SELECT
+        'utilization_pct' AS name,
+        m.utilization_pct::double precision AS value
+    UNION ALL
+    SELECT
+        'efficiency_pct',
+        m.efficiency_pct::double precision
+    UNION ALL
+    SELECT
+        e.key,
+        (e.value #>> '{}')::double precision
+    FROM jsonb_each(m.metadata) AS e
+    WHERE jsonb_typeof(e.value) = 'number'
+) AS x
+WHERE m.organization_id = %(organization_id)s
+    AND m.time >= %(as_of)s::timestamptz - %(window)s::interval
+    AND m.time < %(as_of)s
+    AND x.value IS NOT NULL
+GROUP BY
+    m.resource_id,
+    r.name,
+    date_trunc('hour', m.time, 'UTC'),
+    x.name
+ORDER BY
+    m.resource_id,
+    x.name,
+    date_trunc('hour', m.time, 'UTC');
+
+-- name: open_predictions
+-- Which predictions of these models are open, and what happened to the resource since?
+SELECT
+    p.anomaly_id,
+    p.resource_id,
+    p.anomaly_type,
+    p.predicted_for,
+    p.available_at,
+    (
+        SELECT min(e.time)
+        FROM operational_events AS e
+        WHERE e.organization_id = %(organization_id)s
+            AND e.resource_id = p.resource_id
+            AND e.event_type = 'breakdown'
+            AND e.time > p.available_at
+            AND e.time <= p.predicted_for + interval '1 day'
+            AND e.time < %(as_of)s
+    ) AS failed_at
+FROM anomaly_predictions AS p
+WHERE p.organization_id = %(organization_id)s
+    AND p.status <> 'closed'
+    AND p.model_name = %(model_name)s
+    AND p.available_at < %(as_of)s
+ORDER BY
+    p.available_at,
+    p.anomaly_id;
+
+-- name: predictions_of_a_day
+-- Which resources were spoken of in the day before?
+SELECT
+    p.resource_id,
+    p.anomaly_type
+FROM anomaly_predictions AS p
+WHERE p.organization_id = %(organization_id)s
+    AND p.model_name = %(model_name)s
+    AND p.available_at > %(as_of)s::timestamptz - interval '1 day'
+    AND p.available_at < %(as_of)s;
+
+-- name: attended_days
+-- Who was away on which local day of the place, of those who were due? Days that were over at a time.
+SELECT
+    e.employee_id,
+    e.location_id,
+    local_date(a.time, l.timezone) AS day,
+    bool_or(a.status IN ('absent', 'sick')) AS is_away
+FROM employee_attendance AS a
+JOIN employees AS e
+    ON e.organization_id = a.organization_id
+    AND e.employee_id = a.employee_id
+JOIN locations AS l
+    ON l.organization_id = e.organization_id
+    AND l.location_id = e.location_id
+WHERE a.organization_id = %(organization_id)s
+    AND a.status <> 'vacation'
+    AND a.time >= %(as_of)s::timestamptz - %(history)s::interval
+    AND a.time < %(as_of)s
+    AND local_date(a.time, l.timezone) < local_date(%(as_of)s, l.timezone)
+GROUP BY
+    e.employee_id,
+    e.location_id,
+    local_date(a.time, l.timezone)
+ORDER BY
+    e.employee_id,
+    local_date(a.time, l.timezone);
+
+-- name: people_due
+-- Who is employed where, and on which of the coming local days assigned to a shift?
+SELECT
+    e.employee_id,
+    e.location_id,
+    local_date(%(as_of)s, l.timezone) AS today,
+    ARRAY(
+        SELECT DISTINCT local_date(s.starts_at, l.timezone)
+        FROM shift_assignments AS s
+        WHERE s.organization_id = %(organization_id)s
+            AND s.employee_id = e.employee_id
+            AND s.status <> 'cancelled'
+            AND s.starts_at >= %(as_of)s
+            AND s.starts_at < %(as_of)s::timestamptz + %(ahead)s::interval
+    ) AS due_days
+FROM employees AS e
+JOIN locations AS l
+    ON l.organization_id = e.organization_id
+    AND l.location_id = e.location_id
+WHERE e.organization_id = %(organization_id)s
+    AND e.is_active
+ORDER BY
+    e.employee_id;
