@@ -22,6 +22,8 @@ SETUP, MOVE, EARLY_DAY = 0.2, 0.5, 0.002
 """A setup; a plan on another resource than now; an hour a day before it is due."""
 SHORT = 2.0
 """An hour's worth of demand that stock and production do not meet on a day."""
+MOST_LATE = 0.98
+"""However late, it is better than never."""
 EARLIEST = 14
 """Days before it is due on which a plan may be made."""
 SMALLEST_HOURS = 1e-6
@@ -173,12 +175,10 @@ def plan_production(
     start_work = by_rule(shop)
     model, index, constant = _model(shop)
     start = _start(shop, model.cost.size, index, start_work)
-    begin_cost = float(model.cost @ start) + constant
     answer = solve(model, seconds=seconds, start=start, gap=gap, stop=stop)
-    x, cost = (start, begin_cost)
-    if answer.x is not None and float(model.cost @ answer.x) + constant < begin_cost + 1e-9:
-        x, cost = answer.x, float(model.cost @ answer.x) + constant
-    work = _work(shop, index, x)
+    options = [start_work] if answer.x is None else [_work(shop, index, answer.x), start_work]
+    work = min(options, key=lambda option: price_of(shop, option))
+    cost = price_of(shop, work)
     bound = answer.bound + constant if math.isfinite(answer.bound) else 0.0
     return Schedule(
         work,
@@ -196,7 +196,6 @@ class _Index:
     """Where each variable stands."""
 
     work: dict[tuple[int, UUID, dt.date], int] = field(default_factory=dict)
-    setup: dict[tuple[int, UUID, dt.date], int] = field(default_factory=dict)
     used: dict[tuple[int, UUID], int] = field(default_factory=dict)
     unmade: dict[int, int] = field(default_factory=dict)
     short: dict[tuple[str, dt.date], int] = field(default_factory=dict)
@@ -237,32 +236,19 @@ def _model(shop: Shop) -> tuple[Model, _Index, float]:
                 continue
             move = MOVE if job.resource_id is not None and r != job.resource_id else 0.0
             index.used[n, r] = used = column(SETUP + move, 1.0, True)
-            per_hour = ability.rate / job.quantity
+            # The setup is spread over the hours of the plan here; `_work` lays it out first.
+            needed = job.quantity / ability.rate + ability.setup_hours
             columns = []
-            before: list[int] = []
             for d in days:
                 late = (d - job.due).days
-                share = weight * hours * per_hour  # what an hour here is worth
-                price = share * (LATE + LATE_DAY * late) if late > 0 else EARLY_DAY * -late
-                index.work[n, r, d] = c = column(
-                    min(price, share * 0.98) if late > 0 else price, shop.hours[r, d]
-                )
+                share = weight * hours / needed  # what an hour here is worth
+                price = share * min(LATE + LATE_DAY * late, MOST_LATE) if late > 0 else EARLY_DAY * -late
+                index.work[n, r, d] = c = column(price, shop.hours[r, d])
                 load[r, d].append(c)
-                made[job.product_id, d].append((c, ability.rate))
+                made[job.product_id, d].append((c, job.quantity / needed))
                 columns.append(c)
                 parts.append(c)
-                factors.append(per_hour)
-                if ability.setup_hours:
-                    index.setup[n, r, d] = s = column(0.0, ability.setup_hours)
-                    load[r, d].append(s)
-                    before.append(s)
-                    most = min(shop.hours[r, d], job.quantity / ability.rate)
-                    rows.add(
-                        [c, *before], [1.0, *[-most / ability.setup_hours] * len(before)], -math.inf, 0.0
-                    )
-            if ability.setup_hours:
-                rows.add([*before, used], [*[1.0] * len(before), -ability.setup_hours], 0.0, 0.0)
-            needed = job.quantity / ability.rate
+                factors.append(1 / needed)
             rows.add([*columns, used], [*[1.0] * len(columns), -needed], -math.inf, 0.0)
         rows.add(parts, factors, 1.0, 1.0)
     for key, columns in load.items():
@@ -302,13 +288,12 @@ def _start(shop: Shop, size: int, index: _Index, work: list[Work]) -> Floats:
         x[c] = 1.0
     for w in work:
         n = number[w.plan_id]
-        job = shop.jobs[n]
-        hours = w.quantity / shop.abilities[w.resource_id, job.product_id].rate
+        job, ability = shop.jobs[n], shop.abilities[w.resource_id, shop.jobs[n].product_id]
+        needed = job.quantity / ability.rate + ability.setup_hours
+        hours = min(w.hours, x[index.unmade[n]] * needed)
         x[index.work[n, w.resource_id, w.day]] += hours
-        if (n, w.resource_id, w.day) in index.setup:
-            x[index.setup[n, w.resource_id, w.day]] += max(0.0, w.hours - hours)
         x[index.used[n, w.resource_id]] = 1.0
-        x[index.unmade[n]] = max(0.0, x[index.unmade[n]] - w.quantity / job.quantity)
+        x[index.unmade[n]] = max(0.0, x[index.unmade[n]] - hours / needed)
     for product, stock in shop.stock.items():
         level = stock
         for d in shop.days:
@@ -325,13 +310,61 @@ def _start(shop: Shop, size: int, index: _Index, work: list[Work]) -> Floats:
 
 
 def _work(shop: Shop, index: _Index, x: Floats) -> list[Work]:
+    """The hours as work: on each resource the setup comes first, so a plan that is split makes a little less than the model counts."""
     found = []
-    for (n, r, d), c in index.work.items():
-        setup = float(x[index.setup[n, r, d]]) if (n, r, d) in index.setup else 0.0
+    setup = {key: shop.abilities[key[1], shop.jobs[key[0]].product_id].setup_hours for key in index.used}
+    left = {n: job.quantity for n, job in enumerate(shop.jobs)}
+    for (n, r, d), c in sorted(index.work.items(), key=lambda item: (item[0][2], item[1])):
         hours = float(x[c])
-        if hours > 1e-6 or setup > 1e-6:
-            rate = shop.abilities[r, shop.jobs[n].product_id].rate
-            found.append(
-                Work(shop.jobs[n].plan_id, r, d, max(0.0, hours) + max(0.0, setup), max(0.0, hours) * rate)
-            )
-    return sorted(found, key=lambda w: (w.day, w.resource_id, w.plan_id))
+        if hours <= 1e-6:
+            continue
+        spent = min(hours, setup[n, r])
+        setup[n, r] -= spent
+        rate = shop.abilities[r, shop.jobs[n].product_id].rate
+        quantity = min(left[n], (hours - spent) * rate)
+        left[n] -= quantity
+        found.append(Work(shop.jobs[n].plan_id, r, d, spent + quantity / rate, quantity))
+    made: dict[tuple[UUID, UUID], float] = defaultdict(float)
+    for w in found:
+        made[w.plan_id, w.resource_id] += w.quantity
+    return sorted(
+        (w for w in found if made[w.plan_id, w.resource_id] > 1e-6),  # nobody sets up for nothing
+        key=lambda w: (w.day, w.resource_id, w.plan_id),
+    )
+
+
+def price_of(shop: Shop, work: list[Work]) -> float:
+    """What this work costs, counted from itself."""
+    jobs = {j.plan_id: j for j in shop.jobs}
+    made: dict[UUID, float] = defaultdict(float)
+    total = 0.0
+    for w in work:
+        job = jobs[w.plan_id]
+        part = w.quantity / job.quantity
+        made[w.plan_id] += part
+        late = (w.day - job.due).days
+        if late > 0:
+            worth = PRIORITY_WEIGHTS[job.priority] * standard_hours(shop, job)
+            total += worth * part * min(LATE + LATE_DAY * late, MOST_LATE)
+        else:
+            total += EARLY_DAY * -late * w.hours
+    for plan_id, resource_id in {(w.plan_id, w.resource_id) for w in work}:
+        total += SETUP + MOVE * (jobs[plan_id].resource_id not in (None, resource_id))
+    for job in shop.jobs:
+        worth = PRIORITY_WEIGHTS[job.priority] * standard_hours(shop, job) * UNMADE
+        total += worth * max(0.0, 1 - made[job.plan_id])
+    return total + _short(shop, work)
+
+
+def _short(shop: Shop, work: list[Work]) -> float:
+    total = 0.0
+    product_of = {j.plan_id: j.product_id for j in shop.jobs}
+    for product, stock in shop.stock.items():
+        rates = [a.rate for (_, p), a in shop.abilities.items() if p == product]
+        level = stock
+        for d in shop.days if rates else ():
+            level += sum(w.quantity for w in work if w.day == d and product_of[w.plan_id] == product)
+            level -= shop.demand.get((product, d), 0.0)
+            total += max(0.0, -level) * SHORT / max(rates)
+            level = max(0.0, level)
+    return total

@@ -58,7 +58,7 @@ class ProposalQueries(QueryRunner):
         items: Iterable[Mapping[str, Any]],
         location_id: Id | None = None,
     ) -> Row:
-        """Create a proposal with its items and return its row.
+        """Create a proposal and return its row.
 
         `run_id` is an optimization run; `kind` is assignment or plan; `window_start` <= time < `window_end` (aware) is what
         it is for, `fingerprint` says of what it was made. Each item has `action` (keep, add, remove, move), `reason`, and

@@ -6,7 +6,7 @@ import datetime as dt
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -74,6 +74,15 @@ class Attendance:
 
 
 @dataclass(frozen=True)
+class Proposal:
+    """The newest roster or production plan that was proposed or applied; `result` is what its run says."""
+
+    header: Row
+    items: list[Row]
+    result: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything that one page shows. `oldest` and `newest` (first and last row) are looked up where the period has none."""
 
@@ -94,6 +103,7 @@ class ReportData:
     plans: dict[str, list[Row]]
     coverage: list[Row]
     alerts: list[Row]
+    proposals: dict[str, Proposal] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -187,7 +197,26 @@ def gather(
             plans=_plans(queries, org, period, locations),
             coverage=coverage,
             alerts=queries.get_active_alerts(org),
+            proposals=_proposals(queries, org),
         )
+
+
+def _proposals(queries: OperationalDataQueries, org: uuid.UUID) -> dict[str, Proposal]:
+    """Of each kind the newest that is proposed or applied; what is stale or was rejected is not shown."""
+    found = {}
+    for kind, run_type in (("assignment", "shift_scheduling"), ("plan", "production_planning")):
+        rows = [
+            row
+            for status in ("proposed", "applied")
+            for row in queries.get_schedule_proposals(org, kind=kind, status=status, limit=1)
+        ]
+        if rows:
+            newest = max(rows, key=lambda row: row["created_at"])
+            runs = queries.get_latest_optimization_runs(org, run_type=run_type, status="completed", limit=100)
+            results = [run["result"] for run in runs if run["run_id"] == newest["run_id"]]
+            items = queries.get_schedule_proposal_items(org, newest["run_id"])
+            found[kind] = Proposal(newest, items, results[0] if results else {})
+    return found
 
 
 def period_of(
