@@ -2,7 +2,8 @@
 
 Each class below is a `TypedDict`: any mapping with these keys will do. A key that is required and missing, a key that
 nobody knows and a value of the wrong kind are refused with the number of the row, before anything is written. Where a
-row is corrected, a key that is not there leaves what is recorded as it is, and None makes it unknown.
+row is corrected, a key that is not there leaves what is recorded as it is, and None makes it unknown. NaN, NaT and
+pandas' NA mean None. A frame of pandas, polars or Arrow will do for a list of rows: its columns are the keys.
 """
 # No `from __future__ import annotations` here: the annotations are read at run time to check the rows.
 
@@ -10,9 +11,11 @@ import datetime as dt
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import lru_cache, partial
 from itertools import islice
 from math import isfinite
+from numbers import Real
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypedDict, Union, get_args, get_origin, get_type_hints
 
@@ -328,23 +331,26 @@ def _encoder_of(hint: Any) -> Encode:
 def encoded_rows(kind: type, rows: object, name: str, *, with_none: bool = False) -> Iterator[dict[str, Any]]:
     """The rows, one by one, checked and with values as JSON has them.
 
-    What is None is left out, or stays as null with `with_none`, where a key that is given as None means something else
-    than one that is not given. The same value is spelled in one way only, so that rows can be compared: times in UTC,
-    identifiers in lowercase.
+    `rows` are mappings, or a frame. What is None is left out, or stays as null with `with_none`, where a key that is given
+    as None means something else than one that is not given. The same value is spelled in one way only, so that rows can be
+    compared: times in UTC, identifiers in lowercase.
     """
-    if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
-        raise InvalidInputError(f"{name} is {type(rows).__name__}: give a list of dicts")
+    mappings = _mappings(rows)
+    if isinstance(rows, (str, bytes, Mapping)) or not isinstance(mappings, Iterable):
+        raise InvalidInputError(f"{name} is {type(rows).__name__}: give a list of dicts, or a frame")
     encoders, required = _encoders_of(kind)
-    for number, row in enumerate(rows, start=1):
+    for number, row in enumerate(mappings, start=1):
         if not isinstance(row, Mapping):
-            hint = "; of a DataFrame give frame.to_dict('records')" if hasattr(rows, "to_dict") else ""
-            raise InvalidInputError(f"{name}: row {number} is {type(row).__name__}: give a dict{hint}")
+            raise InvalidInputError(f"{name}: row {number} is {type(row).__name__}: give a dict")
         try:
-            encoded = {
-                key: None if value is None else encoders[key](value, key)
-                for key, value in row.items()
-                if with_none or value is not None
-            }
+            encoded: dict[str, Any] = {}
+            for key, value in row.items():
+                encode = encoders[key]
+                if value is None or (type(value) not in _NEVER_MISSING and _is_missing(value)):
+                    if with_none:
+                        encoded[key] = None
+                else:
+                    encoded[key] = encode(value, key)
         except KeyError:
             unknown = next(key for key in row if key not in encoders)
             raise InvalidInputError(
@@ -356,6 +362,33 @@ def encoded_rows(kind: type, rows: object, name: str, *, with_none: bool = False
         if lacking:
             raise InvalidInputError(f"{name}: row {number} lacks {', '.join(sorted(lacking))}")
         yield encoded
+
+
+def _mappings(rows: object) -> object:
+    """The rows of a frame one by one, each as a dict; what is no frame as it is."""
+    frame: Any = rows
+    if hasattr(frame, "iter_rows"):  # polars
+        found: object = frame.iter_rows(named=True)
+        return found
+    if hasattr(frame, "to_batches"):  # Arrow
+        return (row for batch in frame.to_batches() for row in batch.to_pylist())
+    if hasattr(
+        frame, "itertuples"
+    ):  # pandas, whose named levels of the index are columns too, as in write_frame
+        frame = frame.reset_index() if any(level is not None for level in frame.index.names) else frame
+        names = list(frame.columns)
+        return (dict(zip(names, values, strict=True)) for values in frame.itertuples(index=False, name=None))
+    return rows
+
+
+_NEVER_MISSING = frozenset((str, int, bool, dt.datetime, dt.date, uuid.UUID, dict))
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether this is how somebody writes that a value is not known."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, (Real, Decimal)) and bool(value != value)
 
 
 def pages(rows: Iterable[dict[str, Any]], page_rows: int = PAGE_ROWS) -> Iterator[list[dict[str, Any]]]:

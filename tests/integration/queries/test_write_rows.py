@@ -263,7 +263,7 @@ def test_all_rows_are_written_or_none(site: Site) -> None:
         yield {"time": NOON - DAY, "resource_id": site.resource, **last}
 
     for last, error in (
-        ({"utilization_pct": float("nan")}, InvalidInputError),
+        ({"utilization_pct": float("inf")}, InvalidInputError),
         ({"utilization_pct": 101}, CheckViolationError),
         ({"resource_id": uuid.uuid4()}, NotFoundError),
     ):
@@ -278,27 +278,53 @@ def test_nothing_to_write_is_nothing(site: Site) -> None:
     assert site.queries.save_demand_forecasts(site.organization, [], **RUN) == 0
 
 
-def test_a_frame_is_told_how_to_become_rows(db: DatabaseManager) -> None:
+@pytest.mark.parametrize("kind", ["pandas", "indexed", "polars", "arrow", "records"])
+def test_a_frame_is_rows_and_what_is_missing_in_it_is_not_known(db: DatabaseManager, kind: str) -> None:
     pandas = pytest.importorskip("pandas")
     q = OperationalDataQueries(db)
     organization = q.create_organization("Frame", industry="x")["organization_id"]
     place = q.create_location(organization, "Hall", location_type="factory", timezone="UTC")["location_id"]
-    frame = pandas.DataFrame(
+    pandas_frame = pandas.DataFrame(
         {
             "time": pandas.date_range(NOON, periods=3, freq="h"),
             "product_id": "P",
             "location_id": str(place),
             "quantity": [1, 2.5, 3],
+            "revenue": [float("nan"), 7.25, None],
         }
     )
-    with pytest.raises(InvalidInputError, match=r"give frame\.to_dict\('records'\)"):
-        q.record_demand(organization, frame)
-    assert q.record_demand(organization, frame.to_dict("records")) == 3
-    assert [row["quantity"] for row in q.get_demand_history(organization, "P", start=NOON)] == [
-        1,
-        Decimal("2.5"),
-        3,
+    frame: Any = {
+        "pandas": lambda: pandas_frame,
+        "indexed": lambda: pandas_frame.set_index("time"),
+        "polars": lambda: pytest.importorskip("polars").from_pandas(pandas_frame),
+        "arrow": lambda: pytest.importorskip("pyarrow").Table.from_pandas(pandas_frame),
+        "records": lambda: pandas_frame.to_dict("records"),
+    }[kind]()
+    assert q.record_demand(organization, frame) == 3
+    rows = q.get_demand_history(organization, "P", start=NOON)
+    assert [(row["quantity"], row["revenue"]) for row in rows] == [
+        (1, None),
+        (Decimal("2.5"), Decimal("7.25")),
+        (3, None),
     ]
+
+
+def test_what_is_wrong_in_a_frame_is_named_with_its_row(db: DatabaseManager) -> None:
+    pandas = pytest.importorskip("pandas")
+    q = OperationalDataQueries(db)
+    organization = q.create_organization("Frame", industry="x")["organization_id"]
+    place = q.create_location(organization, "Hall", location_type="factory", timezone="UTC")["location_id"]
+    good = {"time": NOON, "event_type": "idle", "location_id": str(place), "quantity": pandas.NA}
+    for wrong, said in (
+        ({"event_type": "nap"}, r"row 2: event_type is 'nap': give one of production, setup"),
+        ({"time": pandas.NaT}, r"row 2 lacks time"),
+        ({"mood": pandas.NA}, r"row 2 has a key 'mood'"),
+        ({"duration_minutes": float("inf")}, r"row 2: duration_minutes is Infinity"),
+    ):
+        rows = [good, {**good, **wrong}]
+        with pytest.raises(InvalidInputError, match=said):
+            q.record_events(organization, rows)
+    assert q.get_events(organization, start=NOON - dt.timedelta(days=1)) == []
 
 
 @pytest.mark.parametrize("scope", ["owner", "tenant"])
