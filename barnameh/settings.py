@@ -23,6 +23,10 @@ class ServiceSettings:
     """FRED_API_KEY."""
     entsoe_token: str | None = field(default=None, repr=False)
     """ENTSOE_TOKEN."""
+    convex_url: str | None = None
+    """CONVEX_URL: the deployment that dashboards read, such as https://happy-otter-123.convex.cloud."""
+    convex_deploy_key: str | None = field(default=None, repr=False)
+    """CONVEX_DEPLOY_KEY: a deploy key of it (of a self-hosted one, its admin key)."""
     connector_hosts: Mapping[str, str] = field(default_factory=dict)
     """CONNECTOR_HOSTS: other addresses for sources, such as api.open-meteo.com=http://mirror:8080, separated by commas."""
 
@@ -48,5 +52,7 @@ class ServiceSettings:
             open_meteo_api_key=text("OPEN_METEO_API_KEY"),
             fred_api_key=text("FRED_API_KEY"),
             entsoe_token=text("ENTSOE_TOKEN"),
+            convex_url=text("CONVEX_URL"),
+            convex_deploy_key=text("CONVEX_DEPLOY_KEY"),
             connector_hosts=hosts,
         )

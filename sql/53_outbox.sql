@@ -71,6 +71,8 @@ CREATE TABLE IF NOT EXISTS sync_progress (
     call_count bigint NOT NULL DEFAULT 0,
     failed_call_count bigint NOT NULL DEFAULT 0,
     sent_count bigint NOT NULL DEFAULT 0,
+    call_credit numeric,
+    credited_at timestamptz,
     last_success_at timestamptz,
     last_error text,
     last_error_at timestamptz,
@@ -89,6 +91,8 @@ COMMENT ON COLUMN sync_progress.version IS 'Number of the newest call. The other
 COMMENT ON COLUMN sync_progress.call_count IS 'How many calls were made, failed ones among them.';
 COMMENT ON COLUMN sync_progress.failed_call_count IS 'How many of them failed.';
 COMMENT ON COLUMN sync_progress.sent_count IS 'How many keys were sent and taken.';
+COMMENT ON COLUMN sync_progress.call_credit IS 'How many calls may be made at once, of those that a plan admits a month; NULL before the first one.';
+COMMENT ON COLUMN sync_progress.credited_at IS 'Up to when that is counted.';
 COMMENT ON COLUMN sync_progress.last_success_at IS 'When the other side last took a call.';
 COMMENT ON COLUMN sync_progress.last_error IS 'Why the newest call failed; NULL once one was taken.';
 COMMENT ON COLUMN sync_progress.last_error_at IS 'When it failed.';

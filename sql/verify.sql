@@ -331,8 +331,8 @@ table sync_outbox
 
 table sync_progress
     columns  organization_id uuid!, consumer text!, sender uuid!, version bigint!=, call_count bigint!=,
-             failed_call_count bigint!=, sent_count bigint!=, last_success_at timestamptz, last_error text,
-             last_error_at timestamptz
+             failed_call_count bigint!=, sent_count bigint!=, call_credit numeric, credited_at timestamptz,
+             last_success_at timestamptz, last_error text, last_error_at timestamptz
     checks   counts_not_negative
     keys     pkey, organization_id_consumer_fkey
 

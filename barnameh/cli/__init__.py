@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from barnameh import __version__
-from barnameh.cli import api, fetch, forecast, work
+from barnameh.cli import api, fetch, forecast, sync, work
 
 app = typer.Typer(
     name="barnameh",
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for commands in (fetch.app, forecast.app, api.app, work.app):
+for commands in (fetch.app, forecast.app, api.app, sync.app, work.app):
     app.add_typer(commands)
 
 if importlib.util.find_spec("highspy") is not None:  # the extra `planning`

@@ -68,6 +68,8 @@ def _show(found: Status) -> None:
         screen.print(_jobs(found))
     if found.sources:
         screen.print(_sources(found))
+    if found.copies:
+        screen.print(_copies(found))
     if found.server is None and found.cache is not None:
         typer.echo(f"{found.cache.url or 'no cache'}: {_cache(found)}")
     for note in found.not_visible:
@@ -200,6 +202,23 @@ def _sources(found: Status) -> Table:
             _instant(source.last_good_at) or "never",
             _instant(source.stalest_good_at) or "never",
             style="red" if source.failing_places else None,
+        )
+    return table
+
+
+def _copies(found: Status) -> Table:
+    table = Table("copy of", "for", "waiting", "oldest", "sent", "refused", "last success", "last error")
+    for copy in found.copies:
+        table.add_row(
+            str(copy.organization_id),
+            copy.consumer,
+            f"{copy.waiting:,}",
+            "" if copy.lag_seconds is None else f"{copy.lag_seconds:,.0f} s",
+            f"{copy.sent:,}",
+            f"{copy.rejected:,}",
+            _instant(copy.last_success_at) or ("" if copy.is_stream else "never"),
+            copy.last_error or "",
+            style="red" if copy.rejected or copy.last_error else None,
         )
     return table
 

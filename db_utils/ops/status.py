@@ -22,6 +22,7 @@ from db_utils.errors import (
 )
 from db_utils.ops.redis_status import RedisFacts, redis_status
 from db_utils.ops.table_sizes import TableFacts, rollups, tables
+from db_utils.outbox.targets import TargetFacts, targets
 
 if TYPE_CHECKING:
     from db_utils.connections.manager import DatabaseManager
@@ -121,6 +122,8 @@ class Status:
     jobs: list[JobFacts] = field(default_factory=list)
     sources: list[SourceFacts] = field(default_factory=list)
     """Those that were ever asked; `doctor` says which are late."""
+    copies: list[TargetFacts] = field(default_factory=list)
+    """Targets of the outbox: copies on Convex, live streams; `doctor` says which are late."""
     cache: RedisFacts | None = None
     not_visible: list[str] = field(default_factory=list)
     attention: list[str] = field(default_factory=list)
@@ -152,6 +155,10 @@ def status(db: DatabaseManager, *, exact: bool = False) -> Status:
                 found.series.append(edges or SeriesFacts(name, None, None))
         if any(table.name == "connector_runs" for table in found.tables):
             found.sources = look("runs of sources", partial(sources, db)) or []
+        if any(table.name == "sync_targets" for table in found.tables):
+            found.copies = (
+                look("targets of the outbox", partial(targets, db, timeout_seconds=_PATIENCE_SECONDS)) or []
+            )
         if found.server.timescaledb is not None:
             found.jobs = look("background jobs", partial(_jobs, db)) or []
     found.attention = _attention(found)

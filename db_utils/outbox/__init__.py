@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from db_utils.outbox.kinds import KINDS, Kind
 from db_utils.outbox.reading import Change, Changes, Outbox
+from db_utils.outbox.targets import TargetFacts, targets
 
-__all__ = ["KINDS", "Change", "Changes", "Kind", "Outbox"]
+__all__ = ["KINDS", "Change", "Changes", "Kind", "Outbox", "TargetFacts", "targets"]

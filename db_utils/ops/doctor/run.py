@@ -18,6 +18,7 @@ from db_utils.ops.doctor import (
     figures,
     indexes,
     jobs,
+    outbox,
     replication,
     sessions,
     storage,
@@ -61,6 +62,7 @@ CHECKS: tuple[Check, ...] = (
     jobs.late,
     jobs.rollups,
     connectors.runs,
+    outbox.outbox,
     columnstore.uncompressed,
     columnstore.density,
     # what makes it slow

@@ -1,0 +1,128 @@
+"""Convex's HTTP API, as far as the sender needs it: a mutation or query by its path, with a deploy key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from barnameh.errors import ServiceError
+
+LONGEST_RETRY_AFTER_SECONDS = 600.0
+
+
+class UnreachableError(ServiceError):
+    """The deployment did not answer, or asks to try again: whether a call was applied is not known."""
+
+    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class RefusedError(ServiceError):
+    """A function failed or does not take its arguments: the same call will fail again."""
+
+
+class DeniedError(ServiceError):
+    """The deployment does not take the key."""
+
+
+class ConvexClient:
+    """Calls internal functions of one deployment. Use it with `with`, or `close()` it."""
+
+    def __init__(
+        self,
+        url: str,
+        deploy_key: str,
+        *,
+        timeout_seconds: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """`url` such as https://happy-otter-123.convex.cloud; an http:// one only on this machine or in your own network."""
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(
+            headers={"Authorization": f"Convex {deploy_key}", "Convex-Client": "barnameh-1.0"},
+            timeout=timeout_seconds,
+            transport=transport,
+            follow_redirects=False,  # the key goes to nobody else
+        )
+
+    def __repr__(self) -> str:
+        return f"<ConvexClient {self.url}>"
+
+    def __enter__(self) -> ConvexClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._http.close()
+
+    def mutation(self, path: str, args: Mapping[str, Any]) -> Any:
+        """Run a mutation such as sync:apply; see `call`."""
+        return self.call("mutation", path, args)
+
+    def query(self, path: str, args: Mapping[str, Any]) -> Any:
+        """Run a query such as sync:state; see `call`."""
+        return self.call("query", path, args)
+
+    def call(self, kind: str, path: str, args: Mapping[str, Any]) -> Any:
+        """What does this function return?
+
+        Raises `UnreachableError` where it may be tried again, `RefusedError` where it fails by itself, `DeniedError` where
+        the key is not taken.
+        """
+        try:
+            body = json.dumps({"path": path, "args": args, "format": "json"}, allow_nan=False)
+        except ValueError as error:
+            raise RefusedError(f"a value cannot be written as JSON: {error}") from None
+        try:
+            response = self._http.post(
+                f"{self.url}/api/{kind}", content=body.encode(), headers={"Content-Type": "application/json"}
+            )
+        except httpx.HTTPError as error:
+            raise UnreachableError(f"{self.url} does not answer: {type(error).__name__} {error}") from None
+        return _value(response, path)
+
+
+def _value(response: httpx.Response, path: str) -> Any:
+    """What a response says; whatever is not understood is tried again rather than taken for an answer."""
+    status = response.status_code
+    if status in (401, 403):
+        raise DeniedError(
+            f"the deployment answers {status} to {path}: give the deploy key of this deployment as CONVEX_DEPLOY_KEY"
+        )
+    if status in (400, 404, 413, 422):
+        raise RefusedError(f"{path} answers {status}: {response.text[:500]}")
+    if status not in (200, 560):
+        raise UnreachableError(f"{path} answers {status}: {response.text[:200]}", _retry_after(response))
+    try:
+        answer = response.json()
+        outcome = answer["status"]
+    except (ValueError, TypeError, KeyError):
+        raise UnreachableError(f"{path} answers what is not Convex's: {response.text[:200]!r}") from None
+    if outcome == "success":
+        return answer.get("value")
+    message = str(answer.get("errorMessage", answer))
+    if "OptimisticConcurrencyControlFailure" in message or "TooManyConcurrent" in message:
+        raise UnreachableError(f"{path}: {message[:500]}")
+    raise RefusedError(f"{path}: {message[:1000]}")
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    told = response.headers.get("Retry-After", "").strip()
+    if told.isdigit():
+        return min(float(told), LONGEST_RETRY_AFTER_SECONDS)
+    try:
+        at, now = parsedate_to_datetime(told), parsedate_to_datetime(response.headers.get("Date", ""))
+        return min(max((at - now).total_seconds(), 0.0), LONGEST_RETRY_AFTER_SECONDS)
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,268 @@
+"""Sends the changes of one organization: reads keys and their current rows in one snapshot, calls, deletes exactly what was taken.
+
+Delivery is at least once. Each call has a higher number than the one before, and the other side takes none that is older than the
+newest it took: a request that comes late changes nothing. What was sent stays in the outbox until it was taken, so nothing is lost.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from barnameh.errors import ServiceError
+from barnameh.statements import statements
+from barnameh.sync.client import ConvexClient, DeniedError, RefusedError, UnreachableError
+from barnameh.sync.documents import document_of
+from db_utils import DatabaseManager
+from db_utils.outbox import Change, Outbox
+
+SQL = statements(Path(__file__).with_name("sync.sql"))
+MOST_KEYS = 500
+MOST_BYTES = 4 * 1024 * 1024
+_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 30.0
+_MONTH_SECONDS = 31 * 86_400
+
+_log = logging.getLogger("barnameh.sync")
+
+Entity = tuple[str, str]
+"""Kind and key."""
+
+
+class ReplacedError(ServiceError):
+    """Another sender of this organization took over."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many calls a plan admits a month (None: any number); a hundredth of them may be made in a burst."""
+
+    calls_per_month: int | None = 1_000_000
+
+    @property
+    def burst(self) -> float:
+        """Calls that may be made one after the other."""
+        return 1e15 if self.calls_per_month is None else max(self.calls_per_month / 100, 1.0)
+
+    @property
+    def calls_per_second(self) -> float:
+        """How many come again, so that with the burst no 31 days have more."""
+        if self.calls_per_month is None:
+            return 0.0
+        return max(self.calls_per_month - self.burst, 0.0) / _MONTH_SECONDS
+
+
+FREE_PLAN = Budget()
+
+
+class Sender:
+    """See the module. One at a time for an organization: `SyncService` holds the lock.
+
+    `sleep` and `random_share` are for tests.
+    """
+
+    def __init__(
+        self,
+        db: DatabaseManager,
+        client: ConvexClient,
+        organization_id: UUID,
+        consumer: str,
+        *,
+        budget: Budget = FREE_PLAN,
+        most_keys: int = MOST_KEYS,
+        random_share: Callable[[], float] = random.random,
+    ) -> None:
+        self._db, self._client, self._budget, self.most_keys = db, client, budget, most_keys
+        self._random_share = random_share
+        self.organization_id = organization_id
+        self._outbox = Outbox(db, organization_id, consumer)
+        self._consumer = consumer
+        self._names = {"organization_id": organization_id, "consumer": consumer}
+        self._sender = uuid.uuid4()
+        self._pause_seconds = 0.0
+        self._trimmed_at = time.monotonic()
+        self._newest_there = 0
+        self._may_be_rejected = True
+        self.not_before = 0.0
+        """Until when, by `time.monotonic()`, nothing is sent: after a failure, or where calls are used up."""
+
+    def begin(self) -> None:
+        """Take over: another sender of this organization stops at its next call."""
+        self._db.execute(SQL["begin"], {**self._names, "sender": self._sender})
+
+    def has_work(self) -> bool:
+        """Is there anything to send?"""
+        return bool(self._outbox.waiting(1))
+
+    def step(self) -> int:
+        """Send one batch of what waits; how many changes were taken away?
+
+        A failure that may pass is written down, and nothing is sent before `not_before`. Raises `ReplacedError`.
+        """
+        if not self._has_credit():
+            return 0
+        try:
+            changes, documents, version = self._read()
+            if not changes:
+                return 0
+            self._deliver(documents, version)
+        except (UnreachableError, DeniedError) as error:
+            self._failed(error)
+            return 0
+        except RefusedError as error:  # not for the content of one of them
+            self._failed(UnreachableError(str(error)))
+            return 0
+        taken = self._outbox.acknowledge(changes)
+        self._pause_seconds = 0.0
+        if not taken:  # somebody is making them one with later ones
+            self.not_before = time.monotonic() + _SHORTEST_PAUSE_SECONDS
+        return taken
+
+    def enqueue(self, kinds: Sequence[str] | None = None) -> int:
+        """Have all that is current sent, of these kinds or all."""
+        return self._outbox.enqueue(kinds=kinds)
+
+    # -- reading ----------------------------------------------------------------------------------------
+
+    def _read(self) -> tuple[list[Change], dict[Entity, dict[str, Any] | None], int]:
+        """Changes, what they are now, and the number of the call: one snapshot, and the sender's mark in it."""
+
+        def read(transaction: Any) -> tuple[list[Change], dict[Entity, dict[str, Any] | None], int]:
+            outbox = Outbox(transaction, self.organization_id, self._consumer)
+            changes = outbox.waiting(self.most_keys)
+            if not changes:
+                return [], {}, 0
+            version = self._next_version(transaction)
+            keys: dict[str, list[str]] = {}
+            for kind, key in dict.fromkeys((change.kind, change.key) for change in changes):
+                keys.setdefault(kind, []).append(key)
+            documents: dict[Entity, dict[str, Any] | None] = {}
+            for kind, wanted in keys.items():
+                rows = outbox.current_rows(kind, wanted)
+                for key in wanted:
+                    documents[kind, key] = document_of(rows[key]) if key in rows else None
+            return changes, documents, version
+
+        changes, documents, version = self._db.run_in_transaction(read, isolation="repeatable read")
+        kept = _that_fit(documents)
+        return [c for c in changes if (c.kind, c.key) in kept], kept, version
+
+    def _next_version(self, executor: Any) -> int:
+        rows = executor.execute_query(
+            SQL["next_version"],
+            {**self._names, **self._limits(), "sender": self._sender, "at_least": self._newest_there},
+        )
+        if not rows:
+            raise ReplacedError(f"another sender of organization {self.organization_id} took over")
+        return int(rows[0]["version"])
+
+    def _limits(self) -> dict[str, float]:
+        return {"burst": self._budget.burst, "calls_per_second": self._budget.calls_per_second}
+
+    def _has_credit(self) -> bool:
+        """Whether a call may be made now; else until when to wait."""
+        if self._budget.calls_per_month is None:
+            return True
+        rows = self._db.execute_query(SQL["credit"], {**self._names, **self._limits()}, primary=True)
+        missing = 1.0 - float(rows[0]["credit"]) if rows else 0.0
+        if missing <= 0:
+            return True
+        self.not_before = time.monotonic() + missing / self._budget.calls_per_second
+        return False
+
+    # -- sending ----------------------------------------------------------------------------------------
+
+    def _deliver(self, documents: dict[Entity, dict[str, Any] | None], version: int) -> None:
+        """Have these taken; what the other side refuses for its content is found by halving, and written down."""
+        try:
+            self._call(documents, version)
+        except RefusedError as error:
+            if len(documents) == 1:
+                # Would it take anything? If not, it is not for this one's content.
+                self._call({}, self._next_version(self._db))
+                ((kind, key),) = documents
+                self._reject(kind, key, str(error))
+                return
+            entities = list(documents)
+            for half in (entities[: len(entities) // 2], entities[len(entities) // 2 :]):
+                self._deliver({entity: documents[entity] for entity in half}, self._next_version(self._db))
+            return
+        self._db.execute(SQL["succeeded"], {**self._names, "sent": len(documents)})
+        if documents and self._may_be_rejected:
+            self._accept(list(documents))
+
+    def _call(self, documents: dict[Entity, dict[str, Any] | None], version: int) -> None:
+        """One call. Where the other side took newer ones (a database that was restored), it is made again with a higher number."""
+        while True:
+            answer = self._client.mutation(
+                "sync:apply",
+                {
+                    "organizationId": str(self.organization_id),
+                    "version": str(version),
+                    "changes": [
+                        {"kind": kind, "key": key, "document": document}
+                        for (kind, key), document in documents.items()
+                    ],
+                },
+            )
+            try:
+                if answer["applied"]:
+                    return
+                self._newest_there = int(answer["version"])
+            except (TypeError, KeyError, ValueError):
+                raise UnreachableError(
+                    f"sync:apply answers {str(answer)[:200]!r}: is this the function of convex/?"
+                ) from None
+            _log.warning(
+                "organization %s: call %s is older than %s, which was taken: going on from there",
+                self.organization_id, version, self._newest_there,
+            )  # fmt: skip
+            version = self._next_version(self._db)
+
+    def _reject(self, kind: str, key: str, error: str) -> None:
+        _log.error("organization %s: %s %s is refused: %s", self.organization_id, kind, key, error)
+        self._db.execute(SQL["reject"], {**self._names, "kind": kind, "entity_key": key, "error": error})
+        self._may_be_rejected = True
+
+    def _accept(self, entities: list[Entity]) -> None:
+        self._db.execute(
+            SQL["accept"],
+            {
+                **self._names,
+                "kinds": [kind for kind, _ in entities],
+                "entity_keys": [key for _, key in entities],
+            },
+        )
+        self._may_be_rejected = bool(self._db.execute_query(SQL["rejected"], self._names))
+
+    def _failed(self, error: UnreachableError | DeniedError) -> None:
+        _log.warning("organization %s: %s", self.organization_id, error)
+        self._db.execute(SQL["failed"], {**self._names, "error": str(error)})
+        asked = error.retry_after_seconds if isinstance(error, UnreachableError) else _LONGEST_PAUSE_SECONDS
+        self._pause_seconds = min(
+            max(self._pause_seconds * 2, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS
+        )
+        pause = self._pause_seconds * (0.5 + self._random_share() / 2) if asked is None else asked
+        self.not_before = time.monotonic() + pause
+        if time.monotonic() - self._trimmed_at > 60:
+            self._trimmed_at = time.monotonic()
+            self._outbox.trim()
+
+
+def _that_fit(documents: dict[Entity, dict[str, Any] | None]) -> dict[Entity, dict[str, Any] | None]:
+    """The first of these that one call can hold; one in any case."""
+    kept: dict[Entity, dict[str, Any] | None] = {}
+    size = 0
+    for entity, document in documents.items():
+        size += len(json.dumps([entity, document]))
+        if kept and size > MOST_BYTES:
+            break
+        kept[entity] = document
+    return kept

@@ -1,0 +1,61 @@
+"""Copies and streams that wait for what changed."""
+
+from __future__ import annotations
+
+from db_utils.ops.doctor.context import CheckContext
+from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, duration, ok
+from db_utils.outbox.targets import TARGETS, TargetFacts
+
+_LATE_SECONDS = 300.0
+_MANY = 100_000
+_SHOWN = 20
+
+
+@check("outbox")
+def outbox(patient: CheckContext) -> Findings:
+    """Does what changed reach the copies of it in time, and is any of it refused?
+
+    A change that waits for more than five minutes, more than 100,000 that wait, or one that the other side refuses for its content. Streams
+    keep rows on purpose and are not looked at.
+    """
+    (there,) = patient.rows("SELECT to_regclass('public.sync_targets') IS NOT NULL AS there")
+    rows = patient.rows(TARGETS) if there["there"] else []
+    found = [TargetFacts(**row) for row in rows if not row["is_stream"]]
+    if not found:
+        yield ok("no copy is kept")
+        return
+    ill = 0
+    for target in sorted(found, key=lambda target: -(target.lag_seconds or 0)):
+        who = f"{target.consumer} of organization {target.organization_id}"
+        late = (target.lag_seconds or 0) > _LATE_SECONDS
+        if late or target.waiting > _MANY:
+            ill += 1
+            if ill <= _SHOWN:
+                why = f"; the last call failed: {target.last_error[:500]}" if target.last_error else ""
+                yield Finding(
+                    Severity.WARNING,
+                    f"{who}: {target.waiting:,} changes wait, the oldest for {duration(target.lag_seconds or 0)}{why}",
+                    "Dashboards show what was. Nothing is lost: all of it is sent once a sender runs and the other side answers.",
+                    Fix(
+                        f"python -m barnameh sync convex --organization {target.organization_id} --once",
+                        "shell",
+                    ),
+                    {"waiting": target.waiting, "lag_seconds": target.lag_seconds},
+                )
+        if target.rejected:
+            ill += 1
+            if ill <= _SHOWN:
+                yield Finding(
+                    Severity.WARNING,
+                    f"{who} refuses {target.rejected:,} for their content",
+                    "The copy shows them as they were before, or not at all; the other side may run older functions. "
+                    "error_message says what it says.",
+                    Fix(
+                        "SELECT kind, entity_key, rejected_at, error_message FROM sync_rejected "
+                        f"WHERE organization_id = '{target.organization_id}' AND consumer = '{target.consumer}' ORDER BY rejected_at DESC",
+                        "psql",
+                    ),
+                    {"rejected": target.rejected},
+                )
+    if not ill:
+        yield ok(f"{len(found)} copies are up to date", copies=len(found))
