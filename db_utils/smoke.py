@@ -88,14 +88,14 @@ def read_methods(queries: type) -> list[str]:
 
 
 def sample_arguments(db: DatabaseManager) -> dict[str, Any]:
-    """Something to ask about, found in the database: an argument for every required parameter of a read.
+    """Return something to ask about, found in the database: an argument for every required parameter of a read.
 
     The sample data's manufacturing company where it is there, else the organization that comes first.
     """
     rows = db.execute_query(
         """
         SELECT o.organization_id, o.name AS organization_name, r.resource_id, r.location_id, e.employee_id,
-            s.shift_id, d.product_id, a.anomaly_id
+            s.shift_id, d.product_id, a.anomaly_id, u.run_id
         FROM organizations AS o
         LEFT JOIN LATERAL (
             SELECT f.product_id, f.location_id FROM current_demand_forecasts AS f
@@ -115,6 +115,10 @@ def sample_arguments(db: DatabaseManager) -> dict[str, Any]:
             SELECT x.anomaly_id FROM anomaly_predictions AS x
             WHERE x.organization_id = o.organization_id ORDER BY x.available_at DESC, x.anomaly_id LIMIT 1
         ) AS a ON true
+        LEFT JOIN LATERAL (
+            SELECT x.run_id FROM optimization_runs AS x
+            WHERE x.organization_id = o.organization_id ORDER BY x.started_at DESC, x.run_id LIMIT 1
+        ) AS u ON true
         ORDER BY o.organization_id <> '11111111-1111-1111-1111-111111111111', o.name, o.organization_id
         LIMIT 1
         """
@@ -123,8 +127,13 @@ def sample_arguments(db: DatabaseManager) -> dict[str, Any]:
         raise NotFoundError(
             "the database holds no organization yet: load the sample data with python -m db_utils seed"
         )
-    now = datetime.now(UTC)
-    return {**rows[0], "start": now - timedelta(days=7), "end": now, "as_of": now}
+    return {**rows[0], **fixed_arguments(datetime.now(UTC))}
+
+
+def fixed_arguments(now: datetime) -> dict[str, Any]:
+    """What every database can be asked about."""
+    week = timedelta(days=7)
+    return {"start": now - week, "end": now, "as_of": now, "horizon": 7, "history": 4 * week}
 
 
 def call(method: Callable[..., Any], samples: dict[str, Any]) -> Outcome:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import io
+import re
+from datetime import UTC, datetime
 
 from rich.console import Console
 
-from db_utils import smoke
-from db_utils.queries import OperationalDataQueries
+from db_utils import OperationalDataQueries, smoke
 from db_utils.smoke import Outcome
 
 
@@ -27,3 +29,13 @@ def test_eighty_columns_show_query_rows_and_time() -> None:
         assert "12345" in line
         assert "678.9" in line
         assert "xxx" in line
+
+
+def test_there_is_an_example_of_every_required_parameter() -> None:
+    """Those that are found in the database are the columns of its one statement."""
+    found = set(re.findall(r"\b\w\.(\w+_id)\b", inspect.getsource(smoke.sample_arguments)))
+    known = found | set(smoke.fixed_arguments(datetime(2026, 1, 1, tzinfo=UTC)))
+    for name in smoke.read_methods(OperationalDataQueries):
+        parameters = inspect.signature(getattr(OperationalDataQueries, name)).parameters.values()
+        required = {p.name for p in parameters if p.default is p.empty} - {"self"}
+        assert required <= known, name
