@@ -16,7 +16,7 @@ from tests.support.wrong_rows import OURS, RIGHT, insert
 
 CHANCES = random.Random(7)
 # Their CHECKs admit only texts of a form, which is shorter.
-OF_A_FORM = ("timezone", "connector", "kind", "task")
+OF_A_FORM = ("timezone", "connector", "kind", "task", "consumer", "kinds", "prefix", "secret_sha256")
 
 
 def wide(characters: int) -> str:

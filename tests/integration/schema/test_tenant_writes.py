@@ -104,7 +104,8 @@ def test_rows_are_added_with_the_tables_defaults(empty_database: DatabaseManager
     )
     with pytest.raises(psycopg2.errors.UniqueViolation) as caught:
         run(login, f"INSERT INTO demand_history {columns}, 'P', '{MINE}', 1)")
-    assert caught.value.diag.constraint_name == "demand_history_pkey"
+    # Of the chunk, where the edition has hypertables and no columnstore.
+    assert str(caught.value.diag.constraint_name).endswith("demand_history_pkey")
     with pytest.raises(psycopg2.errors.NotNullViolation):
         run(login, f"INSERT INTO demand_history {columns}, NULL, '{MINE}', 1)")
     foreign = columns.replace(MINE, OTHER)
