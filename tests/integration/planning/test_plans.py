@@ -157,18 +157,19 @@ def test_a_change_since_makes_it_stale(site: Site, what: str) -> None:
 def test_who_falls_ill_is_replaced_with_few_changes(site: Site) -> None:
     first = site.propose()
     apply_proposal(site.db, site.organization_id, first.run_id)
-    ill = site.people[1]
-    lost = {pair for pair in site.assigned() if pair[1] == ill}
+    (ill,) = [e for s, e in site.assigned() if s == site.shifts[0]]
     site.queries.record_unavailability(
         site.organization_id, ill, starts_at=site.start, ends_at=site.start + 2 * DAY, reason="sick"
     )
     proposal = site.propose()
     gone = [i for i in proposal.items if i["action"] == "remove"]
     gone_of_ill = [i for i in gone if i["employee_id"] == str(ill)]
-    assert gone_of_ill, lost
+    assert gone_of_ill
     assert all(i["reason"] == "is away: sick" for i in gone_of_ill)
     changes = [i for i in proposal.items if i["action"] != "keep"]
-    assert len(changes) <= 3 * len(gone_of_ill)
+    # One more at most has to move for each who is lost: the early shift needs a skill that only two have.
+    assert len(gone) <= 2 * len(gone_of_ill)
+    assert len(changes) <= 4 * len(gone_of_ill)
     counts = apply_proposal(site.db, site.organization_id, proposal.run_id)
     assert counts["removed"] == len(gone)
 
