@@ -264,3 +264,23 @@ ORDER BY
     r.name,
     k.resource_id,
     k.position;
+
+-- name: list_local_days
+-- Which local days of the organization are over, oldest first?
+-- Parameters: organization_id uuid, days integer
+-- For people's own statements; the trend finds its buckets by itself.
+SELECT
+    b.local_start::date AS day,
+    b.bucket_start AS starts_at,
+    b.bucket_end AS ends_at
+FROM organizations AS o
+CROSS JOIN LATERAL (SELECT local_date(now(), o.timezone) AS today) AS d
+CROSS JOIN LATERAL local_bucket_edges(
+    'day',
+    local_day_start(d.today - %(days)s, o.timezone),
+    local_day_start(d.today, o.timezone),
+    o.timezone
+) AS b
+WHERE o.organization_id = %(organization_id)s
+ORDER BY
+    b.bucket_start;

@@ -37,6 +37,7 @@ HELPERS = {
     "check_alert",
     "find_local_today",
     "find_newest_anomaly_run",
+    "list_local_days",
     "get_events_at_other_times",
     "remove_event",
 }
