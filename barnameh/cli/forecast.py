@@ -65,7 +65,9 @@ Delay = Annotated[
         help="How long after its end a bucket's demand is complete, such as 6h.", show_default=False
     ),
 ]
-History = Annotated[str, typer.Option(help="How far back to learn from.")]
+History = Annotated[
+    str, typer.Option(help="How far back to learn from. Default: 730d, of hours 120d.", show_default=False)
+]
 Own = Annotated[
     list[str] | None,
     typer.Option(
@@ -107,7 +109,7 @@ def _options(**given: Any) -> dict[str, Any]:
         "bucket": given["bucket"],
         "horizon": given["horizon"],
         "origins": given["origins"],
-        "history": duration_of(given["history"]),
+        "history": duration_of(given["history"] or ("120d" if "hour" in given["bucket"] else "730d")),
         "models": own_models(given["models"] or []),
     }
     for name in ("carry", "delay"):
@@ -150,7 +152,7 @@ def forecast(
     bucket: Bucket = "day",
     horizon: Horizon = 14,
     origins: Origins = None,
-    history: History = "730d",
+    history: History = "",
     carry: Carry = "",
     delay: Delay = "",
     model: Own = None,
@@ -246,7 +248,7 @@ def backtest(
     bucket: Bucket = "day",
     horizon: Horizon = 14,
     origins: Origins = None,
-    history: History = "730d",
+    history: History = "",
     carry: Carry = "",
     delay: Delay = "",
     model: Own = None,
@@ -453,7 +455,7 @@ def schedule(
 def _forecast_task(db: DatabaseManager, due: Mapping[str, Any], stop: Callable[[], bool]) -> None:
     service = _service()
     words = {
-        "bucket": "day", "horizon": 14, "origins": None, "history": "730d", "carry": "", "delay": "", "models": [],
+        "bucket": "day", "horizon": 14, "origins": None, "history": "", "carry": "", "delay": "", "models": [],
         **due["arguments"],
     }  # fmt: skip
     service.forecast_demand(db, due["organization_id"], **_options(**words))

@@ -176,7 +176,8 @@ def promote_model(
 ) -> tuple[bool, str]:
     """Make a challenger champion, if it is better by the rule; returns whether, and why.
 
-    The rule: over at least 8 origins better at 60 % of them and by 2 % of WAPE than the champion, on the same targets.
+    The rule: over at least 8 origins better at 60 % of them and by 2 % of WAPE than the champion, on the same targets. `options`: `as_of`,
+    `bucket`, `horizon`, `history`, `origins`, as in `forecast_demand`.
     """
     shape = Shape(
         options.get("bucket", "day"),
@@ -193,7 +194,13 @@ def promote_model(
             f"there is no model {model_name!r} to promote: give its code (--model package.module:name), or one of {', '.join(config)}"
         )
     trial, _ = _tried(
-        queries, organization_id, None, shape, options.get("origins"), models, lambda done, of: None
+        queries,
+        organization_id,
+        options.get("as_of"),
+        shape,
+        options.get("origins"),
+        models,
+        lambda done, of: None,
     )
     said, _ = _models_said(trial, models)
     theirs, ours = (trials.errors_by_origin(trial, said[name]) for name in (champion, model_name))

@@ -119,7 +119,7 @@ def shop(bare: Shop) -> Shop:
     for product in ("A", "B"):
         bare.record(product, {day: quantity_of(product, day) for day in days()})
     ahead = days(DAYS + 20, LAST + dt.timedelta(days=20))
-    bare.factor("promotion", {day: day.day % 9 == 0 for day in ahead}, dt.timedelta(days=200))
+    bare.factor("promotion", {day: float(day.day % 9 == 0) for day in ahead}, dt.timedelta(days=200))
     bare.factor("temperature", {day: day.day for day in days()}, dt.timedelta(0))
     bare.loaded_before(ORIGIN - dt.timedelta(days=60))
     return bare

@@ -40,7 +40,7 @@ def test_what_was_not_known_then_changes_no_bit(shop: Shop) -> None:
     shop.db.execute("UPDATE demand_history SET recorded_at = %s WHERE product_id = 'NEW'", (ORIGIN + DAY,))
     shop.record("A", {LAST + DAY: 1_000})
     shop.factor("promotion", {LAST + 2 * DAY: 5}, dt.timedelta(0))
-    shop.factor("temperature", {LAST + DAY: 99}, dt.timedelta(0))
+    shop.factor("temperature", {LAST + 2 * DAY: 99}, dt.timedelta(0))
     after = shop.frame()
     new = [number for number, (product, _) in enumerate(after.series) if product == "NEW"]
     assert not new or not np.isfinite(after.panels[0].demand[new]).any() or _only_loaded(shop)

@@ -91,7 +91,9 @@ def test_a_model_of_ones_own_cannot_publish_around_the_rules(shop: Shop) -> None
             shop.organization_id, start=ORIGIN, end=ORIGIN + 30 * DAY
         )
     )
-    done, reason = promote_model(shop.db, shop.organization_id, "wild", models=[Wild()], origins=20)
+    done, reason = promote_model(
+        shop.db, shop.organization_id, "wild", models=[Wild()], origins=20, as_of=ORIGIN
+    )
     assert not done
     assert "the rule" in reason or "origins" in reason
     # Even as champion, by hand, it is held to the naive forecast.
@@ -103,7 +105,9 @@ def test_a_model_of_ones_own_cannot_publish_around_the_rules(shop: Shop) -> None
 
 def test_a_better_challenger_becomes_champion_by_the_rule(shop: Shop) -> None:
     shop.forecast()
-    assert promote_model(shop.db, shop.organization_id, "knowing", models=[Knowing()], origins=20)[0]
+    assert promote_model(
+        shop.db, shop.organization_id, "knowing", models=[Knowing()], origins=20, as_of=ORIGIN
+    )[0]
     roles = {r["model_name"]: r["role"] for r in shop.queries.get_forecast_models(shop.organization_id)}
     assert roles == {"knowing": "champion", "combination": "challenger"}
 
@@ -150,7 +154,7 @@ def test_zeros_one_row_gaps_and_unknown_factors(bare: Shop) -> None:
     bare.record(
         "GAPS", {day: quantity_of("A", day) for day in days() if day.toordinal() % 3 and day < LAST - 9 * DAY}
     )
-    bare.factor("never", dict.fromkeys(days(DAYS, LAST + 50 * DAY), 1.0), dt.timedelta(0))
+    bare.factor("never", dict.fromkeys(days(DAYS, LAST + 16 * DAY), 1.0), dt.timedelta(0))
     run = bare.forecast()
     by_product = {one.product_id: one for one in run.series}
     assert {row["predicted_quantity"] for row in by_product["ZERO"].forecasts} == {0}
