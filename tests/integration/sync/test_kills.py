@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
+import multiprocessing
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from typing import Any
@@ -18,10 +15,14 @@ import pytest
 from barnameh.sync import CONSUMER, compare
 from db_utils import DatabaseManager
 from tests.conftest import compared
+from tests.integration.sync import sending
 from tests.integration.sync.conftest import Copy
 from tests.support.convex import Peer
 
 WRITES, KILLS, FAULT_PCT = 3_200, 42, 30
+
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(["tests.integration.sync.sending"])
 
 
 class Writer(threading.Thread):
@@ -84,16 +85,12 @@ class Writer(threading.Thread):
         self.written += 1
 
 
-def _start(db: DatabaseManager, org: UUID, peer: Peer) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [
-            sys.executable, "-m", "barnameh", "sync", "convex", "--organization", str(org), "--linger-ms", "20",
-            "--calls-per-month", "0", "--kpis-every", "0", "--url", db.settings.database_url,
-        ],
-        env={**os.environ, **peer.environment()},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+def _start(db: DatabaseManager, org: UUID, peer: Peer) -> Any:
+    process = _processes.Process(
+        target=sending.send, args=(db.settings.database_url, org, peer.url, peer.key), daemon=True
+    )
+    process.start()
+    return process
 
 
 def _calls(db: DatabaseManager, org: UUID) -> int:
@@ -115,11 +112,11 @@ def test_nothing_is_lost_wrong_or_left_over(copy: Copy, peer: Peer) -> None:
     try:
         while kills < KILLS:
             enough = _calls(db, org) + dice.randint(1, 9)
-            while _calls(db, org) < enough and process.poll() is None:
+            while _calls(db, org) < enough and process.is_alive():
                 time.sleep(0.01)
             time.sleep(dice.random() * 0.05)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            process.kill()
+            process.join()
             kills += 1
             process = _start(db, org, peer)
         writer.goes_on.set()
@@ -129,13 +126,13 @@ def test_nothing_is_lost_wrong_or_left_over(copy: Copy, peer: Peer) -> None:
         deadline = time.monotonic() + 300
         while copy.outbox.waiting(1) and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert process.poll() is None
+        assert process.is_alive()
     finally:
         writer.goes_on.set()
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        process.terminate()
+        process.join(60)
         peer.set_faults(0)
-    assert process.returncode == 0
+    assert process.exitcode == 0
     assert copy.outbox.waiting(1) == []
     assert writer.written >= WRITES
     assert faults["faults"] > 20
