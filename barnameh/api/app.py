@@ -42,12 +42,23 @@ def create_app(db: DatabaseManager, settings: ApiSettings | None = None) -> Fast
     # The document is a file that is made from the same operations (`document`), so that no start waits for it.
     app = FastAPI(title="Barnameh", lifespan=life, openapi_url=None, docs_url=None, redoc_url=None)
     app.state.service = service
-    for operation in operations():
-        app.add_route(
-            operation.path, endpoint(service, operation), methods=["POST"] if operation.writes else ["GET"]
-        )
+    # One route for all, and a look into a dictionary: a hundred patterns in a row would cost as much as a small read.
+    endpoints = {
+        operation.path.removeprefix(ROOT): (operation.writes, endpoint(service, operation))
+        for operation in operations()
+    }
+
+    async def ask(request: Request) -> Response:
+        path = request.path_params
+        writes, answer = endpoints.get(f"/{path['topic']}/{path['name']}", (False, None))
+        if answer is None:
+            raise HTTPException(404)
+        if writes is not (request.method == "POST"):
+            raise HTTPException(405, headers={"allow": "POST" if writes else "GET, HEAD"})
+        return await answer(request)
 
     live = Live(service)
+    app.add_route(ROOT + "/{topic}/{name}", ask, methods=["GET", "POST"])
     app.add_route(f"{ROOT}/stream", live.stream)
     Board(service, live).add_to(app)
 

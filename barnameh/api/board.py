@@ -146,7 +146,7 @@ class Board:
             return known[1]
         scope = self._service.scope(caller.organization_id)
         values = await self._service.run(board_parts.PARTS[name], scope)
-        text = _templates().get_template(f"parts/{name}.html").render(values)
+        text = templates().get_template(f"parts/{name}.html").render(values)
         if len(self._kept) > 1_000:
             self._kept.clear()
         self._kept[caller.organization_id, name] = (time.monotonic() + KEPT_SECONDS, text)
@@ -161,11 +161,12 @@ def _same_site(request: Request) -> None:
 
 
 def _html(template: str, **values: Any) -> Response:
-    return Response(_templates().get_template(template).render(values), 200, HEADERS, media_type="text/html")
+    return Response(templates().get_template(template).render(values), 200, HEADERS, media_type="text/html")
 
 
 @cache
-def _templates() -> jinja2.Environment:
+def templates() -> jinja2.Environment:
+    """The pages and parts; every value is escaped."""
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER / "templates"),
         autoescape=True,

@@ -87,7 +87,7 @@ class _Read:
                 operation.columns,
                 limit=limit,
                 cursor=cursor,
-                question=pages.question_of(scope.organization_id, operation.name, arguments),
+                question=partial(pages.question_of, scope.organization_id, operation.name, arguments),
             )
         elif cursor is not None:
             raise pages.bad_cursor()

@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -153,7 +153,7 @@ def page(
     *,
     limit: int,
     cursor: str | None,
-    question: str,
+    question: Callable[[], str],
 ) -> tuple[list[dict[str, Any]], str | None]:
     """The rows of one page, and the cursor of the next. `question` says what is asked, so that no cursor strays."""
     order = order_of(read.sql, tuple(types))
@@ -164,12 +164,12 @@ def page(
     if cursor is None:
         rows = _rows(scope, first_page(read, order, limit))
     else:
-        after = read_cursor(cursor, question, order.columns)
+        after = read_cursor(cursor, question(), order.columns)
         rows = _rows(scope, next_page(read, order, types, limit, after))
     if len(rows) <= limit:
         return rows, None
     del rows[limit:]
-    return rows, write_cursor(rows[-1], question, order.columns)
+    return rows, write_cursor(rows[-1], question(), order.columns)
 
 
 def _rows(scope: TenantScope, read: Read) -> list[dict[str, Any]]:

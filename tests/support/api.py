@@ -81,6 +81,13 @@ def read_calls(facts: Facts) -> list[tuple[Operation, dict[str, Any]]]:
     return calls
 
 
+def is_fixed(operation: Operation, query: dict[str, Any]) -> bool:
+    """Whether the same is asked again a moment later: no period up to now, and no bucket that is under way."""
+    fields = operation.arguments.model_fields
+    moves = "days" in fields and not {"start", "first_date", "as_of"} & set(query)
+    return not moves and operation.name != "get_kpi_trend"
+
+
 @contextlib.contextmanager
 def api_on(owner: DatabaseManager, settings: ApiSettings = UNLIMITED) -> Iterator[Api]:
     """The API on this database of the sample data."""

