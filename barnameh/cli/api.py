@@ -97,7 +97,10 @@ def _greet(db: DatabaseManager, host: str, port: int) -> None:
     """Say where to look, and with which key, for the sample organization."""
     from barnameh.api.keys import create, make_live
 
-    organization = OperationalDataQueries(db).get_organizations()[0]
+    organizations = OperationalDataQueries(db).get_organizations()
+    organization = next(
+        (row for row in organizations if row["industry"] == "manufacturing"), organizations[0]
+    )
     key, _ = create(
         db, organization["organization_id"], "barnameh serve --embedded", "writer", dt.timedelta(days=1)
     )
