@@ -113,7 +113,6 @@ COMMENT ON COLUMN demand_history.location_id IS 'Where it was demanded.';
 COMMENT ON COLUMN demand_history.quantity IS 'Quantity demanded in the bucket, in the product''s own unit.';
 COMMENT ON COLUMN demand_history.revenue IS 'What it earned, in the organization''s currency (settings.currency); NULL if not known.';
 COMMENT ON COLUMN demand_history.metadata IS 'Whatever else the source tells.';
-COMMENT ON COLUMN demand_history.recorded_at IS 'Since when the quantity is known here: the database''s clock when it was written or corrected, unless who loads history tells better; NULL: not known, as of rows from before version 8.';
 
 CREATE TABLE IF NOT EXISTS demand_revisions (
     organization_id uuid NOT NULL,

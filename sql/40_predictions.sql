@@ -72,7 +72,6 @@ COMMENT ON COLUMN demand_forecasts.model_version IS 'Version of the model.';
 COMMENT ON COLUMN demand_forecasts.available_at IS 'When the model could have known it: its data cut-off.';
 COMMENT ON COLUMN demand_forecasts.recorded_at IS 'When it was saved, by the database''s clock; cannot be written.';
 COMMENT ON COLUMN demand_forecasts.metadata IS 'Whatever else the model tells.';
-COMMENT ON COLUMN demand_forecasts.purpose IS 'published: it counts; shadow: a challenger''s, or one of a trial, which moves neither the current forecasts nor the KPI.';
 
 CREATE TABLE IF NOT EXISTS anomaly_predictions (
     organization_id uuid NOT NULL,

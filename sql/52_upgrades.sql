@@ -129,6 +129,8 @@ BEGIN
     END IF;
 END
 $$;
+-- Said here, because an earlier version has the column only now.
+COMMENT ON COLUMN demand_forecasts.purpose IS 'published: it counts; shadow: a challenger''s, or one of a trial, which moves neither the current forecasts nor the KPI.';
 
 -- Version 8: demand knows since when it is known. Of the rows that there are, nobody can tell.
 DO $$
@@ -148,6 +150,8 @@ BEGIN
     END IF;
 END
 $$;
+-- Said here, because an earlier version has the column only now.
+COMMENT ON COLUMN demand_history.recorded_at IS 'Since when the quantity is known here: the database''s clock when it was written or corrected, unless who loads history tells better; NULL: not known, as of rows from before version 8.';
 
 -- Version 8: an event whose duration nobody tells has none that is known; 0 is an event without duration.
 DO $$
