@@ -138,7 +138,9 @@ def write_arrow(rows: Iterable[dict[str, Any]], types: Mapping[str, str]) -> Cal
 
     def column(name: str, kind: str, batch: list[dict[str, Any]]) -> Any:
         turn = convert.get(kind) or (
-            (lambda value: encode(value).decode()) if kind == "jsonb" or kind.endswith("[]") else None
+            (lambda value: encode(value).decode())
+            if kind in ("json", "jsonb") or kind.endswith("[]")
+            else None
         )
         values = [row[name] for row in batch]
         if turn is not None:

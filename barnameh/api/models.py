@@ -47,6 +47,8 @@ _COLUMN_TYPES: Mapping[str, Any] = {
         str, Field(description="A time of the place's own clock, without an offset.")
     ],
     "interval": dt.timedelta,
+    "timestamp with time zone[]": list[dt.datetime],
+    "json": Any,
     "jsonb": Any,
 }
 
@@ -141,7 +143,10 @@ def answer_model(name: str, *, paged: bool) -> type[BaseModel]:
         row = create_model(
             f"{_title(name)}Row",
             **{
-                column: (_COLUMN_TYPES[kind] if kind == "jsonb" else _COLUMN_TYPES[kind] | None, ...)
+                column: (
+                    _COLUMN_TYPES[kind] if kind in ("json", "jsonb") else _COLUMN_TYPES[kind] | None,
+                    ...,
+                )
                 for column, kind in columns()[name].items()
             },
         )  # type: ignore[call-overload]

@@ -48,8 +48,12 @@ def _columns(connection: psycopg.Connection, statement: object) -> dict[str, str
         lambda found: f"(${names.index(found[1]) + 1})::{types[found[1]]}",
         statement.sql,  # type: ignore[attr-defined]
     ).replace("%%", "%")
-    text = re.sub(r"(\$\d+\))::(\S+)::", r"\1::", text)  # a cast of the statement's own has the last word
-    connection.pgconn.prepare(b"", text.encode())
+    text = re.sub(
+        r"(\$\d+\))::(\w+(?:\[\])?)::", r"\1::", text
+    )  # a cast of the statement's own has the last word
+    prepared = connection.pgconn.prepare(b"", text.encode())
+    if prepared.status != psycopg.pq.ExecStatus.COMMAND_OK:
+        raise RuntimeError(f"{names}: {prepared.error_message.decode()}")
     result = connection.pgconn.describe_prepared(b"")
     if result.status != psycopg.pq.ExecStatus.COMMAND_OK:
         raise RuntimeError(f"{statement}: {result.error_message.decode()}")
