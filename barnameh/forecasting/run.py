@@ -218,7 +218,9 @@ def promote_model(
     with scope.transaction() as tx:
         inside = OperationalDataQueries(tx)
         _save_models(inside, organization_id, roles, config)
-        inside.set_model_role(organization_id, model_name, config[model_name][0], "champion", reason=reason)
+        inside.set_model_role(
+            organization_id, model_name, config[model_name][0], role="champion", reason=reason
+        )
     return True, reason
 
 
@@ -295,13 +297,13 @@ def _save_models(
                     organization_id,
                     name,
                     row["model_version"],
-                    "retired",
+                    role="retired",
                     reason=f"version {model_version} came",
                 )
         if roles.get(name) == "champion" or (name == COMBINATION and "champion" not in roles.values()):
             first = name not in roles
             reason = "the first model" if first else "a newer version of the champion"
-            queries.set_model_role(organization_id, name, model_version, "champion", reason=reason)
+            queries.set_model_role(organization_id, name, model_version, role="champion", reason=reason)
 
 
 def _drop_notes(run: ForecastRun, frame: DemandFrame) -> None:

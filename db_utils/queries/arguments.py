@@ -64,6 +64,13 @@ def optional_text(value: object, name: str) -> str | None:
     return None if value is None else text_of(value, name)
 
 
+def list_of(values: object, name: str) -> list[Any]:
+    """These values as a list; one text or mapping is no list."""
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise InvalidInputError(f"{name} is {shown(values)}: give a list")
+    return list(values)
+
+
 def texts_of(values: object, name: str) -> list[str]:
     """These texts, in their order, each once."""
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):

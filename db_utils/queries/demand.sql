@@ -704,7 +704,7 @@ factors AS (
         json_agg(v.name ORDER BY v.name, v.position, v.step) AS names,
         json_agg(v.position - 1 ORDER BY v.name, v.position, v.step) AS positions,
         json_agg(v.step ORDER BY v.name, v.position, v.step) AS steps,
-        json_agg(v.value ORDER BY v.name, v.position, v.step) AS "values"
+        json_agg(v.value ORDER BY v.name, v.position, v.step) AS known_values
     FROM valued AS v
     LEFT JOIN mixed AS m
         ON m.location_id = v.location_id
@@ -730,7 +730,7 @@ SELECT
     f.names AS factor_names,
     f.positions AS factor_buckets,
     f.steps AS factor_steps,
-    f."values" AS factor_values,
+    f.known_values AS factor_values,
     coalesce((SELECT json_object_agg(m.name, m.reason) FROM mixed AS m WHERE m.location_id = e.location_id), '{}') AS left_out
 FROM edges AS e
 JOIN places AS p ON p.location_id = e.location_id

@@ -51,7 +51,15 @@ ORDER BY
     g.target_time,
     g.target_interval
 ON CONFLICT (
-    organization_id, product_id, location_id, target_time, target_interval, available_at, model_name, model_version, purpose
+    organization_id,
+    product_id,
+    location_id,
+    target_time,
+    target_interval,
+    available_at,
+    model_name,
+    model_version,
+    purpose
 )
 DO NOTHING;
 

@@ -79,8 +79,8 @@ class ModelQueries(QueryRunner):
         organization_id: Id,
         model_name: str,
         model_version: str,
-        role: str,
         *,
+        role: str,
         reason: str | None = None,
     ) -> Row:
         """Give a model its role.

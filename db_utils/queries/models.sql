@@ -1,7 +1,7 @@
 -- Models that forecast: who of them speaks, and how good each was on the past.
 
 -- name: save_forecast_model!
--- Save a model, and say whether it is new here.
+-- Save a model; return whether it is new here.
 -- Parameters: organization_id uuid, model_name text, model_version text, kind text, config jsonb
 -- It begins as a challenger.
 INSERT INTO forecast_models (organization_id, model_name, model_version, kind, config)
@@ -76,7 +76,7 @@ RETURNING
     m.created_at;
 
 -- name: save_forecast_backtests!
--- Save results of backtests and return those that are new.
+-- Save results of backtests and return how many are new.
 -- Parameters: organization_id uuid, backtests jsonb
 INSERT INTO forecast_backtests (
     organization_id,

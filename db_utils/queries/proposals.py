@@ -12,6 +12,7 @@ from db_utils.queries.arguments import (
     Id,
     choice_of,
     json_of,
+    list_of,
     local_days,
     optional_choice,
     optional_text,
@@ -82,7 +83,10 @@ class ProposalQueries(QueryRunner):
             "window_end": last,
             "fingerprint": text_of(fingerprint, "fingerprint"),
         }
-        rows = [{"item_no": number, **_item(item, number)} for number, item in enumerate(items, start=1)]
+        rows = [
+            {"item_no": number, **_item(item, number)}
+            for number, item in enumerate(list_of(items, "items"), start=1)
+        ]
         with self._db.transaction() as transaction:
             proposal = self._create("create_schedule_proposal", header, transaction)
             for first_row in range(0, len(rows), _ITEMS_AT_ONCE):
@@ -211,7 +215,9 @@ class ProposalQueries(QueryRunner):
         )
 
 
-def _item(item: Mapping[str, Any], number: int) -> dict[str, Any]:
+def _item(item: object, number: int) -> dict[str, Any]:
+    if not isinstance(item, Mapping):
+        raise InvalidInputError(f"items: row {number} is {type(item).__name__}: give a dict")
     if unknown := sorted(set(item) - _ITEM):
         raise InvalidInputError(f"items: row {number} has {unknown[0]}, which no item has")
     row: dict[str, Any] = json_of(dict(item), f"items: row {number}")

@@ -1,7 +1,7 @@
 -- Proposals of rosters and production plans: what an optimization would change, and what became of it.
 
 -- name: create_schedule_proposal<!
--- Create a proposal with its items and return its row.
+-- Create a proposal and return its row.
 -- Parameters: organization_id uuid, run_id uuid, kind text, location_id uuid?, window_start timestamptz,
 --     window_end timestamptz, fingerprint text
 INSERT INTO schedule_proposals (

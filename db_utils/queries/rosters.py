@@ -14,6 +14,7 @@ from db_utils.queries.arguments import (
     choice_of,
     date_of,
     flag_of,
+    list_of,
     number_of,
     optional_number,
     optional_text,
@@ -54,36 +55,31 @@ class RosterQueries(QueryRunner):
         locations besides the own one. Returns the row: these, `created_at`, `updated_at`. Raises `NotFoundError` for an
         unknown employee or location.
         """
-        organization = parse_uuid(organization_id, "organization_id")
-        places = [parse_uuid(place, f"may_work_at[{number}]") for number, place in enumerate(may_work_at)]
-        known = {
-            row["location_id"]
-            for row in self._db.execute_query(
-                query("check_locations").sql, {"organization_id": organization, "location_ids": places}
-            )
-        }
-        if unknown := [place for place in places if place not in known]:
-            raise UnknownReferenceError(
-                f"may_work_at names {unknown[0]}, which is no location of this organization: create it first",
-                column="may_work_at",
-            )
+        places = [parse_uuid(place, "may_work_at") for place in list_of(may_work_at, "may_work_at")]
         agreed = _within(hours_per_week, "hours_per_week", 168)
         most = _within(max_hours_per_week, "max_hours_per_week", 168)
         if agreed > most:
             raise InvalidInputError(f"hours_per_week is {agreed}: give at most max_hours_per_week, {most}")
-        return self._create(
-            "set_employee_contract",
-            {
-                "organization_id": organization,
-                "employee_id": parse_uuid(employee_id, "employee_id"),
-                "valid_from": date_of(valid_from, "valid_from"),
-                "hours_per_week": agreed,
-                "max_hours_per_week": most,
-                "min_rest_hours": _within(min_rest_hours, "min_rest_hours", 48),
-                "max_consecutive_days": whole_of(max_consecutive_days, "max_consecutive_days", 1, 366),
-                "may_work_at": places,
-            },
+        parameters = {
+            "organization_id": parse_uuid(organization_id, "organization_id"),
+            "employee_id": parse_uuid(employee_id, "employee_id"),
+            "valid_from": date_of(valid_from, "valid_from"),
+            "hours_per_week": agreed,
+            "max_hours_per_week": most,
+            "min_rest_hours": _within(min_rest_hours, "min_rest_hours", 48),
+            "max_consecutive_days": whole_of(max_consecutive_days, "max_consecutive_days", 1, 366),
+            "may_work_at": places,
+        }
+        known = self._db.execute_query(
+            query("check_locations").sql,
+            {"organization_id": parameters["organization_id"], "location_ids": places},
         )
+        if unknown := sorted(set(places) - {row["location_id"] for row in known}):
+            raise UnknownReferenceError(
+                f"may_work_at names {unknown[0]}, which is no location of this organization: create it first",
+                column="may_work_at",
+            )
+        return self._create("set_employee_contract", parameters)
 
     def get_employee_contracts(self, organization_id: Id, *, employee_id: Id | None = None) -> list[Row]:
         """How much and where may employees work, and since when?

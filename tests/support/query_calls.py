@@ -495,7 +495,7 @@ WRITES: dict[str, tuple[tuple[Any, ...], Row]] = {
         {"model_name": "m", "model_version": "1", "available_at": _NOON, "purpose": "shadow"},
     ),
     "save_forecast_model": (("m", "1"), {"kind": "demand", "config": {}}),
-    "set_model_role": (("m", "1", "champion"), {"reason": "first"}),
+    "set_model_role": (("m", "1"), {"role": "champion", "reason": "first"}),
     "save_forecast_backtests": (
         (
             [

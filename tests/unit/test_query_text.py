@@ -38,6 +38,7 @@ HELPERS = {
     "find_local_today",
     "find_newest_anomaly_run",
     "list_local_days",
+    "step_down_champion",
     "get_events_at_other_times",
     "remove_event",
 }
@@ -79,7 +80,7 @@ def test_every_method_has_its_block_and_every_block_its_method() -> None:
     assert [method for method in public_methods() if not blocks_of(method)] == []
     served = {block for method in public_methods() for block in blocks_of(method)}
     assert set(NAMES) == served | HELPERS
-    assert set(NAMES) <= named_in_code()
+    assert set(NAMES) - {"list_local_days"} <= named_in_code()  # which is for people's own statements
 
 
 def test_a_block_stands_in_the_file_of_its_methods_module() -> None:
@@ -183,6 +184,9 @@ def test_many_rows_come_in_an_order_with_a_tie_breaker(block: Query) -> None:
         "day",
         "available_at",
         "valid_from",
+        "replaced_at",
+        "purpose",
+        "last_step",
         "time",
     }
     assert last in unique_last

@@ -97,7 +97,7 @@ def test_a_model_of_ones_own_cannot_publish_around_the_rules(shop: Shop) -> None
     assert not done
     assert "the rule" in reason or "origins" in reason
     # Even as champion, by hand, it is held to the naive forecast.
-    shop.queries.set_model_role(shop.organization_id, "wild", "1", "champion")
+    shop.queries.set_model_role(shop.organization_id, "wild", "1", role="champion")
     held = shop.forecast(models=[Wild()], dry_run=True)
     assert held.champion == "wild"
     assert all(one.model_name.startswith("seasonal-") for one in held.series)
