@@ -526,8 +526,6 @@ known AS (
         v.is_first,
         min(v.recorded_at) OVER (
             PARTITION BY v.location_id, v.product_id
-            ORDER BY width_bucket(v.time, e.starts) - 1
-            ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
         ) AS load_start
     FROM edges AS e
     JOIN versions AS v ON v.location_id = e.location_id
@@ -584,10 +582,15 @@ readings AS MATERIALIZED (
             f.available_at,
             extract(epoch FROM f.available_at)::double precision AS valid_from,
             extract(epoch FROM least(
-                lead(f.available_at) OVER (PARTITION BY p.location_id, f.name, f.time, f.location_id ORDER BY f.available_at),
+                lead(f.available_at) OVER (
+                    PARTITION BY p.location_id, f.name, f.time, f.location_id
+                    ORDER BY f.available_at
+                ),
                 CASE
                     WHEN f.location_id IS NULL THEN
-                        min(f.available_at) FILTER (WHERE f.location_id IS NOT NULL) OVER (PARTITION BY p.location_id, f.name, f.time)
+                        min(f.available_at) FILTER (WHERE f.location_id IS NOT NULL) OVER (
+                            PARTITION BY p.location_id, f.name, f.time
+                        )
                 END,
                 timestamptz 'infinity'
             ))::double precision AS valid_to
@@ -680,7 +683,8 @@ valued AS (
         ON s.location_id = p.location_id
         AND s.name = p.name
         AND s.position = p.position
-        AND p.step BETWEEN s.first_step AND s.last_step
+        AND p.step >= s.first_step
+        AND p.step <= s.last_step
     GROUP BY
         p.location_id,
         p.name,
@@ -723,7 +727,12 @@ SELECT
     greatest(
         (SELECT max(s.known_at) FROM series AS s WHERE s.location_id = e.location_id AND s.known_at > '-infinity'),
         (SELECT max(r.available_at) FROM readings AS r WHERE r.location_id = e.location_id),
-        (SELECT max(r.replaced_at) FROM revised_rows AS r WHERE r.location_id = e.location_id AND r.replaced_at <= %(as_of)s),
+        (
+            SELECT max(r.replaced_at)
+            FROM revised_rows AS r
+            WHERE r.location_id = e.location_id
+                AND r.replaced_at <= %(as_of)s
+        ),
         e.over_until + %(delay)s::interval
     ) AS known_at,
     (SELECT json_agg(s.figures ORDER BY s.product_id) FROM series AS s WHERE s.location_id = e.location_id) AS series,
@@ -731,7 +740,9 @@ SELECT
     f.positions AS factor_buckets,
     f.steps AS factor_steps,
     f.known_values AS factor_values,
-    coalesce((SELECT json_object_agg(m.name, m.reason) FROM mixed AS m WHERE m.location_id = e.location_id), '{}') AS left_out
+    coalesce(
+        (SELECT json_object_agg(m.name, m.reason) FROM mixed AS m WHERE m.location_id = e.location_id), '{}'
+    ) AS left_out
 FROM edges AS e
 JOIN places AS p ON p.location_id = e.location_id
 LEFT JOIN factors AS f ON f.location_id = e.location_id

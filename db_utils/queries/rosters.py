@@ -159,8 +159,8 @@ class RosterQueries(QueryRunner):
     ) -> list[Row]:
         """Who cannot work, or would rather not, in the period?
 
-        Times that touch `start` <= time < `end` (aware; all by default). Rows by `starts_at`, employee and reason: as
-        `record_unavailability` returns them (UTC). Empty: nothing is known.
+        Times that touch `start` <= time < `end` (aware; all by default). Rows by `starts_at`, employee and reason: `employee_id`,
+        `starts_at`, `ends_at` (UTC), `reason`, `is_hard`, `weight`, `note`, `created_at`, `updated_at`. Empty: nothing is known.
         """
         return self._read(
             "get_unavailability",
