@@ -6,6 +6,7 @@
 -- text in an index, or in a time series (its rollups group by it)    at most 200 characters: three of four bytes each fit an index
 -- other text                                                          at most 10,000 characters
 -- text[]                                                              at most 2,000 bytes together, so that each fits an index
+-- uuid[]                                                              at most 1,000 entries
 -- numeric, double precision                                           below 1e15 either way and at most 100 decimals; no NaN
 -- jsonb in a time series                                              at most 64 KiB as text: the columnstore packs 1,000 at a time.
 --                                                                     (250 bytes as stored pass unread: writing the text of each row took
@@ -74,6 +75,7 @@ AS $$
             CASE
                 WHEN c.type_name IN ('text', 'character varying') THEN format('at_most_%s_chars', l.most_characters)
                 WHEN c.type_name = 'text[]' THEN 'at_most_2000_bytes'
+                WHEN c.type_name = 'uuid[]' THEN 'at_most_1000_entries'
                 WHEN c.type_name IN ('jsonb', 'json') THEN format('at_most_%s_bytes', l.most_bytes)
                 WHEN c.type_name IN ('numeric', 'double precision', 'real') THEN 'within_1e15'
                 WHEN c.is_series AND c.column_name = 'time' THEN 'since_2000'
@@ -83,6 +85,7 @@ AS $$
             CASE
                 WHEN c.type_name IN ('text', 'character varying') THEN format('char_length(%I) <= %s', c.column_name, l.most_characters)
                 WHEN c.type_name = 'text[]' THEN format('octet_length(array_to_string(%I, '' '')) <= 2000', c.column_name)
+                WHEN c.type_name = 'uuid[]' THEN format('cardinality(%I) <= 1000', c.column_name)
                 -- With nothing added it is out of TOAST and unpacked, so that its size is its own.
                 WHEN c.type_name = 'jsonb' AND c.is_series THEN
                     format('pg_column_size(%1$I || ''{}'') <= 250 OR octet_length(%1$I::text) <= %2$s', c.column_name, l.most_bytes)
