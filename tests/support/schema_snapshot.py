@@ -95,19 +95,27 @@ def snapshot(db: Any) -> list[str]:
     return sorted(_COUNTED_UP.sub(r"\1n", line) for line in lines)
 
 
-def content_hashes(db: Any) -> dict[str, tuple[int, str | None]]:
-    """Rows and a hash of all contents of each table of public that holds tenants' rows."""
-    tables = db.execute_query(
-        "SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' "
+def columns_of(db: Any) -> dict[str, list[str]]:
+    """The columns of each table of public that holds tenants' rows."""
+    rows = db.execute_query(
+        "SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum) AS columns FROM pg_class AS c "
+        "JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
+        "WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' "
         # When machine time was kept last and what waits to be: a refresh says so anew, also the one after a restore.
         "AND c.relname NOT IN ('resource_time_states', 'resource_time_marks') "
-        "AND EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'organization_id') "
-        "ORDER BY c.relname"
+        "GROUP BY c.relname HAVING bool_or(a.attname = 'organization_id') ORDER BY c.relname"
     )
+    return {row["relname"]: row["columns"] for row in rows}
+
+
+def content_hashes(db: Any, columns: dict[str, list[str]] | None = None) -> dict[str, tuple[int, str | None]]:
+    """Rows and a hash of their contents of each table of public that holds tenants' rows; of all columns, or of those told."""
     hashes = {}
-    for name in (row["relname"] for row in tables):
+    for name, told in (columns or columns_of(db)).items():
+        values = ", ".join(f'"{column}"' for column in told)
         row = db.execute_query(
-            f"SELECT count(*) AS rows, md5(string_agg(h, '' ORDER BY h)) AS hash FROM (SELECT md5(t::text) AS h FROM {name} AS t) AS x"
+            "SELECT count(*) AS rows, md5(string_agg(h, '' ORDER BY h)) AS hash "
+            f"FROM (SELECT md5(ROW({values})::text) AS h FROM {name}) AS x"
         )[0]
         hashes[name] = (row["rows"], row["hash"])
     return hashes
