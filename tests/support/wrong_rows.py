@@ -646,8 +646,8 @@ FOREIGN_ROWS: list[tuple[str, dict[str, Any]]] = [
     ("demand_forecasts", {"location_id": THEIR_LOCATION}),
     ("demand_revisions", {"location_id": THEIR_LOCATION}),
     ("forecast_backtests", {"product_id": "P", "location_id": THEIR_LOCATION}),
-    ("forecast_backtests", {"model_name": "theirs"}),
-    ("forecast_backtests", {"model_version": "theirs"}),
+    ("forecast_backtests", {"model_name": "bbbbbbbb"}),
+    ("forecast_backtests", {"model_version": "bbbbbbbb"}),
     ("anomaly_predictions", {"resource_id": THEIR_RESOURCE}),
     ("absence_forecasts", {"employee_id": THEIR_EMPLOYEE}),
     (

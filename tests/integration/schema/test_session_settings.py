@@ -113,10 +113,12 @@ def test_every_function_of_an_organization_answers_the_same(
         kinds = function["types"][: function["needed"]]
         values: dict[str, list[Any]] = {
             "uuid": [facts.organization_id, facts.location_id],
-            "uuid[]": [[facts.resource_id]],
+            "uuid[]": [[facts.location_id]],
             "integer[]": [[1]],
             "timestamp with time zone[]": [[facts.month_ago], [facts.end]],
             "interval": [dt.timedelta(minutes=5)],
+            "tstzmultirange": ["{}"],  # nothing is kept: all of it is computed
+            "text[]": [None],
             "text": ["organization" if function["name"] == "time_kpis" else "day"],
             "timestamp with time zone": [facts.month_ago, facts.end],
             "date": [facts.today - dt.timedelta(days=20), facts.today],
