@@ -56,6 +56,10 @@ class _Values:
     def number(self, secret: Decimal | int, plain: Decimal | int) -> Decimal | int:
         return secret if self.organization.secret else plain
 
+    def own_key(self, column: str) -> str:
+        """A key that no other organization has: else who refers to theirs refers to an own one."""
+        return f"{self.key(column)} of {self.organization.number}"
+
     def identifier(self, number: int) -> str:
         return self.organization.identifier(number, hidden=self.hidden)
 
@@ -362,8 +366,8 @@ def _results(v: _Values) -> list[tuple[str, Row]]:
             "employee_unavailability",
             {
                 "employee_id": v.identifier(3),
-                "starts_at": v.moment(day),
-                "ends_at": v.moment(day) + timedelta(hours=1),
+                "starts_at": v.key_moment(day),
+                "ends_at": v.key_moment(day) + timedelta(hours=1),
                 "reason": "wish",
                 "weight": v.number(markers.PERCENT, 2),
                 "note": v.word("note"),
@@ -456,10 +460,10 @@ def _results(v: _Values) -> list[tuple[str, Row]]:
         (
             "forecast_models",
             {
-                "model_name": v.key("model"),
-                "model_version": v.key("version"),
+                "model_name": v.own_key("model"),
+                "model_version": v.own_key("version"),
                 "kind": "demand",
-                "role": "champion",
+                "role": "challenger" if v.hidden else "champion",
                 "role_reason": v.word("reason"),
                 "config": v.json("config"),
                 "created_at": v.moment(day),
@@ -469,12 +473,14 @@ def _results(v: _Values) -> list[tuple[str, Row]]:
             "forecast_backtests",
             {
                 "backtest_id": v.identifier(57),
-                "model_name": v.key("model"),
-                "model_version": v.key("version"),
+                "model_name": v.own_key("model"),
+                "model_version": v.own_key("version"),
+                "product_id": v.key("product"),
+                "location_id": v.identifier(1),
                 "target_interval": timedelta(days=1),
                 "first_step": 1,
                 "last_step": 14,
-                "as_of": v.moment(day),
+                "as_of": v.key_moment(day),
                 "first_origin": v.moment(day),
                 "last_origin": v.moment(day),
                 "origin_count": 1,

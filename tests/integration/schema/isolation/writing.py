@@ -24,7 +24,7 @@ def insertion(target: str, row: Row, tail: str = "") -> tuple[str, list[Any]]:
 
 def other_value(value: Any) -> Any:
     """A value of the same type that no row has."""
-    if isinstance(value, datetime):
+    if isinstance(value, datetime | timedelta):
         return value + timedelta(seconds=17)
     if isinstance(value, date):
         return value + timedelta(days=17)
@@ -43,8 +43,9 @@ def _condition(row: Row, key: tuple[str, ...]) -> tuple[str, list[Any]]:
 
 READ_ONLY = (
     "organizations", "service_schedules", "sync_targets", "sync_outbox", "sync_progress", "sync_rejected",
-    "demand_revisions",
+    "demand_revisions", "api_keys",
 )  # fmt: skip
+LISTED = ("reason",)  # parts of keys whose values a CHECK lists
 TAKEN_AWAY = ("resource_time_marks",)  # by each refresh
 
 
@@ -90,7 +91,7 @@ def own_rows_work(attacker: Attacker, views: list[View]) -> list[str]:
 def _fresh(view: View, row: Row) -> Row:
     """The same row under keys that no row has; its organization and references stay."""
     referring = {column for columns, _, _ in view.references for column in columns}
-    free = {column for key in view.keys for column in key} - referring - {"organization_id"}
+    free = {column for key in view.keys for column in key} - referring - {"organization_id", *LISTED}
     return {column: other_value(value) if column in free else value for column, value in row.items()}
 
 
