@@ -247,6 +247,7 @@ BEGIN
             public.forecast_key(f.product_id, f.location_id, f.target_time, f.target_interval)
         FROM public.demand_forecasts AS f
         WHERE f.organization_id = t.organization_id
+            AND f.purpose = 'published'
             AND f.target_time + f.target_interval > now() - public.sync_kept_for('forecast')
             AND 'forecast' = ANY (wanted)
         UNION ALL
@@ -329,9 +330,11 @@ BEGIN
                 ('alert', 'alerts', 'alert_id', 'c.alert_id::text'),
                 ('anomaly', 'anomaly_predictions', 'anomaly_id', 'c.anomaly_id::text'),
                 ('plan', 'production_plans', 'plan_id', 'c.plan_id::text'),
+                -- Challengers' shadows are not read by anybody who reads the copy.
                 (
-                    'forecast', 'demand_forecasts', 'product_id, location_id, target_time, target_interval',
-                    'public.forecast_key(c.product_id, c.location_id, c.target_time, c.target_interval)'
+                    'forecast', 'demand_forecasts', 'product_id, location_id, target_time, target_interval, purpose',
+                    'CASE WHEN c.purpose = ''published'' '
+                    'THEN public.forecast_key(c.product_id, c.location_id, c.target_time, c.target_interval) END'
                 ),
                 ('resource_status', 'resources', 'resource_id', 'c.resource_id::text'),
                 ('resource_status', 'operational_events', 'resource_id', 'c.resource_id::text'),

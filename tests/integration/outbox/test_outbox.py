@@ -149,6 +149,25 @@ def test_a_forecast_is_one_key_whatever_its_interval_is_called(
     assert {key: row for key, row in outbox.current_rows("forecast").items() if key in keys} == rows
 
 
+def test_shadow_forecasts_are_told_to_nobody(db: DatabaseManager, org: UUID, outbox: Outbox) -> None:
+    queries = OperationalDataQueries(db)
+    start = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
+    forecast = {
+        "product_id": "A",
+        "location_id": one(db, "SELECT location_id FROM locations WHERE organization_id = %s LIMIT 1", org),
+        "target_time": start,
+        "predicted_quantity": 1,
+    }
+    for purpose, count in (("shadow", 0), ("published", 1)):
+        queries.save_demand_forecasts(
+            org, [forecast], model_name=purpose, model_version="1", available_at=start, purpose=purpose
+        )
+        assert len(told(outbox)) == count
+    for purpose, count in (("shadow", 0), ("published", 1)):
+        assert db.execute("DELETE FROM demand_forecasts WHERE model_name = %s", (purpose,)) == 1
+        assert len(told(outbox)) == count
+
+
 def test_only_who_has_a_target_is_told_and_each_for_itself(
     db: DatabaseManager, org: UUID, outbox: Outbox
 ) -> None:
