@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -56,23 +57,29 @@ class Panel:
 
     def local(self) -> list[dt.datetime]:
         """Start of each bucket by the clock of the place."""
+        return list(self._local)
+
+    @cached_property
+    def _local(self) -> tuple[dt.datetime, ...]:
         zone = ZoneInfo(self.timezone)
-        return [start.astimezone(zone).replace(tzinfo=None) for start in self.starts]
+        return tuple(start.astimezone(zone).replace(tzinfo=None) for start in self.starts)
+
+    @cached_property
+    def _season_before(self) -> Whole:
+        """Of each bucket the one a season before; negative where it is before the first."""
+        season = self.season
+        if self.bucket in ("week", "day"):
+            return np.arange(len(self.starts)) - season
+        at = {time: position for position, time in reversed(list(enumerate(self._local)))}
+        week = dt.timedelta(weeks=1)
+        return np.array([at.get(t - week, p - season) for p, t in enumerate(self._local)], dtype=np.int64)
 
     def seasons_back(self, positions: Whole, known_until: Whole) -> Whole:
         """The buckets one, two … seasons before each position that come before `known_until`; -1 where there is none.
 
         Of hours by the clock on the wall, so that eight o'clock is eight o'clock on both sides of a change of time.
         """
-        season = self.season
-        if self.bucket in ("week", "day"):
-            before = np.arange(len(self.starts)) - season
-        else:
-            local = self.local()
-            at = {time: position for position, time in reversed(list(enumerate(local)))}
-            before = np.array(
-                [at.get(t - dt.timedelta(weeks=1), p - season) for p, t in enumerate(local)], dtype=np.int64
-            )
+        before = self._season_before
         found = np.full((len(positions), MOST_SEASONS_BACK), -1, dtype=np.int64)
         count = np.zeros(len(positions), dtype=np.int64)
         at_position = positions.copy()
@@ -85,6 +92,10 @@ class Panel:
 
     def usable(self) -> dict[str, NDArray[np.bool_]]:
         """Of each factor: at which steps may it be used? See `LEAST_COVERAGE`."""
+        return dict(self._usable)
+
+    @cached_property
+    def _usable(self) -> dict[str, NDArray[np.bool_]]:
         targets = np.arange(self.first_target, self.first_target + self.horizon)
         there = np.isfinite(self.demand).any(axis=0)
         usable = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -185,6 +187,7 @@ def trees(frame: DemandFrame) -> list[Floats] | None:
         return None
     try:
         from sklearn.ensemble import HistGradientBoostingRegressor
+        from threadpoolctl import threadpool_limits  # stands under scikit-learn
     except ImportError:
         return None
     names = sorted({name for panel in frame.panels for name in panel.factors})
@@ -193,12 +196,13 @@ def trees(frame: DemandFrame) -> list[Floats] | None:
     learnt, outcomes = [], []
     for panel in frame.panels:
         gap = panel.first_target - panel.over_count
+        known = _Known.of(panel)
         for step in range(1, panel.horizon + 1):
             least = min(max(panel.season, 4) + step + gap, panel.over_count)
             series, position = np.nonzero(np.isfinite(panel.demand[:, least:]))
             chosen = np.flatnonzero(rng.random(len(series)) < share)
             series, position = series[chosen], position[chosen] + least
-            rows, scale = _features(panel, series, position, step, gap, names)
+            rows, scale = _features(panel, known, series, position, step, gap, names)
             learnt.append(rows)
             outcomes.append(np.log1p(panel.demand[series, position]) - np.log1p(scale))
     features, outcome = np.concatenate(learnt), np.concatenate(outcomes)
@@ -214,37 +218,61 @@ def trees(frame: DemandFrame) -> list[Floats] | None:
         early_stopping=False,
         random_state=0,
     )
-    model.fit(features[:, there], outcome)
-    forecasts = []
-    for panel in frame.panels:
-        gap = panel.first_target - panel.over_count
-        forecast = np.empty((len(panel.products), panel.horizon))
-        for step in range(1, panel.horizon + 1):
-            series = np.arange(len(panel.products))
-            position = np.full(len(series), panel.first_target + step - 1)
-            rows, scale = _features(panel, series, position, step, gap, names)
-            forecast[:, step - 1] = np.expm1(model.predict(rows[:, there]) + np.log1p(scale))
-        forecasts.append(np.maximum(forecast, 0))
-    return forecasts
+    # One thread: trees of so few rows are grown in steps of less than a millisecond, after each of which all threads wait for the
+    # slowest. Beside a busy database that took ten times as long.
+    with threadpool_limits(1, user_api="openmp"):
+        model.fit(features[:, there], outcome)
+        return [
+            _predicted(panel, names, lambda rows: model.predict(rows[:, there])) for panel in frame.panels
+        ]
+
+
+def _predicted(panel: Panel, names: list[str], predict: Callable[[Floats], Floats]) -> Floats:
+    gap = panel.first_target - panel.over_count
+    known, series = _Known.of(panel), np.arange(len(panel.products))
+    parts = [
+        _features(panel, known, series, np.full(len(series), panel.first_target + step - 1), step, gap, names)
+        for step in range(1, panel.horizon + 1)
+    ]
+    outcome: Floats = predict(np.concatenate([rows for rows, _ in parts]))
+    forecast: Floats = np.expm1(outcome + np.log1p(np.concatenate([scale for _, scale in parts])))
+    return np.maximum(forecast, 0).reshape(panel.horizon, len(series)).T
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the features of all steps are taken from: running sums of each series' demand, how many there are, and the calendar."""
+
+    sums: Floats
+    counts: Floats
+    calendar: Floats
+
+    @classmethod
+    def of(cls, panel: Panel) -> _Known:
+        zero = np.zeros((len(panel.products), 1))
+        calendar = [
+            [t.weekday(), t.hour + t.minute / 60, t.timetuple().tm_yday, t.day] for t in panel.local()
+        ]
+        return cls(
+            np.concatenate([zero, np.nancumsum(panel.demand, axis=1)], axis=1),
+            np.concatenate([zero, np.isfinite(panel.demand).cumsum(axis=1)], axis=1),
+            np.array(calendar),
+        )
 
 
 def _features(
-    panel: Panel, series: Whole, position: Whole, step: int, gap: int, names: list[str]
+    panel: Panel, known: _Known, series: Whole, position: Whole, step: int, gap: int, names: list[str]
 ) -> tuple[Floats, Floats]:
     """What is known `step` buckets before each position, and the level that it is measured against."""
-    local = panel.local()
     known_until = np.maximum(position - step - gap + 1, 0)
-    kinds, inverse = np.unique(np.stack([position, known_until]), axis=1, return_inverse=True)
-    back = panel.seasons_back(kinds[0], kinds[1])[np.ravel(inverse)][:, :4]
+    once, inverse = np.unique(position, return_inverse=True)
+    back = panel.seasons_back(once, np.maximum(once - step - gap + 1, 0))[inverse][:, :4]
     lags = np.where(back >= 0, panel.demand[series[:, None], np.maximum(back, 0)], np.nan)
-    zero = np.zeros((len(panel.products), 1))
-    sums = np.concatenate([zero, np.nancumsum(panel.demand, axis=1)], axis=1)
-    counts = np.concatenate([zero, np.isfinite(panel.demand).cumsum(axis=1)], axis=1)
 
     def mean(length: int) -> Floats:
         start = np.maximum(known_until - length, 0)
-        number = counts[series, known_until] - counts[series, start]
-        total = sums[series, known_until] - sums[series, start]
+        number = known.counts[series, known_until] - known.counts[series, start]
+        total = known.sums[series, known_until] - known.sums[series, start]
         average: Floats = np.divide(total, number, out=np.full(len(series), np.nan), where=number > 0)
         return average
 
@@ -261,9 +289,7 @@ def _features(
         np.log1p(np.stack([mean(1), mean(season)], axis=1)) - base,
         base,
         np.full((len(series), 1), step),
-        np.array([[t.weekday(), t.hour + t.minute / 60, t.timetuple().tm_yday, t.day] for t in local])[
-            position
-        ],
+        known.calendar[position],
     ]
     usable = panel.usable()
     for name in names:
