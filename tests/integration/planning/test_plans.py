@@ -172,6 +172,10 @@ def test_who_falls_ill_is_replaced_with_few_changes(site: Site) -> None:
     assert len(changes) <= 4 * len(gone_of_ill)
     counts = apply_proposal(site.db, site.organization_id, proposal.run_id)
     assert counts["removed"] == len(gone)
+    # Two can do what three did: every shift has its one person, for each who went one came, and nobody works while ill.
+    assert sorted(shift for shift, _ in site.assigned()) == sorted(site.shifts)
+    assert len([i for i in changes if i["action"] == "add"]) == len(gone)
+    assert not any((shift, ill) in site.assigned() for shift in site.shifts[:4])
 
 
 def test_what_if_and_dry_run_propose_nothing(site: Site) -> None:
