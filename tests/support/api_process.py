@@ -88,23 +88,24 @@ class Process:
 
     def cut_download(self, api: Api, cut: Callable[[DatabaseManager], int]) -> bytes:
         """What came of a download whose session on the server is ended while it waits for us to read on."""
+        # Long names: more than the sockets hold, from few rows.
         insert = (
             "INSERT INTO demand_history (organization_id, time, product_id, location_id, quantity) "
-            "SELECT organization_id, timestamptz '2020-01-01Z' + n * interval '1 minute', 'CUT', location_id, n "
+            "SELECT organization_id, timestamptz '2020-01-01Z' + n * interval '1 minute', repeat('CUT', 60), location_id, n "
             "FROM (SELECT organization_id, location_id FROM locations WHERE organization_id = %s ORDER BY 2 LIMIT 1) AS l, "
-            "generate_series(1, 300000) AS n ON CONFLICT DO NOTHING"
+            "generate_series(1, 100000) AS n ON CONFLICT DO NOTHING"
         )
         api.owner.execute(insert, (api.organization_id,))
         path = api.path(OPERATIONS["get_demand_history"])
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request(
             "GET",
-            f"{path}?product_id=CUT&format=csv&start=2019-01-01T00:00:00Z",
+            f"{path}?product_id={'CUT' * 60}&format=csv&start=2019-01-01T00:00:00Z",
             headers={"authorization": f"Bearer {api.key}"},
         )
         answer = connection.getresponse()
         assert answer.status == 200
-        body = answer.read(100_000)
+        body = answer.read(1_000_000)
         assert cut(api.owner) == 1
         try:
             while part := answer.read(65_536):

@@ -71,6 +71,17 @@ VALUES: dict[str, Any] = {
     "window_end": "2026-11-02T00:00:00Z",
     "fingerprint": "0" * 64,
     "items": [],
+    "horizon": 7,
+    "history": "P30D",
+    "target_interval": "P1D",
+    "first_step": 1,
+    "last_step": 7,
+    "first_origin": "2026-10-01T00:00:00Z",
+    "last_origin": "2026-10-29T00:00:00Z",
+    "origin_count": 5,
+    "better_origin_count": 3,
+    "target_count": 35,
+    "naive_name": "n",
 }
 
 

@@ -103,6 +103,7 @@ def raise_alert(owner: DatabaseManager, organization_id: uuid.UUID) -> str:
     return str(row["alert_id"])
 
 
+@pytest.mark.slow
 def test_each_change_once_or_gap_through_restarts_of_the_service_and_the_database(tmp_path: Path) -> None:
     with own_server() as server, DatabaseManager(server.url) as owner:
         schema.apply(owner)

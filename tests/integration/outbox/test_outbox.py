@@ -151,7 +151,7 @@ def test_a_forecast_is_one_key_whatever_its_interval_is_called(
 
 def test_shadow_forecasts_are_told_to_nobody(db: DatabaseManager, org: UUID, outbox: Outbox) -> None:
     queries = OperationalDataQueries(db)
-    start = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
+    start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     forecast = {
         "product_id": "A",
         "location_id": one(db, "SELECT location_id FROM locations WHERE organization_id = %s LIMIT 1", org),
@@ -160,7 +160,7 @@ def test_shadow_forecasts_are_told_to_nobody(db: DatabaseManager, org: UUID, out
     }
     for purpose, count in (("shadow", 0), ("published", 1)):
         queries.save_demand_forecasts(
-            org, [forecast], model_name=purpose, model_version="1", available_at=start, purpose=purpose
+            org, [forecast], model_name=purpose, model_version="1", available_at=start - HOUR, purpose=purpose
         )
         assert len(told(outbox)) == count
     for purpose, count in (("shadow", 0), ("published", 1)):
