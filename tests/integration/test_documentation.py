@@ -29,7 +29,7 @@ def test_everything_has_a_meaning(seeded: DatabaseManager) -> None:
     assert "None" not in text.split()
 
 
-RELATION = re.compile(r'^    (?P<parent>\w+) (?P<mark>\|\||\|o)--o\{ (?P<child>\w+) : "?[\w ]+"?$')
+RELATION = re.compile(r'^    (?P<parent>\w+) (?P<mark>\|\||\|o)--o[{|] (?P<child>\w+) : "?[\w ]+"?$')
 
 
 def test_the_picture_of_the_schema_shows_its_foreign_keys(seeded: DatabaseManager) -> None:

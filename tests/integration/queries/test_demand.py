@@ -98,7 +98,7 @@ def zones_of(raw: Raw) -> dict[Any, str]:
 
 
 def test_history(queries: OperationalDataQueries, facts: Facts, raw: Raw) -> None:
-    columns = ("time", "product_id", "location_id", "quantity", "revenue", "metadata")
+    columns = ("time", "product_id", "location_id", "quantity", "revenue", "metadata", "recorded_at")
     for product in {row["product_id"] for row in raw["demand_history"]}:
         rows = within(demand_of(raw, product), facts.month_ago, facts.end)
         expected = [

@@ -175,6 +175,7 @@ def outcomes(raw: Raw, start: dt.datetime, end: dt.datetime) -> list[dict[str, A
                 "lead_time_days": lead.days,
                 **pick(row, "predicted_quantity", "lower_bound", "upper_bound"),
                 "actual_quantity": total(r["quantity"] for r in happened) if finish <= end else None,
+                "purpose": "published",
             }
         )
     return sorted(
@@ -235,6 +236,7 @@ def test_demand_forecast_accuracy(queries: OperationalDataQueries, facts: Facts,
                 "interval_count": len(bounded),
                 "interval_coverage_pct": ratio(inside, len(bounded), 100),
                 "reason": None if rows else "no demand recorded for these targets",
+                "purpose": "published",
             }
         )
     answer = queries.get_demand_forecast_accuracy(facts.organization_id, start=facts.month_ago, end=facts.end)

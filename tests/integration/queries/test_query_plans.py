@@ -40,6 +40,9 @@ ANY_EDITION = {
     "get_location_kpis": Ceiling(blocks=5_000),
     # Buckets come out of functions, of whose rows the planner knows little; as a tenant, whose views hide their statistics, less.
     "get_demand_training_frame": Ceiling(cost=25_000),
+    "get_demand_frame_as_of": Ceiling(cost=110_000),
+    # A summary a bucket, of which the planner expects a thousand.
+    "get_kpi_trend": Ceiling(cost=700_000),
 }
 
 # Here rollups are views: they are computed from the rows of the period, and the daily ones from all rows.
