@@ -219,7 +219,7 @@ def trees(frame: DemandFrame) -> list[Floats] | None:
         random_state=0,
     )
     # One thread: trees of so few rows are grown in steps of less than a millisecond, after each of which all threads wait for the
-    # slowest. Beside a busy database that took ten times as long.
+    # slowest, which is long beside a busy database.
     with threadpool_limits(1, user_api="openmp"):
         model.fit(features[:, there], outcome)
         return [
