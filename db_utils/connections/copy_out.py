@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import psycopg2
 
 from db_utils.errors import InvalidInputError
+from db_utils.text_keys import shown
 from db_utils.values import Parameters, adapt_parameters
 
 
@@ -29,6 +31,19 @@ class _Sink:
         except BaseException as refusal:
             self.refusal = refusal
             self._connection.cancel()
+
+
+_OPTIONS = re.compile(r"[\w ,.'\\|-]+")
+
+
+def check_copy_out(into: object, options: object) -> None:
+    """Refuse what cannot be written to, and options that are more than words, numbers and texts."""
+    if not callable(getattr(into, "write", None)):
+        raise InvalidInputError(f"into is {type(into).__name__}: give a binary file, or what has its write")
+    if not isinstance(options, str) or not _OPTIONS.fullmatch(options):
+        raise InvalidInputError(
+            f"options is {shown(options)}: give those of COPY, such as FORMAT csv, HEADER"
+        )
 
 
 def copy_out(connection: Any, sql: str, parameters: Parameters | None, into: Any, options: str) -> int:

@@ -133,8 +133,9 @@ class Executor(ABC):
         those of COPY. What `write` raises ends the statement on the server and is raised here. Without
         `timeout_seconds` it may take as long as it needs.
         """
-        from db_utils.connections.copy_out import copy_out
+        from db_utils.connections.copy_out import check_copy_out, copy_out
 
+        check_copy_out(into, options)
         text = check_copied(sql)
         with self._watched_load("COPY", text, timeout_seconds, text) as connection:
             return copy_out(connection, text, params, into, options)

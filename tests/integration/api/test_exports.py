@@ -13,7 +13,7 @@ import pyarrow.ipc
 import pytest
 
 from barnameh.api import exports
-from db_utils import DatabaseManager
+from db_utils import DatabaseManager, OperationalDataQueries
 from tests.support.api import OPERATIONS, UNLIMITED, Api, api_on, is_fixed, read_calls
 from tests.support.api_process import running
 
@@ -111,7 +111,9 @@ def test_a_million_rows_take_no_memory(server_url: str, seeded_template: str) ->
         owner.execute(
             "INSERT INTO demand_history (organization_id, time, product_id, location_id, quantity) "
             "SELECT l.organization_id, timestamptz '2020-01-01Z' + n * interval '1 minute', 'BULK', l.location_id, n "
-            "FROM (SELECT organization_id, location_id FROM locations ORDER BY 1, 2 LIMIT 1) AS l, generate_series(1, 1000000) AS n"
+            "FROM (SELECT organization_id, location_id FROM locations WHERE organization_id = %s ORDER BY 2 LIMIT 1) AS l, "
+            "generate_series(1, 1000000) AS n",
+            (OperationalDataQueries(owner).get_organizations()[0]["organization_id"],),
         )
         with running(url) as service:
             key, organization_id = service.key(owner)

@@ -132,7 +132,7 @@ def test_each_change_once_or_gap_through_restarts_of_the_service_and_the_databas
             for reader in readers:
                 reader.over.set()
     for reader in readers:
-        assert reader.connections >= 3
+        assert reader.connections >= 2  # how many it met of the three ends is a matter of when it tried again
         assert max(reader.heard.values()) == 1
         if not reader.gaps:
             assert set(reader.heard) == set(written)

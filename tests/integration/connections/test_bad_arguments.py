@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
+import io
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from decimal import Decimal
@@ -62,6 +63,8 @@ BAD: dict[str, list[Any]] = {
     "organization_id": [None, 7, "", "1111", b"x", object()],
     "channels": [None, 7, "", "a\0b", "x" * 64],
     "kinds": [None, 7, "", "a\0b", "x" * 64],
+    "into": [None, 7, "file", object()],
+    "options": [None, 7, "", "FORMAT csv); SELECT 1", b"FORMAT csv"],
 }  # fmt: skip
 FLAGS = {"also_if_unknown", "idempotent", "primary", "read_only", "seed"}
 ELSEWHERE = {
@@ -84,6 +87,7 @@ def good_arguments() -> dict[str, Any]:
         "function": lambda tx: None,
         "organization_id": ORGANIZATION,
         "callback": lambda: None,
+        "into": io.BytesIO(),
     }
 
 
