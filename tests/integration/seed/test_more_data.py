@@ -40,8 +40,8 @@ def rows_of_a_day(db: DatabaseManager, day: str, condition: str = "true") -> dic
         table: {
             row["content"]
             for row in db.execute_query(
-                f"SELECT (to_jsonb(t) - '{{created_at,updated_at}}'::text[])::text AS content FROM {table} AS t WHERE {condition} "
-                f"AND {LOCAL_DAY.get(table, LOCAL_DAY_OF_TIME)} = %s",
+                f"SELECT (to_jsonb(t) - '{{created_at,updated_at,recorded_at}}'::text[])::text AS content "
+                f"FROM {table} AS t WHERE {condition} AND {LOCAL_DAY.get(table, LOCAL_DAY_OF_TIME)} = %s",
                 (day,),
             )
         }
