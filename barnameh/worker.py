@@ -13,10 +13,12 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+from barnameh import locks
 from barnameh.errors import ServiceError
 from barnameh.statements import statements
-from db_utils import DatabaseManager, DbUtilsError
+from db_utils import DatabaseManager, DbUtilsError, Json
 
 SQL = statements(Path(__file__).with_name("worker.sql"))
 LONGEST_PAUSE_SECONDS = 30.0
@@ -26,6 +28,28 @@ Task = Callable[[DatabaseManager, Mapping[str, Any], Callable[[], bool]], None]
 """Does one scheduled task: the database, the row of the schedule, and whether to stop; raises where it failed."""
 
 _log = logging.getLogger("barnameh.worker")
+
+
+def schedule(
+    db: DatabaseManager,
+    organization_id: UUID,
+    task: str,
+    every: dt.timedelta,
+    arguments: Mapping[str, Any],
+    *,
+    location_id: UUID | None = None,
+) -> None:
+    """Write down what the worker does from now on, for one location or for all."""
+    db.execute(
+        SQL["schedule"],
+        {
+            "organization_id": organization_id,
+            "task": task,
+            "location_id": location_id,
+            "run_every": every,
+            "arguments": Json(dict(arguments)),
+        },
+    )
 
 
 class Worker:
@@ -38,33 +62,27 @@ class Worker:
     def run(self, *, once: bool = False) -> int:
         """Work until stopped, or through what is due now; returns how many tasks failed."""
         failed = 0
-        with self._db.connection() as connection:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                while not self._lock(cursor):
-                    if once:
-                        raise ServiceError("another worker is at work: this one has nothing to do")
-                    if self.stop.wait(LONGEST_PAUSE_SECONDS):
-                        return 0
-                try:
-                    self._db.execute(SQL["resume_interrupted"])
-                    while not self.stop.is_set():
-                        worked, ok = self._next()
-                        failed += not ok
-                        if not worked and (once or self.stop.wait(self._pause())):
-                            break
-                finally:
-                    cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (_LOCK,))
+        with locks.session(self._db) as cursor:
+            while not locks.take(cursor, _LOCK):
+                if once:
+                    raise ServiceError("another worker is at work: this one has nothing to do")
+                if self.stop.wait(LONGEST_PAUSE_SECONDS):
+                    return 0
+            try:
+                self._db.execute(SQL["resume_interrupted"])
+                while not self.stop.is_set():
+                    worked, ok = self._next()
+                    failed += not ok
+                    if not worked and (once or self.stop.wait(self._pause())):
+                        break
+            finally:
+                locks.release(cursor, _LOCK)
         return failed
 
     def stop_on_signals(self) -> None:
         """End in good order on SIGTERM and SIGINT."""
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: self.stop.set())
-
-    def _lock(self, cursor: Any) -> bool:
-        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (_LOCK,))
-        return bool(cursor.fetchone()[0])
 
     def _next(self) -> tuple[bool, bool]:
         """Do the task that is due longest; returns whether there was one, and whether it ended well."""

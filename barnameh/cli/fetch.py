@@ -6,7 +6,6 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
-from uuid import UUID
 
 import typer
 from rich.table import Table
@@ -31,7 +30,7 @@ from barnameh.connectors.client import Client
 from barnameh.connectors.run import places, store_answer
 from barnameh.errors import ServiceError, UsageError
 from barnameh.settings import ServiceSettings
-from db_utils import DatabaseManager, Json
+from db_utils import DatabaseManager
 
 app = typer.Typer()
 _KINDS = ", ".join(SOURCES)
@@ -117,7 +116,11 @@ def fetch(
         aside.print(f"{source.licence} ({source.page})", highlight=False)
         where = places(db, organization_id, source, location or [])
         if every:
-            schedule(db, organization_id, kind, where if location else [], duration_of(every), options)
+            given = {name: value for name, value in options.items() if value}
+            for location_id in [place.location_id for place in where] if location else [None]:
+                worker.schedule(
+                    db, organization_id, f"fetch {kind}", duration_of(every), given, location_id=location_id
+                )
         if from_file is not None:
             if len(where) != 1:
                 raise UsageError("a saved answer is of one place: name it with --location")
@@ -158,28 +161,6 @@ def client_for(source: Source) -> Client:
     """A client with the source's limits and the settings' contact."""
     settings = ServiceSettings.from_environment()
     return Client(source.limits, contact=settings.contact, hosts=settings.connector_hosts)
-
-
-def schedule(
-    db: DatabaseManager,
-    organization_id: UUID,
-    kind: str,
-    where: list[Any],
-    every: dt.timedelta,
-    options: Mapping[str, Any],
-) -> None:
-    """Write down what the worker does from now on, for these places or for all."""
-    for location_id in [place.location_id for place in where] or [None]:
-        db.execute(
-            worker.SQL["schedule"],
-            {
-                "organization_id": organization_id,
-                "task": f"fetch {kind}",
-                "location_id": location_id,
-                "run_every": every,
-                "arguments": Json({name: value for name, value in options.items() if value}),
-            },
-        )
 
 
 def scheduled_fetch(kind: str) -> worker.Task:

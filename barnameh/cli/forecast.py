@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from barnameh.cli.common import (
     time_of,
 )
 from barnameh.errors import UsageError
-from db_utils import DatabaseManager, Json, OperationalDataQueries
+from db_utils import DatabaseManager, OperationalDataQueries
 
 if TYPE_CHECKING:
     from barnameh.forecasting import ForecastRun
@@ -179,7 +178,7 @@ def forecast(
         found = _organizations(db, organization)
         for organization_id, timezone, name in found:
             if every:
-                schedule(db, organization_id, "forecast", duration_of(every), words)
+                _schedule(db, organization_id, "forecast", every, words)
             try:
                 with _progress(not as_json and aside.is_terminal) as progress:
                     run = service.forecast_demand(
@@ -379,7 +378,7 @@ def anomalies(
     with database(url) as db:
         organization_id, timezone = organization_of(db, organization)
         if every:
-            schedule(db, organization_id, "anomalies", duration_of(every), {"limit": limit or []})
+            _schedule(db, organization_id, "anomalies", every, {"limit": limit or []})
         run = service.detect_anomalies(
             db,
             organization_id,
@@ -419,7 +418,7 @@ def absences(
     with database(url) as db:
         organization_id, timezone = organization_of(db, organization)
         if every:
-            schedule(db, organization_id, "absences", duration_of(every), {"horizon": horizon})
+            _schedule(db, organization_id, "absences", every, {"horizon": horizon})
         run = service.forecast_absences(
             db,
             organization_id,
@@ -436,20 +435,12 @@ def absences(
     )
 
 
-def schedule(
-    db: DatabaseManager, organization_id: UUID, task: str, every: dt.timedelta, options: Mapping[str, Any]
+def _schedule(
+    db: DatabaseManager, organization_id: UUID, task: str, every: str, options: Mapping[str, Any]
 ) -> None:
-    """Write down what the worker does from now on."""
-    db.execute(
-        worker.SQL["schedule"],
-        {
-            "organization_id": organization_id,
-            "task": task,
-            "location_id": None,
-            "run_every": every,
-            "arguments": Json({name: value for name, value in options.items() if value}),
-        },
-    )
+    """Have the worker do it from now on, with the options that were given."""
+    given = {name: value for name, value in options.items() if value}
+    worker.schedule(db, organization_id, task, duration_of(every), given)
 
 
 def _forecast_task(db: DatabaseManager, due: Mapping[str, Any], stop: Callable[[], bool]) -> None:

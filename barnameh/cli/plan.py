@@ -28,8 +28,9 @@ from barnameh.planning.apply import apply_proposal, find, reject_proposal
 from barnameh.planning.inputs import SQL, WhatIf
 from barnameh.planning.model import Weights
 from barnameh.planning.production_run import propose_production
-from barnameh.planning.run import DEFAULT_SECONDS, Proposal, propose_roster
-from db_utils import DatabaseManager, Json, OperationalDataQueries
+from barnameh.planning.recording import DEFAULT_SECONDS, Proposal
+from barnameh.planning.run import propose_roster
+from db_utils import DatabaseManager, OperationalDataQueries
 
 app = typer.Typer(
     help="Rosters and production plans: proposed, explained, and applied as a second step.",
@@ -87,7 +88,9 @@ def roster(
         place = location_of(db, organization_id, location)
         if every:
             worker_row = {"days": days, "limit": limit, "weights": _weights(weight)}
-            schedule(db, organization_id, "plan roster", place, every, worker_row)
+            worker.schedule(
+                db, organization_id, "plan roster", duration_of(every), worker_row, location_id=place
+            )
         first, last = window(start, days, timezone)
         proposal = propose_roster(
             db,
@@ -135,7 +138,10 @@ def production(
         organization_id, timezone = organization_of(db, organization)
         place = location_of(db, organization_id, location)
         if every:
-            schedule(db, organization_id, "plan production", place, every, {"days": days, "limit": limit})
+            asked = {"days": days, "limit": limit}
+            worker.schedule(
+                db, organization_id, "plan production", duration_of(every), asked, location_id=place
+            )
         first, last = window(start, days, timezone)
         proposal = propose_production(
             db,
@@ -363,27 +369,6 @@ def _amounts(texts: list[str] | None, option: str, example: str) -> dict[str, fl
         if not name or not 0 <= found[name] < 1e15:
             raise UsageError(f"{option} {text}: give a name and a number from 0 on, such as {example}")
     return found
-
-
-def schedule(
-    db: DatabaseManager,
-    organization_id: UUID,
-    task: str,
-    place: UUID | None,
-    every: str,
-    arguments: Mapping[str, Any],
-) -> None:
-    """Have the worker do it from now on."""
-    db.execute(
-        worker.SQL["schedule"],
-        {
-            "organization_id": organization_id,
-            "task": task,
-            "location_id": place,
-            "run_every": duration_of(every),
-            "arguments": Json(dict(arguments)),
-        },
-    )
 
 
 def _scheduled(kind: str) -> worker.Task:

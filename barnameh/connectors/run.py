@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from barnameh import locks
 from barnameh.connectors.client import Client
 from barnameh.connectors.model import Factor, Place, Source, Window
 from barnameh.errors import ServiceError, SourceError, UsageError
@@ -99,7 +99,9 @@ def fetch(
     """
     scope = db.tenant(organization_id)
     results = []
-    with _one_at_a_time(db, source):
+    # Nobody else asks this source meanwhile, from any machine: its limits are of an address, and two runs would race.
+    busy = f"another run is asking {source.name}: wait for it to end"
+    with locks.held(db, f"barnameh connector {source.name}", busy):
         for place in where:
             result = RunResult(place)
             results.append(result)
@@ -282,19 +284,3 @@ def _write_run(
             "error_message": result.error,
         },
     )
-
-
-@contextmanager
-def _one_at_a_time(db: DatabaseManager, source: Source) -> Iterator[None]:
-    """Nobody else asks this source meanwhile, from any machine: its limits are of an address, and two runs would race."""
-    lock = f"barnameh connector {source.name}"
-    with db.connection() as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (lock,))
-            if not cursor.fetchone()[0]:
-                raise UsageError(f"another run is asking {source.name}: wait for it to end")
-            try:
-                yield
-            finally:
-                cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (lock,))

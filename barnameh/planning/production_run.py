@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from barnameh.errors import ServiceError, UsageError
-from barnameh.planning.inputs import SQL as COMMON
+from barnameh.errors import ServiceError
 from barnameh.planning.production import (
     Ability,
     Job,
@@ -25,7 +24,15 @@ from barnameh.planning.production import (
     standard_hours,
 )
 from barnameh.planning.production_check import faults
-from barnameh.planning.run import DEFAULT_SECONDS, Proposal, one_at_a_time
+from barnameh.planning.recording import (
+    DEFAULT_SECONDS,
+    Proposal,
+    Window,
+    fail_dead_runs,
+    one_at_a_time,
+    recorded_run,
+    write_down,
+)
 from barnameh.planning.solve import SEED, SOLVER, SOLVER_VERSION
 from barnameh.statements import statements
 from db_utils import DatabaseManager, OperationalDataQueries, Transaction
@@ -177,59 +184,34 @@ def propose_production(
     `stock` (product to quantity, in its own unit) brings forecast demand in: what stock and production do not meet costs. The due date of a
     plan is never changed. `save` False writes nothing. Raises `UsageError` for a window that makes no sense.
     """
-    if start >= end:
-        raise UsageError("the window ends before it begins: give a later end, or more days")
-    if not 0 <= seconds <= 86_400:
-        raise UsageError(f"a limit of {seconds:g} s makes no sense: give 0 to 86400")
+    window = Window(start, end, location_id, seconds)
     scope = db.tenant(organization_id)
     with one_at_a_time(db, organization_id):
         if save:
-            scope.execute(COMMON["fail_dead_runs"], {"organization_id": organization_id})
+            fail_dead_runs(scope, organization_id)
         with scope.transaction(isolation="repeatable read", read_only=True) as tx:
             read = read_shop(tx, organization_id, start, end, location_id=location_id, stock=stock)
         if not save:
             return _planned(read, seconds, stop)
-        queries = OperationalDataQueries(scope)
-        run_id = queries.start_optimization_run(
+        with recorded_run(
+            scope,
             organization_id,
+            window,
             run_type="production_planning",
-            algorithm=SOLVER,
-            parameters={
-                "planning": "production",
-                "window_start": start,
-                "window_end": end,
-                "location_id": location_id,
-                "limit_seconds": seconds,
-                "stock": dict(stock or {}),
-            },
-        )["run_id"]
-        try:
+            planning="production",
+            parameters={"stock": dict(stock or {})},
+        ) as run_id:
             proposal = _planned(read, seconds, stop)
-            with scope.transaction() as tx:
-                inside = OperationalDataQueries(tx)
-                inside.finish_optimization_run(
-                    organization_id,
-                    run_id,
-                    result=proposal.result,
-                    objective_value=proposal.result["objective"],
-                    objective_unit="weighted hours",
-                )
-                inside.create_schedule_proposal(
-                    organization_id,
-                    run_id,
-                    kind="plan",
-                    location_id=location_id,
-                    window_start=start,
-                    window_end=end,
-                    fingerprint=read.fingerprint,
-                    items=proposal.items,
-                )
-        except BaseException as error:
-            queries.fail_optimization_run(
-                organization_id, run_id, error_message=str(error)[:2000] or type(error).__name__
+            write_down(
+                scope,
+                organization_id,
+                run_id,
+                window,
+                proposal,
+                objective_unit="weighted hours",
+                kind="plan",
+                fingerprint=read.fingerprint,
             )
-            raise
-    proposal.run_id, proposal.is_proposal = run_id, True
     return proposal
 
 

@@ -4,42 +4,30 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from barnameh.errors import ServiceError, UsageError
+from barnameh.errors import ServiceError
 from barnameh.planning.check import already_broken, cost, violations
 from barnameh.planning.explain import explain, gaps, kpis, relaxations
 from barnameh.planning.inputs import SQL, Inputs, WhatIf, imagine, read_roster
 from barnameh.planning.model import Pair, Roster, Weights
+from barnameh.planning.recording import (
+    DEFAULT_SECONDS,
+    Proposal,
+    Window,
+    fail_dead_runs,
+    one_at_a_time,
+    recorded_run,
+    write_down,
+)
 from barnameh.planning.roster import Plan, plan_roster
 from barnameh.planning.solve import SEED, SOLVER, SOLVER_VERSION
-from db_utils import DatabaseManager, Json, OperationalDataQueries
+from db_utils import DatabaseManager, Json
 
-DEFAULT_SECONDS = 30.0
 PROGRESS_SECONDS = 1.0
 _EXPLAIN_SHARE = 0.3
-
-
-@dataclass
-class Proposal:
-    """What came of a run. `run_id` is None after a dry run; `is_proposal` says whether it can be applied."""
-
-    result: dict[str, Any]
-    items: list[dict[str, Any]]
-    run_id: UUID | None = None
-    is_proposal: bool = False
-    names: dict[UUID, str] = field(default_factory=dict)
-    """Of people and shifts."""
-
-    @property
-    def is_short(self) -> bool:
-        """Whether places stay empty or skills missing."""
-        after = self.result["kpis"]["after"]
-        return bool(after["empty_places"] or after["missing_skills"])
 
 
 def propose_roster(
@@ -63,35 +51,27 @@ def propose_roster(
     `save` False writes nothing at all; with `what_if` the run is written down and no proposal is. `explained` tries each rule relaxed.
     Raises `UsageError` for a window that makes no sense and where another run of the organization is at work.
     """
-    if start >= end:
-        raise UsageError("the window ends before it begins: give a later end, or more days")
-    if not 0 <= seconds <= 86_400:
-        raise UsageError(f"a limit of {seconds:g} s makes no sense: give 0 to 86400")
+    window = Window(start, end, location_id, seconds)
     scope = db.tenant(organization_id)
     with one_at_a_time(db, organization_id):
         if save:
-            scope.execute(SQL["fail_dead_runs"], {"organization_id": organization_id})
+            fail_dead_runs(scope, organization_id)
         with scope.transaction(isolation="repeatable read", read_only=True) as tx:
             inputs = read_roster(tx, organization_id, start, end, location_id=location_id, weights=weights)
         roster = inputs.roster if what_if is None else imagine(inputs.roster, what_if)
         if not save:
             return _planned(roster, inputs, seconds, explained, stop, lambda _: None)
-        queries = OperationalDataQueries(scope)
-        run_id = queries.start_optimization_run(
+        with recorded_run(
+            scope,
             organization_id,
+            window,
             run_type="shift_scheduling",
-            algorithm=SOLVER,
+            planning="roster",
             parameters={
-                "planning": "roster",
-                "window_start": start,
-                "window_end": end,
-                "location_id": location_id,
-                "limit_seconds": seconds,
                 "weights": vars(roster.weights),
                 "what_if": None if what_if is None else repr(what_if),
             },
-        )["run_id"]
-        try:
+        ) as run_id:
             last = [0.0]
 
             def tell(state: dict[str, object]) -> None:
@@ -107,33 +87,17 @@ def propose_roster(
                     )
 
             proposal = _planned(roster, inputs, seconds, explained, stop, tell)
-            with scope.transaction() as tx:
-                inside = OperationalDataQueries(tx)
-                inside.finish_optimization_run(
-                    organization_id,
-                    run_id,
-                    result=proposal.result,
-                    objective_value=proposal.result["objective"],
-                    objective_unit="penalty",
-                )
-                if what_if is None:
-                    inside.create_schedule_proposal(
-                        organization_id,
-                        run_id,
-                        kind="assignment",
-                        location_id=location_id,
-                        window_start=start,
-                        window_end=end,
-                        fingerprint=inputs.fingerprint,
-                        items=proposal.items,
-                    )
-                    proposal.is_proposal = True
-        except BaseException as error:
-            queries.fail_optimization_run(
-                organization_id, run_id, error_message=str(error)[:2000] or type(error).__name__
+            write_down(
+                scope,
+                organization_id,
+                run_id,
+                window,
+                proposal,
+                objective_unit="penalty",
+                kind="assignment",
+                fingerprint=inputs.fingerprint,
+                is_proposal=what_if is None,
             )
-            raise
-    proposal.run_id = run_id
     return proposal
 
 
@@ -247,19 +211,3 @@ def _why_removed(roster: Roster, pair: Pair) -> str:
     if alone:
         return f"stood against a rule: {alone[0].text}"
     return "is needed elsewhere, or the work is evener so"
-
-
-@contextmanager
-def one_at_a_time(db: DatabaseManager, organization_id: UUID) -> Iterator[None]:
-    """One run of planning for an organization; what a killed one left behind is told apart by this lock."""
-    with db.connection() as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            key = f"barnameh plan {organization_id}"
-            cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (key,))
-            if not cursor.fetchone()[0]:
-                raise UsageError("another run is planning for this organization: wait for it to end")
-            try:
-                yield
-            finally:
-                cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (key,))

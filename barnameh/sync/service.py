@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 from uuid import UUID
 
+from barnameh import locks
 from barnameh.errors import UsageError
 from barnameh.sync.client import ConvexClient
 from barnameh.sync.sender import FREE_PLAN, SQL, Budget, ReplacedError, Sender
@@ -64,9 +65,7 @@ class SyncService:
         """
         sent = 0
         with ExitStack() as stack:
-            connection = stack.enter_context(self._db.connection())
-            connection.autocommit = True
-            cursor = stack.enter_context(connection.cursor())
+            cursor = stack.enter_context(locks.session(self._db))
             listener: Listener | None = None
             stack.callback(lambda: listener.close() if listener is not None else None)
             look_for_targets_at = look_at = 0.0
@@ -98,8 +97,7 @@ class SyncService:
             organization_id = row["organization_id"]
             if organization_id in self._senders:
                 continue
-            cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (_lock(organization_id),))
-            if not cursor.fetchone()[0]:
+            if not locks.take(cursor, _lock(organization_id)):
                 if once:
                     raise UsageError(f"another process sends for organization {organization_id}")
                 continue
@@ -118,7 +116,7 @@ class SyncService:
     def _drop(self, cursor: Any, organization_id: UUID) -> None:
         for kept in (self._senders, self._due, self._kpis_at):
             kept.pop(organization_id, None)
-        cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (_lock(organization_id),))
+        locks.release(cursor, _lock(organization_id))
 
     # -- sending ----------------------------------------------------------------------------------------
 

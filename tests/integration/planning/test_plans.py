@@ -19,7 +19,8 @@ from barnameh.planning import run as runs
 from barnameh.planning.apply import StaleError, apply_proposal, reject_proposal
 from barnameh.planning.inputs import WhatIf
 from barnameh.planning.production_run import propose_production
-from barnameh.planning.run import Proposal, propose_roster
+from barnameh.planning.recording import Proposal
+from barnameh.planning.run import propose_roster
 from db_utils import DatabaseManager, OperationalDataQueries
 from db_utils.queries import WrongStateError
 

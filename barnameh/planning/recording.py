@@ -1,0 +1,134 @@
+"""What runs of the roster and of production have in common: one at a time, written down from the start on, with what they propose."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from barnameh import locks
+from barnameh.errors import UsageError
+from barnameh.planning.inputs import SQL
+from barnameh.planning.solve import SOLVER
+from db_utils import DatabaseManager, OperationalDataQueries, TenantScope
+
+DEFAULT_SECONDS = 30.0
+
+
+@dataclass
+class Proposal:
+    """What came of a run. `run_id` is None after a dry run; `is_proposal` says whether it can be applied."""
+
+    result: dict[str, Any]
+    items: list[dict[str, Any]]
+    run_id: UUID | None = None
+    is_proposal: bool = False
+    names: dict[UUID, str] = field(default_factory=dict)
+    """Of people and shifts."""
+
+    @property
+    def is_short(self) -> bool:
+        """Whether places stay empty or skills missing."""
+        after = self.result["kpis"]["after"]
+        return bool(after["empty_places"] or after["missing_skills"])
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a run is for: `start` <= time < `end` (aware), at one location or all, with so many seconds to search."""
+
+    start: dt.datetime
+    end: dt.datetime
+    location_id: UUID | None
+    seconds: float
+
+    def __post_init__(self) -> None:
+        """Refuse a window that makes no sense with `UsageError`."""
+        if self.start >= self.end:
+            raise UsageError("the window ends before it begins: give a later end, or more days")
+        if not 0 <= self.seconds <= 86_400:
+            raise UsageError(f"a limit of {self.seconds:g} s makes no sense: give 0 to 86400")
+
+
+def one_at_a_time(db: DatabaseManager, organization_id: UUID) -> AbstractContextManager[None]:
+    """One run of planning for an organization; what a killed one left behind is told apart by this lock."""
+    busy = "another run is planning for this organization: wait for it to end"
+    return locks.held(db, f"barnameh plan {organization_id}", busy)
+
+
+def fail_dead_runs(scope: TenantScope, organization_id: UUID) -> None:
+    """Write down that runs which still stand as running were killed; nobody else plans while the lock is held."""
+    scope.execute(SQL["fail_dead_runs"], {"organization_id": organization_id})
+
+
+@contextmanager
+def recorded_run(
+    scope: TenantScope,
+    organization_id: UUID,
+    window: Window,
+    *,
+    run_type: str,
+    planning: str,
+    parameters: Mapping[str, Any],
+) -> Iterator[UUID]:
+    """A run that is written down as started, and as failed with the reason where the block raises."""
+    queries = OperationalDataQueries(scope)
+    run_id: UUID = queries.start_optimization_run(
+        organization_id,
+        run_type=run_type,
+        algorithm=SOLVER,
+        parameters={
+            "planning": planning,
+            "window_start": window.start,
+            "window_end": window.end,
+            "location_id": window.location_id,
+            "limit_seconds": window.seconds,
+            **parameters,
+        },
+    )["run_id"]
+    try:
+        yield run_id
+    except BaseException as error:
+        queries.fail_optimization_run(
+            organization_id, run_id, error_message=str(error)[:2000] or type(error).__name__
+        )
+        raise
+
+
+def write_down(
+    scope: TenantScope,
+    organization_id: UUID,
+    run_id: UUID,
+    window: Window,
+    proposal: Proposal,
+    *,
+    objective_unit: str,
+    kind: str,
+    fingerprint: str,
+    is_proposal: bool = True,
+) -> None:
+    """Finish the run and, unless it was only tried out, make its proposal: both or neither."""
+    with scope.transaction() as tx:
+        inside = OperationalDataQueries(tx)
+        inside.finish_optimization_run(
+            organization_id,
+            run_id,
+            result=proposal.result,
+            objective_value=proposal.result["objective"],
+            objective_unit=objective_unit,
+        )
+        if is_proposal:
+            inside.create_schedule_proposal(
+                organization_id,
+                run_id,
+                kind=kind,
+                location_id=window.location_id,
+                window_start=window.start,
+                window_end=window.end,
+                fingerprint=fingerprint,
+                items=proposal.items,
+            )
+    proposal.run_id, proposal.is_proposal = run_id, is_proposal
