@@ -25,15 +25,6 @@ _OPTIONS = {"max_connections": "200", "max_worker_processes": "24"}
 _KEPT_SECONDS = 7200
 
 
-class _CopiedServer(EmbeddedServer):
-    """A temporary server whose data begin as a copy."""
-
-    origin: Path
-
-    def _make_cluster(self, user: Any) -> None:
-        subprocess.run(["cp", "-a", str(self.origin), str(self._cluster)], check=True)
-
-
 def _key(install_dir: str | None) -> str:
     digest = hashlib.sha256(f"{install_dir} {time.time() // 3600}".encode())
     for name in _MADE_OF:
@@ -61,7 +52,10 @@ def start(install_dir: str | None, fill: Callable[[str], str]) -> tuple[Embedded
                 said = fill(server.url)
             (kept / "said").write_text(said, encoding="utf-8")
 
-    class Copy(_CopiedServer):
-        origin = kept / "pgdata"
+    class Copy(EmbeddedServer):
+        """A temporary server whose data begin as a copy."""
+
+        def _make_cluster(self, user: Any) -> None:
+            subprocess.run(["cp", "-a", str(kept / "pgdata"), str(self._cluster)], check=True)
 
     return Copy.start(install_dir=install_dir, options=_OPTIONS), (kept / "said").read_text(encoding="utf-8")

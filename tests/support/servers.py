@@ -87,7 +87,7 @@ class OwnServer:
 @functools.cache
 def stopped_data() -> Path:
     """A stopped server's data to copy from: making it anew takes some seconds each time."""
-    folder = _folder("template")
+    folder = public_folder("template")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     server = OwnServer(folder, {})
     server.start()
@@ -98,7 +98,7 @@ def stopped_data() -> Path:
 @functools.cache
 def stopped_seeded_data() -> Path:
     """The same with the schema and the sample data, as `init` and `seed` leave them."""
-    folder = _folder("seeded")
+    folder = public_folder("seeded")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with own_server() as server:
         with DatabaseManager(server.url) as db:
@@ -114,7 +114,8 @@ def _copy(data: Path, folder: Path) -> None:
     subprocess.run(["cp", "-a", f"{data}/.", str(folder)], check=True)
 
 
-def _folder(name: str) -> Path:
+def public_folder(name: str) -> Path:
+    """A new folder that the server's own user can reach too; the caller removes it."""
     folder = Path(tempfile.mkdtemp(prefix=f"db_utils-{name}-", dir="/tmp"))
     folder.chmod(0o755)
     return folder
@@ -123,7 +124,7 @@ def _folder(name: str) -> Path:
 @contextmanager
 def own_server(data: Callable[[], Path] = stopped_data, **options: str) -> Iterator[OwnServer]:
     """A running server of the caller's own on a copy of `data`, gone with it at the end of the block."""
-    folder = _folder("own")
+    folder = public_folder("own")
     server = OwnServer(folder, options)
     try:
         _copy(data(), folder)
@@ -140,7 +141,7 @@ def standby_of(primary: OwnServer) -> Iterator[OwnServer]:
 
     what it commits is there a moment later, and nothing can be written.
     """
-    folder = _folder("standby")
+    folder = public_folder("standby")
     standby = OwnServer(folder, {})
     try:
         subprocess.run(

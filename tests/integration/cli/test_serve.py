@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
-import socket
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,22 +12,16 @@ import psycopg2
 import pytest
 
 from db_utils import DatabaseManager, OperationalDataQueries
+from db_utils.embedded.redis_server import free_port
 from tests.integration.cli.conftest import Run, command, environment
+from tests.support.servers import public_folder
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that the server's own user can reach too."""
-    with tempfile.TemporaryDirectory(prefix="db_utils-serve-", dir="/tmp") as name:
-        path = Path(name)
-        path.chmod(0o755)
-        yield path
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    path = public_folder("serve")
+    yield path
+    shutil.rmtree(path)
 
 
 def test_what_was_served_stays_in_the_folder_and_others_use_it(folder: Path, run: Run) -> None:

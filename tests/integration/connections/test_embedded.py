@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,14 +19,12 @@ import pytest
 from db_utils import DatabaseManager, errors, schema
 from db_utils.embedded import installation, redis_server
 from db_utils.embedded.server import EmbeddedServer, default_data_dir, is_available
-from tests.support.servers import stopped_data
+from tests.support.servers import public_folder, stopped_data
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that the server's own user can reach too."""
-    path = Path(tempfile.mkdtemp(prefix="db_utils-embedded-", dir="/tmp"))
-    path.chmod(0o755)
+    path = public_folder("embedded")
     yield path
     shutil.rmtree(path)
 
