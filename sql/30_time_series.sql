@@ -124,7 +124,7 @@ CREATE TABLE IF NOT EXISTS demand_revisions (
     quantity numeric NOT NULL,
     CONSTRAINT demand_revisions_pkey PRIMARY KEY (organization_id, product_id, location_id, time, replaced_at),
     CONSTRAINT demand_revisions_organization_id_location_id_fkey
-        FOREIGN KEY (organization_id, location_id) REFERENCES locations,
+        FOREIGN KEY (organization_id, location_id) REFERENCES locations ON DELETE CASCADE,
     CONSTRAINT demand_revisions_quantity_not_negative_check CHECK (quantity >= 0 AND quantity < 'Infinity'),
     CONSTRAINT demand_revisions_replaced_after_recorded_check CHECK (replaced_at > recorded_at)
 );
