@@ -87,6 +87,8 @@ class Relation:
     keys: list[list[str]]
     rules: dict[str, str]
     """Constraint to what it demands."""
+    is_referenced: bool
+    """Whether rows of other tables point to its rows."""
 
     @property
     def name(self) -> str:
@@ -171,6 +173,11 @@ def exportable(connection: Any, name: str) -> Relation:
         columns = cursor.fetchall()
         cursor.execute(_CONSTRAINTS, (f"public.{name}",))
         constraints = cursor.fetchall()
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid = to_regclass(%s))",
+            (f"public.{name}",),
+        )
+        is_referenced = bool(cursor.fetchone()[0])
     return Relation(
         target=target,
         required=frozenset(column for column, not_null, default in columns if not_null and default is None),
@@ -179,6 +186,7 @@ def exportable(connection: Any, name: str) -> Relation:
         },
         keys=[list(of) for _, kind, _, of in constraints if kind in "pu"],
         rules={constraint: demands for constraint, _, demands, _ in constraints},
+        is_referenced=is_referenced,
     )
 
 

@@ -116,11 +116,68 @@ class CheckedStage(StageTable):
             else value
         )
 
+    def recognize_corrected(self) -> None:
+        """Give the rows that a file corrects the id of their corrected content, so that --update finds them.
+
+        An id made of a row's content is another one when a number is corrected. Of one row of the file and one of the
+        table that agree in all that the file says but numbers and JSON, and whose content the other side has not, the one
+        is the other corrected. Where two agree nobody can tell; nor where the id in the table is somebody's own, or others
+        point to it.
+        """
+        if self.derives is None or self._relation.is_referenced:
+            return
+        measured = {"numeric", "int2", "int4", "int8", "float4", "float8", "json"}
+        about = [
+            c
+            for c in self._columns
+            if c not in self.key and self._relation.target.columns[c].type not in measured
+        ]
+        shared = [c for c in self.key if c != self.derives]
+        statement = sql.SQL(
+            """
+            WITH lost AS (
+                SELECT {own_key}, s.{id}, {own_about} AS about, count(*) OVER (PARTITION BY {own_key}, {own_about}) AS number
+                FROM {stage} AS s
+                WHERE NOT EXISTS (SELECT FROM {target} AS t WHERE {same})
+            ), there AS (
+                SELECT {key}, t.{id}, {about} AS about, count(*) OVER (PARTITION BY {key}, {about}) AS number
+                FROM {target} AS t
+                WHERE ({key}) IN (SELECT {lost_key} FROM lost AS l)
+                    AND NOT EXISTS (SELECT FROM {stage} AS o WHERE {other})
+            )
+            UPDATE {target} AS t
+            SET {id} = l.{id}
+            FROM lost AS l
+            INNER JOIN there AS h ON {pair} AND h.about = l.about
+            WHERE l.number = 1 AND h.number = 1 AND h.{id}::text LIKE '______________8%' AND {found} AND t.{id} = h.{id}
+            """
+        ).format(
+            id=sql.Identifier(self.derives),
+            stage=self._stage,
+            target=self._relation.target.identifier,
+            own_key=self._of("s", shared),
+            key=self._of("t", shared),
+            lost_key=self._of("l", shared),
+            own_about=sql.SQL("jsonb_build_array({})::text").format(self._of("s", about)),
+            about=sql.SQL("jsonb_build_array({})::text").format(self._of("t", about)),
+            same=self._same("s", "t"),
+            other=self._same("o", "t"),
+            pair=self._same("h", "l", shared),
+            found=self._same("t", "h", shared),
+        )
+        self._run(statement)
+
+    def _of(self, alias: str, columns: Sequence[str]) -> sql.Composable:
+        if alias == "s":
+            return sql.SQL(", ").join(self._value(alias, c) for c in columns)
+        return sql.SQL(", ").join(sql.Identifier(alias, c) for c in columns)
+
     def refuse_strays(self) -> None:
         """Report rows that --update could not find, while there are others that they may be the correction of.
 
-        A row whose id is made of its content is found only by the same content: changed, it is another row. So where the
-        organization has rows besides those of the file, nobody can tell a new row from a corrected one.
+        A row whose id is made of its content is found by the same content, or the same but for numbers: changed otherwise, it
+        is another row. So where the organization has rows besides those of the file, nobody can tell a new row from a
+        corrected one.
         """
         statement = sql.SQL(
             """
