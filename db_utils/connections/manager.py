@@ -46,8 +46,8 @@ from db_utils.errors import (
     ServerUnavailableError,
     TransactionStateError,
 )
-from db_utils.sql_text import leaves_traces
-from db_utils.values import Parameters, Row, fetch_rows
+from db_utils.sql_text import calls_maintenance, leaves_traces
+from db_utils.values import Parameters, Row, fetch_count, fetch_rows
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -80,6 +80,10 @@ def on_embedded(prepare: Callable[[DatabaseManager, bool], None]) -> Callable[[D
     """
     _preparations.append(prepare)
     return prepare
+
+
+_MAINTENANCE_SECONDS = 7 * 86_400.0
+"""How long a procedure may take that works on all rows: its time follows from how many there are."""
 
 
 class DatabaseManager(Executor):
@@ -207,6 +211,10 @@ class DatabaseManager(Executor):
             text = sql if type(sql) is str else text_of(sql, checkout.connection)
             if leaves_traces(text):
                 checkout.is_tainted = True
+                if timeout_seconds is None and calls_maintenance(text):
+                    timeout_seconds = _MAINTENANCE_SECONDS
+                    if not checkout.preamble:  # else the server's own limit holds
+                        run(checkout, "SET statement_timeout = 0", None, fetch_count)
             if checkout.preamble:
                 check_statement(checkout, text)
                 result = self._in_one_transaction(

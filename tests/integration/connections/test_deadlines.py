@@ -103,6 +103,20 @@ def test_the_statement_timeout_of_the_settings_holds_for_all(
     assert db.execute_query("SELECT 1 AS one") == [{"one": 1}]
 
 
+def test_what_refreshes_rollups_takes_as_long_as_it_takes(
+    manager_with: Callable[..., DatabaseManager],
+) -> None:
+    db = manager_with(statement_timeout_seconds=5.0, pool_max_connections=1)
+    body = "LANGUAGE plpgsql AS $$ BEGIN told := current_setting('statement_timeout'); END $$"
+    db.execute("CREATE SCHEMA other")
+    for name in ("refresh_rollups", "something"):
+        db.execute(f"CREATE PROCEDURE other.{name}(INOUT told text) {body}")
+    assert db.execute_query("CALL other.refresh_rollups(NULL)") == [{"told": "0"}]
+    assert db.execute_query("CALL other.something(NULL)") == [{"told": "5s"}]
+    assert db.execute_query("SHOW statement_timeout") == [{"statement_timeout": "5s"}]
+    db.execute("DROP SCHEMA other CASCADE")
+
+
 def test_a_lock_that_is_not_free_in_time_is_named(manager_with: Callable[..., DatabaseManager]) -> None:
     db = manager_with(lock_timeout_seconds=0.1)
     with db.transaction() as tx:
