@@ -18,7 +18,6 @@ from barnameh.statements import statements
 from db_utils import DatabaseManager, TenantScope, Transaction
 
 SQL = statements(Path(__file__).with_name("store.sql"))
-BATCH_READINGS = 5_000
 FIRST_WINDOW = dt.timedelta(days=90)
 """How far back the first run of a connector looks where no start is given."""
 SHOWN_REFUSALS = 5
@@ -233,17 +232,19 @@ def _write(
     part = RunResult(result.place, read=len(factors) + result.refused, refused=result.refused)
     part.error = "; ".join(result.refusals) or None
     with scope.transaction() as tx:
-        for first in range(0, len(factors), BATCH_READINGS):
-            part.written += tx.execute(
+        if factors:
+            times = [factor.time for factor in factors]
+            part.written = tx.execute(
                 SQL["write_readings"],
                 {
                     "organization_id": organization_id,
                     "location_id": result.place.location_id,
                     "factor_type": source.factor_type,
+                    "names": sorted({factor.name for factor in factors}),
+                    "first": min(times),
+                    "last": max(times),
                     "revised_at": asked_at.replace(minute=0, second=0, microsecond=0),
-                    "readings": json.dumps(
-                        [_reading(factor) for factor in factors[first : first + BATCH_READINGS]]
-                    ),
+                    "readings": json.dumps([_reading(factor) for factor in factors]),
                 },
             )
         _write_run(tx, organization_id, source, window, part, asked_at)
