@@ -63,6 +63,33 @@ def test_a_resource_has_a_history(site: Site) -> None:
     ]
 
 
+def test_events_go_with_a_machine_whose_move_is_told_later(site: Site) -> None:
+    q, o, machine = site.queries, site.organization, site.resource
+    there, third = elsewhere(site), elsewhere(site, "Asia/Tokyo")
+    made = {"event_type": "production", "resource_id": machine, "duration_minutes": 60}
+    q.record_events(o, [{**made, "time": NOON + n * DAY, "quantity": 10**n} for n in range(4)])
+    q.record_events(o, [{**made, "time": NOON + 2 * DAY + HOUR, "quantity": 7, "location_id": third}])
+    q.move_resource(o, machine, location_id=there, effective_at=NOON + 2 * DAY)
+    q.correct_resource_history(o, machine, start=None, end=NOON + DAY, location_id=third)
+    period = {"start": NOON - DAY, "end": NOON + 5 * DAY}
+
+    def made_at() -> list[dict[uuid.UUID, int]]:
+        events: dict[uuid.UUID, int] = {}
+        rates: dict[uuid.UUID, int] = {}
+        for row in q.get_events(o, **period):
+            events[row["location_id"]] = events.get(row["location_id"], 0) + int(row["quantity"])
+        for row in q.get_production_rate(o, bucket="day", **period):
+            rates[row["location_id"]] = rates.get(row["location_id"], 0) + round(row["quantity"])
+        kpis = {
+            r["location_id"]: int(r["numerator"])
+            for r in q.get_location_kpis(o, **period)
+            if r["kpi"] == "throughput_rate" and r["numerator"]
+        }
+        return [events, rates, kpis]
+
+    assert made_at() == [{third: 1 + 7, site.location: 10, there: 1100}] * 3
+
+
 def test_what_has_not_come_yet_is_refused(site: Site) -> None:
     q, o = site.queries, site.organization
     later = dt.datetime.now(dt.UTC) + DAY
