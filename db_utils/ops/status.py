@@ -26,6 +26,7 @@ from db_utils.outbox.targets import TargetFacts, targets
 
 if TYPE_CHECKING:
     from db_utils.connections.manager import DatabaseManager
+    from db_utils.connections.replica import ReplicaState
 
 Found = TypeVar("Found")
 _PATIENCE_SECONDS = 5.0
@@ -124,6 +125,8 @@ class Status:
     """Those that were ever asked; `doctor` says which are late."""
     copies: list[TargetFacts] = field(default_factory=list)
     """Targets of the outbox: copies on Convex, live streams; `doctor` says which are late."""
+    replica: ReplicaState | None = None
+    """The read replica of DATABASE_REPLICA_URL; None where none is set."""
     cache: RedisFacts | None = None
     not_visible: list[str] = field(default_factory=list)
     attention: list[str] = field(default_factory=list)
@@ -137,6 +140,7 @@ def status(db: DatabaseManager, *, exact: bool = False) -> Status:
     """
     found = Status(ok=True)
     found.cache = redis_status(db.settings.redis_url, configured=db.settings.redis_is_configured)
+    found.replica = db.replica_state()
     try:
         found.server = _server(db)
     except (ConnectionFailedError, ServerUnavailableError) as error:
@@ -329,6 +333,8 @@ def _attention(found: Status) -> list[str]:
             said.append(
                 f"job {job.job_id} ({job.name}{relation}) failed when it ran last: see timescaledb_information.job_errors"
             )
+    if found.replica is not None and not found.replica.in_use:
+        said.append(f"reads go to the primary: the replica {found.replica.url}: {found.replica.reason}")
     if found.cache is not None and found.cache.configured and not found.cache.answers:
         said.append(
             f"{found.cache.url} does not answer ({found.cache.error}): predictions come from PostgreSQL meanwhile"
