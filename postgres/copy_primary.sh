@@ -11,6 +11,7 @@ export PGHOST="$REPLICA_OF" PGPORT=5432 PGUSER="$POSTGRES_USER" PGPASSWORD="$POS
 
 echo "barnameh: copying the data of $REPLICA_OF"
 find "$PGDATA" -mindepth 1 -delete
+chmod 700 "$PGDATA"
 PGDATABASE=$POSTGRES_DB psql -X -q --no-password -v ON_ERROR_STOP=1 -o /dev/null -c \
     "SELECT pg_create_physical_replication_slot('$slot') WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = '$slot')"
 pg_basebackup --no-password --pgdata="$PGDATA" --write-recovery-conf --slot="$slot" --checkpoint=fast
