@@ -6,10 +6,12 @@ So the target is empty or complete, at every moment: whatever ends a restore, th
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from db_utils.errors import BackupError
@@ -199,11 +201,19 @@ def _restored(
         options = ["--no-owner", "--exit-on-error"]
         dump = folder / manifest.dump.file
         if jobs > 1:
-            feed(endpoint, [], "pg_restore", *options, f"--jobs={jobs}", str(dump), database=scratch)
+            feed(
+                endpoint,
+                lambda _: None,
+                "pg_restore",
+                *options,
+                f"--jobs={jobs}",
+                str(dump),
+                database=scratch,
+            )
         else:
             feed(
                 endpoint,
-                manifests.pieces(folder, manifest.dump, key),
+                partial(manifests.pour, folder, manifest, manifest.dump, key),
                 "pg_restore",
                 *options,
                 database=scratch,
@@ -230,9 +240,10 @@ def _prepare_timescaledb(session: PsqlSession, version: str, edition: str) -> No
 
 
 def _roles(folder: Path, manifest: Manifest, key: Key | None) -> list[Role]:
-    text = b"".join(manifests.pieces(folder, manifest.roles, key))
+    text = io.BytesIO()
+    manifests.pour(folder, manifest, manifest.roles, key, text)
     try:
-        return read_roles(json.loads(text))
+        return read_roles(json.loads(text.getvalue()))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise BackupError(
             f"{folder / manifest.roles.file} is damaged ({error}): take another copy of the backup"
