@@ -25,7 +25,7 @@ from barnameh.connectors.entsoe import DayAheadPrices
 from barnameh.connectors.fred import Fred
 from barnameh.connectors.model import Source
 from barnameh.connectors.open_meteo import OpenMeteo
-from barnameh.connectors.run import SQL, places
+from barnameh.connectors.run import LONGEST_CATCH_UP, SQL, places
 from barnameh.errors import UsageError
 from db_utils import DatabaseManager, OperationalDataQueries
 from tests.integration.connectors.conftest import Desk, new_desk
@@ -220,6 +220,21 @@ def test_a_source_that_is_down_is_caught_up_with_by_itself(desk: Desk) -> None:
     times = {row[1] for row in desk.rows()}
     first = min(times)
     assert {first + n * HOUR for n in range(int((desk.sources.now - first) / HOUR))} <= times
+
+
+def test_what_a_customer_wrote_about_runs_asks_for_a_year_at_most(desk: Desk) -> None:
+    """Runs are the organization's own rows: one that claims to have ended in the year 1 must not have two thousand years fetched."""
+    desk.db.execute(
+        "INSERT INTO connector_runs (organization_id, connector, window_start, window_end, started_at) "
+        "VALUES (%s, 'ecb', '0001-02-01', '0001-03-01', '0001-02-01')",
+        (desk.organization_id,),
+    )
+    desk.sources.value = lambda name, at, lead: 1.1
+    source = ReferenceRates()
+    assert desk.fetch(source).error is None
+    asked = min(dt.date.fromisoformat(sent["startPeriod"]) for _, sent in desk.sources.asked)
+    earliest = desk.sources.now - LONGEST_CATCH_UP - source.look_back
+    assert abs(asked - earliest.date()) <= DAY
 
 
 @pytest.mark.parametrize("window", ["Hourly", "Daily"])
