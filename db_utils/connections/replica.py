@@ -20,6 +20,7 @@ from db_utils.errors import (
     ConnectionFailedError,
     DbUtilsError,
     PoolTimeoutError,
+    QueryTimeoutError,
     ReadOnlyError,
     SerializationError,
     ServerUnavailableError,
@@ -32,6 +33,7 @@ log = logging.getLogger("db_utils")
 
 _PAUSE_SECONDS = 5.0
 _LOOK_SECONDS = 0.02  # between two looks at a replica that is behind
+_LOOK_TIMEOUT_SECONDS = 1.0
 _TEXTS = 4096
 
 _WRITTEN = (
@@ -70,7 +72,6 @@ class Replica:
         self.pool = ConnectionPool(settings, url)
         self._primary = primary
         self._max_lag_seconds = settings.replica_max_lag_seconds
-        self._timeout_seconds = settings.connect_timeout_seconds or None
         self._lock = threading.Lock()
         self._held: _Mark | None = None
         self._awaited: _Mark | None = None
@@ -95,6 +96,10 @@ class Replica:
         except (ServerUnavailableError, ConnectionFailedError) as error:
             self._pause(str(error))
             return None
+        except QueryTimeoutError as error:
+            if error.sqlstate is None:  # silence: no server said so, and the next read need not wait for it
+                self._pause(str(error))
+            raise
         if len(self._plain) > _TEXTS:
             self._plain.clear()
         self._plain.add(hash(sql))
@@ -163,7 +168,7 @@ class Replica:
     def _mark(self) -> _Mark | None:
         last_write, at = self._primary.last_write, time.monotonic()
         try:
-            row = self._primary.read(_WRITTEN, self._timeout_seconds)[0]
+            row = self._primary.read(_WRITTEN, _LOOK_TIMEOUT_SECONDS)[0]
         except DbUtilsError as error:  # the read that follows will say so, where it is not answered here
             log.debug("the primary does not say where its log ends: %s", error)
             return None
@@ -174,8 +179,8 @@ class Replica:
         if mark is None:
             return
         try:
-            row = self.pool.read(_REPLAYED, self._timeout_seconds)[0]
-        except (ServerUnavailableError, ConnectionFailedError, PoolTimeoutError) as error:
+            row = self.pool.read(_REPLAYED, _LOOK_TIMEOUT_SECONDS)[0]
+        except (ServerUnavailableError, ConnectionFailedError, PoolTimeoutError, QueryTimeoutError) as error:
             self._pause(str(error))
             return
         if row["system"] != self._system:

@@ -163,6 +163,18 @@ def test_the_primary_answers_while_the_standby_is_gone_and_no_longer(
     waits_until(lambda: reads_the_standby(both))
 
 
+def test_a_frozen_standby_costs_one_read_its_deadline(both: DatabaseManager, standby: OwnServer) -> None:
+    waits_until(lambda: reads_the_standby(both))
+    standby.pause()
+    try:
+        with pytest.raises(errors.QueryTimeoutError):
+            both.execute_query(HOW_MANY, timeout_seconds=0.3)
+        for _ in range(20):
+            assert both.execute_query(HOW_MANY, timeout_seconds=5) == [{"n": 0, "standby": False}]
+    finally:
+        standby.go_on()
+
+
 def test_the_standby_answers_while_the_primary_is_gone_up_to_the_limit(
     both: DatabaseManager, own_server: OwnServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
