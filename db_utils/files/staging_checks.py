@@ -9,6 +9,9 @@ from psycopg2 import sql
 from db_utils.copy.target_table import identifiers, plain_cursor
 from db_utils.errors import InvalidInputError
 from db_utils.files.staging_table import CHUNK_ROWS, LINE, StageTable, file_number, line_number
+from db_utils.sql_blocks import sql_beside
+
+_SQL = sql_beside(__name__)
 
 
 class CheckedStage(StageTable):
@@ -22,19 +25,7 @@ class CheckedStage(StageTable):
         """
         summed = self._add_up(sums) if sums else 0
         key = self.identity
-        statement = sql.SQL(
-            """
-            DELETE FROM {stage} AS s
-            USING (
-                SELECT {key}, min({line}) AS first_line, max({line}) AS last_line, count(*) AS number
-                FROM {stage}
-                GROUP BY {key}
-                HAVING count(*) > 1
-            ) AS r
-            WHERE {same}
-            RETURNING s.{line}, r.first_line, r.last_line, r.number
-            """
-        ).format(
+        statement = sql.SQL(_SQL["refuse_repeats"]).format(
             key=identifiers(key),
             line=sql.Identifier(LINE),
             stage=self._stage,
@@ -72,21 +63,7 @@ class CheckedStage(StageTable):
             if name not in self._numbers(key):
                 raise InvalidInputError(f"--sum: {name} is no column of numbers that the file fills")
         others = [c for c in self._columns if c not in key and c not in sums]
-        statement = sql.SQL(
-            """
-            WITH added AS (
-                SELECT {key}, min({line}) AS first_line, {totals}
-                FROM {stage} AS s
-                GROUP BY {key}
-                HAVING count(*) > 1{agree}
-            ), gone AS (
-                DELETE FROM {stage} AS s USING added AS a WHERE {same} AND s.{line} > a.first_line RETURNING 1
-            ), kept AS (
-                UPDATE {stage} AS s SET {changes} FROM added AS a WHERE s.{line} = a.first_line RETURNING 1
-            )
-            SELECT count(*) FROM gone
-            """
-        ).format(
+        statement = sql.SQL(_SQL["add_up"]).format(
             key=identifiers(key),
             line=sql.Identifier(LINE),
             stage=self._stage,
@@ -133,25 +110,7 @@ class CheckedStage(StageTable):
             if c not in self.key and self._relation.target.columns[c].type not in measured
         ]
         shared = [c for c in self.key if c != self.derives]
-        statement = sql.SQL(
-            """
-            WITH lost AS (
-                SELECT {own_key}, s.{id}, {own_about} AS about, count(*) OVER (PARTITION BY {own_key}, {own_about}) AS number
-                FROM {stage} AS s
-                WHERE NOT EXISTS (SELECT FROM {target} AS t WHERE {same})
-            ), there AS (
-                SELECT {key}, t.{id}, {about} AS about, count(*) OVER (PARTITION BY {key}, {about}) AS number
-                FROM {target} AS t
-                WHERE ({key}) IN (SELECT {lost_key} FROM lost AS l)
-                    AND NOT EXISTS (SELECT FROM {stage} AS o WHERE {other})
-            )
-            UPDATE {target} AS t
-            SET {id} = l.{id}
-            FROM lost AS l
-            INNER JOIN there AS h ON {pair} AND h.about = l.about
-            WHERE l.number = 1 AND h.number = 1 AND h.{id}::text LIKE '______________8%' AND {found} AND t.{id} = h.{id}
-            """
-        ).format(
+        statement = sql.SQL(_SQL["recognize_corrected"]).format(
             id=sql.Identifier(self.derives),
             stage=self._stage,
             target=self._relation.target.identifier,
@@ -179,17 +138,7 @@ class CheckedStage(StageTable):
         is another row. So where the organization has rows besides those of the file, nobody can tell a new row from a
         corrected one.
         """
-        statement = sql.SQL(
-            """
-            DELETE FROM {stage} AS s
-            WHERE NOT EXISTS (SELECT FROM {target} AS t WHERE {same})
-                AND EXISTS (
-                    SELECT FROM {target} AS t
-                    WHERE t.organization_id = s.organization_id AND NOT EXISTS (SELECT FROM {stage} AS o WHERE {other})
-                )
-            RETURNING s.{line}
-            """
-        ).format(
+        statement = sql.SQL(_SQL["refuse_strays"]).format(
             stage=self._stage,
             target=self._relation.target.identifier,
             same=self._same("s", "t"),
@@ -215,15 +164,7 @@ class CheckedStage(StageTable):
         if update is None:
             statement = "DELETE FROM {stage} AS s USING {target} AS t WHERE {same} AND t.time <> s.time RETURNING s.{line}, t.time"
         else:
-            statement = """
-                WITH gone AS (
-                    DELETE FROM {target} AS t USING {stage} AS s WHERE {same} AND t.time <> s.time
-                    RETURNING t.*, s.time AS new_time, s.{line}, ({differs}) AS will_change
-                ), moved AS (
-                    INSERT INTO {target} ({columns}) SELECT {kept} FROM gone AS g ON CONFLICT DO NOTHING
-                )
-                SELECT g.{line}, g.time, g.will_change FROM gone AS g
-            """
+            statement = _SQL["moved"]
         columns = list(self._relation.target.columns)
         composed = sql.SQL(statement).format(
             stage=self._stage,
