@@ -140,7 +140,6 @@ class Sender:
             changes = outbox.waiting(self.most_keys)
             if not changes:
                 return [], {}, 0
-            transaction.execute(SQL["do_not_wait"])
             version = self._next_version(transaction)
             keys: dict[str, list[str]] = {}
             for kind, key in dict.fromkeys((change.kind, change.key) for change in changes):
@@ -158,7 +157,7 @@ class Sender:
 
     def _next_version(self, executor: Any) -> int:
         rows = executor.execute_query(
-            SQL["next_version"],
+            SQL["do_not_wait"] + SQL["next_version"],
             {**self._names, **self._limits(), "sender": self._sender, "at_least": self._newest_there},
         )
         if not rows:
@@ -204,8 +203,7 @@ class Sender:
         """Take away what the other side took, and count it."""
 
         def note(transaction: Any) -> int:
-            transaction.execute(SQL["do_not_wait"])
-            transaction.execute(SQL["succeeded"], {**self._names, "sent": self._sent})
+            transaction.execute(SQL["do_not_wait"] + SQL["succeeded"], {**self._names, "sent": self._sent})
             return Outbox(transaction, self.organization_id, self._consumer).acknowledge(changes)
 
         taken = self._db.run_in_transaction(note)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 import redis
 from starlette.testclient import TestClient
 
-from barnameh.api import keys
+from barnameh.api import keys, service
 from barnameh.api.app import create_app
 from barnameh.api.login import application_settings
 from barnameh.api.models import Prediction
-from db_utils import DatabaseManager
+from db_utils import DatabaseManager, PredictionCache
 from db_utils.embedded import redis_server
 from tests.support.api import OPERATIONS, UNLIMITED
 from tests.support.query_calls import MANUFACTURING, Facts, find_facts
@@ -52,7 +53,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(seeded_database: DatabaseManager) -> Iterator[Desk]:
+def desk(seeded_database: DatabaseManager, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    # On a busy machine a Redis that answers late is one that does not answer.
+    monkeypatch.setattr(service, "PredictionCache", partial(PredictionCache, budget_seconds=5.0))
     with redis_server.start() as url:
         settings = application_settings(seeded_database).with_changes(
             pool_max_connections=6, redis_url=url, redis_is_configured=True
