@@ -19,8 +19,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
+from psycopg2.extensions import parse_dsn
 
 from barnameh.api import keys
 from db_utils import DatabaseManager, OperationalDataQueries, schema
@@ -220,7 +222,7 @@ def _postgraphile(db: DatabaseManager, folder: Path) -> Iterator[Server | None]:
     (folder / "peer.js").write_text(_PEER, encoding="utf-8")
     port = free_port()
     server = subprocess.Popen(
-        ["node", str(folder / "peer.js"), db.settings.database_url, str(port), str(MANUFACTURING)],
+        ["node", str(folder / "peer.js"), _as_uri(db.settings.database_url), str(port), str(MANUFACTURING)],
         env={"PATH": "/usr/local/bin:/usr/bin:/bin", "NODE_ENV": "production"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -238,6 +240,16 @@ def _postgraphile(db: DatabaseManager, folder: Path) -> Iterator[Server | None]:
     finally:
         server.kill()
         server.wait()
+
+
+def _as_uri(url: str) -> str:
+    """The address in the one form that Node's driver reads."""
+    where = parse_dsn(url)
+    login = f"{quote(where['user'], safe='')}:{quote(where.get('password', ''), safe='')}"
+    host, port = where["host"], where.get("port", "5432")
+    if host.startswith("/"):
+        return f"postgresql://{login}@/{where['dbname']}?host={quote(host, safe='')}&port={port}"
+    return f"postgresql://{login}@{host}:{port}/{where['dbname']}"
 
 
 def _ask_peer(server: subprocess.Popen[bytes], port: int, body: str) -> list[object]:
