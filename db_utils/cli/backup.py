@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,9 +14,11 @@ from typing import Annotated, Any
 import typer
 
 from db_utils.cli.common import AsJson, Exit, Url, aside, print_json, settings_for
-from db_utils.errors import ConfigurationError
+from db_utils.errors import ConfigurationError, DbUtilsError
 from db_utils.ops import backup as backups
+from db_utils.ops.backup import schedule as schedules
 from db_utils.ops.backup.dump import Say
+from db_utils.ops.backup.schedule import Schedule
 from db_utils.ops.sizes import size
 
 app = typer.Typer()
@@ -58,6 +62,20 @@ def backup(
             help="Restore it into a scratch database, compare every table, and say how long that took.",
         ),
     ] = False,
+    every: Annotated[
+        str,
+        typer.Option(
+            help="Go on until SIGTERM: a backup each day at HH:MM (UTC), or every 6h or 30m; the first at once where there is none.",
+            show_default=False,
+        ),
+    ] = "",
+    keep_days: Annotated[
+        int, typer.Option(min=1, help="With --every: remove backups that are older, but for the newest ones.")
+    ] = 14,
+    keep_count: Annotated[int, typer.Option(min=1, help="With --every: the newest so many always stay.")] = 7,
+    encrypted: Annotated[
+        bool, typer.Option("--encrypted", help="Refuse to make a backup without a key.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Back the database up while it is in use: a folder with the dump, the roles it needs, and a manifest with checksums.
@@ -69,9 +87,17 @@ def backup(
 
     Example: db-utils backup --out /backups --verify
     """
+    key = backups.read_key(key_file)
+    if encrypted and key is None:
+        raise ConfigurationError("no key was given: set BACKUP_KEY, or name a file with --key-file")
+    if every:
+        schedule = Schedule.parse(every)
+        _keep_backing_up(
+            out, lambda: _endpoint(url, container), key, schedule, keep_days, keep_count, verify=verify
+        )
+        return
     with _stoppable(), _steps(quiet=json) as say:
         endpoint = _endpoint(url, container)
-        key = backups.read_key(key_file)
         made = backups.backup(endpoint, out, key=key, say=say)
         seconds = backups.verify(endpoint, made.folder, key=key, say=say) if verify else None
         if seconds is not None and made.is_recorded:
@@ -98,6 +124,65 @@ def backup(
         typer.echo(
             "It is not written down in backup_runs: this user may not, or the schema is older (db-utils migrate)."
         )
+
+
+def _keep_backing_up(
+    out: Path,
+    endpoint_of: Callable[[], backups.Endpoint],
+    key: backups.Key | None,
+    schedule: Schedule,
+    keep_days: int,
+    keep_count: int,
+    *,
+    verify: bool,
+) -> None:
+    """A backup at each time of the schedule, old ones removed; what fails is said, and tried again the next time."""
+    if not out.is_dir():
+        raise ConfigurationError(f"{out} is no folder: make it, the backups get folders of their own in it")
+    is_due = not schedules.complete(out)
+    with _stoppable():
+        while True:
+            if not is_due:
+                time.sleep(schedule.seconds_from(dt.datetime.now(dt.UTC)))
+            is_due = False
+            try:
+                endpoint = endpoint_of()
+                made = backups.backup(endpoint, out, key=key)
+                if verify:
+                    seconds = backups.verify(endpoint, made.folder, key=key)
+                    if made.is_recorded:
+                        backups.record_verified(endpoint, made.manifest, seconds)
+            except (DbUtilsError, OSError) as error:
+                schedules.note_failure(out, str(error))
+                typer.echo(f"THE BACKUP FAILED: {error}", err=True)
+                continue
+            schedules.note_success(out)
+            sealed = ", encrypted" if key else ""
+            typer.echo(f"{made.folder}: {size(made.manifest.dump.size_bytes)}{sealed}, {made.seconds:.1f} s")
+            now = dt.datetime.now(dt.UTC)
+            for gone in schedules.rotate(out, keep_days=keep_days, keep_count=keep_count, now=now):
+                typer.echo(f"{gone.name} was older than {keep_days} days: removed")
+
+
+@app.command("backup-health")
+def backup_health(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", exists=True, file_okay=False, help="The folder of the backups.")
+    ],
+    max_age_hours: Annotated[int, typer.Option(min=1, help="How old the newest may be.")] = 26,
+) -> None:
+    """Say whether the newest backup of a folder is there and young enough, and whether the last one of `backup --every` went well.
+
+    Exit code 1 where it is not so. It asks no database and opens no backup.
+
+    Example: db-utils backup-health --out /backups
+    """
+    wrong = schedules.problem(out, dt.timedelta(hours=max_age_hours), dt.datetime.now(dt.UTC))
+    if wrong is not None:
+        typer.echo(wrong, err=True)
+        raise typer.Exit(Exit.FAILED)
+    found = schedules.complete(out)
+    typer.echo(f"{found[-1].name} is the newest of {len(found)}")
 
 
 @app.command()
