@@ -332,6 +332,8 @@ def parse_what_if(db: DatabaseManager, organization_id: UUID, texts: list[str]) 
                 contract[name] = int(value) if name == "max_consecutive_days" else float(value)
             except ValueError:
                 raise UsageError(f"--what-if {text}: give a number, such as {name}=9") from None
+            if not 0 <= contract[name] <= 366:
+                raise UsageError(f"--what-if {text}: give a number from 0 on, such as {name}=9")
         elif name == "without":
             found = [
                 p for p in people if value in (p["full_name"], p["employee_code"], str(p["employee_id"]))
@@ -433,15 +435,16 @@ def show_roster(proposal: Proposal, timezone: str, *, as_json: bool, explained: 
         table.add_row(name.replace("_", " "), f"{before[name]:g}", f"{after[name]:g}")
     table.add_row("changes", "", f"{after['added']} added, {after['removed']} removed")
     screen.print(table)
-    changes = Table()
-    for heading in ("", "who", "shift", "why"):
-        changes.add_column(heading)
+    changes = Table(title="What changes")
+    for heading in ("", "when", "shift", "who", "why"):
+        changes.add_column(heading, no_wrap=heading == "when")
     for item in proposal.items:
         if item["action"] != "keep":
             changes.add_row(
                 item["action"],
+                _span(*proposal.times[UUID(item["shift_id"])], timezone),
+                proposal.names[UUID(item["shift_id"])],
                 proposal.names.get(UUID(item["employee_id"]), item["employee_id"]),
-                proposal.names.get(UUID(item["shift_id"]), item["shift_id"]),
                 item["reason"],
             )
     if changes.row_count:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from uuid import UUID
 
-    from barnameh.planning.production import Shop, Work
+    from barnameh.planning.shop import Shop, Work
 
 TOLERANCE = 1e-4
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import hashlib
 import json
@@ -12,17 +13,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from barnameh.errors import ServiceError
-from barnameh.planning.production import (
-    Ability,
-    Job,
-    Schedule,
-    Shop,
-    Work,
-    on_time_pct,
-    plan_production,
-    standard_hours,
-)
+from barnameh.errors import ServiceError, UsageError
+from barnameh.planning.inputs import SQL as ROSTER_SQL
+from barnameh.planning.production import Schedule, plan_production
 from barnameh.planning.production_check import faults
 from barnameh.planning.recording import (
     DEFAULT_SECONDS,
@@ -31,8 +24,10 @@ from barnameh.planning.recording import (
     fail_dead_runs,
     one_at_a_time,
     recorded_run,
+    teller,
     write_down,
 )
+from barnameh.planning.shop import Ability, Job, Shop, Work, on_time_pct
 from barnameh.planning.solve import SEED, SOLVER, SOLVER_VERSION
 from barnameh.statements import statements
 from db_utils import DatabaseManager, OperationalDataQueries, Transaction
@@ -51,6 +46,8 @@ class Read:
     names: dict[UUID, str]
     rates: dict[str, str]
     """Where each rate comes from: stated, realized or rated."""
+    shift_hours: dict[tuple[UUID, dt.date], float]
+    """Of each resource and day, nothing taken off."""
 
 
 def read_shop(
@@ -116,7 +113,13 @@ def read_shop(
     demand = {(r["product_id"], r["day"]): float(r["quantity"]) for r in rows["demand"]}
     names = {r["resource_id"]: r["name"] for r in rows["resources"]}
     shop = Shop(days, jobs, abilities, hours, places, demand, dict(stock or {}))
-    return Read(shop, fingerprint, names, sources)
+    whole = {
+        (r["resource_id"], row["day"]): float(row["hours"])
+        for r in resources.values()
+        for row in rows["hours"]
+        if row["location_id"] == r["location_id"]
+    }
+    return Read(shop, fingerprint, names, sources, whole)
 
 
 def _abilities(
@@ -191,8 +194,13 @@ def propose_production(
             fail_dead_runs(scope, organization_id)
         with scope.transaction(isolation="repeatable read", read_only=True) as tx:
             read = read_shop(tx, organization_id, start, end, location_id=location_id, stock=stock)
+        asked = {j.product_id for j in read.shop.jobs} | {product for product, _ in read.shop.demand}
+        if unknown := sorted(set(stock or {}) - asked):
+            raise UsageError(
+                f"no open plan of the window makes {', '.join(unknown)} and no forecast asks for it"
+            )
         if not save:
-            return _planned(read, seconds, stop)
+            return _planned(read, seconds, stop, lambda _: None)
         with recorded_run(
             scope,
             organization_id,
@@ -201,7 +209,7 @@ def propose_production(
             planning="production",
             parameters={"stock": dict(stock or {})},
         ) as run_id:
-            proposal = _planned(read, seconds, stop)
+            proposal = _planned(read, seconds, stop, teller(scope, organization_id, run_id))
             write_down(
                 scope,
                 organization_id,
@@ -215,8 +223,10 @@ def propose_production(
     return proposal
 
 
-def _planned(read: Read, seconds: float, stop: Callable[[], bool]) -> Proposal:
-    schedule = plan_production(read.shop, seconds=seconds, stop=stop)
+def _planned(
+    read: Read, seconds: float, stop: Callable[[], bool], tell: Callable[[dict[str, object]], None]
+) -> Proposal:
+    schedule = plan_production(read.shop, seconds=seconds, stop=stop, progress=tell)
     if broken := faults(read.shop, schedule.work):
         raise ServiceError(
             f"the schedule breaks {len(broken)} rules ({broken[0]}): it is not proposed; please report it"
@@ -225,10 +235,11 @@ def _planned(read: Read, seconds: float, stop: Callable[[], bool]) -> Proposal:
     result = {
         "status": schedule.status,
         "objective": round(schedule.cost, 6),
+        "start_objective": round(schedule.start_cost, 6),
         "bound": round(schedule.bound, 6),
         "gap_pct": round(schedule.gap_pct, 4),
         "seconds": round(schedule.seconds, 3),
-        "is_reproducible": schedule.status == "optimal",
+        "is_reproducible": schedule.status != "time_limit",
         "solver": SOLVER,
         "solver_version": SOLVER_VERSION,
         "seed": SEED,
@@ -238,6 +249,10 @@ def _planned(read: Read, seconds: float, stop: Callable[[], bool]) -> Proposal:
             "resources": len({r for r, _ in read.shop.abilities}),
             "days": len(read.shop.days),
             "rates": read.rates,
+            "abilities": [
+                [str(r), product, ability.rate, ability.setup_hours]
+                for (r, product), ability in sorted(read.shop.abilities.items())
+            ],
         },
         "kpis": {
             "before": {
@@ -278,7 +293,7 @@ def late_plans(read: Read, work: list[Work]) -> list[dict[str, Any]]:
         days = [d for d in shop.days if d <= job.due]
         if not able:
             why = f"no resource of its location can make {job.product_id}"
-        elif not standard_hours(shop, job) or not any(
+        elif not shop.standard_hours[job.plan_id] or not any(
             shop.hours.get((r, d), 0.0) for r in able for d in shop.days
         ):
             why = "its location has no shifts in the window"
@@ -329,8 +344,8 @@ def _items(read: Read, schedule: Schedule) -> list[dict[str, Any]]:
                 "plan_id": str(w.plan_id),
                 "resource_id": str(w.resource_id),
                 "work_date": w.day.isoformat(),
-                "work_hours": round(w.hours, 4),
-                "quantity": round(w.quantity, 4),
+                "work_hours": round(w.hours, 6),
+                "quantity": round(w.quantity, 6),
             }
         )
     made = {w.plan_id for w in schedule.work}
@@ -357,6 +372,8 @@ def apply_plans(
     if read.fingerprint != proposal["fingerprint"]:
         return "plans, resources, what they can make or shifts have changed since", {}
     items = queries.get_schedule_proposal_items(organization_id, proposal["run_id"])
+    if broken := faults(_as_proposed(tx, organization_id, proposal["run_id"], read), _work_of(items)):
+        raise ServiceError(f"the proposal breaks a rule ({broken[0]}): nothing was applied; plan anew")
     made: dict[UUID, dict[UUID, float]] = defaultdict(lambda: defaultdict(float))
     for item in items:
         if item["resource_id"] is not None:
@@ -373,3 +390,20 @@ def apply_plans(
         "moved": moved,
         "not made": sum(i["action"] == "remove" for i in items),
     }
+
+
+def _work_of(items: list[dict[str, Any]]) -> list[Work]:
+    return [
+        Work(i["plan_id"], i["resource_id"], i["work_date"], float(i["work_hours"]), float(i["quantity"]))
+        for i in items
+        if i["resource_id"] is not None
+    ]
+
+
+def _as_proposed(tx: Transaction, organization_id: UUID, run_id: UUID, read: Read) -> Shop:
+    """The shop as it is now, with the rates of the proposal and all hours of shifts: what 30 days tell moves with every event."""
+    (run,) = tx.execute_query(ROSTER_SQL["run"], {"organization_id": organization_id, "run_id": run_id})
+    stated = run["result"]["inputs"]["abilities"]
+    abilities = {(UUID(r), product): Ability(rate, setup) for r, product, rate, setup in stated}
+    known = {key: ability for key, ability in abilities.items() if key in read.shop.abilities}
+    return dataclasses.replace(read.shop, abilities=known, hours=read.shift_hours)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +15,10 @@ from barnameh import locks
 from barnameh.errors import UsageError
 from barnameh.planning.inputs import SQL
 from barnameh.planning.solve import SOLVER
-from db_utils import DatabaseManager, OperationalDataQueries, TenantScope
+from db_utils import DatabaseManager, Json, OperationalDataQueries, TenantScope
 
 DEFAULT_SECONDS = 30.0
+PROGRESS_SECONDS = 1.0
 
 
 @dataclass
@@ -28,6 +31,8 @@ class Proposal:
     is_proposal: bool = False
     names: dict[UUID, str] = field(default_factory=dict)
     """Of people and shifts."""
+    times: dict[UUID, tuple[dt.datetime, dt.datetime]] = field(default_factory=dict)
+    """Of shifts."""
 
     @property
     def is_short(self) -> bool:
@@ -96,6 +101,24 @@ def recorded_run(
             organization_id, run_id, error_message=str(error)[:2000] or type(error).__name__
         )
         raise
+
+
+def teller(scope: TenantScope, organization_id: UUID, run_id: UUID) -> Callable[[dict[str, object]], None]:
+    """Writes down how far a run is, about once a second."""
+    last = -math.inf
+
+    def tell(state: dict[str, object]) -> None:
+        nonlocal last
+        if time.monotonic() - last >= PROGRESS_SECONDS:
+            last = time.monotonic()
+            found = {
+                "organization_id": organization_id,
+                "run_id": run_id,
+                "result": Json({"progress": state}),
+            }
+            scope.execute(SQL["tell_progress"], found)
+
+    return tell
 
 
 def write_down(

@@ -11,7 +11,7 @@ from uuid import UUID
 from barnameh.errors import ServiceError
 from barnameh.planning.check import already_broken, cost, violations
 from barnameh.planning.explain import explain, gaps, kpis, relaxations
-from barnameh.planning.inputs import SQL, Inputs, WhatIf, imagine, read_roster
+from barnameh.planning.inputs import Inputs, WhatIf, imagine, read_roster
 from barnameh.planning.model import Pair, Roster, Weights
 from barnameh.planning.recording import (
     DEFAULT_SECONDS,
@@ -20,13 +20,13 @@ from barnameh.planning.recording import (
     fail_dead_runs,
     one_at_a_time,
     recorded_run,
+    teller,
     write_down,
 )
 from barnameh.planning.roster import Plan, plan_roster
 from barnameh.planning.solve import SEED, SOLVER, SOLVER_VERSION
-from db_utils import DatabaseManager, Json
+from db_utils import DatabaseManager
 
-PROGRESS_SECONDS = 1.0
 _EXPLAIN_SHARE = 0.3
 
 
@@ -72,20 +72,7 @@ def propose_roster(
                 "what_if": None if what_if is None else repr(what_if),
             },
         ) as run_id:
-            last = [0.0]
-
-            def tell(state: dict[str, object]) -> None:
-                if time.monotonic() - last[0] >= PROGRESS_SECONDS:
-                    last[0] = time.monotonic()
-                    scope.execute(
-                        SQL["tell_progress"],
-                        {
-                            "organization_id": organization_id,
-                            "run_id": run_id,
-                            "result": Json({"progress": state}),
-                        },
-                    )
-
+            tell = teller(scope, organization_id, run_id)
             proposal = _planned(roster, inputs, seconds, explained, stop, tell)
             write_down(
                 scope,
@@ -145,7 +132,8 @@ def _planned(
         for name in ("start", "cost", "bound"):
             part[name] = round(part[name], 6)
     names = {w.employee_id: w.name for w in roster.workers} | {s.shift_id: s.name for s in roster.shifts}
-    return Proposal(result, items_of(roster, plan.pairs), names=names)
+    times = {s.shift_id: (s.starts_at, s.ends_at) for s in roster.shifts}
+    return Proposal(result, items_of(roster, plan.pairs), names=names, times=times)
 
 
 def judge(roster: Roster, plan: Plan) -> None:

@@ -52,6 +52,8 @@ class Answer:
     is_optimal: bool
     hit_limit: bool
     seconds: float
+    reduced: Floats | None = None
+    """Of a corner of the relaxation: what the objective rises at least for each unit of a column."""
 
 
 @dataclass
@@ -98,11 +100,15 @@ def solve(
     gap: float = 0.0,
     nodes: int | None = None,
     relaxed: bool = False,
+    corner: bool = False,
+    effort: float = 0.05,
     stop: Callable[[], bool] = lambda: False,
 ) -> Answer:
     """The best solution within `seconds` and `nodes`, one thread, fixed seed; `start` is where it begins and what it never loses.
 
-    `gap` is relative. `relaxed` leaves integrality out. Twice the same input gives the same answer, unless the clock ended it.
+    `gap` is relative. `relaxed` leaves integrality out; with `corner` the solution is a corner, which has few fractions.
+    `effort` is the share of the work that looks for solutions, not for the proof. Twice the same input gives the same answer, unless the
+    clock ended it.
     """
     began = time.perf_counter()
     if model.cost.size == 0:
@@ -114,6 +120,7 @@ def solve(
         ("random_seed", SEED),
         ("mip_rel_gap", gap),
         ("mip_abs_gap", 1e-6),
+        ("mip_heuristic_effort", effort),
         ("mip_feasibility_tolerance", 1e-7),
     ):
         highs.setOptionValue(name, value)
@@ -122,7 +129,7 @@ def solve(
     if nodes is not None:
         highs.setOptionValue("mip_max_nodes", nodes)
     if relaxed:
-        highs.setOptionValue("solver", "ipm")
+        highs.setOptionValue("solver", "simplex" if corner else "ipm")
         highs.setOptionValue("run_crossover", "off")
     highs.passModel(_lp(model, relaxed))
     if start is not None and not relaxed:
@@ -151,7 +158,30 @@ def solve(
     bound = objective if optimal and relaxed else -math.inf if relaxed else float(info.mip_dual_bound)
     if not relaxed and not model.is_integer.any() and optimal:
         bound = objective
-    return Answer(x, objective, bound, optimal, not optimal, time.perf_counter() - began)
+    reduced = np.array(highs.getSolution().col_dual) if optimal and relaxed and corner else None
+    return Answer(x, objective, bound, optimal, not optimal, time.perf_counter() - began, reduced)
+
+
+def restricted(model: Model, x: Floats, free: NDArray[np.bool_]) -> Model:
+    """The model with all but the free columns as they are in x, without what those cost."""
+    row_of = np.repeat(np.arange(model.row_lower.size), np.diff(model.row_start))
+    inside = free[model.columns]
+    used = np.zeros(model.row_lower.size)
+    np.add.at(used, row_of[~inside], model.values[~inside] * x[model.columns[~inside]])
+    counts = np.bincount(row_of[inside], minlength=used.size)
+    rows = counts > 0
+    place = np.cumsum(free) - 1
+    return Model(
+        model.cost[free],
+        model.lower[free],
+        model.upper[free],
+        model.is_integer[free],
+        (model.row_lower - used)[rows],
+        (model.row_upper - used)[rows],
+        np.concatenate([[0], np.cumsum(counts[rows])]).astype(np.int64),
+        place[model.columns[inside]].astype(np.int64),
+        model.values[inside],
+    )
 
 
 def _silent() -> Any:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import pytest
 
-from barnameh.errors import UsageError
+from barnameh.errors import ServiceError, UsageError
 from barnameh.planning import run as runs
 from barnameh.planning.apply import StaleError, apply_proposal, reject_proposal
 from barnameh.planning.inputs import WhatIf
@@ -23,6 +23,7 @@ from barnameh.planning.recording import Proposal
 from barnameh.planning.run import propose_roster
 from db_utils import DatabaseManager, OperationalDataQueries
 from db_utils.queries import WrongStateError
+from tests.support.seed_story import seeded_at
 
 HOUR = dt.timedelta(hours=1)
 DAY = 24 * HOUR
@@ -280,6 +281,23 @@ def test_plans_go_where_they_can_be_made(site: Site) -> None:
     assert sum(r["quantity"] for r in schedule) == pytest.approx(1500)
     assert not any(r["is_late"] for r in schedule)
     later = propose_production(site.db, org, start=site.start, end=site.start + 7 * DAY)
+    wrong = q.start_optimization_run(org, run_type="production_planning", algorithm="by hand", parameters={})[
+        "run_id"
+    ]
+    q.finish_optimization_run(org, wrong, result=later.result, objective_value=0.0, objective_unit="hours")
+    q.create_schedule_proposal(
+        org,
+        wrong,
+        kind="plan",
+        location_id=None,
+        window_start=site.start,
+        window_end=site.start + 7 * DAY,
+        fingerprint=later.result["inputs"]["fingerprint"],
+        items=[{**i, "quantity": 1600.0} if "quantity" in i else i for i in later.items],
+    )
+    with pytest.raises(ServiceError, match="breaks a rule"):
+        apply_proposal(site.db, org, wrong)
+    assert q.get_schedule_proposals(org, run_id=wrong)[0]["status"] == "proposed"
     q.record_plan_progress(org, plan, actual_quantity=10)
     with pytest.raises(StaleError):
         apply_proposal(site.db, org, later.run_id)  # type: ignore[arg-type]
@@ -321,3 +339,27 @@ def test_the_commands(site: Site) -> None:
     assert "give a name and a number" in call("roster", *window, "--weight", "change").stderr
     assert "no employees are called so" in call("roster", *window, "--what-if", "without=Nobody").stderr
     assert call("production", *window, "--dry-run").returncode == 0
+    assert "no forecast asks for it" in call("production", *window, "--stock", "NOPE=5").stderr
+    assert "from 0 on" in call("roster", *window, "--what-if", "min_rest_hours=-1").stderr
+
+
+def test_the_samples_roster(empty_database: DatabaseManager) -> None:
+    """The sample data at one instant: how many shifts are short now, in the roster that costs least, and without its limit of days."""
+    anchor = dt.datetime(2026, 3, 20, 11, tzinfo=dt.UTC)
+    short: dict[str, list[int]] = {}
+    with seeded_at(empty_database.health().url, anchor.isoformat()) as db:
+        for row in db.execute_query("SELECT organization_id, name FROM organizations"):
+            for what_if in (None, WhatIf(contract={"max_consecutive_days": 30})):
+                result = propose_roster(
+                    db,
+                    row["organization_id"],
+                    start=anchor,
+                    end=anchor + 14 * DAY,
+                    save=False,
+                    seconds=120,
+                    what_if=what_if,
+                ).result
+                assert result["status"] == "optimal"
+                figures = short.setdefault(row["name"], [result["kpis"]["before"]["shifts_short"]])
+                figures.append(result["kpis"]["after"]["shifts_short"])
+    assert short == {"Sample Manufacturing": [12, 6, 4], "Sample Logistics": [8, 4, 2]}

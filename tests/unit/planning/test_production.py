@@ -8,17 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from barnameh.planning.production import (
-    Ability,
-    Job,
-    Shop,
-    Work,
-    by_rule,
-    on_time_pct,
-    plan_production,
-    price_of,
-)
+from barnameh.planning.production import plan_production
 from barnameh.planning.production_check import faults
+from barnameh.planning.shop import Ability, Job, Shop, Work, by_rule, on_time_pct, price_of
 
 MONDAY = dt.date(2026, 6, 1)
 DAYS = tuple(MONDAY + dt.timedelta(days=n) for n in range(7))
