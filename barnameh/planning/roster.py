@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,8 +23,13 @@ NEIGHBOURHOOD_PAIRS = 1_000
 NEIGHBOURHOOD_NODES = 20
 GROUP = 8
 """People at once."""
-SMALL_ROUNDS = 2
-"""Rounds before a small part is tried as a whole."""
+SMALL_ROUNDS = 1
+"""Rounds before the relaxation of a small part says where to look."""
+STEPS = (0.0, 2.0, 8.0, math.inf)
+"""How much more than the bound a pair may make the roster cost at least, and be looked at; at last all that could be better."""
+STEP_NODES = 200
+STEP_EFFORT = 0.5
+"""The bound near the relaxation is nearly always that of the best roster: what takes time is to find it."""
 IDLE_ROUNDS = 3
 """The search ends after so many rounds in which nothing became better."""
 
@@ -154,30 +159,84 @@ def plan_roster(
 def _solve_part(
     part: Part, start: Floats, seconds: float, gap: float, stop: Callable[[], bool]
 ) -> tuple[Floats, PartResult]:
-    """A bound from the relaxation, then neighbourhoods until they find nothing, then the whole for the proof where it is small enough."""
+    """A bound from the relaxation, then neighbourhoods, then what lies near the relaxation, and for the proof all that is left."""
     began = time.perf_counter()
 
     def left() -> float:
         return seconds - (time.perf_counter() - began)
 
-    whole = np.ones(part.width, dtype=np.bool_)
-    is_small = part.pair_count <= PAIRS_AT_ONCE
     bound = floor_of(part)
     result = PartResult(len(part.shifts), len(part.workers), part.price(start), bound=bound)
-    if is_small:
-        model, _, _, constant = _model(part, start, whole)
-        bound = max(bound, _whole(part, solve(model, seconds=left(), relaxed=True).bound + constant))
-    x, result.by_clock = _search(part, start, bound, left, gap, stop)
-    result.method = "neighbourhoods"
-    if is_small and not stop() and left() > 0.05 and not _close(part.price(x), bound, gap):
-        x, found, optimal, result.by_clock = _improve(part, x, whole, left(), None, gap, stop)
-        result.method = "milp"
-        bound = max(bound, part.price(x) if optimal and not gap else found)
+    relaxed = _relaxed(part, start, left()) if part.pair_count <= PAIRS_AT_ONCE else None
+    if relaxed is not None:
+        bound = max(bound, _whole(part, relaxed.bound))
+    x, result.by_clock = start, False
+    for method, steps in (("neighbourhoods", None), ("milp", STEPS)):
+        if _close(part.price(x), bound, gap) or result.by_clock:
+            break
+        if steps is None:
+            x, result.by_clock = _search(part, x, bound, left, gap, stop)
+        elif relaxed is not None:
+            x, bound, result.by_clock = _near_relaxed(part, x, relaxed, bound, steps, left, gap, stop)
+        else:
+            continue
+        result.method = method
     result.cost = part.price(x)
     result.bound = min(bound, result.cost)
     result.is_optimal = _close(result.cost, bound, gap)
     result.by_clock = result.by_clock and not result.is_optimal
     return x, result
+
+
+@dataclass
+class _Relaxed:
+    """The relaxation of a part: its bound, and how much the cost rises at least with each column."""
+
+    bound: float
+    reduced: Floats
+
+
+def _relaxed(part: Part, x: Floats, seconds: float) -> _Relaxed | None:
+    if not part.width:  # nobody can work any of it
+        return _Relaxed(part.price(x), np.zeros(0))
+    model, _, _, constant = _model(part, x, np.ones(part.width, dtype=np.bool_))
+    answer = solve(model, seconds=seconds, relaxed=True, corner=True)
+    if answer.reduced is None:
+        return None
+    return _Relaxed(answer.bound + constant, answer.reduced[: part.width])
+
+
+def _near_relaxed(
+    part: Part,
+    x: Floats,
+    relaxed: _Relaxed,
+    bound: float,
+    steps: Sequence[float],
+    left: Callable[[], float],
+    gap: float,
+    stop: Callable[[], bool],
+) -> tuple[Floats, float, bool]:
+    """The best roster of pairs that alone raise the relaxation by a step at most; the last step has all that could be better.
+
+    A roster with another pair costs more than the relaxation and the step together. So the less of that sum and the bound of what is
+    looked at is a bound of all.
+    """
+    for step in steps:
+        cost = part.price(x)
+        if _close(cost, bound, gap):
+            return x, bound, False
+        if left() <= 0.05 or stop():
+            return x, bound, True
+        reach = min(bound + step, cost) - relaxed.bound
+        near = relaxed.reduced[: part.pair_count] <= reach + 1e-6
+        free = _free(part, near | (x[: part.pair_count] > 0.5))
+        nodes = STEP_NODES if math.isfinite(step) else None
+        x, found, is_optimal, by_clock = _improve(part, x, free, left(), nodes, gap, stop, STEP_EFFORT)
+        found = part.price(x) if is_optimal and not gap else found
+        bound = max(bound, min(_whole(part, found), _whole(part, relaxed.bound + reach)))
+        if by_clock:
+            return x, bound, True
+    return x, bound, False
 
 
 def _close(cost: float, bound: float, gap: float) -> bool:
@@ -218,12 +277,13 @@ def _improve(
     nodes: int | None,
     gap: float,
     stop: Callable[[], bool],
+    effort: float = 0.05,
 ) -> tuple[Floats, float, bool, bool]:
     """The best roster where only the free columns may change; bound, whether proven, whether the clock ended it."""
     model, columns, start, constant = _model(part, x, free)
     if not columns.size:
         return x, part.price(x), True, False
-    answer = solve(model, seconds=seconds, start=start, nodes=nodes, gap=gap, stop=stop)
+    answer = solve(model, seconds=seconds, start=start, nodes=nodes, gap=gap, effort=effort, stop=stop)
     found = x.copy()
     if answer.x is not None:
         found[columns] = np.round(answer.x[: columns.size])

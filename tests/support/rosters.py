@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import random
 from uuid import UUID
@@ -91,3 +92,63 @@ def random_roster(
             identifier(4, n), worker.employee_id, "completed", first - dt.timedelta(hours=8), first
         )
     return Roster(tuple(spans), tuple(people), tuple(stands.values())).sorted()
+
+
+def random_site(people: int, shifts: int, locations: int, days: int = 28, *, seed: int = 1) -> Roster:
+    """A roster shaped like the tables: three shifts a day in turn, one or two people each, some with a skill; everybody at one location."""
+    chance = random.Random(seed)
+    start = dt.datetime(2026, 11, 30, tzinfo=dt.UTC)
+    spans = [(start + d * dt.timedelta(days=1), start + (d + 1) * dt.timedelta(days=1)) for d in range(days)]
+    workers = []
+    for n in range(people):
+        place = identifier(1, n % locations)
+        agreed = chance.choice([40, 40, 40, 32, 20])
+        workers.append(
+            Worker(
+                identifier(2, n),
+                f"Person {n}",
+                place,
+                "Europe/Paris",
+                (Contract(dt.date(2020, 1, 1), agreed, 48, 11, 6),),
+                frozenset(k for k in "abc" if chance.random() < 0.5),
+                frozenset({place}),
+                (EVER,),
+                tuple((*span, "vacation") for span in spans if chance.random() < 0.05),
+                tuple((*span, 1.0) for span in spans if chance.random() < 0.03),
+                {first.date(): chance.random() * 0.1 for first, _ in spans},
+            )
+        )
+    made = []
+    for n in range(shifts):
+        turn = n // locations % 3
+        first = start + dt.timedelta(days=n * days // shifts, hours=(5, 13, 21)[turn])
+        made.append(
+            Shift(
+                identifier(3, n),
+                identifier(1, n % locations),
+                ("Early", "Late", "Night")[turn],
+                first,
+                first + dt.timedelta(hours=8),
+                chance.choice([1, 1, 2]),
+                frozenset({chance.choice("abc")}) if chance.random() < 0.4 else frozenset(),
+                timezone="Europe/Paris",
+            )
+        )
+    return Roster(tuple(made), tuple(workers)).sorted()
+
+
+def with_ill(roster: Roster, pairs: set[tuple[UUID, UUID]], ill: int, days: int) -> tuple[Roster, int]:
+    """The roster as it stands by these pairs when so many fall ill for so many days from the second week on, and how many are lost."""
+    shifts = {s.shift_id: s for s in roster.shifts}
+    first = min(s.starts_at for s in roster.shifts).replace(hour=0) + dt.timedelta(days=7)
+    span = (first, first + dt.timedelta(days=days), "sick")
+    gone = {w.employee_id for w in roster.workers[:ill]}
+    standing = tuple(
+        Standing(s, e, "confirmed" if e in gone else "scheduled", shifts[s].starts_at, shifts[s].ends_at)
+        for s, e in sorted(pairs)
+    )
+    lost = sum(e in gone and shifts[s].starts_at < span[1] and shifts[s].ends_at > first for s, e in pairs)
+    workers = tuple(
+        dataclasses.replace(w, away=(*w.away, span)) if w.employee_id in gone else w for w in roster.workers
+    )
+    return dataclasses.replace(roster, workers=workers, standing=standing).sorted(), lost

@@ -179,7 +179,7 @@ def test_many_rows_come_in_an_order_with_a_tie_breaker(block: Query) -> None:
         "lead_time_days",
         "item_no",
         "reason",
-        "ordinality",
+        "position",
         "kpi",
         "day",
         "available_at",

@@ -13,6 +13,7 @@ from barnameh.planning.check import already_broken, cost, night, violations
 from barnameh.planning.explain import explain, gaps
 from barnameh.planning.model import Contract, Pair, Roster, Shift, Standing, Weights, Worker
 from barnameh.planning.roster import plan_roster
+from tests.support.exhaustive import is_any_cheaper
 from tests.support.rosters import EVER, identifier, random_roster
 
 PARIS = "Europe/Paris"
@@ -75,6 +76,27 @@ def test_neighbourhoods_break_no_rule(seed: int, monkeypatch: pytest.MonkeyPatch
     assert plan.bound <= plan.cost + 1e-6
     assert plan.cost == pytest.approx(cost(roster, plan.pairs))
     assert plan.pairs == plan_roster(roster).pairs, "twice the same"
+
+
+@pytest.mark.parametrize(
+    ("seed", "workers", "shifts"),
+    [(400, 4, 8), (401, 4, 8), *(pytest.param(n, 8, 20, marks=pytest.mark.slow) for n in range(402, 410))],
+)
+def test_nothing_is_better_than_the_plan_of_more(seed: int, workers: int, shifts: int) -> None:
+    roster = random_roster(seed, workers=workers, shifts=shifts)
+    plan = plan_roster(roster, gap=0.0)
+    assert plan.status == "optimal"
+    assert not is_any_cheaper(roster, plan.cost - 1e-3)
+    assert is_any_cheaper(roster, plan.cost + 1e-3)
+
+
+@pytest.mark.slow
+def test_the_judge_finds_no_fault_in_a_thousand() -> None:
+    for seed in range(1000, 2000):
+        roster = random_roster(seed, workers=8, shifts=20)
+        plan = plan_roster(roster)
+        assert not violations(roster, plan.pairs), seed
+        assert plan.cost == pytest.approx(cost(roster, plan.pairs)), seed
 
 
 def worker(number: int = 0, **changes: object) -> Worker:
