@@ -514,23 +514,36 @@ versions AS (
         r.is_first
     FROM revised_rows AS r
 ),
--- One order for all that follows: by series, then by bucket.
+-- One order for all that follows: by series, then by bucket. OFFSET 0 leaves the edges' arrays behind: they would be sorted with each row.
 known AS (
     SELECT
         v.location_id,
         v.product_id,
-        width_bucket(v.time, e.starts) - 1 AS position,
+        v.position,
         v.quantity,
         v.recorded_at,
         v.replaced_at,
         v.is_first,
         min(v.recorded_at) OVER (
             PARTITION BY v.location_id, v.product_id
+            ORDER BY v.position
+            ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
         ) AS load_start
-    FROM edges AS e
-    JOIN versions AS v ON v.location_id = e.location_id
-    WHERE v.time >= e.first_start
-        AND v.time < e.over_until
+    FROM (
+        SELECT
+            d.location_id,
+            d.product_id COLLATE "C" AS product_id,
+            width_bucket(d.time, e.starts) - 1 AS position,
+            d.quantity,
+            d.recorded_at,
+            d.replaced_at,
+            d.is_first
+        FROM edges AS e
+        JOIN versions AS d ON d.location_id = e.location_id
+        WHERE d.time >= e.first_start
+            AND d.time < e.over_until
+        OFFSET 0
+    ) AS v
 ),
 sums AS (
     SELECT
@@ -554,8 +567,8 @@ series AS (
         max(s.known_at) AS known_at,
         json_build_object(
             'product_id', s.product_id,
-            'buckets', json_agg(s.position ORDER BY s.position),
-            'quantities', json_agg(s.quantity ORDER BY s.position)
+            'buckets', array_agg(s.position ORDER BY s.position),
+            'quantities', array_agg(s.quantity ORDER BY s.position)
         ) AS figures
     FROM sums AS s
     GROUP BY
