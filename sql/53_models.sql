@@ -22,9 +22,9 @@ CREATE TABLE IF NOT EXISTS forecast_models (
     ),
     CONSTRAINT forecast_models_config_object_check CHECK (jsonb_typeof(config) = 'object')
 );
-CREATE UNIQUE INDEX IF NOT EXISTS forecast_models_organization_id_kind_champion_idx
-    ON forecast_models (organization_id, kind) WHERE role = 'champion';
-COMMENT ON INDEX forecast_models_organization_id_kind_champion_idx IS 'At most one champion of each kind.';
+CREATE UNIQUE INDEX IF NOT EXISTS forecast_models_organization_id_kind_target_champion_idx
+    ON forecast_models (organization_id, kind, (config ->> 'target')) NULLS NOT DISTINCT WHERE role = 'champion';
+COMMENT ON INDEX forecast_models_organization_id_kind_target_champion_idx IS 'At most one champion of each kind and target: the next fourteen days have one, the next eight weeks have another.';
 COMMENT ON TABLE forecast_models IS 'Which models forecast for the organization, and in which role: the champion''s forecasts are published, a challenger''s are kept beside them, a retired one''s are not made.';
 COMMENT ON COLUMN forecast_models.organization_id IS 'The tenant.';
 COMMENT ON COLUMN forecast_models.model_name IS 'Name of the model, as in the tables of predictions.';
@@ -33,7 +33,7 @@ COMMENT ON COLUMN forecast_models.kind IS 'What it predicts: demand, anomaly or 
 COMMENT ON COLUMN forecast_models.role IS 'champion, challenger or retired.';
 COMMENT ON COLUMN forecast_models.role_since IS 'Since when it has this role.';
 COMMENT ON COLUMN forecast_models.role_reason IS 'Why it has it, for people.';
-COMMENT ON COLUMN forecast_models.config IS 'What makes the version: configuration, code and libraries.';
+COMMENT ON COLUMN forecast_models.config IS 'What makes the version. Its key target says what it is asked, such as 14 x day: each target has a champion of its own.';
 COMMENT ON COLUMN forecast_models.created_at IS 'When the row was made.';
 COMMENT ON COLUMN forecast_models.updated_at IS 'When the row was last changed; kept by the database.';
 

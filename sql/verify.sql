@@ -287,7 +287,7 @@ table forecast_models
     columns  organization_id uuid!, model_name text!, model_version text!, kind text!, role text!=, role_since timestamptz!=,
              role_reason text, config jsonb!=, created_at timestamptz!=, updated_at timestamptz!=
     checks   config_object, kind, model_name_not_blank, model_version_not_blank, role, role_since_not_in_future
-    keys     pkey, organization_id_fkey, organization_id_kind_champion_idx
+    keys     pkey, organization_id_fkey, organization_id_kind_target_champion_idx
     triggers set_updated_at
 
 table forecast_backtests

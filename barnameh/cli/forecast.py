@@ -301,32 +301,39 @@ def models(organization: Organization, url: Url = None, as_json: AsJson = False)
         organization_id, _ = organization_of(db, organization)
         queries = OperationalDataQueries(db.tenant(organization_id))
         rows = queries.get_forecast_models(organization_id)
+        # The whole horizon is the last of those that begin with the first step.
         best = {
             (row["model_name"], row["model_version"]): row
-            for row in reversed(queries.get_forecast_backtests(organization_id))
+            for row in queries.get_forecast_backtests(organization_id)
             if row["first_step"] == 1
         }
     for row in rows:
         found = best.get((row["model_name"], row["model_version"]), {})
-        row.update({key: found.get(key) for key in ("wape_pct", "naive_wape_pct", "skill_pct")})
+        figures = ("wape_pct", "naive_wape_pct", "skill_pct", "interval_coverage_pct")
+        row.update({"target": row["config"].get("target"), **{key: found.get(key) for key in figures}})
     if as_json:
         print_json(rows)
         return
-    table = Table()
-    for heading in ("kind", "model", "version", "role", "since", "WAPE %", "skill %", "why"):
-        table.add_column(heading)
+    table = Table(show_edge=False, pad_edge=False)
+    for heading in ("model", "target", "role", "WAPE %", "skill %", "coverage %"):
+        table.add_column(heading, justify="right" if "%" in heading else "left", no_wrap=heading == "model")
     for row in rows:
         table.add_row(
-            row["kind"],
-            row["model_name"],
-            row["model_version"],
+            f"{row['model_name']} {row['model_version']}",
+            row["target"] or row["kind"],
             row["role"],
-            f"{row['role_since']:%Y-%m-%d %H:%M}",
             _figure(row["wape_pct"]),
             _figure(row["skill_pct"]),
-            row["role_reason"] or "",
+            _figure(row["interval_coverage_pct"]),
         )
     screen.print(table)
+    for row in rows:
+        if row["role_reason"]:
+            screen.print(
+                f"{row['model_name']} {row['model_version']}, {row['role']} since {row['role_since']:%Y-%m-%d %H:%M} UTC: "
+                f"{row['role_reason']}",
+                highlight=False,
+            )
 
 
 @group.command()
@@ -337,23 +344,33 @@ def promote(
     bucket: Bucket = "day",
     horizon: Horizon = 14,
     origins: Origins = 24,
+    history: History = "",
+    carry: Carry = "",
+    delay: Delay = "",
     model: Own = None,
 ) -> None:
-    """Make a challenger champion, if it is better: at 60 % of at least 8 origins, and by 2 % of WAPE.
+    """Make a challenger champion of this target, if it is better: at 60 % of at least 8 origins, and by 2 % of WAPE.
 
+    Give what the forecast is run with: --bucket, --horizon, --history, --carry, --delay, --model.
     Exit code: 3 where it is not, and nothing changed.
     """
     service = _service()
+    options = _options(
+        bucket=bucket,
+        horizon=horizon,
+        origins=origins,
+        history=history,
+        carry=carry,
+        delay=delay,
+        models=model,
+    )
     with database(url) as db:
         organization_id, _ = organization_of(db, organization)
         done, reason = service.promote_model(
             db,
             organization_id,
             name,
-            models=own_models(model or []),
-            bucket=bucket,
-            horizon=horizon,
-            origins=origins,
+            **options,
         )
     screen.print(f"{name} {'is champion now' if done else 'stays what it is'}: {reason}", highlight=False)
     if not done:

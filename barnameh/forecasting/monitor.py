@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from barnameh.forecasting.backtest import COVERAGE
+from barnameh.forecasting.frames import LENGTHS
 from barnameh.forecasting.run import SQL
 from db_utils import DatabaseManager, OperationalDataQueries, Transaction
 
@@ -54,17 +55,18 @@ def monitor(
 
 
 def _drift(queries: OperationalDataQueries, organization_id: UUID, until: dt.datetime) -> list[Finding]:
-    promised = {
-        (row["product_id"], row["location_id"]): row
-        for row in queries.get_forecast_backtests(organization_id, by_series=True)
-    }
+    promised: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in queries.get_forecast_backtests(organization_id, by_series=True):
+        key = row["product_id"], row["location_id"], row["target_interval"]
+        if key not in promised or promised[key]["as_of"] < row["as_of"]:
+            promised[key] = row
     newest: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in queries.get_demand_forecast_outcomes(organization_id, start=until - WATCHED, end=until):
         if row["purpose"] == "published" and row["actual_quantity"] is not None:
             newest[row["product_id"], row["location_id"], row["target_time"], row["target_interval"]] = row
     series: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for (product, place, _, _), row in newest.items():
-        series.setdefault((product, place), []).append(row)
+    for (product, place, _, interval), row in newest.items():
+        series.setdefault((product, place, interval), []).append(row)
     findings = []
     for key, rows in sorted(series.items(), key=lambda item: str(item[0])):
         backtest = promised.get(key)
@@ -74,10 +76,13 @@ def _drift(queries: OperationalDataQueries, organization_id: UUID, until: dt.dat
         absolute = [abs(error) for error in errors]
         demanded = sum(float(row["actual_quantity"]) for row in rows)
         said = []
-        if demanded and backtest["wape_pct"] is not None:
+        # Where the naive forecast was published, it is the naive one's promise.
+        is_naive = rows[-1]["model_name"] == backtest["naive_name"]
+        promise = backtest["naive_wape_pct" if is_naive else "wape_pct"]
+        if demanded and promise is not None:
             wape = 100 * sum(absolute) / demanded
-            if wape > WORSE_THAN_BACKTEST * float(backtest["wape_pct"]):
-                said.append(f"WAPE {wape:.1f} % where the backtest had {backtest['wape_pct']:.1f} %")
+            if wape > WORSE_THAN_BACKTEST * float(promise):
+                said.append(f"WAPE {wape:.1f} % where the backtest had {promise:.1f} %")
         # Of independent errors the sum grows with the root of their number, so that it is measured against that.
         mean = sum(absolute) / len(rows)
         if mean and abs(sum(errors)) / (mean * len(rows) ** 0.5) > MOST_TRACKING:
@@ -91,12 +96,16 @@ def _drift(queries: OperationalDataQueries, organization_id: UUID, until: dt.dat
         if said:
             findings.append(
                 (
-                    f"{key[0]} at {key[1]}",
+                    f"{key[0]} at {key[1]}, by {_called(key[2])}",
                     f"Forecasts of {key[0]} are worse than their backtest",
                     f"Last {WATCHED.days} days: {'; '.join(said)}. Run barnameh forecast backtest, and look for what changed.",
                 )
             )
     return findings
+
+
+def _called(interval: dt.timedelta) -> str:
+    return next((name for name, length in LENGTHS.items() if length == interval), str(interval))
 
 
 def _late(tx: Transaction, organization_id: UUID, until: dt.datetime, after: dt.timedelta) -> list[Finding]:

@@ -119,7 +119,7 @@ def forecast_demand(
     queries = OperationalDataQueries(scope)
     trial, frame = _tried(queries, organization_id, as_of, shape, origins, models, progress)
     said, weights = _models_said(trial, models)
-    champion, roles, config = _champion(queries, organization_id, models, shape)
+    champion, roles, config = _champion(queries, organization_id, models, shape, origins)
     run = ForecastRun(
         organization_id, frame.as_of, bucket, horizon, champion, config[champion][0], len(trial.scored)
     )
@@ -156,11 +156,13 @@ def backtest_demand(
     scope = db.tenant(organization_id)
     trial, _ = _tried(OperationalDataQueries(scope), organization_id, as_of, shape, origins, models, progress)
     said, _ = _models_said(trial, models)
-    _, roles, config = _champion(OperationalDataQueries(scope), organization_id, models, shape)
+    _, _, config = _champion(OperationalDataQueries(scope), organization_id, models, shape, origins)
     rows = _backtest_rows(trial, said, {name: v for name, (v, _) in config.items()}, shape)
     with scope.transaction() as tx:
-        _save_models(OperationalDataQueries(tx), organization_id, roles, config)
-        OperationalDataQueries(tx).save_forecast_backtests(organization_id, rows)
+        inside = OperationalDataQueries(tx)
+        for name, (model_version, what) in config.items():
+            inside.save_forecast_model(organization_id, name, model_version, kind="demand", config=what)
+        inside.save_forecast_backtests(organization_id, rows)
     others = {name: "" for name in said if name not in config}
     rows += _backtest_rows(trial, said, others, shape)
     return sorted(rows, key=lambda row: (row["wape_pct"] is None, row["wape_pct"], row["model_name"]))
@@ -177,16 +179,20 @@ def promote_model(
     """Make a challenger champion, if it is better by the rule; returns whether, and why.
 
     The rule: over at least 8 origins better at 60 % of them and by 2 % of WAPE than the champion, on the same targets. `options`: `as_of`,
-    `bucket`, `horizon`, `history`, `origins`, as in `forecast_demand`.
+    `bucket`, `horizon`, `history`, `carry`, `delay`, `origins`, as in `forecast_demand`. Each target (horizon and bucket) has a champion
+    of its own.
     """
     shape = Shape(
-        options.get("bucket", "day"),
-        options.get("horizon", 14),
-        options.get("history", dt.timedelta(days=730)),
+        **{
+            name: options[name]
+            for name in ("bucket", "horizon", "history", "carry", "delay")
+            if name in options
+        }
     )
     scope = db.tenant(organization_id)
     queries = OperationalDataQueries(scope)
-    champion, roles, config = _champion(queries, organization_id, models, shape)
+    # As the next run has it: how many origins the proof takes makes no other model.
+    champion, roles, config = _champion(queries, organization_id, models, shape, None)
     if model_name == champion:
         return False, f"{model_name} is champion already"
     if model_name not in config:
@@ -241,7 +247,7 @@ def _tried(
             f"no demand of a whole {shape.bucket.replace('_', ' ')} was known at {until:%Y-%m-%d %H:%M %Z}: record demand first"
         )
     # The last time at which something became known: who runs it again learns nothing, and says the same.
-    count = _DEFAULT_ORIGINS[shape.bucket] if origins is None else origins
+    count = _origin_count(shape, origins)
     times = trials.origins_of(probe.known_at, count, shape.bucket, shape.horizon, organization["timezone"])
     frames = [read_frame(queries, organization_id, time, shape) for time in times]
     return trials.run_trial(frames, models, progress), frames[-1]
@@ -257,18 +263,44 @@ def _models_said(
     return said, weights
 
 
+def _origin_count(shape: Shape, origins: int | None) -> int:
+    return _DEFAULT_ORIGINS[shape.bucket] if origins is None else origins
+
+
 def _champion(
-    queries: OperationalDataQueries, organization_id: UUID, models: Sequence[DemandModel], shape: Shape
+    queries: OperationalDataQueries,
+    organization_id: UUID,
+    models: Sequence[DemandModel],
+    shape: Shape,
+    origins: int | None,
 ) -> tuple[str, dict[str, str], dict[str, tuple[str, dict[str, Any]]]]:
-    """Who is champion, the roles as they are, and version and configuration of each model that can be run here."""
+    """Who is champion of this target, the roles as they are, and version and configuration of each model that can be run here.
+
+    What a run is asked (target, history, origins …) changes what a model says, so it is part of the version: two runs that differ in
+    it stand side by side, at the same cut-off too.
+    """
+    asked = {
+        "target": f"{shape.horizon} x {shape.bucket}",
+        "history_days": shape.history / dt.timedelta(days=1),
+        "carry_hours": shape.carry / dt.timedelta(hours=1),
+        "delay_hours": shape.delay / dt.timedelta(hours=1),
+        "origins": _origin_count(shape, origins),
+    }
     config: dict[str, tuple[str, dict[str, Any]]] = {}
-    own = {"members": [*NAIVES, "log-ridge", "theta", "boosted-trees"]}
+    own = {"members": [*NAIVES, "log-ridge", "theta", "boosted-trees"], **asked}
     config[COMBINATION] = (version_of(own), own)
     for model in models:
         if model.name in config or model.name in NAIVES:
             raise UsageError(f"a model of one's own cannot be called {model.name!r}")
-        config[model.name] = (model.version, {"class": f"{type(model).__module__}:{type(model).__name__}"})
-    there = queries.get_forecast_models(organization_id, kind="demand")
+        # The bounds are made here, so the code here is part of what it says.
+        suffix = version_of(asked)[:6]
+        what = {"class": f"{type(model).__module__}:{type(model).__name__}", **asked}
+        config[model.name] = (f"{model.version}+{suffix}", what)
+    there = [
+        row
+        for row in queries.get_forecast_models(organization_id, kind="demand")
+        if row["config"].get("target") == asked["target"]
+    ]
     roles = {row["model_name"]: row["role"] for row in reversed(there)}
     current = next((row["model_name"] for row in there if row["role"] == "champion"), COMBINATION)
     # A champion whose code is not here cannot speak; it keeps its role.
@@ -282,27 +314,28 @@ def _save_models(
     roles: Mapping[str, str],
     config: Mapping[str, tuple[str, dict[str, Any]]],
 ) -> None:
-    """Write down the models of this run. A newer version of the champion takes its place: the old one cannot be run any more."""
+    """Write down the models of this run. The version that runs is the champion's: an older one cannot be run any more."""
     for name, (model_version, what) in config.items():
         is_new = queries.save_forecast_model(organization_id, name, model_version, kind="demand", config=what)
-        if not is_new:
-            continue
-        for row in queries.get_forecast_models(organization_id, kind="demand"):
-            if (
-                row["model_name"] == name
-                and row["model_version"] != model_version
-                and row["role"] == "challenger"
-            ):
-                queries.set_model_role(
-                    organization_id,
-                    name,
-                    row["model_version"],
-                    role="retired",
-                    reason=f"version {model_version} came",
-                )
-        if roles.get(name) == "champion" or (name == COMBINATION and "champion" not in roles.values()):
-            first = name not in roles
-            reason = "the first model" if first else "a newer version of the champion"
+        others = [
+            row
+            for row in queries.get_forecast_models(organization_id, kind="demand")
+            if (row["model_name"], row["config"].get("target")) == (name, what["target"])
+        ]
+        if is_new:
+            for row in others:
+                if row["model_version"] != model_version and row["role"] == "challenger":
+                    queries.set_model_role(
+                        organization_id, name, row["model_version"],
+                        role="retired", reason=f"version {model_version} came",
+                    )  # fmt: skip
+        is_champion = roles.get(name) == "champion" or (
+            name == COMBINATION and "champion" not in roles.values()
+        )
+        if is_champion and not any(
+            row["role"] == "champion" and row["model_version"] == model_version for row in others
+        ):
+            reason = "a newer version of the champion" if roles.get(name) == "champion" else "the first model"
             queries.set_model_role(organization_id, name, model_version, role="champion", reason=reason)
 
 
@@ -414,9 +447,11 @@ def _write(
     _save_models(queries, org, roles, config)
     versions = {name: v for name, (v, _) in config.items()}
     shape = Shape(run.bucket, run.horizon)
-    queries.save_forecast_backtests(
-        org, _backtest_rows(trial, said, versions, shape, by_series={run.champion})
-    )
+    backtests = _backtest_rows(trial, said, versions, shape, by_series={run.champion})
+    reasons = {(one.product_id, one.location_id): one.reason for one in run.series}
+    for row in backtests:
+        row["reason"] = reasons.get((row["product_id"], row["location_id"])) or row["reason"]
+    queries.save_forecast_backtests(org, backtests)
     interval = LENGTHS[run.bucket]
 
     def save(name: str, rows: list[dict[str, Any]], purpose: Any) -> int:

@@ -86,8 +86,8 @@ class ModelQueries(QueryRunner):
         """Give a model its role.
 
         `role` is champion (its forecasts are published), challenger (kept beside them) or retired. Whoever was champion of
-        its kind becomes a challenger. Returns the row as `get_forecast_models` does. Raises `NotFoundError` for a model
-        that was not saved.
+        its kind and target (`config["target"]`, such as "14 x day"; one without is a target too) becomes a challenger. Returns
+        the row as `get_forecast_models` does. Raises `NotFoundError` for a model that was not saved.
         """
         parameters = {
             "organization_id": parse_uuid(organization_id, "organization_id"),

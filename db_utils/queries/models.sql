@@ -38,7 +38,7 @@ ORDER BY
     m.model_version;
 
 -- name: step_down_champion!
--- Let the champion of its kind make room for this model.
+-- Let the champion of its kind and target make room for this model.
 -- Parameters: organization_id uuid, model_name text, model_version text, reason text?
 UPDATE forecast_models AS m
 SET
@@ -51,6 +51,7 @@ WHERE m.organization_id = %(organization_id)s
     AND n.model_name = %(model_name)s
     AND n.model_version = %(model_version)s
     AND m.kind = n.kind
+    AND m.config ->> 'target' IS NOT DISTINCT FROM n.config ->> 'target'
     AND m.role = 'champion'
     AND (m.model_name, m.model_version) <> (n.model_name, n.model_version);
 

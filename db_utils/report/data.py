@@ -104,6 +104,10 @@ class ReportData:
     coverage: list[Row]
     alerts: list[Row]
     proposals: dict[str, Proposal] = field(default_factory=dict)
+    models: list[Row] = field(default_factory=list)
+    backtests: list[Row] = field(default_factory=list)
+    series_backtests: list[Row] = field(default_factory=list)
+    location_names: dict[uuid.UUID, str] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -198,6 +202,10 @@ def gather(
             coverage=coverage,
             alerts=queries.get_active_alerts(org),
             proposals=_proposals(queries, org),
+            models=queries.get_forecast_models(org, kind="demand"),
+            backtests=queries.get_forecast_backtests(org),
+            series_backtests=queries.get_forecast_backtests(org, by_series=True),
+            location_names=locations,
         )
 
 

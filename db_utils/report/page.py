@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from db_utils.report.charts.style import label
 from db_utils.report.data import ReportData
+from db_utils.report.forecasting import model_sections
 from db_utils.report.proposed import proposed_sections
 from db_utils.report.sections import extent_of, local, number, sections
 from db_utils.values import Row
@@ -50,7 +51,7 @@ def page(data: ReportData) -> str:
         zone=data.period.zone.key,
         read_at=local(data.read_at, data),
         tiles=[_tile(row) for row in tiles],
-        sections=[] if data.is_empty else [*sections(data), *proposed_sections(data)],
+        sections=[] if data.is_empty else [*sections(data), *model_sections(data), *proposed_sections(data)],
         is_empty=data.is_empty,
         empty_because=extent_of(data),
         has_data_elsewhere=data.oldest is not None,

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from db_utils.report.charts.style import (
     BLUE,
+    INK,
     MUTED,
     ORANGE,
     Picture,
@@ -21,6 +22,7 @@ from db_utils.report.charts.style import (
     time_axis,
 )
 from db_utils.report.data import DemandSeries, Period
+from db_utils.values import Row
 
 
 def demand(series: list[DemandSeries], period: Period) -> Picture:
@@ -74,3 +76,37 @@ def demand(series: list[DemandSeries], period: Period) -> Picture:
 
     names = "; ".join(f"{one.product_id} at {one.location_name}" for one in series)
     return picture(draw, f"Lines of demand by local {series[0].bucket}, with forecasts: {names}.")
+
+
+def skill(series: list[tuple[str, Row]]) -> Picture:
+    """How large is the error of each series' forecast, beside the naive one's? A label and a backtest each."""
+    grey = "#8a97a5"
+
+    def draw(width: Width) -> Figure:
+        made, (axes,) = figure(width, 0.9 + 0.5 * len(series))
+        for position, (name, row) in enumerate(series):
+            axes.text(
+                0, position - 0.32, short(name, width.characters(60, 30)), va="bottom", fontweight="bold"
+            )
+            if row["skill_pct"] is not None:
+                axes.annotate(
+                    f"skill {row['skill_pct']:.0f} %", (1, position - 0.32), xycoords=("axes fraction", "data"),
+                    va="bottom", ha="right", color=INK,
+                )  # fmt: skip
+            axes.barh(position - 0.14, float(row["wape_pct"]), 0.26, color=BLUE)
+            axes.barh(position + 0.14, float(row["naive_wape_pct"] or 0), 0.26, color=grey)
+        axes.set(ylim=(len(series) - 0.6, -0.8), xlabel="WAPE (%)")
+        axes.set_xlim(left=0)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="x")
+        keys = [Patch(color=BLUE, label="champion"), Patch(color=grey, label="better naive forecast")]
+        legend(made, keys, width, 2)
+        return made
+
+    words = "; ".join(
+        f"{name} {row['wape_pct']:.1f} % against {row['naive_wape_pct'] or 0:.1f} %" for name, row in series
+    )
+    return picture(
+        draw, f"Bars of forecast error, the champion's and the naive one's, of each series: {words}."
+    )

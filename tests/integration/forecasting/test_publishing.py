@@ -97,7 +97,8 @@ def test_a_model_of_ones_own_cannot_publish_around_the_rules(shop: Shop) -> None
     assert not done
     assert "the rule" in reason or "origins" in reason
     # Even as champion, by hand, it is held to the naive forecast.
-    shop.queries.set_model_role(shop.organization_id, "wild", "1", role="champion")
+    (wild,) = [r for r in shop.queries.get_forecast_models(shop.organization_id) if r["model_name"] == "wild"]
+    shop.queries.set_model_role(shop.organization_id, "wild", wild["model_version"], role="champion")
     held = shop.forecast(models=[Wild()], dry_run=True)
     assert held.champion == "wild"
     assert all(one.model_name.startswith("seasonal-") for one in held.series)
@@ -110,6 +111,47 @@ def test_a_better_challenger_becomes_champion_by_the_rule(shop: Shop) -> None:
     )[0]
     roles = {r["model_name"]: r["role"] for r in shop.queries.get_forecast_models(shop.organization_id)}
     assert roles == {"knowing": "champion", "combination": "challenger"}
+
+
+def test_two_horizons_at_one_cut_off_stand_side_by_side(shop: Shop) -> None:
+    near, far, weeks = shop.forecast(horizon=7), shop.forecast(), shop.forecast(bucket="week", horizon=3)
+    assert near.available_at == far.available_at
+    assert (near.written, far.written, weeks.written) == (14, 28, 6)
+    assert shop.forecast(horizon=7).written == shop.forecast().written == 0
+    # Other ways to ask at the same cut-off are other versions too, and so is another number of origins.
+    assert shop.forecast(origins=9).written == 28
+    assert shop.forecast(delay=DAY / 8).champion == "combination"
+    # Each target has a champion of its own; a backtest of more origins is none.
+    assert backtest_demand(shop.db, shop.organization_id, as_of=ORIGIN, origins=20)
+    champions = [
+        row["config"]["target"]
+        for row in shop.queries.get_forecast_models(shop.organization_id, role="champion")
+    ]
+    assert sorted(champions) == ["14 x day", "3 x week", "7 x day"]
+    current = shop.queries.get_current_demand_forecasts(
+        shop.organization_id, start=ORIGIN, end=ORIGIN + 30 * DAY
+    )
+    assert len({(r["product_id"], r["target_time"], r["target_interval"]) for r in current}) == len(current)
+    assert {r["target_interval"] for r in current} == {DAY, 7 * DAY}
+
+
+def test_weeks_are_watched_by_the_backtest_of_weeks(shop: Shop) -> None:
+    shop.forecast()
+    shop.forecast(bucket="week", horizon=2)
+    rows = shop.queries.get_forecast_backtests(shop.organization_id, by_series=True)
+    assert len(rows) == 4
+    # Days as the backtest promised, weeks half of what was said: only weeks are worse than their promise.
+    said = {(r["product_id"], r["target_time"]): r for r in shop.saved() if r["model_name"] != "x"}
+    for product in ("A", "B"):
+        shop.record(
+            product,
+            {
+                LAST + n * DAY: round(said[product, midnight(LAST + n * DAY)]["predicted_quantity"])
+                for n in range(1, 15)
+            },
+        )
+    opened = monitor(shop.db, shop.organization_id, now=ORIGIN + 15 * DAY).opened
+    assert not any("by day" in one for one in opened if "forecast_drift" in one)
 
 
 def test_a_backtest_moves_no_forecast_and_no_kpi(shop: Shop) -> None:
