@@ -118,7 +118,7 @@ def run_trial(
         said,
         actual,
         over_by,
-        _scales(final),
+        scales_of(final),
         np.array(
             [
                 int(np.isfinite(panel.demand[row]).sum()) >= 2 * panel.season + panel.horizon
@@ -158,7 +158,8 @@ def _outcomes(
         over_by[number, rows[product, location_id]] = since
 
 
-def _scales(frame: DemandFrame) -> Floats:
+def scales_of(frame: DemandFrame) -> Floats:
+    """Of each series what last season's value misses in the history, with a floor; never 0."""
     scales = []
     for panel in frame.panels:
         season = panel.season

