@@ -41,9 +41,9 @@ def read_file() -> list[dict[str, Any]]:
     ]
 
 
-def load(db: DatabaseManager) -> dict[str, Any]:
-    """Make the organization and its location and load demand and external factors, all or nothing."""
-    rows = read_file()
+def load(db: DatabaseManager, days: int = 365) -> dict[str, Any]:
+    """Make the organization and its location and load demand and external factors of the first days, all or nothing."""
+    rows = read_file()[: 48 * days]
     with db.transaction() as transaction:
         queries = OperationalDataQueries(transaction)
         organization = queries.create_organization(
