@@ -10,7 +10,8 @@ from uuid import UUID
 
 import numpy as np
 
-from barnameh.forecasting.run import DIGITS, SQL, version_of
+from barnameh.forecasting.roles import save_model, version_of
+from barnameh.forecasting.run import DIGITS, SQL
 from db_utils import DatabaseManager, OperationalDataQueries
 
 MODEL = "absence-rate"
@@ -92,8 +93,15 @@ def forecast_absences(
         model_version = version_of({"horizon": horizon})
         with scope.transaction() as tx:
             queries = OperationalDataQueries(tx)
-            queries.save_forecast_model(
-                organization_id, name, model_version, kind="absence", config={"horizon": horizon}
+            reason = f"{len(days):,} attended days are known, {LEAST_LEARNT_DAYS:,} are needed to learn from"
+            save_model(
+                queries,
+                organization_id,
+                name,
+                model_version,
+                kind="absence",
+                config={"target": f"{horizon} x day"},
+                reason=reason,
             )
             run.written = queries.save_absence_forecasts(
                 organization_id, forecasts, model_name=name, model_version=model_version, available_at=until

@@ -13,7 +13,8 @@ from uuid import UUID
 import numpy as np
 
 from barnameh.forecasting.frames import Floats
-from barnameh.forecasting.run import SQL, version_of
+from barnameh.forecasting.roles import save_model, version_of
+from barnameh.forecasting.run import SQL
 from db_utils import DatabaseManager, OperationalDataQueries
 
 MODEL = "machine-watch"
@@ -110,8 +111,13 @@ def detect_anomalies(
                 )  # fmt: skip
                 run.closed[outcome] = run.closed.get(outcome, 0) + 1
         if run.predictions:
-            queries.save_forecast_model(
-                organization_id, MODEL, model_version, kind="anomaly", config={"limits": dict(limits)}
+            save_model(
+                queries,
+                organization_id,
+                MODEL,
+                model_version,
+                kind="anomaly",
+                config={"limits": dict(limits)},
             )
             run.written = queries.save_anomaly_predictions(
                 organization_id,

@@ -222,20 +222,18 @@ def combine(trial: Trial, names: Sequence[str]) -> tuple[Floats, list[dict[str, 
 
 
 def with_bounds(trial: Trial, point: Floats) -> Said:
-    """Split conformal bounds from the signed residuals of earlier origins, by third of the horizon, widened by what they fell short."""
+    """Split conformal bounds from the signed residuals of earlier origins, by third of the horizon.
+
+    Widening them by what earlier ones fell short was tried: on the origins that rules are set on they then held 95 to 97 % of daily
+    rentals instead of 91, and less of weekly sales.
+    """
     lower, upper = point.copy(), point.copy()
     third = np.minimum(np.arange(point.shape[2]) * 3 // point.shape[2], 2)
     residual = (trial.actual - point) / trial.scale[None, :, None]
-    miss = np.full(point.shape, np.nan)
+    scale = trial.scale[:, None]
     for origin in range(len(trial.origins)):
         known = trial.known_at(origin) & np.isfinite(residual)
         known[origin:] = False
-        earlier = known & np.isfinite(miss)
-        widen = (
-            float(np.clip(np.quantile(miss[earlier], COVERAGE), 0.7, 4))
-            if earlier.sum() >= POOLED_BELOW
-            else 1.1
-        )
         for part in range(3):
             steps = np.flatnonzero(third == part)
             if not len(steps):
@@ -245,16 +243,8 @@ def with_bounds(trial: Trial, point: Floats) -> Said:
             lows, highs = np.full(len(trial.series), low), np.full(len(trial.series), high)
             for series in np.flatnonzero(mine.sum(axis=(0, 2)) >= POOLED_BELOW):
                 lows[series], highs[series] = _spread(values[:, series][mine[:, series]])
-            scale = trial.scale[:, None]
-            lower[origin][:, steps] = point[origin][:, steps] + widen * np.minimum(lows, 0)[:, None] * scale
-            upper[origin][:, steps] = point[origin][:, steps] + widen * np.maximum(highs, 0)[:, None] * scale
-            under, over = (
-                np.maximum(np.abs(x), 1e-9)[:, None] * scale
-                for x in (np.minimum(lows, 0), np.maximum(highs, 0))
-            )
-            off = trial.actual[origin][:, steps] - point[origin][:, steps]
-            if known.any():
-                miss[origin][:, steps] = np.where(off < 0, -off / under, off / over)
+            lower[origin][:, steps] = point[origin][:, steps] + np.minimum(lows, 0)[:, None] * scale
+            upper[origin][:, steps] = point[origin][:, steps] + np.maximum(highs, 0)[:, None] * scale
     return Said(point, np.maximum(lower, 0), np.maximum(upper, 0))
 
 

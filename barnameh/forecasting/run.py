@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,6 +16,7 @@ from barnameh.forecasting import backtest as trials
 from barnameh.forecasting.backtest import NAIVES, Said, Trial
 from barnameh.forecasting.frames import LENGTHS, DemandFrame, Floats, Shape, read_frame
 from barnameh.forecasting.members import DemandModel
+from barnameh.forecasting.roles import champion_of, origin_count, save_models
 from barnameh.forecasting.rules import (
     COMBINATION,
     LEAST_BETTER_SHARE,
@@ -33,7 +31,6 @@ from db_utils import DatabaseManager, OperationalDataQueries, Transaction
 
 SQL = statements(Path(__file__).with_name("store.sql"))
 DIGITS = 6
-_DEFAULT_ORIGINS = {"quarter_hour": 14, "half_hour": 14, "hour": 14, "day": 12, "week": 12}
 
 Progress = Callable[[int, int], None]
 
@@ -82,19 +79,6 @@ class ForecastRun:
         }
 
 
-def version_of(config: Mapping[str, Any]) -> str:
-    """Twelve digits that are the same for the same code, libraries and configuration."""
-    code = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
-    libraries = {}
-    for name in ("numpy", "scikit-learn"):
-        try:
-            libraries[name] = version(name)
-        except PackageNotFoundError:
-            libraries[name] = ""
-    text = json.dumps([dict(config), libraries, hashlib.sha256(b"".join(code)).hexdigest()], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def forecast_demand(
     db: DatabaseManager,
     organization_id: UUID,
@@ -125,7 +109,7 @@ def forecast_demand(
     queries = OperationalDataQueries(scope)
     trial, frame = _tried(queries, organization_id, as_of, shape, origins, models, progress)
     said, weights = models_said(trial, models)
-    champion, roles, config = _champion(queries, organization_id, models, shape, origins)
+    champion, roles, config = champion_of(queries, organization_id, models, shape, origins)
     run = ForecastRun(
         organization_id, frame.as_of, bucket, horizon, champion, config[champion][0], len(trial.scored)
     )
@@ -162,7 +146,7 @@ def backtest_demand(
     scope = db.tenant(organization_id)
     trial, _ = _tried(OperationalDataQueries(scope), organization_id, as_of, shape, origins, models, progress)
     said, _ = models_said(trial, models)
-    _, _, config = _champion(OperationalDataQueries(scope), organization_id, models, shape, origins)
+    _, _, config = champion_of(OperationalDataQueries(scope), organization_id, models, shape, origins)
     rows = _backtest_rows(trial, said, {name: v for name, (v, _) in config.items()}, shape)
     with scope.transaction() as tx:
         inside = OperationalDataQueries(tx)
@@ -198,7 +182,7 @@ def promote_model(
     scope = db.tenant(organization_id)
     queries = OperationalDataQueries(scope)
     # As the next run has it: how many origins the proof takes makes no other model.
-    champion, roles, config = _champion(queries, organization_id, models, shape, None)
+    champion, roles, config = champion_of(queries, organization_id, models, shape, None)
     if model_name == champion:
         return False, f"{model_name} is champion already"
     if model_name not in config:
@@ -229,7 +213,7 @@ def promote_model(
         return False, f"{reason}; the rule is 60 % and 2 %"
     with scope.transaction() as tx:
         inside = OperationalDataQueries(tx)
-        _save_models(inside, organization_id, roles, config)
+        save_models(inside, organization_id, roles, config)
         inside.set_model_role(
             organization_id, model_name, config[model_name][0], role="champion", reason=reason
         )
@@ -253,86 +237,10 @@ def _tried(
             f"no demand of a whole {shape.bucket.replace('_', ' ')} was known at {until:%Y-%m-%d %H:%M %Z}: record demand first"
         )
     # The last time at which something became known: who runs it again learns nothing, and says the same.
-    count = _origin_count(shape, origins)
+    count = origin_count(shape, origins)
     times = trials.origins_of(probe.known_at, count, shape.bucket, shape.horizon, organization["timezone"])
     frames = [read_frame(queries, organization_id, time, shape) for time in times]
     return trials.run_trial(frames, models, progress), frames[-1]
-
-
-def _origin_count(shape: Shape, origins: int | None) -> int:
-    return _DEFAULT_ORIGINS[shape.bucket] if origins is None else origins
-
-
-def _champion(
-    queries: OperationalDataQueries,
-    organization_id: UUID,
-    models: Sequence[DemandModel],
-    shape: Shape,
-    origins: int | None,
-) -> tuple[str, dict[str, str], dict[str, tuple[str, dict[str, Any]]]]:
-    """Who is champion of this target, the roles as they are, and version and configuration of each model that can be run here.
-
-    What a run is asked (target, history, origins …) changes what a model says, so it is part of the version: two runs that differ in
-    it stand side by side, at the same cut-off too.
-    """
-    asked = {
-        "target": f"{shape.horizon} x {shape.bucket}",
-        "history_days": shape.history / dt.timedelta(days=1),
-        "carry_hours": shape.carry / dt.timedelta(hours=1),
-        "delay_hours": shape.delay / dt.timedelta(hours=1),
-        "origins": _origin_count(shape, origins),
-    }
-    config: dict[str, tuple[str, dict[str, Any]]] = {}
-    own = {"members": [*NAIVES, "log-ridge", "theta", "boosted-trees"], **asked}
-    config[COMBINATION] = (version_of(own), own)
-    for model in models:
-        if model.name in config or model.name in NAIVES:
-            raise UsageError(f"a model of one's own cannot be called {model.name!r}")
-        # The bounds are made here, so the code here is part of what it says.
-        suffix = version_of(asked)[:6]
-        what = {"class": f"{type(model).__module__}:{type(model).__name__}", **asked}
-        config[model.name] = (f"{model.version}+{suffix}", what)
-    there = [
-        row
-        for row in queries.get_forecast_models(organization_id, kind="demand")
-        if row["config"].get("target") == asked["target"]
-    ]
-    roles = {row["model_name"]: row["role"] for row in reversed(there)}
-    current = next((row["model_name"] for row in there if row["role"] == "champion"), COMBINATION)
-    # A champion whose code is not here cannot speak; it keeps its role.
-    champion = current if current in config else COMBINATION
-    return champion, roles, config
-
-
-def _save_models(
-    queries: OperationalDataQueries,
-    organization_id: UUID,
-    roles: Mapping[str, str],
-    config: Mapping[str, tuple[str, dict[str, Any]]],
-) -> None:
-    """Write down the models of this run. The version that runs is the champion's: an older one cannot be run any more."""
-    for name, (model_version, what) in config.items():
-        is_new = queries.save_forecast_model(organization_id, name, model_version, kind="demand", config=what)
-        others = [
-            row
-            for row in queries.get_forecast_models(organization_id, kind="demand")
-            if (row["model_name"], row["config"].get("target")) == (name, what["target"])
-        ]
-        if is_new:
-            for row in others:
-                if row["model_version"] != model_version and row["role"] == "challenger":
-                    queries.set_model_role(
-                        organization_id, name, row["model_version"],
-                        role="retired", reason=f"version {model_version} came",
-                    )  # fmt: skip
-        is_champion = roles.get(name) == "champion" or (
-            name == COMBINATION and "champion" not in roles.values()
-        )
-        if is_champion and not any(
-            row["role"] == "champion" and row["model_version"] == model_version for row in others
-        ):
-            reason = "a newer version of the champion" if roles.get(name) == "champion" else "the first model"
-            queries.set_model_role(organization_id, name, model_version, role="champion", reason=reason)
 
 
 def _drop_notes(run: ForecastRun, frame: DemandFrame) -> None:
@@ -411,7 +319,7 @@ def _write(
 ) -> None:
     queries = OperationalDataQueries(tx)
     org = run.organization_id
-    _save_models(queries, org, roles, config)
+    save_models(queries, org, roles, config)
     versions = {name: v for name, (v, _) in config.items()}
     shape = Shape(run.bucket, run.horizon)
     backtests = _backtest_rows(trial, said, versions, shape, by_series={run.champion})
