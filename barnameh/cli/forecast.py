@@ -229,6 +229,9 @@ def _show(name: str, run: ForecastRun, watch: Any, *, dry_run: bool) -> None:
         + ("Nothing was written." if dry_run else f"{run.written} forecasts are new."),
         highlight=False,
     )
+    for text in run.attention:
+        if not any(one.reason and text.startswith(f"{one.product_id}: ") for one in run.series):
+            screen.print(text, highlight=False)
     for factor, reason in sorted(run.factors_dropped.items()):
         screen.print(f"factor {factor}: {reason}", highlight=False)
     for text in () if watch is None else (*watch.opened, *(f"resolved {text}" for text in watch.resolved)):
