@@ -15,5 +15,9 @@ class SourceError(ServiceError):
     """A source could not be reached, refused, or answered what nobody can read. The next run tries again."""
 
 
+class QuotaError(SourceError):
+    """What may be asked of a source at the moment is used up; nothing was asked."""
+
+
 class AnswerError(SourceError):
     """A source answered something that is not what it documents; nothing of it is stored."""

@@ -10,6 +10,7 @@ import datetime as dt
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from db_utils import DatabaseManager, DbUtilsError, Json
 
 SQL = statements(Path(__file__).with_name("worker.sql"))
 LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_TASK_SECONDS = 3600.0
+"""A task is told to stop then, between two of its parts: one organization's many places do not keep the others waiting."""
 _LOCK = "barnameh worker"
 
 Task = Callable[[DatabaseManager, Mapping[str, Any], Callable[[], bool]], None]
@@ -91,8 +94,15 @@ class Worker:
             return False, True
         due = rows[0]
         error = None
+        started, was_long = time.monotonic(), False
+
+        def stop() -> bool:
+            nonlocal was_long
+            was_long = was_long or time.monotonic() - started > LONGEST_TASK_SECONDS
+            return was_long or self.stop.is_set()
+
         try:
-            self._tasks[due["task"]](self._db, due, self.stop.is_set)
+            self._tasks[due["task"]](self._db, due, stop)
         except (ServiceError, DbUtilsError) as failure:
             error = str(failure)
             _log.warning("%s of organization %s failed: %s", due["task"], due["organization_id"], error)
@@ -101,6 +111,8 @@ class Worker:
             _log.exception("%s of organization %s failed", due["task"], due["organization_id"])
         if error is None and self.stop.is_set():
             error = "interrupted"
+        elif error is None and was_long:
+            error = f"ended after {LONGEST_TASK_SECONDS / 60:.0f} minutes, so that others have their turn: the next run goes on"
         self._db.execute(
             SQL["end_task"],
             {

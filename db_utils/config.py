@@ -53,6 +53,8 @@ class Settings:
     """DATABASE_URL, a postgresql:// URL, or POSTGRES_HOST, _PORT, _DB, _USER and _PASSWORD (or _PASSWORD_FILE)."""
     replica_url: str | None = field(default=None, repr=False)
     """A read replica for reads outside a transaction. DATABASE_REPLICA_URL."""
+    replica_max_lag_seconds: float = 10.0
+    """DATABASE_REPLICA_MAX_LAG_SECONDS: reads go to the primary where the replica is further behind."""
     redis_url: str | None = field(default="redis://localhost:6379/0", repr=False)
     """The prediction cache; None (an empty REDIS_URL) runs without one."""
     sslmode: str | None = None
@@ -375,6 +377,7 @@ _EXPECTED: dict[Callable[[str], Any], str] = {
 
 _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "replica_url": ("DATABASE_REPLICA_URL", str),
+    "replica_max_lag_seconds": ("DATABASE_REPLICA_MAX_LAG_SECONDS", _seconds),
     "sslmode": ("DB_SSLMODE", _ssl_mode),
     "sslrootcert": ("DB_SSLROOTCERT", str),
     "application_name": ("DB_APPLICATION_NAME", str),

@@ -44,6 +44,15 @@ _TRANSACTION_STARTS = frozenset(
     ("BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "PREPARE")
 )
 _PLAIN_STARTS = frozenset(("SELECT", "WITH", "VALUES", "TABLE", "INSERT", "UPDATE", "DELETE", "MERGE"))
+_MAINTENANCE = frozenset(
+    (
+        "REFRESH_ROLLUPS",
+        "REFRESH_RESOURCE_TIME",
+        "REMOVE_DOUBLE_ROWS",
+        "REFRESH_CONTINUOUS_AGGREGATE",
+        "RUN_JOB",
+    )
+)
 _TEMPORARY_WORDS = frozenset(("TEMP", "TEMPORARY", "PG_TEMP"))
 _INTO_WORDS = frozenset(("INSERT", "MERGE"))
 _SESSION_STARTS = frozenset(("LISTEN", "UNLISTEN", "EXECUTE", "DEALLOCATE", "DISCARD", "LOAD", "RESET"))
@@ -152,6 +161,11 @@ class Shape(NamedTuple):
 def leaves_traces(sql: str) -> bool:
     """Whether the session may have to be reset after this text; a long one is not looked at."""
     return len(sql) > LONGEST_READ or shape(sql).may_leave_traces
+
+
+def calls_maintenance(sql: str) -> bool:
+    """Whether it calls a procedure that works on all rows and commits on its way, such as refresh_rollups()."""
+    return shape(sql).first_words == ("CALL",) and not _MAINTENANCE.isdisjoint(shape(sql).functions)
 
 
 @lru_cache(maxsize=1024)

@@ -97,6 +97,9 @@ fi
 step="guard of new databases (sql/62_dumps.sql)"
 PGDATABASE=template1 apply -f "$sql/62_dumps.sql"
 
+step="line for replicas (pg_hba.conf)"
+echo "host replication all all scram-sha-256" >>"$PGDATA/pg_hba.conf"
+
 step="planner statistics (ANALYZE)"
 apply -c 'ANALYZE'
 

@@ -65,7 +65,16 @@ HBA
         -c ssl_min_protocol_version=TLSv1.2 -c hba_file=/tmp/pg_hba.conf
 fi
 
+# A replica is a copy of the primary's folder, marker included. One that was promoted stays what it has become.
+if [ -n "${REPLICA_OF:-}" ]; then
+    [ -e "$PGDATA/barnameh_replica" ] || { touch "$first_start"; sh /barnameh/copy_primary.sh; }
+    exec docker-entrypoint.sh "$@"
+fi
+
 if [ -e "$marker" ]; then
+    # Volumes of before have no line for replicas; each of these needs a password and the right to replicate.
+    grep -Eq '^host +replication +all +all ' "$PGDATA/pg_hba.conf" ||
+        echo "host replication all all scram-sha-256" >>"$PGDATA/pg_hba.conf"
     exec docker-entrypoint.sh "$@"
 fi
 

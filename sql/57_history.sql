@@ -498,6 +498,26 @@ BEGIN
     began_at := public.change_period_start(
         coalesce(period_start, public.history_change_time('resource', org, resource)), period_end, false
     );
+    -- Events that stand where the machine was believed to be go with it; those that say another place know better.
+    IF told ->> 'location_id' IS NOT NULL THEN
+        IF public.database_edition() = 'community' THEN
+            -- As many as there are of this machine; none of another organization is unpacked.
+            PERFORM set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', true);
+        END IF;
+        UPDATE public.operational_events AS e
+        SET location_id = (told ->> 'location_id')::uuid
+        FROM public.resource_history AS h
+        WHERE e.organization_id = org
+            AND e.resource_id = resource
+            AND e.time >= began_at
+            AND e.time < period_end
+            AND h.organization_id = org
+            AND h.resource_id = resource
+            AND h.valid_from <= e.time
+            AND h.valid_to > e.time
+            AND h.location_id = e.location_id
+            AND h.location_id <> (told ->> 'location_id')::uuid;
+    END IF;
     PERFORM public.write_history('resource', org, resource, began_at, period_end, told - 'status');
     IF period_end = 'infinity' THEN
         UPDATE public.resources AS r

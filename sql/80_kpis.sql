@@ -1051,6 +1051,12 @@ BEGIN
             sa.shift_id,
             count(*) AS assigned_count
         FROM shift_assignments AS sa
+        JOIN employee_history AS e
+            ON e.organization_id = org
+            AND e.employee_id = sa.employee_id
+            AND e.valid_from <= sa.starts_at
+            AND e.valid_to > sa.starts_at
+            AND e.is_employed
         WHERE sa.organization_id = org
             AND sa.status <> 'cancelled'
             AND sa.starts_at >= period_start

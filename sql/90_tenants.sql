@@ -397,13 +397,33 @@ BEGIN
     FROM pg_stat_activity AS a
     JOIN public.tenant_logins AS l ON l.role_name = a.usename
     WHERE a.datname = current_database()
-        AND a.xact_start < clock_timestamp() - (config ->> 'longest_minutes')::numeric * interval '1 minute';
+        AND (
+            a.xact_start < clock_timestamp() - (config ->> 'longest_minutes')::numeric * interval '1 minute'
+            -- Reading and writing take none of these on a table of the schema, and making a chunk the weaker of them: it was LOCK.
+            OR EXISTS (
+                SELECT
+                FROM pg_locks AS k
+                JOIN pg_class AS c ON c.oid = k.relation AND c.relnamespace = 'public'::regnamespace
+                WHERE k.pid = a.pid
+                    AND k.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+                    AND k.mode IN ('ShareLock', 'ExclusiveLock', 'AccessExclusiveLock')
+            )
+            -- Whom somebody else waits for, be it a lock of a table or the making of a chunk.
+            OR a.xact_start < clock_timestamp() - coalesce((config ->> 'waited_for_minutes')::numeric, 1) * interval '1 minute' AND EXISTS (
+                SELECT
+                FROM pg_stat_activity AS w
+                WHERE w.datname = current_database()
+                    AND w.wait_event_type = 'Lock'
+                    AND w.usename IS DISTINCT FROM a.usename
+                    AND a.pid = ANY (pg_blocking_pids(w.pid))
+            )
+        );
 END
 $$;
 COMMENT ON PROCEDURE end_long_tenant_transactions(integer, jsonb) IS
-    'Ends sessions of customers'' logins whose transaction is open for longer than config.longest_minutes (10): what it locks, and what '
-    'it keeps in the queue of notifications, others wait for, and a login can lift its own time limits. Runs every minute '
-    'as a job of TimescaleDB; without it, let cron call it.';
+    'Ends sessions of customers'' logins that keep others from working: whose transaction is open for longer than config.longest_minutes '
+    '(10); for longer than config.waited_for_minutes (1), while another role waits for it; or which locked a table whole (LOCK TABLE). A login can lift its own '
+    'time limits, and not this. Runs every minute as a job of TimescaleDB; without it, let cron call it.';
 DO $$
 BEGIN
     IF database_edition() = 'community' THEN

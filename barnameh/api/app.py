@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from functools import cache
 from pathlib import Path
 
-from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import Receive, Scope, Send
 
 from barnameh.api.board import Board
 from barnameh.api.endpoints import JSON, endpoint
@@ -25,85 +26,97 @@ from db_utils import DatabaseManager, DbUtilsError
 from db_utils.errors import SchemaError
 
 OPENAPI = Path(__file__).with_name("openapi.json")
+"""A file that is made from the same operations (`document`), so that no start waits for it."""
+
+_BEFORE_ID = ROOT.partition("{")[0]
+_METHODS = frozenset(("GET", "HEAD", "POST"))
 
 
-def create_app(db: DatabaseManager, settings: ApiSettings | None = None) -> FastAPI:
-    """The API on this database, whose login should be an application's own (docs/tenants.md); `db` stays the caller's."""
-    settings = settings or ApiSettings()
-    service = Service(db, settings)
+class Application:
+    """The API as an ASGI application: prebuilt queries by a look into a dictionary, the few other paths by routes."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        live = Live(service)
+        # A hundred patterns tried in a row would cost as much as a small read does.
+        self._endpoints = {
+            operation.path.removeprefix(ROOT + "/"): (operation.writes, endpoint(service, operation))
+            for operation in operations()
+        }
+        routes: list[BaseRoute] = [
+            Route(f"{ROOT}/stream", live.stream),
+            Route("/v1/openapi.json", self._document),
+            Route("/v1/catalogue", self._catalogue),
+            Route("/healthz", self._healthz),
+            Route("/readyz", self._readyz),
+            Route("/metrics", self._metrics),
+            *Board(service, live).routes(),
+        ]
+        self._router = Router(routes, default=_nothing_there, lifespan=self._life)
+        self._guarded = Guard(self._answer, service.metrics)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or begin and end."""
+        scope["app"] = self
+        await self._guarded(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(_BEFORE_ID):
+            organization_id, _, name = scope["path"][len(_BEFORE_ID) :].partition("/")
+            found = self._endpoints.get(name)
+            if found is not None:
+                writes, answer = found
+                if writes is not (scope["method"] == "POST") or scope["method"] not in _METHODS:
+                    raise HTTPException(405, headers={"allow": "POST" if writes else "GET, HEAD"})
+                scope["path_params"] = {"organization_id": organization_id}
+                response = await answer(Request(scope, receive, send))
+                await response(scope, receive, send)
+                return
+        await self._router(scope, receive, send)
 
     @contextlib.asynccontextmanager
-    async def life(_: FastAPI) -> AsyncIterator[None]:
+    async def _life(self, _: object) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            service.end()
+            self.service.end()
+            self.service.close()
 
-    # The document is a file that is made from the same operations (`document`), so that no start waits for it.
-    app = FastAPI(title="Barnameh", lifespan=life, openapi_url=None, docs_url=None, redoc_url=None)
-    app.state.service = service
-    # One route for all, and a look into a dictionary: a hundred patterns in a row would cost as much as a small read.
-    endpoints = {
-        operation.path.removeprefix(ROOT): (operation.writes, endpoint(service, operation))
-        for operation in operations()
-    }
-
-    async def ask(request: Request) -> Response:
-        path = request.path_params
-        writes, answer = endpoints.get(f"/{path['topic']}/{path['name']}", (False, None))
-        if answer is None:
-            raise HTTPException(404)
-        if writes is not (request.method == "POST"):
-            raise HTTPException(405, headers={"allow": "POST" if writes else "GET, HEAD"})
-        return await answer(request)
-
-    live = Live(service)
-    app.add_route(ROOT + "/{topic}/{name}", ask, methods=["GET", "POST"])
-    app.add_route(f"{ROOT}/stream", live.stream)
-    Board(service, live).add_to(app)
-
-    async def openapi(request: Request) -> Response:
+    async def _document(self, request: Request) -> Response:
         request.scope["note"]["endpoint"] = "openapi"
         return Response(_openapi(), media_type=JSON)
 
-    async def catalogue(request: Request) -> Response:
+    async def _catalogue(self, request: Request) -> Response:
         request.scope["note"]["endpoint"] = "catalogue"
         return Response(_catalogue(), media_type=JSON)
 
-    async def healthz(request: Request) -> Response:
+    async def _healthz(self, request: Request) -> Response:
         request.scope["note"]["endpoint"] = "healthz"
         return Response(b'{"status":"ok"}', media_type=JSON)
 
-    async def readyz(request: Request) -> Response:
+    async def _readyz(self, request: Request) -> Response:
         request.scope["note"]["endpoint"] = "readyz"
-        if service.ending.is_set():
+        if self.service.ending.is_set():
             raise Problem(503, "ending", "The service is ending", "Another one takes over.")
-        await service.run(_check_database, service)
+        await self.service.run(_check_database, self.service)
         return Response(b'{"status":"ready"}', media_type=JSON)
 
-    async def metrics(request: Request) -> Response:
+    async def _metrics(self, request: Request) -> Response:
         request.scope["note"]["endpoint"] = "metrics"
-        return Response(service.metrics.text(), media_type=service.metrics.content_type)
+        metrics = self.service.metrics
+        return Response(metrics.text(), media_type=metrics.content_type)
 
-    app.add_route("/v1/openapi.json", openapi)
-    app.add_route("/v1/catalogue", catalogue)
-    app.add_route("/healthz", healthz)
-    app.add_route("/readyz", readyz)
-    app.add_route("/metrics", metrics)
 
-    @app.exception_handler(HTTPException)
-    async def refused(_: Request, error: HTTPException) -> Response:
-        kinds = {404: ("not-found", "There is no such thing"), 405: ("wrong-method", "Not with this method")}
-        kind, title = kinds.get(error.status_code, ("refused", "The request was refused"))
-        detail = (
-            "There is no such path: /v1/catalogue lists them."
-            if error.status_code == 404
-            else str(error.detail)
-        )
-        return Problem(error.status_code, kind, title, detail, headers=error.headers or {}).response()
+def create_app(db: DatabaseManager, settings: ApiSettings | None = None) -> Application:
+    """The API on this database, whose login should be an application's own (docs/tenants.md); `db` stays the caller's."""
+    return Application(Service(db, settings or ApiSettings()))
 
-    app.add_middleware(Guard, metrics=service.metrics)
-    return app
+
+async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1000})
+        return
+    raise HTTPException(404)
 
 
 _READY = "SELECT to_regprocedure('public.use_api_key(text, text)') IS NOT NULL AS is_there"

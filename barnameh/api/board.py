@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
@@ -12,9 +13,9 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import jinja2
-from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 
 from barnameh.api import board_parts
 from barnameh.api.keys import Caller
@@ -49,14 +50,16 @@ class Board:
         self._service, self._live = service, live
         self._kept: dict[tuple[UUID, str], tuple[float, str]] = {}
 
-    def add_to(self, app: FastAPI) -> None:
-        """Add its paths."""
-        app.add_route("/", self.page)
-        app.add_route("/login", self.login, methods=["POST"])
-        app.add_route("/logout", self.logout, methods=["POST"])
-        app.add_route("/board/stream", self.stream)
-        app.add_route("/board/{part}", self.part)
-        app.add_route("/static/{name}", self.asset)
+    def routes(self) -> list[Route]:
+        """Its paths."""
+        return [
+            Route("/", self.page),
+            Route("/login", self.login, methods=["POST"]),
+            Route("/logout", self.logout, methods=["POST"]),
+            Route("/board/stream", self.stream),
+            Route("/board/{part}", self.part),
+            Route("/static/{name}", self.asset),
+        ]
 
     async def page(self, request: Request) -> Response:
         """The board, or where to log in."""
@@ -71,7 +74,8 @@ class Board:
         organization = await self._service.run(
             board_parts.organization, self._service.scope(caller.organization_id)
         )
-        parts = {name: await self._rendered(caller, name) for name in board_parts.PARTS}
+        rendered = await asyncio.gather(*(self._rendered(caller, name) for name in board_parts.PARTS))
+        parts = dict(zip(board_parts.PARTS, rendered, strict=True))
         return _html("board.html", organization=organization, parts=parts)
 
     async def part(self, request: Request) -> Response:

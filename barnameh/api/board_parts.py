@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -52,9 +53,14 @@ def machines(scope: TenantScope) -> Values:
     queries = _queries(scope)
     places = {row["location_id"]: row["name"] for row in queries.get_locations(scope.organization_id)}
     rows = [row for row in queries.get_resource_status(scope.organization_id) if row["status"] != "retired"]
-    rows.sort(key=lambda row: (_STATES.index(row["status"]), row["name"], str(row["resource_id"])))
+    rows.sort(key=lambda row: (_STATES.index(row["status"]), _as_read(row["name"]), str(row["resource_id"])))
     counts = {state: sum(row["status"] == state for row in rows) for state in _STATES}
     return {"machines": rows, "counts": counts, "places": places, "now": _now(), "zone": _zone(scope)}
+
+
+def _as_read(name: str) -> list[tuple[int, str]]:
+    """By which a name is put in order as people do: Press 2 before Press 10."""
+    return [(int(part) if part.isdecimal() else -1, part) for part in re.split(r"(\d+)", name)]
 
 
 def alerts(scope: TenantScope) -> Values:
@@ -145,7 +151,7 @@ PARTS: Mapping[str, Callable[[TenantScope], Values]] = {
 # -- charts ---------------------------------------------------------------------------------------------------
 
 Span = tuple[Decimal, Decimal | None, Decimal | None]
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 360, 130, 40, 18
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _DIGIT = 360, 130, 40, 18, 6
 
 
 def _forecast(
@@ -181,10 +187,12 @@ def chart(actual: Mapping[dt.date, Decimal], forecast: Mapping[dt.date, Span]) -
         return None
     values = [*actual.values(), *(value for span in forecast.values() for value in span if value is not None)]
     top = _round_up(max([*values, Decimal(1)]))
+    marks = (Decimal(), top / 2, top)
+    left = max(_LEFT, 12 + _DIGIT * max(len(say_number(mark)) for mark in marks))
     span_days = max(1, (days[-1] - days[0]).days)
 
     def x(day: dt.date) -> float:
-        return round(_LEFT + (_WIDTH - _LEFT - 6) * (day - days[0]).days / span_days, 1)
+        return round(left + (_WIDTH - left - 6) * (day - days[0]).days / span_days, 1)
 
     def y(value: Decimal) -> float:
         return round(6 + (_HEIGHT - _BOTTOM - 6) * float(1 - value / top), 1)
@@ -198,13 +206,13 @@ def chart(actual: Mapping[dt.date, Decimal], forecast: Mapping[dt.date, Span]) -
         "actual": " ".join(f"{x(day)},{y(value)}" for day, value in sorted(actual.items())),
         "forecast": " ".join(f"{x(day)},{y(span[0])}" for day, span in sorted(forecast.items())),
         "band": " ".join(band) if len(ranged) > 1 else "",
-        "marks": [{"value": value, "y": y(value)} for value in (Decimal(), top / 2, top)],
+        "marks": [{"value": value, "y": y(value)} for value in marks],
         "first": {"day": days[0], "x": x(days[0])},
         "last": {"day": days[-1], "x": x(days[-1])},
         "today": x(min(forecast)) if forecast and actual else None,
         "width": _WIDTH,
         "height": _HEIGHT,
-        "left": _LEFT,
+        "left": left,
     }
 
 

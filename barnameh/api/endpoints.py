@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -16,7 +16,7 @@ from barnameh.api.jsons import encode
 from barnameh.api.operations import Operation
 from barnameh.api.problems import Problem, invalid
 from barnameh.api.service import Service
-from db_utils import OperationalDataQueries, TenantScope
+from db_utils import TenantScope
 from db_utils.catalogue import read_of
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -38,6 +38,10 @@ class _Read:
         self._service, self._operation = service, operation
         self._lists: frozenset[str] | None = None
 
+    @cached_property
+    def _requires(self) -> bool:
+        return any(field.is_required() for field in self._operation.arguments.model_fields.values())
+
     async def answer(self, request: Request) -> Response:
         service, operation = self._service, self._operation
         request.scope["note"]["endpoint"] = operation.name
@@ -57,10 +61,12 @@ class _Read:
             return await self._download(request, scope, arguments, form, headers)
         with service.limits.under_way(caller.key):
             body = await service.run(self._answer, scope, arguments, limit or pages.USUAL_ROWS, cursor)
-        return conditional(request, body, headers)
+        return Answer(request, body, headers)
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         model = self._operation.arguments
+        if not request.scope["query_string"] and not self._requires:
+            return {}
         if self._lists is None:
             self._lists = frozenset(name for name, field in model.model_fields.items() if _is_list(field))
         given: dict[str, Any] = {}
@@ -78,7 +84,11 @@ class _Read:
     def _answer(self, scope: TenantScope, arguments: dict[str, Any], limit: int, cursor: str | None) -> bytes:
         operation = self._operation
         if not operation.paged:
-            return b'{"data":' + encode(call(scope, operation.name, arguments)) + b"}"
+            return (
+                b'{"data":'
+                + encode(self._service.call(scope.organization_id, operation.name, arguments))
+                + b"}"
+            )
         following = None
         if operation.streams:
             rows, following = pages.page(
@@ -92,7 +102,7 @@ class _Read:
         elif cursor is not None:
             raise pages.bad_cursor()
         else:
-            rows = call(scope, operation.name, arguments)
+            rows = self._service.call(scope.organization_id, operation.name, arguments)
         return b'{"data":' + encode(rows) + b',"next":' + encode(following) + b"}"
 
     async def _download(
@@ -157,7 +167,7 @@ class _Read:
                 return exports.write_csv(scope, read, types, self._service.settings.export_timeout_seconds)
             rows: Any = scope.stream(read.sql, read.parameters, batch_size=exports.BATCH_ROWS)
         else:
-            rows = call(scope, operation.name, arguments)
+            rows = self._service.call(scope.organization_id, operation.name, arguments)
             if form == "csv":
                 return exports.write_csv_rows(rows, types)
         if form == "ndjson":
@@ -190,12 +200,11 @@ class _Write:
     def _answer(self, scope: TenantScope, body: bytes) -> bytes:
         model = self._operation.arguments
         arguments = values_of(model, partial(model.model_validate_json, body, strict=True), "body")
-        return b'{"data":' + encode(call(scope, self._operation.name, arguments)) + b"}"
-
-
-def call(scope: TenantScope, name: str, arguments: Mapping[str, Any]) -> Any:
-    """Ask a prebuilt query, of the scope's organization."""
-    return getattr(OperationalDataQueries(scope), name)(scope.organization_id, **arguments)
+        return (
+            b'{"data":'
+            + encode(self._service.call(scope.organization_id, self._operation.name, arguments))
+            + b"}"
+        )
 
 
 def values_of(model: type[BaseModel], validate: Callable[[], BaseModel], where: str) -> dict[str, Any]:
@@ -230,14 +239,29 @@ async def json_body(request: Request, limit_bytes: int) -> bytes:
     return bytes(body)
 
 
-def conditional(request: Request, body: bytes, headers: Mapping[str, str]) -> Response:
-    """The answer, or 304 where the caller has it already."""
-    tag = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-    headers = {**headers, "etag": tag, "cache-control": "private, no-cache", "vary": "Authorization, Accept"}
-    known = request.headers.get("if-none-match")
-    if known is not None and (known.strip() == "*" or tag in (part.strip() for part in known.split(","))):
-        return Response(None, 304, headers)
-    return Response(body, 200, headers, media_type=JSON)
+class Answer(Response):
+    """A body with its tag, or 304 where the caller has it already; its headers are written once and not translated."""
+
+    _USUAL = (
+        (b"content-type", JSON.encode()),
+        (b"cache-control", b"private, no-cache"),
+        (b"vary", b"Authorization, Accept"),
+    )
+
+    def __init__(self, request: Request, body: bytes, headers: Mapping[str, str]) -> None:
+        tag = b'W/"%b"' % hashlib.blake2b(body, digest_size=12).hexdigest().encode()
+        known = next((value for name, value in request.scope["headers"] if name == b"if-none-match"), None)
+        has_it = known is not None and (
+            known.strip() == b"*" or tag in (part.strip() for part in known.split(b","))
+        )
+        self.status_code, self.body, self.background = (304, b"", None) if has_it else (200, body, None)
+        self.raw_headers = [
+            *self._USUAL[1 if has_it else 0 :],  # without a body it has no type
+            (b"etag", tag),
+            *((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()),
+        ]
+        if not has_it:
+            self.raw_headers.append((b"content-length", b"%d" % len(body)))
 
 
 def _form(request: Request, given: str | None) -> str:

@@ -11,8 +11,6 @@ import msgspec
 def _other(value: Any) -> Any:
     if isinstance(value, dt.date):  # a subclass: infinity, which JSON has no word for
         return None
-    if hasattr(value, "_asdict"):
-        return value._asdict()
     raise NotImplementedError(f"a value of type {type(value).__name__} has no form in JSON")
 
 

@@ -132,11 +132,15 @@ class KeyRing:
             raise unauthorized("The key was revoked.")
         if _is_over(caller):
             raise unauthorized("The key has expired.")
+        self.remember(key, caller)
+        return caller
+
+    def remember(self, key: str, caller: Caller) -> None:
+        """Believe for a while that this key, or token, is this caller's."""
         with self._lock:
             if len(self._known) >= _MOST_CACHED:
                 self._known.clear()
             self._known[key] = (caller, self._clock() + self._cache_seconds)
-        return caller
 
     def forget(self, key: str) -> None:
         """Ask again the next time."""

@@ -13,7 +13,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 from uuid import UUID
 
@@ -45,14 +45,19 @@ class Event:
     data: bytes
     position: str
 
+    @cached_property
     def encoded(self) -> bytes:
-        """As it is sent."""
+        """As it is sent, written once for all clients."""
         return b"id: %b\nevent: %b\ndata: %b\n\n" % (self.position.encode(), self.kind.encode(), self.data)
+
+
+_PING = Event("ping", b"", "")
 
 
 @dataclass(eq=False)
 class _Client:
     kinds: frozenset[str]
+    pinged_at: float
     queue: asyncio.Queue[Event | None] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING + 1))
 
     def give(self, event: Event) -> None:
@@ -60,6 +65,13 @@ class _Client:
             self.end()
         elif event.kind in self.kinds or event.kind == "gap":
             self.queue.put_nowait(event)
+
+    def ping(self, now: float) -> None:
+        # Also where events come all the time: it is then that a key is looked at again.
+        if now - self.pinged_at >= PING_SECONDS:
+            self.pinged_at = now
+            if self.queue.qsize() < MOST_WAITING:
+                self.queue.put_nowait(_PING)
 
     def end(self) -> None:
         while self.queue.full():
@@ -79,12 +91,14 @@ class Feed:
         self._asked: list[asyncio.Future[None]] = []
         self._closed = threading.Event()
         self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self.clients: set[_Client] = set()
         self.position: str | None = None
 
     def start(self) -> None:
         """Begin to listen and to look."""
         self._task = asyncio.create_task(self._work())
+        self._ping()
         threading.Thread(target=self._listen, name="barnameh-live", daemon=True).start()
 
     def close(self) -> None:
@@ -92,6 +106,8 @@ class Feed:
         self._closed.set()
         if self._task is not None:
             self._task.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         for client in self.clients:
             client.end()
 
@@ -106,6 +122,13 @@ class Feed:
         self._asked.append(asked)
         self._wake.set()
         await asked
+
+    def _ping(self) -> None:
+        """Ping everybody each 15 seconds. One timer for all: one for each wait would cost more than an event does."""
+        now = self._loop.time()
+        for client in self.clients:
+            client.ping(now)
+        self._timer = self._loop.call_later(1.0, self._ping)
 
     def _listen(self) -> None:
         """In a thread of its own: wake the feed up whenever the database announces something."""
@@ -251,7 +274,7 @@ class Live:
             try:
                 yield b"retry: 1000\n\n"
                 for event in before:
-                    yield event.encoded()
+                    yield event.encoded
                 yield b"id: %b\nevent: hello\ndata: {}\n\n" % start.encode()
                 async for part in self._following(request, caller, feed, client):
                     yield part
@@ -279,7 +302,7 @@ class Live:
         except DbUtilsError as error:
             self._drop_if_unused(feed)
             raise problem_of(error) from None
-        client = _Client(kinds)
+        client = _Client(kinds, asyncio.get_running_loop().time())
         feed.clients.add(client)
         self._service.metrics.streams.inc()
         return feed, client
@@ -308,28 +331,24 @@ class Live:
         self, request: Request, caller: Caller, feed: Feed, client: _Client
     ) -> AsyncIterator[bytes]:
         key = bearer(request) or request.cookies.get(COOKIE)
-        while True:
-            try:
-                event = await asyncio.wait_for(client.queue.get(), PING_SECONDS)
-            except TimeoutError:
-                try:
-                    await self._service.caller(key, request)
-                except Problem as problem:
-                    if problem.status == 401:  # revoked, or over
-                        return
-                except DbUtilsError:
-                    pass  # the database is away: that says nothing of the key
-                # Without data no event is raised, but the client remembers the position.
-                yield (
-                    b": ping\nid: %b\n\n" % (feed.position or "").encode()
-                    if client.queue.empty()
-                    else b": ping\n\n"
-                )
+        while (event := await client.queue.get()) is not None:
+            if event is not _PING:
+                self._service.metrics.events.inc()
+                yield event.encoded
                 continue
-            if event is None:
-                return
-            self._service.metrics.events.inc()
-            yield event.encoded()
+            try:
+                await self._service.caller(key, request)
+            except Problem as problem:
+                if problem.status == 401:  # revoked, or over
+                    return
+            except DbUtilsError:
+                pass  # the database is away: that says nothing of the key
+            # Without data no event is raised, but the client remembers the position.
+            yield (
+                b": ping\nid: %b\n\n" % (feed.position or "").encode()
+                if client.queue.empty()
+                else b": ping\n\n"
+            )
 
     def _leave(self, caller: Caller, feed: Feed | None, client: _Client | None) -> None:
         self._by_key[caller.key] -= 1

@@ -30,8 +30,10 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self.under_way = Gauge(
-            "barnameh_api_requests_under_way", "Requests under way.", registry=self.registry
+        self.under_way = 0
+        """Requests under way."""
+        Gauge("barnameh_api_requests_under_way", "Requests under way.", registry=self.registry).set_function(
+            lambda: self.under_way
         )
         self.cut = Counter(
             "barnameh_api_streams_cut", "Downloads that failed after they had begun.", registry=self.registry
@@ -41,6 +43,21 @@ class Metrics:
             "barnameh_api_live_events", "Events sent to live streams.", registry=self.registry
         )
         self.registry.register(_Pool(pool_stats))
+
+        self._counted: dict[tuple[str, int], Counter] = {}
+        self._timed: dict[str, Histogram] = {}
+
+    def count(self, endpoint: str, status: int, seconds: float | None) -> None:
+        """Count an answer, and how long it took (None: how long a stream was open says nothing)."""
+        counted = self._counted.get((endpoint, status))
+        if counted is None:
+            counted = self._counted[endpoint, status] = self.requests.labels(endpoint, str(status))
+        counted.inc()
+        if seconds is not None:
+            timed = self._timed.get(endpoint)
+            if timed is None:
+                timed = self._timed[endpoint] = self.seconds.labels(endpoint)
+            timed.observe(seconds)
 
     def text(self) -> bytes:
         """The answer of `/metrics`."""

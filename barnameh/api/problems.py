@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from db_utils import DbUtilsError, errors
@@ -108,6 +109,16 @@ def problem_of(error: DbUtilsError) -> Problem:
             headers = _RETRY if status == 503 else {}
             return Problem(status, name, title, str(error) if detail is None else detail, members, headers)
     return internal(members)
+
+
+def problem_of_http(error: HTTPException) -> Problem:
+    """The answer where no path fits, or none with this method."""
+    kinds = {404: ("not-found", "There is no such thing"), 405: ("wrong-method", "Not with this method")}
+    kind, title = kinds.get(error.status_code, ("refused", "The request was refused"))
+    detail = str(error.detail)
+    if error.status_code == 404:
+        detail = "There is no such path: /v1/catalogue lists them."
+    return Problem(error.status_code, kind, title, detail, headers=error.headers or {})
 
 
 def internal(members: Mapping[str, Any] = {}) -> Problem:

@@ -6,8 +6,8 @@ import logging
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
 
+from barnameh.api.app import Application
 from barnameh.api.guard import Cut, JsonLines
 
 GRACE_SECONDS = 2
@@ -19,12 +19,12 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End in good order; a second Ctrl-C ends at once."""
-        app: FastAPI = self.config.app  # type: ignore[assignment]
-        app.state.service.end()
+        app: Application = self.config.app  # type: ignore[assignment]
+        app.service.end()
         super().handle_exit(sig, frame)
 
 
-def serve(app: FastAPI, host: str, port: int, *, forwarded_allow_ips: str = "127.0.0.1") -> None:
+def serve(app: Application, host: str, port: int, *, forwarded_allow_ips: str = "127.0.0.1") -> None:
     """Serve until SIGTERM or Ctrl-C. `forwarded_allow_ips`: whose X-Forwarded-For and -Proto count."""
     log_as_json()
     config = uvicorn.Config(
@@ -52,4 +52,6 @@ def log_as_json() -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
+    # Not asked for with each line, as no line says them.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.getLogger("uvicorn.error").setLevel(logging.INFO)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import anyio
-import anyio.to_thread
 from starlette.requests import Request
 
 from barnameh.api.keys import Caller, KeyRing, unauthorized
@@ -17,13 +15,17 @@ from barnameh.api.limits import Limits
 from barnameh.api.metrics import Metrics
 from barnameh.api.problems import Problem
 from barnameh.api.settings import ApiSettings
+from barnameh.api.threads import Threads
 from barnameh.api.tokens import Tokens
-from db_utils import DatabaseManager, TenantScope
+from db_utils import DatabaseManager, OperationalDataQueries, PredictionCache, TenantScope
 
 Result = TypeVar("Result")
 
 COOKIE = "barnameh_key"
 """In which the wall board remembers its key; nothing else is opened with it."""
+
+PROVIDERS_THREADS = 2
+"""Threads that wait for the identity provider's keys: where it hangs, who has a key of ours does not wait for it."""
 
 STRANGERS_PER_SECOND, STRANGERS_AT_ONCE = 20.0, 40
 """Unknown keys that one address may try: each is a question to the database."""
@@ -44,8 +46,12 @@ class Service:
         # As many threads as connections: one more would only wait for a connection, and hold up who has one.
         connections = db.pool_stats().max_connections
         self.exports = anyio.CapacityLimiter(max(1, connections // 4))
-        self.threads = anyio.CapacityLimiter(max(1, connections - int(self.exports.total_tokens)))
+        self._threads = Threads(max(1, connections - int(self.exports.total_tokens)))
+        self._providers = Threads(PROVIDERS_THREADS)
         self._scopes: dict[uuid.UUID, TenantScope] = {}
+        self._queries: dict[uuid.UUID, OperationalDataQueries] = {}
+        # The address that everybody has by default says nothing of whether there is a Redis.
+        self._cache = PredictionCache(db.settings.redis_url if db.settings.redis_is_configured else None)
         self._at_end: list[Callable[[], None]] = []
 
     def scope(self, organization_id: uuid.UUID) -> TenantScope:
@@ -54,6 +60,16 @@ class Service:
         if scope is None:
             scope = self._scopes[organization_id] = self.db.tenant(organization_id)
         return scope
+
+    def call(self, organization_id: uuid.UUID, name: str, arguments: Mapping[str, Any]) -> Any:
+        """Ask a prebuilt query, or write; predictions come through the cache where there is one."""
+        queries = self._queries.get(organization_id)
+        if queries is None:
+            scope = self.scope(organization_id)
+            queries = self._queries[organization_id] = OperationalDataQueries(scope, cache=self._cache)
+        answer = getattr(queries, name)(organization_id, **arguments)
+        # A named tuple would be a list in JSON, whose places nobody knows.
+        return answer._asdict() if hasattr(answer, "_asdict") else answer
 
     def end(self) -> None:
         """Streams end now; may be called from a signal handler of the loop's thread."""
@@ -68,7 +84,13 @@ class Service:
 
     async def run(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Do something that waits for the database in a thread; no more threads than connections."""
-        return await anyio.to_thread.run_sync(partial(work, *arguments), limiter=self.threads)
+        return await self._threads.run(work, *arguments)
+
+    def close(self) -> None:
+        """Let its threads end, and its connections to the cache."""
+        self._cache.close()
+        self._threads.close()
+        self._providers.close()
 
     async def admit(self, request: Request, *, writes: bool = False) -> tuple[Caller, dict[str, str]]:
         """Who asks, if they may ask this of the organization in the path, and the headers that say what they have left.
@@ -76,11 +98,7 @@ class Service:
         Another organization is answered as one that does not exist. Raises `Problem`.
         """
         caller = await self.caller(bearer(request), request)
-        try:
-            asked = uuid.UUID(request.path_params["organization_id"])
-        except ValueError:
-            asked = None
-        if asked != caller.organization_id:
+        if not _is_id(request.path_params["organization_id"], caller.organization_id):
             raise Problem(404, "not-found", "There is no such thing", "There is no such organization.")
         if writes and not caller.writes:
             raise Problem(
@@ -96,7 +114,8 @@ class Service:
         if caller is None:
             self._strangers.take(request.client.host if request.client else "")
             if self.tokens is not None and key.count(".") == 2:
-                caller = await anyio.to_thread.run_sync(self.tokens.find, key, limiter=self.threads)
+                caller = await self._providers.run(self.tokens.find, key)
+                self.keys.remember(key, caller)
             else:
                 caller = await self.run(self.keys.find, key)
         request.scope["note"]["key"] = caller.key
@@ -108,3 +127,13 @@ def bearer(request: Request) -> str | None:
     """The key that a request brings."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else None
+
+
+def _is_id(text: str, known: uuid.UUID) -> bool:
+    """Whether this text is that id, in any of the forms that ids are written in."""
+    if text == str(known):
+        return True
+    try:
+        return uuid.UUID(text) == known
+    except ValueError:
+        return False

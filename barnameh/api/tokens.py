@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 import uuid
 from typing import Any
 
@@ -13,6 +14,10 @@ from barnameh.api.settings import ApiSettings
 ALGORITHMS = ("RS256", "ES256")
 """With a private key that only the provider has; nothing that is signed with a shared secret, nor with none."""
 KEYS_KEPT_SECONDS = 600
+LOOKED_AGAIN_SECONDS = 60
+"""The provider's keys are had anew for a token of a key that is not among them at most this often."""
+UNREACHABLE_SECONDS = 5.0
+"""Where they could not be had, it is not tried again for this time."""
 
 
 class Tokens:
@@ -24,15 +29,20 @@ class Tokens:
         assert settings.jwks_url is not None
         self._settings = settings
         self._jwt: Any = jwt
-        self._keys = jwt.PyJWKClient(
-            settings.jwks_url, cache_jwk_set=True, lifespan=KEYS_KEPT_SECONDS, timeout=5
+        self._keys: Any = jwt.PyJWKClient(
+            settings.jwks_url,
+            cache_jwk_set=True,
+            lifespan=KEYS_KEPT_SECONDS,
+            timeout=5,
+            cooldown_duration=LOOKED_AGAIN_SECONDS,
         )
+        self._not_before = 0.0
 
     def find(self, token: str) -> Caller:
         """The caller. Raises `Problem` 401 for a token that is not good, and 503 where the keys cannot be had."""
         settings = self._settings
         try:
-            key = self._keys.get_signing_key_from_jwt(token).key
+            key = self._key(self._jwt.get_unverified_header(token).get("kid"))
             claims = self._jwt.decode(
                 token,
                 key,
@@ -42,20 +52,42 @@ class Tokens:
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
             organization_id = uuid.UUID(str(claims[settings.jwt_organization_claim]))
-        except self._jwt.PyJWKClientConnectionError:
-            raise Problem(
-                503,
-                "keys-unavailable",
-                "The token cannot be checked",
-                "The identity provider's keys cannot be had at the moment: send it again.",
-                headers={"retry-after": "5"},
-            ) from None
-        except (self._jwt.PyJWTError, KeyError, ValueError):
+            expires_at = dt.datetime.fromtimestamp(claims["exp"], dt.UTC)
+        except (self._jwt.PyJWTError, KeyError, ValueError, OverflowError):
             raise unauthorized("The token is not good, or names no organization.") from None
         role = claims.get(settings.jwt_role_claim)
         return Caller(
             organization_id,
             f"jwt {claims['sub']}"[:100],
             role if role in ROLES else "reader",
-            dt.datetime.fromtimestamp(claims["exp"], dt.UTC),
+            expires_at,
         )
+
+    def _key(self, key_id: Any) -> Any:
+        """The provider's public key of this id. Raises `Problem` 503 where its keys cannot be had."""
+        provider, errors = self._keys, self._jwt
+        if provider.jwk_set_cache.get() is not None:
+            known = provider.match_kid(provider.get_signing_keys(), key_id)
+            if known is not None:
+                return known
+        if time.monotonic() < self._not_before:
+            raise _unavailable()
+        try:
+            try:
+                provider.get_signing_keys()
+            except Exception as error:  # a page instead of keys, or none of use, says nothing of the token
+                raise errors.PyJWKClientConnectionError(str(error)) from None
+            return provider.get_signing_key(key_id)  # with its algorithm, which the token's has to be
+        except (errors.PyJWKClientConnectionError, OSError, ValueError):
+            self._not_before = time.monotonic() + UNREACHABLE_SECONDS
+            raise _unavailable() from None
+
+
+def _unavailable() -> Problem:
+    return Problem(
+        503,
+        "keys-unavailable",
+        "The token cannot be checked",
+        "The identity provider's keys cannot be had at the moment: send it again.",
+        headers={"retry-after": "5"},
+    )

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 from rich.table import Table
@@ -26,7 +27,7 @@ from barnameh.cli.common import (
 )
 from barnameh.connectors import SOURCES, RunResult, Source, Window, source_named
 from barnameh.connectors import fetch as fetch_readings
-from barnameh.connectors.client import Client
+from barnameh.connectors.client import Client, Quotas
 from barnameh.connectors.run import places, store_answer
 from barnameh.errors import ServiceError, UsageError
 from barnameh.settings import ServiceSettings
@@ -157,10 +158,20 @@ def make_source(kind: str, options: Mapping[str, Any], settings: ServiceSettings
     return source_named(kind, **own)
 
 
-def client_for(source: Source) -> Client:
-    """A client with the source's limits and the settings' contact."""
+def client_for(source: Source, quotas: Quotas | None = None, organization_id: UUID | None = None) -> Client:
+    """A client with the source's limits and the settings' contact; with the process's quotas, those of this organization."""
     settings = ServiceSettings.from_environment()
-    return Client(source.limits, contact=settings.contact, hosts=settings.connector_hosts)
+    return Client(
+        source.limits,
+        contact=settings.contact,
+        hosts=settings.connector_hosts,
+        quotas=quotas,
+        organization=str(organization_id or ""),
+    )
+
+
+_QUOTAS = Quotas()
+"""Of the worker: its tasks come one after the other, and the sources count them together."""
 
 
 def scheduled_fetch(kind: str) -> worker.Task:
@@ -170,7 +181,7 @@ def scheduled_fetch(kind: str) -> worker.Task:
         source = make_source(kind, due["arguments"], ServiceSettings.from_environment())
         named = [] if due["location_id"] is None else [str(due["location_id"])]
         where = places(db, due["organization_id"], source, named)
-        with client_for(source) as client:
+        with client_for(source, _QUOTAS, due["organization_id"]) as client:
             results = fetch_readings(db, due["organization_id"], source, where, client, stop=stop)
         if failures := [f"{r.place.name}: {r.error}" for r in results if r.error]:
             raise ServiceError("; ".join(failures))

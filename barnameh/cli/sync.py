@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Annotated
 from uuid import UUID
@@ -60,6 +61,18 @@ def convex(
     calls_per_month: Annotated[
         int, typer.Option(min=0, help="Calls a month that an organization may make; 0: any number.")
     ] = 1_000_000,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Serve /metrics for Prometheus on this port; 0 for a free one.",
+            show_default=False,
+        ),
+    ] = None,
+    metrics_host: Annotated[
+        str, typer.Option(help="Address to serve /metrics on; 0.0.0.0 for all.")
+    ] = "127.0.0.1",
     as_json: AsJson = False,
 ) -> None:
     """Keep dashboards on Convex up to date: alerts, anomalies, resource status, forecasts, plans and KPIs.
@@ -94,7 +107,13 @@ def convex(
                 budget=Budget(calls_per_month or None),
             )
             service.stop_on_signals()
-            sent = service.run(once=once or verify)
+            with ExitStack() as stack:
+                if metrics_port is not None:
+                    from barnameh.sync.metrics import served
+
+                    port = stack.enter_context(served(db, metrics_host, metrics_port))
+                    aside.print(f"Metrics: http://{metrics_host}:{port}/metrics", highlight=False)
+                sent = service.run(once=once or verify)
             if verify:
                 _verify(db, client, targets, sent, as_json=as_json)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from barnameh.errors import SourceError
+from barnameh.errors import QuotaError, SourceError
 
 ATTEMPTS = 6
 LONGEST_WAIT_SECONDS = 120.0
@@ -55,9 +55,11 @@ class Throttle:
         self._limits, self._clock, self._sleep = limits, clock, sleep
         self._asked: deque[tuple[float, float]] = deque()
 
-    def wait(self, weight: float) -> None:
-        """Wait until a request of this weight is admitted, and count it."""
+    def wait(self, weight: float, *, longest_seconds: float | None = None) -> None:
+        """Wait until a request of this weight is admitted, and count it; `QuotaError` where that would take longer."""
         while (seconds := max((self._wait_for(limit, weight) for limit in self._limits), default=0.0)) > 0:
+            if longest_seconds is not None and seconds > longest_seconds:
+                raise QuotaError(f"what may be asked of the source is used up for {seconds:.0f} s")
             self._sleep(seconds)
         now = self._clock()
         longest = max((limit.seconds for limit in self._limits), default=0.0)
@@ -79,6 +81,24 @@ class Throttle:
         return free_at - now
 
 
+class Quotas:
+    """What a process has asked of each host: for all organizations together, and for each of them at most half of it."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._clock, self._sleep = clock, sleep
+        self._throttles: dict[tuple[str, str], Throttle] = {}
+
+    def throttles(self, host: str, limits: tuple[Limit, ...], organization: str) -> tuple[Throttle, ...]:
+        """The throttles that a request of this organization passes, one after the other."""
+        half = tuple(Limit(limit.weight / 2, limit.seconds) for limit in limits)
+        return self._throttle(host, organization, half), self._throttle(host, "", limits)
+
+    def _throttle(self, host: str, organization: str, limits: tuple[Limit, ...]) -> Throttle:
+        return self._throttles.setdefault((host, organization), Throttle(limits, self._clock, self._sleep))
+
+
 class Client:
     """One request at a time; see `get`. A context manager."""
 
@@ -92,15 +112,27 @@ class Client:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         transport: httpx.BaseTransport | None = None,
+        quotas: Quotas | None = None,
+        organization: str = "",
     ) -> None:
-        """`limits` by host. `hosts` sends the requests for a host elsewhere (a mirror, a test): host to base URL."""
+        """`limits` by host. `hosts` sends the requests for a host elsewhere (a mirror, a test): host to base URL.
+
+        With `quotas`, which the clients of a process share, a request of this organization is not waited for longer than two
+        minutes, so that it does not keep the others waiting. Without them the client counts for itself, and waits.
+        """
         self._http = httpx.Client(
             timeout=timeout_seconds,
             transport=transport,
             follow_redirects=True,
             headers={"User-Agent": f"barnameh-connectors/1 ({contact or 'no contact given'})"},
         )
-        self._throttles = {host: Throttle(found, clock, sleep) for host, found in limits.items()}
+        self._throttles = {
+            host: (Throttle(found, clock, sleep),)
+            if quotas is None
+            else quotas.throttles(host, found, organization)
+            for host, found in limits.items()
+        }
+        self._longest_wait = None if quotas is None else LONGEST_WAIT_SECONDS
         self._hosts = dict(hosts or {})
         self._sleep = sleep
 
@@ -114,12 +146,13 @@ class Client:
         """Ask, at most six times, and return the whole answer.
 
         Waits as the limits of the host want it, and as long as the source says in `Retry-After` or in its reason.
-        Raises `SourceError` with the source's own reason where it refuses or stays away, or would be waited for too long.
+        Raises `SourceError` with the source's own reason where it refuses or stays away, or would be waited for too long, and
+        `QuotaError` where the share of the organization, or of all, is used up.
         """
         asked = httpx.URL(url)
         for attempt in range(1, ATTEMPTS + 1):
-            if (throttle := self._throttles.get(asked.host)) is not None:
-                throttle.wait(weight)
+            for throttle in self._throttles.get(asked.host, ()):
+                throttle.wait(weight, longest_seconds=self._longest_wait)
             try:
                 return self._ask(asked, parameters)
             except _RetryableError as again:

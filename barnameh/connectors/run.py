@@ -13,14 +13,15 @@ from uuid import UUID
 from barnameh import locks
 from barnameh.connectors.client import Client
 from barnameh.connectors.model import Factor, Place, Source, Window
-from barnameh.errors import ServiceError, SourceError, UsageError
+from barnameh.errors import QuotaError, ServiceError, SourceError, UsageError
 from barnameh.statements import statements
 from db_utils import DatabaseManager, TenantScope, Transaction
 
 SQL = statements(Path(__file__).with_name("store.sql"))
-BATCH_READINGS = 5_000
 FIRST_WINDOW = dt.timedelta(days=90)
 """How far back the first run of a connector looks where no start is given."""
+LONGEST_CATCH_UP = dt.timedelta(days=366)
+"""How far back a run catches up by itself; what is older is asked for with a start."""
 SHOWN_REFUSALS = 5
 KEPT_RUNS = 1_000
 """Of each source at each place: eight months of four a day."""
@@ -94,8 +95,9 @@ def fetch(
 
     Without `window`: from where the last good run ended, less the source's look-back, to as far ahead as the source sees. Each
     part of the window is one transaction with its row in `connector_runs`, so a run that is killed goes on where it was. A
-    source that fails ends the place's run with the reason in its result and in `connector_runs`. `stop` is asked between
-    parts. Raises `UsageError` where the place takes this kind from another source and `switch` does not allow to change it.
+    source that fails ends the place's run with the reason in its result and in `connector_runs`; where what may be asked is
+    used up, the places after it have no result. `stop` is asked between parts. Raises `UsageError` where the place takes this
+    kind from another source and `switch` does not allow to change it.
     """
     scope = db.tenant(organization_id)
     results = []
@@ -112,6 +114,9 @@ def fetch(
                     if stop():
                         break
                     _fetch_part(scope, organization_id, source, part, client, result, now)
+            except QuotaError as error:
+                result.error = str(error)
+                break  # it is used up for the places after this one too
             except ServiceError as error:
                 result.error = str(error)
             scope.execute(
@@ -160,7 +165,11 @@ def _next_window(
         },
     )[0]
     known_until = row["known_until"]
-    start = now - FIRST_WINDOW if known_until is None else known_until - source.look_back
+    start = (
+        now - FIRST_WINDOW
+        if known_until is None
+        else max(known_until, now - LONGEST_CATCH_UP) - source.look_back
+    )
     return Window(start.replace(minute=0, second=0, microsecond=0), now + source.ahead)
 
 
@@ -233,17 +242,19 @@ def _write(
     part = RunResult(result.place, read=len(factors) + result.refused, refused=result.refused)
     part.error = "; ".join(result.refusals) or None
     with scope.transaction() as tx:
-        for first in range(0, len(factors), BATCH_READINGS):
-            part.written += tx.execute(
+        if factors:
+            times = [factor.time for factor in factors]
+            part.written = tx.execute(
                 SQL["write_readings"],
                 {
                     "organization_id": organization_id,
                     "location_id": result.place.location_id,
                     "factor_type": source.factor_type,
+                    "names": sorted({factor.name for factor in factors}),
+                    "first": min(times),
+                    "last": max(times),
                     "revised_at": asked_at.replace(minute=0, second=0, microsecond=0),
-                    "readings": json.dumps(
-                        [_reading(factor) for factor in factors[first : first + BATCH_READINGS]]
-                    ),
+                    "readings": json.dumps([_reading(factor) for factor in factors]),
                 },
             )
         _write_run(tx, organization_id, source, window, part, asked_at)

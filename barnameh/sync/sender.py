@@ -89,6 +89,7 @@ class Sender:
         self._pause_seconds = 0.0
         self._trimmed_at = time.monotonic()
         self._newest_there = 0
+        self._sent = 0
         self._may_be_rejected = True
         self.not_before = 0.0
         """Until when, by `time.monotonic()`, nothing is sent: after a failure, or where calls are used up."""
@@ -119,7 +120,7 @@ class Sender:
         except RefusedError as error:  # not for the content of one of them
             self._failed(UnreachableError(str(error)))
             return 0
-        taken = self._outbox.acknowledge(changes)
+        taken = self._taken(changes)
         self._pause_seconds = 0.0
         if not taken:  # somebody is making them one with later ones
             self.not_before = time.monotonic() + _SHORTEST_PAUSE_SECONDS
@@ -156,7 +157,7 @@ class Sender:
 
     def _next_version(self, executor: Any) -> int:
         rows = executor.execute_query(
-            SQL["next_version"],
+            SQL["do_not_wait"] + SQL["next_version"],
             {**self._names, **self._limits(), "sender": self._sender, "at_least": self._newest_there},
         )
         if not rows:
@@ -194,9 +195,20 @@ class Sender:
             for half in (entities[: len(entities) // 2], entities[len(entities) // 2 :]):
                 self._deliver({entity: documents[entity] for entity in half}, self._next_version(self._db))
             return
-        self._db.execute(SQL["succeeded"], {**self._names, "sent": len(documents)})
+        self._sent += len(documents)
         if documents and self._may_be_rejected:
             self._accept(list(documents))
+
+    def _taken(self, changes: Sequence[Change]) -> int:
+        """Take away what the other side took, and count it."""
+
+        def note(transaction: Any) -> int:
+            transaction.execute(SQL["do_not_wait"] + SQL["succeeded"], {**self._names, "sent": self._sent})
+            return Outbox(transaction, self.organization_id, self._consumer).acknowledge(changes)
+
+        taken = self._db.run_in_transaction(note)
+        self._sent = 0
+        return taken
 
     def _call(self, documents: dict[Entity, dict[str, Any] | None], version: int) -> None:
         """One call. Where the other side took newer ones (a database that was restored), it is made again with a higher number."""

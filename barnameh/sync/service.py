@@ -20,6 +20,7 @@ from db_utils.outbox import Outbox
 CONSUMER = "convex"
 LOOK_EVERY_SECONDS = 1.0
 NEW_TARGETS_EVERY_SECONDS = 15.0
+HEARD_ALREADY_SECONDS = 1e-9
 
 _log = logging.getLogger("barnameh.sync")
 
@@ -172,7 +173,7 @@ class SyncService:
             organization_id = self._by_channel.get(heard.channel)
             if organization_id in self._senders:
                 self._wake(organization_id)
-            seconds = 0.001
+            seconds = HEARD_ALREADY_SECONDS  # who writes without a pause must not keep the sender listening
 
 
 def add_target(db: DatabaseManager, organization_id: UUID) -> bool:

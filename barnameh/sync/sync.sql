@@ -1,5 +1,9 @@
 -- How far the sender of an organization is.
 
+-- name: do_not_wait!
+-- What the server forgets of this where it fails is found out: a number that was used is refused, what was sent is sent again.
+SET LOCAL synchronous_commit = off;
+
 -- name: begin!
 -- This sender is at it from now on; another one that still runs finds that out at its next call.
 INSERT INTO sync_progress AS p (organization_id, consumer, sender)

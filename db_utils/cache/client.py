@@ -10,19 +10,33 @@ from functools import partial
 from importlib import resources
 from typing import Any
 
+import redis
+from redis.exceptions import AskError, MovedError, ResponseError
+
 from db_utils.cache.breaker import Breaker, BreakerState
-from db_utils.cache.connection import ErrorReply
-from db_utils.cache.node import Node, UnavailableError, describe, pack
+from db_utils.cache.connection import Command
+from db_utils.cache.node import Node, UnavailableError, describe
 from db_utils.cache.redis_url import Address, RedisTarget
 
-ASKING = pack(["ASKING"])
-TIME = pack(["TIME"])
+ASKING = ("ASKING",)
+TIME = ("TIME",)
 REDIRECTS = 3
 
-# Replies that say that this server is of no use now, whatever is asked of it.
-_OUT_OF_SERVICE = frozenset(
-    {"LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "WRONGPASS", "UNKILLABLE"}
-)
+# Replies that say that this server is of no use now, whatever is asked of it. (redis-py closes the connection
+# and raises for those that concern a login or a server that loads its data.)
+_OUT_OF_SERVICE = frozenset({"BUSY", "MASTERDOWN", "CLUSTERDOWN", "UNKILLABLE"})
+# What redis-py tells by the error's class, it takes off the text.
+_CODES: dict[type, str] = {
+    redis.exceptions.AskError: "ASK",
+    redis.exceptions.ClusterDownError: "CLUSTERDOWN",
+    redis.exceptions.MasterDownError: "MASTERDOWN",
+    redis.exceptions.MovedError: "MOVED",
+    redis.exceptions.NoPermissionError: "NOPERM",
+    redis.exceptions.NoScriptError: "NOSCRIPT",
+    redis.exceptions.OutOfMemoryError: "OOM",
+    redis.exceptions.ReadOnlyError: "READONLY",
+    redis.exceptions.TryAgainError: "TRYAGAIN",
+}
 # Before Redis 7, what went wrong inside a script is wrapped into an error of the script.
 _inside_script = re.compile(r"Error running script.*? -([A-Z]+) ").search
 
@@ -42,10 +56,10 @@ class Script:
         self.text = resources.files("db_utils.cache").joinpath(f"scripts/{name}.lua").read_bytes()
         self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
 
-    def packed(self, keys: Sequence[str], arguments: Sequence[bytes | str], *, in_full: bool) -> bytes:
+    def command(self, keys: Sequence[str], arguments: Sequence[bytes | str], *, in_full: bool) -> Command:
         """The command that runs it."""
-        head: tuple[bytes | str, bytes | str] = ("EVAL", self.text) if in_full else ("EVALSHA", self.digest)
-        return pack([*head, str(len(keys)), *keys, *arguments])
+        head: Command = ("EVAL", self.text) if in_full else ("EVALSHA", self.digest)
+        return (*head, str(len(keys)), *keys, *arguments)
 
 
 class RedisClient:
@@ -80,11 +94,11 @@ class RedisClient:
         else:
             self._only = self._new_node(self.name, None)
 
-    def read(self, slot: int, command: bytes, deadline: float) -> tuple[Any, Any]:
+    def read(self, slot: int, command: Command, deadline: float) -> tuple[Any, Any]:
         """The server's time and its reply to a command, in one round trip. Raises UnavailableError."""
-        node, (now, reply) = self._run(slot, TIME + command, 2, deadline)
-        if isinstance(now, ErrorReply) or isinstance(reply, ErrorReply):
-            error = now if isinstance(now, ErrorReply) else reply
+        node, (now, reply) = self._run(slot, (TIME, command), deadline)
+        if isinstance(now, ResponseError) or isinstance(reply, ResponseError):
+            error = now if isinstance(now, ResponseError) else reply
             if reply_code(error) == "TRYAGAIN":  # a slot on the move, not a server in trouble
                 raise UnavailableError(f"{node.name}: {describe(error)}")
             node.note_failure(describe(error))
@@ -102,18 +116,18 @@ class RedisClient:
         deadline: float,
     ) -> tuple[Any, Any]:
         """The server's time and a script's reply. Raises UnavailableError or RefusedError."""
-        command = script.packed(keys, arguments, in_full=False)
-        node, (now, reply) = self._run(slot, TIME + command, 2, deadline)
-        if isinstance(reply, ErrorReply) and reply_code(reply) == "NOSCRIPT":
-            command = script.packed(keys, arguments, in_full=True)
-            node, (now, reply) = self._run(slot, TIME + command, 2, deadline)
+        command = script.command(keys, arguments, in_full=False)
+        node, (now, reply) = self._run(slot, (TIME, command), deadline)
+        if isinstance(reply, ResponseError) and reply_code(reply) == "NOSCRIPT":
+            command = script.command(keys, arguments, in_full=True)
+            node, (now, reply) = self._run(slot, (TIME, command), deadline)
         self._check(node, reply)
         self._check(node, now)
         return now, reply
 
-    def write(self, slot: int, command: bytes, deadline: float) -> Any:
+    def write(self, slot: int, command: Command, deadline: float) -> Any:
         """The reply to a command that changes something. Raises UnavailableError or RefusedError."""
-        node, (reply,) = self._run(slot, command, 1, deadline)
+        node, (reply,) = self._run(slot, (command,), deadline)
         self._check(node, reply)
         return reply
 
@@ -128,26 +142,25 @@ class RedisClient:
         for node in self.nodes():
             node.close()
 
-    def _run(self, slot: int, commands: bytes, replies: int, deadline: float) -> tuple[Node, list[Any]]:
+    def _run(self, slot: int, commands: Sequence[Command], deadline: float) -> tuple[Node, list[Any]]:
         node = self._only or self._slots.get(slot) or self._any_node()
-        answer = node.run(commands, replies, deadline)
+        answer = node.run(commands, deadline)
         if self._only is None:
             for _ in range(REDIRECTS):
-                redirect = next((to for to in map(_redirect, answer) if to is not None), None)
+                redirect = next((reply for reply in answer if isinstance(reply, AskError)), None)
                 if redirect is None:
                     break
-                moved, address = redirect
-                node = self._node((address[0] or self._host_of(node), address[1]))
-                if moved:
+                node = self._node((redirect.host or self._host_of(node), int(redirect.port)))
+                if isinstance(redirect, MovedError):  # for good; the other kind is for this once
                     self._slots[slot] = node
-                    answer = node.run(commands, replies, deadline)
+                    answer = node.run(commands, deadline)
                 else:
-                    asked = b"".join([ASKING + command for command in _split(commands, replies)])
-                    answer = node.run(asked, replies * 2, deadline)[1::2]
+                    asked = [part for command in commands for part in (ASKING, command)]
+                    answer = node.run(asked, deadline)[1::2]
         return node, answer
 
     def _check(self, node: Node, reply: Any) -> None:
-        if not isinstance(reply, ErrorReply):
+        if not isinstance(reply, ResponseError):
             if node.breaker.failures:
                 node.note_success()
             return
@@ -195,19 +208,7 @@ class RedisClient:
             self._slots.pop(slot, None)
 
 
-def reply_code(error: ErrorReply) -> str:
+def reply_code(error: ResponseError) -> str:
     """What tells this error apart from others, whichever version replied it."""
     inner = _inside_script(str(error))
-    return inner.group(1) if inner else error.code
-
-
-def _redirect(reply: Any) -> tuple[bool, Address] | None:
-    """Whether the slot has moved for good, and to where, if this reply says so."""
-    if not isinstance(reply, ErrorReply) or reply.code not in ("MOVED", "ASK"):
-        return None
-    host, _, port = str(reply).split()[-1].rpartition(":")
-    return reply.code == "MOVED", (host, int(port))
-
-
-def _split(commands: bytes, replies: int) -> list[bytes]:
-    return [commands] if replies == 1 else [TIME, commands.removeprefix(TIME)]
+    return inner.group(1) if inner else _CODES.get(type(error)) or str(error).partition(" ")[0]

@@ -1,32 +1,21 @@
 """A connection to Redis that ends what it does at a deadline.
 
-redis-py opens it and logs in (TLS, ACL users, databases, every option of its URLs). From then on commands
-and replies go over the socket directly, as RESP2: a deadline for the whole exchange, whose bytes may
-trickle in, is more than its connections offer, and reading fifty values takes a fraction of the time.
+Opening it, logging in, packing commands and parsing replies are redis-py's work (with hiredis where that is
+installed). What its connections lack is a deadline for a whole exchange: their timeout starts anew with every
+read, so a reply that trickles in would hold its caller for ever.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from ssl import SSLWantReadError
-from typing import Any
+from typing import Any, TypeAlias
 
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import ResponseError
 
-READ_BYTES = 65536
-
-
-class ErrorReply(Exception):  # noqa: N818
-    """An error that the server replied, as a value among other replies; `code` is its first word."""
-
-    @property
-    def code(self) -> str:
-        """What tells the errors apart."""
-        return str(self).partition(" ")[0]
-
-
-class ProtocolError(Exception):
-    """What arrived is not a reply of Redis, or it ended too early."""
+Command: TypeAlias = Sequence[bytes | str]
 
 
 class DeadlineSocket:
@@ -59,25 +48,26 @@ class DeadlineSocket:
 
     def recv(self, size: int) -> bytes:
         """What `socket.recv` does, before the deadline."""
-        socket = self._socket
-        left = self._deadline - time.monotonic()
-        if left > 0:
-            socket.settimeout(left)
-        elif self._overdue:
-            raise TimeoutError("timed out")
-        else:
-            self._overdue = True
-            socket.settimeout(0)
-        try:
-            data: bytes = socket.recv(size)
-        except (BlockingIOError, SSLWantReadError):
-            raise TimeoutError("timed out") from None
+        data: bytes = self._receive(self._socket.recv, size)
         return data
 
-    def recv_into(self, buffer: Any, *args: Any) -> int:
+    def recv_into(self, buffer: Any) -> int:
         """What `socket.recv_into` does, before the deadline."""
-        count: int = self._arm().recv_into(buffer, *args)
+        count: int = self._receive(self._socket.recv_into, buffer)
         return count
+
+    def _receive(self, receive: Callable[[Any], Any], what: Any) -> Any:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            if self._overdue:
+                raise TimeoutError("timed out")
+            self._overdue = True
+            left = 0
+        self._socket.settimeout(left)
+        try:
+            return receive(what)
+        except (BlockingIOError, SSLWantReadError):
+            raise TimeoutError("timed out") from None
 
     def sendall(self, data: bytes) -> None:
         """What `socket.sendall` does, before the deadline."""
@@ -101,6 +91,8 @@ class _Bounded:
     bounded: DeadlineSocket | None = None
 
     def _connect(self) -> DeadlineSocket:
+        if self.bounded is not None:  # redis-py would connect again, in a caller's time
+            raise ConnectionError("the connection was closed")
         deadline = time.monotonic() + self.connect_seconds
         self.bounded = DeadlineSocket(super()._connect(), deadline)  # type: ignore[misc]
         return self.bounded
@@ -147,100 +139,25 @@ class BoundedConnection:
             self.close()
             raise
 
-    def converse(self, commands: bytes, replies: int, deadline: float) -> list[Any]:
-        """Send packed commands and read their replies before the deadline; error replies are in the list.
+    def converse(self, commands: Sequence[Command], deadline: float) -> list[Any]:
+        """Send commands and read their replies before the deadline; errors that Redis replied are in the list.
 
-        TimeoutError, another OSError or ProtocolError: the connection is of no more use.
+        Another RedisError, OSError or ValueError: the connection is of no more use.
         """
-        socket = self._connection.bounded
+        connection = self._connection
+        socket = connection.bounded
         if socket is None:
             raise ConnectionError("the connection is closed")
         socket.begin(deadline)
-        socket.sendall(commands)
-        read = _Reader(socket).reply
-        return [read() for _ in range(replies)]
+        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        replies: list[Any] = []
+        for _ in commands:
+            try:
+                replies.append(connection.read_response())
+            except ResponseError as error:
+                replies.append(error)
+        return replies
 
     def close(self) -> None:
         """Close it, if it is open."""
         self._connection.disconnect()
-
-
-class _Reader:
-    """Replies out of a socket: str for a status, int, bytes, None, list, ErrorReply."""
-
-    __slots__ = ("_at", "_buffer", "_socket")
-
-    def __init__(self, socket: DeadlineSocket) -> None:
-        self._socket = socket
-        self._buffer = b""
-        self._at = 0
-
-    def reply(self) -> Any:
-        """The next reply."""
-        line = self._line()
-        kind, rest = line[:1], line[1:]
-        if kind == b"$":
-            return self._bulk(int(rest))
-        if kind == b"*":
-            return self._array(int(rest))
-        if kind == b":":
-            return int(rest)
-        if kind == b"+":
-            return rest.decode("utf-8", "replace")
-        if kind == b"-":
-            return ErrorReply(rest.decode("utf-8", "replace"))
-        raise ProtocolError(f"it does not speak like Redis: {line[:40]!r}")
-
-    def _array(self, count: int) -> list[Any] | None:
-        if count < 0:
-            return None
-        items: list[Any] = []
-        while len(items) < count:
-            buffer, at = self._buffer, self._at
-            # The usual case without a call: a value that has arrived as a whole.
-            end = buffer.find(b"\r\n", at)
-            if end > 0 and buffer[at] == 36:  # $
-                size = int(buffer[at + 1 : end])
-                start = end + 2
-                if size < 0:
-                    items.append(None)
-                    self._at = start
-                    continue
-                if len(buffer) >= start + size + 2:
-                    items.append(buffer[start : start + size])
-                    self._at = start + size + 2
-                    continue
-            items.append(self.reply())
-        return items
-
-    def _line(self) -> bytes:
-        while True:
-            end = self._buffer.find(b"\r\n", self._at)
-            if end >= 0:
-                line = self._buffer[self._at : end]
-                self._at = end + 2
-                return line
-            self._buffer = self._buffer[self._at :] + self._more()
-            self._at = 0
-
-    def _bulk(self, size: int) -> bytes | None:
-        if size < 0:
-            return None
-        pieces = [self._buffer[self._at :]]
-        missing = size + 2 - len(pieces[0])
-        while missing > 0:
-            pieces.append(self._more())
-            missing -= len(pieces[-1])
-        if len(pieces) > 1:
-            self._buffer = b"".join(pieces)
-            self._at = 0
-        end = self._at + size
-        data = self._buffer[self._at : end]
-        self._at = end + 2
-        return data
-
-    def _more(self) -> bytes:
-        data = self._socket.recv(READ_BYTES)
-        if not data:
-            raise ConnectionError("the server closed the connection")
-        return data

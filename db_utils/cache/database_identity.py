@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from db_utils.cache.keys import NO_DATABASE
-from db_utils.errors import DbUtilsError
+from db_utils.errors import DbUtilsError, PermissionDeniedError
 
 ASK_AGAIN_SECONDS = 5.0
 _PATIENCE_SECONDS = 5.0
 _QUESTION = """
     SELECT
         database_id()::text AS database_id,
-        (SELECT array_agg(o.organization_id::text) FROM public.organizations AS o) AS organizations
+        (SELECT array_agg(o.organization_id::text) FROM {organizations} AS o) AS organizations
 """
 
 logger = logging.getLogger("db_utils.cache")
@@ -45,9 +45,16 @@ class DatabaseIdentity:
     A read from the cache never waits for that: it goes on with what is known, also while the database is away.
     """
 
-    def __init__(self, pool: SupportsReading, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, pool: SupportsReading, clock: Callable[[], float] = time.monotonic, *, scope: str = ""
+    ) -> None:
+        """`scope` is what a tenant scope's statements begin with: then it is asked there, of that organization."""
         self._pool = weakref.ref(pool)
         self._clock = clock
+        organizations = "organizations" if scope else "public.organizations"
+        self._question = scope + _QUESTION.format(organizations=organizations)
+        self.is_denied = False
+        """Whether the login may not ask this: an application's, which has rights in tenant scopes only."""
         self._ask_at = clock()
         self._known: tuple[str, frozenset[str], str] = (NO_DATABASE, frozenset(), "")
 
@@ -76,8 +83,9 @@ class DatabaseIdentity:
         if pool is None:
             return
         try:
-            row = pool.read(_QUESTION, _PATIENCE_SECONDS)[0]
+            row = pool.read(self._question, _PATIENCE_SECONDS)[0]
         except DbUtilsError as error:
+            self.is_denied = isinstance(error, PermissionDeniedError)
             logger.info("the database could not be asked which one it is: %s", type(error).__name__)
             return
         name = row["database_id"].replace("-", "")
@@ -88,13 +96,43 @@ class DatabaseIdentity:
         self._known = (name, frozenset(row["organizations"] or ()), secrets.token_hex(4))
 
 
-_identities: weakref.WeakKeyDictionary[SupportsReading, DatabaseIdentity] = weakref.WeakKeyDictionary()
+class _OfScope(DatabaseIdentity):
+    """The identity as one tenant scope may ask for it, where its login may not ask by itself."""
+
+    def __init__(self, general: DatabaseIdentity, pool: SupportsReading, scope: str) -> None:
+        super().__init__(pool, scope=scope)
+        self._general = general
+
+    def is_known(self) -> bool:
+        return super().is_known() if self._general.is_denied else self._general.is_known()
+
+    def of_organization(self, organization: str) -> str:
+        if not self._general.is_denied:
+            name = self._general.of_organization(organization)
+            if not self._general.is_denied:  # which it may have found out just now
+                return name
+        return super().of_organization(organization)
+
+    def ask(self) -> None:
+        if not self._general.is_denied:
+            self._general.ask()
+        if self._general.is_denied:
+            super().ask()
+
+
+_identities: weakref.WeakKeyDictionary[SupportsReading, dict[str, DatabaseIdentity]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def identity_of(db: SupportsDatabase) -> DatabaseIdentity:
-    """The identity of this database, the same for all that share its pool."""
+    """The identity of this database, the same for all that share its pool; a tenant scope may have one of its own."""
     pool = db.pool
-    known = _identities.get(pool)
-    if known is None:
-        known = _identities[pool] = DatabaseIdentity(pool)
-    return known
+    known = _identities.setdefault(pool, {})
+    general = known.setdefault("", DatabaseIdentity(pool))
+    scope: str = getattr(db, "settings_text", "")
+    if not scope:
+        return general
+    if scope not in known:
+        known[scope] = _OfScope(general, pool, scope)
+    return known[scope]

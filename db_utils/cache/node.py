@@ -8,8 +8,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
 from db_utils.cache.breaker import Breaker, BreakerState
-from db_utils.cache.connection import BoundedConnection, ProtocolError
+from db_utils.cache.connection import BoundedConnection, Command
 from db_utils.errors import CacheError
 
 CONNECTING_AT_ONCE = 4
@@ -24,24 +28,6 @@ class UnavailableError(CacheError):
     def __init__(self, message: str = "", *, bypassed: bool = False) -> None:
         super().__init__(message)
         self.bypassed = bypassed
-
-
-def pack(arguments: Sequence[bytes | str]) -> bytes:
-    """One command as Redis reads it; a str must be ASCII."""
-    pieces = [b"*%d\r\n" % len(arguments)]
-    for argument in arguments:
-        data = argument.encode("ascii") if isinstance(argument, str) else argument
-        pieces.append(b"$%d\r\n%b\r\n" % (len(data), data))
-    return b"".join(pieces)
-
-
-def pack_words(words: Sequence[str]) -> bytes:
-    """What `pack` does, several times as fast, for words that are all ASCII text."""
-    tail = "".join([f"${len(word)}\r\n{word}\r\n" for word in words])
-    return f"*{len(words)}\r\n{tail}".encode("ascii")
-
-
-PING = pack(["PING"])
 
 
 class Node:
@@ -79,8 +65,8 @@ class Node:
         self._epoch = 0
         self._closed = False
 
-    def run(self, commands: bytes, replies: int, deadline: float) -> list[Any]:
-        """Send these packed commands and read as many replies; an error that Redis replied is in the list.
+    def run(self, commands: Sequence[Command], deadline: float) -> list[Any]:
+        """Send these commands and read their replies; an error that Redis replied is in the list.
 
         Raises UnavailableError. A connection that turns out to have been closed while it was idle is replaced
         once.
@@ -95,15 +81,19 @@ class Node:
             connection = self._borrow(deadline)
             again = connection.used
             try:
-                answer = connection.converse(commands, replies, deadline)
-            except TimeoutError:
+                answer = connection.converse(commands, deadline)
+            except (RedisTimeoutError, TimeoutError):
                 self._discard(connection)
                 self.drop_connections()  # where one has died in silence, its neighbours have too
                 self.note_failure("did not answer in time")
                 raise UnavailableError(f"{self.name} did not answer in time") from None
-            except (OSError, ValueError, ProtocolError) as error:
+            except (RedisError, OSError, ValueError) as error:
                 self._discard(connection)
-                if again and isinstance(error, OSError) and time.monotonic() < deadline:
+                if (
+                    again
+                    and isinstance(error, OSError | RedisConnectionError)
+                    and time.monotonic() < deadline
+                ):
                     self.drop_connections()
                     continue
                 self.note_failure(describe(error))
@@ -247,7 +237,7 @@ class Node:
             self.note_failure(describe(error))
             return
         try:
-            (reply,) = connection.converse(PING, 1, time.monotonic() + self._budget_seconds)
+            (reply,) = connection.converse([("PING",)], time.monotonic() + self._budget_seconds)
             if isinstance(reply, Exception):
                 raise reply
         except Exception as error:

@@ -13,6 +13,7 @@ redis-py's connections (`ssl_ca_certs=`, `ssl_certfile=`, `ssl_keyfile=`, `ssl_c
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -101,17 +102,34 @@ class RedisTarget:
         Without an address: to the only server, or to the one that the Sentinels name as master at this
         moment.
         """
-        if address is None:
-            address = self._master() if self.kind == "sentinel" else self.addresses[0]
-        connection = self._build(address)
+        connection = self._build(address or self._main_address())
         connection.open()
         return connection
 
+    def clients(self) -> Iterator[tuple[str, redis.Redis]]:
+        """For each server that is known from here, its name and redis-py's client for it, to ask it about itself.
+
+        Every operation takes at most connect_seconds. Of Sentinels it is the master that they name, of a cluster
+        the nodes that the URL names.
+        """
+        for address in self.addresses if self.kind == "cluster" else [None]:
+            pool = redis.ConnectionPool(
+                connection_class=self._connection, **self._arguments_for(address or self._main_address())
+            )
+            with redis.Redis(connection_pool=pool) as client:
+                yield f"Redis at {address[0]}:{address[1]}" if address else self.name, client
+            pool.disconnect()
+
+    def _main_address(self) -> Address:
+        return self._master() if self.kind == "sentinel" else self.addresses[0]
+
+    def _arguments_for(self, address: Address) -> dict[str, Any]:
+        if self._connection is UnixDomainSocketConnection:
+            return self._arguments
+        return {**self._arguments, "host": address[0], "port": address[1]}
+
     def _build(self, address: Address) -> BoundedConnection:
-        arguments = dict(self._arguments)
-        if self._connection is not UnixDomainSocketConnection:
-            arguments["host"], arguments["port"] = address
-        return BoundedConnection(self._connection, self.connect_seconds, **arguments)
+        return BoundedConnection(self._connection, self.connect_seconds, **self._arguments_for(address))
 
     def _master(self) -> Address:
         group: Any = Sentinel(  # type: ignore[no-untyped-call]

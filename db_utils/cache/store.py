@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from db_utils.cache.breaker import WARN_AGAIN_SECONDS
 from db_utils.cache.client import RedisClient, RefusedError, Script
+from db_utils.cache.connection import Command
 from db_utils.cache.keys import Space, lease_key
-from db_utils.cache.node import UnavailableError, pack, pack_words
+from db_utils.cache.node import UnavailableError
 from db_utils.cache.predictions import Encoded
 from db_utils.cache.statistics import Statistics
 
@@ -121,9 +122,7 @@ class Store:
         if self._pending:
             self._settle(deadline)
         try:
-            now, replies = self._client.read(
-                space.slot, pack_words(["MGET", *space.generations, *keys]), deadline
-            )
+            now, replies = self._client.read(space.slot, ("MGET", *space.generations, *keys), deadline)
         except UnavailableError as error:
             self._note(error)
             return None
@@ -289,7 +288,7 @@ class Store:
     def _remove(self, space: Space, keys: Sequence[str], deadline: float) -> bool:
         names = [name for key in keys for name in (key, lease_key(key))]
         try:
-            self._client.write(space.slot, pack_words(["UNLINK", *names]), deadline)
+            self._client.write(space.slot, ("UNLINK", *names), deadline)
         except (UnavailableError, RefusedError) as error:
             self._note(error)
             self._remember(space, keys, generation=False)
@@ -324,7 +323,7 @@ class Store:
             batch = batch[:PENDING_BATCH]
         try:
             for key, mark in batch:
-                drop = pack_words(["UNLINK", key, lease_key(key)])
+                drop = ("UNLINK", key, lease_key(key))
                 self._client.write(slot, self._generation_command(key) if mark.generation else drop, deadline)
         except (UnavailableError, RefusedError) as error:
             self._note(error)
@@ -335,8 +334,8 @@ class Store:
                     del self._pending[key]
             self._pending_at = 0.0
 
-    def _generation_command(self, key: str) -> bytes:
-        return pack(["SET", key, os.urandom(8), "PX", self._generation_milliseconds])
+    def _generation_command(self, key: str) -> Command:
+        return "SET", key, os.urandom(8), "PX", self._generation_milliseconds
 
     def _note(self, error: UnavailableError | RefusedError) -> None:
         if isinstance(error, UnavailableError):

@@ -35,7 +35,8 @@ KeyFile = Annotated[
     Path | None,
     typer.Option(
         "--key-file",
-        help="File with the key: 32 random bytes in base64 (openssl rand -base64 32). Default: BACKUP_KEY of the environment.",
+        help="File with the key: an identity of age (age-keygen), or 32 random bytes in base64 (openssl rand -base64 32). "
+        "Default: BACKUP_KEY of the environment.",
         show_default=False,
     ),
 ]

@@ -19,6 +19,7 @@ from db_utils.cli.common import (
     screen,
     shown_rows,
 )
+from db_utils.connections.replica import ReplicaState
 from db_utils.ops.sizes import size
 from db_utils.ops.status import Status
 from db_utils.ops.status import status as look
@@ -99,11 +100,19 @@ def _facts(found: Status) -> Table:
             f"yes, as of {_instant(about.sample_data_from)}" if about.sample_data_from else "no",
         )
     table.add_row("connections", f"{server.connections} of {server.connections_limit}")
+    if found.replica is not None:
+        table.add_row("read replica", f"{found.replica.url}: {_replica(found.replica)}")
     table.add_row(
         "cache",
         f"{cache.url}: {_cache(found)}" if cache is not None and cache.url else "none: REDIS_URL is empty",
     )
     return table
+
+
+def _replica(replica: ReplicaState) -> str:
+    if replica.reason is not None:
+        return f"not in use: {replica.reason}"
+    return f"takes reads, at most {replica.lag_seconds:.1f} s behind"
 
 
 def _schema(found: Status) -> str:

@@ -168,7 +168,8 @@ class Executor(ABC):
         """Run a statement and return how many rows it touched, 0 where the server does not count (CREATE TABLE).
 
         Committed when it returns, unless inside a transaction. Never run twice, unless `idempotent=True`
-        allows it when the connection was lost.
+        allows it when the connection was lost. CALL of refresh_rollups() and its like is held to no limit but
+        `timeout_seconds`: it takes as long as there are rows.
         """
         return self._run(sql, params, fetch_count, timeout_seconds, False, idempotent, True)
 

@@ -18,7 +18,7 @@ from db_utils.connections.listen import Listener, check_channels
 from db_utils.connections.pool import ConnectionPool, PoolStats
 from db_utils.connections.pooler import NO_BLOCK_STATES, check_statement
 from db_utils.connections.raw_connection import raw_connection
-from db_utils.connections.replica import Replica
+from db_utils.connections.replica import Replica, ReplicaState
 from db_utils.connections.statement import (
     Statement,
     bound,
@@ -46,8 +46,8 @@ from db_utils.errors import (
     ServerUnavailableError,
     TransactionStateError,
 )
-from db_utils.sql_text import leaves_traces
-from db_utils.values import Parameters, Row, fetch_rows
+from db_utils.sql_text import calls_maintenance, leaves_traces
+from db_utils.values import Parameters, Row, fetch_count, fetch_rows
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -68,7 +68,11 @@ class Health:
     is_standby: bool | None
     pool: PoolStats
     error: str | None
+    replica: ReplicaState | None = None
+    """What is known of the read replica; None where none is set."""
 
+
+_HEALTH = "SELECT current_setting('server_version') AS server_version, pg_is_in_recovery() AS is_standby"
 
 _preparations: list[Callable[[DatabaseManager, bool], None]] = []
 
@@ -80,6 +84,10 @@ def on_embedded(prepare: Callable[[DatabaseManager, bool], None]) -> Callable[[D
     """
     _preparations.append(prepare)
     return prepare
+
+
+_MAINTENANCE_SECONDS = 7 * 86_400.0
+"""How long a procedure may take that works on all rows: its time follows from how many there are."""
 
 
 class DatabaseManager(Executor):
@@ -123,7 +131,7 @@ class DatabaseManager(Executor):
             settings = settings.with_changes(**changes)
         self.settings = settings
         self._pool = ConnectionPool(settings)
-        self._replica = Replica(settings, settings.replica_url) if settings.replica_url else None
+        self._replica = Replica(settings, settings.replica_url, self._pool) if settings.replica_url else None
         self._embedded: EmbeddedServer | None = None
         self._engine: sqlalchemy.Engine | None = None
 
@@ -183,8 +191,9 @@ class DatabaseManager(Executor):
             )
             if answer is not None:
                 return answer[0]
+        is_read = reads and self._is_plain_read(sql)
         try:
-            return self._once(self._pool, settings, sql, parameters, fetch, timeout_seconds)
+            return self._once(self._pool, settings, sql, parameters, fetch, timeout_seconds, is_read)
         except ServerUnavailableError as error:
             if not (reads or idempotent):
                 raise
@@ -201,12 +210,17 @@ class DatabaseManager(Executor):
         parameters: Parameters | None,
         fetch: Callable[[Any], Result],
         timeout_seconds: float | None,
+        is_read: bool = False,
     ) -> Result:
         checkout = pool.take()
         try:
             text = sql if type(sql) is str else text_of(sql, checkout.connection)
             if leaves_traces(text):
                 checkout.is_tainted = True
+                if timeout_seconds is None and calls_maintenance(text):
+                    timeout_seconds = _MAINTENANCE_SECONDS
+                    if not checkout.preamble:  # else the server's own limit holds
+                        run(checkout, "SET statement_timeout = 0", None, fetch_count)
             if checkout.preamble:
                 check_statement(checkout, text)
                 result = self._in_one_transaction(
@@ -219,7 +233,7 @@ class DatabaseManager(Executor):
         except BaseException:
             pool.give(checkout)
             raise
-        if pool.give(checkout):
+        if pool.give(checkout, is_read):
             raise TransactionStateError(
                 "the statement began a transaction, which was rolled back because nothing could follow in "
                 "it: use db.transaction()"
@@ -265,6 +279,12 @@ class DatabaseManager(Executor):
                 raise first_error from None
             raise
 
+    def _is_plain_read(self, sql: Statement) -> bool:
+        """Whether this is known to write nothing; of use only where reads wait for a replica to have the writes."""
+        return self._replica is not None and (
+            sql is _HEALTH or (isinstance(sql, str) and self._replica.is_plain_read(sql))
+        )
+
     def _text(self, sql: Statement) -> str:
         if isinstance(sql, str):
             return sql
@@ -272,14 +292,14 @@ class DatabaseManager(Executor):
         try:
             return text_of(sql, checkout.connection)
         finally:
-            self._pool.give(checkout)
+            self._pool.give(checkout, is_read=True)
 
     def _bound(self, sql: str, parameters: Parameters) -> str:
         checkout = self._pool.take()
         try:
             return bound(checkout, sql, parameters)
         finally:
-            self._pool.give(checkout)
+            self._pool.give(checkout, is_read=True)
 
     def transaction(self, *, isolation: Isolation | None = None, read_only: bool = False) -> Transaction:
         """All or nothing on a connection of its own; see `Executor.transaction`."""
@@ -389,7 +409,7 @@ class DatabaseManager(Executor):
                 session = dataframes.SessionSettings({**kept, **session.settings})
             text = bind(checkout.connection, sql, parameters)
         finally:
-            self._pool.give(checkout)
+            self._pool.give(checkout, is_read=True)
 
         def read(pool: ConnectionPool) -> Any:
             return dataframes.read_frame(pool.dsn, text, session=session, **options)
@@ -421,8 +441,7 @@ class DatabaseManager(Executor):
         started = time.perf_counter()
         try:
             row = self._run(
-                "SELECT current_setting('server_version') AS server_version, pg_is_in_recovery() AS "
-                "is_standby",
+                _HEALTH,
                 None,
                 fetch_rows,
                 timeout_seconds,
@@ -433,7 +452,16 @@ class DatabaseManager(Executor):
         except InvalidInputError:
             raise
         except DbUtilsError as error:
-            return Health(False, self.settings.safe_url, None, None, None, self.pool_stats(), str(error))
+            return Health(
+                False,
+                self.settings.safe_url,
+                None,
+                None,
+                None,
+                self.pool_stats(),
+                str(error),
+                self.replica_state(),
+            )
         latency_ms = (time.perf_counter() - started) * 1000
         return Health(
             True,
@@ -443,7 +471,12 @@ class DatabaseManager(Executor):
             row["is_standby"],
             self.pool_stats(),
             None,
+            self.replica_state(),
         )
+
+    def replica_state(self) -> ReplicaState | None:
+        """Whether reads go to the read replica now, and why not; None where none is set. Asks both servers."""
+        return None if self._replica is None else self._replica.state()
 
     def pool_stats(self) -> PoolStats:
         """Return how full the pool is and what it has been through."""

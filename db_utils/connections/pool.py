@@ -74,6 +74,7 @@ class ConnectionPool:
         self._opened_total = 0
         self._failed_total = 0
         self._timeouts_total = 0
+        self.last_write: object = None  # another one after each use that may have written
         self._start_empty()
         _pools.add(self)
         spans.look()
@@ -241,13 +242,13 @@ class ConnectionPool:
         checkout = self.take()
         return checkout if self._answers(checkout) else self._replace(checkout)
 
-    def read(self, sql: str, timeout_seconds: float) -> list[Row]:
+    def read(self, sql: str, timeout_seconds: float | None) -> list[Row]:
         """The rows of a question of this library's own, such as which database this is."""
         checkout = self.take()
         try:
             return run(checkout, sql, None, fetch_rows, timeout_seconds)
         finally:
-            self.give(checkout)
+            self.give(checkout, is_read=True)
 
     def begin(self, text: str, timeout_seconds: float | None = None) -> Checkout:
         """A connection on which `text` has begun a transaction, within `timeout_seconds` if given.
@@ -277,11 +278,14 @@ class ConnectionPool:
         """Whether this process opened it; a forked child must leave its parent's connections alone."""
         return checkout.process_id == self._process_id
 
-    def give(self, checkout: Checkout) -> bool:
+    def give(self, checkout: Checkout, is_read: bool = False) -> bool:
         """Take a connection back, as clean as it was; a broken one is closed, and the idle ones renewed.
 
-        True where a transaction was still open and had to be rolled back.
+        True where a transaction was still open and had to be rolled back. `is_read` says that nothing can
+        have been written through it.
         """
+        if not is_read:
+            self.last_write = object()
         connection = checkout.connection
         if connection.closed or connection.get_transaction_status() or checkout.is_tainted:
             return self._tidy(checkout)

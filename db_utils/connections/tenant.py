@@ -107,6 +107,11 @@ class TenantScope(Executor):
         """Nothing to give back: each statement returned its connection."""
 
     @property
+    def settings_text(self) -> str:
+        """What each of its statements begins with: the role, the search path and the organization."""
+        return self._settings
+
+    @property
     def pool(self) -> ConnectionPool:
         """The pool that its connections come from."""
         return self._manager.pool

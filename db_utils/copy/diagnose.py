@@ -16,6 +16,7 @@ from psycopg2 import sql
 
 from db_utils.copy.target_table import Column, TargetTable, plain_cursor
 from db_utils.errors import DbUtilsError, QueryError, translate
+from db_utils.sql_blocks import sql_beside
 
 _ROW_FAULTS = ("22", "23")
 _ROW_FAULT_CODES = frozenset(("44000", "P0001", "54000", "21000"))
@@ -23,25 +24,7 @@ _CHUNK = re.compile(r"_hyper_\d+_\d+_chunk")
 _CHUNK_CONSTRAINT = re.compile(r"^\d+_(?:\d+_)?(?=\D)")
 _KEY = re.compile(r"\(([^()]*)\)=\(")
 
-_COLUMNS_OF_CONSTRAINT = """
-SELECT string_agg(a.attname, ', ' ORDER BY a.attnum)
-FROM pg_constraint AS c
-INNER JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = ANY(c.conkey)
-WHERE c.conname = %s
-GROUP BY c.oid
-ORDER BY c.conrelid = to_regclass(%s) DESC, c.oid
-LIMIT 1
-"""
-
-_MALFORMED = """
-SELECT
-    given.position - 1,
-    found.message,
-    found.sql_error_code
-FROM unnest(%s::text[]) WITH ORDINALITY AS given (value, position)
-CROSS JOIN LATERAL pg_input_error_info(given.value, %s) AS found
-WHERE found.message IS NOT NULL
-"""
+_SQL = sql_beside(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,44 +89,6 @@ def cause_of(error: psycopg2.Error, target: TargetTable | None, columns: Sequenc
     return Cause(str(translated), error.pgcode or "", column, constraint, line)
 
 
-_REFERENCE = """
-SELECT DISTINCT
-    quote_ident(n.nspname) || '.' || quote_ident(referenced.relname),
-    ARRAY(
-        SELECT a.attname::text
-        FROM unnest(c.conkey) WITH ORDINALITY AS k (attnum, place)
-        INNER JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = k.attnum
-        ORDER BY k.place
-    ),
-    ARRAY(
-        SELECT quote_ident(a.attname)
-        FROM unnest(c.confkey) WITH ORDINALITY AS k (attnum, place)
-        INNER JOIN pg_attribute AS a ON a.attrelid = c.confrelid AND a.attnum = k.attnum
-        ORDER BY k.place
-    )
-FROM pg_constraint AS c
-INNER JOIN pg_class AS referenced ON referenced.oid = c.confrelid
-INNER JOIN pg_namespace AS n ON n.oid = referenced.relnamespace
-WHERE
-    c.conname = %s
-    AND c.contype = 'f'
-    AND (%s OR c.conrelid = to_regclass(%s))
-    AND c.confrelid <> c.conrelid
-    AND has_table_privilege(c.confrelid, 'SELECT')
-LIMIT 2
-"""
-
-_DANGLING = """
-SELECT given.position - 1
-FROM unnest({arrays}) WITH ORDINALITY AS given ({values}, position)
-WHERE
-    CASE
-        WHEN NOT ({valid}) THEN false
-        ELSE NOT EXISTS (SELECT FROM {referenced} AS r WHERE {equal})
-    END
-"""
-
-
 def reference(
     connection: Any, target: TargetTable, constraint: str
 ) -> tuple[str, list[str], list[str]] | None:
@@ -152,7 +97,7 @@ def reference(
     None where it points to its own table, whose rows may still be on their way, or where it cannot be looked up.
     """
     name = target.identifier.as_string(connection)
-    found = _asked(connection, _REFERENCE, (constraint, target.is_view, name))
+    found = _asked(connection, _SQL["reference"], (constraint, target.is_view, name))
     return found[0] if len(found) == 1 else None
 
 
@@ -170,7 +115,7 @@ def dangling(
         sql.SQL("r.{} = CAST({} AS {})").format(sql.SQL(name), value, cast)
         for name, value, cast in zip(found[2], values, casts, strict=True)
     ]
-    statement = sql.SQL(_DANGLING).format(
+    statement = sql.SQL(_SQL["dangling"]).format(
         arrays=sql.SQL(", ").join(sql.SQL("%s::text[]") for _ in columns),
         values=sql.SQL(", ").join(values),
         valid=sql.SQL(" AND ").join(valid),
@@ -182,7 +127,7 @@ def dangling(
 
 def malformed(connection: Any, type_name: str, texts: list[str | None]) -> dict[int, tuple[str, str]]:
     """Which of these texts does the type refuse: position to (reason, SQLSTATE); {} where the server cannot tell."""
-    found = _asked(connection, _MALFORMED, (texts, type_name))
+    found = _asked(connection, _SQL["malformed"], (texts, type_name))
     return {position: (message, code) for position, message, code in found}
 
 
@@ -206,7 +151,7 @@ def columns_of_constraint(connection: Any, target: TargetTable | None, constrain
     """Return the columns of a constraint."""
     table = None if target is None else target.identifier.as_string(connection)
     with plain_cursor(connection) as cursor:
-        cursor.execute(_COLUMNS_OF_CONSTRAINT, (constraint, table))
+        cursor.execute(_SQL["columns_of_constraint"], (constraint, table))
         found = cursor.fetchone()
     return found[0] if found else None
 

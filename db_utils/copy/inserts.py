@@ -137,7 +137,12 @@ def _split(
 
 def check_statement(statement: object, page_size: object) -> None:
     """Raise `InvalidInputError` where `execute_many` cannot run this."""
-    if not isinstance(statement, str) or "\0" in statement or _placeholders(statement) != 1:
+    if (
+        not isinstance(statement, str)
+        or "\0" in statement
+        or _placeholders(statement) != 1
+        or re.search(r"\bVALUES\s*\(\s*%s", statement, re.IGNORECASE)  # each row brings its own parentheses
+    ):
         raise InvalidInputError(
             "the statement must have one %s where the rows go, as in INSERT INTO t (a, b) VALUES %s "
             "(a literal percent sign is %%)"

@@ -222,6 +222,7 @@ class _Job:
         stage.prepare()
         self._summed = stage.refuse_repeats(self._options.sum)
         if update is not None and stage.derives is not None:
+            stage.recognize_corrected()
             stage.refuse_strays()
         stage.move(update)
         self.added = stage.insert(update)

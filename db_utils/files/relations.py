@@ -9,6 +9,7 @@ from typing import Any
 from db_utils.copy.target_table import TargetTable, find_target, plain_cursor
 from db_utils.errors import InvalidInputError, NotFoundError, UndefinedObjectError
 from db_utils.schema.source import contract
+from db_utils.sql_blocks import sql_beside
 from db_utils.text_keys import text_key
 
 INTERNAL = frozenset({"schema_version", "tenant_logins", "seed_runs", "backup_runs", "database_identity"})
@@ -47,32 +48,7 @@ _TIME_COLUMNS = (
     "created_at",
 )
 
-_COLUMNS = """
-SELECT
-    a.attname,
-    a.attnotnull,
-    pg_get_expr(d.adbin, d.adrelid)
-FROM pg_attribute AS a
-LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
-ORDER BY a.attnum
-"""
-
-_CONSTRAINTS = """
-SELECT
-    c.conname,
-    c.contype,
-    pg_get_constraintdef(c.oid),
-    ARRAY(
-        SELECT a.attname::text
-        FROM unnest(c.conkey) WITH ORDINALITY AS k (attnum, place)
-        INNER JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = k.attnum
-        ORDER BY k.place
-    )
-FROM pg_constraint AS c
-WHERE c.conrelid = to_regclass(%s)
-ORDER BY c.contype <> 'p', c.conname
-"""
+_SQL = sql_beside(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,6 +63,8 @@ class Relation:
     keys: list[list[str]]
     rules: dict[str, str]
     """Constraint to what it demands."""
+    is_referenced: bool
+    """Whether rows of other tables point to its rows."""
 
     @property
     def name(self) -> str:
@@ -167,10 +145,15 @@ def exportable(connection: Any, name: str) -> Relation:
     except UndefinedObjectError as error:
         raise NotFoundError(f"this database has no {name}: run db-utils init or migrate first") from error
     with plain_cursor(connection) as cursor:
-        cursor.execute(_COLUMNS, (f"public.{name}",))
+        cursor.execute(_SQL["columns"], (f"public.{name}",))
         columns = cursor.fetchall()
-        cursor.execute(_CONSTRAINTS, (f"public.{name}",))
+        cursor.execute(_SQL["constraints"], (f"public.{name}",))
         constraints = cursor.fetchall()
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid = to_regclass(%s))",
+            (f"public.{name}",),
+        )
+        is_referenced = bool(cursor.fetchone()[0])
     return Relation(
         target=target,
         required=frozenset(column for column, not_null, default in columns if not_null and default is None),
@@ -179,6 +162,7 @@ def exportable(connection: Any, name: str) -> Relation:
         },
         keys=[list(of) for _, kind, _, of in constraints if kind in "pu"],
         rules={constraint: demands for constraint, _, demands, _ in constraints},
+        is_referenced=is_referenced,
     )
 
 

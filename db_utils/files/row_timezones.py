@@ -12,42 +12,18 @@ from db_utils.copy.target_table import plain_cursor
 from db_utils.copy.text_format import BadValueError
 from db_utils.errors import InvalidInputError
 from db_utils.files.options import zone_named
+from db_utils.sql_blocks import sql_beside
 
 PLACE_COLUMNS = ("location_id", "resource_id", "employee_id")
 """What a row's place is found by, the nearest first."""
 
 _ENDS = "CASE WHEN isfinite({0}.{1}) THEN {0}.{1} END"
-_LOCATIONS = """
-SELECT location_id::text, NULL::timestamptz, NULL::timestamptz, timezone
-FROM locations
-WHERE organization_id = %(organization)s
-"""
+_SQL = sql_beside(__name__)
 _LOCATION_HISTORY = f"""
 SELECT l.location_id::text, {_ENDS.format("l", "valid_from")}, {_ENDS.format("l", "valid_to")}, l.timezone
 FROM location_history AS l
 WHERE l.organization_id = %(organization)s
 ORDER BY l.location_id, l.valid_from
-"""
-_THINGS = """
-SELECT t.{id}::text, NULL::timestamptz, NULL::timestamptz, l.timezone
-FROM {table} AS t
-INNER JOIN locations AS l ON l.organization_id = t.organization_id AND l.location_id = t.location_id
-WHERE t.organization_id = %(organization)s
-"""
-_THING_HISTORY = """
-SELECT
-    t.{id}::text,
-    CASE WHEN isfinite(greatest(t.valid_from, l.valid_from)) THEN greatest(t.valid_from, l.valid_from) END,
-    CASE WHEN isfinite(least(t.valid_to, l.valid_to)) THEN least(t.valid_to, l.valid_to) END,
-    l.timezone
-FROM {history} AS t
-INNER JOIN location_history AS l
-    ON l.organization_id = t.organization_id
-    AND l.location_id = t.location_id
-    AND l.valid_from < t.valid_to
-    AND t.valid_from < l.valid_to
-WHERE t.organization_id = %(organization)s
-ORDER BY t.{id}, greatest(t.valid_from, l.valid_from)
 """
 _TABLES = {"resource_id": ("resources", "resource_history"), "employee_id": ("employees", "employee_history")}
 
@@ -95,9 +71,11 @@ class RowTimezones:
 
 def _statement(column: str, has_history: bool) -> str:
     if column == "location_id":
-        return _LOCATION_HISTORY if has_history else _LOCATIONS
+        return _LOCATION_HISTORY if has_history else _SQL["locations"]
     table, history = _TABLES[column]
-    return (_THING_HISTORY if has_history else _THINGS).format(id=column, table=table, history=history)
+    return (_SQL["thing_history"] if has_history else _SQL["things"]).format(
+        id=column, table=table, history=history
+    )
 
 
 def _stays(

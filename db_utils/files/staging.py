@@ -17,6 +17,9 @@ from db_utils.copy.rejects import RejectReport, RowBatch
 from db_utils.copy.target_table import identifiers, plain_cursor
 from db_utils.files.staging_checks import CheckedStage
 from db_utils.files.staging_table import CHUNK_ROWS, LINE
+from db_utils.sql_blocks import sql_beside
+
+_SQL = sql_beside(__name__)
 
 
 class Stage(CheckedStage):
@@ -59,34 +62,7 @@ class Stage(CheckedStage):
         names = [name for name in self._columns if name != column and name != "organization_id"]
         pairs = [sql.SQL("{}, {}").format(sql.Literal(name), self._canonical(name)) for name in names]
         content = sql.SQL("jsonb_strip_nulls(jsonb_build_object({}))::text").format(sql.SQL(", ").join(pairs))
-        statement = """
-            UPDATE {stage} AS s
-            SET {column} = overlay(
-                    overlay(named.digest PLACING '8' FROM 13 FOR 1)
-                    PLACING substr('89ab', 1 + (('x' || substr(named.digest, 17, 1))::bit(4)::int & 3), 1) FROM 17 FOR 1
-                )::uuid
-            FROM (
-                SELECT
-                    {line},
-                    left(
-                        encode(
-                            sha256(
-                                convert_to(
-                                    concat_ws(
-                                        '|', {table}, organization_id, content,
-                                        row_number() OVER (PARTITION BY organization_id, content ORDER BY {line})
-                                    ),
-                                    'UTF8'
-                                )
-                            ),
-                            'hex'
-                        ),
-                        32
-                    ) AS digest
-                FROM (SELECT {line}, organization_id, {content} AS content FROM {stage}) AS contents
-            ) AS named
-            WHERE named.{line} = s.{line}
-        """
+        statement = _SQL["derive"]
         self._run(
             sql.SQL(statement).format(
                 stage=self._stage,
@@ -177,12 +153,7 @@ class Stage(CheckedStage):
         else:
             action = sql.SQL("DO NOTHING")
         # A row that was there before has been locked by its update: only a new one has no xmax.
-        statement = """
-            WITH done AS (
-                INSERT INTO {} AS t ({}) SELECT {} FROM {} AS s WHERE {} ON CONFLICT ({}) {} RETURNING t.xmax = 0 AS is_new
-            )
-            SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new) FROM done
-        """
+        statement = _SQL["insert"]
         return sql.SQL(statement).format(
             self._relation.target.identifier,
             identifiers(self._columns),

@@ -9,6 +9,9 @@ from psycopg2 import sql
 from db_utils.copy.target_table import identifiers, plain_cursor
 from db_utils.errors import InvalidInputError
 from db_utils.files.staging_table import CHUNK_ROWS, LINE, StageTable, file_number, line_number
+from db_utils.sql_blocks import sql_beside
+
+_SQL = sql_beside(__name__)
 
 
 class CheckedStage(StageTable):
@@ -22,19 +25,7 @@ class CheckedStage(StageTable):
         """
         summed = self._add_up(sums) if sums else 0
         key = self.identity
-        statement = sql.SQL(
-            """
-            DELETE FROM {stage} AS s
-            USING (
-                SELECT {key}, min({line}) AS first_line, max({line}) AS last_line, count(*) AS number
-                FROM {stage}
-                GROUP BY {key}
-                HAVING count(*) > 1
-            ) AS r
-            WHERE {same}
-            RETURNING s.{line}, r.first_line, r.last_line, r.number
-            """
-        ).format(
+        statement = sql.SQL(_SQL["refuse_repeats"]).format(
             key=identifiers(key),
             line=sql.Identifier(LINE),
             stage=self._stage,
@@ -72,21 +63,7 @@ class CheckedStage(StageTable):
             if name not in self._numbers(key):
                 raise InvalidInputError(f"--sum: {name} is no column of numbers that the file fills")
         others = [c for c in self._columns if c not in key and c not in sums]
-        statement = sql.SQL(
-            """
-            WITH added AS (
-                SELECT {key}, min({line}) AS first_line, {totals}
-                FROM {stage} AS s
-                GROUP BY {key}
-                HAVING count(*) > 1{agree}
-            ), gone AS (
-                DELETE FROM {stage} AS s USING added AS a WHERE {same} AND s.{line} > a.first_line RETURNING 1
-            ), kept AS (
-                UPDATE {stage} AS s SET {changes} FROM added AS a WHERE s.{line} = a.first_line RETURNING 1
-            )
-            SELECT count(*) FROM gone
-            """
-        ).format(
+        statement = sql.SQL(_SQL["add_up"]).format(
             key=identifiers(key),
             line=sql.Identifier(LINE),
             stage=self._stage,
@@ -116,23 +93,52 @@ class CheckedStage(StageTable):
             else value
         )
 
+    def recognize_corrected(self) -> None:
+        """Give the rows that a file corrects the id of their corrected content, so that --update finds them.
+
+        An id made of a row's content is another one when a number is corrected. Of one row of the file and one of the
+        table that agree in all that the file says but numbers and JSON, and whose content the other side has not, the one
+        is the other corrected. Where two agree nobody can tell; nor where the id in the table is somebody's own, or others
+        point to it.
+        """
+        if self.derives is None or self._relation.is_referenced:
+            return
+        measured = {"numeric", "int2", "int4", "int8", "float4", "float8", "json"}
+        about = [
+            c
+            for c in self._columns
+            if c not in self.key and self._relation.target.columns[c].type not in measured
+        ]
+        shared = [c for c in self.key if c != self.derives]
+        statement = sql.SQL(_SQL["recognize_corrected"]).format(
+            id=sql.Identifier(self.derives),
+            stage=self._stage,
+            target=self._relation.target.identifier,
+            own_key=self._of("s", shared),
+            key=self._of("t", shared),
+            lost_key=self._of("l", shared),
+            own_about=sql.SQL("jsonb_build_array({})::text").format(self._of("s", about)),
+            about=sql.SQL("jsonb_build_array({})::text").format(self._of("t", about)),
+            same=self._same("s", "t"),
+            other=self._same("o", "t"),
+            pair=self._same("h", "l", shared),
+            found=self._same("t", "h", shared),
+        )
+        self._run(statement)
+
+    def _of(self, alias: str, columns: Sequence[str]) -> sql.Composable:
+        if alias == "s":
+            return sql.SQL(", ").join(self._value(alias, c) for c in columns)
+        return sql.SQL(", ").join(sql.Identifier(alias, c) for c in columns)
+
     def refuse_strays(self) -> None:
         """Report rows that --update could not find, while there are others that they may be the correction of.
 
-        A row whose id is made of its content is found only by the same content: changed, it is another row. So where the
-        organization has rows besides those of the file, nobody can tell a new row from a corrected one.
+        A row whose id is made of its content is found by the same content, or the same but for numbers: changed otherwise, it
+        is another row. So where the organization has rows besides those of the file, nobody can tell a new row from a
+        corrected one.
         """
-        statement = sql.SQL(
-            """
-            DELETE FROM {stage} AS s
-            WHERE NOT EXISTS (SELECT FROM {target} AS t WHERE {same})
-                AND EXISTS (
-                    SELECT FROM {target} AS t
-                    WHERE t.organization_id = s.organization_id AND NOT EXISTS (SELECT FROM {stage} AS o WHERE {other})
-                )
-            RETURNING s.{line}
-            """
-        ).format(
+        statement = sql.SQL(_SQL["refuse_strays"]).format(
             stage=self._stage,
             target=self._relation.target.identifier,
             same=self._same("s", "t"),
@@ -158,15 +164,7 @@ class CheckedStage(StageTable):
         if update is None:
             statement = "DELETE FROM {stage} AS s USING {target} AS t WHERE {same} AND t.time <> s.time RETURNING s.{line}, t.time"
         else:
-            statement = """
-                WITH gone AS (
-                    DELETE FROM {target} AS t USING {stage} AS s WHERE {same} AND t.time <> s.time
-                    RETURNING t.*, s.time AS new_time, s.{line}, ({differs}) AS will_change
-                ), moved AS (
-                    INSERT INTO {target} ({columns}) SELECT {kept} FROM gone AS g ON CONFLICT DO NOTHING
-                )
-                SELECT g.{line}, g.time, g.will_change FROM gone AS g
-            """
+            statement = _SQL["moved"]
         columns = list(self._relation.target.columns)
         composed = sql.SQL(statement).format(
             stage=self._stage,

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import redis
 
-from db_utils.cache.connection import BoundedConnection, ErrorReply, ProtocolError
 from db_utils.cache.keys import KEY_VERSION
-from db_utils.cache.node import pack
-from db_utils.cache.redis_url import Address, RedisTarget
+from db_utils.cache.redis_url import RedisTarget
 
 _SECONDS = 2.0
 _OURS = f"pred:{KEY_VERSION}:*"
@@ -44,10 +41,9 @@ def redis_status(url: str | None, *, configured: bool) -> RedisFacts:
     if url is None:
         return RedisFacts(configured=False, url=None, answers=False)
     target = RedisTarget(url, connect_seconds=_SECONDS)
-    addresses: list[Address | None] = [*target.addresses] if target.kind == "cluster" else [None]
     try:
-        servers = [_server(target, address) for address in addresses]
-    except (OSError, redis.RedisError, ProtocolError) as error:
+        servers = [_server(client) for _, client in target.clients()]
+    except (OSError, redis.RedisError) as error:
         return RedisFacts(configured, target.name, answers=False, error=str(error) or type(error).__name__)
     return RedisFacts(
         configured,
@@ -61,29 +57,18 @@ def redis_status(url: str | None, *, configured: bool) -> RedisFacts:
     )
 
 
-def _server(target: RedisTarget, address: Address | None) -> dict[str, Any]:
-    with contextlib.closing(target.connect(address)) as connection:
-        info = _ask(connection, ["INFO"])
-        keys, is_all = _count_keys(connection)
-    lines = (line.partition(":") for line in info.decode("utf-8", "replace").splitlines())
-    return {**{name: value for name, _, value in lines}, "keys": keys, "is_all": is_all}
+def _server(client: redis.Redis) -> dict[str, Any]:
+    info: Any = client.info()
+    keys, is_all = _count_keys(client)
+    return {**info, "keys": keys, "is_all": is_all}
 
 
-def _count_keys(connection: BoundedConnection) -> tuple[int, bool]:
+def _count_keys(client: redis.Redis) -> tuple[int, bool]:
     """How many keys are the cache's? A walk in small steps, so that nobody else waits for it."""
     give_up_at = time.monotonic() + _SECONDS
-    cursor, keys = b"0", 0
+    cursor = keys = 0
     while True:
-        cursor, found = _ask(connection, ["SCAN", cursor, "MATCH", _OURS, "COUNT", str(_KEYS_OF_A_STEP)])
-        keys += len(found)
-        if cursor == b"0":
-            return keys, True
-        if time.monotonic() > give_up_at:
-            return keys, False
-
-
-def _ask(connection: BoundedConnection, words: list[Any]) -> Any:
-    reply = connection.converse(pack(words), 1, time.monotonic() + _SECONDS)[0]
-    if isinstance(reply, ErrorReply):
-        raise ConnectionError(str(reply))
-    return reply
+        step: Any = client.scan(cursor, _OURS, _KEYS_OF_A_STEP)
+        cursor, keys = step[0], keys + len(step[1])
+        if cursor == 0 or time.monotonic() > give_up_at:
+            return keys, cursor == 0

@@ -23,9 +23,13 @@ from db_utils.errors import (
 from db_utils.ops.redis_status import RedisFacts, redis_status
 from db_utils.ops.table_sizes import TableFacts, rollups, tables
 from db_utils.outbox.targets import TargetFacts, targets
+from db_utils.sql_blocks import sql_beside
 
 if TYPE_CHECKING:
     from db_utils.connections.manager import DatabaseManager
+    from db_utils.connections.replica import ReplicaState
+
+_SQL = sql_beside(__name__)
 
 Found = TypeVar("Found")
 _PATIENCE_SECONDS = 5.0
@@ -124,6 +128,8 @@ class Status:
     """Those that were ever asked; `doctor` says which are late."""
     copies: list[TargetFacts] = field(default_factory=list)
     """Targets of the outbox: copies on Convex, live streams; `doctor` says which are late."""
+    replica: ReplicaState | None = None
+    """The read replica of DATABASE_REPLICA_URL; None where none is set."""
     cache: RedisFacts | None = None
     not_visible: list[str] = field(default_factory=list)
     attention: list[str] = field(default_factory=list)
@@ -137,6 +143,7 @@ def status(db: DatabaseManager, *, exact: bool = False) -> Status:
     """
     found = Status(ok=True)
     found.cache = redis_status(db.settings.redis_url, configured=db.settings.redis_is_configured)
+    found.replica = db.replica_state()
     try:
         found.server = _server(db)
     except (ConnectionFailedError, ServerUnavailableError) as error:
@@ -186,25 +193,7 @@ def _reason(error: DbUtilsError) -> str:
 
 
 def _server(db: DatabaseManager) -> ServerFacts:
-    row = db.execute_query(
-        """
-        SELECT
-            current_setting('server_version') AS version,
-            (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescaledb,
-            to_regprocedure('public.database_edition()') IS NOT NULL AS has_edition,
-            current_user AS role,
-            pg_is_in_recovery() AS is_standby,
-            pg_postmaster_start_time() AS started_at,
-            CASE WHEN has_database_privilege(current_database(), 'CONNECT') THEN pg_database_size(current_database()) END AS database_bytes,
-            CASE
-                WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN
-                    (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')
-                ELSE (SELECT sum(numbackends) FROM pg_stat_database)
-            END::integer AS connections,
-            current_setting('max_connections')::integer AS connections_limit
-        """,
-        primary=True,
-    )[0]
+    row = db.execute_query(_SQL["server"], primary=True)[0]
     has_edition = row.pop("has_edition")
     return ServerFacts(url=db.settings.safe_url, edition=schema.edition(db) if has_edition else None, **row)
 
@@ -227,19 +216,7 @@ def _series(db: DatabaseManager, name: str, server: ServerFacts | None) -> Serie
     """
     assert server is not None
     of_all = "(SELECT time FROM {table} ORDER BY time {order} LIMIT 1)"
-    of_each = """
-        (
-            SELECT {edge}(e.time)
-            FROM public.organizations AS o
-            CROSS JOIN LATERAL (
-                SELECT t.time
-                FROM {table} AS t
-                WHERE t.organization_id = o.organization_id
-                ORDER BY time_bucket(interval '1 hour', t.time) {order}, t.time {order}
-                LIMIT 1
-            ) AS e
-        )
-    """
+    of_each = _SQL["series"]
     edge = SQL(of_each if server.edition == "plain" else of_all)
     table = Identifier("public", name)
     row = db.execute_query(
@@ -253,57 +230,13 @@ def _series(db: DatabaseManager, name: str, server: ServerFacts | None) -> Serie
 
 
 def _jobs(db: DatabaseManager) -> list[JobFacts]:
-    rows: list[dict[str, Any]] = db.execute_query(
-        """
-        SELECT
-            j.job_id,
-            regexp_replace(j.application_name, ' \\[\\d+\\]$', '') AS name,
-            coalesce(a.view_name, j.hypertable_name)::text AS relation,
-            extract(epoch FROM j.schedule_interval)::double precision AS schedule_seconds,
-            j.scheduled AS is_scheduled,
-            nullif(s.last_run_started_at, '-infinity') AS last_run_at,
-            nullif(s.last_successful_finish, '-infinity') AS last_success_at,
-            nullif(nullif(s.next_start, '-infinity'), 'infinity') AS next_start_at,
-            coalesce(s.last_run_status = 'Failed', false) AS last_run_failed,
-            coalesce(s.total_failures, 0) AS failures
-        FROM timescaledb_information.jobs AS j
-        LEFT JOIN timescaledb_information.job_stats AS s ON s.job_id = j.job_id
-        LEFT JOIN timescaledb_information.continuous_aggregates AS a
-            ON a.materialization_hypertable_schema = j.hypertable_schema
-            AND a.materialization_hypertable_name = j.hypertable_name
-        ORDER BY j.job_id
-        """
-    )
+    rows: list[dict[str, Any]] = db.execute_query(_SQL["jobs"])
     return [JobFacts(**row) for row in rows]
 
 
 def sources(db: DatabaseManager) -> list[SourceFacts]:
     """Return when each public source that was ever asked last succeeded."""
-    rows = db.execute_query(
-        """
-        WITH places AS (
-            SELECT
-                r.connector,
-                max(r.finished_at) FILTER (WHERE r.error_message IS NULL) AS last_good_at,
-                (array_agg(r.error_message ORDER BY r.finished_at DESC, r.window_start DESC))[1] AS newest_error
-            FROM public.connector_runs AS r
-            GROUP BY
-                r.organization_id,
-                r.location_id,
-                r.connector
-        )
-        SELECT
-            p.connector,
-            count(*) AS places,
-            count(p.newest_error) AS failing_places,
-            max(p.last_good_at) AS last_good_at,
-            CASE WHEN count(*) = count(p.last_good_at) THEN min(p.last_good_at) END AS stalest_good_at
-        FROM places AS p
-        GROUP BY p.connector
-        ORDER BY p.connector
-        """,
-        timeout_seconds=_PATIENCE_SECONDS,
-    )
+    rows = db.execute_query(_SQL["sources"], timeout_seconds=_PATIENCE_SECONDS)
     return [SourceFacts(**row) for row in rows]
 
 
@@ -329,6 +262,8 @@ def _attention(found: Status) -> list[str]:
             said.append(
                 f"job {job.job_id} ({job.name}{relation}) failed when it ran last: see timescaledb_information.job_errors"
             )
+    if found.replica is not None and not found.replica.in_use:
+        said.append(f"reads go to the primary: the replica {found.replica.url}: {found.replica.reason}")
     if found.cache is not None and found.cache.configured and not found.cache.answers:
         said.append(
             f"{found.cache.url} does not answer ({found.cache.error}): predictions come from PostgreSQL meanwhile"

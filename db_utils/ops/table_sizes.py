@@ -10,9 +10,12 @@ from psycopg2.sql import SQL, Identifier
 
 from db_utils.errors import PermissionDeniedError, QueryTimeoutError, UndefinedObjectError
 from db_utils.schema.source import contract
+from db_utils.sql_blocks import sql_beside
 
 if TYPE_CHECKING:
     from db_utils.connections.executor import Executor
+
+_SQL = sql_beside(__name__)
 
 _COUNTED_UP_TO_BYTES = 64 * 1024**2
 _COUNTED_UP_TO_ROWS = 1_000_000
@@ -70,23 +73,7 @@ def rollups(db: Executor, *, exact: bool = False) -> list[TableFacts]:
 
 def _measured(db: Executor, kinds: list[str], exact: bool) -> list[TableFacts]:
     names = list(contract().relations)
-    found = db.execute_query(
-        """
-        SELECT
-            c.relname AS name,
-            c.relkind AS kind,
-            c.reltuples::bigint AS estimate,
-            pg_total_relation_size(c.oid) AS total_bytes,
-            pg_indexes_size(c.oid) AS index_bytes,
-            has_table_privilege(c.oid, 'SELECT') AS is_readable
-        FROM pg_class AS c
-        WHERE c.relnamespace = 'public'::regnamespace
-            AND c.relkind = ANY (%s::"char"[])
-            AND c.relname = ANY (%s)
-        ORDER BY array_position(%s, c.relname::text)
-        """,
-        (kinds, names, names),
-    )
+    found = db.execute_query(_SQL["measured"], (kinds, names, names))
     hypertables = _hypertables(db, [row["name"] for row in found])
     # A view is measured only where TimescaleDB stores what it shows.
     return [
@@ -162,29 +149,12 @@ def _hypertables(db: Executor, names: Sequence[str]) -> dict[str, dict[str, Any]
 
 def _sizes(db: Executor, hypertable: str, has_columnstore: bool) -> dict[str, Any]:
     try:
-        sizes = db.execute_query(
-            """
-            SELECT
-                sum(s.total_bytes)::bigint AS total_bytes,
-                sum(s.index_bytes)::bigint AS index_bytes,
-                approximate_row_count(%(relation)s::regclass) AS estimate
-            FROM hypertable_detailed_size(%(relation)s::regclass) AS s
-            """,
-            {"relation": hypertable},
-        )[0]
+        sizes = db.execute_query(_SQL["sizes"], {"relation": hypertable})[0]
     except PermissionDeniedError:
         return {"total_bytes": None, "index_bytes": None, "estimate": None}
     return sizes | _columnstore(db, hypertable) if has_columnstore else sizes
 
 
 def _columnstore(db: Executor, hypertable: str) -> dict[str, Any]:
-    rows = db.execute_query(
-        """
-        SELECT
-            sum(before_compression_total_bytes)::bigint AS before_bytes,
-            sum(after_compression_total_bytes)::bigint AS after_bytes
-        FROM hypertable_columnstore_stats(%s::regclass)
-        """,
-        (hypertable,),
-    )
+    rows = db.execute_query(_SQL["columnstore"], (hypertable,))
     return rows[0]

@@ -7,42 +7,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from db_utils.connections.executor import Executor
+from db_utils.sql_blocks import sql_beside
 
-TARGETS = """
-    SELECT
-        t.organization_id,
-        t.consumer,
-        t.keep_for IS NOT NULL AS is_stream,
-        w.waiting,
-        w.lag_seconds,
-        coalesce(p.sent_count, 0) AS sent,
-        coalesce(p.call_count, 0) AS calls,
-        coalesce(p.failed_call_count, 0) AS failed_calls,
-        (
-            SELECT count(*)
-            FROM public.sync_rejected AS r
-            WHERE r.organization_id = t.organization_id
-                AND r.consumer = t.consumer
-        ) AS rejected,
-        p.last_success_at,
-        p.last_error,
-        p.last_error_at
-    FROM public.sync_targets AS t
-    LEFT JOIN public.sync_progress AS p
-        ON p.organization_id = t.organization_id
-        AND p.consumer = t.consumer
-    CROSS JOIN LATERAL (
-        SELECT
-            count(*) AS waiting,
-            extract(epoch FROM clock_timestamp() - min(o.changed_at))::double precision AS lag_seconds
-        FROM public.sync_outbox AS o
-        WHERE o.organization_id = t.organization_id
-            AND o.consumer = t.consumer
-    ) AS w
-    ORDER BY
-        t.consumer,
-        t.organization_id
-"""
+_SQL = sql_beside(__name__)
+TARGETS = _SQL["targets"]
 
 
 @dataclass(frozen=True)

@@ -20,22 +20,9 @@ FROM operational_kpis(
     %(period_start)s,
     %(period_end)s,
     'organization'
-) WITH ORDINALITY AS k (
-    location_id,
-    resource_id,
-    kpi,
-    value,
-    unit,
-    numerator,
-    numerator_unit,
-    denominator,
-    denominator_unit,
-    coverage_pct,
-    reason,
-    position
-)
+) WITH ORDINALITY AS k
 ORDER BY
-    k.position;
+    k.ordinality;
 
 -- name: get_location_kpis
 -- What are the KPIs of each location?
@@ -57,20 +44,7 @@ FROM operational_kpis(
     %(period_start)s,
     %(period_end)s,
     'location'
-) WITH ORDINALITY AS k (
-    location_id,
-    resource_id,
-    kpi,
-    value,
-    unit,
-    numerator,
-    numerator_unit,
-    denominator,
-    denominator_unit,
-    coverage_pct,
-    reason,
-    position
-)
+) WITH ORDINALITY AS k
 JOIN locations AS l
     ON l.organization_id = %(organization_id)s
     AND l.location_id = k.location_id
@@ -78,7 +52,7 @@ WHERE %(location_id)s::uuid IS NULL OR k.location_id = %(location_id)s
 ORDER BY
     l.name,
     k.location_id,
-    k.position;
+    k.ordinality;
 
 -- name: get_resource_kpis
 -- What are the KPIs of each resource?
@@ -102,20 +76,7 @@ FROM operational_kpis(
     %(period_start)s,
     %(period_end)s,
     'resource'
-) WITH ORDINALITY AS k (
-    location_id,
-    resource_id,
-    kpi,
-    value,
-    unit,
-    numerator,
-    numerator_unit,
-    denominator,
-    denominator_unit,
-    coverage_pct,
-    reason,
-    position
-)
+) WITH ORDINALITY AS k
 JOIN resources AS r
     ON r.organization_id = %(organization_id)s
     AND r.resource_id = k.resource_id
@@ -124,7 +85,7 @@ WHERE (%(location_id)s::uuid IS NULL OR k.location_id = %(location_id)s)
 ORDER BY
     r.name,
     k.resource_id,
-    k.position;
+    k.ordinality;
 
 -- name: get_shift_kpis
 -- What are the KPIs of each shift that starts in the period?
@@ -147,29 +108,14 @@ FROM shift_kpis(
     %(organization_id)s,
     %(period_start)s,
     %(period_end)s
-) WITH ORDINALITY AS k (
-    shift_id,
-    location_id,
-    shift_name,
-    starts_at,
-    kpi,
-    value,
-    unit,
-    numerator,
-    numerator_unit,
-    denominator,
-    denominator_unit,
-    coverage_pct,
-    reason,
-    position
-)
+) WITH ORDINALITY AS k
 WHERE %(location_id)s::uuid IS NULL OR k.location_id = %(location_id)s
 ORDER BY
     k.starts_at,
     k.location_id,
     k.shift_name,
     k.shift_id,
-    k.position;
+    k.ordinality;
 
 -- name: get_kpi_trend
 -- How did the KPIs go, local bucket by local bucket?
@@ -231,20 +177,7 @@ CROSS JOIN LATERAL operational_kpis(
     b.bucket_start,
     b.bucket_end,
     %(grouping_level)s
-) WITH ORDINALITY AS k (
-    location_id,
-    resource_id,
-    kpi,
-    value,
-    unit,
-    numerator,
-    numerator_unit,
-    denominator,
-    denominator_unit,
-    coverage_pct,
-    reason,
-    position
-)
+) WITH ORDINALITY AS k
 LEFT JOIN locations AS l
     ON l.organization_id = %(organization_id)s
     AND l.location_id = k.location_id
@@ -263,7 +196,7 @@ ORDER BY
     k.location_id,
     r.name,
     k.resource_id,
-    k.position;
+    k.ordinality;
 
 -- name: list_local_days
 -- Which local days of the organization are over, oldest first?

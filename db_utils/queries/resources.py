@@ -148,7 +148,8 @@ class ResourceQueries(QueryRunner):
     ) -> Row:
         """Move a resource to this location and return its row.
 
-        From `effective_at` on (aware, not in the future; default now); figures of the time before stay where it stood.
+        From `effective_at` on (aware, not in the future; default now); figures of the time before stay where it stood. Its events
+        since then that stand where it was believed to be go with it.
         Returns the row as `get_resources` does. Raises `InvalidDataError` for a time that has not come yet,
         `NotFoundError` for an unknown resource or location.
         """

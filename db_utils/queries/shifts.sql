@@ -42,6 +42,7 @@ RETURNING
 -- Who works when: the shifts under way in the period, one row for each assigned employee?
 -- Parameters: organization_id uuid, location_id uuid?, employee_id uuid?, period_start timestamptz,
 --     period_end timestamptz
+-- Who is not employed any more when it begins covers no shift and is left out.
 SELECT
     s.shift_id,
     s.location_id,
@@ -54,12 +55,20 @@ SELECT
     e.full_name,
     a.status AS assignment_status
 FROM shifts AS s
-LEFT JOIN shift_assignments AS a
+LEFT JOIN (
+    shift_assignments AS a
+    JOIN employees AS e
+        ON e.organization_id = a.organization_id
+        AND e.employee_id = a.employee_id
+    JOIN employee_history AS h
+        ON h.organization_id = a.organization_id
+        AND h.employee_id = a.employee_id
+        AND h.valid_from <= a.starts_at
+        AND h.valid_to > a.starts_at
+        AND h.is_employed
+)
     ON a.organization_id = s.organization_id
     AND a.shift_id = s.shift_id
-LEFT JOIN employees AS e
-    ON e.organization_id = a.organization_id
-    AND e.employee_id = a.employee_id
 WHERE s.organization_id = %(organization_id)s
     AND (%(location_id)s::uuid IS NULL OR s.location_id = %(location_id)s)
     AND (%(employee_id)s::uuid IS NULL OR a.employee_id = %(employee_id)s)

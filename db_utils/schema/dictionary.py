@@ -4,52 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from db_utils.sql_blocks import sql_beside
+
 if TYPE_CHECKING:
     from db_utils.connections.executor import Executor
 
-_RELATIONS = """
-    SELECT
-        c.relname AS relation,
-        CASE
-            WHEN c.relname = ANY (SELECT relation FROM time_series_layout()) THEN 'time series'
-            WHEN c.relname = ANY (SELECT rollup FROM rollup_definitions()) THEN 'rollup'
-            WHEN c.relkind = 'v' THEN 'view'
-            ELSE 'table'
-        END AS kind,
-        obj_description(c.oid, 'pg_class') AS meaning
-    FROM pg_class AS c
-    WHERE c.relnamespace = 'public'::regnamespace
-        AND c.relkind IN ('r', 'p', 'v')
-        AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
-    ORDER BY c.relkind = 'v', c.relname
-"""
-_COLUMNS = """
-    SELECT
-        c.relname AS relation,
-        a.attname AS column_name,
-        format_type(a.atttypid, a.atttypmod) AS type,
-        a.attnotnull AS required,
-        col_description(c.oid, a.attnum) AS meaning
-    FROM pg_attribute AS a
-    JOIN pg_class AS c ON c.oid = a.attrelid
-    WHERE c.relnamespace = 'public'::regnamespace
-        AND c.relkind IN ('r', 'p', 'v')
-        AND a.attnum > 0
-        AND NOT a.attisdropped
-    ORDER BY c.relname, a.attnum
-"""
-_FUNCTIONS = """
-    SELECT
-        p.proname || '(' || pg_get_function_arguments(p.oid) || ')' AS signature,
-        obj_description(p.oid, 'pg_proc') AS meaning
-    FROM pg_proc AS p
-    WHERE p.pronamespace = 'public'::regnamespace
-        AND p.prokind IN ('f', 'p')
-        AND p.prorettype <> 'trigger'::regtype
-        AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype IN ('e', 'i'))
-        AND p.proname <> 'time_bucket'
-    ORDER BY p.proname, 1
-"""
+_SQL = sql_beside(__name__)
 
 
 def markdown(db: Executor) -> str:
@@ -57,14 +17,14 @@ def markdown(db: Executor) -> str:
 
     It says the same for every edition: rollups are rollups whether they are continuous aggregates or views.
     """
-    columns = db.execute_query(_COLUMNS)
+    columns = db.execute_query(_SQL["columns"])
     lines = [
         "# Data dictionary",
         "",
         "Made from the comments in the database: `python -m db_utils dictionary`.",
         "",
     ]
-    for relation in db.execute_query(_RELATIONS):
+    for relation in db.execute_query(_SQL["relations"]):
         lines += [f"## {relation['relation']} ({relation['kind']})", "", relation["meaning"], ""]
         lines += ["| column | type | meaning |", "|---|---|---|"]
         lines += [
@@ -74,7 +34,7 @@ def markdown(db: Executor) -> str:
         ]
         lines.append("")
     lines += ["## Functions and procedures", "", "| signature | meaning |", "|---|---|"]
-    lines += [f"| `{f['signature']}` | {_cell(f['meaning'])} |" for f in db.execute_query(_FUNCTIONS)]
+    lines += [f"| `{f['signature']}` | {_cell(f['meaning'])} |" for f in db.execute_query(_SQL["functions"])]
     return "\n".join(lines) + "\n"
 
 

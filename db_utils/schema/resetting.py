@@ -13,11 +13,14 @@ from db_utils.errors import QueryError, SchemaError
 from db_utils.schema import source, state
 from db_utils.schema.applying import apply_within, refuse_newer, take_lock
 from db_utils.schema.source import SchemaFile
+from db_utils.sql_blocks import sql_beside
 
 if TYPE_CHECKING:
     from db_utils.connections.executor import Executor
     from db_utils.connections.manager import DatabaseManager
     from db_utils.connections.transaction import Transaction
+
+_SQL = sql_beside(__name__)
 
 _DEPENDED_ON = "2BP01"
 TENANT_SCHEMAS = ("tenant_load", "tenant")
@@ -45,42 +48,9 @@ def to_be_removed(db: Executor) -> Removed:
     barnameh_tenant, barnameh_tenant_login and barnameh_readonly stay, because other databases of the server may use them.
     """
     ours = source.contract()
-    relations = _column(
-        db,
-        """
-        SELECT c.relname AS name
-        FROM pg_class AS c
-        WHERE c.relnamespace = 'public'::regnamespace
-            AND c.relkind IN ('r', 'p', 'v', 'm')
-            AND c.relname = ANY (%s)
-        ORDER BY c.relname
-        """,
-        list(ours.relations),
-    )
-    functions = _column(
-        db,
-        """
-        SELECT format('public.%%I(%%s)', p.proname, pg_get_function_identity_arguments(p.oid)) AS name
-        FROM pg_proc AS p
-        WHERE p.pronamespace = 'public'::regnamespace
-            AND p.proname = ANY (%s)
-            AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
-        ORDER BY name
-        """,
-        sorted(ours.functions),
-    )
-    tenant_views = _column(
-        db,
-        """
-        SELECT c.relname AS name
-        FROM pg_class AS c
-        WHERE c.relnamespace = to_regnamespace('tenant')
-            AND c.relkind = 'v'
-            AND c.relname = ANY (%s)
-        ORDER BY c.relname
-        """,
-        relations,
-    )
+    relations = _column(db, _SQL["relations"], list(ours.relations))
+    functions = _column(db, _SQL["functions"], sorted(ours.functions))
+    tenant_views = _column(db, _SQL["tenant_views"], relations)
     logins = (
         [
             row["role_name"]
@@ -161,17 +131,7 @@ def _drop(transaction: Transaction, removed: Removed) -> None:
 
 def _functions_of_rows(transaction: Transaction, removed: Removed) -> list[str]:
     """The functions whose result has the type of a relation's row."""
-    return _column(
-        transaction,
-        """
-        SELECT format('public.%%I(%%s)', p.proname, pg_get_function_identity_arguments(p.oid)) AS name
-        FROM pg_proc AS p
-        JOIN pg_class AS c ON c.reltype = p.prorettype AND c.relkind <> 'c'
-        WHERE p.pronamespace = 'public'::regnamespace
-            AND format('public.%%I(%%s)', p.proname, pg_get_function_identity_arguments(p.oid)) = ANY (%s)
-        """,
-        removed.functions,
-    )
+    return _column(transaction, _SQL["functions_of_rows"], removed.functions)
 
 
 def _drop_routines(transaction: Transaction, names: list[str]) -> None:
@@ -181,33 +141,11 @@ def _drop_routines(transaction: Transaction, names: list[str]) -> None:
 
 def _rollups(transaction: Transaction, removed: Removed) -> list[str]:
     """The continuous aggregates, those that are built on others first."""
-    return _of_timescaledb(
-        transaction,
-        "continuous_aggregates",
-        """
-        SELECT view_name AS name
-        FROM timescaledb_information.continuous_aggregates
-        WHERE view_schema = 'public'
-            AND view_name = ANY (%s)
-        ORDER BY hypertable_schema = 'public', view_name
-        """,
-        removed.relations,
-    )
+    return _of_timescaledb(transaction, "continuous_aggregates", _SQL["rollups"], removed.relations)
 
 
 def _hypertables(transaction: Transaction, names: list[str]) -> list[str]:
-    return _of_timescaledb(
-        transaction,
-        "hypertables",
-        """
-        SELECT hypertable_name AS name
-        FROM timescaledb_information.hypertables
-        WHERE hypertable_schema = 'public'
-            AND hypertable_name = ANY (%s)
-        ORDER BY hypertable_name
-        """,
-        names,
-    )
+    return _of_timescaledb(transaction, "hypertables", _SQL["hypertables"], names)
 
 
 def _of_timescaledb(transaction: Transaction, view: str, sql: str, names: list[str]) -> list[str]:

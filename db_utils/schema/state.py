@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from db_utils.errors import SchemaError, UndefinedObjectError
+from db_utils.sql_blocks import sql_beside
 
 if TYPE_CHECKING:
     from db_utils.connections.executor import Executor
+
+_SQL = sql_beside(__name__)
 
 OLDEST_SERVER = 16
 
@@ -43,16 +46,7 @@ def edition_to_be(db: Executor) -> str:
     TimescaleDB becomes part of it where the server has loaded it, as sql/01_edition.sql decides. Its licence can be asked
     only where the extension is there already: else the answer is "timescaledb", which is community or apache.
     """
-    row = db.execute_query(
-        """
-        SELECT
-            EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')
-                OR EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
-                AND EXISTS (SELECT FROM pg_settings WHERE name LIKE 'timescaledb.%%') AS has_timescaledb,
-            current_setting('timescaledb.license', true) AS license
-        """,
-        (),
-    )[0]
+    row = db.execute_query(_SQL["edition_to_be"], ())[0]
     if not row["has_timescaledb"]:
         return "plain"
     return {"timescale": "community", "apache": "apache"}.get(row["license"], "timescaledb")
@@ -73,14 +67,7 @@ def applied_files(db: Executor) -> dict[str, str] | None:
 
     None where nobody wrote it down: an older version, or psql alone.
     """
-    rows = db.execute_query(
-        """
-        SELECT to_jsonb(v) -> 'file_checksums' AS file_checksums
-        FROM public.schema_version AS v
-        ORDER BY v.version DESC
-        LIMIT 1
-        """
-    )
+    rows = db.execute_query(_SQL["applied_files"])
     remembered: dict[str, str] | None = rows[0]["file_checksums"] if rows else None
     return remembered
 

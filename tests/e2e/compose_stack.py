@@ -77,10 +77,11 @@ class ComposeStack:
     def __init__(self, folder: Path, project: str, **settings: str) -> None:
         self.folder = folder
         self.project = project
-        postgres, redis, pgadmin = free_ports(3)
+        postgres, replica, redis, pgadmin = free_ports(4)
         self.settings = {
             "COMPOSE_PROJECT_NAME": project,
             "POSTGRES_PORT": str(postgres),
+            "REPLICA_PORT": str(replica),
             "REDIS_PORT": str(redis),
             "PGADMIN_PORT": str(pgadmin),
             **settings,

@@ -26,7 +26,7 @@ from tests.faults.findings import Finding, as_json, markdown, table
 from tests.faults.trial import Scenario, Trial
 from tests.support.readme import ROOT, with_part
 
-SCENARIOS = ("kills", "network", "redis", "soak", "arguments", "operations", "isolation", "chaos")
+SCENARIOS = ("kills", "network", "replica", "redis", "soak", "arguments", "operations", "isolation", "chaos")
 PAGE = ROOT / "docs" / "faults.md"
 
 

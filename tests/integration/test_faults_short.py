@@ -35,7 +35,7 @@ def harmless(findings: list[Finding]) -> None:
         assert finding.attempts > 0 or finding.not_run
 
 
-@pytest.mark.parametrize("name", ["kills", "network", "redis", "soak", "chaos"])
+@pytest.mark.parametrize("name", ["kills", "network", "replica", "redis", "soak", "chaos"])
 def test_nothing_is_lost(trial: Trial, name: str) -> None:
     harmless(scenario(name)(trial))
 

@@ -49,7 +49,9 @@ function put(part, html) {
   if (place.dataset.html === html) return;
   const open = [...place.querySelectorAll("details")].map((details) => details.open);
   const held = place.contains(document.activeElement) ? [...place.querySelectorAll("summary")].indexOf(document.activeElement) : -1;
+  const known = new Set([...place.querySelectorAll("[data-alert]")].map((alert) => alert.dataset.alert));
   place.innerHTML = html; // our own server's, with every name escaped
+  place.querySelectorAll("[data-alert]").forEach((alert) => alert.classList.toggle("new", !known.has(alert.dataset.alert)));
   place.dataset.html = html;
   place.querySelectorAll("details").forEach((details, number) => (details.open = open[number] ?? false));
   if (held >= 0) place.querySelectorAll("summary")[held]?.focus();

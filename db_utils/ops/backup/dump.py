@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import datetime
 import errno
-import hashlib
 import os
 import shutil
 import sys
@@ -19,9 +18,9 @@ from typing import IO
 
 from db_utils.errors import BackupError
 from db_utils.ops.backup.contents import contents
-from db_utils.ops.backup.encryption import Key, encrypt
+from db_utils.ops.backup.encryption import Hashing, Key, seal
 from db_utils.ops.backup.endpoint import Endpoint
-from db_utils.ops.backup.manifest import DUMP, ENCRYPTED, FILE, ROLES, File, Manifest
+from db_utils.ops.backup.manifest import DUMP, FILE, FORMAT, ROLES, SEALED, File, Manifest
 from db_utils.ops.backup.pipes import output_of
 from db_utils.ops.backup.psql import PsqlSession
 from db_utils.schema.source import folder as source_folder
@@ -159,17 +158,18 @@ def _remove_abandoned(parent: Path) -> None:
 
 
 def _write(folder: Path, name: str, pieces: Iterable[bytes], key: Key | None) -> File:
-    path = folder / (name if key is None else name + ENCRYPTED)
-    found, size = hashlib.sha256(), 0
+    path = folder / (name if key is None else name + SEALED[FORMAT])
     with path.open("xb") as file:
         path.chmod(0o600)
-        for piece in pieces if key is None else encrypt(pieces, key):
-            file.write(piece)
-            found.update(piece)
-            size += len(piece)
+        into = Hashing(file)
+        if key is None:
+            for piece in pieces:
+                into.write(piece)
+        else:
+            seal(pieces, key, into)
         file.flush()
         os.fsync(file.fileno())
-    return File(path.name, size, found.hexdigest())
+    return File(path.name, into.size, into.hexdigest())
 
 
 def _publish(partial: Path, final: Path, *, may_count: bool) -> Path:

@@ -1,13 +1,9 @@
-"""Encrypts a stream of any length, so that nothing of it can be read, changed, left out, moved or cut off unnoticed.
+"""Seals a stream of any length with age, so that a backup opens without this library: `age -d -i backup.key database.dump.age`.
 
-The file is a header and chunks of 64 KiB, each sealed with AES-256-GCM. This is the STREAM construction (Hoang, Reyhanitabar,
-Rogaway, Vizár: Online Authenticated-Encryption and its Nonce-Reuse Misuse-Resistance, CRYPTO 2015), as age and Tink use
-it too: the nonce of a chunk is its number and whether it is the last one. So chunks stay in order, and a file that was cut
-off has no last chunk. Each file has a key of its own, derived (HKDF-SHA256) from the given one and a random salt, which is
-why plain counters are safe as nonces. Nothing is released before it is authenticated, and memory stays constant.
-
-    header   "barnameh-backup-1\\n", 8 bytes that tell the key, 32 bytes of salt: authenticated with every chunk
-    chunk    up to 65,536 bytes of data, sealed: 16 bytes longer
+The key is an identity of age (X25519): 32 random bytes, as age-keygen writes them or in base64. age authenticates each chunk of
+64 KiB before it lets it out, in order and up to the last one, with memory that stays constant. Its recipient, the public half,
+would let anybody *make* files that open with the key. So it is never written down (a manifest names the key by a hash under it),
+and the manifest, which tells the checksums of the sealed files, is signed with the secret half.
 """
 
 from __future__ import annotations
@@ -16,18 +12,19 @@ import base64
 import binascii
 import hashlib
 import hmac
+import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Any, Protocol
 
 from db_utils.errors import BackupError, ConfigurationError
 
 KEY_VARIABLE = "BACKUP_KEY"
-_MAGIC = b"barnameh-backup-1\n"
-_ID_BYTES, _SALT_BYTES, _KEY_BYTES, _TAG_BYTES = 8, 32, 32, 16
-_CHUNK_BYTES = 64 * 1024
+_KEY_BYTES = 32
+_AGE_PREFIX = "AGE-SECRET-KEY-"
+_BECH32 = "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L"
 
 
 class Readable(Protocol):
@@ -35,6 +32,14 @@ class Readable(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """The next bytes; b"" at the end."""
+        ...
+
+
+class Writable(Protocol):
+    """A file, as far as it is written here."""
+
+    def write(self, data: bytes, /) -> Any:
+        """Take these bytes."""
         ...
 
 
@@ -47,31 +52,33 @@ class Key:
     @property
     def fingerprint(self) -> str:
         """Tells this key from others, and nothing about it."""
-        return self._derive(b"fingerprint", b"").hex()[: 2 * _ID_BYTES]
+        return self.derive(b"fingerprint").hex()[:16]
+
+    @property
+    def identity(self) -> str:
+        """The secret as age writes it."""
+        groups = [int.from_bytes(self.secret) << 4 >> 5 * place & 31 for place in range(51, -1, -1)]
+        prefix = _AGE_PREFIX.lower()
+        checked = [ord(letter) >> 5 for letter in prefix] + [0] + [ord(letter) & 31 for letter in prefix]
+        checksum = _bech32_polymod([*checked, *groups, *[0] * 6]) ^ 1
+        groups += [checksum >> 5 * place & 31 for place in range(5, -1, -1)]
+        return f"{_AGE_PREFIX}1" + "".join(_BECH32[group] for group in groups)
 
     def sign(self, message: bytes) -> str:
         """HMAC-SHA256 of a message, under a key derived for that."""
-        return hmac.new(self._derive(b"manifest", b""), message, hashlib.sha256).hexdigest()
+        return hmac.digest(self.derive(b"manifest"), message, "sha256").hex()
 
-    def file_key(self, salt: bytes) -> bytes:
-        """The key of the file with this salt."""
-        return self._derive(b"file", salt)
-
-    def _derive(self, purpose: bytes, salt: bytes) -> bytes:
-        try:
-            from cryptography.hazmat.primitives.hashes import SHA256
-            from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-        except ImportError as error:
-            raise ConfigurationError(
-                "encryption needs the package cryptography: pip install 'barnameh-db-utils[encryption]'"
-            ) from error
-        return HKDF(SHA256(), _KEY_BYTES, salt, b"barnameh-backup " + purpose).derive(self.secret)
+    def derive(self, purpose: bytes, salt: bytes = b"") -> bytes:
+        """HKDF-SHA256 (RFC 5869) of the secret: 32 bytes for one purpose."""
+        extracted = hmac.digest(salt, self.secret, "sha256")
+        return hmac.digest(extracted, b"barnameh-backup " + purpose + b"\x01", "sha256")
 
 
 def read_key(path: Path | None) -> Key | None:
     """The key in this file, else the one in BACKUP_KEY; None where neither is given.
 
-    Either holds 32 random bytes in base64: `openssl rand -base64 32`. Raises `ConfigurationError` for anything else.
+    Either holds an identity of age (`age-keygen -o backup.key`), or 32 random bytes in base64 (`openssl rand -base64 32`). Raises
+    `ConfigurationError` for anything else.
     """
     if path is not None:
         try:
@@ -84,65 +91,68 @@ def read_key(path: Path | None) -> Key | None:
         text, where = os.environ.get(KEY_VARIABLE, ""), KEY_VARIABLE
         if not text.strip():
             return None
-    try:
-        secret = base64.b64decode(text.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        secret = b""
-    if len(secret) != _KEY_BYTES:
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    key = _parsed(lines[0]) if len(lines) == 1 else None
+    if key is None:
         raise ConfigurationError(
-            f"{where} holds no key: put 32 random bytes in base64 there (openssl rand -base64 32)"
+            f"{where} holds no key: put an identity of age there (age-keygen), or 32 random bytes in base64 (openssl rand -base64 32)"
         )
-    return Key(secret)
+    return key
 
 
-def encrypt(pieces: Iterable[bytes], key: Key) -> Iterator[bytes]:
-    """The encrypted file of this stream, piece by piece."""
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-    salt = os.urandom(_SALT_BYTES)
-    header = _MAGIC + bytes.fromhex(key.fingerprint) + salt
-    seal = AESGCM(key.file_key(salt)).encrypt
-    yield header
-    held, number = bytearray(), 0
-    for piece in pieces:
-        held += piece
-        while len(held) > _CHUNK_BYTES:  # the last chunk is only known at the end
-            yield seal(_nonce(number, last=False), bytes(held[:_CHUNK_BYTES]), header)
-            del held[:_CHUNK_BYTES]
-            number += 1
-    yield seal(_nonce(number, last=True), bytes(held), header)
+def _parsed(line: str) -> Key | None:
+    if line.upper().startswith(f"{_AGE_PREFIX}1"):
+        number = 0
+        for letter in line.upper()[len(_AGE_PREFIX) + 1 :][:52]:
+            number = number << 5 | max(_BECH32.find(letter), 0)
+        key = Key((number >> 4 & (1 << 256) - 1).to_bytes(_KEY_BYTES))
+        return key if key.identity == line.upper() else None  # its checksum, and that nothing else is there
+    try:
+        secret = base64.b64decode(line, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return Key(secret) if len(secret) == _KEY_BYTES else None
 
 
-def decrypt(file: Readable, key: Key) -> Iterator[bytes]:
-    """What was encrypted into this file, piece by piece, each authenticated.
+def _bech32_polymod(groups: Iterable[int]) -> int:
+    """The checksum of BIP 173 over groups of five bits."""
+    checksum = 1
+    for group in groups:
+        top, checksum = checksum >> 25, (checksum & 0x1FFFFFF) << 5 ^ group
+        for bit, generator in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
+            checksum ^= generator if top >> bit & 1 else 0
+    return checksum
 
-    Raises `BackupError` for a wrong key, and for a file that was changed, reordered or cut off: what came before may be used
-    only once the stream has ended without one.
+
+def seal(pieces: Iterable[bytes], key: Key, into: Writable) -> None:
+    """Write this stream as a file of age that the key opens. What reading or writing raises is raised as it is."""
+    age = _age()
+    source = _Pieces(pieces)
+    try:
+        age.encrypt_io(
+            io.BufferedReader(source), into, [age.x25519.Identity.from_str(key.identity).to_public()]
+        )
+    except age.EncryptError:
+        if source.error is not None:
+            raise source.error from None
+        raise
+
+
+def unseal(file: Readable, key: Key, into: Writable) -> None:
+    """Write what was sealed into this file, each piece authenticated.
+
+    Raises `BackupError` for a file of another key, and for one that was changed, reordered or cut off: what came before may be
+    used only once this has returned.
     """
-    header = file.read(len(_MAGIC) + _ID_BYTES + _SALT_BYTES)
-    if not header.startswith(_MAGIC) or len(header) < len(_MAGIC) + _ID_BYTES + _SALT_BYTES:
+    age = _age()
+    try:
+        age.decrypt_io(file, into, [age.x25519.Identity.from_str(key.identity)])
+    except BrokenPipeError:  # of who takes it
+        raise
+    except (age.DecryptError, OSError) as error:
         raise BackupError(
-            "the file is no encrypted backup, or its beginning was damaged: take another copy of it"
-        )
-    if header[len(_MAGIC) : len(_MAGIC) + _ID_BYTES].hex() != key.fingerprint:
-        raise BackupError(wrong_key(header[len(_MAGIC) : len(_MAGIC) + _ID_BYTES].hex(), key))
-    from cryptography.exceptions import InvalidTag
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-    open_chunk = AESGCM(key.file_key(header[-_SALT_BYTES:])).decrypt
-    number, sealed = 0, file.read(_CHUNK_BYTES + _TAG_BYTES)
-    while True:
-        following = file.read(_CHUNK_BYTES + _TAG_BYTES)
-        try:
-            yield open_chunk(_nonce(number, last=not following), sealed, header)
-        except (InvalidTag, ValueError):
-            raise BackupError(
-                f"the encrypted file was changed or cut off near byte {len(header) + number * (_CHUNK_BYTES + _TAG_BYTES):,}: "
-                "take another copy of the backup"
-            ) from None
-        if not following:
-            return
-        number, sealed = number + 1, following
+            f"the encrypted file is not of this key, or was changed or cut off ({error}): take another copy of the backup"
+        ) from None
 
 
 def wrong_key(wanted: str, key: Key) -> str:
@@ -150,5 +160,68 @@ def wrong_key(wanted: str, key: Key) -> str:
     return f"this is the wrong key: the backup was encrypted with key {wanted}, and the one given is {key.fingerprint}"
 
 
-def _nonce(number: int, *, last: bool) -> bytes:
-    return number.to_bytes(11, "big") + bytes([last])
+def _age() -> Any:
+    try:
+        import pyrage
+    except ImportError as error:
+        raise ConfigurationError(
+            "encryption needs the package pyrage: pip install 'barnameh-db-utils[encryption]'"
+        ) from error
+    return pyrage
+
+
+class _Pieces(io.RawIOBase):
+    """A stream as a file; `error` is what reading it raised, which age tells in words of its own."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._held = memoryview(b"")
+        self.error: BaseException | None = None
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the next bytes."""
+        try:
+            while not self._held:
+                self._held = memoryview(next(self._pieces))
+        except StopIteration:
+            return 0
+        except BaseException as error:
+            self.error = error
+            raise
+        size = min(len(buffer), len(self._held))
+        buffer[:size], self._held = self._held[:size], self._held[size:]
+        return size
+
+
+class Hashing:
+    """A file that hashes what is read from it or written to it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._found = hashlib.sha256()
+        self.size = 0
+
+    def read(self, size: int, /) -> bytes:
+        """Read and hash."""
+        return self._hashed(self._file.read(size))
+
+    def write(self, data: bytes, /) -> int:
+        """Write and hash."""
+        return self._file.write(self._hashed(data))
+
+    def flush(self) -> None:
+        """Flush the file."""
+        self._file.flush()
+
+    def hexdigest(self) -> str:
+        """The SHA-256 of it all."""
+        return self._found.hexdigest()
+
+    def _hashed(self, data: bytes) -> bytes:
+        self._found.update(data)
+        self.size += len(data)
+        return data

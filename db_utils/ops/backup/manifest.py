@@ -3,8 +3,8 @@
 A backup is a folder:
 
     manifest.json    this; readable by everyone who may read the folder, also where the rest is encrypted
-    database.dump    pg_dump's custom format (database.dump.enc where encrypted)
-    roles.json       the roles that the database needs, which a dump does not carry (roles.json.enc)
+    database.dump    pg_dump's custom format (database.dump.age where encrypted; database.dump.enc in format 1)
+    roles.json       the roles that the database needs, which a dump does not carry (roles.json.age)
 """
 
 from __future__ import annotations
@@ -12,24 +12,25 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from db_utils.errors import BackupError
-from db_utils.ops.backup.encryption import Key, decrypt, wrong_key
+from db_utils.ops.backup.encryption import Hashing, Key, Writable, unseal, wrong_key
+from db_utils.ops.backup.former_encryption import unseal_former
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Record = TypeVar("Record", bound="DataclassInstance")
 
-FORMAT = 1
+FORMAT = 2
 FILE = "manifest.json"
 DUMP = "database.dump"
 ROLES = "roles.json"
-ENCRYPTED = ".enc"
+SEALED = {1: ".enc", 2: ".age"}
+"""What an encrypted file's name ends in, by format; plain backups of both are the same."""
 _READ_BYTES = 1024 * 1024
 
 
@@ -110,9 +111,9 @@ def read(folder: Path) -> Manifest:
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise BackupError(f"{path} cannot be read ({error}): take another copy of the backup") from error
-    if isinstance(found, dict) and found.get("format") not in (None, FORMAT):
+    if isinstance(found, dict) and found.get("format") not in (None, *SEALED):
         raise BackupError(
-            f"{path} has format {found['format']}, and this release reads {FORMAT}: use a newer release"
+            f"{path} has format {found['format']}, and this release reads up to {FORMAT}: use a newer release"
         )
     try:
         return _from_json(found)
@@ -183,7 +184,7 @@ def check(folder: Path, manifest: Manifest, key: Key | None) -> None:
                 f"{folder / FILE} was changed after it was written: take another copy of the backup"
             )
     for file, name in ((manifest.dump, DUMP), (manifest.roles, ROLES)):
-        if file.file != name + (ENCRYPTED if manifest.key else ""):
+        if file.file != name + (SEALED[manifest.format] if manifest.key else ""):
             raise BackupError(f"{folder / FILE} is damaged ({file.file!r} is no {name}): take another copy")
         path = folder / file.file
         if path.is_symlink() or not path.is_file():
@@ -193,33 +194,27 @@ def check(folder: Path, manifest: Manifest, key: Key | None) -> None:
             raise BackupError(
                 f"{path} has {size:,} bytes and should have {file.size_bytes:,}: it was cut off or changed, take another copy"
             )
-        for _ in pieces(folder, file, None):
-            pass
+        with path.open("rb") as opened:
+            if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
+                raise _changed(path)
 
 
-def pieces(folder: Path, file: File, key: Key | None) -> Iterator[bytes]:
-    """What does this file of a backup hold? Piece by piece, opened with the key where one is given.
+def pour(folder: Path, manifest: Manifest, file: File, key: Key | None, into: Writable) -> None:
+    """Write what this file of a backup holds, opened with the key where one is given.
 
-    The last piece is followed by `BackupError` where the file is not the one that the manifest tells of.
+    Raises `BackupError` at the end where the file is not the one that the manifest tells of.
     """
     path = folder / file.file
     with path.open("rb") as opened:
-        counted = _Hashing(opened)
-        yield from iter(lambda: counted.read(_READ_BYTES), b"") if key is None else decrypt(counted, key)
-        if counted.sha256.hexdigest() != file.sha256:
-            raise BackupError(
-                f"{path} does not have its checksum: it was changed or damaged, take another copy"
-            )
+        source = Hashing(opened)
+        if key is None:
+            while piece := source.read(_READ_BYTES):
+                into.write(piece)
+        else:
+            (unseal if manifest.format > 1 else unseal_former)(source, key, into)
+        if source.hexdigest() != file.sha256:
+            raise _changed(path)
 
 
-class _Hashing:
-    """A file that hashes what is read from it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.sha256 = hashlib.sha256()
-
-    def read(self, size: int) -> bytes:
-        piece = self._file.read(size)
-        self.sha256.update(piece)
-        return piece
+def _changed(path: Path) -> BackupError:
+    return BackupError(f"{path} does not have its checksum: it was changed or damaged, take another copy")

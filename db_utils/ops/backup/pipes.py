@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import tempfile
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import IO
 
 from db_utils.errors import BackupError
@@ -41,8 +41,10 @@ def output_of(endpoint: Endpoint, program: str, *arguments: str) -> Generator[It
             yield pieces()
 
 
-def feed(endpoint: Endpoint, pieces: Iterable[bytes], program: str, *arguments: str, database: str) -> None:
-    """Run this program on a database of the place's server with these pieces as its input. Raises `BackupError` where it fails."""
+def feed(
+    endpoint: Endpoint, fill: Callable[[IO[bytes]], object], program: str, *arguments: str, database: str
+) -> None:
+    """Run this program on a database of the place's server with what `fill` writes as its input. Raises `BackupError` where it fails."""
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             endpoint.command(program, "--no-password", *arguments, database=database),
@@ -55,8 +57,7 @@ def feed(endpoint: Endpoint, pieces: Iterable[bytes], program: str, *arguments: 
         with _ended(process):
             assert process.stdin is not None
             with contextlib.suppress(BrokenPipeError):  # what it says about its end counts
-                for piece in pieces:
-                    process.stdin.write(piece)
+                fill(process.stdin)
                 process.stdin.close()
             if process.wait() != 0:
                 raise _failure(program, said)

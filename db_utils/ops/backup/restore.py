@@ -6,10 +6,12 @@ So the target is empty or complete, at every moment: whatever ends a restore, th
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from db_utils.errors import BackupError
@@ -24,29 +26,10 @@ from db_utils.ops.backup.psql import PsqlSession
 from db_utils.ops.backup.roles import RestoredRoles, Role, read_roles, restore_roles
 from db_utils.ops.backup.temporary_database import exists, swap, temporary_database
 from db_utils.schema import source
+from db_utils.sql_blocks import sql_beside
 from db_utils.sql_text import identifier, literal
 
-_OBJECTS = """
-    WITH own_schemas AS (
-        SELECT n.oid, n.nspname
-        FROM pg_namespace AS n
-        WHERE n.nspname !~ '^(pg_|information_schema$)'
-            AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e')
-    )
-    SELECT format('%I.%I', s.nspname, c.relname) AS object
-    FROM pg_class AS c
-    JOIN own_schemas AS s ON s.oid = c.relnamespace
-    WHERE NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-    UNION
-    SELECT format('%I.%I()', s.nspname, p.proname)
-    FROM pg_proc AS p
-    JOIN own_schemas AS s ON s.oid = p.pronamespace
-    WHERE p.proname <> 'refuse_dump'  -- a new database of the container has it
-        AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
-    UNION
-    SELECT format('schema %I', s.nspname) FROM own_schemas AS s WHERE s.nspname <> 'public'
-    ORDER BY object
-"""
+_SQL = sql_beside(__name__)
 
 
 @dataclass(frozen=True)
@@ -174,7 +157,7 @@ def _require_fitting(endpoint: Endpoint, manifest: Manifest, jobs: int) -> None:
 
 def _require_empty(endpoint: Endpoint) -> None:
     with PsqlSession(endpoint) as session:
-        found = [row["object"] for row in session.rows(_OBJECTS)]
+        found = [row["object"] for row in session.rows(_SQL["objects"])]
     if found:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise BackupError(
@@ -199,11 +182,19 @@ def _restored(
         options = ["--no-owner", "--exit-on-error"]
         dump = folder / manifest.dump.file
         if jobs > 1:
-            feed(endpoint, [], "pg_restore", *options, f"--jobs={jobs}", str(dump), database=scratch)
+            feed(
+                endpoint,
+                lambda _: None,
+                "pg_restore",
+                *options,
+                f"--jobs={jobs}",
+                str(dump),
+                database=scratch,
+            )
         else:
             feed(
                 endpoint,
-                manifests.pieces(folder, manifest.dump, key),
+                partial(manifests.pour, folder, manifest, manifest.dump, key),
                 "pg_restore",
                 *options,
                 database=scratch,
@@ -230,9 +221,10 @@ def _prepare_timescaledb(session: PsqlSession, version: str, edition: str) -> No
 
 
 def _roles(folder: Path, manifest: Manifest, key: Key | None) -> list[Role]:
-    text = b"".join(manifests.pieces(folder, manifest.roles, key))
+    text = io.BytesIO()
+    manifests.pour(folder, manifest, manifest.roles, key, text)
     try:
-        return read_roles(json.loads(text))
+        return read_roles(json.loads(text.getvalue()))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise BackupError(
             f"{folder / manifest.roles.file} is damaged ({error}): take another copy of the backup"

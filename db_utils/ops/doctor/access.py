@@ -5,76 +5,11 @@ from __future__ import annotations
 from db_utils.embedded.server import PASSWORD, USER
 from db_utils.ops.doctor.context import CheckContext, is_loopback
 from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, ok, skipped
+from db_utils.sql_blocks import sql_beside
 from db_utils.sql_text import identifier
 
-_LOGINS = """
-    SELECT rolname
-    FROM pg_roles
-    WHERE rolcanlogin
-        AND rolname IN (current_user, session_user, %(default_user)s)
-    ORDER BY rolname = %(default_user)s DESC, rolname
-"""
-_UNENCRYPTED = """
-    SELECT
-        host(a.client_addr) AS client,
-        a.usename,
-        count(*) AS session_count
-    FROM pg_stat_ssl AS s
-    JOIN pg_stat_activity AS a ON a.pid = s.pid
-    WHERE NOT s.ssl
-        AND a.pid <> pg_backend_pid()
-        AND a.client_addr IS NOT NULL
-        AND NOT a.client_addr << inet '127.0.0.0/8'
-        AND a.client_addr <> inet '::1'
-    GROUP BY 1, 2
-    ORDER BY 3 DESC, 1, 2
-"""
+_SQL = sql_beside(__name__)
 _OUR_TLS = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
-# Every right on relations of public, and on the chunks and materializations behind them, that tenants or everybody have.
-_GRANTS = """
-    SELECT
-        format('%I.%I', n.nspname, c.relname) AS name,
-        CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END AS grantee,
-        string_agg(DISTINCT acl.privilege_type, ', ' ORDER BY acl.privilege_type) AS privileges
-    FROM pg_class AS c
-    JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    CROSS JOIN LATERAL (
-        SELECT grantee, privilege_type FROM aclexplode(c.relacl)
-        UNION ALL
-        SELECT column_acl.grantee, column_acl.privilege_type
-        FROM pg_attribute AS a
-        CROSS JOIN LATERAL aclexplode(a.attacl) AS column_acl
-        WHERE a.attrelid = c.oid
-    ) AS acl
-    WHERE n.nspname IN ('public', '_timescaledb_internal')
-        AND c.relkind IN ('r', 'p', 'v', 'm')
-        AND acl.grantee IN (0, to_regrole('barnameh_tenant'), to_regrole('barnameh_tenant_login'))
-        AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
-    GROUP BY 1, 2
-    ORDER BY 1, 2
-"""
-_WITHOUT_VIEW = """
-    SELECT format('%I.%I', n.nspname, c.relname) AS name
-    FROM pg_class AS c
-    JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE n.nspname = 'public'
-        AND c.relkind IN ('r', 'p', 'v', 'm')
-        AND c.relname <> 'tenant_logins'
-        AND EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'organization_id' AND NOT a.attisdropped)
-        AND NOT EXISTS (
-            SELECT FROM pg_class AS v
-            WHERE v.relnamespace = to_regnamespace('tenant') AND v.relname = c.relname AND v.relkind = 'v'
-        )
-        AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
-    ORDER BY 1
-"""
-_ROLES = """
-    SELECT rolname
-    FROM pg_roles
-    WHERE rolname IN ('barnameh_tenant', 'barnameh_tenant_login')
-        AND (rolcanlogin OR rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls)
-    ORDER BY 1
-"""
 
 
 @check("default-passwords")
@@ -92,7 +27,7 @@ def default_passwords(context: CheckContext) -> Findings:
     severity = Severity.CRITICAL if opened else Severity.NOTE
     reach = f"{place}:{context.port}, which other machines reach" if opened else "a port of this machine only"
     bad = False
-    for row in context.rows(_LOGINS, {"default_user": USER}):
+    for row in context.rows(_SQL["logins"], {"default_user": USER}):
         user = row["rolname"]
         if not context.asks_for_password(place, user):
             bad = True
@@ -164,7 +99,7 @@ def tls(context: CheckContext) -> Findings:
             "Whoever listens on the way reads every row.",
             Fix("DB_SSLMODE=verify-full", ".env"),
         )
-    for client in context.rows(_UNENCRYPTED)[:3]:
+    for client in context.rows(_SQL["unencrypted"])[:3]:
         yield Finding(
             Severity.WARNING,
             f"{client['session_count']} sessions of {client['usename']} from {client['client']} go without TLS",
@@ -181,21 +116,21 @@ def tenant_isolation(context: CheckContext) -> Findings:
     if not context.rows("SELECT 1 AS there WHERE to_regnamespace('tenant') IS NOT NULL"):
         yield skipped("this database has no schema tenant: python -m db_utils init makes it")
         return
-    for grant in context.rows(_GRANTS):
+    for grant in context.rows(_SQL["grants"]):
         yield Finding(
             Severity.CRITICAL,
             f"{grant['grantee']} has {grant['privileges']} on {grant['name']}",
             "One customer can reach another customer's rows there, past the tenant views.",
             Fix(f"REVOKE ALL ON {grant['name']} FROM PUBLIC, barnameh_tenant, barnameh_tenant_login;"),
         )
-    for relation in context.rows(_WITHOUT_VIEW):
+    for relation in context.rows(_SQL["without_view"]):
         yield Finding(
             Severity.WARNING,
             f"{relation['name']} has organization_id and no view in schema tenant",
             "Tenants cannot see their rows of it. Applying the schema again makes the view, its check and its grants.",
             Fix("python -m db_utils migrate", "shell"),
         )
-    for role in context.rows(_ROLES):
+    for role in context.rows(_SQL["roles"]):
         yield Finding(
             Severity.CRITICAL,
             f"role {role['rolname']} may log in, or has rights of an administrator",

@@ -4,29 +4,9 @@ from __future__ import annotations
 
 from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import Finding, Findings, Severity, check
+from db_utils.sql_blocks import sql_beside
 
-# A unique key of a hypertable holds the time, so the database cannot refuse these.
-_DOUBLE = """
-    SELECT
-        d.organization_id,
-        sum(d.row_count - 1)::bigint AS too_many,
-        min(d.shift_id::text) AS shift_id
-    FROM (
-        SELECT
-            a.organization_id,
-            a.employee_id,
-            a.shift_id,
-            count(*) AS row_count
-        FROM public.employee_attendance AS a
-        WHERE a.shift_id IS NOT NULL
-            AND a.time >= now() - interval '35 days'
-        GROUP BY a.organization_id, a.employee_id, a.shift_id
-        HAVING count(*) > 1
-    ) AS d
-    GROUP BY d.organization_id
-    ORDER BY too_many DESC, d.organization_id
-    LIMIT 20
-"""
+_SQL = sql_beside(__name__)
 
 
 @check("double-attendance")
@@ -38,7 +18,7 @@ def double_attendance(context: CheckContext) -> Findings:
     (there,) = context.rows("SELECT to_regclass('public.employee_attendance') IS NOT NULL AS there")
     if not there["there"]:
         return
-    for row in context.rows(_DOUBLE):
+    for row in context.rows(_SQL["double"]):
         yield Finding(
             Severity.WARNING,
             f"organization {row['organization_id']} has {row['too_many']:,} more attendance rows than employees in their shifts, of "

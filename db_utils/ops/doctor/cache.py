@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from redis import RedisError
+from redis import RedisError, ResponseError
 
-from db_utils.cache.connection import ErrorReply, ProtocolError
-from db_utils.cache.node import pack
-from db_utils.cache.redis_url import Address, RedisTarget
+from db_utils.cache.redis_url import RedisTarget
 from db_utils.ops.doctor.context import CheckContext, is_loopback, own_addresses
 from db_utils.ops.doctor.model import (
     Finding,
@@ -37,7 +34,7 @@ class Server:
     """What one redis-server says of itself."""
 
     name: str
-    info: dict[str, str]
+    info: dict[str, Any]
     configuration: dict[str, str] | None
     """None where the server does not tell (managed services)."""
     skew_seconds: float
@@ -47,35 +44,21 @@ class Server:
 def _servers(context: CheckContext) -> Iterator[Server]:
     assert context.redis_url is not None
     target = RedisTarget(context.redis_url, connect_seconds=_SECONDS)
-    addresses: list[Address | None] = [*target.addresses] if target.kind == "cluster" else [None]
-    for address in addresses:
-        with contextlib.closing(target.connect(address)) as connection:
-            deadline = time.monotonic() + _SECONDS
-            before = context.clock()
-            now = connection.converse(pack(["TIME"]), 1, deadline)[0]
-            after = context.clock()
-            info = connection.converse(pack(["INFO"]), 1, deadline)[0]
-            configuration = connection.converse(pack(["CONFIG", "GET", "*"]), 1, deadline)[0]
-        if isinstance(now, ErrorReply) or isinstance(info, ErrorReply):
-            raise ConnectionError(str(now if isinstance(now, ErrorReply) else info))
-        seconds = int(now[0]) + int(now[1]) / 1e6
+    for name, client in target.clients():
+        before = context.clock()
+        now: Any = client.time()
+        after = context.clock()
+        info: Any = client.info()
+        configuration: Any = None
+        with contextlib.suppress(ResponseError):
+            configuration = client.config_get()  # in str, whatever decode_responses says
         yield Server(
-            f"Redis at {address[0]}:{address[1]}" if address else target.name,
-            _pairs(info.decode("utf-8", "replace")),
-            None if isinstance(configuration, ErrorReply) else _mapping(configuration),
-            seconds - (before + after) / 2,
+            name,
+            info,
+            configuration,
+            now[0] + now[1] / 1e6 - (before + after) / 2,
             (after - before) / 2,
         )
-
-
-def _pairs(text: str) -> dict[str, str]:
-    lines = (line.partition(":") for line in text.splitlines() if ":" in line and not line.startswith("#"))
-    return {name: value for name, _, value in lines}
-
-
-def _mapping(flat: list[Any]) -> dict[str, str]:
-    words = [word.decode("utf-8", "replace") for word in flat]
-    return dict(zip(words[::2], words[1::2], strict=True))
 
 
 def _asked(context: CheckContext) -> tuple[list[Server], str | None]:
@@ -84,7 +67,7 @@ def _asked(context: CheckContext) -> tuple[list[Server], str | None]:
         return [], "no cache is configured (REDIS_URL is empty)"
     try:
         return list(_servers(context)), None
-    except (OSError, RedisError, ProtocolError) as error:
+    except (OSError, RedisError) as error:
         return [], f"Redis does not answer: {str(error) or type(error).__name__}"
 
 

@@ -4,29 +4,9 @@ from __future__ import annotations
 
 from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, duration, ok
+from db_utils.sql_blocks import sql_beside
 
-_SCHEDULED = """
-    SELECT
-        s.organization_id,
-        s.task,
-        l.name AS location,
-        s.last_succeeded_at,
-        -- What a worker is doing now, or was killed at, says no more than its age.
-        nullif(s.last_error, 'interrupted') AS error,
-        extract(epoch FROM s.run_every)::double precision AS every_seconds,
-        extract(epoch FROM now() - coalesce(s.last_succeeded_at, s.created_at))::double precision AS age_seconds
-    FROM public.service_schedules AS s
-    LEFT JOIN public.locations AS l
-        ON l.organization_id = s.organization_id
-        AND l.location_id = s.location_id
-    WHERE s.is_enabled
-        AND s.task LIKE 'fetch %%'
-    ORDER BY
-        now() - coalesce(s.last_succeeded_at, s.created_at) - s.run_every DESC,
-        s.organization_id,
-        s.task,
-        s.schedule_id
-"""
+_SQL = sql_beside(__name__)
 _SHOWN = 20
 
 
@@ -37,7 +17,7 @@ def runs(context: CheckContext) -> Findings:
     By `service_schedules`; one that never had a good run is as old as its schedule. What is not scheduled is not awaited.
     """
     (there,) = context.rows("SELECT to_regclass('public.service_schedules') IS NOT NULL AS there")
-    scheduled = context.rows(_SCHEDULED, {}) if there["there"] else []
+    scheduled = context.rows(_SQL["scheduled"], {}) if there["there"] else []
     if not scheduled:
         yield ok("no source is scheduled")
         return

@@ -17,6 +17,7 @@ import psycopg2
 from db_utils.errors import QueryTimeoutError
 from db_utils.ops.doctor.limits import LIMITS
 from db_utils.ops.doctor.model import Limit
+from db_utils.sql_blocks import sql_beside
 
 if TYPE_CHECKING:
     from db_utils.connections.manager import DatabaseManager
@@ -26,27 +27,7 @@ _CONNECT_SECONDS = 3
 # is sent.
 _ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 
-_ABOUT = """
-    SELECT
-        current_setting('server_version') AS server_version,
-        current_database() AS database,
-        current_user AS role,
-        (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS is_superuser,
-        pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS sees_everyone,
-        pg_is_in_recovery() AS is_standby,
-        (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescaledb,
-        CASE
-            WHEN NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb') THEN 'plain'
-            WHEN current_setting('timescaledb.license', true) = 'timescale' THEN 'community'
-            ELSE 'apache'
-        END AS edition,
-        pg_postmaster_start_time() AS started_at,
-        (
-            SELECT coalesce(stats_reset, pg_postmaster_start_time())
-            FROM pg_stat_database
-            WHERE datname = current_database()
-        ) AS counted_since
-"""
+_SQL = sql_beside(__name__)
 _SETTINGS = "SELECT name, setting, unit, source, pending_restart FROM pg_settings"
 
 
@@ -102,7 +83,7 @@ class CheckContext:
     @cached_property
     def about(self) -> dict[str, Any]:
         """What the server is, and what the role may see."""
-        return self.rows(_ABOUT)[0]
+        return self.rows(_SQL["about"])[0]
 
     @property
     def edition(self) -> str:

@@ -6,131 +6,9 @@ from typing import Any
 
 from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, ok
+from db_utils.sql_blocks import sql_beside
 
-_OF = "7 days"
-_MACHINE_TIME = "e.event_type IN ('maintenance', 'breakdown', 'setup', 'idle', 'production')"
-
-# Minutes that an earlier event of the machine has already: recorded minutes less those of the union.
-_OVERLAPPING = f"""
-    SELECT
-        t.organization_id,
-        t.resource_id,
-        r.name,
-        count(*) AS events,
-        round(sum(extract(epoch FROM least(t.ended_at, t.earlier_end) - t.time)) / 60, 1) AS minutes,
-        min(t.time) AS first_at,
-        (array_agg(t.event_id::text ORDER BY t.time, t.event_id))[1:3] AS examples
-    FROM (
-        SELECT
-            s.organization_id,
-            s.resource_id,
-            s.event_id,
-            s.time,
-            s.ended_at,
-            max(s.ended_at) OVER (
-                PARTITION BY s.organization_id, s.resource_id
-                ORDER BY s.time, s.event_id
-                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-            ) AS earlier_end
-        FROM (
-            SELECT
-                e.organization_id,
-                e.resource_id,
-                e.event_id,
-                e.time,
-                e.time + make_interval(secs => (e.duration_minutes * 60)::double precision) AS ended_at
-            FROM public.operational_events AS e
-            WHERE e.time >= now() - interval '{_OF}'
-                AND e.time < now()
-                AND e.resource_id IS NOT NULL
-                AND e.duration_minutes > 0
-                AND {_MACHINE_TIME}
-        ) AS s
-    ) AS t
-    JOIN public.resources AS r
-        ON r.organization_id = t.organization_id
-        AND r.resource_id = t.resource_id
-    -- Clocks are never quite even.
-    WHERE t.time < t.earlier_end - interval '1 second'
-    GROUP BY
-        t.organization_id,
-        t.resource_id,
-        r.name
-    ORDER BY
-        minutes DESC,
-        t.organization_id,
-        t.resource_id
-    LIMIT 20
-"""
-_SCRAP = f"""
-    SELECT
-        e.organization_id,
-        e.resource_id,
-        r.name,
-        count(*) AS events,
-        min(e.time) AS first_at,
-        (array_agg(e.event_id::text ORDER BY e.time, e.event_id))[1:3] AS examples
-    FROM public.operational_events AS e
-    LEFT JOIN public.resources AS r
-        ON r.organization_id = e.organization_id
-        AND r.resource_id = e.resource_id
-    WHERE e.time >= now() - interval '{_OF}'
-        AND e.time < now()
-        AND e.scrap_quantity > coalesce(e.quantity, 0)
-    GROUP BY
-        e.organization_id,
-        e.resource_id,
-        r.name
-    ORDER BY
-        events DESC,
-        e.organization_id,
-        e.resource_id
-    LIMIT 20
-"""
-_OUT_OF_SERVICE = f"""
-    SELECT
-        e.organization_id,
-        e.resource_id,
-        r.name,
-        count(*) AS events,
-        min(e.time) AS first_at,
-        (array_agg(e.event_id::text ORDER BY e.time, e.event_id))[1:3] AS examples
-    FROM public.operational_events AS e
-    JOIN public.resources AS r
-        ON r.organization_id = e.organization_id
-        AND r.resource_id = e.resource_id
-    LEFT JOIN public.resource_history AS h
-        ON h.organization_id = e.organization_id
-        AND h.resource_id = e.resource_id
-        AND h.valid_from <= e.time
-        AND h.valid_to > e.time
-    WHERE e.time >= now() - interval '{_OF}'
-        AND e.time < now()
-        AND e.event_type = 'production'
-        -- No version of that time at all: only rows written by hand.
-        AND h.is_in_service IS NOT TRUE
-    GROUP BY
-        e.organization_id,
-        e.resource_id,
-        r.name
-    ORDER BY
-        events DESC,
-        e.organization_id,
-        e.resource_id
-    LIMIT 20
-"""
-_FAILED = """
-    SELECT
-        s.organization_id,
-        s.failed_at,
-        s.failure
-    FROM public.resource_time_states AS s
-    WHERE s.failed_at IS NOT NULL
-    ORDER BY
-        s.failed_at DESC,
-        s.organization_id
-    LIMIT 20
-"""
+_SQL = sql_beside(__name__)
 
 
 @check("impossible-events")
@@ -143,7 +21,7 @@ def impossible(context: CheckContext) -> Findings:
     if not context.has("resource_history"):
         yield ok("no history of machines here")
         return
-    for row in context.rows(_SCRAP):
+    for row in context.rows(_SQL["scrap"]):
         yield Finding(
             Severity.WARNING,
             f"{row['events']:,} events of {_machine(row)} have more scrap than quantity, or scrap and no quantity, {_first(row)}",
@@ -151,7 +29,7 @@ def impossible(context: CheckContext) -> Findings:
             "scrap, too: write quantity + scrap_quantity, or correct the rows.",
             figures={"events": row["events"]},
         )
-    for row in context.rows(_OUT_OF_SERVICE):
+    for row in context.rows(_SQL["out_of_service"]):
         yield Finding(
             Severity.NOTE,
             f"{row['events']:,} production events of {_machine(row)} fall outside its service, {_first(row)}",
@@ -159,7 +37,7 @@ def impossible(context: CheckContext) -> Findings:
             "early (set_resource_status with effective_at), or the events name the wrong machine.",
             figures={"events": row["events"]},
         )
-    for row in context.rows(_OVERLAPPING):
+    for row in context.rows(_SQL["overlapping"]):
         yield Finding(
             Severity.NOTE,
             f"{row['events']:,} events of {_machine(row)} overlap earlier ones by {row['minutes']:,} minutes, {_first(row)}",
@@ -178,7 +56,7 @@ def kept(context: CheckContext) -> Findings:
     if not context.has("resource_time_states"):
         yield ok("machine time is not kept here")
         return
-    for row in context.rows(_FAILED):
+    for row in context.rows(_SQL["failed"]):
         yield Finding(
             Severity.WARNING,
             f"keeping the machine time of organization {row['organization_id']} failed at {row['failed_at']:%Y-%m-%d %H:%M} UTC: "

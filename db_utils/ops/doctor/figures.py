@@ -4,108 +4,12 @@ from __future__ import annotations
 
 from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, ok
+from db_utils.sql_blocks import sql_beside
 from db_utils.sql_text import literal
 
-_SAMPLES_OF = "1 day"
 _ROLLUPS_OF = "35 days"
 
-_OVERLAPPING = f"""
-    SELECT
-        s.organization_id,
-        count(*) AS overlapping,
-        count(DISTINCT s.resource_id) AS resources,
-        min(s.time) AS first_at
-    FROM (
-        SELECT
-            m.organization_id,
-            m.resource_id,
-            m.time,
-            m.sample_minutes,
-            lead(m.time) OVER (PARTITION BY m.organization_id, m.resource_id ORDER BY m.time) AS next_at
-        FROM resource_metrics AS m
-        WHERE m.time >= now() - interval '{_SAMPLES_OF}'
-            AND m.time < now()
-    ) AS s
-    -- Clocks are never quite even.
-    WHERE s.next_at < s.time + interval '1 minute' * s.sample_minutes::double precision - interval '1 second'
-    GROUP BY s.organization_id
-    ORDER BY overlapping DESC, s.organization_id
-    LIMIT 20
-"""
-# Two writers at once, the first of a series both, do not see each other's unit; and rows from before version 8 had no rule.
-_UNITS = """
-    SELECT
-        f.organization_id,
-        f.name,
-        f.factor_type,
-        f.location_id,
-        count(*) AS row_count,
-        array_agg(DISTINCT f.unit ORDER BY f.unit) AS units
-    FROM external_factors AS f
-    GROUP BY
-        f.organization_id,
-        f.name,
-        f.factor_type,
-        f.location_id
-    HAVING min(f.unit) <> max(f.unit)
-    ORDER BY
-        row_count DESC,
-        f.organization_id,
-        f.name,
-        f.factor_type,
-        f.location_id
-    LIMIT 20
-"""
-_DISAGREEING = """
-    WITH period AS MATERIALIZED (
-        SELECT
-            p.starts_at,
-            p.ends_at,
-            raw_spans(ARRAY[%(rollup)s], p.starts_at, p.ends_at) AS waiting
-        FROM (
-            SELECT
-                time_bucket(interval '1 hour', now() - %(since)s::interval) AS starts_at,
-                time_bucket(interval '1 hour', now()) AS ends_at
-        ) AS p
-    ),
-    stored AS (
-        SELECT
-            r.organization_id,
-            r.bucket,
-            sum(r.{counter}) AS rows_of
-        FROM period AS p
-        CROSS JOIN {rollup} AS r
-        WHERE r.bucket >= p.starts_at
-            AND r.bucket < p.ends_at
-            AND NOT p.waiting @> r.bucket
-        GROUP BY
-            r.organization_id,
-            r.bucket
-    ),
-    there AS (
-        SELECT
-            t.organization_id,
-            time_bucket(interval '1 hour', t.time) AS bucket,
-            count(*) AS rows_of
-        FROM period AS p
-        CROSS JOIN {source} AS t
-        WHERE t.time >= p.starts_at
-            AND t.time < p.ends_at
-            AND NOT p.waiting @> t.time
-            AND {condition}
-        GROUP BY
-            t.organization_id,
-            time_bucket(interval '1 hour', t.time)
-    )
-    SELECT
-        count(*) AS hours,
-        count(DISTINCT organization_id) AS organizations,
-        min(bucket) AS first_at,
-        max(bucket) + interval '1 hour' AS last_at
-    FROM stored
-    FULL JOIN there USING (organization_id, bucket)
-    WHERE coalesce(stored.rows_of, 0) <> coalesce(there.rows_of, 0)
-"""
+_SQL = sql_beside(__name__)
 _COUNTED = {
     "operational_events_hourly": ("operational_events", "event_count", "true"),
     "resource_metrics_hourly": ("resource_metrics", "sample_count", "true"),
@@ -123,7 +27,7 @@ def samples(context: CheckContext) -> Findings:
     if not context.has("resource_metrics"):
         yield ok("no table resource_metrics here")
         return
-    for row in context.rows(_OVERLAPPING):
+    for row in context.rows(_SQL["overlapping"]):
         yield Finding(
             Severity.NOTE,
             f"{row['overlapping']:,} samples of {row['resources']} resources of organization {row['organization_id']} reach over "
@@ -143,7 +47,7 @@ def factor_units(context: CheckContext) -> Findings:
     if not context.has("external_factors"):
         yield ok("no table external_factors here")
         return
-    for row in context.rows(_UNITS):
+    for row in context.rows(_SQL["units"]):
         place = f"location {row['location_id']}" if row["location_id"] else "all locations"
         yield Finding(
             Severity.WARNING,
@@ -164,7 +68,7 @@ def rollups(context: CheckContext) -> Findings:
         yield ok("rollups are views here, or there are none")
         return
     for rollup, (source, counter, condition) in _COUNTED.items():
-        sql = _DISAGREEING.format(rollup=rollup, source=source, counter=counter, condition=condition)
+        sql = _SQL["disagreeing"].format(rollup=rollup, source=source, counter=counter, condition=condition)
         (row,) = context.rows(sql, {"rollup": rollup, "since": _ROLLUPS_OF})
         if not row["hours"]:
             continue

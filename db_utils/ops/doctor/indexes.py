@@ -8,176 +8,10 @@ from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, duration, ok, skipped
 from db_utils.ops.doctor.server_settings import change, told
 from db_utils.ops.sizes import size
+from db_utils.sql_blocks import sql_beside
 from db_utils.sql_text import identifier, literal
 
-_INVALID = """
-    SELECT format('%I.%I', n.nspname, c.relname) AS name, i.indrelid::regclass::text AS table_name
-    FROM pg_index AS i
-    JOIN pg_class AS c ON c.oid = i.indexrelid
-    JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE NOT i.indisvalid
-        AND c.relkind = 'i'
-        AND n.nspname <> 'pg_toast'
-        AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index AS p WHERE p.index_relid = i.indexrelid)
-    ORDER BY 1
-"""
-# Same table, columns, operator classes, collations, order, expressions and condition. The one without a constraint goes;
-# of two alike the younger. Indexes of chunks follow those of their hypertable.
-_DUPLICATE = """
-    WITH described AS (
-        SELECT
-            i.indexrelid,
-            i.indrelid,
-            format('%I.%I', n.nspname, c.relname) AS name,
-            pg_relation_size(i.indexrelid) AS total_bytes,
-            i.indisunique,
-            EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = i.indexrelid) AS is_constraint,
-            (
-                i.indkey::text, i.indclass::text, i.indcollation::text, i.indoption::text, i.indnkeyatts, c.relam,
-                pg_get_expr(i.indexprs, i.indrelid), pg_get_expr(i.indpred, i.indrelid)
-            )::text AS shape
-        FROM pg_index AS i
-        JOIN pg_class AS c ON c.oid = i.indexrelid
-        JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE i.indisvalid
-            AND n.nspname !~ '^(pg_|_timescaledb_|information_schema$)'
-    )
-    SELECT DISTINCT ON (b.indexrelid)
-        b.name AS name,
-        a.name AS twin,
-        b.total_bytes
-    FROM described AS a
-    JOIN described AS b
-        ON b.indrelid = a.indrelid
-        AND b.shape = a.shape
-        AND NOT b.is_constraint
-        AND (a.indisunique OR NOT b.indisunique)
-        AND (a.is_constraint, a.indisunique AND NOT b.indisunique, -a.indexrelid::bigint)
-            > (b.is_constraint, false, -b.indexrelid::bigint)
-    ORDER BY b.indexrelid, a.indexrelid
-"""
-# What a chunk's index counts is its hypertable's: the same columns and condition, on a child of its table.
-_UNUSED = """
-    WITH described AS (
-        SELECT
-            i.indexrelid,
-            i.indrelid,
-            n.nspname,
-            format('%I.%I', n.nspname, c.relname) AS name,
-            NOT (i.indisunique OR EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = i.indexrelid)) AS may_go,
-            (
-                c.relam, pg_get_expr(i.indpred, i.indrelid),
-                ARRAY(SELECT pg_get_indexdef(i.indexrelid, g, true) FROM generate_series(1, i.indnatts) AS g)
-            )::text AS shape
-        FROM pg_index AS i
-        JOIN pg_class AS c ON c.oid = i.indexrelid
-        JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        WHERE i.indisvalid
-            AND n.nspname !~ '^(pg_|information_schema$)'
-    ),
-    families AS (
-        SELECT indexrelid AS parent, indexrelid AS member
-        FROM described
-        UNION ALL
-        SELECT p.indexrelid, m.indexrelid
-        FROM described AS p
-        JOIN pg_inherits AS h ON h.inhparent = p.indrelid
-        JOIN described AS m ON m.indrelid = h.inhrelid AND m.shape = p.shape
-    )
-    SELECT
-        d.name,
-        d.indrelid::regclass::text AS table_name,
-        sum(pg_relation_size(s.indexrelid)) AS total_bytes
-    FROM described AS d
-    JOIN families AS f ON f.parent = d.indexrelid
-    JOIN pg_stat_user_indexes AS s ON s.indexrelid = f.member
-    WHERE d.may_go
-        AND d.nspname !~ '^_timescaledb_'
-    GROUP BY d.indexrelid, d.name, d.indrelid
-    HAVING sum(s.idx_scan) = 0
-    ORDER BY 3 DESC
-"""
-# Supported is a key whose first two columns (or its only one) an index begins with, in any order: organization_id alone
-# still leaves a whole organization's rows.
-_FOREIGN_KEYS = """
-    WITH sizes AS (
-        SELECT
-            c.oid,
-            coalesce((
-                SELECT sum(greatest(k.reltuples, 0))
-                FROM pg_inherits AS h
-                JOIN pg_class AS k ON k.oid = h.inhrelid
-                WHERE h.inhparent = c.oid
-            ), 0) + greatest(c.reltuples, 0) AS row_count
-        FROM pg_class AS c
-    )
-    SELECT
-        n.nspname AS schema_name,
-        c.relname AS table_name,
-        k.conname,
-        k.confrelid::regclass::text AS referenced,
-        s.row_count::bigint AS row_count,
-        u.n_tup_del AS deleted_count,
-        (
-            SELECT array_agg(a.attname::text ORDER BY o.position)
-            FROM unnest(k.conkey) WITH ORDINALITY AS o (attnum, position)
-            JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = o.attnum
-        ) AS column_names,
-        EXISTS (SELECT FROM pg_inherits AS h WHERE h.inhparent = c.oid) AS has_chunks
-    FROM pg_constraint AS k
-    JOIN pg_class AS c ON c.oid = k.conrelid
-    JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    JOIN sizes AS s ON s.oid = k.conrelid
-    JOIN pg_stat_user_tables AS u ON u.relid = k.confrelid
-    WHERE k.contype = 'f'
-        AND n.nspname !~ '^(pg_|_timescaledb_|information_schema$)'
-        AND s.row_count >= 100000
-        AND u.n_tup_del >= 10
-        AND NOT EXISTS (
-            SELECT
-            FROM pg_index AS i
-            WHERE i.indrelid = k.conrelid
-                AND i.indisvalid
-                AND i.indpred IS NULL
-                AND (i.indkey::int2[])[0:least(cardinality(k.conkey), 2) - 1] <@ k.conkey
-                AND cardinality((i.indkey::int2[])[0:least(cardinality(k.conkey), 2) - 1]) = least(cardinality(k.conkey), 2)
-        )
-    ORDER BY s.row_count DESC, k.conname
-"""
-_SEQUENTIAL = """
-    SELECT
-        format('%I.%I', schemaname, relname) AS name,
-        n_live_tup,
-        seq_scan,
-        coalesce(idx_scan, 0) AS idx_scan,
-        seq_tup_read / nullif(seq_scan, 0) AS rows_per_scan
-    FROM pg_stat_user_tables
-    WHERE n_live_tup >= 100000
-        AND seq_scan > coalesce(idx_scan, 0)
-        AND seq_tup_read / nullif(seq_scan, 0) >= n_live_tup / 2
-        AND schemaname !~ '^_timescaledb_'
-    ORDER BY seq_tup_read DESC
-"""
-_WRITTEN_INDEXES = """
-    WITH newest AS (
-        SELECT DISTINCT ON (hypertable_schema, hypertable_name)
-            hypertable_name,
-            format('%I.%I', chunk_schema, chunk_name)::regclass AS chunk
-        FROM timescaledb_information.chunks
-        WHERE hypertable_schema <> '_timescaledb_internal'
-            AND range_start <= now()
-            AND NOT is_compressed
-        ORDER BY hypertable_schema, hypertable_name, range_start DESC
-    )
-    SELECT hypertable_name AS name, pg_indexes_size(chunk) AS total_bytes
-    FROM newest
-    ORDER BY 2 DESC
-"""
-_ALL_INDEXES = """
-    SELECT relid::regclass::text AS name, pg_indexes_size(relid) AS total_bytes
-    FROM pg_stat_user_tables
-    ORDER BY 2 DESC
-"""
+_SQL = sql_beside(__name__)
 _SCANS_PER_DAY = 100
 _SHOWN = 5
 
@@ -185,7 +19,7 @@ _SHOWN = 5
 @check("invalid-indexes")
 def invalid(context: CheckContext) -> Findings:
     """Did building an index fail half-way, so that it is written to and never read?"""
-    for index in context.rows(_INVALID):
+    for index in context.rows(_SQL["invalid"]):
         yield Finding(
             Severity.WARNING,
             f"index {index['name']} of {index['table_name']} is invalid",
@@ -197,7 +31,7 @@ def invalid(context: CheckContext) -> Findings:
 @check("duplicate-indexes")
 def duplicate(context: CheckContext) -> Findings:
     """Are there two indexes that are the same?"""
-    for index in context.rows(_DUPLICATE):
+    for index in context.rows(_SQL["duplicate"]):
         yield Finding(
             Severity.WARNING,
             f"index {index['name']} ({size(index['total_bytes'])}) is the same as {index['twin']}",
@@ -221,7 +55,7 @@ def unused(context: CheckContext) -> Findings:
         )
         return
     limit = context.limits["unused-index-megabytes"]
-    for index in context.rows(_UNUSED):
+    for index in context.rows(_SQL["unused"]):
         if limit.grade(float(index["total_bytes"]) / 1024**2) > Severity.OK:
             yield Finding(
                 Severity.WARNING,
@@ -238,7 +72,7 @@ def foreign_keys(context: CheckContext) -> Findings:
 
     Big is 100,000 rows; ten deletes since statistics began. A key to rows that are never deleted needs no index.
     """
-    for key in context.rows(_FOREIGN_KEYS)[:_SHOWN]:
+    for key in context.rows(_SQL["foreign_keys"])[:_SHOWN]:
         table = f"{identifier(key['schema_name'])}.{identifier(key['table_name'])}"
         index = f"{key['table_name']}_{'_'.join(key['column_names'])}_idx"[:63]
         columns = ", ".join(identifier(name) for name in key["column_names"])
@@ -269,7 +103,7 @@ def sequential(context: CheckContext) -> Findings:
     Chunks are left out: rollups read whole chunks on purpose.
     """
     days = max(1.0, (datetime.now(UTC) - context.about["counted_since"]).total_seconds() / 86_400)
-    rows = [row for row in context.rows(_SEQUENTIAL) if row["seq_scan"] / days >= _SCANS_PER_DAY]
+    rows = [row for row in context.rows(_SQL["sequential"]) if row["seq_scan"] / days >= _SCANS_PER_DAY]
     for table in rows[:_SHOWN]:
         yield Finding(
             Severity.WARNING,
@@ -295,7 +129,7 @@ def memory(context: CheckContext) -> Findings:
     one big index, those of all tables against effective_cache_size.
     """
     is_plain = context.edition == "plain"
-    tables = context.rows(_ALL_INDEXES if is_plain else _WRITTEN_INDEXES)
+    tables = context.rows(_SQL["all_indexes"] if is_plain else _SQL["written_indexes"])
     setting = "effective_cache_size" if is_plain else "shared_buffers"
     total, space = sum(table["total_bytes"] for table in tables), context.setting_bytes(setting)
     share = 100 * total / space

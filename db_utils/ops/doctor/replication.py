@@ -5,60 +5,10 @@ from __future__ import annotations
 from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, ok
 from db_utils.ops.sizes import size
+from db_utils.sql_blocks import sql_beside
 from db_utils.sql_text import literal
 
-_SLOTS = """
-    SELECT
-        slot_name,
-        slot_type,
-        active,
-        wal_status,
-        CASE
-            WHEN restart_lsn IS NULL THEN 0
-            WHEN pg_is_in_recovery() THEN pg_wal_lsn_diff(pg_last_wal_replay_lsn(), restart_lsn)
-            ELSE pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)
-        END AS retained_bytes
-    FROM pg_replication_slots
-    WHERE NOT temporary
-    ORDER BY slot_name
-"""
-_STANDBYS = """
-    SELECT
-        application_name,
-        host(client_addr) AS client,
-        state,
-        pg_wal_lsn_diff(
-            CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,
-            replay_lsn
-        ) AS lag_bytes
-    FROM pg_stat_replication
-    WHERE replay_lsn IS NOT NULL
-        AND application_name <> 'pg_basebackup'
-    ORDER BY 4 DESC
-"""
-_OURSELVES = """
-    SELECT
-        pg_is_wal_replay_paused() AS paused,
-        pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) AS lag_bytes
-    WHERE pg_is_in_recovery()
-"""
-_AGES = """
-    SELECT
-        datname,
-        datname = current_database() AS is_ours,
-        age(datfrozenxid) AS transaction_age,
-        mxid_age(datminmxid) AS multixact_age
-    FROM pg_database
-    ORDER BY greatest(age(datfrozenxid), mxid_age(datminmxid)) DESC, datname
-"""
-_OLDEST = """
-    SELECT format('%I.%I', n.nspname, c.relname) AS name
-    FROM pg_class AS c
-    JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'm', 't')
-    ORDER BY greatest(age(c.relfrozenxid), mxid_age(c.relminmxid)) DESC, c.oid
-    LIMIT 1
-"""
+_SQL = sql_beside(__name__)
 _MEGABYTE = 1024**2
 
 
@@ -66,7 +16,7 @@ _MEGABYTE = 1024**2
 def slots(context: CheckContext) -> Findings:
     """Does a replication slot keep write-ahead log for nobody?"""
     limit = context.limits["slot-retained-megabytes"]
-    for slot in context.rows(_SLOTS):
+    for slot in context.rows(_SQL["slots"]):
         retained = float(slot["retained_bytes"])
         severity = limit.grade(retained / _MEGABYTE)
         if not slot["active"]:
@@ -91,7 +41,7 @@ def slots(context: CheckContext) -> Findings:
 def lag(context: CheckContext) -> Findings:
     """Do standbys fall behind, or has this one stopped replaying?"""
     limit = context.limits["replication-lag-megabytes"]
-    standbys = context.rows(_STANDBYS)
+    standbys = context.rows(_SQL["standbys"])
     for standby in standbys:
         severity = limit.grade(float(standby["lag_bytes"]) / _MEGABYTE)
         if severity > Severity.OK:
@@ -103,7 +53,7 @@ def lag(context: CheckContext) -> Findings:
                 Fix("SELECT pg_wal_replay_resume();", "psql on the standby"),
                 {"lag_bytes": int(standby["lag_bytes"])},
             )
-    for own in context.rows(_OURSELVES):
+    for own in context.rows(_SQL["ourselves"]):
         behind = float(own["lag_bytes"] or 0)
         if own["paused"]:
             yield Finding(
@@ -121,7 +71,7 @@ def lag(context: CheckContext) -> Findings:
 def wraparound(context: CheckContext) -> Findings:
     """Do rows come near the age at which the server refuses to write?"""
     limit = context.limits["wraparound-pct"]
-    rows = context.rows(_AGES)
+    rows = context.rows(_SQL["ages"])
     for database in rows:
         age = max(database["transaction_age"], database["multixact_age"])
         share = 100 * age / 2**31
@@ -130,7 +80,7 @@ def wraparound(context: CheckContext) -> Findings:
             continue
         kind = "transactions" if age == database["transaction_age"] else "multixacts"
         oldest = (
-            f", the oldest in {context.rows(_OLDEST)[0]['name']}"
+            f", the oldest in {context.rows(_SQL['oldest'])[0]['name']}"
             if database["is_ours"]
             else ", which is not the one examined"
         )

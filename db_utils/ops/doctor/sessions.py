@@ -8,72 +8,10 @@ from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.model import Finding, Findings, Fix, Limit, Severity, check, duration, ok
 from db_utils.ops.doctor.server_settings import change, told
 from db_utils.ops.sizes import size
+from db_utils.sql_blocks import sql_beside
 from db_utils.sql_text import literal
 
-_CONNECTIONS = """
-    SELECT
-        count(*) AS used,
-        current_setting('max_connections')::int
-            - current_setting('superuser_reserved_connections')::int
-            - coalesce(current_setting('reserved_connections', true), '0')::int AS available,
-        count(*) FILTER (WHERE state = 'idle') AS idle,
-        (
-            SELECT string_agg(format('%s %s', n, coalesce(nullif(application_name, ''), 'unnamed')), ', ')
-            FROM (
-                SELECT application_name, count(*) AS n
-                FROM pg_stat_activity
-                WHERE backend_type = 'client backend'
-                GROUP BY 1
-                ORDER BY 2 DESC, 1
-                LIMIT 3
-            ) AS most
-        ) AS most
-    FROM pg_stat_activity
-    WHERE backend_type = 'client backend'
-"""
-_TRANSACTIONS = """
-    SELECT
-        pid,
-        usename,
-        application_name,
-        host(client_addr) AS client,
-        state,
-        extract(epoch FROM clock_timestamp() - xact_start) AS open_seconds,
-        extract(epoch FROM clock_timestamp() - state_change) AS state_seconds
-    FROM pg_stat_activity
-    WHERE backend_type = 'client backend'
-        AND pid <> pg_backend_pid()
-        AND xact_start IS NOT NULL
-    ORDER BY xact_start
-"""
-_PREPARED = """
-    SELECT
-        gid,
-        owner,
-        database,
-        extract(epoch FROM now() - prepared) AS open_seconds
-    FROM pg_prepared_xacts
-    WHERE database = current_database()
-    ORDER BY prepared
-"""
-_BLOCKED = """
-    SELECT
-        w.pid,
-        w.usename,
-        extract(epoch FROM clock_timestamp() - l.waitstart) AS wait_seconds,
-        l.relation::regclass::text AS relation,
-        pg_blocking_pids(w.pid) AS blockers
-    FROM pg_stat_activity AS w
-    JOIN pg_locks AS l ON l.pid = w.pid AND NOT l.granted
-    WHERE w.datname = current_database()
-        AND l.waitstart IS NOT NULL
-    ORDER BY l.waitstart
-"""
-_HIT_RATIO = """
-    SELECT blks_hit, blks_read
-    FROM pg_stat_database
-    WHERE datname = current_database()
-"""
+_SQL = sql_beside(__name__)
 _READS_THAT_MATTER = 100_000
 _SHOWN = 5
 
@@ -81,7 +19,7 @@ _SHOWN = 5
 @check("connections", sees_everyone=True)
 def connections(context: CheckContext) -> Findings:
     """Are the server's connections used up?"""
-    row = context.rows(_CONNECTIONS)[0]
+    row = context.rows(_SQL["connections"])[0]
     share = 100 * row["used"] / row["available"]
     found = f"{row['used']} of {row['available']} connections in use, {row['idle']} of them idle; most: {row['most']}"
     severity = context.limits["connections-pct"].grade(share)
@@ -104,7 +42,9 @@ def long_transactions(context: CheckContext) -> Findings:
     """Is a transaction open for very long, a prepared one among them?"""
     limit = context.limits["long-transaction-minutes"]
     rows = [
-        row for row in context.rows(_TRANSACTIONS) if not str(row["state"]).startswith("idle in transaction")
+        row
+        for row in context.rows(_SQL["transactions"])
+        if not str(row["state"]).startswith("idle in transaction")
     ]
     for row in _over(rows, limit, "open_seconds"):
         yield Finding(
@@ -114,7 +54,7 @@ def long_transactions(context: CheckContext) -> Findings:
             Fix(f"SELECT pg_terminate_backend({row['pid']});"),
             {"pid": row["pid"], "open_seconds": round(float(row["open_seconds"]))},
         )
-    for row in _over(context.rows(_PREPARED), limit, "open_seconds"):
+    for row in _over(context.rows(_SQL["prepared"]), limit, "open_seconds"):
         yield Finding(
             limit.grade(float(row["open_seconds"]) / 60),
             f"prepared transaction {row['gid']} of {row['owner']} waits for its end for {duration(float(row['open_seconds']))}",
@@ -137,7 +77,7 @@ def notification_queue(context: CheckContext) -> Findings:
     if severity == Severity.OK:
         yield ok(f"{percent:.0f} % of the queue of notifications are used", **figures)
         return
-    oldest = context.rows(_TRANSACTIONS)[:1]
+    oldest = context.rows(_SQL["transactions"])[:1]
     yield Finding(
         severity,
         f"{percent:.0f} % of the queue of notifications are used"
@@ -153,7 +93,11 @@ def notification_queue(context: CheckContext) -> Findings:
 def idle_in_transaction(context: CheckContext) -> Findings:
     """Does a session hold a transaction open and do nothing?"""
     limit = context.limits["idle-in-transaction-minutes"]
-    rows = [row for row in context.rows(_TRANSACTIONS) if str(row["state"]).startswith("idle in transaction")]
+    rows = [
+        row
+        for row in context.rows(_SQL["transactions"])
+        if str(row["state"]).startswith("idle in transaction")
+    ]
     for row in _over(rows, limit, "state_seconds"):
         yield Finding(
             limit.grade(float(row["state_seconds"]) / 60),
@@ -168,7 +112,7 @@ def idle_in_transaction(context: CheckContext) -> Findings:
 def blocked(context: CheckContext) -> Findings:
     """Does a session wait long for a lock, and who has it?"""
     limit = context.limits["lock-wait-seconds"]
-    rows = context.rows(_BLOCKED)
+    rows = context.rows(_SQL["blocked"])
     waiting = {row["pid"] for row in rows}
     for row in [row for row in rows if limit.grade(float(row["wait_seconds"])) > Severity.OK][:_SHOWN]:
         roots = [pid for pid in row["blockers"] if pid not in waiting] or row["blockers"]
@@ -192,7 +136,7 @@ def blocked(context: CheckContext) -> Findings:
 @check("cache-hit-ratio")
 def hit_ratio(context: CheckContext) -> Findings:
     """Are blocks found in shared_buffers, or asked of the system time and again?"""
-    row = context.rows(_HIT_RATIO)[0]
+    row = context.rows(_SQL["hit_ratio"])[0]
     if row["blks_read"] < _READS_THAT_MATTER:
         yield ok(
             f"{row['blks_read']:,} blocks were read from outside shared_buffers: too few to matter",

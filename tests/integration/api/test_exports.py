@@ -81,7 +81,7 @@ def pid_of_query(owner: DatabaseManager) -> int:
 
 def test_no_more_downloads_than_the_service_allows(seeded_database: DatabaseManager) -> None:
     with api_on(seeded_database, UNLIMITED) as api:
-        limiter = api.client.app.state.service.exports  # type: ignore[attr-defined]
+        limiter = api.client.app.service.exports  # type: ignore[attr-defined]
         limiter.total_tokens = 1
         hold, held = threading.Event(), threading.Event()
 

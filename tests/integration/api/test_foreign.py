@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -21,6 +22,8 @@ TABLES = {
     "run_id": "optimization_runs",
     "event_id": "operational_events",
 }
+LISTS = {"may_work_at": "location_id"}
+"""Lists of ids, and ids of what."""
 VALUES: dict[str, Any] = {
     "product_id": "FOREIGN",
     "title": "t",
@@ -115,10 +118,12 @@ def arguments(model: type[BaseModel], ids: dict[str, str], *, everything: bool) 
     """Foreign ids wherever an id may stand, and good values for the rest that is required."""
     given: dict[str, Any] = {}
     for name, field in model.model_fields.items():
+        rows = _rows_of(field.annotation)
         if name in ids and (field.is_required() or everything):
             given[name] = ids[name]
-        elif field.is_required():
-            rows = _rows_of(field.annotation)
+        elif name in LISTS and (field.is_required() or everything):
+            given[name] = [ids[LISTS[name]]]
+        elif field.is_required() or (everything and rows):
             given[name] = [arguments(rows, ids, everything=everything)] if rows else VALUES[name]
     return given
 
@@ -132,6 +137,22 @@ def _rows_of(annotation: Any) -> type[BaseModel] | None:
         if isinstance(member, type) and issubclass(member, BaseModel):
             return member
     return None
+
+
+def ids_of(model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        rows = _rows_of(field.annotation)
+        if rows is not None:
+            yield from ids_of(rows)
+        elif "UUID" in str(field.annotation):
+            yield name
+
+
+def test_no_parameter_that_takes_an_id_is_left_out() -> None:
+    assert {name for operation in OPERATIONS.values() for name in ids_of(operation.arguments)} == {
+        *TABLES,
+        *LISTS,
+    }
 
 
 def test_foreign_ids_show_and_change_nothing(api: Api) -> None:

@@ -64,7 +64,7 @@ def test_an_expired_key_opens_nothing_and_says_so(api: Api) -> None:
         "UPDATE api_keys SET created_at = now() - interval '2 days', expires_at = now() - interval '1 day' WHERE key_id = %s",
         (row["key_id"],),
     )
-    api.client.app.state.service.keys.forget(key)  # type: ignore[attr-defined]
+    api.client.app.service.keys.forget(key)  # type: ignore[attr-defined]
     assert refusal(api, key) == (401, "The key has expired.")
 
 

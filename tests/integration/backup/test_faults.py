@@ -122,12 +122,12 @@ def test_keys(
 ) -> None:
     folder, url = make_backup(seeded_database, "--key-file", str(key_file)), blank.settings.database_url
     assert sorted(path.name for path in folder.iterdir()) == [
-        "database.dump.enc",
+        "database.dump.age",
         "manifest.json",
-        "roles.json.enc",
+        "roles.json.age",
     ]
-    assert b"PGDMP" not in (folder / "database.dump.enc").read_bytes()
-    assert b"barnameh_tenant" not in (folder / "roles.json.enc").read_bytes()
+    assert b"PGDMP" not in (folder / "database.dump.age").read_bytes()
+    assert b"barnameh_tenant" not in (folder / "roles.json.age").read_bytes()
     assert "the backup is encrypted with key" in refused(run, url, folder)
     other = key_file.with_name("other.key")
     other.write_text("A" * 43 + "=")

@@ -11,11 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 
 from db_utils import DatabaseManager, schema
+from db_utils.ops.backup import UrlEndpoint, backup, read_key
 from tests.conftest import maintenance
 from tests.integration.cli.conftest import Run
+from tests.support.former_backups import make_former
 from tests.support.servers import own_server
 
 pytestmark = pytest.mark.slow
@@ -62,13 +65,13 @@ def plain_files(sealed: Path, plain: Path, other: Path) -> None:
 
 
 def plain_roles(sealed: Path, plain: Path, other: Path) -> None:
-    shutil.copy(plain / "roles.json", sealed / "roles.json.enc")
+    shutil.copy(plain / "roles.json", sealed / "roles.json.age")
     describe(sealed, "roles")
 
 
 def another_dump(sealed: Path, plain: Path, other: Path) -> None:
     """Sealed with the same key, and of another backup."""
-    shutil.copy(other / "database.dump.enc", sealed)
+    shutil.copy(other / "database.dump.age", sealed)
     describe(sealed, "dump")
 
 
@@ -77,7 +80,7 @@ def another_manifest(sealed: Path, plain: Path, other: Path) -> None:
 
 
 def swapped(sealed: Path, plain: Path, other: Path) -> None:
-    first, second = sealed / "database.dump.enc", sealed / "roles.json.enc"
+    first, second = sealed / "database.dump.age", sealed / "roles.json.age"
     first.rename(sealed / "x")
     second.rename(first)
     (sealed / "x").rename(second)
@@ -90,8 +93,16 @@ def unsigned(sealed: Path, plain: Path, other: Path) -> None:
 
 
 def elsewhere(sealed: Path, plain: Path, other: Path) -> None:
-    (sealed / "roles.json.enc").rename(sealed.with_name("elsewhere"))
-    (sealed / "roles.json.enc").symlink_to(sealed.with_name("elsewhere"))
+    (sealed / "roles.json.age").rename(sealed.with_name("elsewhere"))
+    (sealed / "roles.json.age").symlink_to(sealed.with_name("elsewhere"))
+
+
+def sealed_by_a_stranger(sealed: Path, plain: Path, other: Path) -> None:
+    """Who knows the public half of the key seals files that it opens, and cannot sign what the manifest says of them."""
+    recipient = pyrage.x25519.Recipient.from_str((sealed.parent / "recipient").read_text())
+    for part, name in (("dump", "database.dump"), ("roles", "roles.json")):
+        pyrage.encrypt_file(str(plain / name), str(sealed / f"{name}.age"), [recipient])
+        describe(sealed, part)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +110,6 @@ def made(
     server_url: str, seeded_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path, Path, Path]:
     """Two backups sealed with one key, a plain one, and the key's file."""
-    from db_utils.ops.backup import UrlEndpoint, backup, read_key
     from tests.conftest import fresh_database
 
     folder = tmp_path_factory.mktemp("made")
@@ -127,6 +137,7 @@ def made(
         swapped,
         unsigned,
         elsewhere,
+        sealed_by_a_stranger,
     ],
 )
 def test_a_key_that_is_given_means_sealed_and_signed_with_it(
@@ -138,6 +149,10 @@ def test_a_key_that_is_given_means_sealed_and_signed_with_it(
 ) -> None:
     *folders, key_file = made
     copies = [shutil.copytree(folder, tmp_path / folder.name) for folder in folders]
+    key = read_key(key_file)
+    assert key is not None
+    public = pyrage.x25519.Identity.from_str(key.identity).to_public()
+    (tmp_path / "recipient").write_text(str(public))
     forge(*copies)
     before = blank.execute_query(DATABASES)
     done = run(
@@ -155,6 +170,32 @@ def test_what_the_key_sealed_restores(
     sealed, _, _, key_file = made
     done = run(blank.settings.database_url, "restore", str(sealed), "--verify", "--key-file", str(key_file))
     assert done.code == 0, done.err
+
+
+def test_what_was_sealed_before_age_restores(
+    made: tuple[Path, Path, Path, Path], blank: DatabaseManager, run: Run, tmp_path: Path
+) -> None:
+    _, plain, _, key_file = made
+    former = shutil.copytree(plain, tmp_path / "former")
+    key = read_key(key_file)
+    assert key is not None
+    make_former(former, key)
+    url = blank.settings.database_url
+    changed = shutil.copytree(former, tmp_path / "changed")
+    rewrite(changed / "manifest.json", lambda m: m.update(format=2))
+    assert run(url, "restore", str(changed), "--key-file", str(key_file)).code == 1
+    done = run(url, "restore", str(former), "--verify", "--key-file", str(key_file))
+    assert done.code == 0, done.err
+
+
+def test_age_alone_opens_what_the_key_sealed(made: tuple[Path, Path, Path, Path]) -> None:
+    sealed, _, _, key_file = made
+    key = read_key(key_file)
+    assert key is not None
+    identity = pyrage.x25519.Identity.from_str(key.identity)
+    dump = pyrage.decrypt((sealed / "database.dump.age").read_bytes(), [identity])
+    assert dump.startswith(b"PGDMP")
+    assert "barnameh_tenant" in pyrage.decrypt((sealed / "roles.json.age").read_bytes(), [identity]).decode()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -58,7 +57,7 @@ def forecast(cursor: Any, organization: UUID, days: int = 0) -> None:
     )
 
 
-def test_a_row_inserted_by_hand_is_noticed_within_a_second(
+def test_a_row_inserted_by_hand_is_noticed(
     cache: PredictionCache, empty_database: DatabaseManager, somebody_else: Any
 ) -> None:
     kinds = (PredictionKind.DEMAND_FORECAST, PredictionKind.ABSENCE_FORECAST)
@@ -68,10 +67,8 @@ def test_a_row_inserted_by_hand_is_noticed_within_a_second(
     listener = CacheInvalidationListener.following(cache, empty_database)
     listener.start()
     try:
-        began = time.monotonic()
         forecast(somebody_else, OURS)
         wait_until(lambda: cache.get(OURS, kinds[0], "a") is None)
-        assert time.monotonic() - began < 1
         assert cache.get(OURS, kinds[1], "a") is not None
         assert cache.get(THEIRS, kinds[0], "a") is not None
         somebody_else.execute("BEGIN")
@@ -145,10 +142,8 @@ def test_what_is_changed_or_deleted_by_hand_is_noticed(
     listener.start()
     try:
         somebody_else.execute(f"BEGIN; {statement}; ROLLBACK")
-        began = time.monotonic()
         somebody_else.execute(statement)
         wait_until(lambda: listener.received == len(kinds) * len(organizations))
-        assert time.monotonic() - began < 1
     finally:
         assert listener.stop(30)
     assert forgotten() == {(organization, kind) for organization in organizations for kind in kinds}
@@ -184,10 +179,8 @@ def test_an_organization_that_comes_later_is_followed(
         wait_until(lambda: cache.get(LATER, kind, "a") is None)  # it may have changed before anybody listened
         for round_number in range(2):
             cache.put(LATER, kind, "a", prediction())
-            began = time.monotonic()
             forecast(somebody_else, LATER, round_number)
             wait_until(lambda: cache.get(LATER, kind, "a") is None)
-            assert time.monotonic() - began < 1
             if round_number == 0:  # and it is followed again after a lost connection
                 missed = listener.received
                 somebody_else.execute(END_LISTENING)

@@ -129,8 +129,10 @@ def test_a_server_that_is_loading_its_data_is_left_alone_until_it_has(
 ) -> None:
     folder = ["--dir", str(tmp_path)]
     with own_server(*folder) as (url, raw):
-        for number in range(8):
-            raw.set(f"filler{number}", os.urandom(3_000_000))
+        for number in range(
+            20
+        ):  # redis-py opens a connection anew after each refusal, and it answers between keys only
+            raw.set(f"filler{number}", os.urandom(1_000_000))
         raw.save()
     slow = [*folder, "--key-load-delay", "250000"]  # microseconds a key
     with pytest.MonkeyPatch.context() as patch:

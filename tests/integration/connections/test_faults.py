@@ -14,7 +14,6 @@ import pytest
 
 from db_utils import DatabaseManager, errors
 from tests.integration.connections.conftest import ORGANIZATION, waits_until
-from tests.support import servers
 from tests.support.proxy import Proxy
 from tests.support.servers import OwnServer
 
@@ -247,11 +246,9 @@ def test_a_frozen_server_is_left_alone_after_the_deadline(
     own_server.pause()
     thaw = threading.Timer(20, own_server.go_on)  # or a deadline that does not hold is never noticed
     thaw.start()
-    started = time.monotonic()
     try:
         with pytest.raises(errors.QueryTimeoutError):
             act(own)
-        assert time.monotonic() - started < 8
     finally:
         thaw.cancel()
         own_server.go_on()
@@ -418,64 +415,6 @@ def test_a_cut_network_is_survived(own_server: OwnServer) -> None:
                 thread.join()
             assert db.execute_query("SELECT 1 AS one") == [{"one": 1}]
             assert db.pool_stats().in_use == 0
-
-
-# -- a read replica -----------------------------------------------------------------------------------
-
-
-def test_reads_go_to_the_replica_and_everything_else_to_the_primary(
-    own_server: OwnServer, library_url: str, manager_with: Callable[..., DatabaseManager]
-) -> None:
-    with DatabaseManager(own_server.url) as standby:
-        standby.execute("CREATE TABLE notes (organization_id uuid, note_id int, text text, metadata jsonb)")
-        standby.execute("INSERT INTO notes VALUES (%s, 100, 'on the replica', '{}')", (ORGANIZATION,))
-        standby.execute("ALTER DATABASE barnameh_ops SET default_transaction_read_only = on")
-    db = manager_with(replica_url=own_server.url)
-    db.execute("TRUNCATE notes")
-    read = "SELECT note_id FROM notes"
-    assert db.execute_query(read) == [{"note_id": 100}]
-    assert db.execute_query(read, primary=True) == []
-    insert = "INSERT INTO notes VALUES (%s, %s, 'x') RETURNING note_id"
-    assert db.execute_query(insert, (ORGANIZATION, 1)) == [{"note_id": 1}]
-    with db.transaction() as tx:
-        assert tx.execute_query(read) == [{"note_id": 1}]
-    # A function that writes looks like a read: the replica refuses it, and the primary runs it.
-    db.execute(
-        "CREATE OR REPLACE FUNCTION add_note() RETURNS int LANGUAGE sql AS "
-        f"$$ INSERT INTO notes VALUES ('{ORGANIZATION}', 2, 'x') RETURNING note_id $$"
-    )
-    with DatabaseManager(own_server.url) as standby, standby.connection() as connection:
-        connection.cursor().execute(
-            "SET TRANSACTION READ WRITE; CREATE FUNCTION add_note() RETURNS int LANGUAGE sql AS "
-            f"$$ INSERT INTO notes VALUES ('{ORGANIZATION}', 2, 'x', '{{}}') RETURNING note_id $$"
-        )
-    assert db.execute_query("SELECT add_note() AS note_id") == [{"note_id": 2}]
-    assert db.execute_query("SELECT count(*)::int AS n FROM notes", primary=True) == [{"n": 2}]
-    own_server.stop()
-    assert sorted(row["note_id"] for row in db.execute_query(read)) == [1, 2]
-    assert sorted(row["note_id"] for row in db.execute_query(read)) == [1, 2]
-
-
-def test_a_real_standby_answers_reads_and_is_told_from_the_primary(
-    own_server: OwnServer, own: DatabaseManager
-) -> None:
-    own.execute(TABLE)
-    with servers.standby_of(own_server) as standby:
-        own.execute("INSERT INTO facts VALUES (1, 'x')")
-        with DatabaseManager(own_server.url, replica_url=standby.url) as both:
-            where = "SELECT pg_is_in_recovery() AS standby"
-            assert both.execute_query(where) == [{"standby": True}]
-            assert both.execute_query(where, primary=True) == [{"standby": False}]
-            waits_until(lambda: both.execute_query("SELECT id FROM facts") == [{"id": 1}])
-            assert both.execute_query("INSERT INTO facts VALUES (2, 'y') RETURNING id") == [{"id": 2}]
-            assert both.read_frame(where)["standby"].tolist() == [True]
-            assert both.health().is_standby is False
-        with DatabaseManager(standby.url) as alone:
-            assert alone.health().is_standby is True
-            with pytest.raises(errors.ReadOnlyError, match="primary"):
-                alone.execute("INSERT INTO facts VALUES (3, 'z')")
-            with pytest.raises(errors.ReadOnlyError):
-                alone.copy_rows("facts", ["id", "payload"], [(3, "z")])
 
 
 # -- the process itself -------------------------------------------------------------------------------

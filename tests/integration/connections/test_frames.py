@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pandas as pd
@@ -92,10 +91,8 @@ def test_a_read_takes_as_long_as_it_needs_or_as_its_deadline_allows(
 ) -> None:
     db = manager_with(statement_timeout_seconds=0.1)
     assert len(db.read_frame("SELECT 1 AS a FROM pg_sleep(0.3)")) == 1
-    started = time.monotonic()
     with pytest.raises(errors.QueryTimeoutError):
         db.read_frame("SELECT 1 AS a FROM pg_sleep(30)", timeout_seconds=0.2)
-    assert time.monotonic() - started < 5
 
 
 def test_what_cannot_be_reached_says_so_without_the_password(

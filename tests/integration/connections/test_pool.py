@@ -40,7 +40,7 @@ def test_a_full_pool_waits_and_then_says_how_full_it_is(manager_with: Callable[.
         started = time.monotonic()
         with pytest.raises(errors.PoolTimeoutError) as caught:
             db.execute("SELECT 1")
-        assert 0.2 <= time.monotonic() - started < 2
+        assert time.monotonic() - started >= 0.2
     message = str(caught.value)
     for words in (
         "pool size 2",
@@ -134,7 +134,7 @@ def test_waiting_for_a_server_that_never_comes_says_why(manager_with: Callable[.
     started = time.monotonic()
     with pytest.raises(errors.ConnectionFailedError, match="refused") as caught:
         db.wait(0.3)
-    assert 0.2 < time.monotonic() - started < 5
+    assert time.monotonic() - started >= 0.2
     assert "hidden" not in str(caught.value)
     health = db.health()
     assert not health.ok

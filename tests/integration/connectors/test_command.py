@@ -178,6 +178,31 @@ def test_a_task_that_fails_says_why_and_does_not_end_the_others(desk: Desk) -> N
     assert done == ["fx"]
 
 
+def test_a_task_of_many_parts_lets_the_others_have_their_turn(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("barnameh.worker.LONGEST_TASK_SECONDS", 0.0)
+    desk.db.execute_many(
+        "INSERT INTO service_schedules (organization_id, task, run_every) VALUES %s",
+        [(desk.organization_id, "fetch weather", "1 day"), (desk.organization_id, "fetch fx", "1 day")],
+    )
+    done: list[str] = []
+
+    def endless(_: Any, due: Any, stop: Callable[[], bool]) -> None:
+        while not stop():
+            pass
+        done.append(due["task"])
+
+    def short(_: Any, due: Any, stop: Callable[[], bool]) -> None:
+        done.append(due["task"])
+
+    assert Worker(desk.db, {"fetch weather": endless, "fetch fx": short}).run(once=True) == 1
+    assert sorted(done) == ["fetch fx", "fetch weather"]
+    errors = desk.db.execute_query("SELECT last_error FROM service_schedules ORDER BY task")
+    assert [row["last_error"] is None for row in errors] == [True, False]
+    assert "so that others have their turn" in errors[1]["last_error"]
+
+
 def test_one_worker_works_at_a_time(desk: Desk) -> None:
     desk.db.execute(
         "INSERT INTO service_schedules (organization_id, task, run_every) VALUES (%s, 'fetch fx', '1 day')",

@@ -6,6 +6,7 @@ import datetime as dt
 import itertools
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from barnameh.connectors.entsoe import DayAheadPrices
 from barnameh.connectors.fred import Fred
 from barnameh.connectors.model import Source
 from barnameh.connectors.open_meteo import OpenMeteo
-from barnameh.connectors.run import places
+from barnameh.connectors.run import LONGEST_CATCH_UP, SQL, places
 from barnameh.errors import UsageError
 from db_utils import DatabaseManager, OperationalDataQueries
 from tests.integration.connectors.conftest import Desk, new_desk
@@ -142,6 +143,45 @@ def test_a_revision_is_a_new_row_known_since_the_run_that_saw_it(desk: Desk) -> 
     ]
 
 
+def test_only_the_newest_of_a_times_readings_is_revised(desk: Desk) -> None:
+    """What was said three days before is past: its correction must not stand above what was said a day before."""
+    wrong: set[int] = set()
+    desk.sources.value = lambda name, at, lead: 10.0 * lead + (5 if lead in wrong else 0)
+    desk.sources.now = FIRST + 9 * DAY + dt.timedelta(minutes=5)
+    source = OpenMeteo(mode="previous-runs", variables=("temperature_2m",))
+    assert desk.fetch(source, start=FIRST, end=FIRST + DAY).written == 3 * 24
+    wrong.add(3)
+    assert desk.fetch(source, start=FIRST, end=FIRST + DAY).written == 0
+    wrong.add(1)
+    for written in (24, 0):
+        assert desk.fetch(source, start=FIRST, end=FIRST + DAY).written == written
+    assert [(known - FIRST, value) for _, at, known, value, *_ in desk.rows() if at == FIRST] == [
+        (-3 * DAY, Decimal(30)),
+        (-2 * DAY, Decimal(20)),
+        (-DAY, Decimal(10)),
+        (9 * DAY, Decimal(15)),
+    ]
+
+
+def test_writing_needs_no_statistics(desk: Desk) -> None:
+    """A join would be planned for the few rows that the planner thinks there are, and take seconds for what comes in a window."""
+    parameters = {
+        "organization_id": desk.organization_id,
+        "location_id": desk.location_id,
+        "factor_type": "weather",
+        "names": ["temperature"],
+        "first": FIRST,
+        "last": FIRST + DAY,
+        "revised_at": FIRST,
+        "readings": "[]",
+    }
+    for asked in (parameters, parameters | {"location_id": None}):
+        plan = desk.db.tenant(desk.organization_id).execute_query("EXPLAIN " + SQL["write_readings"], asked)
+        text = "\n".join(row["QUERY PLAN"] for row in plan)
+        assert "WindowAgg" in text
+        assert not re.search(r"Nested Loop|Join", text), text
+
+
 def test_faults_in_a_third_of_the_answers_lose_and_double_nothing(desk: Desk) -> None:
     chance = random.Random(7)
     faults = [
@@ -180,6 +220,21 @@ def test_a_source_that_is_down_is_caught_up_with_by_itself(desk: Desk) -> None:
     times = {row[1] for row in desk.rows()}
     first = min(times)
     assert {first + n * HOUR for n in range(int((desk.sources.now - first) / HOUR))} <= times
+
+
+def test_what_a_customer_wrote_about_runs_asks_for_a_year_at_most(desk: Desk) -> None:
+    """Runs are the organization's own rows: one that claims to have ended in the year 1 must not have two thousand years fetched."""
+    desk.db.execute(
+        "INSERT INTO connector_runs (organization_id, connector, window_start, window_end, started_at) "
+        "VALUES (%s, 'ecb', '0001-02-01', '0001-03-01', '0001-02-01')",
+        (desk.organization_id,),
+    )
+    desk.sources.value = lambda name, at, lead: 1.1
+    source = ReferenceRates()
+    assert desk.fetch(source).error is None
+    asked = min(dt.date.fromisoformat(sent["startPeriod"]) for _, sent in desk.sources.asked)
+    earliest = desk.sources.now - LONGEST_CATCH_UP - source.look_back
+    assert abs(asked - earliest.date()) <= DAY
 
 
 @pytest.mark.parametrize("window", ["Hourly", "Daily"])

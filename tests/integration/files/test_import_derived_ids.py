@@ -134,17 +134,52 @@ def test_a_key_twice_or_empty_or_of_no_use(db: DatabaseManager, write: Write) ->
         run(db, twice, "operational_events", key=("bookin",))
 
 
-def test_update_without_a_key_says_what_it_cannot_find(db: DatabaseManager, write: Write) -> None:
+def test_update_without_a_key_corrects_numbers_and_says_what_it_cannot_find(
+    db: DatabaseManager, write: Write
+) -> None:
     db.execute("DELETE FROM operational_events WHERE organization_id = %s", (ORGANIZATION,))
     options: dict[str, Any] = {"ignore": ("booking",), "update": True}
-    file = write("a.csv", booked(db, ("06:00", "", "100"), ("07:00", "", "50")))
-    assert run(db, file, "operational_events", **options).added == 2  # nothing is there that it could mean
-    assert run(db, file, "operational_events", **options).already_there == 2
-    changed = write("b.csv", booked(db, ("06:00", "", "80"), ("07:00", "", "50")))
-    refused = run(db, changed, "operational_events", **options)
-    assert [(r.line, r.column) for r in refused.first_rejects] == [(2, "event_id")]
-    assert "--key" in refused.first_rejects[0].reason
-    assert sorted(quantity for _, quantity in stored(db).values()) == [50, 100]
+    file = write("a.csv", booked(db, ("06:00", "", "100"), ("07:00", "", "50"), ("08:00", "", "5")))
+    assert run(db, file, "operational_events", **options).added == 3  # nothing is there that it could mean
+    assert run(db, file, "operational_events", **options).already_there == 3
+    # All but a number as it was: the same row, corrected; and its content is its identity again.
+    changed = write("b.csv", booked(db, ("06:00", "", "80"), ("07:00", "", "50"), ("08:00", "", "")))
+    done = run(db, changed, "operational_events", **options)
+    assert (done.added, done.updated, done.already_there) == (0, 2, 1)
+    assert sorted(stored(db).values(), key=str) == [("06:00", 80), ("07:00", 50), ("08:00", None)]
+    assert run(db, changed, "operational_events", ignore=("booking",)).already_there == 3
+    rolled = db.execute_query(
+        "SELECT sum(quantity) AS total FROM operational_events_hourly WHERE bucket >= '2024-01-01' AND bucket < '2024-01-02'"
+    )
+    assert rolled[0]["total"] == 130
+    # At another time it may be a correction or another row.
+    moved = run(db, write("c.csv", booked(db, ("06:30", "", "80"))), "operational_events", **options)
+    assert [(r.line, r.column) for r in moved.first_rejects] == [(2, "event_id")]
+    assert "--key" in moved.first_rejects[0].reason
+    # Of two alike nobody can tell which is meant.
+    twins = write("d.csv", booked(db, ("09:00", "", "1"), ("09:00", "", "2")))
+    assert run(db, twins, "operational_events", ignore=("booking",)).added == 2
+    one = run(
+        db,
+        write("e.csv", booked(db, ("09:00", "", "1"), ("09:00", "", "3"))),
+        "operational_events",
+        **options,
+    )
+    assert (one.added, one.updated, one.already_there) == (0, 1, 1)  # the other is there as it is
+    both = run(
+        db,
+        write("f.csv", booked(db, ("09:00", "", "4"), ("09:00", "", "5"))),
+        "operational_events",
+        **options,
+    )
+    assert [r.line for r in both.first_rejects] == [2, 3]
+    # A row that somebody else's program recorded has an id of its own.
+    db.execute(
+        "UPDATE operational_events SET event_id = gen_random_uuid() WHERE organization_id = %s AND time = '2024-01-01T06:00Z'",
+        (ORGANIZATION,),
+    )
+    own = run(db, write("g.csv", booked(db, ("06:00", "", "81"))), "operational_events", **options)
+    assert [r.line for r in own.first_rejects] == [2]
 
 
 def test_names_in_any_spelling(db: DatabaseManager, write: Write) -> None:

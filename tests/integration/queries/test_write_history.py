@@ -63,6 +63,33 @@ def test_a_resource_has_a_history(site: Site) -> None:
     ]
 
 
+def test_events_go_with_a_machine_whose_move_is_told_later(site: Site) -> None:
+    q, o, machine = site.queries, site.organization, site.resource
+    there, third = elsewhere(site), elsewhere(site, "Asia/Tokyo")
+    made = {"event_type": "production", "resource_id": machine, "duration_minutes": 60}
+    q.record_events(o, [{**made, "time": NOON + n * DAY, "quantity": 10**n} for n in range(4)])
+    q.record_events(o, [{**made, "time": NOON + 2 * DAY + HOUR, "quantity": 7, "location_id": third}])
+    q.move_resource(o, machine, location_id=there, effective_at=NOON + 2 * DAY)
+    q.correct_resource_history(o, machine, start=None, end=NOON + DAY, location_id=third)
+    period = {"start": NOON - DAY, "end": NOON + 5 * DAY}
+
+    def made_at() -> list[dict[uuid.UUID, int]]:
+        events: dict[uuid.UUID, int] = {}
+        rates: dict[uuid.UUID, int] = {}
+        for row in q.get_events(o, **period):
+            events[row["location_id"]] = events.get(row["location_id"], 0) + int(row["quantity"])
+        for row in q.get_production_rate(o, bucket="day", **period):
+            rates[row["location_id"]] = rates.get(row["location_id"], 0) + round(row["quantity"])
+        kpis = {
+            r["location_id"]: int(r["numerator"])
+            for r in q.get_location_kpis(o, **period)
+            if r["kpi"] == "throughput_rate" and r["numerator"]
+        }
+        return [events, rates, kpis]
+
+    assert made_at() == [{third: 1 + 7, site.location: 10, there: 1100}] * 3
+
+
 def test_what_has_not_come_yet_is_refused(site: Site) -> None:
     q, o = site.queries, site.organization
     later = dt.datetime.now(dt.UTC) + DAY
@@ -142,6 +169,11 @@ def test_who_is_not_employed_covers_nothing_and_is_not_assigned(site: Site) -> N
         return [(r["name"], r["missing_employees"], r["missing_skills"]) for r in rows]
 
     first, second = shift(0), shift(2)
+
+    def scheduled(**of: Any) -> list[tuple[str, Any]]:
+        rows = q.get_shift_schedule(o, start=start - DAY, end=start + 9 * DAY, **of)
+        return [(r["name"], r["employee_id"]) for r in rows]
+
     for each in (first, second):
         q.assign_employee(o, each, employee_id=who)
     assert gaps() == []
@@ -149,6 +181,8 @@ def test_who_is_not_employed_covers_nothing_and_is_not_assigned(site: Site) -> N
     assert row["is_active"]
     assert q.get_employees(o)[0]["is_active"]
     assert gaps() == [("Welding 2", 1, ["weld"])]
+    assert scheduled() == [("Welding 0", who), ("Welding 2", None)]
+    assert scheduled(employee_id=who) == [("Welding 0", who)]
     third = shift(4)
     refused(
         site,
@@ -174,6 +208,28 @@ def test_who_is_not_employed_covers_nothing_and_is_not_assigned(site: Site) -> N
         q.correct_employee_history(o, who, start=NOON, end=NOON + DAY, is_employed=True)[-1]["is_employed"]
         is False
     )
+
+
+def test_who_had_left_was_not_due(site: Site) -> None:
+    q, o, who = site.queries, site.organization, site.employee
+    shift = q.create_shift(o, "S", location_id=site.location, starts_at=NOON, ends_at=NOON + 8 * HOUR)[
+        "shift_id"
+    ]
+    other = q.create_employee(o, "R S", location_id=site.location, employee_code="Z7", role="r")[
+        "employee_id"
+    ]
+    for each in (who, other):
+        q.assign_employee(o, shift, employee_id=each)
+    q.record_attendance(o, [{"time": NOON, "employee_id": other, "shift_id": shift, "status": "present"}])
+
+    def due() -> list[tuple[Any, Any]]:
+        rows = q.get_shift_kpis(o, start=NOON, end=NOON + DAY)
+        return [(r["value"], r["coverage_pct"]) for r in rows if r["kpi"] == "attendance_rate"]
+
+    assert due() == [(100, 50)]
+    q.end_employment(o, who, effective_at=NOON - DAY)
+    assert due() == [(100, 100)]
+    assert [r["employee_id"] for r in q.get_shift_schedule(o, start=NOON, end=NOON + DAY)] == [other]
 
 
 def test_employment_ends_after_the_last_local_day(site: Site) -> None:

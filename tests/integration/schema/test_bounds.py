@@ -55,7 +55,8 @@ def beyond(type_name: str, value: Any) -> list[Any]:
     if type_name == "uuid[]":
         return [[*value, UUID(int=0)]]
     if type_name == "jsonb":
-        return [value.replace("y", "yy", 1)]
+        digits = '{"x": [' + ", ".join(["9e131071"] * 80) + "]}"  # a kilobyte that is written in 10 MB
+        return [value.replace("y", "yy", 1), digits, '{"x": "' + "0" * 10_500_000 + '"}']
     if type_name == "numeric":
         return [
             Decimal(10) ** 15,

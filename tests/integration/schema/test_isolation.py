@@ -21,6 +21,7 @@ from tests.integration.schema.isolation import (
     overhearing,
     population,
     reading,
+    statements,
     writing,
 )
 from tests.integration.schema.isolation.attackers import PASSWORD, Attacker, Ledger
@@ -127,6 +128,8 @@ CATEGORIES = {
     "one session, two tenants", "plans", "planting", "read schema public", "read schema tenant",
     "read schema tenant_load", "read system catalogs",
     "references", "roles", "search_path and shadowing", "sequences", "settings", "statistics and activity",
+    "rows by COPY", "cursors and prepared statements", "trigger functions", "locks of tables", "debug output", "refusals in full",
+    "functions with the owner's rights", "limits and attributes of roles", "counters and snapshots",
     "system functions", "upserts", "write foreign rows", "write schema public", "write system catalogs",
 }  # fmt: skip
 CATEGORIES_OF_TIMESCALEDB = {
@@ -180,6 +183,15 @@ def rounds(field: Field, attacker: Attacker) -> dict[str, Round]:
         "share": lambda: overhearing.share_a_session(attacker, field.shared, views, foreign),
         "sequences": lambda: overhearing.count_sequences(attacker, relations),
         "large objects": lambda: overhearing.large_objects(attacker, field.owner),
+        "copy": lambda: statements.copy_rows(attacker, written, foreign),
+        "keep open": lambda: statements.keep_open(attacker, views, foreign),
+        "fire": lambda: statements.fire(attacker, field.owner, views, foreign),
+        "lock": lambda: statements.lock(attacker, views, relations),
+        "debug": lambda: statements.debug(attacker, views),
+        "refusals": lambda: statements.refusals(attacker, asked, foreign),
+        "change": lambda: statements.change(attacker, foreign),
+        "limits": lambda: statements.limits(attacker, field.owner),
+        "count": lambda: statements.count(attacker, relations, field.busy),
     }
 
 
@@ -253,6 +265,16 @@ BREAKS = [
     ("GRANT DELETE ON public.alerts TO barnameh_tenant_login", "write relations", "write relations"),
     ("GRANT CREATE ON SCHEMA public TO PUBLIC", "plant", "plant"),
     (TRUSTING, "claim", "claims to be another organization"),
+    (
+        f"ALTER TABLE public.optimization_runs DROP CONSTRAINT IF EXISTS {OWN_CHECK}",
+        "refusals",
+        "refusals in full",
+    ),
+    ("GRANT EXECUTE ON FUNCTION keep_demand_revision() TO PUBLIC", "fire", "trigger functions"),
+    ("GRANT UPDATE ON tenant.organizations TO barnameh_tenant_login", "lock", "locks of tables"),
+    ("GRANT barnameh_readonly TO {login}", "limits", "limits and attributes of roles"),
+    ("GRANT SET ON PARAMETER temp_file_limit TO {login}", "limits", "limits and attributes of roles"),
+    ("GRANT SELECT ON SEQUENCE sync_outbox_outbox_id_seq TO PUBLIC", "count", "counters and snapshots"),
 ]
 BREAKS_OF_THE_COLUMNSTORE = [
     ("DROP TRIGGER demand_history_write ON tenant.demand_history", "columnstore", COLUMNSTORE),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -194,10 +195,45 @@ def test_a_login_has_limits_and_its_long_transactions_end(
                 run(sql)
         run("SET idle_in_transaction_session_timeout = 0")
         run("BEGIN")
-        run("LOCK TABLE tenant.employees")
+        run("SELECT count(*) FROM tenant.employees")
         database.execute("CALL end_long_tenant_transactions()")
         assert run("SELECT 1") == [(1,)]
         database.execute("CALL end_long_tenant_transactions(config => '{\"longest_minutes\": 0}')")
+        with pytest.raises(psycopg2.OperationalError):
+            run("SELECT 1")
+
+
+def test_who_keeps_others_waiting_is_ended(database: DatabaseManager, make_login: Callable[..., str]) -> None:
+    """A table locked whole at once; a row, or a chunk in the making, once somebody has waited for it; an honest load never."""
+    role = make_login()
+    for mode in ("SHARE", "EXCLUSIVE", "ACCESS EXCLUSIVE"):
+        with session(database, role) as run:
+            run("BEGIN")
+            run(f"LOCK TABLE tenant.employees IN {mode} MODE")
+            database.execute("CALL end_long_tenant_transactions()")
+            with pytest.raises(psycopg2.OperationalError):
+                run("SELECT 1")
+    (alert,) = database.execute_query(
+        "INSERT INTO alerts (organization_id, severity, alert_type, title) SELECT organization_id, 'low', 'x', 'x' "
+        "FROM tenant_logins WHERE role_name = %s RETURNING alert_id",
+        (role,),
+    )
+    with session(database, role) as run, ThreadPoolExecutor(1) as pool:
+        run("BEGIN")
+        run("UPDATE alerts SET title = 'y'")
+        now = 'CALL end_long_tenant_transactions(config => \'{"longest_minutes": 10, "waited_for_minutes": 0}\')'
+        database.execute(now)
+        assert run("SELECT 1") == [(1,)], "nobody waits"
+        waiting = pool.submit(
+            database.execute, "UPDATE alerts SET title = 'z' WHERE alert_id = %s", (alert["alert_id"],)
+        )
+        blocked = "SELECT FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
+        while not database.execute_query(blocked):
+            assert not waiting.done()
+        database.execute("CALL end_long_tenant_transactions()")
+        assert not waiting.done(), "not for a minute yet"
+        database.execute(now)
+        assert waiting.result() == 1
         with pytest.raises(psycopg2.OperationalError):
             run("SELECT 1")
 

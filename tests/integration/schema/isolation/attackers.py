@@ -25,6 +25,8 @@ class Outcome:
 
     sqlstate: str | None = None
     message: str = ""
+    detail: str = ""
+    """All else that the refusal says."""
     row_count: int = -1
     rows: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -173,7 +175,18 @@ class Attacker:
                 texts.append("\x1f".join(printed(value) for row in rows for value in row))
                 outcome = Outcome(row_count=cursor.rowcount, rows=rows)
         except psycopg2.Error as error:
-            outcome = Outcome(sqlstate=error.pgcode or "none", message=error.diag.message_primary or "")
+            said = error.diag
+            names = (
+                said.schema_name,
+                said.table_name,
+                said.column_name,
+                said.constraint_name,
+                said.datatype_name,
+            )
+            detail = " ".join(
+                str(part) for part in (said.message_detail, said.message_hint, said.context, *names)
+            )
+            outcome = Outcome(error.pgcode or "none", said.message_primary or "", detail)
             texts += [
                 str(error),
                 str(error.diag.message_detail),

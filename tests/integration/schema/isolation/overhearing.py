@@ -12,7 +12,7 @@ from tests.integration.schema.isolation.population import Organization
 def listen(attacker: Attacker, owner: Any, foreign: Organization) -> None:
     """Channels whose names can be guessed, while the other organization raises an alert."""
     category = "notifications"
-    kinds = ("alerts", "anomalies", "predictions")
+    kinds = ("alerts", "anomalies", "predictions", "changes")
     guesses = [
         f"{kind}{tail}"
         for kind in kinds

@@ -1,0 +1,19 @@
+#!/bin/sh
+# First start of the replica: copy the primary's data folder, and follow it from there.
+#
+# The slot keeps on the primary what this copy has not received yet, up to max_slot_wal_keep_size. A copy that was cut
+# off is made anew: it has nothing of its own.
+set -eu
+
+slot=barnameh_replica
+[ -z "${POSTGRES_PASSWORD_FILE:-}" ] || POSTGRES_PASSWORD=$(cat "$POSTGRES_PASSWORD_FILE")
+export PGHOST="$REPLICA_OF" PGPORT=5432 PGUSER="$POSTGRES_USER" PGPASSWORD="$POSTGRES_PASSWORD" PGCONNECT_TIMEOUT=10
+
+echo "barnameh: copying the data of $REPLICA_OF"
+find "$PGDATA" -mindepth 1 -delete
+chmod 700 "$PGDATA"
+PGDATABASE=$POSTGRES_DB psql -X -q --no-password -v ON_ERROR_STOP=1 -o /dev/null -c \
+    "SELECT pg_create_physical_replication_slot('$slot') WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = '$slot')"
+pg_basebackup --no-password --pgdata="$PGDATA" --write-recovery-conf --slot="$slot" --checkpoint=fast
+date -u '+%Y-%m-%dT%H:%M:%SZ' >"$PGDATA/barnameh_replica"
+echo "barnameh: the copy is complete; following $REPLICA_OF"
