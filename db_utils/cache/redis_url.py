@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -116,9 +117,11 @@ class RedisTarget:
             pool = redis.ConnectionPool(
                 connection_class=self._connection, **self._arguments_for(address or self._main_address())
             )
-            with redis.Redis(connection_pool=pool) as client:
-                yield f"Redis at {address[0]}:{address[1]}" if address else self.name, client
-            pool.disconnect()
+            with closing(pool):
+                yield (
+                    f"Redis at {address[0]}:{address[1]}" if address else self.name,
+                    redis.Redis(connection_pool=pool),
+                )
 
     def _main_address(self) -> Address:
         return self._master() if self.kind == "sentinel" else self.addresses[0]

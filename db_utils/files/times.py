@@ -55,11 +55,6 @@ class Moments:
         self._may_be_ordered = may_be_ordered
         self._nonexistent = options.nonexistent
 
-    @property
-    def needs_places(self) -> bool:
-        """Whether a value may be on the clock of its row's place."""
-        return self._places is not None
-
     def __call__(self, value: Any, where: tuple[Any, ...] = ()) -> Any:
         """The moment in ISO 8601 with its offset, or `Unresolved`; `where` is what `RowTimezones` finds the place by."""
         if isinstance(value, dt.datetime):
