@@ -11,6 +11,7 @@ from rich.console import Console
 
 from db_utils import OperationalDataQueries, smoke
 from db_utils.smoke import Outcome
+from db_utils.sql_blocks import sql_beside
 
 
 def test_eighty_columns_show_query_rows_and_time() -> None:
@@ -33,7 +34,7 @@ def test_eighty_columns_show_query_rows_and_time() -> None:
 
 def test_there_is_an_example_of_every_required_parameter() -> None:
     """Those that are found in the database are the columns of its one statement."""
-    found = set(re.findall(r"\b\w\.(\w+_id)\b", inspect.getsource(smoke.sample_arguments)))
+    found = set(re.findall(r"\b\w\.(\w+_id)\b", sql_beside("db_utils.smoke")["sample_arguments"]))
     known = found | set(smoke.fixed_arguments(datetime(2026, 1, 1, tzinfo=UTC)))
     for name in smoke.read_methods(OperationalDataQueries):
         parameters = inspect.signature(getattr(OperationalDataQueries, name)).parameters.values()
