@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from barnameh.connectors.client import ATTEMPTS, Client, Limit, Throttle
+from barnameh.connectors.client import ATTEMPTS, LONGEST_WAIT_SECONDS, Client, Limit, Quotas, Throttle
 from barnameh.connectors.open_meteo import OpenMeteo
-from barnameh.errors import SourceError
+from barnameh.errors import QuotaError, SourceError
 
 
 class Clock:
@@ -66,6 +66,35 @@ def test_a_years_backfill_stays_below_what_open_meteo_admits() -> None:
             asked.append((clock.now, days / 14))
     for admitted, seconds in ((600, 60), (5000, 3600), (10_000, 86_400)):
         assert most_in_a_span(asked, seconds) < admitted
+
+
+def test_one_organization_does_not_use_up_what_all_may_ask() -> None:
+    """A worker's clients count together, and nobody is waited for: the greedy one gets half, the others the rest, the source its peace."""
+    clock, asked, limit = Clock(), [], Limit(100, 3600)
+    quotas = Quotas(clock, clock.sleep)
+
+    def ask(organization: str, times: int) -> int:
+        for number in range(times):
+            # A client for each task, as the worker makes them.
+            one = Client(
+                {"source.test": (limit,)}, clock=clock, sleep=clock.sleep, quotas=quotas, organization=organization,
+                transport=httpx.MockTransport(lambda request: httpx.Response(200, content=b"data")),
+            )  # fmt: skip
+            try:
+                one.get("https://source.test/x", {})
+            except QuotaError:
+                return number
+            asked.append((clock.now, 1.0))
+        return times
+
+    assert ask("greedy", 1000) == 50
+    assert [ask(name, 20) for name in ("b", "c")] == [20, 20]
+    assert ask("d", 20) == 10
+    assert ask("greedy", 1) == 0
+    assert clock.slept == []
+    clock.now = 3600 - LONGEST_WAIT_SECONDS  # so long it waits
+    assert ask("greedy", 1000) == 50
+    assert most_in_a_span(asked, 3600 - 1e-6) <= 100
 
 
 def test_it_asks_again_where_that_helps() -> None:

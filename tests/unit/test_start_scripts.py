@@ -41,6 +41,7 @@ def started(command: list[str], folder: Path, **environment: str) -> str:
 def postgres(folder: Path, **environment: str) -> str:
     """postgres/start.sh, with a data folder of a finished first start."""
     (folder / "barnameh_initialised").touch()
+    (folder / "pg_hba.conf").touch()
     named = {"PGDATA": str(folder), "POSTGRES_DB": "d", "POSTGRES_USER": "u", **environment}
     return started(["sh", str(ROOT / "postgres" / "start.sh"), "postgres"], folder, **named)
 
@@ -98,5 +99,5 @@ def test_every_service_with_a_port_knows_its_address() -> None:
         for line in compose.splitlines()
         if line.strip().startswith("BIND_ADDRESS: ${BIND_ADDRESS:-127.0.0.1}")
     ]
-    assert len(published) == compose.count("    ports:\n") == 4
-    assert len(told) == 3  # the API knows no password: it answers to keys
+    assert len(published) == compose.count("    ports:\n") == 5
+    assert len(told) == 4  # the API knows no password: it answers to keys
