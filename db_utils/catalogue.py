@@ -16,9 +16,13 @@ from db_utils.queries import (
     WrongStateError,
 )
 from db_utils.queries.arguments import Id, Metadata, Number
-from db_utils.queries.catalogue import Entry, entries
+from db_utils.queries.catalogue import Entry, entries, reads
+from db_utils.queries.codes import coded_arguments
+from db_utils.queries.codes import coded_parameters as _coded_parameters
+from db_utils.text_keys import CODED
 
 __all__ = [
+    "CODED",
     "DifferentValuesError",
     "Entry",
     "Id",
@@ -27,8 +31,11 @@ __all__ = [
     "Read",
     "UnknownReferenceError",
     "WrongStateError",
+    "coded_arguments",
+    "coded_parameters",
     "entries",
     "read_of",
+    "reads",
     "signature_of",
 ]
 
@@ -69,6 +76,11 @@ def read_of(name: str, organization_id: uuid.UUID, arguments: Mapping[str, Any])
     except _Found as found:
         return found.read
     raise AttributeError(f"{name} sends no statement")
+
+
+def coded_parameters(name: str) -> list[str]:
+    """Return the parameters of a method that take a code for an identifier."""
+    return _coded_parameters(getattr(OperationalDataQueries, name))
 
 
 def signature_of(name: str) -> tuple[list[inspect.Parameter], Any]:

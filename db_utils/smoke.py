@@ -27,6 +27,7 @@ from db_utils.errors import ConnectionFailedError, DbUtilsError, NotFoundError, 
 from db_utils.ops.doctor.model import duration
 from db_utils.ops.status import sources
 from db_utils.queries import OperationalDataQueries
+from db_utils.queries.catalogue import reads
 from db_utils.sql_blocks import sql_beside
 
 _SQL = sql_beside(__name__)
@@ -87,7 +88,7 @@ def run(settings: Settings, console: Console) -> bool:
 
 def read_methods(queries: type) -> list[str]:
     """The names of all prebuilt reads, in alphabetical order."""
-    return [name for name, _ in inspect.getmembers(queries, inspect.isfunction) if name.startswith("get_")]
+    return [name for name, _ in inspect.getmembers(queries, inspect.isfunction) if reads(name)]
 
 
 def sample_arguments(db: DatabaseManager) -> dict[str, Any]:

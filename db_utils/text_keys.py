@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 import uuid
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
+from numbers import Integral
 
 from db_utils.errors import InvalidInputError
+
+CODED: Mapping[str, str] = {
+    "location_id": "location",
+    "resource_id": "resource",
+    "employee_id": "employee",
+    "shift_id": "shift",
+}
+"""Columns, keys and arguments in which a code will do for an identifier, and what they name."""
 
 _MOST_ZEROS = 400
 """More than a float can have; a decimal with more of them keeps its exponent."""
@@ -35,6 +47,20 @@ def parse_uuid(value: object, name: str) -> uuid.UUID:
         ) from None
 
 
+@lru_cache(maxsize=8192)
+def _is_uuid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_identifier(value: object) -> bool:
+    """Whether this is a UUID or its text."""
+    return isinstance(value, uuid.UUID) or (isinstance(value, str) and _is_uuid(value))
+
+
 def text_key(text: str) -> str:
     """This key as it is compared and stored: in NFC, without blanks around it, a whole number without its `.0`.
 
@@ -54,3 +80,43 @@ def number_text(value: float | Decimal) -> str:
     if not isinstance(exponent, int) or abs(exponent) > _MOST_ZEROS:
         return str(value)
     return f"{exact:.0f}" if exact == exact.to_integral_value() else f"{exact:f}"
+
+
+def code_of(value: object, name: str) -> str:
+    """This code in its one spelling: a text, or a whole number of a file or frame that has them as numbers."""
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float) and value.is_integer():
+        return f"{value:.0f}"
+    if not isinstance(value, str):
+        raise InvalidInputError(f"{name} is {shown(value)}: give a code (a text), or a UUID")
+    code = text_key(value)
+    if not code:
+        raise InvalidInputError(f"{name} is empty: give a code, or a UUID")
+    if "\0" in code:
+        raise InvalidInputError(f"{name} holds a NUL character, which PostgreSQL cannot store: take it out")
+    try:
+        code.encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError(
+            f"{name} holds a lone surrogate, which UTF-8 cannot express: take it out"
+        ) from None
+    return code
+
+
+def id_of_key(organization_id: uuid.UUID, table: str, values: Sequence[str]) -> uuid.UUID:
+    """The id of a row by its caller's key: UUID version 5 (RFC 9562) in the namespace of the organization's id.
+
+    Of the text `table:key`; of a key of several columns `table:["one","two"]`, as JSON without blanks.
+    """
+    key = (
+        values[0] if len(values) == 1 else json.dumps(list(values), ensure_ascii=False, separators=(",", ":"))
+    )
+    return uuid.uuid5(organization_id, f"{table}:{key}")
+
+
+def event_identity(organization_id: uuid.UUID, value: object) -> uuid.UUID:
+    """The id of an event by what its producer calls it: a UUID is the id, of everything else, a key, the id is made."""
+    if is_identifier(value):
+        return parse_uuid(value, "event_id")
+    return id_of_key(organization_id, "operational_events", [code_of(value, "event_id")])

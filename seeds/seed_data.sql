@@ -146,12 +146,12 @@ BEGIN
         (logistics, 'Sample Logistics', 'logistics', zone, '{"currency": "EUR", "sample_data": true}');
 
     INSERT INTO locations (
-        organization_id, location_id, name, location_type, timezone, address, latitude_degrees, longitude_degrees, metadata
+        organization_id, location_id, location_code, name, location_type, timezone, address, latitude_degrees, longitude_degrees, metadata
     )
     VALUES
-        (manufacturing, factory, 'Factory Lyon', 'factory', zone, 'Sample Industrial Park, Lyon', 45.76, 4.84, '{"floor_area_m2": 12000}'),
-        (manufacturing, warehouse, 'Warehouse Dijon', 'warehouse', zone, 'Sample Trade Park, Dijon', 47.32, 5.04, '{"pallet_places": 8000}'),
-        (logistics, hub, 'Distribution Center Lille', 'distribution_center', zone, 'Sample Freight Village, Lille', 50.63, 3.06, '{"dock_doors": 42}');
+        (manufacturing, factory, 'LYS', 'Factory Lyon', 'factory', zone, 'Sample Industrial Park, Lyon', 45.76, 4.84, '{"floor_area_m2": 12000}'),
+        (manufacturing, warehouse, 'DIJ', 'Warehouse Dijon', 'warehouse', zone, 'Sample Trade Park, Dijon', 47.32, 5.04, '{"pallet_places": 8000}'),
+        (logistics, hub, 'LIL', 'Distribution Center Lille', 'distribution_center', zone, 'Sample Freight Village, Lille', 50.63, 3.06, '{"dock_doors": 42}');
 
     -- utilization_pct, efficiency_pct and scrap_pct are what the resource usually reaches while it produces;
     -- breakdown_chance is per shift, setup_minutes the longest setup at the start of a shift (0: none).
@@ -176,11 +176,12 @@ BEGIN
     );
 
     INSERT INTO resources (
-        organization_id, resource_id, location_id, name, resource_type, status, rated_capacity_per_hour, capacity_unit, metadata
+        organization_id, resource_id, resource_code, location_id, name, resource_type, status, rated_capacity_per_hour, capacity_unit, metadata
     )
     SELECT
         organization_id,
         resource_id,
+        regexp_replace(name, '([A-Z])[A-Za-z]* ', '\1', 'g'),  -- Assembly Line 1: AL1
         location_id,
         name,
         resource_type,

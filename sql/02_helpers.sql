@@ -25,6 +25,17 @@ $$;
 COMMENT ON FUNCTION is_timezone(text) IS
     'Is this the name of a time zone (IANA, such as Europe/Paris), as pg_timezone_names spells it? Abbreviations and POSIX rules are none.';
 
+-- A code stands wherever an identifier may stand, so none may look like one. IMMUTABLE: a CHECK asks it for every row.
+CREATE OR REPLACE FUNCTION is_code(code text)
+RETURNS boolean
+LANGUAGE sql
+IMMUTABLE STRICT PARALLEL SAFE
+AS $$
+    SELECT code ~ '\S' AND code !~* '^(urn:|uuid:|[{}-])*[0-9a-f]{4}(-?[0-9a-f]{4}){7}[{}-]*$'
+$$;
+COMMENT ON FUNCTION is_code(text) IS
+    'May this be a customer''s own code of a thing: not blank, and not to be taken for an identifier (UUID)? NULL for NULL.';
+
 -- Local time. What a clock on the wall shows jumps: over midnight (Cairo, Santiago), back to midnight (the Azores, Havana),
 -- over a whole day (Samoa, 2011-12-30), by half an hour (Lord Howe). AT TIME ZONE gives a local time that comes twice its later
 -- instant, and one that never comes an instant near by; these functions give the first instant of a day. They step in

@@ -37,10 +37,13 @@ CREATE TABLE IF NOT EXISTS locations (
     metadata jsonb NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
+    location_code text,
     CONSTRAINT locations_pkey PRIMARY KEY (organization_id, location_id),
     CONSTRAINT locations_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations,
     CONSTRAINT locations_organization_id_name_key UNIQUE (organization_id, name),
+    CONSTRAINT locations_organization_id_location_code_key UNIQUE (organization_id, location_code),
     CONSTRAINT locations_name_not_blank_check CHECK (name ~ '\S'),
+    CONSTRAINT locations_location_code_is_a_code_check CHECK (is_code(location_code)),
     CONSTRAINT locations_location_type_check CHECK (
         location_type IN ('factory', 'warehouse', 'distribution_center', 'depot', 'store', 'office', 'region')
     ),
@@ -61,6 +64,7 @@ COMMENT ON COLUMN locations.longitude_degrees IS 'WGS 84 longitude in degrees, e
 COMMENT ON COLUMN locations.metadata IS 'Whatever else the customer keeps about the facility.';
 COMMENT ON COLUMN locations.created_at IS 'When the row was made.';
 COMMENT ON COLUMN locations.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN locations.location_code IS 'The customer''s own code of the facility, unique in the organization; NULL: it has none.';
 
 CREATE TABLE IF NOT EXISTS resources (
     organization_id uuid NOT NULL,
@@ -74,11 +78,14 @@ CREATE TABLE IF NOT EXISTS resources (
     metadata jsonb NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
+    resource_code text,
     CONSTRAINT resources_pkey PRIMARY KEY (organization_id, resource_id),
     CONSTRAINT resources_organization_id_location_id_fkey
         FOREIGN KEY (organization_id, location_id) REFERENCES locations,
     CONSTRAINT resources_organization_id_name_key UNIQUE (organization_id, name),
+    CONSTRAINT resources_organization_id_resource_code_key UNIQUE (organization_id, resource_code),
     CONSTRAINT resources_name_not_blank_check CHECK (name ~ '\S'),
+    CONSTRAINT resources_resource_code_is_a_code_check CHECK (is_code(resource_code)),
     CONSTRAINT resources_resource_type_not_blank_check CHECK (resource_type ~ '\S'),
     CONSTRAINT resources_status_check CHECK (status IN ('running', 'idle', 'maintenance', 'down', 'retired')),
     CONSTRAINT resources_rated_capacity_per_hour_positive_check CHECK (
@@ -101,6 +108,7 @@ COMMENT ON COLUMN resources.capacity_unit IS 'Unit of the quantities that it pro
 COMMENT ON COLUMN resources.metadata IS 'Free attributes, such as {"max_speed": 100, "maintenance_interval_hours": 168, "sensors": ["temperature", "vibration"]}.';
 COMMENT ON COLUMN resources.created_at IS 'When the row was made.';
 COMMENT ON COLUMN resources.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN resources.resource_code IS 'The customer''s own code of the resource, unique in the organization; NULL: it has none.';
 
 CREATE TABLE IF NOT EXISTS employees (
     organization_id uuid NOT NULL,

@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS shifts (
     metadata jsonb NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
+    shift_code text,
     CONSTRAINT shifts_pkey PRIMARY KEY (organization_id, shift_id),
     CONSTRAINT shifts_organization_id_location_id_fkey
         FOREIGN KEY (organization_id, location_id) REFERENCES locations,
@@ -41,7 +42,9 @@ CREATE TABLE IF NOT EXISTS shifts (
     -- What shift_assignments refers to, so that its copy of the times follows the shift.
     CONSTRAINT shifts_organization_id_shift_id_starts_at_ends_at_key
         UNIQUE (organization_id, shift_id, starts_at, ends_at),
+    CONSTRAINT shifts_organization_id_shift_code_key UNIQUE (organization_id, shift_code),
     CONSTRAINT shifts_name_not_blank_check CHECK (name ~ '\S'),
+    CONSTRAINT shifts_shift_code_is_a_code_check CHECK (is_code(shift_code)),
     -- Together these two leave no room for infinite times.
     CONSTRAINT shifts_ends_after_start_check CHECK (ends_at > starts_at),
     CONSTRAINT shifts_at_most_24_hours_check CHECK (ends_at <= starts_at + interval '24 hours'),
@@ -63,6 +66,7 @@ COMMENT ON COLUMN shifts.required_skills IS 'Skills that must be present in the 
 COMMENT ON COLUMN shifts.metadata IS 'Whatever else the customer keeps about the shift.';
 COMMENT ON COLUMN shifts.created_at IS 'When the row was made.';
 COMMENT ON COLUMN shifts.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN shifts.shift_code IS 'The customer''s own code of this very shift (of one day), unique in the organization; NULL: it has none.';
 
 CREATE TABLE IF NOT EXISTS shift_assignments (
     organization_id uuid NOT NULL,

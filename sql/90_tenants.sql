@@ -153,6 +153,10 @@ BEGIN
                     base.relname, base.relname
                     USING HINT = 'Drop the view, with what depends on it, and apply the schema again.';
         END;
+        -- Whose rows they are need not be said.
+        IF base.is_table AND base.relname <> 'organizations' THEN
+            EXECUTE format('ALTER VIEW tenant.%I ALTER COLUMN organization_id SET DEFAULT public.current_organization_id()', base.relname);
+        END IF;
         EXECUTE format('COMMENT ON VIEW tenant.%I IS %L', base.relname, 'Own rows of public.' || base.relname || '. ' || coalesce(base.description, ''));
 
         tenant_rights := CASE

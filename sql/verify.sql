@@ -21,18 +21,20 @@ table organizations
 table locations
     columns  organization_id uuid!, location_id uuid!=, name text!, location_type text!, timezone text!=, address text,
              latitude_degrees numeric, longitude_degrees numeric, metadata jsonb!=, created_at timestamptz!=,
-             updated_at timestamptz!=
-    checks   latitude_degrees_range, location_type, longitude_degrees_range, metadata_object, name_not_blank, timezone_known
-    keys     pkey, organization_id_name_key, organization_id_fkey
+             updated_at timestamptz!=, location_code text
+    checks   latitude_degrees_range, location_code_is_a_code, location_type, longitude_degrees_range, metadata_object,
+             name_not_blank, timezone_known
+    keys     pkey, organization_id_location_code_key, organization_id_name_key, organization_id_fkey
     triggers keep_history, set_updated_at
 
 table resources
     columns  organization_id uuid!, resource_id uuid!=, location_id uuid!, name text!, resource_type text!, status text!=,
              rated_capacity_per_hour numeric, capacity_unit text, metadata jsonb!=, created_at timestamptz!=,
-             updated_at timestamptz!=
+             updated_at timestamptz!=, resource_code text
     checks   capacity_unit_not_blank, metadata_object, name_not_blank, rated_capacity_per_hour_positive,
-             resource_type_not_blank, status
-    keys     pkey, organization_id_name_key, organization_id_location_id_fkey, organization_id_location_id_idx
+             resource_code_is_a_code, resource_type_not_blank, status
+    keys     pkey, organization_id_name_key, organization_id_resource_code_key, organization_id_location_id_fkey,
+             organization_id_location_id_idx
     triggers keep_history, outbox_deleted, outbox_inserted, outbox_truncated, outbox_updated, set_updated_at
 
 table employees
@@ -96,11 +98,11 @@ table products
 table shifts
     columns  organization_id uuid!, shift_id uuid!=, location_id uuid!, name text!, starts_at timestamptz!,
              ends_at timestamptz!, required_employees integer!=, required_skills text[]!=, metadata jsonb!=,
-             created_at timestamptz!=, updated_at timestamptz!=
+             created_at timestamptz!=, updated_at timestamptz!=, shift_code text
     checks   at_most_24_hours, ends_after_start, metadata_object, name_not_blank, required_employees_not_negative,
-             starts_at_within_10_years
-    keys     pkey, organization_id_location_id_name_starts_at_key, organization_id_shift_id_starts_at_ends_at_key,
-             organization_id_location_id_fkey, organization_id_starts_at_idx
+             shift_code_is_a_code, starts_at_within_10_years
+    keys     pkey, organization_id_location_id_name_starts_at_key, organization_id_shift_code_key,
+             organization_id_shift_id_starts_at_ends_at_key, organization_id_location_id_fkey, organization_id_starts_at_idx
     triggers mark_changed, mark_truncated, set_updated_at
 
 table shift_assignments
@@ -490,6 +492,7 @@ $contract$;
         'forecast_key(text,uuid,timestamptz,interval)',
         'get_kpi_summary(uuid,integer)',
         'history_change_time(text,uuid,uuid)',
+        'is_code(text)',
         'is_timezone(text)',
         'keep_demand_revision()',
         'keep_employee_history()',

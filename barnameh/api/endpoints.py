@@ -16,8 +16,8 @@ from barnameh.api.jsons import encode
 from barnameh.api.operations import Operation
 from barnameh.api.problems import Problem, invalid
 from barnameh.api.service import Service
-from db_utils import TenantScope
-from db_utils.catalogue import read_of
+from db_utils import OperationalDataQueries, TenantScope
+from db_utils.catalogue import coded_arguments, read_of
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -91,6 +91,7 @@ class _Read:
             )
         following = None
         if operation.streams:
+            arguments = _identified(scope, arguments)
             rows, following = pages.page(
                 scope,
                 read_of(operation.name, scope.organization_id, arguments),
@@ -162,7 +163,7 @@ class _Read:
     ) -> Callable[[exports.Sink], Any]:
         operation, types = self._operation, self._operation.columns
         if operation.streams:
-            read = read_of(operation.name, scope.organization_id, arguments)
+            read = read_of(operation.name, scope.organization_id, _identified(scope, arguments))
             if form == "csv":
                 return exports.write_csv(scope, read, types, self._service.settings.export_timeout_seconds)
             rows: Any = scope.stream(read.sql, read.parameters, batch_size=exports.BATCH_ROWS)
@@ -205,6 +206,14 @@ class _Write:
             + encode(self._service.call(scope.organization_id, self._operation.name, arguments))
             + b"}"
         )
+
+
+def _identified(scope: TenantScope, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with identifiers in place of codes."""
+    coded = coded_arguments(arguments)
+    if not coded:
+        return arguments
+    return {**arguments, **OperationalDataQueries(scope).identifiers_of(scope.organization_id, coded)}
 
 
 def values_of(model: type[BaseModel], validate: Callable[[], BaseModel], where: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
-from db_utils.catalogue import Id, Metadata, Number, signature_of
+from db_utils.catalogue import CODED, Id, Metadata, Number, coded_parameters, signature_of
 
 Exact = Annotated[
     Decimal,
@@ -24,6 +24,11 @@ Exact = Annotated[
     WithJsonSchema({"type": "number", "description": "Exact; beyond 15 digits send it as a text."}),
 ]
 """A number as it goes in; exact numbers come out as numbers too."""
+
+Coded = Annotated[
+    str, Field(min_length=1, max_length=1000, description="The id (a UUID), or the organization's own code.")
+]
+"""What names a location, resource, employee or shift that is there."""
 
 MOST_ROWS = 10_000
 """Rows that one write takes."""
@@ -83,20 +88,21 @@ def _columns() -> Mapping[str, Mapping[str, str]]:
 
 def parameters_model(name: str, leave_out: Iterable[str] = ()) -> type[BaseModel]:
     """The arguments of a method after the organization, as they come in."""
-    left_out = {"organization_id", *leave_out}
+    left_out, coded = {"organization_id", *leave_out}, coded_parameters(name)
     fields: dict[str, Any] = {}
     for parameter in signature_of(name)[0]:
         if parameter.name not in left_out:
             required = parameter.default is inspect.Parameter.empty
             default = parameter.default if not isinstance(parameter.default, tuple) else []
-            fields[parameter.name] = (incoming(parameter.annotation), ... if required else default)
+            taken = incoming(parameter.annotation, coded=parameter.name in coded)
+            fields[parameter.name] = (taken, ... if required else default)
     return create_model(f"{_title(name)}Arguments", __config__=_strict, **fields)
 
 
-def incoming(hint: Any) -> Any:
-    """The type of an argument as pydantic is to read it."""
+def incoming(hint: Any, *, coded: bool = False) -> Any:
+    """The type of an argument as pydantic is to read it; `coded`: an identifier for which a code will do."""
     if hint == Id:
-        return UUID
+        return Coded if coded else UUID
     if hint == Number:
         return Exact
     if hint == Metadata:
@@ -110,7 +116,7 @@ def incoming(hint: Any) -> Any:
         members = get_args(hint)
         rest = tuple(member for member in members if member is not NoneType)
         whole = next((known for known in (Id, Number) if set(get_args(known)) == set(rest)), None)
-        inner = incoming(whole if whole is not None else rest[0])
+        inner = incoming(whole if whole is not None else rest[0], coded=coded)
         return inner | None if len(rest) < len(members) else inner
     if (
         origin is not None
@@ -121,7 +127,7 @@ def incoming(hint: Any) -> Any:
         (item,) = get_args(hint)[:1]
         if is_typeddict(item):
             return Annotated[list[_record(item)], Field(max_length=MOST_ROWS)]  # type: ignore[misc]
-        return list[item]  # type: ignore[valid-type]
+        return list[Coded if coded else item]  # type: ignore[misc]
     return hint
 
 
@@ -131,7 +137,8 @@ def _record(kind: Any) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for name, hint in typing.get_type_hints(kind, include_extras=True).items():
         required = name in kind.__required_keys__
-        fields[name] = (incoming(hint), ...) if required else (incoming(hint), None)
+        taken = incoming(hint, coded=name in CODED or name == "event_id")
+        fields[name] = (taken, ...) if required else (taken, None)
     return create_model(kind.__name__, __config__=_strict, __doc__=inspect.getdoc(kind), **fields)
 
 

@@ -18,6 +18,7 @@ ROOT = "/v1/organizations/{organization_id}"
 
 LEFT_OUT: Mapping[str, str] = {
     "create_organization": "a key belongs to an organization that exists: the operator makes it",
+    "get_or_create_organization": "a key belongs to an organization that exists: the operator makes it",
     "get_organizations": "a key sees one organization: get_organization answers",
 }
 """Methods without a path, and why."""
@@ -72,7 +73,7 @@ def _operation(entry: catalogue.Entry) -> Operation:
     return Operation(
         name=entry.name,
         topic=entry.topic,
-        path=f"{ROOT}/{_hyphens(entry.topic)}/{_hyphens(entry.name.removeprefix('get_'))}",
+        path=f"{ROOT}/{_hyphens(entry.topic)}/{_hyphens(entry.name if entry.writes else entry.name.removeprefix('get_'))}",
         question=entry.question,
         description=(inspect.getdoc(method) or "").partition("\n")[2].strip(),
         writes=entry.writes,

@@ -28,6 +28,7 @@ from db_utils.copy.load import load
 from db_utils.copy.rejects import check_callbacks
 from db_utils.copy.target_table import Column, find_target, translated_errors
 from db_utils.copy.text_format import RowEncoder
+from db_utils.dataframes.codes import with_identifiers
 from db_utils.dataframes.from_frame import FrameSource, check_types, from_frame
 from db_utils.dataframes.read import SessionSettings, bind, read_apart, read_inside
 from db_utils.dataframes.to_frame import Backend, Decimals, check_options, to_frame
@@ -105,7 +106,9 @@ def write_frame(
     A missing value of pandas (NaN, NaT, NA, None) is NULL; in polars and Arrow only null is, and NaN stays NaN. Times for
     a timestamptz column must know their zone (`InvalidInputError`); parts of a microsecond are cut. Floats without
     fraction fit integer columns, categories are their values, structs and dicts are JSON, text for a json column is JSON
-    text, text or UUIDs fit a uuid column. Errors and rejects are as in `db_utils.copy.copy_rows`; row numbers count from 1.
+    text, text or UUIDs fit a uuid column. Where a location, resource, employee or shift is named, its code will do for its id: of the
+    organization of the row, or of a tenant's scope (`NotFoundError` for codes that it does not have); an `event_id` may be the
+    producer's own key, as in `EventRecord`. Errors and rejects are as in `db_utils.copy.copy_rows`; row numbers count from 1.
     """
     check_callbacks(on_reject, progress)
     if update_columns is not None and conflict_columns is None:
@@ -116,6 +119,7 @@ def write_frame(
     with translated_errors():
         target = find_target(connection, table)
         columns = target.pick(source.names)
+        source = with_identifiers(connection, target, source, keep_unknown=on_reject is not None)
         insert = None
         if conflict_columns is not None:
             insert = upsert_from(target, source.names, conflict_columns, update_columns)

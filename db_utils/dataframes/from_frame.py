@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -23,9 +23,16 @@ class FrameSource:
     def __init__(self, names: list[str], tables: Iterable[Sequence[Any]]) -> None:
         _check_names(names)
         self.names = names
+        self.is_whole = isinstance(tables, list)
+        """Whether all rows are there already; else they come while they are sent."""
         self._tables = iter(tables)
         self._table: Sequence[Any] = ()
         self._start = self._length = 0
+
+    def mapped(self, convert: Callable[[Sequence[Any]], Sequence[Any]]) -> FrameSource:
+        """The same frame, each of its tables converted: now, or where its rows come later, as they come."""
+        converted = map(convert, self._tables)
+        return FrameSource(self.names, list(converted) if self.is_whole else converted)
 
     def take(self, count: int) -> Chunk | None:
         """The next rows; None at the end."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from db_utils.copy.text_format import BadValueError
@@ -22,7 +24,7 @@ from db_utils.files.row_timezones import PLACE_COLUMNS, RowTimezones
 from db_utils.files.scope import Scope
 from db_utils.files.times import Moments, Unresolved
 from db_utils.files.units import conversion
-from db_utils.text_keys import text_key
+from db_utils.text_keys import CODED, event_identity, text_key
 
 _CHUNK_ROWS = 4000
 REJECT_COLUMNS = ("rejected_line", "rejected_column", "rejected_reason")
@@ -56,13 +58,18 @@ def columns_of(source: Source, relation: Relation, options: ImportOptions) -> li
                 f"{relation.name} has no column {column or name!r}{_nearest(column or name, list(known))}; "
                 f"name its place with --map {_word(name)}=COLUMN, or leave it out with --ignore {_word(name)}"
             )
-        elif column in relation.kept_by_database:
+        elif column in relation.kept_by_database or _is_said_twice(name, column, source.header, known):
             column = None
         found.append(column)
     for column in {*found} - {None}:
         if found.count(column) > 1 or (column in options.constants):
             raise InvalidInputError(f"two columns go to {column}: leave one out with --ignore")
     return found
+
+
+def _is_said_twice(name: str, column: str, header: Sequence[str], columns: dict[str, Any]) -> bool:
+    """Whether this is a code beside the id itself, as an export writes them."""
+    return name not in columns and name == f"{CODED.get(column)}_code" and column in header
 
 
 def _known(name: str, columns: dict[str, Any]) -> str | None:
@@ -278,6 +285,8 @@ def value_converter(
     if scope.organization_id is not None:
         if column == "organization_id":
             return own_organization(scope.organization_id, scope.organization_name)
+        if column == "event_id" and relation.id_column == column:
+            return partial(_event_identity, uuid.UUID(scope.organization_id))
         lookup = lookup_for(scope.connection, relation.name, column, scope.organization_id)
         if lookup is not None:
             return lookup
@@ -290,6 +299,13 @@ def value_converter(
         places=places,
         may_be_ordered=column == relation.time_column,
     )
+
+
+def _event_identity(organization_id: uuid.UUID, value: Any) -> str:
+    try:
+        return str(event_identity(organization_id, value))
+    except InvalidInputError as error:
+        raise BadValueError(str(error)) from None
 
 
 def constants(relation: Relation, options: ImportOptions, scope: Scope) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg2 import sql
 
-from db_utils.copy.target_table import Column, TargetTable, identifiers, plain_cursor
+from db_utils.copy.target_table import Column, TargetTable, plain_cursor
 from db_utils.errors import InvalidDataError
 from db_utils.files.columnar_reader import arrow
 from db_utils.files.options import ExportOptions, Format
@@ -24,22 +24,25 @@ def write(
     connection: Any,
     stream: Any,
     target: TargetTable,
+    source: sql.Composable,
     columns: Sequence[str],
     where: sql.Composable,
     order: Sequence[str],
     kind: Format,
     options: ExportOptions,
 ) -> int:
-    """How many rows of the target were written? In the caller's one snapshot."""
+    """Write the rows of the source, called `r`, with columns as of the target, and return how many; in the caller's one snapshot."""
     pa = arrow()
     picked = target.pick(columns)
-    scales = _scales(connection, target, [c for c in picked if c.type == "numeric"], where)
+    scales = _scales(connection, source, [c for c in picked if c.type == "numeric"], where)
     schema = pa.schema([pa.field(c.name, _arrow_type(pa, c, scales.get(c.name))) for c in picked])
     select = sql.SQL("SELECT {} FROM {} WHERE {}").format(
-        sql.SQL(", ").join(map(_selected, picked)), target.identifier, where
+        sql.SQL(", ").join(map(_selected, picked)), source, where
     )
     if order:
-        select += sql.SQL(" ORDER BY {}").format(identifiers(order))
+        select += sql.SQL(" ORDER BY {}").format(
+            sql.SQL(", ").join(sql.Identifier("r", name) for name in order)
+        )
     rows = 0
     with _writer(pa, stream, schema, kind) as writer, connection.cursor(name="export_rows") as cursor:
         cursor.itersize = _BATCH_ROWS
@@ -109,7 +112,7 @@ def _arrow_type(pa: Any, column: Column, scale: int | None) -> Any:
 
 
 def _scales(
-    connection: Any, target: TargetTable, columns: Sequence[Column], where: sql.Composable
+    connection: Any, source: sql.Composable, columns: Sequence[Column], where: sql.Composable
 ) -> dict[str, int | None]:
     """The decimal places that each column needs; None where its numbers are no decimals of 38 digits (then they are text)."""
     if not columns:
@@ -122,9 +125,7 @@ def _scales(
         for c in columns
     ]
     with plain_cursor(connection) as cursor:
-        cursor.execute(
-            sql.SQL("SELECT {} FROM {} WHERE {}").format(sql.SQL(", ").join(asked), target.identifier, where)
-        )
+        cursor.execute(sql.SQL("SELECT {} FROM {} WHERE {}").format(sql.SQL(", ").join(asked), source, where))
         found = cursor.fetchone()
     told = zip(columns, found[::3], found[1::3], found[2::3], strict=True)
     return {c.name: None if odd or scale + digits > 38 else scale for c, scale, digits, odd in told}

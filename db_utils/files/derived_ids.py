@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Sequence
 from decimal import Decimal
@@ -12,18 +11,7 @@ from db_utils.errors import InvalidInputError
 from db_utils.files.options import ImportOptions
 from db_utils.files.relations import Relation
 from db_utils.files.scope import Scope
-from db_utils.text_keys import number_text, text_key
-
-
-def id_of_key(organization_id: str, table: str, values: Sequence[str]) -> uuid.UUID:
-    """The id of a row by its caller's key: UUID version 5 (RFC 9562) in the namespace of the organization's id.
-
-    Of the text `table:key`; of a key of several columns `table:["one","two"]`, as JSON without blanks.
-    """
-    key = (
-        values[0] if len(values) == 1 else json.dumps(list(values), ensure_ascii=False, separators=(",", ":"))
-    )
-    return uuid.uuid5(uuid.UUID(organization_id), f"{table}:{key}")
+from db_utils.text_keys import id_of_key, number_text, text_key
 
 
 class DerivedIds:
@@ -44,7 +32,7 @@ class DerivedIds:
             raise InvalidInputError(
                 f"--key makes {self.column}, and the file has it already: keep one of them"
             )
-        self._organization_id = scope.organization_id
+        self._organization_id = uuid.UUID(scope.organization_id)
         self._table = relation.name
         self._places = [header.index(text_key(name)) for name in options.key]
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 from psycopg2 import sql
 
 from db_utils.connections.manager import DatabaseManager, connection_for_one_transaction
-from db_utils.copy.target_table import TargetTable, plain_cursor, translated_errors
+from db_utils.copy.target_table import Column, TargetTable, plain_cursor, translated_errors
 from db_utils.errors import InvalidInputError
 from db_utils.files import columnar_writer, query_calls, text_writer
 from db_utils.files.options import ExportOptions, Format, check_period, format_of
 from db_utils.files.relations import SECRET, Relation, exportable, organization_named
 from db_utils.files.whole_file import opened
+from db_utils.text_keys import CODED
 from db_utils.values import RowProgress
 
 _SETTINGS = (
@@ -79,8 +80,9 @@ def export_relation(
     """Export a table, view or rollup and return what was written.
 
     `out` is a file, or `-` for standard output. `organization` is an id or exact name, None for all. The period
-    `start` <= time < `end` (aware, either may be None) is on `time_column`, by default the relation's own. Tables are
-    ordered by their key, views by their time. Times are UTC; numbers, JSON and lists are exact. Streamed in constant memory;
+    `start` <= time < `end` (aware, either may be None) is on `time_column`, by default the relation's own. Rows are
+    in order of time, then of their key. Times are UTC; numbers, JSON and lists are exact. Behind each location_id, resource_id,
+    employee_id and shift_id stands its code, unless `columns` are named. Streamed in constant memory;
     the file takes its name when it is whole.
 
     Raises `InvalidInputError` for what cannot be written or asked, `NotFoundError` for an unknown relation or organization.
@@ -100,11 +102,13 @@ def export_relation(
             identifier = organization_named(connection, organization)
             conditions.append(sql.SQL("organization_id = {}").format(sql.Literal(identifier)))
         where = sql.SQL(" AND ").join(conditions) if conditions else sql.SQL("true")
-        order = found.keys[0] if found.keys else [c for c in [found.time_column] if c is not None]
+        source, codes = _with_codes(found, bool(columns))
+        names = _beside_ids(names, codes)
+        target = replace(found.target, columns={**found.target.columns, **codes})
         with opened(str(out), compress=packed) as file:
             stream = Counted(file, progress)
             write = columnar_writer.write if kind in ("parquet", "arrow") else text_writer.write
-            rows = write(connection, stream, found.target, names, where, order, kind, options)
+            rows = write(connection, stream, target, source, names, where, _order(found), kind, options)
     return ExportResult(relation, str(out), kind, rows, stream.count, round(time.monotonic() - started, 3))
 
 
@@ -157,6 +161,47 @@ def _columns(relation: Relation, asked: Sequence[str]) -> list[str]:
     if asked:
         return [column.name for column in relation.target.pick(list(dict.fromkeys(asked)))]
     return [name for name in relation.target.columns if name not in SECRET]
+
+
+def _order(relation: Relation) -> list[str]:
+    """By time where rows are of a time, then by their key."""
+    key = relation.keys[0] if relation.keys else []
+    time = relation.time_column
+    if time is None or (time == "created_at" and relation.name != "alerts"):
+        return key
+    return [time, *(column for column in key if column != time)]
+
+
+def _with_codes(relation: Relation, are_named: bool) -> tuple[sql.Composable, dict[str, Column]]:
+    """What the rows are read from, as `r`, and the codes that stand there beside identifiers; none where columns were named."""
+    target, joins, codes = relation.target, [], {}
+    if "organization_id" in target.columns and not are_named:
+        for identifier, thing in CODED.items():
+            code = f"{thing}_code"
+            if identifier in target.columns and code not in target.columns and f"{thing}s" != relation.name:
+                codes[code] = Column(code, "text", "text", None, "text")
+                joins.append(
+                    sql.SQL(
+                        " LEFT JOIN public.{table} AS {table} ON {table}.organization_id = t.organization_id AND {table}.{id} = t.{id}"
+                    ).format(table=sql.Identifier(f"{thing}s"), id=sql.Identifier(identifier))
+                )
+    own = [sql.SQL("t.{}").format(sql.Identifier(name)) for name in target.columns]
+    theirs = [sql.Identifier(f"{code.removesuffix('_code')}s", code) for code in codes]
+    read = sql.SQL("(SELECT {} FROM {} AS t{}) AS r").format(
+        sql.SQL(", ").join([*own, *theirs]), target.identifier, sql.SQL("").join(joins)
+    )
+    return read, codes
+
+
+def _beside_ids(names: Sequence[str], codes: Mapping[str, Column]) -> list[str]:
+    """The columns with each code behind its identifier."""
+    found: list[str] = []
+    for name in names:
+        found.append(name)
+        code = f"{CODED.get(name)}_code"
+        if code in codes:
+            found.append(code)
+    return found
 
 
 def _period(

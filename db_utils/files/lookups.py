@@ -10,31 +10,50 @@ from typing import Any
 
 from db_utils.copy.target_table import plain_cursor
 from db_utils.copy.text_format import BadValueError
-from db_utils.text_keys import number_text, text_key
+from db_utils.text_keys import is_identifier, number_text, text_key
 
 _NAMED = {
-    "location_id": ("location", "SELECT location_id::text, name FROM locations WHERE organization_id = %s"),
-    "resource_id": ("resource", "SELECT resource_id::text, name FROM resources WHERE organization_id = %s"),
+    "location_id": (
+        "location",
+        "SELECT location_id::text, location_code, name FROM locations WHERE organization_id = %s",
+    ),
+    "resource_id": (
+        "resource",
+        "SELECT resource_id::text, resource_code, name FROM resources WHERE organization_id = %s",
+    ),
     "employee_id": (
         "employee",
-        "SELECT employee_id::text, employee_code FROM employees WHERE organization_id = %s",
+        "SELECT employee_id::text, employee_code, NULL FROM employees WHERE organization_id = %s",
+    ),
+    "shift_id": (
+        "shift",
+        "SELECT shift_id::text, shift_code, NULL FROM shifts WHERE organization_id = %s AND shift_code IS NOT NULL",  # there are many
     ),
 }
-_OF_TABLE = {"locations": "location_id", "resources": "resource_id", "employees": "employee_id"}
+_OF_TABLE = {
+    "locations": "location_id",
+    "resources": "resource_id",
+    "employees": "employee_id",
+    "shifts": "shift_id",
+}
 
 ALIASES = {
     "location": "location_id",
     "location_name": "location_id",
+    "location_code": "location_id",
     "resource": "resource_id",
     "resource_name": "resource_id",
+    "resource_code": "resource_id",
     "employee": "employee_id",
     "employee_code": "employee_id",
+    "shift": "shift_id",
+    "shift_code": "shift_id",
 }
 """What a column of names is called in a file, where the table has no column of that name itself."""
 
 
 def is_looked_up(table: str, column: str) -> bool:
-    """Whether this column of the table holds identifiers of places, resources or employees, other than its own rows'."""
+    """Whether this column of the table holds identifiers of places, resources, employees or shifts, other than its own rows'."""
     return column in _NAMED and _OF_TABLE.get(table) != column
 
 
@@ -49,18 +68,22 @@ def lookup_for(connection: Any, table: str, column: str, organization_id: str) -
 
 
 class Lookup:
-    """Finds one organization's location, resource or employee by id, or by name (employees: by employee_code)."""
+    """Finds one organization's location, resource, employee or shift by id, by code, or by name where no code is so."""
 
-    def __init__(self, kind: str, rows: list[tuple[str, str]]) -> None:
+    def __init__(self, kind: str, rows: list[tuple[str, str | None, str | None]]) -> None:
         self._kind = kind
-        self._names = [name for _, name in rows]
-        self._ids = {name: identifier for identifier, name in rows} | {
-            identifier: identifier for identifier, _ in rows
-        }
+        names = [(identifier, name) for identifier, _, name in rows if name is not None]
+        codes = [(identifier, code) for identifier, code, _ in rows if code is not None]
+        self._names = sorted({called for _, called in codes + names})
+        self._ids: dict[str, str] = {}
         # Names that were stored before they had one spelling: found by any, unless two of them become the same.
         self._alike: dict[str, set[str]] = {}
-        for identifier, name in rows:
-            self._alike.setdefault(text_key(name), set()).add(identifier)
+        for identifier, called in names:
+            self._ids[called] = identifier
+            self._alike.setdefault(text_key(called), set()).add(identifier)
+        self._alike.update({text_key(code): {identifier} for identifier, code in codes})
+        self._ids.update({code: identifier for identifier, code in codes})
+        self._ids.update({identifier: identifier for identifier, *_ in rows})
         self._reasons: dict[str, str] = {}
 
     def __call__(self, value: Any) -> str:
@@ -80,10 +103,10 @@ class Lookup:
         return next(iter(found), None)
 
     def _by_uuid(self, text: str) -> str | None:
-        try:
-            return self._ids.get(str(uuid.UUID(text)))
-        except ValueError:
+        if not is_identifier(text):
             return None
+        identifier = str(uuid.UUID(text))
+        return identifier if self._kind == "shift" else self._ids.get(identifier)  # of shifts the key decides
 
     def _reason(self, text: str) -> str:
         if len(self._reasons) > 1000:

@@ -15,6 +15,7 @@ from typing import Any
 from db_utils.connections.manager import DatabaseManager
 from db_utils.errors import InvalidInputError, NotFoundError
 from db_utils.queries import OperationalDataQueries
+from db_utils.queries.catalogue import reads
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(seconds?|minutes?|hours?|days?|weeks?|[smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -25,7 +26,7 @@ def call(
 ) -> list[dict[str, Any]]:
     """Which rows does this query answer? One row where it answers with one, none where it answers with nothing."""
     queries = OperationalDataQueries(db)
-    known = [name for name in dir(OperationalDataQueries) if name.startswith("get_")]
+    known = [name for name in dir(OperationalDataQueries) if reads(name)]
     if method not in known:
         near = difflib.get_close_matches(method, known, n=2)
         advice = (

@@ -23,13 +23,14 @@ def write(
     connection: Any,
     stream: Any,
     target: TargetTable,
+    source: sql.Composable,
     columns: Sequence[str],
     where: sql.Composable,
     order: Sequence[str],
     kind: Format,
     options: ExportOptions,
 ) -> int:
-    """Write the rows of the target and return how many."""
+    """Write the rows of the source, called `r`, with columns as of the target, and return how many."""
     escape = options.escape_formulas and kind == "csv"
     texts = {
         name for name in columns if escape and target.columns[name].type in ("text", "varchar", "bpchar")
@@ -42,9 +43,9 @@ def write(
         else sql.Identifier(name)
         for name in columns
     )
-    select = sql.SQL("SELECT {} FROM {} WHERE {}").format(shown, target.identifier, where)
+    select = sql.SQL("SELECT {} FROM {} WHERE {}").format(shown, source, where)
     if order:
-        qualified = [target.identifier + sql.SQL(".") + sql.Identifier(name) for name in order]
+        qualified = [sql.Identifier("r", name) for name in order]
         select += sql.SQL(" ORDER BY {}").format(sql.SQL(", ").join(qualified))
     if kind == "jsonl":
         select, form = sql.SQL("SELECT row_to_json(r) FROM ({}) AS r").format(select), _NO_QUOTES

@@ -11,7 +11,7 @@ from db_utils.cache import Entity, PredictionKind
 from db_utils.errors import InvalidInputError
 from db_utils.queries.arguments import Id, local_days, optional_time, optional_uuid, text_of, time_of
 from db_utils.queries.cached_predictions import CachedPredictionQueries
-from db_utils.queries.records import AbsenceForecastRecord, encoded_rows
+from db_utils.queries.records import AbsenceForecastRecord
 from db_utils.queries.runner import Page
 from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
@@ -58,7 +58,7 @@ class AbsenceQueries(CachedPredictionQueries):
             return self._write_pages(
                 "save_absence_forecasts",
                 run,
-                _of_one_or_many(encoded_rows(AbsenceForecastRecord, forecasts, "forecasts")),
+                _of_one_or_many(self._rows(organization, AbsenceForecastRecord, forecasts, "forecasts")),
                 "forecasts",
                 key=("location_id", "employee_id", "target_date"),
                 prepare=noted,

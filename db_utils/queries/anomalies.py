@@ -21,7 +21,7 @@ from db_utils.queries.arguments import (
     time_of,
 )
 from db_utils.queries.cached_predictions import ACTIVE, CachedPredictionQueries
-from db_utils.queries.records import ANOMALY_TYPES, AnomalyRecord, encoded_rows
+from db_utils.queries.records import ANOMALY_TYPES, AnomalyRecord
 from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
 
@@ -58,7 +58,10 @@ class AnomalyQueries(CachedPredictionQueries):
             return self._write_pages(
                 "save_anomaly_predictions",
                 run,
-                (_with_id(row, run) for row in encoded_rows(AnomalyRecord, anomalies, "anomalies")),
+                (
+                    _with_id(row, run)
+                    for row in self._rows(organization, AnomalyRecord, anomalies, "anomalies")
+                ),
                 "anomalies",
                 key=("anomaly_id",),
                 check="check_anomaly_predictions",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from db_utils.queries.arguments import Id, Number, flag_of, number_of, optional_uuid, past
 from db_utils.queries.duplicates import once_each
-from db_utils.queries.records import AttendanceRecord, encoded_rows
+from db_utils.queries.records import AttendanceRecord
 from db_utils.queries.runner import QueryRunner
 from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
@@ -29,12 +29,13 @@ class AttendanceQueries(QueryRunner):
         unknown until they are given. Keys: see `AttendanceRecord`. Raises `InvalidInputError` for two rows of one
         employee and time, or of one employee and shift, in one call, `NotFoundError` for an unknown employee or shift.
         """
+        organization = parse_uuid(organization_id, "organization_id")
         flag_of(replace, "replace")
         return self._write_pages(
             "record_attendance",
-            {"organization_id": parse_uuid(organization_id, "organization_id"), "replace": replace},
+            {"organization_id": organization, "replace": replace},
             once_each(
-                encoded_rows(AttendanceRecord, attendance, "attendance", with_none=True),
+                self._rows(organization, AttendanceRecord, attendance, "attendance", with_none=True),
                 ("employee_id", "shift_id"),
                 "attendance",
                 only_with="shift_id",

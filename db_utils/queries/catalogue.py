@@ -12,6 +12,11 @@ from db_utils.queries.runner import QueryRunner
 _NOT_TOPICS = (OperationalDataQueries, QueryRunner, object)
 
 
+def reads(name: str) -> bool:
+    """Whether this method reads only."""
+    return name.startswith("get_") and not name.startswith("get_or_create_")
+
+
 @dataclass(frozen=True)
 class Entry:
     """One method of `OperationalDataQueries`."""
@@ -38,7 +43,7 @@ def entries() -> Iterator[Entry]:
                 name=name,
                 arguments=_arguments(method),
                 question=(inspect.getdoc(method) or "").partition("\n")[0],
-                writes=not name.startswith("get_"),
+                writes=not reads(name),
             )
 
 

@@ -23,7 +23,7 @@ from db_utils.queries.arguments import (
     whole_of,
 )
 from db_utils.queries.duplicates import OnRepeat, added_up
-from db_utils.queries.records import DemandRecord, encoded_rows
+from db_utils.queries.records import DemandRecord
 from db_utils.queries.runner import QueryRunner
 from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
@@ -63,13 +63,14 @@ class DemandQueries(QueryRunner):
         one of them is. Keys: see `DemandRecord`. Raises
         `InvalidInputError` for a repeated row, `NotFoundError` for an unknown location.
         """
+        organization = parse_uuid(organization_id, "organization_id")
         flag_of(replace, "replace")
-        rows = encoded_rows(DemandRecord, demand, "demand", with_none=True)
+        rows = self._rows(organization, DemandRecord, demand, "demand", with_none=True)
         if choice_of(on_repeat, "on_repeat", ("refuse", "sum")) == "sum":
             rows = added_up(rows, _KEY, ("quantity", "revenue"), "demand")
         return self._write_pages(
             "record_demand",
-            {"organization_id": parse_uuid(organization_id, "organization_id"), "replace": replace},
+            {"organization_id": organization, "replace": replace},
             rows,
             "demand",
             key=_KEY,

@@ -18,6 +18,7 @@ from db_utils.queries.arguments import (
     text_of,
     texts_of,
 )
+from db_utils.queries.codes import new_code
 from db_utils.queries.runner import QueryRunner
 from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
@@ -64,10 +65,50 @@ class EmployeeQueries(QueryRunner):
             },
         )
 
+    def get_or_create_employee(
+        self,
+        organization_id: Id,
+        employee_code: str,
+        *,
+        location_id: Id,
+        full_name: str,
+        role: str,
+        skills: Iterable[str] = (),
+        is_active: bool = True,
+        hired_on_date: dt.date | None = None,
+        metadata: Metadata | None = None,
+    ) -> Row:
+        """Get the employee of this code, or create the employee, and return the row.
+
+        One that is there stays as it is. Arguments, row and errors as in `create_employee`.
+        """
+        organization, code = (
+            parse_uuid(organization_id, "organization_id"),
+            new_code(employee_code, "employee_code"),
+        )
+        return self._get_or_create(
+            organization,
+            "employee_id",
+            code,
+            lambda q, found: q.get_employees(organization, employee_id=found, include_inactive=True),
+            lambda q: q.create_employee(
+                organization,
+                full_name,
+                location_id=location_id,
+                employee_code=code,
+                role=role,
+                skills=skills,
+                is_active=is_active,
+                hired_on_date=hired_on_date,
+                metadata=metadata,
+            ),
+        )
+
     def get_employees(
         self,
         organization_id: Id,
         *,
+        employee_id: Id | None = None,
         location_id: Id | None = None,
         skill: str | None = None,
         include_inactive: bool = False,
@@ -83,6 +124,7 @@ class EmployeeQueries(QueryRunner):
             "get_employees",
             parse_uuid(organization_id, "organization_id"),
             {
+                "employee_id": optional_uuid(employee_id, "employee_id"),
                 "location_id": optional_uuid(location_id, "location_id"),
                 "skill": optional_text(skill, "skill"),
                 "include_inactive": flag_of(include_inactive, "include_inactive"),

@@ -43,7 +43,7 @@ RETURNING
 
 -- name: get_employees
 -- Who works here, and who has this skill?
--- Parameters: organization_id uuid, location_id uuid?, skill text?, include_inactive boolean
+-- Parameters: organization_id uuid, employee_id uuid?, location_id uuid?, skill text?, include_inactive boolean
 -- Active is who is employed now, or will be: employees.is_active does not know yet that an end has come.
 SELECT
     e.employee_id,
@@ -66,6 +66,7 @@ SELECT
     e.updated_at
 FROM employees AS e
 WHERE e.organization_id = %(organization_id)s
+    AND (%(employee_id)s::uuid IS NULL OR e.employee_id = %(employee_id)s)
     AND (%(location_id)s::uuid IS NULL OR e.location_id = %(location_id)s)
     AND (%(skill)s::text IS NULL OR e.skills @> ARRAY[%(skill)s::text])
     AND (

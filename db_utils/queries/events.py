@@ -24,9 +24,9 @@ from db_utils.queries.arguments import (
 )
 from db_utils.queries.errors import MovedEventError
 from db_utils.queries.loader import query
-from db_utils.queries.records import EVENT_TYPES, EventRecord, as_json, encoded_rows
+from db_utils.queries.records import EVENT_TYPES, EventRecord, as_json
 from db_utils.queries.runner import QueryRunner
-from db_utils.text_keys import parse_uuid
+from db_utils.text_keys import event_identity, parse_uuid
 from db_utils.values import Row
 
 
@@ -59,7 +59,7 @@ class EventQueries(QueryRunner):
             (
                 _with_id(row, number, made_here)
                 for number, row in enumerate(
-                    encoded_rows(EventRecord, events, "events", with_none=True), start=1
+                    self._rows(organization, EventRecord, events, "events", with_none=True), start=1
                 )
             ),
             "events",
@@ -88,9 +88,11 @@ class EventQueries(QueryRunner):
     ) -> uuid.UUID:
         """Record one event and return its event_id.
 
-        One event as in `record_events`; sent again under the same `event_id` it is not written twice.
+        One event as in `record_events`; sent again under the same `event_id`, an id or the producer's own key, it is not
+        written twice.
         """
-        identity = uuid.uuid4() if event_id is None else parse_uuid(event_id, "event_id")
+        organization = parse_uuid(organization_id, "organization_id")
+        identity = uuid.uuid4() if event_id is None else event_identity(organization, event_id)
         event: EventRecord = {
             "time": time,
             "event_type": event_type,
@@ -106,7 +108,7 @@ class EventQueries(QueryRunner):
             "duration_minutes": duration_minutes,
             "metadata": metadata,
         }
-        self.record_events(organization_id, [event])
+        self.record_events(organization, [event])
         return identity
 
     def get_events(

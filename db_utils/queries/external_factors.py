@@ -14,7 +14,7 @@ from db_utils.queries.arguments import (
     optional_uuid,
     past,
 )
-from db_utils.queries.records import FACTOR_TYPES, FactorRecord, encoded_rows
+from db_utils.queries.records import FACTOR_TYPES, FactorRecord
 from db_utils.queries.runner import QueryRunner
 from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
@@ -30,10 +30,11 @@ class ExternalFactorQueries(QueryRunner):
         reading with a later `available_at`. Keys: see `FactorRecord`. Raises `DifferentValuesError` where a reading
         was recorded before with another value, `NotFoundError` for an unknown organization or location.
         """
+        organization = parse_uuid(organization_id, "organization_id")
         return self._write_pages(
             "record_external_factors",
-            {"organization_id": parse_uuid(organization_id, "organization_id")},
-            encoded_rows(FactorRecord, factors, "factors"),
+            {"organization_id": organization},
+            self._rows(organization, FactorRecord, factors, "factors"),
             "factors",
             key=("name", "location_id", "time", "available_at"),
             check="check_external_factors",

@@ -23,7 +23,7 @@ from db_utils.queries.arguments import (
     time_of,
 )
 from db_utils.queries.cached_predictions import CachedPredictionQueries
-from db_utils.queries.records import DemandForecastRecord, encoded_rows
+from db_utils.queries.records import DemandForecastRecord
 from db_utils.queries.runner import Page
 from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
@@ -76,7 +76,10 @@ class ForecastQueries(CachedPredictionQueries):
             return self._write_pages(
                 "save_demand_forecasts",
                 run,
-                (_of_a_length(row) for row in encoded_rows(DemandForecastRecord, forecasts, "forecasts")),
+                (
+                    _of_a_length(row)
+                    for row in self._rows(organization, DemandForecastRecord, forecasts, "forecasts")
+                ),
                 "forecasts",
                 key=("product_id", "location_id", "target_time", "target_interval"),
                 prepare=noted,

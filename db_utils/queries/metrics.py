@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from db_utils.queries.arguments import Id, choice_of, flag_of, optional_uuid, past
-from db_utils.queries.records import MetricRecord, encoded_rows
+from db_utils.queries.records import MetricRecord
 from db_utils.queries.runner import QueryRunner
 from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
@@ -27,11 +27,12 @@ class MetricQueries(QueryRunner):
         `InvalidInputError` for two samples of one resource and time in one call, `NotFoundError` for an unknown
         resource.
         """
+        organization = parse_uuid(organization_id, "organization_id")
         flag_of(replace, "replace")
         return self._write_pages(
             "record_resource_metrics",
-            {"organization_id": parse_uuid(organization_id, "organization_id"), "replace": replace},
-            encoded_rows(MetricRecord, metrics, "metrics", with_none=True),
+            {"organization_id": organization, "replace": replace},
+            self._rows(organization, MetricRecord, metrics, "metrics", with_none=True),
             "metrics",
             key=("resource_id", "time"),
             only_given=True,

@@ -18,7 +18,7 @@ from db_utils.queries.arguments import (
     text_of,
 )
 from db_utils.queries.loader import query
-from db_utils.queries.records import BacktestRecord, encoded_rows
+from db_utils.queries.records import BacktestRecord
 from db_utils.queries.runner import QueryRunner
 from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
@@ -115,10 +115,11 @@ class ModelQueries(QueryRunner):
         Returns how many rows were written; all or none. They stand by themselves: no backtest moves a forecast or a KPI.
         Keys: see `BacktestRecord`. Raises `NotFoundError` for an unknown model or location.
         """
+        organization = parse_uuid(organization_id, "organization_id")
         return self._write_pages(
             "save_forecast_backtests",
-            {"organization_id": parse_uuid(organization_id, "organization_id")},
-            encoded_rows(BacktestRecord, backtests, "backtests"),
+            {"organization_id": organization},
+            self._rows(organization, BacktestRecord, backtests, "backtests"),
             "backtests",
             key=(
                 "model_name",

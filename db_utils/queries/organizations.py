@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 
 from db_utils.errors import NotFoundError
 from db_utils.queries.arguments import (
@@ -18,10 +19,13 @@ from db_utils.queries.arguments import (
     optional_uuid,
     text_of,
 )
+from db_utils.queries.codes import checked_code, new_code
 from db_utils.queries.loader import query
 from db_utils.queries.runner import QueryRunner
-from db_utils.text_keys import parse_uuid
+from db_utils.text_keys import parse_uuid, text_key
 from db_utils.values import Row
+
+_log = logging.getLogger("db_utils.queries")
 
 LOCATION_TYPES = ("factory", "warehouse", "distribution_center", "depot", "store", "office", "region")
 
@@ -43,18 +47,60 @@ class OrganizationQueries(QueryRunner):
         `timezone` is an IANA name (Europe/Paris): days and months are counted in it. The operator's to call: a tenant
         scope may not (`PermissionDeniedError`). Returns the row: `organization_id`, `name`, `industry`, `timezone`,
         `settings` (dict), `created_at`, `updated_at`. Raises `UniqueViolationError` where the id is taken,
-        `CheckViolationError` for a time zone that PostgreSQL does not know.
+        `CheckViolationError` for a time zone that PostgreSQL does not know. Two organizations may have one name; the
+        second is said in the log, and commands then ask for the id.
         """
-        return self._create(
+        called = text_of(name, "name")
+        created = self._create(
             "create_organization",
             {
                 "organization_id": optional_uuid(organization_id, "organization_id"),
-                "name": text_of(name, "name"),
+                "name": called,
                 "industry": text_of(industry, "industry"),
                 "timezone": text_of(timezone, "timezone"),
                 "settings": metadata_of(settings, "settings"),
             },
         )
+        named = self._db.execute_query(
+            query("find_organizations_named").sql, {"names": _spellings(called)}, primary=True
+        )
+        if twins := [
+            str(row["organization_id"])
+            for row in named
+            if row["organization_id"] != created["organization_id"]
+        ]:
+            _log.warning(
+                "organization %s is another one named %r, beside %s: commands need its id, get_or_create_organization finds one",
+                created["organization_id"],
+                called,
+                ", ".join(twins),
+            )
+        return created
+
+    def get_or_create_organization(
+        self, name: str, *, industry: str, timezone: str = "UTC", settings: Metadata | None = None
+    ) -> Row:
+        """Get the organization of this name, or create it, and return its row.
+
+        One that is there stays as it is. The operator's to call, as `create_organization`, whose row it returns. Raises
+        `NotFoundError` where more than one have the name: take it by its id.
+        """
+        called = text_of(name, "name")
+        with self._db.transaction() as transaction:
+            transaction.execute_query(query("lock_organization_name").sql, {"name": text_key(called)})
+            named = transaction.execute_query(
+                query("find_organizations_named").sql, {"names": _spellings(called)}
+            )
+            if len(named) > 1:
+                ids = ", ".join(str(row["organization_id"]) for row in named)
+                raise NotFoundError(
+                    f"{len(named)} organizations are named {called!r}: take one by its id ({ids})"
+                )
+            if named:
+                return named[0]
+            return self._on(transaction).create_organization(
+                called, industry=industry, timezone=timezone, settings=settings
+            )
 
     def get_organizations(self, *, industry: str | None = None) -> list[Row]:
         """Which organizations are there?
@@ -89,21 +135,24 @@ class OrganizationQueries(QueryRunner):
         latitude_degrees: Number | None = None,
         longitude_degrees: Number | None = None,
         metadata: Metadata | None = None,
+        location_code: str | None = None,
         location_id: Id | None = None,
     ) -> Row:
         """Create a location and return its row.
 
         `location_type` is factory, warehouse, distribution_center, depot, store, office or region; `timezone` an IANA
         name: shifts, local days and demand buckets of the location are counted in it. Latitude and longitude are
-        WGS 84. Returns the row: `location_id`, `name`, `location_type`, `timezone`, `address`, `latitude_degrees`,
+        WGS 84; `location_code` is the customer's own code, by which it may be named wherever its id may. Returns the row:
+        `location_id`, `location_code`, `name`, `location_type`, `timezone`, `address`, `latitude_degrees`,
         `longitude_degrees`, `metadata` (dict), `created_at`, `updated_at`. Raises `UniqueViolationError` where
-        the organization has a location of this name, `NotFoundError` for an unknown organization.
+        the organization has a location of this name or code, `NotFoundError` for an unknown organization.
         """
         return self._create(
             "create_location",
             {
                 "organization_id": parse_uuid(organization_id, "organization_id"),
                 "location_id": optional_uuid(location_id, "location_id"),
+                "location_code": checked_code(location_code, "location_code"),
                 "name": text_of(name, "name"),
                 "location_type": choice_of(location_type, "location_type", LOCATION_TYPES),
                 "timezone": text_of(timezone, "timezone"),
@@ -114,16 +163,61 @@ class OrganizationQueries(QueryRunner):
             },
         )
 
-    def get_locations(self, organization_id: Id, *, location_type: str | None = None) -> list[Row]:
+    def get_or_create_location(
+        self,
+        organization_id: Id,
+        location_code: str,
+        *,
+        location_type: str,
+        timezone: str,
+        name: str | None = None,
+        address: str | None = None,
+        latitude_degrees: Number | None = None,
+        longitude_degrees: Number | None = None,
+        metadata: Metadata | None = None,
+    ) -> Row:
+        """Get the location of this code, or create it, and return its row.
+
+        One that is called so, by code or by name, stays as it is. `name` is by default the code. Arguments, row and errors
+        as in `create_location`.
+        """
+        organization, code = (
+            parse_uuid(organization_id, "organization_id"),
+            new_code(location_code, "location_code"),
+        )
+        return self._get_or_create(
+            organization,
+            "location_id",
+            code,
+            lambda q, found: q.get_locations(organization, location_id=found),
+            lambda q: q.create_location(
+                organization,
+                code if name is None else name,
+                location_type=location_type,
+                timezone=timezone,
+                address=address,
+                latitude_degrees=latitude_degrees,
+                longitude_degrees=longitude_degrees,
+                metadata=metadata,
+                location_code=code,
+            ),
+        )
+
+    def get_locations(
+        self, organization_id: Id, *, location_id: Id | None = None, location_type: str | None = None
+    ) -> list[Row]:
         """Which locations does the organization have?
 
-        Rows by name: `location_id`, `name`, `location_type`, `timezone` (IANA), `address`, `latitude_degrees`,
-        `longitude_degrees`, `metadata` (dict), `created_at`, `updated_at`. Empty: none, or none of this type.
+        Rows by name: `location_id`, `location_code` (None: it has none), `name`, `location_type`, `timezone` (IANA), `address`,
+        `latitude_degrees`, `longitude_degrees`, `metadata` (dict), `created_at`, `updated_at`. Empty: none of these.
         """
         return self._read(
             "get_locations",
             parse_uuid(organization_id, "organization_id"),
-            {"location_type": optional_choice(location_type, "location_type", LOCATION_TYPES)},
+            {
+                "location_id": optional_uuid(location_id, "location_id"),
+                "location_type": optional_choice(location_type, "location_type", LOCATION_TYPES),
+            },
         )
 
     def set_location_timezone(
@@ -187,3 +281,7 @@ class OrganizationQueries(QueryRunner):
             parse_uuid(organization_id, "organization_id"),
             {"location_id": parse_uuid(location_id, "location_id")},
         )
+
+
+def _spellings(name: str) -> list[str]:
+    return sorted({name, text_key(name)})

@@ -28,6 +28,29 @@ RETURNING
     created_at,
     updated_at;
 
+-- name: find_organizations_named
+-- Which organizations are named so?
+-- Parameters: names text[]
+SELECT
+    o.organization_id,
+    o.name,
+    o.industry,
+    o.timezone,
+    o.settings,
+    o.created_at,
+    o.updated_at
+FROM organizations AS o
+WHERE o.name = ANY (%(names)s)
+ORDER BY
+    o.created_at,
+    o.organization_id;
+
+-- name: lock_organization_name
+-- Is nobody else making an organization of this name?
+-- Parameters: name text
+-- Waits until it is so; until the end of the transaction nobody is.
+SELECT pg_advisory_xact_lock(hashtextextended('organization ' || %(name)s, 0));
+
 -- name: get_organizations
 -- Which organizations are there?
 -- Parameters: industry text?
@@ -61,11 +84,12 @@ WHERE o.organization_id = %(organization_id)s;
 
 -- name: create_location<!
 -- Create a location and return its row.
--- Parameters: organization_id uuid, location_id uuid?, name text, location_type text, timezone text, address text?,
+-- Parameters: organization_id uuid, location_id uuid?, location_code text?, name text, location_type text, timezone text, address text?,
 --     latitude_degrees numeric?, longitude_degrees numeric?, metadata jsonb
 INSERT INTO locations (
     organization_id,
     location_id,
+    location_code,
     name,
     location_type,
     timezone,
@@ -77,6 +101,7 @@ INSERT INTO locations (
 VALUES (
     %(organization_id)s,
     coalesce(%(location_id)s, gen_random_uuid()),
+    %(location_code)s,
     %(name)s,
     %(location_type)s,
     %(timezone)s,
@@ -87,6 +112,7 @@ VALUES (
 )
 RETURNING
     location_id,
+    location_code,
     name,
     location_type,
     timezone,
@@ -99,9 +125,10 @@ RETURNING
 
 -- name: get_locations
 -- Which locations does the organization have?
--- Parameters: organization_id uuid, location_type text?
+-- Parameters: organization_id uuid, location_id uuid?, location_type text?
 SELECT
     l.location_id,
+    l.location_code,
     l.name,
     l.location_type,
     l.timezone,
@@ -113,6 +140,7 @@ SELECT
     l.updated_at
 FROM locations AS l
 WHERE l.organization_id = %(organization_id)s
+    AND (%(location_id)s::uuid IS NULL OR l.location_id = %(location_id)s)
     AND (%(location_type)s::text IS NULL OR l.location_type = %(location_type)s)
 ORDER BY
     l.name,
@@ -123,6 +151,7 @@ ORDER BY
 -- Parameters: organization_id uuid, location_id uuid, timezone text, effective_at timestamptz?
 SELECT
     l.location_id,
+    l.location_code,
     l.name,
     l.location_type,
     l.timezone,

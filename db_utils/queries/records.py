@@ -3,7 +3,8 @@
 Each class below is a `TypedDict`: any mapping with these keys will do. A key that is required and missing, a key that
 nobody knows and a value of the wrong kind are refused with the number of the row, before anything is written. Where a
 row is corrected, a key that is not there leaves what is recorded as it is, and None makes it unknown. NaN, NaT and
-pandas' NA mean None. A frame of pandas, polars or Arrow will do for a list of rows: its columns are the keys.
+pandas' NA mean None. A frame of pandas, polars or Arrow will do for a list of rows: its columns are the keys. Where a
+location, resource, employee or shift is named, its code will do for its id.
 """
 # No `from __future__ import annotations` here: the annotations are read at run time to check the rows.
 
@@ -33,7 +34,8 @@ from db_utils.queries.arguments import (
     time_of,
     whole_of,
 )
-from db_utils.text_keys import parse_uuid
+from db_utils.queries.codes import Code
+from db_utils.text_keys import CODED, code_of, parse_uuid
 
 PAGE_ROWS = 5_000
 
@@ -63,7 +65,9 @@ class EventRecord(_Event, total=False):
     """An operational event.
 
     `time` is when it began, `event_type` production, setup, maintenance, breakdown, idle, error, inspection, shift_start
-    or shift_end. `event_id` is what a producer that may send twice sends again (default: a new one). `location_id` may
+    or shift_end. `event_id` is what a producer that may send twice sends again (default: a new one): a UUID, or the
+    producer's own key, of which the id is made: UUID version 5 of `operational_events:key` in the namespace of the
+    organization's id. `location_id` may
     be left out where `resource_id` is given: it is where that stood then. `duration_minutes` is 0 to 1440 (0: an event
     without duration; left out: not known);
     `quantity` counts scrap in and belongs to production only; `quality_score` is 0 to 100.
@@ -279,15 +283,31 @@ def _span(value: Any, name: str) -> str:
 
 
 @lru_cache(maxsize=8192)
-def _known_uuid(value: uuid.UUID | str) -> str:
-    return str(parse_uuid(value, ""))
+def _known_uuid(value: uuid.UUID | str) -> str | None:
+    try:
+        return str(parse_uuid(value, ""))
+    except InvalidInputError:
+        return None
+
+
+@lru_cache(maxsize=8192)
+def _known_code(value: str) -> Code:
+    return Code(code_of(value, ""))
 
 
 def _uuid(value: Any, name: str) -> str:
     try:
-        return _known_uuid(value)
-    except (InvalidInputError, TypeError):  # no UUID, or nothing that can be looked up
+        known = _known_uuid(value)
+    except TypeError:  # nothing that can be looked up
+        known = None
+    if known is not None:
+        return known
+    if name not in CODED and name != "event_id":
         return str(parse_uuid(value, name))
+    try:
+        return _known_code(value) if type(value) is str else Code(code_of(value, name))
+    except InvalidInputError:
+        return Code(code_of(value, name))
 
 
 def _number(value: Any, name: str) -> str:

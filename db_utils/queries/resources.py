@@ -18,6 +18,7 @@ from db_utils.queries.arguments import (
     optional_uuid,
     text_of,
 )
+from db_utils.queries.codes import checked_code, new_code
 from db_utils.queries.runner import QueryRunner
 from db_utils.text_keys import parse_uuid
 from db_utils.values import Row, dump_json
@@ -39,16 +40,18 @@ class ResourceQueries(QueryRunner):
         rated_capacity_per_hour: Number | None = None,
         capacity_unit: str | None = None,
         metadata: Metadata | None = None,
+        resource_code: str | None = None,
         resource_id: Id | None = None,
         in_service_from: dt.datetime | None = None,
     ) -> Row:
         """Create a resource and return its row.
 
         `status` is running, idle, maintenance, down or retired; `rated_capacity_per_hour` is in `capacity_unit`, above
-        0. It counts as having been there always, or since `in_service_from` (aware, not in the future). Returns the
-        row: `resource_id`, `location_id`, `name`, `resource_type`, `status`,
+        0; `resource_code` is the customer's own code, by which it may be named wherever its id may. It counts as having
+        been there always, or since `in_service_from` (aware, not in the future). Returns the row: `resource_id`,
+        `resource_code`, `location_id`, `name`, `resource_type`, `status`,
         `rated_capacity_per_hour`, `capacity_unit`, `metadata` (dict), `created_at`, `updated_at`. Raises
-        `UniqueViolationError` where the organization has a resource of this name, `NotFoundError` for an unknown
+        `UniqueViolationError` where the organization has a resource of this name or code, `NotFoundError` for an unknown
         location.
         """
         organization = parse_uuid(organization_id, "organization_id")
@@ -56,6 +59,7 @@ class ResourceQueries(QueryRunner):
         parameters = {
             "organization_id": organization,
             "resource_id": optional_uuid(resource_id, "resource_id"),
+            "resource_code": checked_code(resource_code, "resource_code"),
             "location_id": parse_uuid(location_id, "location_id"),
             "name": text_of(name, "name"),
             "resource_type": text_of(resource_type, "resource_type"),
@@ -73,17 +77,60 @@ class ResourceQueries(QueryRunner):
             self._change("correct_resource_history", {**subject, **before}, transaction)
         return created
 
+    def get_or_create_resource(
+        self,
+        organization_id: Id,
+        resource_code: str,
+        *,
+        location_id: Id,
+        resource_type: str,
+        name: str | None = None,
+        status: str = "running",
+        rated_capacity_per_hour: Number | None = None,
+        capacity_unit: str | None = None,
+        metadata: Metadata | None = None,
+        in_service_from: dt.datetime | None = None,
+    ) -> Row:
+        """Get the resource of this code, or create it, and return its row.
+
+        One that is called so, by code or by name, stays as it is. `name` is by default the code. Arguments, row and errors
+        as in `create_resource`.
+        """
+        organization, code = (
+            parse_uuid(organization_id, "organization_id"),
+            new_code(resource_code, "resource_code"),
+        )
+        return self._get_or_create(
+            organization,
+            "resource_id",
+            code,
+            lambda q, found: q.get_resources(organization, resource_id=found),
+            lambda q: q.create_resource(
+                organization,
+                code if name is None else name,
+                location_id=location_id,
+                resource_type=resource_type,
+                status=status,
+                rated_capacity_per_hour=rated_capacity_per_hour,
+                capacity_unit=capacity_unit,
+                metadata=metadata,
+                resource_code=code,
+                in_service_from=in_service_from,
+            ),
+        )
+
     def get_resources(
         self,
         organization_id: Id,
         *,
+        resource_id: Id | None = None,
         location_id: Id | None = None,
         resource_type: str | None = None,
         status: str | None = None,
     ) -> list[Row]:
         """Which machines, vehicles and equipment does the organization have?
 
-        Rows by name: `resource_id`, `location_id`, `name`, `resource_type`, `status`, `rated_capacity_per_hour` (in
+        Rows by name: `resource_id`, `resource_code`, `location_id`, `name`, `resource_type`, `status`, `rated_capacity_per_hour` (in
         `capacity_unit`; None where not known), `capacity_unit`, `metadata` (dict), `created_at`, `updated_at`.
         Retired ones are among them. Empty: none of these.
         """
@@ -91,6 +138,7 @@ class ResourceQueries(QueryRunner):
             "get_resources",
             parse_uuid(organization_id, "organization_id"),
             {
+                "resource_id": optional_uuid(resource_id, "resource_id"),
                 "location_id": optional_uuid(location_id, "location_id"),
                 "resource_type": optional_text(resource_type, "resource_type"),
                 "status": optional_choice(status, "status", RESOURCE_STATUSES),

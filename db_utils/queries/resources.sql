@@ -2,11 +2,12 @@
 
 -- name: create_resource<!
 -- Create a resource and return its row.
--- Parameters: organization_id uuid, resource_id uuid?, location_id uuid, name text, resource_type text, status text,
+-- Parameters: organization_id uuid, resource_id uuid?, resource_code text?, location_id uuid, name text, resource_type text, status text,
 --     rated_capacity_per_hour numeric?, capacity_unit text?, metadata jsonb
 INSERT INTO resources (
     organization_id,
     resource_id,
+    resource_code,
     location_id,
     name,
     resource_type,
@@ -18,6 +19,7 @@ INSERT INTO resources (
 VALUES (
     %(organization_id)s,
     coalesce(%(resource_id)s, gen_random_uuid()),
+    %(resource_code)s,
     %(location_id)s,
     %(name)s,
     %(resource_type)s,
@@ -28,6 +30,7 @@ VALUES (
 )
 RETURNING
     resource_id,
+    resource_code,
     location_id,
     name,
     resource_type,
@@ -40,9 +43,10 @@ RETURNING
 
 -- name: get_resources
 -- Which machines, vehicles and equipment does the organization have?
--- Parameters: organization_id uuid, location_id uuid?, resource_type text?, status text?
+-- Parameters: organization_id uuid, resource_id uuid?, location_id uuid?, resource_type text?, status text?
 SELECT
     r.resource_id,
+    r.resource_code,
     r.location_id,
     r.name,
     r.resource_type,
@@ -54,6 +58,7 @@ SELECT
     r.updated_at
 FROM resources AS r
 WHERE r.organization_id = %(organization_id)s
+    AND (%(resource_id)s::uuid IS NULL OR r.resource_id = %(resource_id)s)
     AND (%(location_id)s::uuid IS NULL OR r.location_id = %(location_id)s)
     AND (%(resource_type)s::text IS NULL OR r.resource_type = %(resource_type)s)
     AND (%(status)s::text IS NULL OR r.status = %(status)s)
@@ -89,6 +94,7 @@ ORDER BY
 -- Parameters: organization_id uuid, resource_id uuid, status text, effective_at timestamptz?
 SELECT
     r.resource_id,
+    r.resource_code,
     r.location_id,
     r.name,
     r.resource_type,
@@ -110,6 +116,7 @@ FROM change_resource(
 -- Parameters: organization_id uuid, resource_id uuid, location_id uuid, effective_at timestamptz?
 SELECT
     r.resource_id,
+    r.resource_code,
     r.location_id,
     r.name,
     r.resource_type,
@@ -132,6 +139,7 @@ FROM change_resource(
 --     effective_at timestamptz?
 SELECT
     r.resource_id,
+    r.resource_code,
     r.location_id,
     r.name,
     r.resource_type,

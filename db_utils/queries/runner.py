@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from inspect import isfunction
+from typing import TYPE_CHECKING, Any, Self
 
 from db_utils.connections.executor import Executor
-from db_utils.errors import ForeignKeyViolationError, InvalidInputError, NotFoundError
-from db_utils.queries.arguments import optional_time, time_of
+from db_utils.errors import ForeignKeyViolationError, InvalidInputError, NotFoundError, UniqueViolationError
+from db_utils.queries.arguments import Id, optional_time, time_of
+from db_utils.queries.codes import (
+    Code,
+    identifiers_of,
+    look_up,
+    takes_codes,
+    unknown_codes,
+)
 from db_utils.queries.duplicates import alike, once_each
 from db_utils.queries.errors import DifferentValuesError, UnknownReferenceError, WrongStateError
 from db_utils.queries.loader import query
-from db_utils.queries.records import as_json, pages
+from db_utils.queries.records import as_json, encoded_rows, pages
+from db_utils.text_keys import CODED, event_identity, parse_uuid
 from db_utils.values import Row, dump_json
 
 if TYPE_CHECKING:
@@ -36,6 +45,11 @@ _ARGUMENT_OF_TABLE = {
 
 class QueryRunner:
     """Runs the prebuilt queries on a manager, a tenant scope or a transaction."""
+
+    def __init_subclass__(cls) -> None:
+        for name, method in list(vars(cls).items()):
+            if not name.startswith("_") and isfunction(method):
+                setattr(cls, name, takes_codes(method))
 
     def __init__(self, db: Executor, *, cache: PredictionCache | None = None) -> None:
         self._db = db
@@ -84,6 +98,52 @@ class QueryRunner:
             self._require_organization(organization_id)
         return rows
 
+    # -- codes -----------------------------------------------------------------------------------------------
+
+    def identifiers_of(self, organization_id: Id, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Which identifiers do these codes stand for: arguments of a query, such as `{"resource_id": "V-17"}`?
+
+        The arguments that name locations, resources, employees and shifts come back with identifiers (UUID). One statement.
+        Raises `NotFoundError`, which names the codes that the organization does not have.
+        """
+        organization = parse_uuid(organization_id, "organization_id")
+        try:
+            return identifiers_of(self._db, organization, arguments)
+        except NotFoundError:
+            self._require_organization(organization)
+            raise
+
+    def _rows(
+        self, organization_id: uuid.UUID, kind: type, rows: object, name: str, *, with_none: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """The rows as `encoded_rows` gives them, with identifiers in place of codes: looked up page by page."""
+        known: dict[str, dict[str, str]] = {column: {} for column in CODED}
+        number = 0
+        for page in pages(encoded_rows(kind, rows, name, with_none=with_none)):
+            unknown: dict[str, set[str]] = {}
+            coded = [(at, c, v) for at, row in enumerate(page) for c, v in row.items() if type(v) is Code]
+            for _, column, code in coded:
+                if column in CODED and code not in known[column]:
+                    unknown.setdefault(column, set()).add(code)
+            if unknown:
+                for column, found in look_up(self._db, organization_id, unknown).items():
+                    known[column].update({code: str(identifier) for code, identifier in found.items()})
+            for at, column, code in coded:
+                if column == "event_id":
+                    page[at][column] = str(event_identity(organization_id, code))
+                elif code in known[column]:
+                    page[at][column] = known[column][code]
+                else:
+                    self._require_organization(organization_id)
+                    missing = dict.fromkeys(
+                        c for _, of, c in coded if of == column and c not in known[column]
+                    )
+                    raise unknown_codes(
+                        self._db, organization_id, {column: list(missing)}, f"{name}: row {number + at + 1}: "
+                    )
+            number += len(page)
+            yield from page
+
     def _require_organization(self, organization_id: uuid.UUID) -> None:
         if not self._db.execute_query(
             query("check_organization").sql, {"organization_id": organization_id}, primary=True
@@ -92,6 +152,38 @@ class QueryRunner:
                 f"organization {organization_id} does not exist, or is not the one of this tenant scope: "
                 "get_organizations() lists those that do"
             )
+
+    def _get_or_create(
+        self,
+        organization_id: uuid.UUID,
+        kind: str,
+        code: str,
+        get: Callable[[Self, uuid.UUID], list[Row]],
+        create: Callable[[Self], Row],
+    ) -> Row:
+        """The row of what is called so; if there is none, what `create` makes, also where two sessions make it at once."""
+
+        def found(queries: Self) -> Row | None:
+            known = look_up(queries._db, organization_id, {kind: {code}})[kind]
+            return get(queries, known[code])[0] if code in known else None
+
+        row = found(self._on(self._db))
+        if row is not None:
+            return row
+        try:
+            with self._db.transaction() as transaction:
+                return create(self._on(transaction))
+        except UniqueViolationError:
+            row = found(self._on(self._db))
+            if row is None:
+                raise
+            return row
+
+    def _on(self, db: Executor) -> Self:
+        """The same queries, answered by rows of this executor."""
+        other = copy(self)
+        other._db, other._frame_options = db, None  # noqa: SLF001  a copy of its own
+        return other
 
     # -- writes ----------------------------------------------------------------------------------------------
 

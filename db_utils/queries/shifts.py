@@ -19,6 +19,7 @@ from db_utils.queries.arguments import (
     time_of,
     whole_of,
 )
+from db_utils.queries.codes import checked_code, new_code
 from db_utils.queries.errors import WrongStateError
 from db_utils.queries.runner import QueryRunner
 from db_utils.text_keys import parse_uuid
@@ -42,14 +43,16 @@ class ShiftQueries(QueryRunner):
         required_employees: int = 1,
         required_skills: Iterable[str] = (),
         metadata: Metadata | None = None,
+        shift_code: str | None = None,
         shift_id: Id | None = None,
     ) -> Row:
         """Create a shift and return its row.
 
-        `starts_at` <= time < `ends_at` (aware), at most 24 hours. Returns the row: `shift_id`, `location_id`, `name`,
-        `starts_at`, `ends_at`, `required_employees`, `required_skills` (list), `metadata` (dict), `created_at`,
-        `updated_at`. Raises `UniqueViolationError` where the location has a shift of this name and start,
-        `NotFoundError` for an unknown location.
+        `starts_at` <= time < `ends_at` (aware), at most 24 hours. `shift_code` is the customer's own
+        code of this very shift. Returns the row: `shift_id`, `shift_code`, `location_id`, `name`, `starts_at`, `ends_at`,
+        `required_employees`, `required_skills` (list), `metadata` (dict), `created_at`, `updated_at`. Raises
+        `UniqueViolationError` where the location has a shift of this name and start, or the organization one of this
+        code, `NotFoundError` for an unknown location.
         """
         first, last = time_of(starts_at, "starts_at"), time_of(ends_at, "ends_at")
         if not first < last <= first + dt.timedelta(hours=24):
@@ -59,6 +62,7 @@ class ShiftQueries(QueryRunner):
             {
                 "organization_id": parse_uuid(organization_id, "organization_id"),
                 "shift_id": optional_uuid(shift_id, "shift_id"),
+                "shift_code": checked_code(shift_code, "shift_code"),
                 "location_id": parse_uuid(location_id, "location_id"),
                 "name": text_of(name, "name"),
                 "starts_at": first,
@@ -68,6 +72,48 @@ class ShiftQueries(QueryRunner):
                 "metadata": metadata_of(metadata, "metadata"),
             },
         )
+
+    def get_or_create_shift(
+        self,
+        organization_id: Id,
+        shift_code: str,
+        *,
+        location_id: Id,
+        starts_at: dt.datetime,
+        ends_at: dt.datetime,
+        name: str | None = None,
+        required_employees: int = 1,
+        required_skills: Iterable[str] = (),
+        metadata: Metadata | None = None,
+    ) -> Row:
+        """Get the shift of this code, or create it, and return its row.
+
+        One that is there stays as it is. `name` is by default the code. Arguments, row and errors as in `create_shift`.
+        """
+        organization, code = (
+            parse_uuid(organization_id, "organization_id"),
+            new_code(shift_code, "shift_code"),
+        )
+        return self._get_or_create(
+            organization,
+            "shift_id",
+            code,
+            lambda q, found: q._shift(organization, found),  # noqa: SLF001  queries of the same kind
+            lambda q: q.create_shift(
+                organization,
+                code if name is None else name,
+                location_id=location_id,
+                starts_at=starts_at,
+                ends_at=ends_at,
+                required_employees=required_employees,
+                required_skills=required_skills,
+                metadata=metadata,
+                shift_code=code,
+            ),
+        )
+
+    def _shift(self, organization_id: uuid.UUID, shift_id: uuid.UUID) -> list[Row]:
+        return self._read_rows("find_shift", organization_id, {"shift_id": shift_id})
 
     def get_shift_schedule(
         self,
@@ -82,7 +128,7 @@ class ShiftQueries(QueryRunner):
         """Who works when: the shifts under way in the period, one row for each assigned employee?
 
         Period: from now on for `days` times 24 hours (default 7), or `start` to `end` (aware; no `end`: all that come). Rows
-        by `starts_at`, location, name and employee: `shift_id`, `location_id`, `name`, `starts_at`, `ends_at` (UTC),
+        by `starts_at`, location, name and employee: `shift_id`, `shift_code`, `location_id`, `name`, `starts_at`, `ends_at` (UTC),
         `required_employees`, `required_skills` (list), `employee_id`, `full_name`, `assignment_status` (scheduled,
         confirmed, completed, absent or cancelled). A shift to which nobody is assigned has one row with None in the
         last three. Empty: no shift.

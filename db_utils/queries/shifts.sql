@@ -2,11 +2,12 @@
 
 -- name: create_shift<!
 -- Create a shift and return its row.
--- Parameters: organization_id uuid, shift_id uuid?, location_id uuid, name text, starts_at timestamptz, ends_at timestamptz,
+-- Parameters: organization_id uuid, shift_id uuid?, shift_code text?, location_id uuid, name text, starts_at timestamptz, ends_at timestamptz,
 --     required_employees integer, required_skills text[], metadata jsonb
 INSERT INTO shifts (
     organization_id,
     shift_id,
+    shift_code,
     location_id,
     name,
     starts_at,
@@ -18,6 +19,7 @@ INSERT INTO shifts (
 VALUES (
     %(organization_id)s,
     coalesce(%(shift_id)s, gen_random_uuid()),
+    %(shift_code)s,
     %(location_id)s,
     %(name)s,
     %(starts_at)s,
@@ -28,6 +30,7 @@ VALUES (
 )
 RETURNING
     shift_id,
+    shift_code,
     location_id,
     name,
     starts_at,
@@ -38,6 +41,25 @@ RETURNING
     created_at,
     updated_at;
 
+-- name: find_shift
+-- Which shift is this?
+-- Parameters: organization_id uuid, shift_id uuid
+SELECT
+    s.shift_id,
+    s.shift_code,
+    s.location_id,
+    s.name,
+    s.starts_at,
+    s.ends_at,
+    s.required_employees,
+    s.required_skills,
+    s.metadata,
+    s.created_at,
+    s.updated_at
+FROM shifts AS s
+WHERE s.organization_id = %(organization_id)s
+    AND s.shift_id = %(shift_id)s;
+
 -- name: get_shift_schedule
 -- Who works when: the shifts under way in the period, one row for each assigned employee?
 -- Parameters: organization_id uuid, location_id uuid?, employee_id uuid?, period_start timestamptz,
@@ -45,6 +67,7 @@ RETURNING
 -- Who is not employed any more when it begins covers no shift and is left out.
 SELECT
     s.shift_id,
+    s.shift_code,
     s.location_id,
     s.name,
     s.starts_at,

@@ -21,6 +21,10 @@ COLUMNS = Path(__file__).parents[2] / "barnameh" / "api" / "columns.json"
 
 # Reads and writes whose rows are not those of the statement of their name.
 _OTHER_STATEMENT = {
+    **{
+        f"get_or_create_{thing}": f"create_{thing}"
+        for thing in ("organization", "location", "resource", "employee", "shift")
+    },
     "correct_location_history": "get_location_history",
     "correct_resource_history": "get_resource_history",
     "correct_employee_history": "get_employee_history",

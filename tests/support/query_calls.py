@@ -115,11 +115,15 @@ def _ahead_dates(f: Facts) -> Row:
 # Per read: the arguments after the organization, several times; with everything that can be left out left out first.
 READS: dict[str, Callable[[Facts], list[tuple[tuple[Any, ...], Row]]]] = {
     "get_organization": lambda f: [((), {})],
-    "get_locations": lambda f: [((), {}), ((), {"location_type": "factory"})],
+    "get_locations": lambda f: [
+        ((), {}),
+        ((), {"location_type": "factory"}),
+        ((), {"location_id": f.location_id}),
+    ],
     "get_resources": lambda f: [
         ((), {}),
         ((), {"location_id": f.location_id, "status": "running"}),
-        ((), {"resource_type": "cnc_machine"}),
+        ((), {"resource_type": "cnc_machine", "resource_id": f.resource_id}),
     ],
     "get_resource_status": lambda f: [
         ((), {}),
@@ -129,7 +133,7 @@ READS: dict[str, Callable[[Facts], list[tuple[tuple[Any, ...], Row]]]] = {
     "get_employees": lambda f: [
         ((), {}),
         ((), {"location_id": f.location_id, "include_inactive": True}),
-        ((), {"skill": f.skill}),
+        ((), {"skill": f.skill, "employee_id": f.employee_id}),
     ],
     "get_skills": lambda f: [((), {}), ((), {"location_id": f.location_id})],
     "get_resource_history": lambda f: [((f.resource_id,), {})],
@@ -372,7 +376,57 @@ WRITES: dict[str, tuple[tuple[Any, ...], Row]] = {
             "latitude_degrees": 1.5,
             "longitude_degrees": 2,
             "metadata": {},
+            "location_code": "H",
             "location_id": _ONE,
+        },
+    ),
+    "get_or_create_location": (
+        ("H",),
+        {
+            "location_type": "factory",
+            "timezone": "UTC",
+            "name": "Hall",
+            "address": "1 Road",
+            "latitude_degrees": 1.5,
+            "longitude_degrees": 2,
+            "metadata": {},
+        },
+    ),
+    "get_or_create_resource": (
+        ("P",),
+        {
+            "location_id": _ONE,
+            "resource_type": "press",
+            "name": "Press",
+            "status": "running",
+            "rated_capacity_per_hour": 5,
+            "capacity_unit": "pieces",
+            "metadata": {},
+            "in_service_from": _NOON,
+        },
+    ),
+    "get_or_create_employee": (
+        ("1",),
+        {
+            "location_id": _ONE,
+            "full_name": "A B",
+            "role": "operator",
+            "skills": ["a"],
+            "is_active": True,
+            "hired_on_date": dt.date(2020, 1, 1),
+            "metadata": {},
+        },
+    ),
+    "get_or_create_shift": (
+        ("E1",),
+        {
+            "location_id": _ONE,
+            "starts_at": _NOON,
+            "ends_at": _NOON + dt.timedelta(hours=8),
+            "name": "Early",
+            "required_employees": 2,
+            "required_skills": ["a"],
+            "metadata": {},
         },
     ),
     "create_resource": (
@@ -384,6 +438,7 @@ WRITES: dict[str, tuple[tuple[Any, ...], Row]] = {
             "rated_capacity_per_hour": 5,
             "capacity_unit": "pieces",
             "metadata": {},
+            "resource_code": "P",
             "resource_id": _ONE,
             "in_service_from": _NOON,
         },
@@ -469,6 +524,7 @@ WRITES: dict[str, tuple[tuple[Any, ...], Row]] = {
             "required_employees": 2,
             "required_skills": ["a"],
             "metadata": {},
+            "shift_code": "E1",
             "shift_id": _ONE,
         },
     ),

@@ -38,6 +38,21 @@ def samples(context: CheckContext) -> Findings:
         )
 
 
+@check("organization-names")
+def organization_names(context: CheckContext) -> Findings:
+    """Do two organizations have the same name, so that a command has to ask for the id?"""
+    if not context.has("organizations"):
+        yield ok("no table organizations here")
+        return
+    for row in context.rows(_SQL["twins"]):
+        yield Finding(
+            Severity.NOTE,
+            f"{row['count']} organizations are named {row['name'][:60]!r}: {', '.join(row['ids'])}",
+            "One of them may have been created twice: get_or_create_organization() finds what is there. Rename one, or name them by id.",
+            figures={"organizations": row["count"]},
+        )
+
+
 @check("factor-units")
 def factor_units(context: CheckContext) -> Findings:
     """Does a series of an external factor have two units, so that a mean of it means nothing?

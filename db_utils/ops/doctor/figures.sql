@@ -94,3 +94,16 @@ WHERE s.next_at < s.time + interval '1 minute' * s.sample_minutes::double precis
 GROUP BY s.organization_id
 ORDER BY overlapping DESC, s.organization_id
 LIMIT 20
+
+-- name: twins
+SELECT
+    min(o.name) AS name,
+    count(*) AS count,
+    (array_agg(o.organization_id::text ORDER BY o.created_at, o.organization_id))[:3] AS ids
+FROM organizations AS o
+GROUP BY normalize(trim(o.name), NFC)
+HAVING count(*) > 1
+ORDER BY
+    count(*) DESC,
+    name
+LIMIT 20

@@ -14,7 +14,7 @@ import pytest
 from db_utils import DatabaseManager, OperationalDataQueries
 from db_utils.connections.tenant import TENANT_ROLE, TENANT_SEARCH_PATH
 from db_utils.errors import InvalidInputError, NotFoundError
-from db_utils.queries import records
+from db_utils.queries import catalogue, records
 from tests.support.query_calls import (
     READ_CASES,
     READ_IDS,
@@ -25,7 +25,7 @@ from tests.support.query_calls import (
     read,
 )
 
-READ_METHODS = [name for name in public_methods() if name.startswith("get_")]
+READ_METHODS = [name for name in public_methods() if catalogue.reads(name)]
 
 
 # What services write: the sample data have none of it yet.

@@ -100,6 +100,7 @@ def rows_of(organization: Organization) -> list[tuple[str, Row]]:
     secret_shift = dict(next(row for table, row in reversed(rows) if table == "shifts"))
     secret_shift["shift_id"] = organization.identifier(HALF_KNOWN, hidden=False)
     secret_shift["name"] += " again"
+    secret_shift["shift_code"] += " again"
     rows.append(("shifts", secret_shift))
     for _, row in rows:
         row["organization_id"] = organization.organization_id
@@ -113,6 +114,7 @@ def _entities(v: _Values) -> list[tuple[str, Row]]:
             "locations",
             {
                 "location_id": v.identifier(1),
+                "location_code": v.key("code"),
                 "name": v.key("name"),
                 "location_type": "factory",
                 "address": v.word("address"),
@@ -126,6 +128,7 @@ def _entities(v: _Values) -> list[tuple[str, Row]]:
             "resources",
             {
                 "resource_id": v.identifier(2),
+                "resource_code": v.key("code"),
                 "location_id": v.identifier(1),
                 "name": v.key("name"),
                 "resource_type": v.word("type"),
@@ -161,6 +164,7 @@ def _entities(v: _Values) -> list[tuple[str, Row]]:
             "shifts",
             {
                 "shift_id": v.identifier(4),
+                "shift_code": v.key("code"),
                 "location_id": v.identifier(1),
                 "name": v.key("name"),
                 "starts_at": v.key_moment(day),
