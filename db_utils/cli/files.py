@@ -324,6 +324,11 @@ def _tell(result: ImportResult, skip_bad: bool) -> None:
             print(f"{result.summed:,} were added up into another row of the same key.")
         if result.different:
             print(f"{result.different:,} of those already there have other values: --update overwrites them.")
+        if result.refresh_follows:
+            first, last = result.refresh_follows
+            print(
+                f"Rollups of {first:%Y-%m-%d} to {last:%Y-%m-%d} follow with their next scheduled refresh; prebuilt queries have the rows."
+            )
         if result.dry_run:
             print("A dry run: nothing was written.")
     if result.rejected:

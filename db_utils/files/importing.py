@@ -28,6 +28,8 @@ from db_utils.files.scope import Scope
 from db_utils.files.staging import Stage
 from db_utils.files.staging_table import line_key
 
+_LEAST_REFRESH_SECONDS = 1.0
+
 FileProgress = Callable[[int, int], None]
 """Told how many bytes were read, and of how many."""
 
@@ -62,10 +64,12 @@ class ImportResult:
     """There were more rejects than `max_rejects`, and the rest was not read."""
     dry_run: bool
     refreshed: tuple[dt.datetime, dt.datetime] | None
-    """The period whose rollups were brought up to date."""
+    """The period whose rollups were brought up to date; what is older follows by itself, and the prebuilt queries have it already."""
     seconds: float
     summed: int = 0
     """Rows that were added up into another row of the same key (`sum`)."""
+    refresh_follows: tuple[dt.datetime, dt.datetime] | None = None
+    """The period whose rollups follow with their next scheduled refresh."""
 
 
 def import_files(
@@ -102,8 +106,11 @@ def import_files(
         rejects_file = job.write_rejects()
     refreshed = None
     if job.written and job.period is not None and job.added + job.updated:
-        refreshed = job.period
-        schema.refresh_rollups(db, start=refreshed[0], end=refreshed[1] + dt.timedelta(microseconds=1))
+        first, last = job.period
+        # As long as the load itself took: whoever has much beside it is not to wait for their neighbours.
+        seconds = max(_LEAST_REFRESH_SECONDS, time.monotonic() - started)
+        end = last + dt.timedelta(microseconds=1)
+        refreshed = schema.refresh_newest_rollups(db, start=first, end=end, seconds=seconds), last
     return job.result(rejects_file, refreshed, time.monotonic() - started)
 
 
@@ -264,12 +271,21 @@ class _Job:
             refreshed=refreshed,
             seconds=round(seconds, 3),
             summed=0 if nothing else self._summed,
+            refresh_follows=_before(self.period, refreshed),
         )
 
 
 def _span(*periods: tuple[dt.datetime, dt.datetime] | None) -> tuple[dt.datetime, dt.datetime] | None:
     known = [period for period in periods if period is not None]
     return (min(p[0] for p in known), max(p[1] for p in known)) if known else None
+
+
+def _before(
+    period: tuple[dt.datetime, dt.datetime] | None, refreshed: tuple[dt.datetime, dt.datetime] | None
+) -> tuple[dt.datetime, dt.datetime] | None:
+    if period is None or refreshed is None or refreshed[0] <= period[0]:
+        return None
+    return period[0], refreshed[0]
 
 
 def _not_straight(line: int, column: str | None, reason: str) -> None:

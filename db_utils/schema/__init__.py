@@ -7,7 +7,7 @@ schema.apply(db); schema.seed(db); schema.verify(db)
 
 from __future__ import annotations
 
-from db_utils.schema.applying import apply, refresh_rollups
+from db_utils.schema.applying import apply, refresh_newest_rollups, refresh_rollups
 from db_utils.schema.ensuring import ensure
 from db_utils.schema.planning import Plan, PlannedFile, plan
 from db_utils.schema.resetting import Removed, reset, to_be_removed
@@ -33,6 +33,7 @@ __all__ = [
     "latest_version",
     "plan",
     "problems",
+    "refresh_newest_rollups",
     "refresh_rollups",
     "reset",
     "row_problems",

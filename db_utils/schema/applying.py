@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import psycopg2
@@ -104,6 +105,30 @@ def refresh_rollups(
             time.sleep(_REFRESH_RETRY_SECONDS)
         except psycopg2.Error as error:
             raise translate(error) from error
+
+
+def refresh_newest_rollups(
+    db: DatabaseManager, *, start: datetime, end: datetime, seconds: float
+) -> datetime:
+    """Bring the rollups of `start` <= time < `end` up to the rows for about so many seconds, the newest first.
+
+    Returns from when on (up to `end`) they are. A refresh makes the buckets of all organizations anew, so that a few late rows of one would
+    wait for millions of others; what is left is done by the scheduled refreshes, and the prebuilt queries do not wait for it.
+    """
+    give_up_at = time.monotonic() + seconds
+    width, first = timedelta(days=1), end
+    if state.edition(db) != "community":
+        width = end - start  # nothing is stored there
+    while first > start:
+        begun = time.monotonic()
+        slice_start = max(start, first - width)
+        refresh_rollups(db, start=slice_start, end=first)
+        first, now = slice_start, time.monotonic()
+        if now + (now - begun) > give_up_at:
+            break
+        if 4 * (now - begun) < give_up_at - now:
+            width *= 2
+    return first
 
 
 def _refresh(db: DatabaseManager, start: datetime | None, end: datetime | None, seconds: float) -> None:
