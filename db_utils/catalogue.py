@@ -19,6 +19,7 @@ from db_utils.queries.arguments import Id, Metadata, Number
 from db_utils.queries.catalogue import Entry, entries, reads
 from db_utils.queries.codes import coded_arguments
 from db_utils.queries.codes import coded_parameters as _coded_parameters
+from db_utils.queries.records import Words
 from db_utils.text_keys import CODED
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Number",
     "Read",
     "UnknownReferenceError",
+    "Words",
     "WrongStateError",
     "coded_arguments",
     "coded_parameters",

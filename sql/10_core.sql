@@ -44,9 +44,7 @@ CREATE TABLE IF NOT EXISTS locations (
     CONSTRAINT locations_organization_id_location_code_key UNIQUE (organization_id, location_code),
     CONSTRAINT locations_name_not_blank_check CHECK (name ~ '\S'),
     CONSTRAINT locations_location_code_is_a_code_check CHECK (is_code(location_code)),
-    CONSTRAINT locations_location_type_check CHECK (
-        location_type IN ('factory', 'warehouse', 'distribution_center', 'depot', 'store', 'office', 'region')
-    ),
+    CONSTRAINT locations_location_type_check CHECK (is_word(location_type)),
     CONSTRAINT locations_timezone_known_check CHECK (is_timezone(timezone)),
     CONSTRAINT locations_latitude_degrees_range_check CHECK (latitude_degrees BETWEEN -90 AND 90),
     CONSTRAINT locations_longitude_degrees_range_check CHECK (longitude_degrees BETWEEN -180 AND 180),
@@ -56,7 +54,7 @@ COMMENT ON TABLE locations IS 'Facilities: factories, warehouses, distribution c
 COMMENT ON COLUMN locations.organization_id IS 'The tenant.';
 COMMENT ON COLUMN locations.location_id IS 'The facility.';
 COMMENT ON COLUMN locations.name IS 'Name shown to people, unique in the organization.';
-COMMENT ON COLUMN locations.location_type IS 'factory, warehouse, distribution_center, depot, store, office or region.';
+COMMENT ON COLUMN locations.location_type IS 'Kind of place: factory, warehouse, distribution_center, depot, station, stop, line, store, office, region, or a word of one''s own.';
 COMMENT ON COLUMN locations.timezone IS 'IANA time zone of the facility: its shifts, local days and demand buckets are counted in it.';
 COMMENT ON COLUMN locations.address IS 'Postal address, free text.';
 COMMENT ON COLUMN locations.latitude_degrees IS 'WGS 84 latitude in degrees, north positive.';

@@ -47,7 +47,8 @@ CREATE TABLE IF NOT EXISTS shifts (
     CONSTRAINT shifts_shift_code_is_a_code_check CHECK (is_code(shift_code)),
     -- Together these two leave no room for infinite times.
     CONSTRAINT shifts_ends_after_start_check CHECK (ends_at > starts_at),
-    CONSTRAINT shifts_at_most_24_hours_check CHECK (ends_at <= starts_at + interval '24 hours'),
+    -- The local day on which the clock is set back has 25.
+    CONSTRAINT shifts_at_most_25_hours_check CHECK (ends_at <= starts_at + interval '25 hours'),
     CONSTRAINT shifts_starts_at_within_10_years_check CHECK (starts_at <= now() + interval '10 years'),
     CONSTRAINT shifts_required_employees_not_negative_check CHECK (required_employees >= 0),
     CONSTRAINT shifts_metadata_object_check CHECK (jsonb_typeof(metadata) = 'object')
@@ -60,7 +61,7 @@ COMMENT ON COLUMN shifts.shift_id IS 'The shift.';
 COMMENT ON COLUMN shifts.location_id IS 'Where it is worked.';
 COMMENT ON COLUMN shifts.name IS 'Name shown to people, such as Morning.';
 COMMENT ON COLUMN shifts.starts_at IS 'First instant of the shift.';
-COMMENT ON COLUMN shifts.ends_at IS 'First instant after the shift, at most 24 hours after the start.';
+COMMENT ON COLUMN shifts.ends_at IS 'First instant after the shift, at most 25 hours after the start.';
 COMMENT ON COLUMN shifts.required_employees IS 'How many people the shift needs.';
 COMMENT ON COLUMN shifts.required_skills IS 'Skills that must be present in the crew.';
 COMMENT ON COLUMN shifts.metadata IS 'Whatever else the customer keeps about the shift.';

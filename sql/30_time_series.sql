@@ -30,11 +30,7 @@ CREATE TABLE IF NOT EXISTS operational_events (
     CONSTRAINT operational_events_time_not_in_future_check CHECK (
         isfinite(time) AND time <= now() + interval '1 day'
     ),
-    CONSTRAINT operational_events_event_type_check CHECK (
-        event_type IN (
-            'production', 'setup', 'maintenance', 'breakdown', 'idle', 'error', 'inspection', 'shift_start', 'shift_end'
-        )
-    ),
+    CONSTRAINT operational_events_event_type_check CHECK (is_word(event_type)),
     CONSTRAINT operational_events_cause_not_blank_check CHECK (cause ~ '\S'),
     CONSTRAINT operational_events_product_id_not_blank_check CHECK (product_id ~ '\S'),
     CONSTRAINT operational_events_quantity_not_negative_check CHECK (quantity >= 0 AND quantity < 'Infinity'),
@@ -70,7 +66,7 @@ COMMENT ON COLUMN operational_events.event_id IS 'Identity of the event; a produ
 COMMENT ON COLUMN operational_events.location_id IS 'Where it happened.';
 COMMENT ON COLUMN operational_events.resource_id IS 'The machine, vehicle or equipment; NULL for events of the location.';
 COMMENT ON COLUMN operational_events.employee_id IS 'The worker concerned, if any.';
-COMMENT ON COLUMN operational_events.event_type IS 'production (actual production time), setup, maintenance (planned stop), breakdown (failure), idle (waiting: blocked or starved), error (without a stop), inspection, shift_start, shift_end.';
+COMMENT ON COLUMN operational_events.event_type IS 'production (actual production time), setup, maintenance (planned stop), breakdown (failure) and idle (waiting: blocked or starved) say what the resource did and make its figures; error, inspection, shift_start, shift_end, trip, arrival, departure, delay, or a word of one''s own, are recorded and make none.';
 COMMENT ON COLUMN operational_events.cause IS 'Why the resource stood still or failed, such as bearing or no_material.';
 COMMENT ON COLUMN operational_events.product_id IS 'The customer''s own product code, for production events.';
 COMMENT ON COLUMN operational_events.quantity IS 'Quantity produced, scrap included, in the resource''s capacity_unit; only production events have one.';

@@ -196,8 +196,8 @@ BEGIN
             range_agg(tstzrange(s.starts_at, s.ends_at)) AS ranges
         FROM shifts AS s
         WHERE s.organization_id = org
-            -- Shifts last a day at most.
-            AND s.starts_at > day_before
+            -- Shifts last a day at most, which has an hour more where the clock is set back.
+            AND s.starts_at > day_before - interval '1 hour'
             AND s.starts_at < end_instant
         GROUP BY s.location_id
     ),

@@ -719,7 +719,7 @@ DECLARE
     -- outside are left out once instead of for each assignment.
     early CONSTANT interval := interval '2 hours';
     recorded_since CONSTANT timestamptz := period_start - early;
-    recorded_until CONSTANT timestamptz := period_end + interval '24 hours';
+    recorded_until CONSTANT timestamptz := period_end + interval '25 hours';
 BEGIN
     IF grouping_level NOT IN ('organization', 'location', 'resource') THEN
         RAISE EXCEPTION 'grouping_level is %, not organization, location or resource', coalesce(grouping_level, 'NULL')
@@ -985,8 +985,8 @@ AS $$
 #variable_conflict use_column
 DECLARE
     -- Shifts last a day at most, and who comes early is recorded early.
-    recorded_since CONSTANT timestamptz := period_start - interval '24 hours';
-    recorded_until CONSTANT timestamptz := period_end + interval '24 hours';
+    recorded_since CONSTANT timestamptz := period_start - interval '25 hours';
+    recorded_until CONSTANT timestamptz := period_end + interval '25 hours';
     numbers integer[];
     ids uuid[];
     starts timestamptz[];

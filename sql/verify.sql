@@ -99,7 +99,7 @@ table shifts
     columns  organization_id uuid!, shift_id uuid!=, location_id uuid!, name text!, starts_at timestamptz!,
              ends_at timestamptz!, required_employees integer!=, required_skills text[]!=, metadata jsonb!=,
              created_at timestamptz!=, updated_at timestamptz!=, shift_code text
-    checks   at_most_24_hours, ends_after_start, metadata_object, name_not_blank, required_employees_not_negative,
+    checks   at_most_25_hours, ends_after_start, metadata_object, name_not_blank, required_employees_not_negative,
              shift_code_is_a_code, starts_at_within_10_years
     keys     pkey, organization_id_location_id_name_starts_at_key, organization_id_shift_code_key,
              organization_id_shift_id_starts_at_ends_at_key, organization_id_location_id_fkey, organization_id_starts_at_idx
@@ -494,6 +494,7 @@ $contract$;
         'history_change_time(text,uuid,uuid)',
         'is_code(text)',
         'is_timezone(text)',
+        'is_word(text)',
         'keep_demand_revision()',
         'keep_employee_history()',
         'keep_location_history()',

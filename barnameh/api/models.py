@@ -16,7 +16,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
-from db_utils.catalogue import CODED, Id, Metadata, Number, coded_parameters, signature_of
+from db_utils.catalogue import CODED, Id, Metadata, Number, Words, coded_parameters, signature_of
 
 Exact = Annotated[
     Decimal,
@@ -110,6 +110,11 @@ def incoming(hint: Any, *, coded: bool = False) -> Any:
     if hint is dt.datetime:
         return AwareDatetime
     origin = get_origin(hint)
+    if origin is Annotated and isinstance(get_args(hint)[1], Words):
+        known = ", ".join(get_args(hint)[1])
+        return Annotated[
+            str, Field(pattern="^[a-z][a-z0-9_]{0,62}$", description=f"{known}, or a word of your own.")
+        ]
     if origin is Annotated:  # a text that is one of these words
         return Literal[get_args(hint)[1]]
     if origin in (Union, UnionType):

@@ -51,7 +51,8 @@ def import_(
     mapping: Annotated[
         list[str] | None,
         typer.Option(
-            "--map", help="A column of the file and its place: 'Units sold=quantity'. May be repeated."
+            "--map",
+            help="A column of the file and its place, or several: 'Units sold=quantity', 'Route=cause,product_id'. May be repeated.",
         ),
     ] = None,
     constants: Annotated[
@@ -351,7 +352,9 @@ def _pairs(option: str, given: Sequence[str] | None) -> dict[str, str]:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
             raise InvalidInputError(f"{option} is written NAME=VALUE, not {pair!r}")
-        if name.strip() in pairs:
+        if name.strip() in pairs and option == "--map":
+            value = f"{pairs[name.strip()]},{value}"  # one column of the file to several places
+        elif name.strip() in pairs:
             raise InvalidInputError(f"{option} names {name.strip()} twice")
         pairs[name.strip()] = value if option == "--set" else value.strip()
     return pairs

@@ -269,6 +269,29 @@ def _payload(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"text": text}
 
 
+KINDS = ("alerts", "anomalies", "predictions", "changes")
+"""What the schema announces, to each organization on a channel of its own."""
+
+
+def check_kinds(kinds: tuple[str, ...]) -> None:
+    """Raise `InvalidInputError` for news that nobody announces."""
+    check_channels(kinds)
+    for kind in kinds:
+        if kind not in KINDS:
+            raise InvalidInputError(
+                f"{reprlib.repr(kind)} is not announced: listen to one of {', '.join(KINDS)}"
+            )
+
+
+def check_no_kinds(channels: tuple[str, ...]) -> None:
+    """Raise `InvalidInputError` for what is announced by organization: on the bare channel one would wait for ever."""
+    for kind in channels:
+        if kind in KINDS:
+            raise InvalidInputError(
+                f"{kind} are announced to each organization by itself: listen with tenant(organization_id).listen({kind!r})"
+            )
+
+
 def check_channels(channels: tuple[str, ...]) -> dict[str, str]:
     """These channel names, each reported as itself; `InvalidInputError` where one cannot be a channel."""
     if not channels:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from db_utils.config import Settings
 from db_utils.connections.checkout import Checkout
 from db_utils.connections.executor import Executor, FrameOptions
-from db_utils.connections.listen import Listener, check_channels
+from db_utils.connections.listen import Listener, check_channels, check_no_kinds
 from db_utils.connections.pool import ConnectionPool, PoolStats
 from db_utils.connections.pooler import NO_BLOCK_STATES, check_statement
 from db_utils.connections.raw_connection import raw_connection
@@ -316,9 +316,11 @@ class DatabaseManager(Executor):
         """Hear of what is announced with NOTIFY on these channels, as it is committed.
 
         The listener has a connection of its own beside the pool. Iteration ends when nothing came for
-        `timeout_seconds` (None: never). For one organization's news use `tenant(…).listen("alerts")`.
+        `timeout_seconds` (None: never). For one organization's news use `tenant(…).listen("alerts")`: the bare names of what the
+        schema announces are refused, as nobody announces there.
         """
         names = check_channels(channels)
+        check_no_kinds(channels)
         return Listener(
             lambda: self._pool.open_session("listen()"), lambda: names, timeout_seconds=timeout_seconds
         )

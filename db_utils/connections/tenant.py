@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from db_utils.connections.executor import Executor, FrameOptions
-from db_utils.connections.listen import Listener, check_channels
+from db_utils.connections.listen import Listener, check_kinds
 from db_utils.connections.raw_connection import raw_connection
 from db_utils.connections.statement import Statement
 from db_utils.connections.transaction import Isolation, Transaction, begin_text
@@ -189,11 +189,12 @@ class TenantScope(Executor):
     def listen(self, *kinds: str, timeout_seconds: float | None = None) -> Listener:
         """Hear of this organization's news as they are committed.
 
-        `kinds` are what the schema announces: "alerts", "anomalies", "predictions"; each `Notification` has
+        `kinds` are what the schema announces: "alerts", "anomalies", "predictions" and "changes" (of an organization with a target of
+        the outbox), anything else is an `InvalidInputError`; each `Notification` has
         its kind as `channel`. Iteration ends when nothing came for `timeout_seconds` (None: never). Raises
         `NotFoundError` for an organization that does not exist.
         """
-        check_channels(kinds)
+        check_kinds(kinds)
         return Listener(
             lambda: self._manager._pool.open_session("listen()"),
             lambda: self._find_channels(kinds),

@@ -28,6 +28,7 @@ from db_utils.copy.rejects import Reject, RejectReport, RowBatch, row_values
 from db_utils.copy.target_table import Column, TargetTable, plain_cursor
 from db_utils.copy.text_format import unescaped_field
 from db_utils.errors import DbUtilsError, InvalidDataError
+from db_utils.text_keys import shown
 
 _FEW = 32  # rows to try at once after the server named one
 
@@ -56,7 +57,7 @@ class BisectingLoader:
         self._columns = columns
         self._names = [column.name for column in columns]
         self._field = field
-        self._constraint_columns: dict[str, str | None] = {}
+        self._constraint_columns: dict[str, tuple[str | None, str | None]] = {}
         self._batch = RowBatch(keep_bad=False)
         self._left: list[int] = []  # the rows that are neither loaded nor refused
         self._bad: dict[int, Cause] = {}
@@ -187,15 +188,24 @@ class BisectingLoader:
 
     def _tell(self) -> None:
         for row, cause in self._bad.items():
-            column = cause.column
-            if column is None and cause.constraint is not None:
-                column = self._columns_of(cause.constraint)
+            column, reason = cause.column, cause.reason
             number, values = self._batch.numbers[row], row_values(self._batch.rows[row])
+            if cause.constraint is not None:
+                columns, demands = self._columns_of(cause.constraint)
+                column = column or columns
+                if demands is not None:
+                    reason = f"{self._said(columns, values)}: {reason}, which demands {demands}"
             self._batch.rejects.append(
-                Reject(number, column, cause.reason, values, cause.sqlstate, cause.constraint)
+                Reject(number, column, reason, values, cause.sqlstate, cause.constraint)
             )
 
-    def _columns_of(self, constraint: str) -> str | None:
+    def _said(self, columns: str | None, values: Sequence[Any]) -> str:
+        """The values of these columns, as the row says them."""
+        names = (columns or "").split(", ")
+        told = dict(zip(self._names, values, strict=False))
+        return ", ".join(f"{name} is {shown(told.get(name))}" for name in names)
+
+    def _columns_of(self, constraint: str) -> tuple[str | None, str | None]:
         if constraint not in self._constraint_columns:
             found = columns_of_constraint(self._connection, self.target, constraint)
             self._constraint_columns[constraint] = found

@@ -147,13 +147,15 @@ def _asked(connection: Any, statement: Any, parameters: tuple[Any, ...]) -> list
     return answer
 
 
-def columns_of_constraint(connection: Any, target: TargetTable | None, constraint: str) -> str | None:
-    """Return the columns of a constraint."""
+def columns_of_constraint(
+    connection: Any, target: TargetTable | None, constraint: str
+) -> tuple[str | None, str | None]:
+    """Return the columns of a constraint, and of a CHECK what it demands."""
     table = None if target is None else target.identifier.as_string(connection)
     with plain_cursor(connection) as cursor:
         cursor.execute(_SQL["columns_of_constraint"], (constraint, table))
         found = cursor.fetchone()
-    return found[0] if found else None
+    return (found[0], found[1]) if found else (None, None)
 
 
 def at_row(

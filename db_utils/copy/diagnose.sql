@@ -1,5 +1,7 @@
 -- name: columns_of_constraint
-SELECT string_agg(a.attname, ', ' ORDER BY a.attnum)
+SELECT
+    string_agg(a.attname, ', ' ORDER BY a.attnum),
+    CASE WHEN c.contype = 'c' THEN pg_get_expr(c.conbin, c.conrelid) END
 FROM pg_constraint AS c
 INNER JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = ANY(c.conkey)
 WHERE c.conname = %s

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import reprlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -172,3 +173,44 @@ def check_options(backend: object, decimals: object, categories: object, timezon
         raise InvalidInputError(
             f"timezone is {reprlib.repr(timezone)}: give the name of a time zone such as 'Europe/Paris'"
         ) from None
+
+
+def with_columns_of(frame: Any, column: str, prefix: str, names: Sequence[str] | None = None) -> Any:
+    """This frame with a column of floats for each key of the JSON objects in `column`, in its place.
+
+    `names` are the keys (None: all that occur), each called `prefix` and its name; what an object does not have is NULL.
+    """
+    is_pandas, is_polars = hasattr(frame, "iloc"), hasattr(frame, "get_columns")
+    texts = (
+        frame[column].tolist()
+        if is_pandas
+        else frame[column].to_list()
+        if is_polars
+        else frame[column].to_pylist()
+    )
+    objects = [json.loads(text) if isinstance(text, str) else text or {} for text in texts]
+    keys = sorted({key for each in objects for key in each}) if names is None else list(names)
+    place = list(frame.columns if is_pandas or is_polars else frame.column_names).index(column)
+    found = {
+        f"{prefix}{key}": pa.array([_number(each.get(key)) for each in objects], pa.float64()) for key in keys
+    }
+    if is_pandas:
+        frame = frame.drop(columns=[column])
+        for number, (name, values) in enumerate(found.items()):
+            frame.insert(place + number, name, values.to_pandas())
+        return frame
+    if is_polars:
+        import polars
+
+        frame = frame.drop(column)
+        for number, (name, values) in enumerate(found.items()):
+            frame.insert_column(place + number, polars.Series(name, values))
+        return frame
+    frame = frame.drop_columns([column])
+    for number, (name, values) in enumerate(found.items()):
+        frame = frame.add_column(place + number, name, values)
+    return frame
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)

@@ -34,13 +34,13 @@ OnBad = Callable[[int, str | None, str], None]
 """Told of a row that is refused: its line, the column and the reason."""
 
 
-def columns_of(source: Source, relation: Relation, options: ImportOptions) -> list[str | None]:
-    """For each column of the file the column of the table; None where it is left out.
+def columns_of(source: Source, relation: Relation, options: ImportOptions) -> list[tuple[int, str]]:
+    """The file's columns that are used, by their place, each with its column of the table; one may go to several.
 
     Raises `InvalidInputError` for a column that is not known, or two that go to the same place.
     """
     known = relation.target.columns
-    given = {text_key(name): column for name, column in options.mapping.items()}
+    given = {text_key(name): columns for name, columns in options.mapping.items()}
     ignored = {*map(text_key, options.ignore), *REJECT_COLUMNS}
     keys = {*map(text_key, options.key)}
     unknown = [name for name in (*given, *keys) if name not in source.header]
@@ -48,21 +48,26 @@ def columns_of(source: Source, relation: Relation, options: ImportOptions) -> li
         raise InvalidInputError(
             f"{source.name} has no column {unknown[0]!r}{_nearest(unknown[0], source.header)}"
         )
-    found: list[str | None] = []
-    for name in source.header:
-        column = given.get(name) or _known(name, known)
-        if name in ignored or (name in keys and column not in known):
-            column = None
-        elif column not in known:
-            raise InvalidInputError(
-                f"{relation.name} has no column {column or name!r}{_nearest(column or name, list(known))}; "
-                f"name its place with --map {_word(name)}=COLUMN, or leave it out with --ignore {_word(name)}"
-            )
-        elif column in relation.kept_by_database or _is_said_twice(name, column, source.header, known):
-            column = None
-        found.append(column)
-    for column in {*found} - {None}:
-        if found.count(column) > 1 or (column in options.constants):
+    found: list[tuple[int, str]] = []
+    for place, name in enumerate(source.header):
+        if name in ignored:
+            continue
+        for column in given[name].split(",") if name in given else [_known(name, known)]:
+            target = column.strip() if column is not None else None
+            if target not in known:
+                if name in keys:
+                    continue
+                raise InvalidInputError(
+                    f"{relation.name} has no column {target or name!r}{_nearest(target or name, list(known))}; "
+                    f"name its place with --map {_word(name)}=COLUMN, or leave it out with --ignore {_word(name)}"
+                )
+            if target not in relation.kept_by_database and not _is_said_twice(
+                name, target, source.header, known
+            ):
+                found.append((place, target))
+    taken = [column for _, column in found]
+    for column in taken:
+        if taken.count(column) > 1 or (column in options.constants):
             raise InvalidInputError(f"two columns go to {column}: leave one out with --ignore")
     return found
 
@@ -106,8 +111,8 @@ class Mapping:
         self._relation = relation
         self._shared = constants(relation, options, scope) if shared is None else shared
         places = columns_of(source, relation, options)
-        self.columns = [column for column in places if column is not None]
-        self._places = [place for place, column in enumerate(places) if column is not None]
+        self.columns = [column for _, column in places]
+        self._places = [place for place, _ in places]
         self._key = DerivedIds(source.header, relation, options, scope, {*self.columns, *self._shared})
         if self._key.column is not None:
             self.columns.append(self._key.column)

@@ -56,7 +56,7 @@ class ImportOptions:
     decimal: str = "."
     thousands: str | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
-    """Column of the file to column of the table."""
+    """Column of the file to column of the table, or to several with commas between."""
     constants: Mapping[str, str] = field(default_factory=dict)
     """Column of the table to its value in every row."""
     ignore: Sequence[str] = ()

@@ -6,8 +6,10 @@ Every refusal is an `InvalidInputError` that names the argument and says what to
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import json
 import operator
+import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -83,6 +85,29 @@ def choice_of(value: object, name: str, choices: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise InvalidInputError(f"{name} is {shown(value)}: give one of {', '.join(choices)}")
     return str(value)
+
+
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+def word_of(value: object, name: str, known: Sequence[str]) -> str:
+    """This word for a kind of thing: one of those known, or one's own; what is likely a slip for a known one is refused."""
+    if isinstance(value, str) and value in known:
+        return value
+    if not isinstance(value, str) or not _WORD.fullmatch(value):
+        raise InvalidInputError(
+            f"{name} is {shown(value)}: give one of {', '.join(known)}, or a word of your own in lowercase letters, digits and _"
+        )
+    if near := difflib.get_close_matches(value, known, n=1, cutoff=0.85):
+        raise InvalidInputError(
+            f"{name} is {value!r}: did you mean {near[0]}? A word of your own must not look like it"
+        )
+    return value
+
+
+def optional_word(value: object, name: str, known: Sequence[str]) -> str | None:
+    """This word, or None."""
+    return None if value is None else word_of(value, name, known)
 
 
 def optional_choice(value: object, name: str, choices: Sequence[str]) -> str | None:

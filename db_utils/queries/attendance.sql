@@ -157,7 +157,7 @@ WITH stretches AS (
     WHERE a.organization_id = %(organization_id)s
         AND (%(employee_id)s::uuid IS NULL OR a.employee_id = %(employee_id)s)
         AND a.time >= %(period_start)s
-        AND a.time < %(period_end)s + interval '24 hours'
+        AND a.time < %(period_end)s + interval '25 hours'
 )
 SELECT
     s.time,
@@ -212,7 +212,7 @@ WITH stretches AS (
                 )
             ELSE %(period_start)s
         END
-        AND a.time < %(period_end)s + interval '24 hours'
+        AND a.time < %(period_end)s + interval '25 hours'
 ),
 attended AS (
     SELECT
@@ -283,7 +283,7 @@ WITH stretches AS (
                 )
             ELSE %(period_start)s
         END
-        AND a.time < %(period_end)s + interval '24 hours'
+        AND a.time < %(period_end)s + interval '25 hours'
 ),
 attended AS (
     SELECT

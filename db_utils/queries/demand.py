@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import Any, Literal
 
+from db_utils.errors import InvalidInputError
 from db_utils.queries.arguments import (
     Id,
     Number,
@@ -218,7 +219,7 @@ class DemandQueries(QueryRunner):
     def get_demand_training_frame(
         self,
         organization_id: Id,
-        product_id: str,
+        product_id: str | None = None,
         *,
         lead: dt.timedelta = dt.timedelta(0),
         location_id: Id | None = None,
@@ -231,33 +232,45 @@ class DemandQueries(QueryRunner):
     ) -> list[Row]:
         """What was demanded in each local bucket, and what was known of the world a given time before it began?
 
-        Buckets and period as in `get_demand_series`. Of each reading of an external factor the newest version counts
+        Of one product, or without `product_id` of all at the locations where they were demanded. Buckets and period as in
+        `get_demand_series`. Of each reading of an external factor the newest version counts
         that was available `lead` before the bucket began (available_at <= bucket - lead): a model trained on it sees
         what it will see in service, never tomorrow's weather. A factor's value is the mean of its readings in the
         bucket; where there is none, its last reading not older than `carry` (a day's holiday reaches the hours of the
-        day with one day). A location's own readings go before those of the whole organization. Rows by location, then
-        oldest first: `bucket`, `bucket_end` (UTC), `location_id`, `product_id`, `quantity` and `revenue` (None where
-        nothing was recorded), `is_observed`, `factors` (dict of name to float, None where not known; the same names in
-        every row: `factor_names`, or all that occur), `left_out` (dict of name to the reason why a factor is None throughout:
-        its readings have two units). Empty: the product was not demanded in the period.
+        day with one day); a `carry` shorter than `lead` is refused, for no measured reading could be known then. A
+        location's own readings go before those of the whole organization. Rows by location and product, then oldest
+        first: `bucket`, `bucket_end` (UTC), `location_id`, `product_id`, `quantity` and `revenue` (None where nothing was
+        recorded), `is_observed`, `factors` (dict of name to float, None where not known; the same names in every row:
+        `factor_names`, or all that occur), `left_out` (dict of name to the reason why a factor is None throughout: its
+        readings have two units). As a frame each factor is a column `factor_…` of its own, in place of `factors`. Empty: the
+        product was not demanded in the period.
         """
+        ahead, back = span_of(lead, "lead"), span_of(carry, "carry")
+        if dt.timedelta(0) < back < ahead:
+            raise InvalidInputError(
+                f"carry is {back} and lead {ahead}: a reading that is known that long before is older than carry; give a carry of at "
+                "least lead, or none"
+            )
         length = _BUCKETS[choice_of(bucket, "bucket", tuple(_BUCKETS))]
         names = None if factor_names is None else texts_of(factor_names, "factor_names")
         rows = self._read(
             "get_demand_training_frame",
             parse_uuid(organization_id, "organization_id"),
             {
-                "product_id": text_of(product_id, "product_id"),
+                "product_id": optional_text(product_id, "product_id"),
                 "location_id": optional_uuid(location_id, "location_id"),
                 "bucket": bucket,
-                "lead": span_of(lead, "lead"),
-                "carry": span_of(carry, "carry"),
+                "lead": ahead,
+                "carry": back,
                 "factor_names": names,
                 **past_until_now(days, start, end, default_days=90, filled_by=length),
             },
         )
         if self.answers_frames:
-            return rows
+            from db_utils.dataframes.to_frame import with_columns_of
+
+            frame: list[Row] = with_columns_of(rows, "factors", "factor_", names)
+            return frame
         if names is None:
             names = sorted({name for row in rows for name in row["factors"]})
         for row in rows:

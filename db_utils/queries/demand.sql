@@ -239,9 +239,9 @@ ORDER BY
 
 -- name: get_demand_training_frame
 -- What was demanded in each local bucket, and what was known of the world a given time before it began?
--- Parameters: organization_id uuid, product_id text, location_id uuid?, bucket text, lead interval, carry interval,
+-- Parameters: organization_id uuid, product_id text?, location_id uuid?, bucket text, lead interval, carry interval,
 --     factor_names text[]?, period_start timestamptz, period_end timestamptz
--- bucket as in get_demand_series. Of each reading of an external factor the newest version with available_at <= bucket - lead
+-- Without product_id of every product at the places where it was demanded. bucket as in get_demand_series. Of each reading of an external factor the newest version with available_at <= bucket - lead
 -- counts. A factor's value in a bucket is the mean of its readings in it; where there is none, its last reading before, not
 -- older than carry. A factor whose readings have two units is left out, and left_out says so.
 WITH places AS (
@@ -254,11 +254,27 @@ WITH places AS (
             SELECT
             FROM demand_history AS d
             WHERE d.organization_id = %(organization_id)s
-                AND d.product_id = %(product_id)s
+                AND (%(product_id)s::text IS NULL OR d.product_id = %(product_id)s)
                 AND d.location_id = l.location_id
                 AND d.time >= %(period_start)s
                 AND d.time < %(period_end)s
         )
+),
+series AS (
+    SELECT
+        p.location_id,
+        d.product_id
+    FROM places AS p
+    CROSS JOIN LATERAL (
+        SELECT DISTINCT
+            d.product_id
+        FROM demand_history AS d
+        WHERE d.organization_id = %(organization_id)s
+            AND (%(product_id)s::text IS NULL OR d.product_id = %(product_id)s)
+            AND d.location_id = p.location_id
+            AND d.time >= %(period_start)s
+            AND d.time < %(period_end)s
+    ) AS d
 ),
 buckets AS MATERIALIZED (
     SELECT
@@ -291,6 +307,7 @@ edges AS (
 observed AS (
     SELECT
         d.location_id,
+        d.product_id,
         e.starts[width_bucket(d.time, e.starts)] AS bucket,
         sum(d.quantity) AS quantity,
         CASE WHEN count(d.revenue) = count(*) THEN sum(d.revenue) END AS revenue
@@ -298,14 +315,15 @@ observed AS (
     JOIN demand_history AS d
         ON d.organization_id = %(organization_id)s
         AND d.location_id = e.location_id
-    WHERE d.product_id = %(product_id)s
+    WHERE (%(product_id)s::text IS NULL OR d.product_id = %(product_id)s)
         AND d.time >= %(period_start)s
         AND d.time < %(period_end)s
         AND d.time >= e.first_start
         AND d.time < e.last_end
     GROUP BY
         1,
-        2
+        2,
+        3
 ),
 known AS (
     SELECT
@@ -379,21 +397,24 @@ SELECT
     b.bucket,
     b.bucket_end,
     b.location_id,
-    %(product_id)s::text AS product_id,
+    s.product_id,
     o.quantity,
     o.revenue,
     o.bucket IS NOT NULL AS is_observed,
     coalesce(f.factors, '{}') AS factors,
     coalesce((SELECT jsonb_object_agg(m.name, m.reason) FROM mixed AS m), '{}') AS left_out
 FROM buckets AS b
+JOIN series AS s ON s.location_id = b.location_id
 LEFT JOIN observed AS o
     ON o.location_id = b.location_id
+    AND o.product_id = s.product_id
     AND o.bucket = b.bucket
 LEFT JOIN factors AS f
     ON f.location_id = b.location_id
     AND f.bucket = b.bucket
 ORDER BY
     b.location_id,
+    s.product_id,
     b.bucket;
 
 -- name: get_demand_frame_as_of

@@ -16,8 +16,8 @@ from db_utils.queries.arguments import (
     Number,
     choice_of,
     flag_of,
-    optional_choice,
     optional_uuid,
+    optional_word,
     past,
     past_until_now,
     whole_of,
@@ -137,7 +137,7 @@ class EventQueries(QueryRunner):
             {
                 "resource_id": optional_uuid(resource_id, "resource_id"),
                 "location_id": optional_uuid(location_id, "location_id"),
-                "event_type": optional_choice(event_type, "event_type", EVENT_TYPES),
+                "event_type": optional_word(event_type, "event_type", EVENT_TYPES),
                 "row_limit": whole_of(limit, "limit", 1, MAX_ROWS),
                 **past(days, start, end, default_days=1),
             },

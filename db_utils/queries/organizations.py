@@ -10,14 +10,14 @@ from db_utils.queries.arguments import (
     Id,
     Metadata,
     Number,
-    choice_of,
     metadata_of,
-    optional_choice,
     optional_number,
     optional_text,
     optional_time,
     optional_uuid,
+    optional_word,
     text_of,
+    word_of,
 )
 from db_utils.queries.codes import checked_code, new_code
 from db_utils.queries.loader import query
@@ -27,7 +27,19 @@ from db_utils.values import Row
 
 _log = logging.getLogger("db_utils.queries")
 
-LOCATION_TYPES = ("factory", "warehouse", "distribution_center", "depot", "store", "office", "region")
+LOCATION_TYPES = (
+    "factory",
+    "warehouse",
+    "distribution_center",
+    "depot",
+    "station",
+    "stop",
+    "line",
+    "store",
+    "office",
+    "region",
+)
+"""Known kinds of places; others may be used."""
 
 
 class OrganizationQueries(QueryRunner):
@@ -140,7 +152,8 @@ class OrganizationQueries(QueryRunner):
     ) -> Row:
         """Create a location and return its row.
 
-        `location_type` is factory, warehouse, distribution_center, depot, store, office or region; `timezone` an IANA
+        `location_type` is factory, warehouse, distribution_center, depot, station, stop, line, store, office, region, or a word of
+        your own; `timezone` an IANA
         name: shifts, local days and demand buckets of the location are counted in it. Latitude and longitude are
         WGS 84; `location_code` is the customer's own code, by which it may be named wherever its id may. Returns the row:
         `location_id`, `location_code`, `name`, `location_type`, `timezone`, `address`, `latitude_degrees`,
@@ -154,7 +167,7 @@ class OrganizationQueries(QueryRunner):
                 "location_id": optional_uuid(location_id, "location_id"),
                 "location_code": checked_code(location_code, "location_code"),
                 "name": text_of(name, "name"),
-                "location_type": choice_of(location_type, "location_type", LOCATION_TYPES),
+                "location_type": word_of(location_type, "location_type", LOCATION_TYPES),
                 "timezone": text_of(timezone, "timezone"),
                 "address": optional_text(address, "address"),
                 "latitude_degrees": optional_number(latitude_degrees, "latitude_degrees"),
@@ -216,7 +229,7 @@ class OrganizationQueries(QueryRunner):
             parse_uuid(organization_id, "organization_id"),
             {
                 "location_id": optional_uuid(location_id, "location_id"),
-                "location_type": optional_choice(location_type, "location_type", LOCATION_TYPES),
+                "location_type": optional_word(location_type, "location_type", LOCATION_TYPES),
             },
         )
 

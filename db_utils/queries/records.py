@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache, partial
 from itertools import islice
-from math import isfinite
+from math import inf, isfinite
 from numbers import Real
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypedDict, Union, get_args, get_origin, get_type_hints
@@ -33,9 +33,10 @@ from db_utils.queries.arguments import (
     text_of,
     time_of,
     whole_of,
+    word_of,
 )
 from db_utils.queries.codes import Code
-from db_utils.text_keys import CODED, code_of, parse_uuid
+from db_utils.text_keys import CODED, code_of, parse_uuid, shown
 
 PAGE_ROWS = 5_000
 
@@ -49,23 +50,33 @@ EVENT_TYPES = (
     "inspection",
     "shift_start",
     "shift_end",
+    "trip",
+    "arrival",
+    "departure",
+    "delay",
 )
+"""Known kinds of events; the first five say what a resource did and make its figures. Others may be used."""
 ATTENDANCE_STATUSES = ("present", "late", "remote", "absent", "sick", "vacation")
 ANOMALY_TYPES = ("bottleneck", "failure", "quality", "performance", "safety")
 SEVERITIES = ("low", "medium", "high", "critical")
 FACTOR_TYPES = ("weather", "holiday", "market", "calendar", "event", "other")
 
 
+class Words(tuple[str, ...]):
+    """Words that are known where others may be used too."""
+
+
 class _Event(TypedDict):
     time: dt.datetime
-    event_type: Annotated[str, EVENT_TYPES]
+    event_type: Annotated[str, Words(EVENT_TYPES)]
 
 
 class EventRecord(_Event, total=False):
     """An operational event.
 
-    `time` is when it began, `event_type` production, setup, maintenance, breakdown, idle, error, inspection, shift_start
-    or shift_end. `event_id` is what a producer that may send twice sends again (default: a new one): a UUID, or the
+    `time` is when it began. `event_type` is production, setup, maintenance, breakdown or idle, which say what the resource
+    did and make its figures; or error, inspection, shift_start, shift_end, trip, arrival, departure, delay, or a word of your
+    own, which make none. `event_id` is what a producer that may send twice sends again (default: a new one): a UUID, or the
     producer's own key, of which the id is made: UUID version 5 of `operational_events:key` in the namespace of the
     organization's id. `location_id` may
     be left out where `resource_id` is given: it is where that stood then. `duration_minutes` is 0 to 1440 (0: an event
@@ -310,13 +321,33 @@ def _uuid(value: Any, name: str) -> str:
         return Code(code_of(value, name))
 
 
+_PERCENT = (0, 100, "0 to 100")
+_NOT_NEGATIVE = (0, inf, "0 or more")
+_RANGES: Mapping[str, tuple[float, float, str]] = {
+    "duration_minutes": (0, 1440, "0 to 1440, a day: cut what lasted longer into days"),
+    "quality_score": _PERCENT,
+    "utilization_pct": _PERCENT,
+    "efficiency_pct": _PERCENT,
+    "performance_score": _PERCENT,
+    "interval_coverage_pct": _PERCENT,
+    "downtime_minutes": (0, 1440, "0 to 1440"),
+    "quantity": _NOT_NEGATIVE,
+    "scrap_quantity": _NOT_NEGATIVE,
+    "probability": (0, 1, "0 to 1"),
+    "absence_probability": (0, 1, "0 to 1"),
+}
+"""What the tables' own rules allow, for a refusal that names the row: the least, the most, and how it is said."""
+
+
 def _number(value: Any, name: str) -> str:
     kind = type(value)
-    if kind is int:
-        return str(value)
-    if kind is float and isfinite(value):
-        return repr(value)
-    return str(number_of(value, name))
+    if kind is not int and not (kind is float and isfinite(value)):
+        value = number_of(value, name)
+    if name in _RANGES:
+        least, most, said = _RANGES[name]
+        if not least <= value <= most:
+            raise InvalidInputError(f"{name} is {shown(value)}: give {said}")
+    return repr(value) if kind is float else str(value)
 
 
 _ENCODERS: tuple[tuple[Any, Encode], ...] = (
@@ -340,7 +371,10 @@ def _encoders_of(kind: type) -> tuple[Mapping[str, Encode], frozenset[str]]:
 
 def _encoder_of(hint: Any) -> Encode:
     if get_origin(hint) is Annotated:
-        return partial(choice_of, choices=hint.__metadata__[0])
+        words = hint.__metadata__[0]
+        return (
+            partial(word_of, known=words) if isinstance(words, Words) else partial(choice_of, choices=words)
+        )
     members = set(get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)) - {NoneType}
     for known, encode in _ENCODERS:
         if members == set(get_args(known) if get_origin(known) in (Union, UnionType) else (known,)):

@@ -48,15 +48,16 @@ class ShiftQueries(QueryRunner):
     ) -> Row:
         """Create a shift and return its row.
 
-        `starts_at` <= time < `ends_at` (aware), at most 24 hours. `shift_code` is the customer's own
+        `starts_at` <= time < `ends_at` (aware), at most 25 hours, as the day has on which the clock
+        is set back. `shift_code` is the customer's own
         code of this very shift. Returns the row: `shift_id`, `shift_code`, `location_id`, `name`, `starts_at`, `ends_at`,
         `required_employees`, `required_skills` (list), `metadata` (dict), `created_at`, `updated_at`. Raises
         `UniqueViolationError` where the location has a shift of this name and start, or the organization one of this
         code, `NotFoundError` for an unknown location.
         """
         first, last = time_of(starts_at, "starts_at"), time_of(ends_at, "ends_at")
-        if not first < last <= first + dt.timedelta(hours=24):
-            raise InvalidInputError("ends_at must be after starts_at, and at most 24 hours")
+        if not first < last <= first + dt.timedelta(hours=25):
+            raise InvalidInputError("ends_at must be after starts_at, and at most 25 hours")
         return self._create(
             "create_shift",
             {

@@ -95,7 +95,7 @@ LEFT JOIN (
 WHERE s.organization_id = %(organization_id)s
     AND (%(location_id)s::uuid IS NULL OR s.location_id = %(location_id)s)
     AND (%(employee_id)s::uuid IS NULL OR a.employee_id = %(employee_id)s)
-    AND s.starts_at > %(period_start)s - interval '24 hours'
+    AND s.starts_at > %(period_start)s - interval '25 hours'
     AND s.starts_at < %(period_end)s
     AND s.ends_at > %(period_start)s
 ORDER BY
@@ -147,7 +147,7 @@ WITH coverage AS (
     FROM shift_coverage AS c
     WHERE c.organization_id = %(organization_id)s
         AND (%(location_id)s::uuid IS NULL OR c.location_id = %(location_id)s)
-        AND c.starts_at > %(period_start)s - interval '24 hours'
+        AND c.starts_at > %(period_start)s - interval '25 hours'
         AND c.starts_at < %(period_end)s
         AND c.ends_at > %(period_start)s
 )

@@ -228,7 +228,7 @@ VIOLATIONS: list[tuple[str, dict[str, Any], str]] = [
     ("products", {"unit": " "}, "products_unit_not_blank_check"),
     ("shifts", {"ends_at": NOW}, "shifts_ends_after_start_check"),
     ("shifts", {"ends_at": NOW - timedelta(hours=1)}, "shifts_ends_after_start_check"),
-    ("shifts", {"ends_at": NOW + timedelta(hours=25)}, "shifts_at_most_24_hours_check"),
+    ("shifts", {"ends_at": NOW + timedelta(hours=26)}, "shifts_at_most_25_hours_check"),
     (
         "shifts",
         {"starts_at": YEARS_OFF, "ends_at": YEARS_OFF + timedelta(hours=8)},
@@ -624,7 +624,7 @@ VIOLATIONS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("demand_forecasts", {"product_id": ""}, "demand_forecasts_product_id_not_blank_check"),
     ("shifts", {"starts_at": "-infinity", "ends_at": "-infinity"}, "shifts_ends_after_start_check"),
-    ("shifts", {"ends_at": "infinity"}, "shifts_at_most_24_hours_check"),
+    ("shifts", {"ends_at": "infinity"}, "shifts_at_most_25_hours_check"),
 ]
 
 

@@ -264,7 +264,8 @@ def test_all_rows_are_written_or_none(site: Site) -> None:
 
     for last, error in (
         ({"utilization_pct": float("inf")}, InvalidInputError),
-        ({"utilization_pct": 101}, CheckViolationError),
+        ({"utilization_pct": 101}, InvalidInputError),
+        ({"downtime_minutes": 20, "sample_minutes": 10}, CheckViolationError),
         ({"resource_id": uuid.uuid4()}, NotFoundError),
     ):
         refused(site, error, lambda last=last: q.record_resource_metrics(o, samples(last)))  # type: ignore[misc]
