@@ -36,16 +36,6 @@ $$;
 COMMENT ON FUNCTION is_code(text) IS
     'May this be a customer''s own code of a thing: not blank, and not to be taken for an identifier (UUID)? NULL for NULL.';
 
-CREATE OR REPLACE FUNCTION is_word(word text)
-RETURNS boolean
-LANGUAGE sql
-IMMUTABLE STRICT PARALLEL SAFE
-AS $$
-    SELECT word ~ '^[a-z][a-z0-9_]{0,62}$'
-$$;
-COMMENT ON FUNCTION is_word(text) IS
-    'Is this a word for a kind of thing, such as depot or door_fault: lowercase letters, digits and _, so that one kind has one spelling?';
-
 -- Local time. What a clock on the wall shows jumps: over midnight (Cairo, Santiago), back to midnight (the Azores, Havana),
 -- over a whole day (Samoa, 2011-12-30), by half an hour (Lord Howe). AT TIME ZONE gives a local time that comes twice its later
 -- instant, and one that never comes an instant near by; these functions give the first instant of a day. They step in

@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS locations (
     CONSTRAINT locations_organization_id_location_code_key UNIQUE (organization_id, location_code),
     CONSTRAINT locations_name_not_blank_check CHECK (name ~ '\S'),
     CONSTRAINT locations_location_code_is_a_code_check CHECK (is_code(location_code)),
-    CONSTRAINT locations_location_type_check CHECK (is_word(location_type)),
+    CONSTRAINT locations_location_type_check CHECK (location_type ~ '^[a-z][a-z0-9_]{0,62}$'),
     CONSTRAINT locations_timezone_known_check CHECK (is_timezone(timezone)),
     CONSTRAINT locations_latitude_degrees_range_check CHECK (latitude_degrees BETWEEN -90 AND 90),
     CONSTRAINT locations_longitude_degrees_range_check CHECK (longitude_degrees BETWEEN -180 AND 180),
@@ -62,7 +62,6 @@ COMMENT ON COLUMN locations.longitude_degrees IS 'WGS 84 longitude in degrees, e
 COMMENT ON COLUMN locations.metadata IS 'Whatever else the customer keeps about the facility.';
 COMMENT ON COLUMN locations.created_at IS 'When the row was made.';
 COMMENT ON COLUMN locations.updated_at IS 'When the row was last changed; kept by the database.';
-COMMENT ON COLUMN locations.location_code IS 'The customer''s own code of the facility, unique in the organization; NULL: it has none.';
 
 CREATE TABLE IF NOT EXISTS resources (
     organization_id uuid NOT NULL,
@@ -106,7 +105,6 @@ COMMENT ON COLUMN resources.capacity_unit IS 'Unit of the quantities that it pro
 COMMENT ON COLUMN resources.metadata IS 'Free attributes, such as {"max_speed": 100, "maintenance_interval_hours": 168, "sensors": ["temperature", "vibration"]}.';
 COMMENT ON COLUMN resources.created_at IS 'When the row was made.';
 COMMENT ON COLUMN resources.updated_at IS 'When the row was last changed; kept by the database.';
-COMMENT ON COLUMN resources.resource_code IS 'The customer''s own code of the resource, unique in the organization; NULL: it has none.';
 
 CREATE TABLE IF NOT EXISTS employees (
     organization_id uuid NOT NULL,

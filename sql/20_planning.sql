@@ -67,7 +67,6 @@ COMMENT ON COLUMN shifts.required_skills IS 'Skills that must be present in the 
 COMMENT ON COLUMN shifts.metadata IS 'Whatever else the customer keeps about the shift.';
 COMMENT ON COLUMN shifts.created_at IS 'When the row was made.';
 COMMENT ON COLUMN shifts.updated_at IS 'When the row was last changed; kept by the database.';
-COMMENT ON COLUMN shifts.shift_code IS 'The customer''s own code of this very shift (of one day), unique in the organization; NULL: it has none.';
 
 CREATE TABLE IF NOT EXISTS shift_assignments (
     organization_id uuid NOT NULL,

@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS operational_events (
     CONSTRAINT operational_events_time_not_in_future_check CHECK (
         isfinite(time) AND time <= now() + interval '1 day'
     ),
-    CONSTRAINT operational_events_event_type_check CHECK (is_word(event_type)),
+    CONSTRAINT operational_events_event_type_check CHECK (event_type ~ '^[a-z][a-z0-9_]{0,62}$'),
     CONSTRAINT operational_events_cause_not_blank_check CHECK (cause ~ '\S'),
     CONSTRAINT operational_events_product_id_not_blank_check CHECK (product_id ~ '\S'),
     CONSTRAINT operational_events_quantity_not_negative_check CHECK (quantity >= 0 AND quantity < 'Infinity'),

@@ -170,7 +170,8 @@ BEGIN
 END
 $$;
 
--- Version 8: the customer's own codes of places, machines and shifts. What there is, has none yet.
+-- Version 8: the customer's own codes of places, machines and shifts. What there is has none yet. (The comments of a new database stand
+-- here too: an earlier version has the columns only now.)
 DO $$
 DECLARE
     added record;
@@ -206,7 +207,6 @@ BEGIN
                 added.table_name || '_' || added.column_name || '_is_a_code_check'
             );
         END IF;
-        -- Said here, because an earlier version has the column only now.
         EXECUTE format('COMMENT ON COLUMN %I.%I IS %L', added.table_name, added.column_name, added.comment);
     END LOOP;
 END
@@ -229,7 +229,7 @@ BEGIN
             AND pg_get_constraintdef(k.oid) LIKE '%factory%'
     ) THEN
         ALTER TABLE locations DROP CONSTRAINT locations_location_type_check;
-        ALTER TABLE locations ADD CONSTRAINT locations_location_type_check CHECK (is_word(location_type));
+        ALTER TABLE locations ADD CONSTRAINT locations_location_type_check CHECK (location_type ~ '^[a-z][a-z0-9_]{0,62}$');
     END IF;
     IF EXISTS (
         SELECT
@@ -239,7 +239,7 @@ BEGIN
             AND pg_get_constraintdef(k.oid) LIKE '%breakdown%'
     ) THEN
         ALTER TABLE operational_events DROP CONSTRAINT operational_events_event_type_check;
-        ALTER TABLE operational_events ADD CONSTRAINT operational_events_event_type_check CHECK (is_word(event_type));
+        ALTER TABLE operational_events ADD CONSTRAINT operational_events_event_type_check CHECK (event_type ~ '^[a-z][a-z0-9_]{0,62}$');
     END IF;
 END
 $$;

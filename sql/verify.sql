@@ -494,7 +494,6 @@ $contract$;
         'history_change_time(text,uuid,uuid)',
         'is_code(text)',
         'is_timezone(text)',
-        'is_word(text)',
         'keep_demand_revision()',
         'keep_employee_history()',
         'keep_location_history()',
