@@ -98,6 +98,13 @@ class OrganizationQueries(QueryRunner):
         `NotFoundError` where more than one have the name: take it by its id.
         """
         called = text_of(name, "name")
+
+        def create(queries: OrganizationQueries) -> Row:
+            return queries.create_organization(
+                called, industry=industry, timezone=timezone, settings=settings
+            )
+
+        self._check_arguments(create)
         with self._db.transaction() as transaction:
             transaction.execute_query(query("lock_organization_name").sql, {"name": text_key(called)})
             named = transaction.execute_query(
@@ -110,9 +117,7 @@ class OrganizationQueries(QueryRunner):
                 )
             if named:
                 return named[0]
-            return self._on(transaction).create_organization(
-                called, industry=industry, timezone=timezone, settings=settings
-            )
+            return create(self._on(transaction))
 
     def get_organizations(self, *, industry: str | None = None) -> list[Row]:
         """Which organizations are there?

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from inspect import isfunction
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
 from db_utils.connections.executor import Executor
 from db_utils.errors import ForeignKeyViolationError, InvalidInputError, NotFoundError, UniqueViolationError
@@ -41,6 +42,20 @@ _ARGUMENT_OF_TABLE = {
     "shifts": "shift_id",
     "anomaly_predictions": "anomaly_id",
 }
+
+
+class _ArgumentsAreGood(Exception):  # noqa: N818  no error
+    """Raised where something would be sent."""
+
+
+class _NoDatabase:
+    """Stands where the database would, so that arguments are checked and nothing is sent."""
+
+    def execute_query(self, *_: object, **__: object) -> NoReturn:
+        """Nothing is sent."""
+        raise _ArgumentsAreGood
+
+    transaction = execute_query
 
 
 class QueryRunner:
@@ -167,6 +182,7 @@ class QueryRunner:
             known = look_up(queries._db, organization_id, {kind: {code}})[kind]
             return get(queries, known[code])[0] if code in known else None
 
+        self._check_arguments(create)
         row = found(self._on(self._db))
         if row is not None:
             return row
@@ -178,6 +194,11 @@ class QueryRunner:
             if row is None:
                 raise
             return row
+
+    def _check_arguments(self, call: Callable[[Self], object]) -> None:
+        """Refuse bad arguments of this call; nothing is sent."""
+        with suppress(_ArgumentsAreGood):
+            call(self._on(cast(Executor, _NoDatabase())))
 
     def _on(self, db: Executor) -> Self:
         """The same queries, answered by rows of this executor."""

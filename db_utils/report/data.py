@@ -7,7 +7,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from db_utils.connections.executor import Executor
@@ -108,6 +108,17 @@ class ReportData:
     backtests: list[Row] = field(default_factory=list)
     series_backtests: list[Row] = field(default_factory=list)
     location_names: dict[uuid.UUID, str] = field(default_factory=dict)
+    kpis_before: list[Row] = field(default_factory=list)
+    """Of the period of the same length that ends where this one begins."""
+    stops: list[Row] = field(default_factory=list)
+    stops_before: list[Row] = field(default_factory=list)
+    trend: list[Row] = field(default_factory=list)
+    trend_bucket: str = "day"
+    outcomes: list[Row] = field(default_factory=list)
+    units: dict[str, str] = field(default_factory=dict)
+    """Of the products that have one."""
+    resource_types: dict[str, str] = field(default_factory=dict)
+    """By the name under which a resource stands in resource_kpis."""
 
     @property
     def is_empty(self) -> bool:
@@ -175,14 +186,19 @@ def gather(
             "resource_id": None,
         }
 
-        def ask(sql: str) -> list[Row]:
-            return transaction.execute_query(sql, parameters)
+        def ask(sql: str, **others: object) -> list[Row]:
+            return transaction.execute_query(sql, {**parameters, **others})
+
+        start_before = period.start - (period.end - period.start)
+        bucket: Literal["day", "week"] = "day" if period.days <= DAILY_UNTIL_DAYS else "week"
 
         coverage = ask(series.COVERAGE)
         # Looks at all days that there are: only where the period has none.
         extent = {} if coverage else ask(series.DATA_EXTENT)[0]
         locations = {row["location_id"]: row["name"] for row in queries.get_locations(org)}
         demand, product_count = _demand(queries, org, period, locations)
+        products = queries.get_products(org, start=period.start, end=period.end)
+        resource_kpis, kinds = _resource_kpis(queries, org, period)
         return ReportData(
             organization=found,
             period=period,
@@ -190,7 +206,8 @@ def gather(
             oldest=extent.get("oldest"),
             newest=extent.get("newest"),
             kpis=queries.get_kpi_summary(org, start=period.start, end=period.end),
-            resource_kpis=_resource_kpis(queries, org, period),
+            resource_kpis=resource_kpis,
+            resource_types=kinds,
             demand=demand,
             product_count=product_count,
             accuracy=queries.get_demand_forecast_accuracy(org, start=period.start, end=period.end),
@@ -206,6 +223,13 @@ def gather(
             backtests=queries.get_forecast_backtests(org),
             series_backtests=queries.get_forecast_backtests(org, by_series=True),
             location_names=locations,
+            kpis_before=queries.get_kpi_summary(org, start=start_before, end=period.start),
+            stops=ask(series.STOPS),
+            stops_before=ask(series.STOPS, start=start_before, end=period.start),
+            trend=queries.get_kpi_trend(org, bucket=bucket, start=period.start, end=period.end),
+            trend_bucket=bucket,
+            outcomes=queries.get_demand_forecast_outcomes(org, start=period.start, end=period.end),
+            units={row["product_id"]: row["unit"] for row in products if row["unit"]},
         )
 
 
@@ -262,12 +286,17 @@ def _instant(text: str, name: str, zone: ZoneInfo) -> dt.datetime:
 
 def _resource_kpis(
     queries: OperationalDataQueries, org: uuid.UUID, period: Period
-) -> dict[str, dict[str, Row]]:
+) -> tuple[dict[str, dict[str, Row]], dict[str, str]]:
+    """The KPIs of each resource by its name, and of what kind each is."""
     by_resource: dict[uuid.UUID, dict[str, Row]] = defaultdict(dict)
     for row in queries.get_resource_kpis(org, start=period.start, end=period.end):
         by_resource[row["resource_id"]][row["kpi"]] = row
     names = labels((one, next(iter(kpis.values()))["resource_name"]) for one, kpis in by_resource.items())
-    return {names[one]: kpis for one, kpis in by_resource.items()}
+    kinds = {row["resource_id"]: row["resource_type"] for row in queries.get_resources(org)}
+    return (
+        {names[one]: kpis for one, kpis in by_resource.items()},
+        {names[one]: kinds[one] for one in by_resource},
+    )
 
 
 def labels(named: Iterable[tuple[Any, str]]) -> dict[Any, str]:

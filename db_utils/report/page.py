@@ -15,6 +15,7 @@ from db_utils.report.data import ReportData
 from db_utils.report.forecasting import model_sections
 from db_utils.report.proposed import proposed_sections
 from db_utils.report.sections import extent_of, local, number, sections
+from db_utils.report.stops import with_stops
 from db_utils.values import Row
 
 NAMES = {
@@ -45,13 +46,16 @@ def page(data: ReportData) -> str:
     tiles = sorted(
         data.kpis, key=lambda row: _FIRST.index(row["kpi"]) if row["kpi"] in _FIRST else len(_FIRST)
     )
+    before = {row["kpi"]: row["value"] for row in data.kpis_before}
     return template.render(
         organization=data.organization,
         period=_period(data),
         zone=data.period.zone.key,
         read_at=local(data.read_at, data),
-        tiles=[_tile(row) for row in tiles],
-        sections=[] if data.is_empty else [*sections(data), *model_sections(data), *proposed_sections(data)],
+        tiles=[_tile(row, before.get(row["kpi"])) for row in tiles],
+        sections=[]
+        if data.is_empty
+        else [*with_stops(sections(data), data), *model_sections(data), *proposed_sections(data)],
         is_empty=data.is_empty,
         empty_because=extent_of(data),
         has_data_elsewhere=data.oldest is not None,
@@ -69,8 +73,10 @@ def _period(data: ReportData) -> str:
     return f"{first:%-d %B %Y, %H:%M} to {last:%-d %B %Y, %H:%M}"
 
 
-def _tile(row: Row) -> dict[str, Any]:
+def _tile(row: Row, before: Any) -> dict[str, Any]:
+    known = row["value"] is not None and before is not None
     return {
+        "before": f"{row['value'] - before:+,.1f} since the period before" if known else None,
         "name": NAMES.get(row["kpi"], row["kpi"]),
         "value": None if row["value"] is None else number(row["value"]),
         "unit": row["unit"],

@@ -18,6 +18,8 @@ MAX_BARS = 18
 """So many resources, people or predictions are drawn; the tables hold all."""
 MAX_PANELS = 12
 """So many series of demand are drawn, a product at a location each."""
+MAX_ROWS = 1_000
+"""So many rows stand in a table: thousands of machines would make a page that nobody reads and no phone opens."""
 MAX_SERIES = 30
 """So many series are drawn in the picture of coverage."""
 
@@ -50,7 +52,7 @@ class Section:
 
 
 def sections(data: ReportData) -> list[Section]:
-    """Return the sections of the page, in order."""
+    """Return the sections of the page that stand here, in order."""
     makers: tuple[Callable[[ReportData], Section], ...] = (
         _alerts, _oee, _utilization, _demand, _plans, _attendance, _anomalies, _coverage,
     )  # fmt: skip
@@ -67,13 +69,18 @@ def local(instant: dt.datetime | None, data: ReportData) -> str:
     return NOTHING if instant is None else instant.astimezone(data.period.zone).strftime("%Y-%m-%d %H:%M")
 
 
-def _table(
+def figure_table(
     caption: str, columns: Iterable[str], rows: Iterable[tuple[Cell, ...]], numeric: str = ""
 ) -> FigureTable:
     """`numeric` has an n for each numeric column, any other letter for the rest."""
-    return FigureTable(
-        caption, tuple(columns), list(rows), frozenset(i for i, letter in enumerate(numeric) if letter == "n")
-    )
+    cells = list(rows)
+    if len(cells) > MAX_ROWS:
+        caption += f"; the first {MAX_ROWS:,} of {len(cells):,}, all are in db-utils export"
+    columns_of_numbers = frozenset(i for i, letter in enumerate(numeric) if letter == "n")
+    return FigureTable(caption, tuple(columns), cells[:MAX_ROWS], columns_of_numbers)
+
+
+_table = figure_table
 
 
 def _drawn(what: str, drawn: int, there: int, order: str) -> str:
@@ -129,7 +136,9 @@ def _oee(data: ReportData) -> Section:
     if not data.resource_kpis:
         return Section("oee", question, "OEE cannot be told", reason="The organization has no resource.")
     losses = [losses_of(name, kpis) for name, kpis in data.resource_kpis.items()]
-    known = sorted((one for one in losses if one.reason is None), key=lambda one: (one.oee, one.name))
+    known = sorted(
+        (one for one in losses if one.reason is None), key=lambda one: (one.good - one.planned, one.name)
+    )
     unknown = [one for one in losses if one.reason is not None]
     table = _table(
         "Planned busy time and where it went, by resource (minutes); a loss below 0 is a gain",
@@ -154,16 +163,45 @@ def _oee(data: ReportData) -> Section:
         "scrap (quality)": worst.quality_loss,
     }
     main = max(kinds, key=lambda kind: kinds[kind])
-    title = f"{short(worst.name, 60)} has the lowest OEE, {worst.oee:.1f} %"
+    lost = worst.planned - worst.good
+    title = (
+        f"{short(worst.name, 60)} lost the most, {lost / 60:,.0f} h of planned time (OEE {worst.oee:.1f} %)"
+    )
     if kinds[main] > 0:
-        title += f"; most of it is lost to {main}"
+        title += f", most of it to {main}"
     shown = [*known, *unknown][:MAX_BARS]
     caption = (
         "Planned busy time = good time + quality loss + effectiveness loss + availability loss (ISO 22400-2). "
         "A bar beyond 100 % is work outside the planned shifts or faster than rated."
-        + _drawn("resources", len(shown), len(losses), "lowest")
+        + _drawn("resources", len(shown), len(losses), "most costly")
     )
-    return Section("oee", question, title, resources.oee(shown), caption, (table,))
+    return Section("oee", question, title, resources.oee(shown), caption, (_oee_by_kind(known, data), table))
+
+
+def _oee_by_kind(known: list[resources.Losses], data: ReportData) -> FigureTable:
+    """The same minutes added up by kind of resource."""
+    kinds: dict[str, list[resources.Losses]] = {}
+    for one in known:
+        kinds.setdefault(data.resource_types.get(one.name, NOTHING), []).append(one)
+    sums = [
+        (kind, len(of), sum(o.planned for o in of), sum(o.good for o in of)) for kind, of in kinds.items()
+    ]
+    return _table(
+        "By kind of resource, most lost first (minutes)",
+        ("Kind", "Resources", "Planned", "Good time", "Lost", "OEE (%)"),
+        (
+            (
+                kind,
+                f"{count:,}",
+                number(planned, 0),
+                number(good, 0),
+                number(planned - good, 0),
+                number(100 * good / planned),
+            )
+            for kind, count, planned, good in sorted(sums, key=lambda s: (s[3] - s[2], s[0]))
+        ),
+        "tnnnnn",
+    )
 
 
 def _utilization(data: ReportData) -> Section:
@@ -198,10 +236,11 @@ def _utilization(data: ReportData) -> Section:
         ),
         "t" + "n" * 25,
     )
-    shown = list(by_resource.items())[:MAX_BARS]
-    caption = "Mean over the minutes measured in the period, by hour of the day." + _drawn(
-        "resources", len(shown), len(by_resource), "first"
-    )
+    caption = "Mean over the minutes measured in the period, by hour of the day."
+    shown = list(by_resource.items())
+    if len(by_resource) > MAX_BARS:
+        shown = _by_kind(data)[:MAX_BARS]
+        caption += f" The {len(by_resource):,} resources are drawn by kind."
     return Section(
         "utilization",
         question,
@@ -210,6 +249,23 @@ def _utilization(data: ReportData) -> Section:
         caption,
         (table,),
     )
+
+
+def _by_kind(data: ReportData) -> list[tuple[str, dict[int, float]]]:
+    """Mean utilization by kind of resource and local hour, weighted by the minutes measured."""
+    sums: dict[str, dict[int, tuple[float, float]]] = {}
+    members: dict[str, set[Any]] = {}
+    for row in data.utilization:
+        if row["utilization_pct"] is not None:
+            minutes = float(row["measured_minutes"])
+            hours = sums.setdefault(row["resource_type"], {})
+            weighted, weight = hours.get(row["hour"], (0.0, 0.0))
+            hours[row["hour"]] = (weighted + float(row["utilization_pct"]) * minutes, weight + minutes)
+            members.setdefault(row["resource_type"], set()).add(row["resource_id"])
+    return [
+        (f"{kind} ({len(members[kind]):,})", {hour: w / m for hour, (w, m) in hours.items() if m})
+        for kind, hours in sorted(sums.items(), key=lambda item: (-len(members[item[0]]), item[0]))
+    ]
 
 
 # -- demand -----------------------------------------------------------------------------------------------------
@@ -231,15 +287,16 @@ def _demand(data: ReportData) -> Section:
         f"Forecasts were off by {wape['value']:.1f} % of demand (WAPE)" if accurate else _peak(drawn, data)
     )
     history = _table(
-        f"Demand by local {drawn[0].bucket} (in the product's own unit)",
-        ("Product", "Location", f"{drawn[0].bucket.capitalize()} from", "Quantity"),
+        f"Demand by local {drawn[0].bucket}",
+        ("Product", "Location", f"{drawn[0].bucket.capitalize()} from", "Quantity", "Unit"),
         (
-            (s.product_id, s.location_name, local(row["bucket"], data)[:10], number(row["quantity"]))
+            (s.product_id, s.location_name, local(row["bucket"], data)[:10], number(row["quantity"]),
+             data.units.get(s.product_id, NOTHING))
             for s in drawn
             for row in s.history
         ),
-        "tttn",
-    )
+        "tttnt",
+    )  # fmt: skip
     expected = _table(
         "Current forecasts",
         ("Product", "Location", "Target from", "Expected", "Lower", "Upper", "Model", "Known since"),

@@ -18,6 +18,7 @@ def utilization_by_hour() -> str:
 SELECT
     r.resource_id,
     r.name AS resource_name,
+    r.resource_type,
     l.name AS location_name,
     extract(hour FROM u.bucket AT TIME ZONE z.timezone)::integer AS hour,
     sum(u.utilization_pct * u.utilization_minutes) / nullif(sum(u.utilization_minutes), 0) AS utilization_pct,
@@ -44,6 +45,7 @@ JOIN locations AS l
 GROUP BY
     r.resource_id,
     r.name,
+    r.resource_type,
     l.name,
     hour
 ORDER BY
@@ -53,6 +55,8 @@ ORDER BY
     hour
 """
 
+
+STOPS = _SQL["stops"]
 
 ATTENDANCE_BY_DAY = _SQL["attendance_by_day"]
 

@@ -21,6 +21,44 @@ FROM (
     (SELECT a.time FROM employee_attendance AS a WHERE a.organization_id = %(organization_id)s ORDER BY a.time DESC LIMIT 1)
 ) AS s
 
+-- name: stops
+-- Minutes of stops by place, resource, kind and cause.
+SELECT
+    l.name AS location_name,
+    r.resource_id,
+    r.name AS resource_name,
+    r.resource_type,
+    t.event_type,
+    t.cause,
+    sum(t.event_count)::bigint AS event_count,
+    sum(t.minutes) AS minutes
+FROM operation_totals(
+    %(organization_id)s,
+    %(start)s,
+    %(end)s,
+    ARRAY['breakdown', 'idle', 'setup', 'maintenance']
+) AS t
+JOIN resources AS r
+    ON r.organization_id = %(organization_id)s
+    AND r.resource_id = t.resource_id
+LEFT JOIN locations AS l
+    ON l.organization_id = %(organization_id)s
+    AND l.location_id = t.location_id
+GROUP BY
+    l.name,
+    r.resource_id,
+    r.name,
+    r.resource_type,
+    t.event_type,
+    t.cause
+HAVING sum(t.minutes) > 0
+ORDER BY
+    minutes DESC,
+    r.name,
+    r.resource_id,
+    t.event_type,
+    t.cause
+
 -- name: attendance_by_day
 -- By local day of the place where the employee belonged.
 SELECT

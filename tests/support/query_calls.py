@@ -681,6 +681,10 @@ WRITES: dict[str, tuple[tuple[Any, ...], Row]] = {
 
 # The one write that is not about an organization that is there already.
 WRITES_OF_ALL = {
+    "get_or_create_organization": (
+        ("Acme",),
+        {"industry": "manufacturing", "timezone": "UTC", "settings": {}},
+    ),
     "create_organization": (
         ("Acme",),
         {"industry": "toys", "timezone": "UTC", "settings": {}, "organization_id": _ONE},

@@ -312,7 +312,7 @@ def test_a_confirmed_anomaly_needs_the_time_at_which_it_happened() -> None:
 
 def test_a_shift_ends_after_it_starts_and_within_a_day() -> None:
     queries = OperationalDataQueries(NoDatabase())  # type: ignore[arg-type]
-    for hours in (0, -1, 24.01):
+    for hours in (0, -1, 25.01):
         with pytest.raises(InvalidInputError, match="ends_at"):
             queries.create_shift(
                 ONE, "Late", location_id=ONE, starts_at=NOON, ends_at=NOON + dt.timedelta(hours=hours)

@@ -64,7 +64,7 @@ ALIASES = {
 }
 
 # The only ones that are not about one organization that is there already.
-WITHOUT_ORGANIZATION = {"get_organizations"}
+WITHOUT_ORGANIZATION = {"get_organizations", "find_organizations_named", "lock_organization_name"}
 
 REFERENCE = re.compile(
     r"(?<!DISTINCT )(?<!epoch )\b(?:FROM|JOIN)\s+(?:LATERAL\s+)?([a-z_]+)(?:\s+AS\s+([a-z]+))?"
