@@ -118,8 +118,8 @@ def write_frame(
     source = from_frame(frame)
     with translated_errors():
         target = find_target(connection, table)
-        columns = target.pick(source.names)
         source = with_identifiers(connection, target, source, keep_unknown=on_reject is not None)
+        columns = target.pick(source.names)
         insert = None
         if conflict_columns is not None:
             insert = upsert_from(target, source.names, conflict_columns, update_columns)

@@ -43,7 +43,7 @@ _OWN = {
 def with_identifiers(
     connection: Any, target: TargetTable, source: FrameSource, *, keep_unknown: bool
 ) -> FrameSource:
-    """The same frame, with identifiers in columns of codes, and of producers' keys of events.
+    """The same frame, with identifiers in columns of codes and of producers' keys of events, and of a tenant's scope with its organization.
 
     A code belongs to the organization of its row, or of the tenant's scope. Raises `NotFoundError` for codes that it does not have,
     or leaves them as they are with `keep_unknown`: they are refused row by row.
@@ -56,20 +56,24 @@ def with_identifiers(
         and (_OWN.get(name, target.name) != target.name or (name == "event_id" and target.name == _EVENTS))
         and (name in CODED or name == "event_id")
     }
-    if not places:
-        return source
     owner = source.names.index("organization_id") if "organization_id" in source.names else None
     known = _Known(connection, keep_unknown=keep_unknown)
-    if not source.is_whole:
-        known.ask_ahead(whose=owner is None)
+    whose = known.scope() if owner is None and "organization_id" in target.columns else None
+    if not places and whose is None:
+        return source
+    if not source.is_whole and places:
+        known.ask_ahead()
 
     def converted(table: Sequence[Any]) -> Sequence[Any]:
         columns = list(table)
         for name, at in places.items():
             columns[at] = known.converted(name, columns[at], None if owner is None else columns[owner])
+        if whose is not None:
+            columns.append(pa.repeat(whose, len(columns[0])))
         return columns
 
-    return source.mapped(converted)
+    names = source.names if whose is None else [*source.names, "organization_id"]
+    return source.mapped(converted, names)
 
 
 class _Known:
@@ -82,12 +86,10 @@ class _Known:
         self._owner: str | None = None
         self._asked = False
 
-    def ask_ahead(self, *, whose: bool) -> None:
+    def ask_ahead(self) -> None:
         """Ask for everything: the rows come while the server waits for them, and it answers nothing else then."""
         if not self._is_our_schema():
             return
-        if whose:
-            self._ask_owner()
         self._all = {name: self._ask(name, None) for name in _CALLED}
 
     def converted(self, name: str, column: Any, owners: Any) -> Any:
@@ -138,7 +140,7 @@ class _Known:
     def _one_owner(self, owners: Any) -> str | None:
         """Whose all rows are, where they are one organization's."""
         if owners is None:
-            return self._ask_owner()
+            return self.scope()
         values = (
             pc.unique(owners).to_pylist() if isinstance(owners, pa.Array | pa.ChunkedArray) else {*owners}
         )
@@ -151,7 +153,8 @@ class _Known:
             )
             return bool(cursor.fetchone()[0])
 
-    def _ask_owner(self) -> str | None:
+    def scope(self) -> str | None:
+        """The organization of a tenant's scope or login, None outside of any."""
         if not self._asked and self._is_our_schema():
             with plain_cursor(self._connection) as cursor:
                 cursor.execute("SELECT current_organization_id()::text")

@@ -29,10 +29,10 @@ class FrameSource:
         self._table: Sequence[Any] = ()
         self._start = self._length = 0
 
-    def mapped(self, convert: Callable[[Sequence[Any]], Sequence[Any]]) -> FrameSource:
-        """The same frame, each of its tables converted: now, or where its rows come later, as they come."""
+    def mapped(self, convert: Callable[[Sequence[Any]], Sequence[Any]], names: list[str]) -> FrameSource:
+        """A frame of these columns, each table converted: now, or where its rows come later, as they come."""
         converted = map(convert, self._tables)
-        return FrameSource(self.names, list(converted) if self.is_whole else converted)
+        return FrameSource(names, list(converted) if self.is_whole else converted)
 
     def take(self, count: int) -> Chunk | None:
         """The next rows; None at the end."""

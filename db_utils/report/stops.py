@@ -129,7 +129,9 @@ def trend_section(data: ReportData) -> Section:
     values: dict[str, dict[Any, float]] = {"oee": {}, "availability": {}}
     for row in data.trend:
         if row["kpi"] in values:
-            values[row["kpi"]][row["bucket"]] = math.nan if row["value"] is None else float(row["value"])
+            values[row["kpi"]][row["period_start"]] = (
+                math.nan if row["value"] is None else float(row["value"])
+            )
     known = {
         name: by_day
         for name, by_day in values.items()

@@ -44,13 +44,13 @@ def filled(sql: str, start: dt.datetime, end: dt.datetime, variables: dict[str, 
 
 
 @pytest.fixture(scope="module")
-def variables(seeded_database: DatabaseManager) -> dict[str, list[str]]:
+def variables(seeded: DatabaseManager) -> dict[str, list[str]]:
     """What the variables of the dashboards offer, each asked by its own query, after the organization was chosen."""
     found = {"organization": [MANUFACTURING]}
     for path in DASHBOARDS:
         for variable in dashboard(path)["templating"]["list"]:
             sql = filled(variable["query"], dt.datetime.now(dt.UTC), dt.datetime.now(dt.UTC), found)
-            rows = as_grafana(seeded_database, sql)
+            rows = as_grafana(seeded, sql)
             assert rows
             if variable["name"] == "organization":
                 assert MANUFACTURING in [str(row["__value"]) for row in rows]
@@ -67,7 +67,7 @@ def as_grafana(db: DatabaseManager, sql: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("path", "panel", "target"), list(queries()))
 def test_every_query_runs_as_grafanas_login(
-    seeded_database: DatabaseManager,
+    seeded: DatabaseManager,
     variables: dict[str, list[str]],
     path: Path,
     panel: dict[str, Any],
@@ -75,7 +75,7 @@ def test_every_query_runs_as_grafanas_login(
 ) -> None:
     end = dt.datetime.now(dt.UTC).replace(microsecond=0)
     sql = filled(target["rawSql"], end - dt.timedelta(days=30), end, variables)
-    rows = as_grafana(seeded_database, sql)
+    rows = as_grafana(seeded, sql)
     assert rows
     if target["format"] == "time_series":
         assert set(rows[0]) == {"time", "metric", "value"}
@@ -87,23 +87,19 @@ def test_every_query_runs_as_grafanas_login(
         {**variables, "organization": ["0" * 8 + "-0000" * 3 + "-" + "0" * 12]},
     )
     if re.search(r"operational_kpis|demand_forecast_accuracy", sql) is None:
-        assert (
-            as_grafana(seeded_database, again) == []
-        )  # another organization's dashboard shows nothing of this one
+        assert as_grafana(seeded, again) == []  # another organization's dashboard shows nothing of this one
 
 
 def test_the_figures_are_those_of_the_prebuilt_queries(
-    seeded_database: DatabaseManager, variables: dict[str, list[str]]
+    seeded: DatabaseManager, variables: dict[str, list[str]]
 ) -> None:
     end = dt.datetime.now(dt.UTC).replace(microsecond=0)
     start = end - dt.timedelta(days=30)
-    prebuilt = OperationalDataQueries(seeded_database)
+    prebuilt = OperationalDataQueries(seeded)
     panels = {panel["title"]: panel for path in DASHBOARDS for panel in dashboard(path)["panels"]}
 
     def shown(title: str) -> list[dict[str, Any]]:
-        return as_grafana(
-            seeded_database, filled(panels[title]["targets"][0]["rawSql"], start, end, variables)
-        )
+        return as_grafana(seeded, filled(panels[title]["targets"][0]["rawSql"], start, end, variables))
 
     kpis = {row["kpi"]: row["value"] for row in prebuilt.get_kpi_summary(MANUFACTURING, start=start, end=end)}
     figures = shown("Key figures of the period")

@@ -48,6 +48,7 @@ CHECKS: tuple[Check, ...] = (
     figures.rollups,
     figures.samples,
     figures.factor_units,
+    figures.organization_names,
     events.impossible,
     events.kept,
     # who gets in

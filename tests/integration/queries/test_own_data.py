@@ -62,7 +62,7 @@ def test_a_day_of_25_hours_is_one_shift(site: Site) -> None:
     q.record_event(
         o, time=last, event_type="production", resource_id=site.resource, duration_minutes=20, quantity=1
     )
-    kpis = {row["name"]: row for row in q.get_kpi_summary(o, start=last, end=last + HOUR / 2)}
+    kpis = {row["kpi"]: row for row in q.get_kpi_summary(o, start=last, end=last + HOUR / 2)}
     assert kpis["availability"]["denominator"] == 30  # minutes of the shift that lie inside
     too_long = {"starts_at": NOON, "ends_at": NOON + 25 * HOUR + dt.timedelta(seconds=1)}
     refused(
