@@ -11,6 +11,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from db_utils.connections.executor import Executor
+from db_utils.connections.transaction import without_deadline
 from db_utils.errors import InvalidInputError, NotFoundError
 from db_utils.queries import OperationalDataQueries
 from db_utils.report import series
@@ -170,7 +171,11 @@ def gather(
     attendance and coverage are added up in the database. Raises `NotFoundError` for an unknown organization and
     `InvalidInputError` for a period that cannot be.
     """
-    with db.transaction(isolation="repeatable read", read_only=True) as transaction:
+    # A year of thousands of machines, of which nothing is kept yet, takes longer than a statement usually may.
+    with (
+        db.transaction(isolation="repeatable read", read_only=True) as transaction,
+        without_deadline(transaction),
+    ):
         queries = OperationalDataQueries(transaction)
         found = find_organization(queries, organization)
         read_at: dt.datetime = transaction.execute_query(series.READ_AT)[0]["read_at"]

@@ -29,7 +29,7 @@ def test_a_period_of_one_organization(seeded: DatabaseManager, run: Run, tmp_pat
     )  # fmt: skip
     where = f"organization_id = '{ORGANIZATION}' AND time >= '{first}' AND time < '{first + dt.timedelta(days=10)}'"
     expected = seeded.execute_query(
-        f"SELECT time, quantity FROM demand_history WHERE {where} ORDER BY product_id, location_id, time"
+        f"SELECT time, quantity FROM demand_history WHERE {where} ORDER BY time, product_id, location_id"
     )
     with gzip.open(tmp_path / "d.csv.gz", "rt", newline="") as stream:
         rows = list(csv.DictReader(stream))

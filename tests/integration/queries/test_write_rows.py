@@ -317,7 +317,7 @@ def test_what_is_wrong_in_a_frame_is_named_with_its_row(db: DatabaseManager) -> 
     place = q.create_location(organization, "Hall", location_type="factory", timezone="UTC")["location_id"]
     good = {"time": NOON, "event_type": "idle", "location_id": str(place), "quantity": pandas.NA}
     for wrong, said in (
-        ({"event_type": "nap"}, r"row 2: event_type is 'nap': give one of production, setup"),
+        ({"event_type": "a nap"}, r"row 2: event_type is 'a nap': give one of production, setup"),
         ({"time": pandas.NaT}, r"row 2 lacks time"),
         ({"mood": pandas.NA}, r"row 2 has a key 'mood'"),
         ({"duration_minutes": float("inf")}, r"row 2: duration_minutes is Infinity"),
