@@ -27,7 +27,7 @@ from barnameh.errors import AnswerError, UsageError
 
 ERA5_DELAY = dt.timedelta(days=5)
 PUBLISHED_AFTER = dt.timedelta(hours=6)
-FREE = "weather data by Open-Meteo.com under CC BY 4.0; the free service is for non-commercial use, others set --api-key"
+FREE = "weather data by Open-Meteo.com under CC BY 4.0; the free service is for non-commercial use, others set OPEN_METEO_API_KEY"
 PAID = "weather data by Open-Meteo.com under CC BY 4.0; commercial access by API key"
 
 # The source's name of each variable, ours, and the unit that is asked for.

@@ -26,6 +26,7 @@ _RECORD_CHARACTERS = 16 * 1024**2
 """A longer record is no row: a quote was never closed, the file is of another kind, or it was made to fill the memory."""
 _MOST_COLUMNS = 1600
 """No table of PostgreSQL has more."""
+_BLANK_LINES = 1_000_000
 _ALWAYS_UNPACKED_BYTES = 1024**3
 _MOST_UNPACKED = 100
 """How many times its size a packed columnar file may unpack to, above what is always unpacked."""
@@ -221,12 +222,21 @@ class _TextFile:
         return self._file.position()
 
     def _lines(self) -> Generator[str]:
-        """The lines with their ends. Raises `InvalidInputError` where a record is too long, before it is in memory."""
-        number = self._taken = 0
+        """The lines with their ends.
+
+        Raises `InvalidInputError` where a record is too long, before it is in memory, and where nothing but blank lines comes: a
+        packed file of a megabyte can hold a thousand million of them.
+        """
+        number = blank = self._taken = 0
         with io.TextIOWrapper(self._file.open(), self.encoding, "surrogateescape", newline="") as text:
             while line := text.readline(_RECORD_CHARACTERS + 1):
                 number += 1
                 self._taken += len(line)
+                blank = blank + 1 if line in ("\n", "\r\n", "\r") else 0
+                if blank > _BLANK_LINES:
+                    raise InvalidInputError(
+                        f"{self.name}, line {number}: more than {_BLANK_LINES:,} blank lines one after the other are no table"
+                    )
                 if self._taken > _RECORD_CHARACTERS:
                     raise InvalidInputError(
                         f"{self.name}, line {number}: a row of more than {_RECORD_CHARACTERS // 1024**2} million characters "

@@ -178,6 +178,8 @@ def pieces(head: bytes, filler: bytes) -> bytes:
         ("header.csv", pieces(b"", b"z")),
         ("commas.csv", b"a," * 5000 + b"b\n1"),
         ("line.jsonl.gz", gzip.compress(pieces(b'{"a": "', b"y"), 1)),
+        ("blank.csv.gz", gzip.compress(b"a,b\n" + b"\n" * 1_000_002, 1)),
+        ("blank.jsonl.gz", gzip.compress(b'{"a": 1}\n' + b"\r\n" * 1_000_002, 1)),
         ("keys.jsonl", "\n".join(f'{{"k{n}": 1}}' for n in range(2000)).encode()),
     ],
 )
@@ -187,7 +189,7 @@ def test_a_row_has_a_limit_before_it_is_in_memory(tmp_path: Path, name: str, dat
     del data
     tracemalloc.start()
     try:
-        with pytest.raises(InvalidInputError, match=r"million characters|columns, and no table"):
+        with pytest.raises(InvalidInputError, match=r"million characters|columns, and no table|blank lines"):
             read(path)
         assert tracemalloc.get_traced_memory()[1] < 150 * 1024**2
     finally:
