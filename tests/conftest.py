@@ -15,6 +15,7 @@ The tests run in several processes (pytest-xdist), each with servers of its own;
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -30,8 +31,13 @@ from db_utils import DatabaseManager, schema
 from tests.support import kept_server
 from tests.support.scale import compress_old_chunks, multiply
 
-# How long an example takes says how busy the machine is.
-hypothesis.settings.register_profile("tests", deadline=None)
+# Whatever the shell says: each of the processes that run tests, and each that a test starts, would compile all anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# How long an example takes says how busy the machine is. `--hypothesis-profile=thorough` draws ten times as many.
+hypothesis.settings.register_profile("tests", deadline=None, max_examples=20)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=200)
 hypothesis.settings.load_profile("tests")
 
 _editions: list[str] = []

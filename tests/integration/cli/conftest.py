@@ -1,37 +1,26 @@
-"""Commands, run as a user runs them: another process, its output and its exit code."""
+"""Commands as a user gives them: what they print, and their exit code."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from db_utils import DatabaseManager
+from db_utils.__main__ import main
 from tests.conftest import fresh_database, maintenance
+from tests.support.commands import Done, call
 
 ROOT = Path(__file__).resolve().parents[3]
 
-Run = Callable[..., "Done"]
+Run = Callable[..., Done]
 
-
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
+__all__ = ["Done", "Run"]
 
 
 def command(*arguments: str) -> list[str]:
@@ -49,16 +38,7 @@ def run(tmp_path: Path) -> Run:
     """Runs a command on a database to its end."""
 
     def to_its_end(url: str, *arguments: str, **variables: str) -> Done:
-        done = subprocess.run(
-            command(*arguments),
-            cwd=tmp_path,
-            env=environment(DATABASE_URL=url, **variables),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Done(done.returncode, done.stdout, done.stderr)
+        return call(main, [*arguments], environment(DATABASE_URL=url, **variables), tmp_path)
 
     return to_its_end
 

@@ -175,6 +175,7 @@ def test_a_newer_schema_is_never_taken_back(empty_database: DatabaseManager, run
     assert snapshot(empty_database) == before
 
 
+@pytest.mark.slow
 def test_a_migration_that_is_killed_leaves_the_old_schema_whole(
     version_1: DatabaseManager, blank_url: str, tmp_path: Path, run: Run
 ) -> None:
@@ -206,6 +207,7 @@ def test_a_migration_that_is_killed_leaves_the_old_schema_whole(
     assert run(blank_url, "migrate").code == 0
 
 
+@pytest.mark.slow
 def test_two_migrations_wait_for_each_other(
     version_1: DatabaseManager, blank_url: str, empty_database: DatabaseManager, tmp_path: Path
 ) -> None:
@@ -354,6 +356,7 @@ def test_seed_refuses_an_amount_that_cannot_be(seeded_database: DatabaseManager,
     assert "days is 0" in done.err
 
 
+@pytest.mark.slow
 def test_an_owner_that_is_no_superuser_can_do_all_of_it(server_url: str, run: Run) -> None:
     name = f"plain_owner_{os.getpid()}"
     url = make_dsn(**{**parse_dsn(server_url), "dbname": name, "user": name, "password": "a word"})

@@ -75,6 +75,7 @@ def test_people_see_the_same(seeded: DatabaseManager, run: Run) -> None:
         assert words in done.out
 
 
+@pytest.mark.slow
 def test_rows_of_a_large_table_are_an_estimate_unless_asked_for(large: DatabaseManager, run: Run) -> None:
     truth = large.execute_query("SELECT count(*) AS n FROM resource_metrics")[0]["n"]
     by_name = {

@@ -72,6 +72,7 @@ def test_a_named_one_keeps_its_data_and_starts_fast_again(folder: Path) -> None:
     assert applied == again  # the schema was recognised, not applied a second time
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_and_the_last_stops_it(
     prepared: Path, python: Callable[..., subprocess.Popen[str]]
 ) -> None:
@@ -95,6 +96,7 @@ server.stop()
     assert not psutil.pid_exists(pid)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", [False, True])
 def test_after_its_owner_was_killed_a_temporary_one_goes_and_a_named_one_can_be_used_again(
     prepared: Path, python: Callable[..., subprocess.Popen[str]], named: bool
@@ -120,6 +122,7 @@ sys.stdin.readline()
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_an_interrupted_first_start_is_begun_again(folder: Path) -> None:
     (folder / "pgdata.new").mkdir()
     (folder / "pgdata").mkdir()
@@ -141,6 +144,7 @@ def test_a_server_that_cannot_start_shows_its_log(folder: Path) -> None:
         EmbeddedServer.start(folder, options={"no_such_setting": "1"})
 
 
+@pytest.mark.slow
 def test_a_very_long_path_still_has_a_socket(folder: Path) -> None:
     deep = folder / ("d" * 60) / ("e" * 60)
     with EmbeddedServer.start(deep) as server, DatabaseManager(server.url) as db:
@@ -163,6 +167,7 @@ def test_no_folder_of_somebody_else_is_opened_to_the_world(folder: Path) -> None
     assert default_data_dir().is_absolute()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     os.geteuid() != 0, reason="only root has programs that PostgreSQL's own user cannot reach"
 )

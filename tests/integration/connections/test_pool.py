@@ -179,6 +179,7 @@ def test_a_lease_that_was_dropped_gives_its_place_back(manager_with: Callable[..
     assert db.execute_query("SELECT 1 AS one") == [{"one": 1}]
 
 
+@pytest.mark.slow
 def test_many_threads_and_many_errors_leave_nothing_behind(
     manager_with: Callable[..., DatabaseManager],
 ) -> None:

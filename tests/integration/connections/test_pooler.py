@@ -224,6 +224,7 @@ def test_options_of_the_url_are_kept(server: OwnServer) -> None:
         ]
 
 
+@pytest.mark.slow
 def test_schema_rollups_and_files_work_behind_it(server: OwnServer, tmp_path: Path) -> None:
     with closing(psycopg2.connect(server.url)) as connection:
         connection.autocommit = True

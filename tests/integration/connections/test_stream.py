@@ -34,6 +34,7 @@ def test_no_rows_are_no_rows(db: DatabaseManager) -> None:
     assert list(db.stream("SELECT 1 AS a WHERE false")) == []
 
 
+@pytest.mark.slow
 def test_a_million_rows_take_no_more_memory_than_a_thousand(
     library_url: str, python: Callable[..., subprocess.Popen[str]]
 ) -> None:

@@ -272,10 +272,10 @@ _TEXT = st.lists(st.one_of(_ITEM, st.just("; SELECT t()"), _INSIDE), max_size=4)
 
 
 def test_statements_are_found_where_the_server_finds_them(ticking: Callable[[str], int | None]) -> None:
-    accepted = [0, 0]
+    accepted, rounds = [0, 0], 15 * settings.default.max_examples
 
     @settings(
-        max_examples=1500,
+        max_examples=rounds,
         derandomize=True,
         database=None,
         deadline=None,
@@ -290,8 +290,8 @@ def test_statements_are_found_where_the_server_finds_them(ticking: Callable[[str
             assert shape(text).statements == counted, text
 
     compare()
-    assert accepted[0] > 200, "hardly any text was SQL"
-    assert accepted[1] > 50, "hardly any text was more than one statement"
+    assert accepted[0] > rounds / 8, "hardly any text was SQL"
+    assert accepted[1] > rounds / 30, "hardly any text was more than one statement"
 
 
 @pytest.mark.parametrize(

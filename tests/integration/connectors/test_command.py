@@ -17,27 +17,24 @@ from typing import Any
 
 import pytest
 
+from barnameh.__main__ import main
 from barnameh.cli import fetch as commands
 from barnameh.connectors.open_meteo import OpenMeteo
 from barnameh.errors import ServiceError
 from barnameh.worker import Worker
 from db_utils import Json, OperationalDataQueries
 from tests.integration.connectors.conftest import Desk
+from tests.support.commands import Done
+from tests.support.commands import call as in_process
 from tests.support.sources import Fault, reading
 
 
 @pytest.fixture
-def call(desk: Desk) -> Callable[..., subprocess.CompletedProcess[str]]:
+def call(desk: Desk) -> Callable[..., Done]:
     """Run `barnameh` on the desk's database, the sources at the stub."""
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "barnameh", *arguments, "--url", desk.db.health().url],
-            env=environment(desk),
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+    def run(*arguments: str) -> Done:
+        return in_process(main, [*arguments, "--url", desk.db.health().url], environment(desk), Path.cwd())
 
     return run
 
@@ -55,15 +52,15 @@ def environment(desk: Desk) -> dict[str, str]:
 def test_a_window_is_fetched_and_said_so(desk: Desk, call: Any) -> None:
     window = ("--start", "2026-06-01", "--end", "2026-06-03", "--mode", "archive")
     done = call("fetch", "weather", "--organization", "Desk", "--location", "Hall", *window, "--json")
-    assert done.returncode == 0, done.stderr
-    assert "Open-Meteo.com under CC BY 4.0" in done.stderr
-    (place,) = json.loads(done.stdout)["places"]
+    assert done.code == 0, done.err
+    assert "Open-Meteo.com under CC BY 4.0" in done.err
+    (place,) = done.json["places"]
     assert place["readings_read"] == place["readings_written"] == len(desk.rows()) == 48 * 5
     # Two days by the organization's own clock.
     assert min(row[1] for row in desk.rows()) == dt.datetime(2026, 5, 31, 22, tzinfo=dt.UTC)
     again = call("fetch", "weather", "--organization", str(desk.organization_id), *window)
-    assert again.returncode == 0, again.stderr
-    assert "240" in again.stdout
+    assert again.code == 0, again.err
+    assert "240" in again.out
 
 
 @pytest.mark.parametrize(
@@ -88,9 +85,9 @@ def test_what_cannot_be_done_is_one_sentence(
     call: Any, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
     done = call("fetch", *arguments)
-    assert done.returncode == code, done.stderr
-    assert said in " ".join((done.stderr + done.stdout).replace("│", " ").split())
-    assert "Traceback" not in done.stderr
+    assert done.code == code, done.err
+    assert said in " ".join((done.err + done.out).replace("│", " ").split())
+    assert "Traceback" not in done.err
 
 
 def test_a_failure_shows_no_key_and_stands_in_the_runs(desk: Desk, call: Any) -> None:
@@ -100,9 +97,9 @@ def test_a_failure_shows_no_key_and_stands_in_the_runs(desk: Desk, call: Any) ->
     done = call(
         "fetch", "market", "--organization", "Desk", "--series", "NOPE=index", "--start", "2026-01-01"
     )
-    assert done.returncode == 1
-    assert "The series does not exist" in done.stdout
-    assert "secret-key" not in done.stdout + done.stderr
+    assert done.code == 1
+    assert "The series does not exist" in done.out
+    assert "secret-key" not in done.out + done.err
     assert "secret-key" not in str(desk.runs())
     assert "The series does not exist" in desk.runs()[-1]["error_message"]
 
@@ -113,8 +110,8 @@ def test_a_saved_answer_is_read_like_one_that_came(desk: Desk, call: Any, tmp_pa
     saved = tmp_path / "answer.json"
     saved.write_text(json.dumps(body))
     done = call("fetch", "weather", "--organization", "Desk", "--mode", "archive", "--from-file", str(saved))
-    assert done.returncode == 3, done.stderr
-    assert "200 celsius is outside" in done.stdout
+    assert done.code == 3, done.err
+    assert "200 celsius is outside" in done.out
     assert len(desk.rows()) == 1
     assert desk.sources.asked == []
 
@@ -130,18 +127,18 @@ def schedule_of(desk: Desk) -> dict[str, Any]:
 
 def test_every_so_often_the_worker_does_it(desk: Desk, call: Any) -> None:
     done = call("fetch", "fx", "--organization", "Desk", "--every", "6h", "--currency", "usd")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     before = schedule_of(desk)
     assert (before["task"], before["run_every"], before["arguments"]) == (
         "fetch fx",
         dt.timedelta(hours=6),
         {"currency": ["usd"]},
     )
-    assert call("work", "--once").returncode == 0
+    assert call("work", "--once").code == 0
     assert schedule_of(desk)["last_started_at"] is None, "nothing is due yet"
     due_now(desk)
     runs = len(desk.runs())
-    assert call("work", "--once").returncode == 0
+    assert call("work", "--once").code == 0
     after = schedule_of(desk)
     assert after["last_succeeded_at"] >= after["last_started_at"]
     assert after["last_error"] is None
@@ -149,7 +146,7 @@ def test_every_so_often_the_worker_does_it(desk: Desk, call: Any) -> None:
     assert len(desk.runs()) == runs + 1
     assert after["next_run_at"] - after["last_started_at"] == dt.timedelta(hours=6)
     shown = call("schedules", "--json")
-    assert json.loads(shown.stdout)[0]["task"] == "fetch fx"
+    assert shown.json[0]["task"] == "fetch fx"
 
 
 def test_a_task_that_fails_says_why_and_does_not_end_the_others(desk: Desk) -> None:
@@ -216,6 +213,7 @@ def test_one_worker_works_at_a_time(desk: Desk) -> None:
     assert Worker(desk.db, {"fetch fx": task}).run(once=True) == 0
 
 
+@pytest.mark.slow
 def test_sigterm_ends_it_cleanly_and_a_kill_is_made_up_for(desk: Desk) -> None:
     desk.db.execute(
         "INSERT INTO service_schedules (organization_id, task, run_every, arguments) "
@@ -278,8 +276,8 @@ def test_the_pages_training_frame_knows_the_forecast_of_a_day_before(desk: Desk,
         ],
     )
     _, *words = shlex.split(command)
-    assert call(*words).returncode == 0
-    assert call(*[word.replace("previous-runs", "archive") for word in words]).returncode == 0
+    assert call(*words).code == 0
+    assert call(*[word.replace("previous-runs", "archive") for word in words]).code == 0
 
     told = subprocess.run(
         [

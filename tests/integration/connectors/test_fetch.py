@@ -81,7 +81,8 @@ def test_what_is_stored_is_what_the_source_said(desk: Desk) -> None:
     ), "nobody knew it earlier"
 
 
-@settings(max_examples=5, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@pytest.mark.slow
+@settings(max_examples=5, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 @pytest.mark.parametrize("source", ALL[:2] + ALL[3:], ids=source_id)
 def test_any_split_order_and_repetition_of_windows_gives_the_same_rows(
@@ -182,6 +183,7 @@ def test_writing_needs_no_statistics(desk: Desk) -> None:
         assert not re.search(r"Nested Loop|Join", text), text
 
 
+@pytest.mark.slow
 def test_faults_in_a_third_of_the_answers_lose_and_double_nothing(desk: Desk) -> None:
     chance = random.Random(7)
     faults = [
@@ -261,6 +263,7 @@ def test_gaps_stay_gaps_and_what_cannot_be_true_is_refused_with_its_place(desk: 
     assert "99.0 celsius" in desk.runs()[-1]["error_message"]
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(desk: Desk, tmp_path: Any) -> None:
     desk.sources.fault = lambda number: time.sleep(0.05)  # type: ignore[func-returns-value]
     program = (

@@ -52,8 +52,6 @@ COLUMNS: dict[str, st.SearchStrategy[Any]] = {
     "identifiers": st.lists(st.uuids(), max_size=2),
 }
 PROFILE = settings(
-    max_examples=25,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     # Making twenty columns smaller takes longer than reading the row that failed.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],

@@ -125,6 +125,7 @@ def test_what_a_trigger_refuses_is_reported(connection: Any, ask: Asker) -> None
     assert {reject.reason for reject in report} == {"no sevens here"}
 
 
+@pytest.mark.slow
 def test_many_bad_rows_of_every_kind_at_random(connection: Any, ask: Asker) -> None:
     """More than one batch, a tenth of it bad; the expected outcome is worked out row by row in Python."""
     chance = random.Random(7)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,14 +11,18 @@ from typing import Any
 
 import psycopg2
 
+from barnameh.__main__ import main as services
 from db_utils import DatabaseManager
+from db_utils.__main__ import main
 from db_utils.ops.doctor import LIMITS, Finding, Fix, Severity, change_limits
 from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.run import choose, examine
 from tests.integration.cli.conftest import environment
+from tests.support.commands import call
 from tests.support.programs import program
 
 ROOT = Path(__file__).resolve().parents[3]
+MAINS = {"db_utils": main, "barnameh": services}
 BAD = (Severity.NOTE, Severity.WARNING, Severity.CRITICAL)
 
 
@@ -64,16 +68,10 @@ def paste_in_shell(url: str, fix: Fix | None, folder: Path = ROOT) -> None:
     """Run a printed command in a shell, on this database and in this folder."""
     assert fix is not None
     assert fix.where == "shell"
-    assert fix.text.startswith("python ")
-    done = subprocess.run(
-        [sys.executable, *fix.text.split()[1:]],
-        env=environment(DATABASE_URL=url),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    python, dash, package, *arguments = shlex.split(fix.text)
+    assert (python, dash) == ("python", "-m")
+    done = call(MAINS[package], arguments, environment(DATABASE_URL=url), folder)
+    assert done.code == 0, done.err
 
 
 def execute(url: str, *statements: str) -> None:

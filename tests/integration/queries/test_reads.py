@@ -71,6 +71,7 @@ def test_a_tenant_reads_what_the_owner_reads(
     assert rows_of(as_tenant) == rows_of(as_owner)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "index"), READ_CASES, ids=READ_IDS)
 def test_the_farthest_period_is_answered_or_refused(
     seeded: DatabaseManager, facts: Facts, name: str, index: int

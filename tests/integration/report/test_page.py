@@ -60,6 +60,7 @@ def test_it_holds_everything_and_asks_for_nothing(seeded: DatabaseManager) -> No
         assert not re.search(r"<script|href=\"(?!#|data:)|url\((?!#)", drawing)
 
 
+@pytest.mark.slow
 def test_the_same_figures_give_the_same_bytes(seeded: DatabaseManager) -> None:
     data = report.gather(seeded, MANUFACTURING, days=7)
     assert report.render(data) == report.render(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from psycopg2.extensions import parse_dsn
 
 from db_utils import DatabaseManager, schema
@@ -21,6 +22,7 @@ ODD = {
 }
 
 
+@pytest.mark.slow
 def test_odd_settings_of_the_database(server_url: str, schema_template: str, tmp_path: Path) -> None:
     with (
         fresh_database(server_url, schema_template) as usual,

@@ -60,11 +60,6 @@ def test_a_whole_schema_passes_and_nothing_is_written(database: DatabaseManager,
     session.rollback()
 
 
-def test_a_schema_applied_twice_passes(database: DatabaseManager) -> None:
-    schema.apply(database)
-    schema.verify(database)
-
-
 # Each is broken alone, in every edition; the texts are what verify must say, and all that it says.
 BREAKS: list[tuple[str, ...]] = [
     (

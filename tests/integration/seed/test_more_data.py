@@ -49,6 +49,7 @@ def rows_of_a_day(db: DatabaseManager, day: str, condition: str = "true") -> dic
     }
 
 
+@pytest.mark.slow
 def test_the_amount_that_was_asked_for(anchored: DatabaseManager) -> None:
     db = anchored
     before = contents(db)
