@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,25 @@ def run(tmp_path: Path) -> Run:
 
     def to_its_end(url: str, *arguments: str, **variables: str) -> Done:
         return call(main, [*arguments], environment(DATABASE_URL=url, **variables), tmp_path)
+
+    return to_its_end
+
+
+@pytest.fixture
+def run_apart(tmp_path: Path) -> Run:
+    """The same in a process of its own, for what happens when it ends."""
+
+    def to_its_end(url: str, *arguments: str, **variables: str) -> Done:
+        done = subprocess.run(
+            command(*arguments),
+            cwd=tmp_path,
+            env=environment(DATABASE_URL=url, **variables),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)
 
     return to_its_end
 

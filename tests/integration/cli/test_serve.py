@@ -24,7 +24,7 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-def test_what_was_served_stays_in_the_folder_and_others_use_it(folder: Path, run: Run) -> None:
+def test_what_was_served_stays_in_the_folder_and_others_use_it(folder: Path, run_apart: Run) -> None:
     port = free_port()
     served = subprocess.Popen(
         command("serve", str(folder), "--port", str(port)),
@@ -38,14 +38,14 @@ def test_what_was_served_stays_in_the_folder_and_others_use_it(folder: Path, run
     with DatabaseManager(url) as db:
         OperationalDataQueries(db).create_organization("Solo", industry="logistics", timezone="Europe/Paris")
     psycopg2.connect(over_tcp).close()
-    joined = run("", "status", "--json", "--url", f"embedded:{folder}")
+    joined = run_apart("", "status", "--json", "--url", f"embedded:{folder}")
     assert joined.code == 0, joined.err
     served.send_signal(signal.SIGTERM)
     _, said = served.communicate()
     assert served.returncode == 0
     assert "the data stay" in said
 
-    smoke = run("", "smoke", "--url", f"embedded:{folder}")
+    smoke = run_apart("", "smoke", "--url", f"embedded:{folder}")
     assert smoke.code == 0, smoke.out
     assert "KPIs of the last seven days: Solo" in smoke.out
     assert "not asked: there is no resource yet" in smoke.out
