@@ -63,7 +63,11 @@ def test_a_standby_that_does_not_replay_is_seen_from_both_sides(own_server: OwnS
 
 
 @pytest.mark.parametrize(
-    ("next_transaction", "severity"), [(1_000_000_000, Severity.WARNING), (1_900_000_000, Severity.CRITICAL)]
+    ("next_transaction", "severity"),
+    [
+        (1_000_000_000, Severity.WARNING),
+        pytest.param(1_900_000_000, Severity.CRITICAL, marks=pytest.mark.slow),
+    ],
 )
 def test_old_rows_are_found_before_writes_end(
     own_server: OwnServer, next_transaction: int, severity: Severity

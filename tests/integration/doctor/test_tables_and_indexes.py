@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 
 import psycopg2
 import pytest
 
 from db_utils.ops.doctor import Severity, tables
+from tests.conftest import fresh_database
 from tests.integration.doctor.support import ailment, ask, execute, paste, until, value, well
+from tests.support import servers
 from tests.support.servers import OwnServer
 
 _FILL = "CREATE TABLE \"Odd table\" AS SELECT g AS id, g % 1000 AS kind, repeat('x', 200) AS filler FROM generate_series(1, 40000) AS g"
 
 
+@pytest.fixture(scope="module")
+def still_server() -> Iterator[OwnServer]:
+    """A server that cleans nothing up by itself."""
+    with servers.own_server(autovacuum="off") as server:
+        yield server
+
+
 @pytest.fixture
-def odd(own_server: OwnServer) -> str:
-    """A server that leaves a table of 40,000 rows alone."""
-    execute(own_server.url, "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()", _FILL)
-    execute(
-        own_server.url, 'ANALYZE "Odd table"'
-    )  # a session of its own: what the other one counted is counted by now
-    return own_server.url
+def odd(still_server: OwnServer) -> Iterator[str]:
+    """A database of the test's own there, with a table of 40,000 rows."""
+    with fresh_database(still_server.url) as url:
+        execute(url, _FILL)
+        execute(
+            url, 'ANALYZE "Odd table"'
+        )  # a session of its own: what the other one counted is counted by now
+        yield url
 
 
 def test_dead_rows_are_found_and_vacuumed(odd: str) -> None:
