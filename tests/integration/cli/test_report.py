@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from db_utils import DatabaseManager
@@ -49,6 +50,7 @@ def test_mistakes_leave_the_file_alone(seeded: DatabaseManager, run: Run, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["kept.html"]
 
 
+@pytest.mark.slow
 def test_a_customers_login(seeded_database: DatabaseManager, run: Run, tmp_path: Path) -> None:
     db, login = seeded_database, f"report_login_{os.getpid()}"
     db.execute("CALL create_tenant_login(%s, %s, 'a long hidden-word')", (MANUFACTURING, login))

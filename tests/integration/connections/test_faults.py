@@ -244,11 +244,12 @@ def test_a_frozen_server_is_left_alone_after_the_deadline(
 ) -> None:
     own.execute(TABLE)
     own_server.pause()
-    thaw = threading.Timer(20, own_server.go_on)  # or a deadline that does not hold is never noticed
+    thaw = threading.Timer(90, own_server.go_on)  # or a deadline that does not hold is never noticed
     thaw.start()
     try:
         with pytest.raises(errors.QueryTimeoutError):
             act(own)
+        assert thaw.is_alive()
     finally:
         thaw.cancel()
         own_server.go_on()

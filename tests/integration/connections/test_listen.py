@@ -46,18 +46,15 @@ def test_it_ends_when_nothing_came_for_the_time_given(db: DatabaseManager) -> No
         assert list(listener) == []
     assert time.monotonic() - started >= 0.1
     while db.execute_query(LISTENERS):
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 90
 
 
-def test_it_hears_within_a_tenth_of_a_second_of_the_commit(db: DatabaseManager) -> None:
-    with db.listen("news", timeout_seconds=5) as listener, ThreadPoolExecutor(1) as executor:
-        delays = []
-        for _ in range(20):
-            heard = executor.submit(lambda: (next(listener), time.monotonic()))
-            db.execute("NOTIFY news")
-            committed = time.monotonic()
-            delays.append(heard.result()[1] - committed)
-    assert sorted(delays)[10] < 0.1
+def test_it_hears_each_commit_while_it_waits(db: DatabaseManager) -> None:
+    with db.listen("news", timeout_seconds=60) as listener, ThreadPoolExecutor(1) as executor:
+        for number in range(20):
+            heard = executor.submit(next, listener)
+            db.execute("SELECT pg_notify('news', %s)", (str(number),))
+            assert heard.result().text == str(number)
 
 
 def test_another_thread_may_end_it(db: DatabaseManager) -> None:
