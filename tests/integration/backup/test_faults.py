@@ -252,6 +252,7 @@ def test_a_full_disk(seeded_database: DatabaseManager, run: Run, tmp_path: Path)
 # -- two at once ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_backups_at_once(seeded_database: DatabaseManager, run: Run, tmp_path: Path) -> None:
     url, out = seeded_database.settings.database_url, tmp_path / "backups"
     out.mkdir()

@@ -456,6 +456,7 @@ cache.close()
 """
 
 
+@pytest.mark.slow
 def test_four_processes_of_sixteen_threads_cause_one_read(
     redis_url: str, organization: UUID, tmp_path: Any
 ) -> None:

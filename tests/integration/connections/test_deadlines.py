@@ -182,9 +182,14 @@ print(db.execute_query("SELECT count(*)::int AS n FROM pg_stat_activity WHERE qu
     "action",
     [
         "db.execute('SELECT pg_sleep(29)')",
-        "list(db.stream('SELECT pg_sleep(29)'))",
-        "db.run_in_transaction(lambda tx: tx.execute('SELECT pg_sleep(29)'))",
-        "db.execute('SELECT pg_sleep(29)', timeout_seconds=20)",
+        *(
+            pytest.param(action, marks=pytest.mark.slow)
+            for action in (
+                "list(db.stream('SELECT pg_sleep(29)'))",
+                "db.run_in_transaction(lambda tx: tx.execute('SELECT pg_sleep(29)'))",
+                "db.execute('SELECT pg_sleep(29)', timeout_seconds=20)",
+            )
+        ),
     ],
     ids=["statement", "stream", "transaction", "deadline"],
 )
@@ -203,6 +208,7 @@ def test_ctrl_c_cancels_the_statement_and_keeps_the_connection(
     assert output.splitlines() == ["interrupted", "True 0", "1"], problems  # 1: the question itself
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_a_copy_keeps_nothing_and_the_pool(
     library_url: str, db: DatabaseManager, python: Callable[..., subprocess.Popen[str]]
 ) -> None:
@@ -229,6 +235,7 @@ except KeyboardInterrupt:
     assert db.execute_query("SELECT count(*) AS n FROM notes") == [{"n": 0}]
 
 
+@pytest.mark.slow
 def test_an_application_that_handles_ctrl_c_itself_keeps_its_statement(
     library_url: str, python: Callable[..., subprocess.Popen[str]]
 ) -> None:
@@ -283,6 +290,7 @@ def test_connecting_into_silence_ends_after_the_connect_timeout(
     assert db.pool_stats().open == 0
 
 
+@pytest.mark.slow
 def test_a_load_into_silence_ends_after_its_deadline_and_keeps_nothing(
     proxy: Proxy, through_proxy: Callable[..., DatabaseManager], db: DatabaseManager
 ) -> None:

@@ -11,16 +11,24 @@ import pytest
 import trustme
 
 from db_utils import DatabaseManager, errors
+from tests.support import servers
 from tests.support.servers import OwnServer
 from tests.support.tls import TlsFront
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[OwnServer]:
+    """One server behind all fronts."""
+    with servers.own_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def authority() -> trustme.CA:
     return trustme.CA()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def front(own_server: OwnServer, authority: trustme.CA) -> Iterator[TlsFront]:
     """A front of the test's own server, with a certificate for `localhost` and for no address."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

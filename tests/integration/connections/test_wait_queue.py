@@ -187,6 +187,7 @@ def test_where_no_connection_can_be_opened_each_is_told_and_none_hangs(
     assert queue.pool.pool_stats().open == 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_waiting_leaves_the_turn_to_the_next(pool: ConnectionPool, queue: Queue) -> None:
     checkout = pool.take()
     main = threading.main_thread().ident

@@ -85,6 +85,7 @@ def test_a_key_with_null_never_meets_itself(connection: Any, ask: Asker) -> None
     )
 
 
+@pytest.mark.slow
 def test_many_keys_at_random_against_a_dict(connection: Any, ask: Asker) -> None:
     chance = random.Random(3)
     rows = [stock(f"P{chance.randrange(9000)}", chance.randrange(1000), number) for number in range(120_000)]

@@ -57,6 +57,7 @@ def test_io_timing_that_is_off_is_a_note(server: OwnServer) -> None:
     until(lambda: well(server.url, "io-timing"))
 
 
+@pytest.mark.slow
 def test_too_few_lock_slots_for_all_chunks() -> None:
     with servers.own_server() as own:
         assert well(own.url, "lock-slots")
@@ -122,6 +123,7 @@ def test_a_setting_of_the_command_line_is_mended_there() -> None:
             assert well(own.url, check, setting)
 
 
+@pytest.mark.slow
 def test_an_extension_older_than_the_servers_own_is_found_and_updated(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

@@ -18,6 +18,7 @@ from tests.integration.cli.conftest import Run, command, environment
 from tests.integration.files.conftest import NAME, Write, count, location
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "into"), [([], "demand_history"), (["--update"], "import_stage")])
 def test_killed_in_the_middle_nothing_is_written(
     db: DatabaseManager, tmp_path: Path, how: list[str], into: str
@@ -114,6 +115,7 @@ def test_unknown_places(seeded: DatabaseManager, write: Write) -> None:
         import_files(seeded, [file], "demand_history", organization="Sample Manufacture")
 
 
+@pytest.mark.slow
 def test_a_lost_connection_is_not_called_a_broken_file(db: DatabaseManager, tmp_path: Path) -> None:
     _, name = location(db)
     file = tmp_path / "some.csv"

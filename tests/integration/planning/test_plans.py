@@ -206,6 +206,7 @@ def test_a_rejected_one_is_kept_with_the_reason(site: Site) -> None:
         apply_proposal(site.db, site.organization_id, proposal.run_id)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_is_failed_by_the_next(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process dies while it solves: its run stands as running, and nothing is proposed by it."""
     code = (
