@@ -108,18 +108,18 @@ def server_url() -> Iterator[str]:
         worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")  # gw0, gw1, …
         yield given[int(worker.removeprefix("gw")) % len(given)]
         return
-    server, edition = kept_server.start(os.environ.get("TEST_PG_INSTALL") or None, _make_templates)
+    server, edition = kept_server.start(os.environ.get("TEST_PG_INSTALL") or None, make_templates)
     with server:
         tested(edition)
         yield server.url
 
 
-_SCHEMA_TEMPLATE, _SEEDED_TEMPLATE = "template_schema", "template_seeded"
+SCHEMA_TEMPLATE, SEEDED_TEMPLATE = "template_schema", "template_seeded"
 
 
-def _make_templates(server_url: str) -> str:
+def make_templates(server_url: str) -> str:
     """Make both databases to copy from; says which edition it is."""
-    for name, seed in ((_SCHEMA_TEMPLATE, False), (_SEEDED_TEMPLATE, True)):
+    for name, seed in ((SCHEMA_TEMPLATE, False), (SEEDED_TEMPLATE, True)):
         with maintenance(server_url) as cursor:
             cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
         edition = make_template(server_url, name, seed=seed)
@@ -196,7 +196,7 @@ def _template(server_url: str, kept: str, *, seed: bool) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def schema_template(server_url: str) -> Iterator[str]:
     """Name of a database that holds the schema and no rows."""
-    with _template(server_url, _SCHEMA_TEMPLATE, seed=False) as name:
+    with _template(server_url, SCHEMA_TEMPLATE, seed=False) as name:
         yield name
 
 
@@ -210,7 +210,7 @@ def empty_database(server_url: str, schema_template: str) -> Iterator[DatabaseMa
 @pytest.fixture(scope="session")
 def seeded_template(server_url: str) -> Iterator[str]:
     """Name of a database that holds the schema and the sample data."""
-    with _template(server_url, _SEEDED_TEMPLATE, seed=True) as name:
+    with _template(server_url, SEEDED_TEMPLATE, seed=True) as name:
         yield name
 
 

@@ -35,8 +35,8 @@ def _key(install_dir: str | None) -> str:
     return digest.hexdigest()[:16]
 
 
-def start(install_dir: str | None, fill: Callable[[str], str]) -> tuple[EmbeddedServer, str]:
-    """A running server with the databases that `fill(url)` makes, and what `fill` returned when it made them."""
+def data(install_dir: str | None, fill: Callable[[str], str]) -> Path:
+    """The folder of a stopped server with the databases that `fill(url)` makes; what `fill` returned is in its file `said`."""
     folder = Path(tempfile.gettempdir()) / f"db_utils-tests-{getpass.getuser()}"
     folder.mkdir(mode=0o711, exist_ok=True)
     kept = folder / _key(install_dir)
@@ -51,6 +51,12 @@ def start(install_dir: str | None, fill: Callable[[str], str]) -> tuple[Embedded
             with EmbeddedServer.start(kept, install_dir=install_dir, options=options) as server:
                 said = fill(server.url)
             (kept / "said").write_text(said, encoding="utf-8")
+    return kept
+
+
+def start(install_dir: str | None, fill: Callable[[str], str]) -> tuple[EmbeddedServer, str]:
+    """A running server with the databases that `fill(url)` makes, and what `fill` returned when it made them."""
+    kept = data(install_dir, fill)
 
     class Copy(EmbeddedServer):
         """A temporary server whose data begin as a copy."""

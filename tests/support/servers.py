@@ -15,10 +15,10 @@ from pathlib import Path
 
 import psutil
 
-from db_utils import DatabaseManager, schema
 from db_utils.embedded.redis_server import free_port
-from db_utils.embedded.server import PASSWORD, USER, EmbeddedServer
-from tests.conftest import stop_jobs
+from db_utils.embedded.server import DATABASE, PASSWORD, USER, EmbeddedServer
+from tests.conftest import SCHEMA_TEMPLATE, SEEDED_TEMPLATE, maintenance, make_templates
+from tests.support import kept_server
 from tests.support.programs import program
 
 
@@ -100,13 +100,16 @@ def stopped_seeded_data() -> Path:
     """The same with the schema and the sample data, as `init` and `seed` leave them."""
     folder = public_folder("seeded")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    with own_server() as server:
-        with DatabaseManager(server.url) as db:
-            schema.apply(db)
-            schema.seed(db)
-            stop_jobs(db)  # one that the stop cuts off would stand as failed in every copy
-        server.stop()
-        _copy(server.folder, folder)
+    kept = kept_server.data(os.environ.get("TEST_PG_INSTALL") or None, make_templates)
+    subprocess.run(["cp", "-a", str(kept / "pgdata"), str(folder)], check=True)
+    server = OwnServer(folder, {})
+    server.start()
+    with maintenance(server.url.replace(f"/{DATABASE}", "/postgres")) as cursor:
+        cursor.execute(f"DROP DATABASE {DATABASE}")
+        cursor.execute(f"DROP DATABASE {SCHEMA_TEMPLATE}")
+        cursor.execute(f"ALTER DATABASE {SEEDED_TEMPLATE} WITH ALLOW_CONNECTIONS true")
+        cursor.execute(f"ALTER DATABASE {SEEDED_TEMPLATE} RENAME TO {DATABASE}")
+    server.stop()
     return folder
 
 
