@@ -71,7 +71,10 @@ def _normal(value: Any) -> Any:
     )
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize(
+    "ending",
+    [pytest.param(name, marks=() if name in ("csv", "parquet") else pytest.mark.slow) for name in ENDINGS],
+)
 def test_every_table_comes_back_equal(
     seeded: DatabaseManager, empty_database: DatabaseManager, tmp_path: Path, ending: str
 ) -> None:
