@@ -35,9 +35,9 @@ from tests.support.scale import compress_old_chunks, multiply
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# How long an example takes says how busy the machine is. `--hypothesis-profile=thorough` draws ten times as many.
+# How long an example takes says how busy the machine is. `--hypothesis-profile=thorough` draws five times as many.
 hypothesis.settings.register_profile("tests", deadline=None, max_examples=20)
-hypothesis.settings.register_profile("thorough", deadline=None, max_examples=200)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=100)
 hypothesis.settings.load_profile("tests")
 
 _editions: list[str] = []
