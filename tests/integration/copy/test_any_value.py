@@ -89,7 +89,10 @@ def same(out: Any, given_value: Any, name: str) -> bool:
 
 @PROFILE
 @pytest.mark.parametrize("through_temporary_table", [False, True])
-@pytest.mark.parametrize("names", [PLAIN, list(COLUMNS)], ids=["plain", "with arrays"])
+@pytest.mark.parametrize(
+    "names",
+    [pytest.param(PLAIN, id="plain", marks=pytest.mark.slow), pytest.param(list(COLUMNS), id="with arrays")],
+)
 @pytest.mark.parametrize("form", ["text", "binary"])
 @given(data=st.data())
 def test_any_value_comes_out_as_it_went_in(

@@ -417,8 +417,15 @@ def test_values_that_do_not_fit_are_refused_and_located(
     assert ask.value("SELECT count(*) FROM anything") == 18_000
 
 
-@pytest.mark.parametrize("make", [as_pandas, as_arrow])
-@pytest.mark.parametrize("table", ["events", "my_events"])
+@pytest.mark.parametrize(
+    ("table", "make"),
+    [
+        ("events", as_pandas),
+        ("my_events", as_arrow),
+        pytest.param("events", as_arrow, marks=pytest.mark.slow),
+        pytest.param("my_events", as_pandas, marks=pytest.mark.slow),
+    ],
+)
 def test_rejects_of_a_frame(connection: Any, ask: Asker, table: str, make: Make) -> None:
     data = events_of(30_000)
     data["quality_score"][10] = 101.0
