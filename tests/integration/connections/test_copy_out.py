@@ -64,9 +64,9 @@ def test_what_the_file_raises_is_raised_and_the_connection_goes_on(notes: Databa
         ({"into": "a file"}, "into is str"),
         ({"options": "FORMAT csv) TO PROGRAM 'id' WITH (FORMAT csv"}, "options is"),
         ({"options": None}, "options is"),
-        ({"sql": "SELECT %s"}, "placeholders"),
+        ({"sql": "SELECT %s", "params": (1, 2)}, "placeholders"),
         ({"sql": b"SELECT 1"}, "takes a statement as text"),
-        ({"sql": "SELECT 1; SELECT 2"}, "statement"),
+        ({"sql": "SELECT 1; SELECT 2"}, "one SELECT"),
     ],
 )
 def test_bad_arguments_are_refused(db: DatabaseManager, arguments: dict[str, Any], words: str) -> None:
