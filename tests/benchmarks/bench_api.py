@@ -43,6 +43,9 @@ done = function(summary, latency, requests)
     io.write(string.format("%d %d %d %d\\n", summary.requests, summary.duration, latency:percentile(95),
         summary.errors.status + summary.errors.read + summary.errors.connect + summary.errors.timeout))
 end
+response = function(status, headers, body)
+    if status ~= 200 then io.write(body, "\\n") end
+end
 """
 
 # The same rows in the same order, of the same view, in the same scope.
@@ -101,7 +104,7 @@ class Server:
         cpu = self._cpu() - before
         count, microseconds, p95, errors = map(int, told.strip().rpartition("\n")[2].split())
         if errors:
-            raise RuntimeError(f"{self.name}: {errors} of {count} requests failed")
+            raise RuntimeError(f"{self.name}: {errors} of {count} requests failed: {told[:500]}")
         if not count:  # on a machine that does other things
             return self.load(connections, 2 * max(1.0, seconds))
         return Load(count / (microseconds / 1e6), p95 / 1000, 1000 * cpu / count)
