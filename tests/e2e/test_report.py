@@ -45,7 +45,7 @@ def test_it_can_be_read_everywhere(
         drawn = browser.execute_script(
             "return [...document.images].map(i => [i.complete, i.naturalWidth, i.getBoundingClientRect().right])"
         )
-        assert len(drawn) == 7
+        assert len(drawn) == 10
         for complete, natural, right in drawn:
             assert complete
             assert (natural > 500) is (width == 1280)

@@ -19,7 +19,20 @@ from examples import electricity
 from tests.integration.report.conftest import Page
 
 MANUFACTURING = "11111111-1111-1111-1111-111111111111"
-SECTIONS = ["kpis", "alerts", "oee", "utilization", "demand", "plans", "attendance", "anomalies", "coverage"]
+SECTIONS = [
+    "kpis",
+    "alerts",
+    "downtime",
+    "oee",
+    "trend",
+    "utilization",
+    "demand",
+    "forecasts",
+    "plans",
+    "attendance",
+    "anomalies",
+    "coverage",
+]
 SCRIPT = '<script>alert(1)</script> & "Söhne" 工場 $x_1$ {{ 7 * 7 }}'
 
 
@@ -51,9 +64,9 @@ def test_it_holds_everything_and_asks_for_nothing(seeded: DatabaseManager) -> No
     ids = [given["id"] for _, given in page.attributes if given.get("id")]
     assert len(ids) == len(set(ids))
     images = [given for tag, given in page.attributes if tag == "img"]
-    assert len(images) == 7
+    assert len(images) == 10
     assert all(len(given["alt"] or "") > 40 for given in images)
-    assert len(drawings(page)) == 14
+    assert len(drawings(page)) == 20
     for drawing in drawings(page):
         ElementTree.fromstring(drawing)  # well formed
         assert "<text" in drawing
@@ -154,7 +167,10 @@ def test_a_resource_that_stood_still_lost_all_its_time(empty_database: DatabaseM
     schema.refresh_rollups(empty_database)
     page = Page(report.build(empty_database, "New", start="2026-03-02", end="2026-03-03"))
     assert page.table("Planned busy time") == [["Van", "480", "0", "0", "0", "480", "0.0", ""]]
-    assert page.titles["oee"] == "Van has the lowest OEE, 0.0 %; most of it is lost to stops (availability)"
+    assert (
+        page.titles["oee"]
+        == "Van lost the most, 8 h of planned time (OEE 0.0 %), most of it to stops (availability)"
+    )
 
 
 @pytest.mark.slow
