@@ -454,15 +454,16 @@ def show_roster(proposal: Proposal, timezone: str, *, as_json: bool, explained: 
         for heading in ("shift", "when", "missing", "people"):
             empty.add_column(heading)
         for gap in result["unfilled"]:
-            lacking = [f"{gap['missing']} people"] * bool(gap["missing"]) + gap["missing_skills"]
+            count = gap["missing"]
+            lacking = ["1 person" if count == 1 else f"{count} people"] * bool(count) + gap["missing_skills"]
             reasons = ", ".join(f"{why} {count}" for why, count in gap["reasons"].items())
             first, last = (dt.datetime.fromisoformat(gap[name]) for name in ("starts_at", "ends_at"))
             empty.add_row(gap["name"], _span(first, last, timezone), ", ".join(lacking), reasons)
         screen.print(empty)
     for relaxed in result["relaxations"] if explained else ():
         screen.print(
-            f"{relaxed['rule']}: {relaxed['empty_places']} empty places instead of {relaxed['was_empty_places']}, "
-            f"{relaxed['missing_skills']} missing skills instead of {relaxed['was_missing_skills']}"
+            f"with {relaxed['rule']}: empty places {relaxed['was_empty_places']} → {relaxed['empty_places']}, "
+            f"missing skills {relaxed['was_missing_skills']} → {relaxed['missing_skills']}"
         )
     for text in result["already_broken"]:
         screen.print(f"already broken, and held: {text}")

@@ -403,7 +403,7 @@ def _work_of(items: list[dict[str, Any]]) -> list[Work]:
 def _as_proposed(tx: Transaction, organization_id: UUID, run_id: UUID, read: Read) -> Shop:
     """The shop as it is now, with the rates of the proposal and all hours of shifts: what 30 days tell moves with every event."""
     (run,) = tx.execute_query(ROSTER_SQL["run"], {"organization_id": organization_id, "run_id": run_id})
-    stated = run["result"]["inputs"]["abilities"]
+    stated = run["result"]["inputs"].get("abilities", [])
     abilities = {(UUID(r), product): Ability(rate, setup) for r, product, rate, setup in stated}
     known = {key: ability for key, ability in abilities.items() if key in read.shop.abilities}
     return dataclasses.replace(read.shop, abilities=known, hours=read.shift_hours)
