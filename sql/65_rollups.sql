@@ -310,7 +310,8 @@ AS $$
             FROM employee_attendance
             GROUP BY organization_id, time_bucket(interval '1 hour', time), employee_id
             $query$,
-            'Attendance by hour in which the work was due to begin, and employee. Attendance rate = attended_count / scheduled_count.'
+            'Attendance by hour in which the work was due to begin, and employee, row by row. Attendance rate = attended_count / scheduled_count. Of two '
+            'rows of one employee and shift, which only plain SQL writes, both count here, and the later one in get_attendance_rate.'
         ),
         (
             'employee_attendance_daily', 'employee_attendance_hourly', interval '1 day', interval '2 hours',
@@ -330,7 +331,8 @@ AS $$
             FROM employee_attendance_hourly
             GROUP BY organization_id, time_bucket(interval '1 day', bucket), employee_id
             $query$,
-            'Attendance by UTC day in which the work was due to begin, and employee. Attendance rate = attended_count / scheduled_count.'
+            'Attendance by UTC day in which the work was due to begin, and employee, row by row. Attendance rate = attended_count / scheduled_count. Of two '
+            'rows of one employee and shift, which only plain SQL writes, both count here, and the later one in get_attendance_rate.'
         )
 $$;
 COMMENT ON FUNCTION rollup_definitions() IS

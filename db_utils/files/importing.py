@@ -151,7 +151,7 @@ class _Job:
             connection, relation, sent, shared, self._refusals.add, [source.name for source in self._sources]
         )
         # COPY meets a key that is there; the same row at another time it would add.
-        may_go_straight = update is None and stage.derives is None and not relation.has_movable_rows
+        may_go_straight = update is None and stage.derives is None and stage.moves_by is None
         if not (may_go_straight and self._went_straight(connection, relation, mappings, sent, shared)):
             stage.create()
             try:

@@ -24,11 +24,17 @@ class CheckedStage(StageTable):
         of the values is not known), and the row stands for the first line.
         """
         summed = self._add_up(sums) if sums else 0
-        key = self.identity
+        self._refuse_repeats_of(self.identity, sums)
+        if self.moves_by not in (None, self.identity):
+            self._refuse_repeats_of(self.moves_by or [], ())
+        return summed
+
+    def _refuse_repeats_of(self, key: Sequence[str], sums: Sequence[str]) -> None:
         statement = sql.SQL(_SQL["refuse_repeats"]).format(
             key=identifiers(key),
             line=sql.Identifier(LINE),
             stage=self._stage,
+            told=self._told(None, key),
             same=self._same("s", "r", key),
         )
         advice = " and other values besides" if sums else ""
@@ -42,7 +48,11 @@ class CheckedStage(StageTable):
                     more = f" and {number - 2} more" if number > 2 else ""
                     reason = f"the same key as {self._place(other, line)}{more}{advice}"
                     self._on_reject(line, ", ".join(key[1:] or key), reason)
-        return summed
+
+    def _told(self, alias: str | None, key: Sequence[str]) -> sql.Composable:
+        """Whether a row has a shift, where that is part of what tells it from others."""
+        shift = sql.Identifier("shift_id") if alias is None else sql.Identifier(alias, "shift_id")
+        return sql.SQL("{} IS NOT NULL").format(shift) if "shift_id" in key else sql.SQL("true")
 
     def _place(self, other: int, line: int) -> str:
         file = file_number(other)
@@ -159,17 +169,15 @@ class CheckedStage(StageTable):
 
         `updated` counts those of which nothing else will change, and `moved_from` is the period that they leave.
         """
-        if not self._relation.has_movable_rows or self.derives is not None:
+        if self.moves_by is None:
             return
-        if update is None:
-            statement = "DELETE FROM {stage} AS s USING {target} AS t WHERE {same} AND t.time <> s.time RETURNING s.{line}, t.time"
-        else:
-            statement = _SQL["moved"]
+        statement = _SQL["refuse_moved" if update is None else "moved"]
         columns = list(self._relation.target.columns)
         composed = sql.SQL(statement).format(
             stage=self._stage,
             target=self._relation.target.identifier,
-            same=self._same("s", "t", self.identity),
+            same=self._same("s", "t", self.moves_by),
+            told=self._told("s", self.moves_by),
             line=sql.Identifier(LINE),
             differs=self._differs("t", "s", [c for c in self._changed(update) if c != "time"]),
             columns=identifiers(columns),

@@ -3,6 +3,7 @@ DELETE FROM {stage} AS s
 USING (
     SELECT {key}, min({line}) AS first_line, max({line}) AS last_line, count(*) AS number
     FROM {stage}
+    WHERE {told}
     GROUP BY {key}
     HAVING count(*) > 1
 ) AS r
@@ -48,9 +49,13 @@ WHERE NOT EXISTS (SELECT FROM {target} AS t WHERE {same})
     )
 RETURNING s.{line}
 
+-- name: refuse_moved
+DELETE FROM {stage} AS s USING {target} AS t WHERE {same} AND {told} AND t.time <> s.time
+RETURNING s.{line}, t.time
+
 -- name: moved
 WITH gone AS (
-    DELETE FROM {target} AS t USING {stage} AS s WHERE {same} AND t.time <> s.time
+    DELETE FROM {target} AS t USING {stage} AS s WHERE {same} AND {told} AND t.time <> s.time
     RETURNING t.*, s.time AS new_time, s.{line}, ({differs}) AS will_change
 ), moved AS (
     INSERT INTO {target} ({columns}) SELECT {kept} FROM gone AS g ON CONFLICT DO NOTHING

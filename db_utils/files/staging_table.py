@@ -48,6 +48,13 @@ class StageTable:
         movable = self._relation.has_movable_rows and self.derives is None
         return [column for column in self.key if not (movable and column == "time")]
 
+    @property
+    def moves_by(self) -> list[str] | None:
+        """What tells that a row is there at another time: its id, or the employee and shift of an attendance."""
+        if self._relation.name == "employee_attendance" and "shift_id" in self._columns:
+            return ["organization_id", "employee_id", "shift_id"]
+        return self.identity if self._relation.has_movable_rows and self.derives is None else None
+
     def _chosen_key(self, given: set[str]) -> tuple[list[str], str | None]:
         """The first key that the file fills; else the primary key, whose last unknown column is then derived."""
         for key in self._relation.keys:

@@ -182,6 +182,53 @@ def test_update_without_a_key_corrects_numbers_and_says_what_it_cannot_find(
     assert [r.line for r in own.first_rejects] == [2]
 
 
+def test_one_attendance_for_one_employee_and_shift(db: DatabaseManager, write: Write) -> None:
+    (assigned,) = db.execute_query(
+        "SELECT a.shift_id::text AS shift, e.employee_code AS code, e.employee_id::text AS id FROM shift_assignments AS a "
+        "JOIN employees AS e USING (organization_id, employee_id) WHERE organization_id = %s LIMIT 1",
+        (ORGANIZATION,),
+    )
+    db.execute("DELETE FROM employee_attendance WHERE organization_id = %s", (ORGANIZATION,))
+
+    def came(*rows: tuple[str, str, str]) -> Path:
+        lines = [
+            [f"2024-01-01T{at}Z", assigned["code"], assigned["shift"] if shift else "", status]
+            for at, shift, status in rows
+        ]
+        return write("a.csv", [["time", "employee_code", "shift_id", "status"], *lines])
+
+    def stored() -> list[tuple[int, str]]:
+        rows = db.execute_query(
+            "SELECT time, status FROM employee_attendance WHERE organization_id = %s ORDER BY time",
+            (ORGANIZATION,),
+        )
+        return [(row["time"].hour * 60 + row["time"].minute, row["status"]) for row in rows]
+
+    table = "employee_attendance"
+    twice = run(db, came(("06:00", "S", "absent"), ("06:20", "S", "late")), table)
+    assert [(r.line, r.column) for r in twice.first_rejects] == [
+        (2, "employee_id, shift_id"),
+        (3, "employee_id, shift_id"),
+    ]
+    assert (
+        run(db, came(("06:00", "S", "absent"), ("05:00", "", "present"), ("04:00", "", "late")), table).added
+        == 3
+    )
+    corrected = came(("06:20", "S", "late"), ("05:00", "", "present"))
+    refused = run(db, corrected, table)
+    assert [(r.line, r.column) for r in refused.first_rejects] == [(2, "time")]
+    assert "--update moves it" in refused.first_rejects[0].reason
+    done = run(db, corrected, table, update=True)
+    assert (done.added, done.updated, done.already_there) == (0, 1, 1)
+    assert stored() == [(240, "late"), (300, "present"), (380, "late")]
+    (rolled,) = db.execute_query(
+        "SELECT sum(attended_count) AS came, sum(scheduled_count) AS due FROM employee_attendance_hourly "
+        "WHERE organization_id = %s AND bucket < '2024-01-02'",
+        (ORGANIZATION,),
+    )
+    assert (rolled["came"], rolled["due"]) == (3, 3)
+
+
 def test_names_in_any_spelling(db: DatabaseManager, write: Write) -> None:
     db.execute(
         "INSERT INTO locations (organization_id, name, location_type) VALUES (%s, 'Café 4711', 'store')",
