@@ -209,8 +209,10 @@ def shape(sql: str) -> Shape:
                 last = before = ""
             elif match.group() != ".":
                 last = before = ""
+            elif before != "INTO":  # INTO schema.t; but what follows a schema named "as" is called
+                last = ""
             continue
-        joined = sql[start - 1 : start] == "." and before == "INTO"  # INTO schema.t
+        joined = sql[start - 1 : start] == "." and before == "INTO"
         if kind == "word":
             word = match.group().upper()
             words.add(word)

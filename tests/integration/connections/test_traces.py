@@ -177,6 +177,8 @@ def test_plain_statements_cost_no_reset(one: DatabaseManager) -> None:
     one.execute("PREPARE kept AS SELECT 1")  # reset at once
     assert shape("SELECT n FROM t WHERE a = %s AND lower(b) IN (%s, %s)").may_leave_traces is False
     assert shape("INSERT INTO public.t (a, b) VALUES (%s, now())").may_leave_traces is False
+    assert shape("SELECT a FROM unnest(%s) WITH ORDINALITY AS k (a, b)").may_leave_traces is False
+    assert shape("SELECT d.as.set_config('a', 'b', false)").may_leave_traces is True
     assert one.execute_query("SELECT pg_backend_pid() AS pid") == held
 
 
