@@ -58,6 +58,13 @@ class DemandSeries:
     bucket: str
     history: tuple[Row, ...]
     forecasts: tuple[Row, ...]
+    zone: ZoneInfo
+    """Whose days these are: the place's."""
+
+    def day(self, row: Row) -> dt.date:
+        """What the calendar of the place calls a bucket of `history`, or its first day."""
+        # By its noon, for the zone may have been another one then.
+        return (row["bucket"] + dt.timedelta(hours=12)).astimezone(self.zone).date()  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -200,8 +207,10 @@ def gather(
         coverage = ask(series.COVERAGE)
         # Looks at all days that there are: only where the period has none.
         extent = {} if coverage else ask(series.DATA_EXTENT)[0]
-        locations = {row["location_id"]: row["name"] for row in queries.get_locations(org)}
-        demand, product_count = _demand(queries, org, period, locations)
+        places = queries.get_locations(org)
+        locations = {row["location_id"]: row["name"] for row in places}
+        zones = {row["location_id"]: ZoneInfo(row["timezone"]) for row in places}
+        demand, product_count = _demand(queries, org, period, locations, zones)
         products = queries.get_products(org, start=period.start, end=period.end)
         resource_kpis, kinds = _resource_kpis(queries, org, period)
         return ReportData(
@@ -320,6 +329,7 @@ def _demand(
     org: uuid.UUID,
     period: Period,
     locations: dict[uuid.UUID, str],
+    zones: dict[uuid.UUID, ZoneInfo],
 ) -> tuple[list[DemandSeries], int]:
     """Of the largest products each place's series; and how many products there are, those only expected included."""
     bucket = "day" if period.days <= DAILY_UNTIL_DAYS else "week"
@@ -345,7 +355,12 @@ def _demand(
         places = set(history) | {place for name, place in forecasts if name == product}
         series += [
             DemandSeries(
-                product, locations[place], bucket, tuple(history[place]), tuple(forecasts[product, place])
+                product,
+                locations[place],
+                bucket,
+                tuple(history[place]),
+                tuple(forecasts[product, place]),
+                zones[place],
             )
             for place in sorted(places, key=lambda place: locations[place])
         ]

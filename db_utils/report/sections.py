@@ -283,14 +283,12 @@ def _demand(data: ReportData) -> Section:
         )
     wape = next(row for row in data.kpis if row["kpi"] == "forecast_wape")
     accurate = wape["value"] is not None
-    title = (
-        f"Forecasts were off by {wape['value']:.1f} % of demand (WAPE)" if accurate else _peak(drawn, data)
-    )
+    title = f"Forecasts were off by {wape['value']:.1f} % of demand (WAPE)" if accurate else _peak(drawn)
     history = _table(
         f"Demand by local {drawn[0].bucket}",
         ("Product", "Location", f"{drawn[0].bucket.capitalize()} from", "Quantity", "Unit"),
         (
-            (s.product_id, s.location_name, local(row["bucket"], data)[:10], number(row["quantity"]),
+            (s.product_id, s.location_name, s.day(row).isoformat(), number(row["quantity"]),
              data.units.get(s.product_id, NOTHING))
             for s in drawn
             for row in s.history
@@ -336,17 +334,14 @@ def _demand(data: ReportData) -> Section:
     return Section("demand", question, title, demand_pictures.demand(panels, data.period), caption, tables)
 
 
-def _peak(drawn: list[DemandSeries], data: ReportData) -> str:
+def _peak(drawn: list[DemandSeries]) -> str:
     """When was most demanded of one product at one place?"""
-    observed = [(row["quantity"], s, row["bucket"]) for s in drawn for row in s.history if row["is_observed"]]
+    observed = [(row["quantity"], s, s.day(row)) for s in drawn for row in s.history if row["is_observed"]]
     if not observed:
         return "Nothing was demanded in the period; forecasts are there"
-    most, series, bucket = max(observed, key=lambda one: one[0])
+    most, series, day = max(observed, key=lambda one: one[0])
     when = "on " if series.bucket == "day" else "in the week of "
-    return (
-        f"Demand of {short(series.product_id, 60)} peaked at {number(most)} {when}"
-        f"{bucket.astimezone(data.period.zone):%-d %B %Y}"
-    )
+    return f"Demand of {short(series.product_id, 60)} peaked at {number(most)} {when}{day:%-d %B %Y}"
 
 
 # -- plans and people -------------------------------------------------------------------------------------------

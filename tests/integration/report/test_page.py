@@ -173,6 +173,35 @@ def test_a_resource_that_stood_still_lost_all_its_time(empty_database: DatabaseM
     )
 
 
+def test_days_bear_the_date_of_their_place(empty_database: DatabaseManager) -> None:
+    queries = OperationalDataQueries(empty_database)
+    organization = queries.create_organization("New", industry="retail", timezone="America/Santiago")[
+        "organization_id"
+    ]
+    tokyo = ZoneInfo("Asia/Tokyo")
+    place = queries.create_location(organization, "Shop", location_type="store", timezone="Asia/Tokyo")[
+        "location_id"
+    ]
+    queries.record_demand(
+        organization,
+        [
+            {
+                "time": dt.datetime(2026, 9, day, tzinfo=tokyo),
+                "product_id": "A",
+                "location_id": place,
+                "quantity": day,
+            }
+            for day in (4, 5, 6, 7)
+        ],
+    )
+    page = Page(report.build(empty_database, "New", start="2026-09-04", end="2026-09-08"))
+    # Which days: those that begin in the period, which is the organization's.
+    assert page.table("Demand by local day") == [
+        ["A", "Shop", f"2026-09-0{day}", f"{day}.0", "\N{EN DASH}"] for day in (5, 6, 7)
+    ]
+    assert page.titles["demand"] == "Demand of A peaked at 7.0 on 7 September 2026"
+
+
 @pytest.mark.slow
 def test_a_year_of_half_hours(seeded_database: DatabaseManager) -> None:
     electricity.load(seeded_database)
