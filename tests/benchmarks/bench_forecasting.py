@@ -172,7 +172,9 @@ def speed() -> None:
                 org = queries.create_organization(f"{products} products", industry="retail")[
                     "organization_id"
                 ]
-                place = queries.create_location(org, "Store", location_type="store")["location_id"]
+                place = queries.create_location(org, "Store", location_type="store", timezone="UTC")[
+                    "location_id"
+                ]
                 _fill(db, org, place, products, days)
                 backend = psutil.Process(db.execute_query("SELECT pg_backend_pid() AS pid")[0]["pid"])
                 before = sum(backend.cpu_times()[:2]), time.process_time()
