@@ -285,7 +285,7 @@ def _demand(data: ReportData) -> Section:
     accurate = wape["value"] is not None
     title = f"Forecasts were off by {wape['value']:.1f} % of demand (WAPE)" if accurate else _peak(drawn)
     history = _table(
-        f"Demand by local {drawn[0].bucket}",
+        f"Demand by local {drawn[0].bucket} (in the product's own unit)",
         ("Product", "Location", f"{drawn[0].bucket.capitalize()} from", "Quantity", "Unit"),
         (
             (s.product_id, s.location_name, s.day(row).isoformat(), number(row["quantity"]),
