@@ -103,7 +103,7 @@ def test_another_organizations_late_rows_change_nothing(db: DatabaseManager) -> 
     other.check()
 
 
-def test_what_retention_took_away_stays_in_the_answers(db: DatabaseManager) -> None:
+def test_what_retention_took_away_is_in_the_rollups_and_in_no_answer_over_rows(db: DatabaseManager) -> None:
     if schema.edition(db) != "community":
         pytest.skip("retention is of the community edition")
     shop = Shop(db)
@@ -113,8 +113,11 @@ def test_what_retention_took_away_stays_in_the_answers(db: DatabaseManager) -> N
     schema.refresh_rollups(db)
     db.execute("CALL set_retention('demand_history', '200 days')")
     db.execute_query("SELECT drop_chunks('demand_history', older_than => interval '200 days')")
-    (row,) = shop.queries.get_products(shop.organization, start=long_ago, end=long_ago + 2 * DAY)
-    assert (row["row_count"], row["quantity"]) == (48, 96)
+    gone = {"start": long_ago, "end": long_ago + 2 * DAY}
+    assert shop.queries.get_products(shop.organization, **gone) == []
+    assert shop.queries.get_demand_series(shop.organization, "P", bucket="day", **gone) == []
+    kept = "SELECT sum(row_count) AS n, sum(quantity) AS sold FROM demand_history_daily WHERE bucket < now() - interval '200 days'"
+    assert db.execute_query(kept) == [{"n": 48, "sold": 96}]
     shop.sell([shop.start + 30 * HOUR + HOUR / 2], 9)
     shop.check()
     spans = db.execute_query(
