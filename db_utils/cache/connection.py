@@ -149,7 +149,7 @@ class BoundedConnection:
         if socket is None:
             raise ConnectionError("the connection is closed")
         socket.begin(deadline)
-        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        connection.send_packed_command([b"".join(connection.pack_commands(commands))], check_health=False)
         replies: list[Any] = []
         for _ in commands:
             try:

@@ -171,7 +171,7 @@ class CheckedStage(StageTable):
         """
         if self.moves_by is None:
             return
-        statement = _SQL["refuse_moved" if update is None else "moved"]
+        statement = _SQL["refuse_moved"] if update is None else _SQL["moved"]
         columns = list(self._relation.target.columns)
         composed = sql.SQL(statement).format(
             stage=self._stage,

@@ -24,7 +24,10 @@ def compose_defaults() -> dict[str, str]:
 def test_every_variable_of_the_compose_file_is_explained_with_the_same_default() -> None:
     found = compose_defaults()
     assert len(found) > 20
-    assert {name: example().get(name) for name in found} == found
+    made_of_others = {name for name, default in found.items() if "${" in default}
+    assert {name: example().get(name) for name in found} == {
+        name: "" if name in made_of_others else default for name, default in found.items()
+    }
 
 
 def test_no_variable_of_the_compose_file_lacks_a_default() -> None:

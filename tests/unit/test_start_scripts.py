@@ -99,5 +99,5 @@ def test_every_service_with_a_port_knows_its_address() -> None:
         for line in compose.splitlines()
         if line.strip().startswith("BIND_ADDRESS: ${BIND_ADDRESS:-127.0.0.1}")
     ]
-    assert len(published) == compose.count("    ports:\n") == 5
-    assert len(told) == 4  # the API knows no password: it answers to keys
+    assert len(published) == compose.count("    ports:\n") == 6
+    assert len(told) == 5  # the API knows no password: it answers to keys

@@ -12,7 +12,7 @@ from tests.integration.connections.conftest import ROOT
 
 def test_the_program_of_the_page_prints_what_the_page_says(empty_database: DatabaseManager) -> None:
     page = (ROOT / "docs" / "library.md").read_text()
-    ((program, output),) = re.findall(r"```python\n((?:(?!```).)*)```\n\n```\n(.*?)```", page, re.DOTALL)
+    ((program, output), _) = re.findall(r"```python\n((?:(?!```).)*)```\n\n```\n(.*?)```", page, re.DOTALL)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
         cwd=ROOT,

@@ -79,7 +79,7 @@ WRITES = {
     "execute": lambda db: db.execute(INSERT),
     "execute_query": lambda db: db.execute_query(INSERT),
     "function": lambda db: db.execute_query("SELECT add_fact() AS id"),
-    "execute_many": lambda db: db.execute_many("INSERT INTO facts VALUES (%s, 'x')", [(100,)]),
+    "execute_many": lambda db: db.execute_many("INSERT INTO facts VALUES %s", [(100, "x")]),
     "copy_rows": lambda db: db.copy_rows("facts", ["id", "payload"], [(101, "x")]),
 }
 

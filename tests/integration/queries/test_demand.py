@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from db_utils import DatabaseManager, OperationalDataQueries
+from db_utils.errors import InvalidInputError
 from tests.support.query_calls import Facts, Raw
 from tests.support.recompute import DAY, HOUR, Row, assert_rows, groups, mean, pick, total, within
 
@@ -367,9 +368,10 @@ def test_training_frame_never_knows_what_was_said_later(seeded_database: Databas
         return value
 
     assert temperature(lead=dt.timedelta(days=9)) is None
-    assert temperature(lead=dt.timedelta(days=9, seconds=1), carry=DAY) is None
-    assert temperature(lead=dt.timedelta(days=9), carry=DAY) == 7
-    assert temperature(lead=dt.timedelta(days=9), carry=DAY - HOUR) is None
+    assert temperature(lead=dt.timedelta(days=9, seconds=1), carry=10 * DAY) is None
+    assert temperature(lead=dt.timedelta(days=9), carry=9 * DAY) == 7
+    with pytest.raises(InvalidInputError, match="give a carry of at least lead"):
+        temperature(lead=dt.timedelta(days=9), carry=DAY)
     assert temperature(lead=dt.timedelta(days=3)) == 10
     assert temperature(lead=dt.timedelta(days=2)) == 20
     assert temperature(lead=dt.timedelta(days=1)) == 30

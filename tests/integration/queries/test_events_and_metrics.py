@@ -45,6 +45,7 @@ def test_organizations(queries: OperationalDataQueries, seeded: DatabaseManager)
 def test_locations(queries: OperationalDataQueries, facts: Facts, raw: Raw) -> None:
     columns = (
         "location_id",
+        "location_code",
         "name",
         "location_type",
         "timezone",

@@ -161,6 +161,7 @@ def test_shift_schedule(queries: OperationalDataQueries, facts: Facts, raw: Raw)
                     **pick(
                         shift,
                         "shift_id",
+                        "shift_code",
                         "location_id",
                         "name",
                         "starts_at",

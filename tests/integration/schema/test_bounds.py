@@ -18,7 +18,18 @@ from tests.support.wrong_rows import LOCATION, OURS, RIGHT, insert
 SIZED = ("text", "text[]", "uuid[]", "jsonb")
 CHANCES = random.Random(7)
 # Their CHECKs admit only texts of a form, which is shorter.
-OF_A_FORM = ("timezone", "connector", "kind", "task", "consumer", "kinds", "prefix", "secret_sha256")
+OF_A_FORM = (
+    "location_type",
+    "event_type",
+    "timezone",
+    "connector",
+    "kind",
+    "task",
+    "consumer",
+    "kinds",
+    "prefix",
+    "secret_sha256",
+)
 
 
 def wide(characters: int) -> str:
