@@ -31,7 +31,7 @@ RETURNS boolean
 LANGUAGE sql
 IMMUTABLE STRICT PARALLEL SAFE
 AS $$
-    SELECT code ~ '\S' AND code !~* '^(urn:|uuid:|[{}-])*[0-9a-f]{4}(-?[0-9a-f]{4}){7}[{}-]*$'
+    SELECT code ~ '[^[:space:]]' AND code !~* '^(urn:|uuid:|[{}-])*[0-9a-f]{4}(-?[0-9a-f]{4}){7}[{}-]*$'
 $$;
 COMMENT ON FUNCTION is_code(text) IS
     'May this be a customer''s own code of a thing: not blank, and not to be taken for an identifier (UUID)? NULL for NULL.';
