@@ -333,9 +333,10 @@ def test_each_object_that_is_lost_is_missed(
     silent = []
     for group in losses.values():
         script = "; ".join(sql for sql, _ in group)
+        if schema.edition(database) == "community" and "ROUTINE multirange_minutes(" in script:
+            continue  # TimescaleDB does not let go of what a rollup is made of; the plain edition does
         if schema.edition(database) == "community" and (
-            "TABLE resource_metrics DROP COLUMN" in script
-            or re.search(r"ROUTINE (add_samples|multirange_minutes)\(", script)
+            "TABLE resource_metrics DROP COLUMN" in script or "ROUTINE add_samples(" in script
         ):
             # It is not read in real time, so no view of its own would go with a column.
             script = f"DROP MATERIALIZED VIEW resource_samples_hourly CASCADE; {script}"
