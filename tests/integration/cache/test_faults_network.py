@@ -114,7 +114,10 @@ def test_a_name_that_takes_for_ever_to_resolve_costs_the_budget(
 ) -> None:
     answered = threading.Event()
 
+    asked = []
+
     def resolve(*_: Any, **__: Any) -> Any:
+        asked.append(None)
         answered.wait(30)
         raise socket.gaierror("no such host")
 
@@ -123,7 +126,7 @@ def test_a_name_that_takes_for_ever_to_resolve_costs_the_budget(
         cache = make_cache("redis://cache.invalid", budget_seconds=BUDGET)
         for _ in range(9):
             ask(cache, organization, database)
-        assert sorted(waits)[4] < 0.01  # the others do not wait for the same name again
+        assert len(asked) == 1  # the others do not wait for the same name again
     finally:
         answered.set()
 
