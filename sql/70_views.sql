@@ -77,6 +77,7 @@ COMMENT ON COLUMN production_efficiency.actual_quantity IS 'Quantity made, over 
 COMMENT ON COLUMN production_efficiency.efficiency_pct IS '100 times made by planned; above 100 when more was made.';
 COMMENT ON COLUMN production_efficiency.reason IS 'Why quantities and efficiency_pct are NULL: the products count in different units.';
 
+-- The clock is the statement's: what was committed after a transaction began, and is in its snapshot, has happened too.
 CREATE OR REPLACE VIEW resource_latest_status AS
 SELECT
     r.organization_id,
@@ -103,7 +104,7 @@ LEFT JOIN LATERAL (
     FROM operational_events AS oe
     WHERE oe.organization_id = r.organization_id
         AND oe.resource_id = r.resource_id
-        AND oe.time <= now()
+        AND oe.time <= statement_timestamp()
     ORDER BY oe.time DESC, oe.event_id
     LIMIT 1
 ) AS e ON true
@@ -118,7 +119,7 @@ LEFT JOIN LATERAL (
     FROM resource_metrics AS rm
     WHERE rm.organization_id = r.organization_id
         AND rm.resource_id = r.resource_id
-        AND rm.time <= now()
+        AND rm.time <= statement_timestamp()
     ORDER BY rm.time DESC
     LIMIT 1
 ) AS m ON true;
@@ -165,7 +166,7 @@ LEFT JOIN LATERAL (
     FROM operational_events AS oe
     WHERE oe.organization_id = r.organization_id
         AND oe.resource_id = r.resource_id
-        AND oe.time <= now()
+        AND oe.time <= statement_timestamp()
         AND oe.time >= now() - interval '7 days'
     ORDER BY oe.time DESC, oe.event_id
     LIMIT 1
@@ -181,7 +182,7 @@ LEFT JOIN LATERAL (
     FROM resource_metrics AS rm
     WHERE rm.organization_id = r.organization_id
         AND rm.resource_id = r.resource_id
-        AND rm.time <= now()
+        AND rm.time <= statement_timestamp()
         AND rm.time >= now() - interval '7 days'
     ORDER BY rm.time DESC
     LIMIT 1

@@ -130,7 +130,7 @@ def test_a_server_that_is_loading_its_data_is_left_alone_until_it_has(
     folder = ["--dir", str(tmp_path)]
     with own_server(*folder) as (url, raw):
         for number in range(
-            20
+            60
         ):  # redis-py opens a connection anew after each refusal, and it answers between keys only
             raw.set(f"filler{number}", os.urandom(1_000_000))
         raw.save()
