@@ -6,6 +6,8 @@ WORKDIR /app
 COPY pyproject.toml README.md LICENSE ./
 COPY sql ./sql
 COPY seeds ./seeds
+COPY examples ./examples
+COPY grafana ./grafana
 COPY db_utils ./db_utils
 COPY barnameh ./barnameh
 # encryption and embedded: encrypted backups on a schedule, with the pg_dump of the wheel.

@@ -27,6 +27,7 @@ PROJECT_FILES = (
     "postgres",
     "pgadmin",
     "redis-server",
+    "grafana",
 )
 # The shell's own settings win over .env, so a test's process keeps only what Docker itself needs.
 KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR", "LANG", "XDG_RUNTIME_DIR", "SSL_CERT_FILE")

@@ -13,7 +13,16 @@ from tests.e2e.compose_stack import REPOSITORY, ComposeStack, docker, wait_until
 pytestmark = pytest.mark.docker
 
 BASE = "python:3.13-slim"
-BUILT_FROM = ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "LICENSE", "db_utils", "barnameh")
+BUILT_FROM = (
+    "Dockerfile",
+    ".dockerignore",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "db_utils",
+    "barnameh",
+    "examples",
+)
 _DUE = """
     INSERT INTO service_schedules (organization_id, task, location_id, run_every)
     SELECT l.organization_id, 'fetch holidays', l.location_id, interval '1 day'
