@@ -261,6 +261,12 @@ def test_a_refresh_takes_late_rows_into_rollups_of_the_columnstore(seeded_databa
         "FROM resources AS r CROSS JOIN generate_series(1, 40) AS n",
         (first,),
     )
+    db.execute(  # samples that do not add up by themselves, which the sample data have only at some hours of the day
+        "INSERT INTO resource_metrics (organization_id, resource_id, time, utilization_pct) "
+        "SELECT r.organization_id, r.resource_id, %s + n * interval '7 hours' + interval '1 minute', 50 "
+        "FROM resources AS r CROSS JOIN generate_series(1, 3) AS n",
+        (first,),
+    )
     schema.refresh_rollups(db)
     for definition in db.execute_query("SELECT rollup, query FROM rollup_definitions()"):
         stored = totals(db, definition["rollup"])
