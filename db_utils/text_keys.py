@@ -21,12 +21,14 @@ CODED: Mapping[str, str] = {
 }
 """Columns, keys and arguments in which a code will do for an identifier, and what they name."""
 
+IDENTIFIED_BY: Mapping[str, str] = {f"{thing}s": column for column, thing in CODED.items()}
+"""Tables of what has codes, and the column of their identifiers."""
+
 _MOST_ZEROS = 400
 """More than a float can have; a decimal with more of them keeps its exponent."""
 _POINT_ZERO = re.compile(r"-?[0-9]+\.0")
-
-
 _LONGEST_SHOWN = 60
+_MOST_NAMED = 5
 
 
 def shown(value: object) -> str:
@@ -61,6 +63,11 @@ def is_identifier(value: object) -> bool:
     return isinstance(value, uuid.UUID) or (isinstance(value, str) and _is_uuid(value))
 
 
+def takes_code(table: str, column: str) -> bool:
+    """Return whether a code will do in this column of a table: not for the identifiers of its own rows."""
+    return column in CODED and IDENTIFIED_BY.get(table) != column
+
+
 def text_key(text: str) -> str:
     """This key as it is compared and stored: in NFC, without blanks around it, a whole number without its `.0`.
 
@@ -71,6 +78,19 @@ def text_key(text: str) -> str:
     if not text.isascii():
         return unicodedata.normalize("NFC", text)
     return text[:-2] if text.endswith(".0") and _POINT_ZERO.fullmatch(text) else text
+
+
+def storable(text: str, name: str) -> str:
+    """Return this text, if PostgreSQL can store it. Raises `InvalidInputError`, which calls it `name`."""
+    if "\0" in text:
+        raise InvalidInputError(f"{name} holds a NUL character, which PostgreSQL cannot store: take it out")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError(
+            f"{name} holds a lone surrogate, which UTF-8 cannot express: take it out"
+        ) from None
+    return text
 
 
 def number_text(value: float | Decimal) -> str:
@@ -93,15 +113,18 @@ def code_of(value: object, name: str) -> str:
     code = text_key(value)
     if not code:
         raise InvalidInputError(f"{name} is empty: give a code, or a UUID")
-    if "\0" in code:
-        raise InvalidInputError(f"{name} holds a NUL character, which PostgreSQL cannot store: take it out")
-    try:
-        code.encode()
-    except UnicodeEncodeError:
-        raise InvalidInputError(
-            f"{name} holds a lone surrogate, which UTF-8 cannot express: take it out"
-        ) from None
-    return code
+    return storable(code, name)
+
+
+def unknown_code(name: str, kind: str, codes: Sequence[str], advice: str = "") -> str:
+    """Return the sentence that refuses codes which the organization does not have; `kind` is a key of `CODED`."""
+    thing = CODED[kind]
+    named = ", ".join(map(repr, codes[:_MOST_NAMED]))
+    more = f" and {len(codes) - _MOST_NAMED} more" if len(codes) > _MOST_NAMED else ""
+    return (
+        f"{name}: the organization has no {thing} {named}{more}{advice}: give its id or {thing}_code, or make it with "
+        f"get_or_create_{thing}"
+    )
 
 
 def id_of_key(organization_id: uuid.UUID, table: str, values: Sequence[str]) -> uuid.UUID:

@@ -242,7 +242,7 @@ class ConnectionPool:
         checkout = self.take()
         return checkout if self._answers(checkout) else self._replace(checkout)
 
-    def read(self, sql: str, timeout_seconds: float | None) -> list[Row]:
+    def read(self, sql: str, timeout_seconds: float) -> list[Row]:
         """The rows of a question of this library's own, such as which database this is."""
         checkout = self.take()
         try:

@@ -63,6 +63,8 @@ class _Mark:
     position: int
     at: float
     last_write: object
+    system: int
+    """The identifier of the primary's server, which its copies share."""
 
 
 class Replica:
@@ -152,10 +154,14 @@ class Replica:
                 self._compare(self._awaited)
             if self._awaited is None:
                 self._awaited = self._mark()
-                self._compare(self._awaited)
+                if self._awaited is not None:
+                    self._compare(self._awaited)
         except _NotAStandbyError as error:
             self._pause(str(error))
             log.warning("reads go to the primary: %s", error)
+            return
+        except (ServerUnavailableError, ConnectionFailedError, PoolTimeoutError, QueryTimeoutError) as error:
+            self._pause(str(error))
             return
         held = self._held
         if held is not None and time.monotonic() - held.at > self._max_lag_seconds:
@@ -172,18 +178,11 @@ class Replica:
         except DbUtilsError as error:  # the read that follows will say so, where it is not answered here
             log.debug("the primary does not say where its log ends: %s", error)
             return None
-        self._system = row["system"]
-        return _Mark(int(row["position"]), at, last_write)
+        return _Mark(int(row["position"]), at, last_write, row["system"])
 
-    def _compare(self, mark: _Mark | None) -> None:
-        if mark is None:
-            return
-        try:
-            row = self.pool.read(_REPLAYED, _LOOK_TIMEOUT_SECONDS)[0]
-        except (ServerUnavailableError, ConnectionFailedError, PoolTimeoutError, QueryTimeoutError) as error:
-            self._pause(str(error))
-            return
-        if row["system"] != self._system:
+    def _compare(self, mark: _Mark) -> None:
+        row = self.pool.read(_REPLAYED, _LOOK_TIMEOUT_SECONDS)[0]
+        if row["system"] != mark.system:
             raise _NotAStandbyError(f"{self.pool.safe_url} is no copy of this database's server")
         if not row["is_standby"]:
             raise _NotAStandbyError(f"{self.pool.safe_url} is not a standby: it was promoted")

@@ -12,9 +12,8 @@ import pyarrow.compute as pc
 from db_utils.copy.target_table import TargetTable, plain_cursor
 from db_utils.dataframes.from_frame import FrameSource
 from db_utils.errors import NotFoundError
-from db_utils.text_keys import CODED, code_of, event_identity, is_identifier
+from db_utils.text_keys import code_of, event_identity, is_identifier, takes_code, unknown_code
 
-_MOST_NAMED = 5
 _EVENTS = "operational_events"
 
 # Names go before codes, so that a code has the last word. Bare names: a tenant's scope sees its own things.
@@ -32,12 +31,6 @@ _CALLED = {
     "shift_id": """
         SELECT organization_id::text AS owner, shift_code AS called, shift_id::text AS identifier FROM shifts""",
 }
-_OWN = {
-    "location_id": "locations",
-    "resource_id": "resources",
-    "employee_id": "employees",
-    "shift_id": "shifts",
-}
 
 
 def with_identifiers(
@@ -53,8 +46,7 @@ def with_identifiers(
         for at, name in enumerate(source.names)
         if name in target.columns
         and target.columns[name].type == "uuid"
-        and (_OWN.get(name, target.name) != target.name or (name == "event_id" and target.name == _EVENTS))
-        and (name in CODED or name == "event_id")
+        and (takes_code(target.name, name) or (name == "event_id" and target.name == _EVENTS))
     }
     owner = source.names.index("organization_id") if "organization_id" in source.names else None
     known = _Known(connection, keep_unknown=keep_unknown)
@@ -134,7 +126,7 @@ class _Known:
                 unknown.setdefault(codes[value])
             made.append(found or str(value))
         if unknown and not self._keep_unknown:
-            raise _unknown(name, list(unknown))
+            raise NotFoundError(unknown_code(name, name, list(unknown)))
         return pa.array(made, pa.string())
 
     def _one_owner(self, owners: Any) -> str | None:
@@ -211,13 +203,3 @@ def _may_hold_codes(column: Any) -> bool:
         return True
     first = next((value for value in column[:100].to_pylist() if value is not None), None)
     return first is not None and not is_identifier(first)
-
-
-def _unknown(name: str, codes: list[str]) -> NotFoundError:
-    named = ", ".join(map(repr, codes[:_MOST_NAMED]))
-    more = f" and {len(codes) - _MOST_NAMED} more" if len(codes) > _MOST_NAMED else ""
-    thing = CODED[name]
-    return NotFoundError(
-        f"{name}: the organization has no {thing} {named}{more}: give its id or {thing}_code, or make it with "
-        f"get_or_create_{thing}"
-    )

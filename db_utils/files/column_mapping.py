@@ -15,7 +15,7 @@ from db_utils.copy.text_format import BadValueError
 from db_utils.errors import InvalidInputError
 from db_utils.files.conversion import Convert, converter
 from db_utils.files.derived_ids import DerivedIds
-from db_utils.files.lookups import ALIASES, is_looked_up, lookup_for, own_organization
+from db_utils.files.lookups import ALIASES, lookup_for, own_organization
 from db_utils.files.options import ImportOptions
 from db_utils.files.readers import Record, Source, Unreadable
 from db_utils.files.relations import Relation
@@ -24,7 +24,7 @@ from db_utils.files.row_timezones import PLACE_COLUMNS, RowTimezones
 from db_utils.files.scope import Scope
 from db_utils.files.times import Moments, Unresolved
 from db_utils.files.units import conversion
-from db_utils.text_keys import CODED, event_identity, text_key
+from db_utils.text_keys import CODED, event_identity, takes_code, text_key
 
 _CHUNK_ROWS = 4000
 REJECT_COLUMNS = ("rejected_line", "rejected_column", "rejected_reason")
@@ -140,7 +140,7 @@ class Mapping:
 
     def _place_columns(self, relation: Relation, scope: Scope) -> list[str]:
         given = {*self.columns, *self._shared}
-        return [c for c in PLACE_COLUMNS if c in given and is_looked_up(relation.name, c)]
+        return [c for c in PLACE_COLUMNS if c in given and takes_code(relation.name, c)]
 
     def rows(self, sent: Sequence[str], on_bad: OnBad) -> Iterator[tuple[int, list[Any]]]:
         """Each good row with its line, its values in the order of `sent` (None for what the file does not have)."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from db_utils.copy.target_table import plain_cursor
 from db_utils.copy.text_format import BadValueError
-from db_utils.text_keys import is_identifier, number_text, text_key
+from db_utils.text_keys import is_identifier, number_text, takes_code, text_key
 
 _NAMED = {
     "location_id": (
@@ -30,12 +30,6 @@ _NAMED = {
         "SELECT shift_id::text, shift_code, NULL FROM shifts WHERE organization_id = %s AND shift_code IS NOT NULL",  # there are many
     ),
 }
-_OF_TABLE = {
-    "locations": "location_id",
-    "resources": "resource_id",
-    "employees": "employee_id",
-    "shifts": "shift_id",
-}
 
 ALIASES = {
     "location": "location_id",
@@ -52,14 +46,9 @@ ALIASES = {
 """What a column of names is called in a file, where the table has no column of that name itself."""
 
 
-def is_looked_up(table: str, column: str) -> bool:
-    """Whether this column of the table holds identifiers of places, resources, employees or shifts, other than its own rows'."""
-    return column in _NAMED and _OF_TABLE.get(table) != column
-
-
 def lookup_for(connection: Any, table: str, column: str, organization_id: str) -> Lookup | None:
     """What finds the identifiers of this column; None where it holds none, or the table's own."""
-    if not is_looked_up(table, column):
+    if not takes_code(table, column):
         return None
     kind, statement = _NAMED[column]
     with plain_cursor(connection) as cursor:

@@ -10,7 +10,7 @@ from db_utils.copy.target_table import TargetTable, find_target, plain_cursor
 from db_utils.errors import InvalidInputError, NotFoundError, UndefinedObjectError
 from db_utils.schema.source import contract
 from db_utils.sql_blocks import sql_beside
-from db_utils.text_keys import text_key
+from db_utils.text_keys import CODED, IDENTIFIED_BY, text_key
 
 INTERNAL = frozenset({"schema_version", "tenant_logins", "seed_runs", "backup_runs", "database_identity"})
 """The schema's own bookkeeping: never in a file."""
@@ -24,13 +24,6 @@ _CHANGEABLE = {
 }
 """Of tables of which only some columns may change once a row is there."""
 WITH_ROLLUPS = frozenset({"operational_events", "demand_history", "resource_metrics", "employee_attendance"})
-_OF_TABLE = {
-    "locations": "location_id",
-    "resources": "resource_id",
-    "employees": "employee_id",
-    "shifts": "shift_id",
-}
-"""Tables whose rows others point to, and what by."""
 _NAMES = frozenset({"product_id", "employee_code", "name"})
 """Columns of text that name something, in no key as well."""
 _VERSIONS = frozenset({"model_name", "model_version"})
@@ -88,10 +81,9 @@ class Relation:
         own = [
             name
             for name in self.keys[0]
-            if self.target.columns[name].type == "uuid"
-            and name not in ("organization_id", *_OF_TABLE.values())
+            if self.target.columns[name].type == "uuid" and name not in ("organization_id", *CODED)
         ]
-        return _OF_TABLE.get(self.name, next(iter(own), None))
+        return IDENTIFIED_BY.get(self.name, next(iter(own), None))
 
     @property
     def has_movable_rows(self) -> bool:

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import psycopg2.extensions
 
 from db_utils.errors import InvalidInputError
-from db_utils.text_keys import parse_uuid, shown
+from db_utils.text_keys import parse_uuid, shown, storable
 from db_utils.values import dump_json
 
 Id: TypeAlias = uuid.UUID | str
@@ -50,15 +50,7 @@ def text_of(value: object, name: str) -> str:
         raise InvalidInputError(f"{name} is {shown(value)}: give a text")
     if not value.strip():
         raise InvalidInputError(f"{name} is empty: give a text")
-    if "\0" in value:
-        raise InvalidInputError(f"{name} holds a NUL character, which PostgreSQL cannot store: take it out")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidInputError(
-            f"{name} holds a lone surrogate, which UTF-8 cannot express: take it out"
-        ) from None
-    return str(value)
+    return str(storable(value, name))
 
 
 def optional_text(value: object, name: str) -> str | None:

@@ -17,12 +17,11 @@ from typing import Any
 from db_utils.connections.executor import Executor
 from db_utils.errors import InvalidInputError, NotFoundError
 from db_utils.queries.loader import query
-from db_utils.text_keys import CODED, code_of, is_identifier, text_key
+from db_utils.text_keys import CODED, code_of, is_identifier, text_key, unknown_code
 from db_utils.values import Row
 
 _LISTS: Mapping[str, str] = {"may_work_at": "location_id"}
 """Arguments that are lists of such, and of which."""
-_MOST_NAMED = 5
 
 Wanted = Mapping[str, Iterable[str]]
 """Codes to be looked up, by the argument that tells their kind."""
@@ -133,13 +132,7 @@ def unknown_codes(
         )
         near = difflib.get_close_matches(codes[0], sorted({row["called"] for row in rows}), n=2)
         advice = f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
-        thing = CODED[kind]
-        named = ", ".join(map(repr, codes[:_MOST_NAMED]))
-        more = f" and {len(codes) - _MOST_NAMED} more" if len(codes) > _MOST_NAMED else ""
-        said.append(
-            f"{name}: the organization has no {thing} {named}{more}{advice}: give its id or "
-            f"{thing}_code, or make it with get_or_create_{thing}"
-        )
+        said.append(unknown_code(name, kind, codes, advice))
     return NotFoundError(f"{where}{'; '.join(said)}")
 
 

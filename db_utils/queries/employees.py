@@ -18,7 +18,6 @@ from db_utils.queries.arguments import (
     text_of,
     texts_of,
 )
-from db_utils.queries.codes import new_code
 from db_utils.queries.runner import QueryRunner
 from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
@@ -82,17 +81,13 @@ class EmployeeQueries(QueryRunner):
 
         One that is there stays as it is. Arguments, row and errors as in `create_employee`.
         """
-        organization, code = (
-            parse_uuid(organization_id, "organization_id"),
-            new_code(employee_code, "employee_code"),
-        )
         return self._get_or_create(
-            organization,
+            organization_id,
             "employee_id",
-            code,
-            lambda q, found: q.get_employees(organization, employee_id=found, include_inactive=True),
-            lambda q: q.create_employee(
-                organization,
+            employee_code,
+            lambda q, found: q.get_employees(organization_id, employee_id=found, include_inactive=True),
+            lambda q, code: q.create_employee(
+                organization_id,
                 full_name,
                 location_id=location_id,
                 employee_code=code,

@@ -19,7 +19,7 @@ from db_utils.queries.arguments import (
     text_of,
     word_of,
 )
-from db_utils.queries.codes import checked_code, new_code
+from db_utils.queries.codes import checked_code
 from db_utils.queries.loader import query
 from db_utils.queries.runner import QueryRunner
 from db_utils.text_keys import parse_uuid, text_key
@@ -199,17 +199,13 @@ class OrganizationQueries(QueryRunner):
         One that is called so, by code or by name, stays as it is. `name` is by default the code. Arguments, row and errors
         as in `create_location`.
         """
-        organization, code = (
-            parse_uuid(organization_id, "organization_id"),
-            new_code(location_code, "location_code"),
-        )
         return self._get_or_create(
-            organization,
+            organization_id,
             "location_id",
-            code,
-            lambda q, found: q.get_locations(organization, location_id=found),
-            lambda q: q.create_location(
-                organization,
+            location_code,
+            lambda q, found: q.get_locations(organization_id, location_id=found),
+            lambda q, code: q.create_location(
+                organization_id,
                 code if name is None else name,
                 location_type=location_type,
                 timezone=timezone,

@@ -18,7 +18,7 @@ from db_utils.queries.arguments import (
     optional_uuid,
     text_of,
 )
-from db_utils.queries.codes import checked_code, new_code
+from db_utils.queries.codes import checked_code
 from db_utils.queries.runner import QueryRunner
 from db_utils.text_keys import parse_uuid
 from db_utils.values import Row, dump_json
@@ -96,17 +96,13 @@ class ResourceQueries(QueryRunner):
         One that is called so, by code or by name, stays as it is. `name` is by default the code. Arguments, row and errors
         as in `create_resource`.
         """
-        organization, code = (
-            parse_uuid(organization_id, "organization_id"),
-            new_code(resource_code, "resource_code"),
-        )
         return self._get_or_create(
-            organization,
+            organization_id,
             "resource_id",
-            code,
-            lambda q, found: q.get_resources(organization, resource_id=found),
-            lambda q: q.create_resource(
-                organization,
+            resource_code,
+            lambda q, found: q.get_resources(organization_id, resource_id=found),
+            lambda q, code: q.create_resource(
+                organization_id,
                 code if name is None else name,
                 location_id=location_id,
                 resource_type=resource_type,

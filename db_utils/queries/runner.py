@@ -17,6 +17,7 @@ from db_utils.queries.codes import (
     Code,
     identifiers_of,
     look_up,
+    new_code,
     takes_codes,
     unknown_codes,
 )
@@ -24,7 +25,7 @@ from db_utils.queries.duplicates import alike, once_each
 from db_utils.queries.errors import DifferentValuesError, UnknownReferenceError, WrongStateError
 from db_utils.queries.loader import query
 from db_utils.queries.records import as_json, encoded_rows, pages
-from db_utils.text_keys import CODED, event_identity, parse_uuid
+from db_utils.text_keys import CODED, IDENTIFIED_BY, event_identity, parse_uuid
 from db_utils.values import Row, dump_json
 
 if TYPE_CHECKING:
@@ -35,11 +36,8 @@ Page = list[dict[str, Any]]
 
 _MISSING_ROW = re.compile(r'table "(?P<table>[a-z_]+?)(?:_\d+)?"')
 _ARGUMENT_OF_TABLE = {
+    **IDENTIFIED_BY,
     "organizations": "organization_id",
-    "locations": "location_id",
-    "resources": "resource_id",
-    "employees": "employee_id",
-    "shifts": "shift_id",
     "anomaly_predictions": "anomaly_id",
 }
 
@@ -170,25 +168,27 @@ class QueryRunner:
 
     def _get_or_create(
         self,
-        organization_id: uuid.UUID,
+        organization_id: Id,
         kind: str,
-        code: str,
+        called: object,
         get: Callable[[Self, uuid.UUID], list[Row]],
-        create: Callable[[Self], Row],
+        create: Callable[[Self, str], Row],
     ) -> Row:
         """The row of what is called so; if there is none, what `create` makes, also where two sessions make it at once."""
+        organization = parse_uuid(organization_id, "organization_id")
+        code = new_code(called, f"{CODED[kind]}_code")
 
         def found(queries: Self) -> Row | None:
-            known = look_up(queries._db, organization_id, {kind: {code}})[kind]
+            known = look_up(queries._db, organization, {kind: {code}})[kind]
             return get(queries, known[code])[0] if code in known else None
 
-        self._check_arguments(create)
+        self._check_arguments(lambda queries: create(queries, code))
         row = found(self._on(self._db))
         if row is not None:
             return row
         try:
             with self._db.transaction() as transaction:
-                return create(self._on(transaction))
+                return create(self._on(transaction), code)
         except UniqueViolationError:
             row = found(self._on(self._db))
             if row is None:

@@ -19,7 +19,7 @@ from db_utils.queries.arguments import (
     time_of,
     whole_of,
 )
-from db_utils.queries.codes import checked_code, new_code
+from db_utils.queries.codes import checked_code
 from db_utils.queries.errors import WrongStateError
 from db_utils.queries.runner import QueryRunner
 from db_utils.text_keys import parse_uuid
@@ -91,17 +91,13 @@ class ShiftQueries(QueryRunner):
 
         One that is there stays as it is. `name` is by default the code. Arguments, row and errors as in `create_shift`.
         """
-        organization, code = (
-            parse_uuid(organization_id, "organization_id"),
-            new_code(shift_code, "shift_code"),
-        )
         return self._get_or_create(
-            organization,
+            organization_id,
             "shift_id",
-            code,
-            lambda q, found: q._shift(organization, found),  # noqa: SLF001  queries of the same kind
-            lambda q: q.create_shift(
-                organization,
+            shift_code,
+            lambda q, found: q._shift(organization_id, found),  # noqa: SLF001  queries of the same kind
+            lambda q, code: q.create_shift(
+                organization_id,
                 code if name is None else name,
                 location_id=location_id,
                 starts_at=starts_at,
@@ -113,8 +109,9 @@ class ShiftQueries(QueryRunner):
             ),
         )
 
-    def _shift(self, organization_id: uuid.UUID, shift_id: uuid.UUID) -> list[Row]:
-        return self._read_rows("find_shift", organization_id, {"shift_id": shift_id})
+    def _shift(self, organization_id: Id, shift_id: uuid.UUID) -> list[Row]:
+        organization = parse_uuid(organization_id, "organization_id")
+        return self._read_rows("find_shift", organization, {"shift_id": shift_id})
 
     def get_shift_schedule(
         self,

@@ -13,6 +13,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
+from db_utils import DatabaseManager, schema
 from tests.integration.schema.isolation import (
     calling,
     catalog,
@@ -102,6 +103,8 @@ def populated(url: str, *, others: int) -> Iterator[Field]:
     with connected(url) as owner, connected(url) as busy, connected(url) as shared, owner.cursor() as cursor:
         for organization in (own, *secret):
             population.fill(owner, organization)
+        with DatabaseManager(url) as db:
+            schema.refresh_rollups(db)  # in every edition it keeps machine time
         population.settle(owner)
         cursor.execute(f"CREATE ROLE {application} LOGIN PASSWORD '{PASSWORD}'")
         cursor.execute(f"GRANT barnameh_tenant TO {application} WITH INHERIT FALSE, SET TRUE")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import psycopg2.errors
 from psycopg2.extras import Json
 
 from tests.integration.schema.isolation import markers
@@ -579,24 +577,9 @@ def fill(connection: Any, organization: Organization) -> None:
             cursor.execute(f"INSERT INTO public.{table} ({names}) VALUES ({marks})", list(row.values()))
 
 
-def refresh(cursor: Any, seconds: float = 120) -> None:
-    """Refresh the rollups, after a scheduled refresh that is under way: two of one rollup refuse each other."""
-    give_up_at = time.monotonic() + seconds
-    while True:
-        try:
-            cursor.execute("CALL refresh_rollups()")
-        except psycopg2.errors.LockNotAvailable:
-            if time.monotonic() > give_up_at:
-                raise
-            time.sleep(0.5)
-        else:
-            return
-
-
 def settle(connection: Any) -> None:
-    """Bring the database to the state that it has in use: rollups filled, old chunks compressed, statistics gathered."""
+    """Bring the database, its rollups filled, to the state that it has in use: old chunks compressed, statistics gathered."""
     with connection.cursor() as cursor:
-        refresh(cursor)  # in every edition it keeps machine time
         cursor.execute("SELECT database_edition()")
         if cursor.fetchone()[0] == "community":
             compressed = compress(connection)

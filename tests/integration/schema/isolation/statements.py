@@ -12,7 +12,7 @@ from psycopg2.extras import Json
 from tests.integration.schema.isolation.attackers import Attacker, Outcome
 from tests.integration.schema.isolation.catalog import Relation, View
 from tests.integration.schema.isolation.population import Organization, Row
-from tests.integration.schema.isolation.writing import READ_ONLY, baits, insertion, other_value
+from tests.integration.schema.isolation.writing import READ_ONLY, baits, forged_and_absent, insertion
 
 # Above these, a lock keeps others from reading or writing; who may only read a view may take none of them.
 _READERS_MODES = ("ACCESS SHARE",)
@@ -163,17 +163,13 @@ def refusals(attacker: Attacker, views: list[View], foreign: Organization) -> No
     """All that a refusal says, its detail, hint, context and names too: the same for a key that is there and one that is not."""
     category = "refusals in full"
     for view in views:
-        for row in baits(attacker, view, foreign):
-            for key in view.keys:
-                if not set(key) <= row.keys() or key == ("organization_id",):
-                    continue
-                absent = {**row, key[-1]: other_value(row[key[-1]])}
-                said = {
-                    _said(attacker.attempt(category, *insertion(view.sql, candidate)), candidate)
-                    for candidate in (row, absent)
-                }
-                if len(said) > 1:
-                    attacker.report(category, f"INSERT INTO {view.sql} by {key}: {sorted(said)}")
+        for key, row, absent in forged_and_absent(attacker, view, foreign):
+            said = {
+                _said(attacker.attempt(category, *insertion(view.sql, candidate)), candidate)
+                for candidate in (row, absent)
+            }
+            if len(said) > 1:
+                attacker.report(category, f"INSERT INTO {view.sql} by {key}: {sorted(said)}")
 
 
 def _said(outcome: Outcome, row: Row) -> str:

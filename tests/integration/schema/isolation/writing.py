@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -111,6 +112,16 @@ def baits(attacker: Attacker, view: View, foreign: Organization) -> list[Row]:
         {column: theirs[column] if column in named else value for column, value in mine.items()}
         for mine, theirs in pairs
     ]
+
+
+def forged_and_absent(
+    attacker: Attacker, view: View, foreign: Organization
+) -> Iterator[tuple[tuple[str, ...], Row, Row]]:
+    """Each key of a view, a row under the other organization's value of it, and the same row under one that nobody has."""
+    for row in baits(attacker, view, foreign):
+        for key in view.keys:
+            if set(key) <= row.keys() and key != ("organization_id",):
+                yield key, row, {**row, key[-1]: other_value(row[key[-1]])}
 
 
 def write_into(attacker: Attacker, views: list[View], foreign: Organization) -> None:
@@ -241,27 +252,24 @@ def existence(attacker: Attacker, views: list[View], foreign: Organization) -> N
     """Does the refusal of a row tell whether another organization has a row of that key?"""
     category = "existence by refusals"
     for view in views:
-        for row in baits(attacker, view, foreign):
-            for key in view.keys:
-                if not set(key) <= row.keys() or key == ("organization_id",):
-                    continue
-                absent = {**row, key[-1]: other_value(row[key[-1]])}
-                for tail in ("", " ON CONFLICT DO NOTHING", f" ON CONFLICT ({', '.join(key)}) DO NOTHING"):
-                    answers = {
-                        attacker.attempt(category, *insertion(view.sql, candidate, tail)).answer()
-                        for candidate in (row, absent)
-                    }
-                    _compare(attacker, category, f"INSERT INTO {view.name} by {key}{tail}", answers)
-                assignments = ", ".join(f'"{column}" = %s' for column in key)
+        for key, row, absent in forged_and_absent(attacker, view, foreign):
+            for tail in ("", " ON CONFLICT DO NOTHING", f" ON CONFLICT ({', '.join(key)}) DO NOTHING"):
                 answers = {
-                    attacker.attempt(
-                        category,
-                        f"UPDATE {view.sql} SET {assignments}",
-                        [candidate[column] for column in key],
-                    ).answer()
+                    attacker.attempt(category, *insertion(view.sql, candidate, tail)).answer()
                     for candidate in (row, absent)
                 }
-                _compare(attacker, category, f"UPDATE {view.name} to {key}", answers)
+                _compare(attacker, category, f"INSERT INTO {view.name} by {key}{tail}", answers)
+            assignments = ", ".join(f'"{column}" = %s' for column in key)
+            answers = {
+                attacker.attempt(
+                    category,
+                    f"UPDATE {view.sql} SET {assignments}",
+                    [candidate[column] for column in key],
+                ).answer()
+                for candidate in (row, absent)
+            }
+            _compare(attacker, category, f"UPDATE {view.name} to {key}", answers)
+        for row in baits(attacker, view, foreign):
             for columns, _, _ in view.references:
                 column = columns[1] if len(columns) > 1 else ""
                 if column not in row:
