@@ -35,7 +35,7 @@ def session(db: DatabaseManager) -> Iterator[Any]:
 
 @contextmanager
 def held(db: DatabaseManager, name: str, busy: str) -> Iterator[None]:
-    """Hold the lock of this name; `UsageError` with the sentence `busy` where somebody else does."""
+    """Hold the lock of this name; `UsageError` with the sentence `busy` where someone else does."""
     with session(db) as cursor:
         if not take(cursor, name):
             raise UsageError(busy)

@@ -725,7 +725,7 @@ BEGIN
             round(extract(epoch FROM s.ends_at - s.starts_at) / 60)
         FROM sample_stops AS s
         UNION ALL
-        -- Once a shift somebody looks at what comes off the line.
+        -- Once a shift someone looks at what comes off the line.
         SELECT
             p.resource_id,
             p.starts_at,

@@ -1,4 +1,4 @@
--- The outbox: keys of what changed, for whoever has to hear of every change. docs/outbox.md says how it is read.
+-- The outbox: keys of what changed, for whoever has to be told of every change. docs/outbox.md says how it is read.
 --
 -- Triggers (88_outbox_triggers.sql) write a row in the transaction of the change, for each target of the organization: a copy
 -- elsewhere (convex), the API's live stream (api). It holds keys, never values: what a key means now is read when it is sent. What
@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS sync_targets (
         keep_for BETWEEN interval '1 minute' AND interval '7 days'
     )
 );
-COMMENT ON TABLE sync_targets IS 'Who has to hear of an organization''s changes; read-only for tenants. Without a row here nothing is written to the outbox.';
+COMMENT ON TABLE sync_targets IS 'Who has to be told of an organization''s changes; read-only for tenants. Without a row here nothing is written to the outbox.';
 COMMENT ON COLUMN sync_targets.organization_id IS 'The tenant.';
 COMMENT ON COLUMN sync_targets.consumer IS 'Who reads: convex, or api for the live stream.';
 COMMENT ON COLUMN sync_targets.kinds IS 'Of which kinds it hears; all of them by default.';

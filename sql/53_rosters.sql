@@ -1,5 +1,5 @@
 -- What rosters and production plans are made of besides shifts and plans: contracts, absences that are known, what a resource
--- can make; and proposals, which stand apart from the live roster until somebody applies them.
+-- can make; and proposals, which stand apart from the live roster until someone applies them.
 
 CREATE TABLE IF NOT EXISTS employee_contracts (
     organization_id uuid NOT NULL,

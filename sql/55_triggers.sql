@@ -228,8 +228,8 @@ CREATE OR REPLACE TRIGGER shift_assignments_copy_shift_times
     BEFORE INSERT OR UPDATE OF organization_id, shift_id ON shift_assignments
     FOR EACH ROW EXECUTE FUNCTION copy_shift_times();
 
--- Who is not employed when a shift begins cannot be assigned to it. Whether somebody is that the writer cannot see is for the
--- foreign key to say; a cancelled assignment needs nobody. What was assigned before somebody left stays, and covers nothing.
+-- Who is not employed when a shift begins cannot be assigned to it. Whether someone is that the writer cannot see is for the
+-- foreign key to say; a cancelled assignment needs nobody. What was assigned before someone left stays, and covers nothing.
 CREATE OR REPLACE FUNCTION refuse_unemployed()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -306,7 +306,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION notification_channel(text, uuid) IS
-    'On which channel does this organization hear of kind (alerts, anomalies, predictions)? NULL for an organization '
+    'On which channel is this organization told of kind (alerts, anomalies, predictions)? NULL for an organization '
     'that the caller cannot see. LISTEN to it; the payload is JSON with identifiers, never contents.';
 
 CREATE OR REPLACE FUNCTION announce_row()

@@ -155,7 +155,7 @@ AS $$
         AND l.location_id = location
 $$;
 COMMENT ON FUNCTION employment_start(uuid, uuid, date) IS
-    'From when on is somebody employed who was hired on this local day of the location? -infinity where no day is known.';
+    'From when on is someone employed who was hired on this local day of the location? -infinity where no day is known.';
 REVOKE ALL ON FUNCTION employment_start(uuid, uuid, date) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION keep_employee_history()
@@ -574,7 +574,7 @@ BEGIN
         RETURN;
     END IF;
 
-    -- That somebody will leave, or come, is known beforehand.
+    -- That someone will leave, or come, is known beforehand.
     began_at := public.change_period_start(
         coalesce(period_start, public.history_change_time('employee', org, employee)), period_end, NOT changes ? 'location_id'
     );

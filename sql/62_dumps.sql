@@ -34,7 +34,7 @@ BEGIN
         RETURN;
     END IF;
 
-    -- The dump of a table of somebody's own may go on; one of this schema, whole or in part, makes something that is there.
+    -- The dump of a table of someone's own may go on; one of this schema, whole or in part, makes something that is there.
     is_there := CASE
         WHEN tg_tag = 'CREATE EXTENSION' THEN named = 'timescaledb'
         WHEN tg_tag = 'CREATE SCHEMA' THEN pg_catalog.to_regnamespace(named) IS NOT NULL

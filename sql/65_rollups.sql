@@ -369,7 +369,7 @@ BEGIN
         ) THEN
             PERFORM add_continuous_aggregate_policy(
                 definition.rollup::regclass,
-                -- All of the past, unless retention was set and somebody took the policy away since.
+                -- All of the past, unless retention was set and someone took the policy away since.
                 start_offset => (
                     SELECT (j.config ->> 'drop_after')::interval - l.chunk_interval
                     FROM time_series_layout() AS l

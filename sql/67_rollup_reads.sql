@@ -142,7 +142,7 @@ $$;
 COMMENT ON FUNCTION raw_spans(text[], timestamptz, timestamptz) IS
     'Which parts of a period do these rollups not hold as they are now, so that they must be added up from the raw rows? Times '
     'of rows that came late since the last refresh, what was not refreshed yet, and buckets that lie over an edge of the period; everything '
-    'where rollups are views, and in a transaction that has written. Tells when somebody''s rows changed (to the hour), never whose. Runs with '
+    'where rollups are views, and in a transaction that has written. Tells when someone''s rows changed (to the hour), never whose. Runs with '
     'the owner''s rights to read TimescaleDB''s notes.';
 
 CREATE OR REPLACE FUNCTION cut_hours(edges timestamptz[])

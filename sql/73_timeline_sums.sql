@@ -110,7 +110,7 @@ CREATE TABLE IF NOT EXISTS resource_time_marks (
     CONSTRAINT resource_time_marks_pkey PRIMARY KEY (organization_id, mark_id),
     CONSTRAINT resource_time_marks_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations ON DELETE CASCADE
 );
-COMMENT ON TABLE resource_time_marks IS 'Hours that somebody changed since they were kept. Written by triggers in the transaction of the change, taken away by refresh_resource_time().';
+COMMENT ON TABLE resource_time_marks IS 'Hours that someone changed since they were kept. Written by triggers in the transaction of the change, taken away by refresh_resource_time().';
 COMMENT ON COLUMN resource_time_marks.organization_id IS 'The tenant.';
 COMMENT ON COLUMN resource_time_marks.mark_id IS 'Tells marks apart.';
 COMMENT ON COLUMN resource_time_marks.stale IS 'Whole hours that the change touches.';

@@ -412,7 +412,7 @@ BEGIN
                     AND k.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
                     AND k.mode IN ('ShareLock', 'ExclusiveLock', 'AccessExclusiveLock')
             )
-            -- Whom somebody else waits for, be it a lock of a table or the making of a chunk.
+            -- Whom someone else waits for, be it a lock of a table or the making of a chunk.
             OR a.xact_start < clock_timestamp() - coalesce((config ->> 'waited_for_minutes')::numeric, 1) * interval '1 minute' AND EXISTS (
                 SELECT
                 FROM pg_stat_activity AS w

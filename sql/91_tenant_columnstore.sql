@@ -156,7 +156,7 @@ BEGIN
                 WHERE %7$s
                     AND (TG_OP = 'DELETE' OR (%8$s) IS DISTINCT FROM (%13$s));
                 IF FOUND THEN
-                    RAISE EXCEPTION 'a row of %3$s was changed by somebody else at the same moment'
+                    RAISE EXCEPTION 'a row of %3$s was changed by someone else at the same moment'
                         USING ERRCODE = 'serialization_failure',
                               HINT = 'Run the transaction again.';
                 END IF;

@@ -49,7 +49,7 @@ def kpis(scope: TenantScope) -> Values:
 
 
 def machines(scope: TenantScope) -> Values:
-    """Each machine and its state, those that need somebody first."""
+    """Each machine and its state, those that need someone first."""
     queries = _queries(scope)
     places = {row["location_id"]: row["name"] for row in queries.get_locations(scope.organization_id)}
     rows = [row for row in queries.get_resource_status(scope.organization_id) if row["status"] != "retired"]

@@ -120,7 +120,7 @@ def _add_stream(app: FastAPI) -> None:
         topics: Annotated[
             str | None,
             Query(
-                description="Kinds to hear of, separated by commas: alert, anomaly, resource_status, forecast, plan, kpi."
+                description="Kinds to receive, separated by commas: alert, anomaly, resource_status, forecast, plan, kpi."
             ),
         ] = None,
         last_event_id: Annotated[

@@ -366,7 +366,7 @@ class Live:
 
 
 def kinds_of(topics: str | None) -> frozenset[str]:
-    """The kinds that a client wants to hear of; all if it does not say. Raises `Problem` 422."""
+    """The kinds that a client asks for; all if it does not say. Raises `Problem` 422."""
     if topics is None:
         return frozenset(KINDS)
     wanted = frozenset(topic.strip() for topic in topics.split(",") if topic.strip())

@@ -374,7 +374,7 @@ def _amounts(texts: list[str] | None, option: str, example: str) -> dict[str, fl
 
 
 def _scheduled(kind: str) -> worker.Task:
-    """What the worker does: a proposal that somebody may apply."""
+    """What the worker does: a proposal that someone may apply."""
 
     def task(db: DatabaseManager, due: Mapping[str, Any], stop: Callable[[], bool]) -> None:
         arguments, organization_id = due["arguments"], due["organization_id"]

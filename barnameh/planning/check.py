@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Violation:
-    """A rule that somebody's roster breaks."""
+    """A rule that someone's roster breaks."""
 
     rule: str
     """place, employed, away, overlap, rest, week, days, places or pinned."""

@@ -51,7 +51,7 @@ def gaps(roster: Roster, pairs: set[Pair]) -> list[dict[str, Any]]:
 
 
 def explain(roster: Roster, pairs: set[Pair]) -> list[dict[str, Any]]:
-    """For each shift that lacks somebody: why each person of the organization is not the one, counted; the counts add up to all."""
+    """For each shift that lacks someone: why each person of the organization is not the one, counted; the counts add up to all."""
     by_worker: dict[object, list[Shift]] = {}
     shifts = {s.shift_id: s for s in roster.shifts}
     for shift_id, employee_id in pairs:

@@ -104,7 +104,7 @@ def start_of(part: Part, keep: bool = True) -> Floats:
 
 
 def _move_in(filling: Filling, order: list[int]) -> None:
-    """Fill what stayed empty by freeing somebody: one step of an ejection chain."""
+    """Fill what stayed empty by freeing someone: one step of an ejection chain."""
     part = filling.part
     for s in order:
         if not any(filling.amount[row] > part.soft[row].limit + 1e-9 for row in part.places[s]):
@@ -120,7 +120,7 @@ def _move_in(filling: Filling, order: list[int]) -> None:
 
 
 def _exchange(filling: Filling, held: int, j: int) -> bool:
-    """Take somebody off one shift for another, whoever else may take over what was freed; only where it pays."""
+    """Take someone off one shift for another, whoever else may take over what was freed; only where it pays."""
     filling.put(held, -1)
     loss = -filling.price(held)
     if filling.fits(j):

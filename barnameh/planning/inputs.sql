@@ -133,7 +133,7 @@ ORDER BY
     a.employee_id;
 
 -- name: absences
--- How likely it is that somebody is away, by local day.
+-- How likely it is that someone is away, by local day.
 SELECT
     f.employee_id,
     f.target_date,

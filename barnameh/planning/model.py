@@ -41,7 +41,7 @@ class Shift:
 
 @dataclass(frozen=True)
 class Contract:
-    """How much somebody may work from a local day on; see `employee_contracts`."""
+    """How much someone may work from a local day on; see `employee_contracts`."""
 
     valid_from: dt.date
     hours_per_week: float = 40.0
@@ -101,7 +101,7 @@ class Weights:
     skill: float = 400.0
     """A required skill that nobody of the crew has."""
     change: float = 80.0
-    """Somebody taken off a shift. Who comes instead is no cost of its own: nobody is replaced for nothing."""
+    """Someone taken off a shift. Who comes instead is no cost of its own: nobody is replaced for nothing."""
     absence: float = 30.0
     """A person who is sure not to come."""
     hours: float = 1.0

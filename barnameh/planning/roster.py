@@ -390,7 +390,7 @@ def _neighbourhoods(part: Part, x: Floats, chance: random.Random) -> Iterator[ND
 
 
 def _of_people(part: Part, x: Floats, group: list[int]) -> NDArray[np.bool_]:
-    """These people on the shifts that one of them works or that lack somebody."""
+    """These people on the shifts that one of them works or that lack someone."""
     mine = np.isin(part.pair_worker, group)
     worked = set(part.pair_shift[mine & (x[: part.pair_count] > 0.5)].tolist())
     for s, places in enumerate(part.places):

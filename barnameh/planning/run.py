@@ -1,4 +1,4 @@
-"""One run of the roster optimizer: read, plan, judge, explain, write down; and nothing of it is live before somebody applies it."""
+"""One run of the roster optimizer: read, plan, judge, explain, write down; and nothing of it is live before someone applies it."""
 
 from __future__ import annotations
 

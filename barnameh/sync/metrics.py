@@ -12,7 +12,7 @@ from barnameh.errors import UsageError
 from db_utils import DatabaseManager
 from db_utils.outbox import TargetFacts, targets
 
-PATIENCE_SECONDS = 5.0
+TIMEOUT_SECONDS = 5.0
 _LABELS = ("organization_id", "consumer")
 
 
@@ -38,12 +38,12 @@ class _Targets:
         self._db = db
 
     def describe(self) -> list[Metric]:
-        """Nothing: the database is asked when somebody wants to know, and not when this is registered."""
+        """Nothing: the database is asked when someone wants to know, and not when this is registered."""
         return []
 
     def collect(self) -> Iterator[Metric]:
         """What waits, since when, what was sent and what is refused, of each target."""
-        return of_targets(targets(self._db, timeout_seconds=PATIENCE_SECONDS))
+        return of_targets(targets(self._db, timeout_seconds=TIMEOUT_SECONDS))
 
 
 def of_targets(found: list[TargetFacts]) -> Iterator[Metric]:

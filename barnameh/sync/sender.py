@@ -122,7 +122,7 @@ class Sender:
             return 0
         taken = self._taken(changes)
         self._pause_seconds = 0.0
-        if not taken:  # somebody is making them one with later ones
+        if not taken:  # someone is making them one with later ones
             self.not_before = time.monotonic() + _SHORTEST_PAUSE_SECONDS
         return taken
 

@@ -14,7 +14,7 @@ from db_utils.cache.keys import NO_DATABASE
 from db_utils.errors import DbUtilsError, PermissionDeniedError
 
 ASK_AGAIN_SECONDS = 5.0
-_PATIENCE_SECONDS = 5.0
+_TIMEOUT_SECONDS = 5.0
 _QUESTION = """
     SELECT
         database_id()::text AS database_id,
@@ -83,7 +83,7 @@ class DatabaseIdentity:
         if pool is None:
             return
         try:
-            row = pool.read(self._question, _PATIENCE_SECONDS)[0]
+            row = pool.read(self._question, _TIMEOUT_SECONDS)[0]
         except DbUtilsError as error:
             self.is_denied = isinstance(error, PermissionDeniedError)
             logger.info("the database could not be asked which one it is: %s", type(error).__name__)

@@ -55,7 +55,7 @@ class SupportsChannels(Protocol):
         """The next notification, or None where none came in time."""
 
     def add(self, *channels: str) -> None:
-        """Hear of these channels too."""
+        """Listen on these channels too."""
 
 
 class SupportsListening(SupportsDatabase, Protocol):

@@ -249,7 +249,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def cancel_parameters(parameters: dict[str, str]) -> dict[str, str]:
-    """How to open the short connection that cancels: as the others, but impatient and without options."""
+    """How to open the short connection that cancels: as the others, but with a short timeout and without options."""
     changed = {name: value for name, value in parameters.items() if name != "options"}
     changed["connect_timeout"] = "2"
     changed["application_name"] = "db_utils cancel"

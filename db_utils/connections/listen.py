@@ -145,7 +145,7 @@ class Listener:
         return None
 
     def add(self, *channels: str) -> None:
-        """Hear of these channels too, from now on; for the thread that reads.
+        """Listen on these channels too, from now on; for the thread that reads.
 
         What was announced on them before is not heard: a `Notification` with `may_have_missed` for each new one
         says so.

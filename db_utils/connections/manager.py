@@ -313,7 +313,7 @@ class DatabaseManager(Executor):
         return TenantScope(self, organization_id)
 
     def listen(self, *channels: str, timeout_seconds: float | None = None) -> Listener:
-        """Hear of what is announced with NOTIFY on these channels, as it is committed.
+        """Listen for what is announced with NOTIFY on these channels, as it is committed.
 
         The listener has a connection of its own beside the pool. Iteration ends when nothing came for
         `timeout_seconds` (None: never). For one organization's news use `tenant(…).listen("alerts")`: the bare names of what the

@@ -187,7 +187,7 @@ class TenantScope(Executor):
         return self._manager._read_frame_as(settings, text, parameters, timeout_seconds, primary, options)
 
     def listen(self, *kinds: str, timeout_seconds: float | None = None) -> Listener:
-        """Hear of this organization's news as they are committed.
+        """Listen for this organization's news as they are committed.
 
         `kinds` are what the schema announces: "alerts", "anomalies", "predictions" and "changes" (of an organization with a target of
         the outbox), anything else is an `InvalidInputError`; each `Notification` has

@@ -34,7 +34,7 @@ FileProgress = Callable[[int, int], None]
 """Told how many bytes were read, and of how many."""
 
 # One transaction may take as long as the file is long, and standard input may pause.
-_PATIENCE = (
+_SESSION = (
     "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL timezone = 'UTC'; "
     "SET LOCAL datestyle = 'ISO, MDY'; SET LOCAL intervalstyle = 'postgres'"
 )
@@ -138,7 +138,7 @@ class _Job:
     def run(self, connection: Any, table: str, organization: str | None) -> None:
         """Do it in this connection's transaction, which is to be rolled back unless `written`."""
         with plain_cursor(connection) as cursor:
-            cursor.execute(_PATIENCE)
+            cursor.execute(_SESSION)
         relation = importable(connection, table)
         self._table = relation.name
         update = relation.changeable() if self._options.update else None

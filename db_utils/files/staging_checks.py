@@ -108,7 +108,7 @@ class CheckedStage(StageTable):
 
         An id made of a row's content is another one when a number is corrected. Of one row of the file and one of the
         table that agree in all that the file says but numbers and JSON, and whose content the other side has not, the one
-        is the other corrected. Where two agree nobody can tell; nor where the id in the table is somebody's own, or others
+        is the other corrected. Where two agree nobody can tell; nor where the id in the table is someone's own, or others
         point to it.
         """
         if self.derives is None or self._relation.is_referenced:

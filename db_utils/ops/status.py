@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _SQL = sql_beside(__name__)
 
 Found = TypeVar("Found")
-_PATIENCE_SECONDS = 5.0
+_TIMEOUT_SECONDS = 5.0
 _FIRST_JOB_OF_USERS = 1000
 SERIES = ("operational_events", "demand_history", "resource_metrics", "employee_attendance")
 
@@ -164,7 +164,7 @@ def status(db: DatabaseManager, *, exact: bool = False) -> Status:
             found.sources = look("runs of sources", partial(sources, db)) or []
         if any(table.name == "sync_targets" for table in found.tables):
             found.copies = (
-                look("targets of the outbox", partial(targets, db, timeout_seconds=_PATIENCE_SECONDS)) or []
+                look("targets of the outbox", partial(targets, db, timeout_seconds=_TIMEOUT_SECONDS)) or []
             )
         if found.server.timescaledb is not None:
             found.jobs = look("background jobs", partial(_jobs, db)) or []
@@ -188,7 +188,7 @@ class _Look:
 
 def _reason(error: DbUtilsError) -> str:
     if isinstance(error, QueryTimeoutError):
-        return f"takes longer than {_PATIENCE_SECONDS:.0f} seconds"
+        return f"takes longer than {_TIMEOUT_SECONDS:.0f} seconds"
     return str(error)
 
 
@@ -224,7 +224,7 @@ def _series(db: DatabaseManager, name: str, server: ServerFacts | None) -> Serie
             oldest=edge.format(table=table, edge=SQL("min"), order=SQL("")),
             newest=edge.format(table=table, edge=SQL("max"), order=SQL("DESC")),
         ),
-        timeout_seconds=_PATIENCE_SECONDS,
+        timeout_seconds=_TIMEOUT_SECONDS,
     )[0]
     return SeriesFacts(name, row["oldest"], row["newest"])
 
@@ -236,7 +236,7 @@ def _jobs(db: DatabaseManager) -> list[JobFacts]:
 
 def sources(db: DatabaseManager) -> list[SourceFacts]:
     """Return when each public source that was ever asked last succeeded."""
-    rows = db.execute_query(_SQL["sources"], timeout_seconds=_PATIENCE_SECONDS)
+    rows = db.execute_query(_SQL["sources"], timeout_seconds=_TIMEOUT_SECONDS)
     return [SourceFacts(**row) for row in rows]
 
 

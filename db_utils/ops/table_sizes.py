@@ -19,7 +19,7 @@ _SQL = sql_beside(__name__)
 
 _COUNTED_UP_TO_BYTES = 64 * 1024**2
 _COUNTED_UP_TO_ROWS = 1_000_000
-_PATIENCE_SECONDS = 5.0
+_TIMEOUT_SECONDS = 5.0
 # What is stored in chunks under which name: TimescaleDB names a rollup in its jobs, the table behind it with its chunks.
 STORED_IN_CHUNKS = """
     stored (relation_schema, relation, hypertable_schema, hypertable_name) AS (
@@ -112,7 +112,7 @@ def _rows(
         try:
             counted = db.execute_query(
                 SQL("SELECT count(*) AS rows FROM {}").format(Identifier("public", row["name"])),
-                timeout_seconds=None if exact else _PATIENCE_SECONDS,
+                timeout_seconds=None if exact else _TIMEOUT_SECONDS,
             )
             return counted[0]["rows"], "exact"
         except QueryTimeoutError:

@@ -439,7 +439,7 @@ _NEVER_MISSING = frozenset((str, int, bool, dt.datetime, dt.date, uuid.UUID, dic
 
 
 def _is_missing(value: Any) -> bool:
-    """Whether this is how somebody writes that a value is not known."""
+    """Whether this is how someone writes that a value is not known."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, (Real, Decimal)) and bool(value != value)

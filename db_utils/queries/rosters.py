@@ -1,4 +1,4 @@
-"""Rosters: contracts, times when somebody cannot work, what resources can make."""
+"""Rosters: contracts, times when someone cannot work, what resources can make."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
--- What rosters and production plans are made of: contracts, times when somebody cannot work, what resources can make.
+-- What rosters and production plans are made of: contracts, times when someone cannot work, what resources can make.
 
 -- name: set_employee_contract<!
 -- Set an employee's contract from a day on and return its row.

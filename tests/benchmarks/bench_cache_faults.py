@@ -77,7 +77,7 @@ class Trouble:
         """Put lists of another application where the predictions are."""
         for product in PRODUCTS:
             self.raw.delete(self.prefix + product)
-            self.raw.rpush(self.prefix + product, "somebody else's")
+            self.raw.rpush(self.prefix + product, "someone else's")
 
     def change_password(self) -> None:
         """Ask for a password that the cache does not know, of every new connection."""

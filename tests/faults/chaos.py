@@ -186,7 +186,7 @@ def _disturb(db: DatabaseManager, threads: list[threading.Thread], chances: rand
         if done.total() % 40 == 39:
             with suppress(
                 errors.DbUtilsError
-            ):  # the columnstore is filled again, or waits for the workers in vain
+            ):  # the columnstore is filled again, or waits for the workers without end
                 _compress(db)
         for thread in threads:
             thread.join(timeout=0.01)

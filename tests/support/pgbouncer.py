@@ -29,7 +29,7 @@ def pgbouncer(url: str, **settings: str) -> Iterator[str]:
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="pgbouncer") as name:
         folder = Path(name)
-        folder.chmod(0o755)  # as root it runs as somebody else
+        folder.chmod(0o755)  # as root it runs as someone else
         (folder / "users.txt").write_text(f'"{USER}" "{PASSWORD}"\n')
         lines = {
             "listen_addr": "127.0.0.1",

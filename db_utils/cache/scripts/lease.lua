@@ -4,7 +4,7 @@
 -- ARGV  1 the client's token; 2 lifetime of a lease in milliseconds
 --       3 lifetime of the generations in milliseconds; 4, 5 new generations, used where there are none
 --       then for each prediction bytes 26 to 33 of the value that the client saw, '' where it saw none
--- Returns the generations (16 bytes), then for each prediction 1 the lease is the client's, 0 somebody else has
+-- Returns the generations (16 bytes), then for each prediction 1 the lease is the client's, 0 someone else has
 --       it, or the value that was stored since the client looked
 
 local function text(key)

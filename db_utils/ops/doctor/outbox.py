@@ -12,14 +12,14 @@ _SHOWN = 20
 
 
 @check("outbox")
-def outbox(patient: CheckContext) -> Findings:
+def outbox(context: CheckContext) -> Findings:
     """Does what changed reach the copies of it in time, and is any of it refused?
 
     A change that waits for more than five minutes, more than 100,000 that wait, or one that the other side refuses for its content. Streams
     keep rows on purpose and are not looked at.
     """
-    (there,) = patient.rows("SELECT to_regclass('public.sync_targets') IS NOT NULL AS there")
-    rows = patient.rows(TARGETS) if there["there"] else []
+    (there,) = context.rows("SELECT to_regclass('public.sync_targets') IS NOT NULL AS there")
+    rows = context.rows(TARGETS) if there["there"] else []
     found = [TargetFacts(**row) for row in rows if not row["is_stream"]]
     if not found:
         yield ok("no copy is kept")

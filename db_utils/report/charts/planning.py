@@ -30,13 +30,13 @@ DAY = dt.timedelta(days=1)
 
 
 def roster(people: list[str], items: list[Row], empty: list[Row], zone: ZoneInfo) -> Picture:
-    """Who works when, by this proposal, and where is somebody missing?
+    """Who works when, by this proposal, and where is someone missing?
 
     `items` have `full_name`, `starts_at`, `ends_at` and `action`; `empty` the times of what stays short.
     """
 
     def draw(width: Width) -> Figure:
-        lines = [*people, *(["somebody is missing"] if empty else [])]
+        lines = [*people, *(["someone is missing"] if empty else [])]
         made, (axes,) = figure(width, 0.9 + 0.24 * len(lines))
         place = {name: number for number, name in enumerate(lines)}
         for item in items:

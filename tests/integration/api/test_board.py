@@ -210,8 +210,8 @@ def wait(driver: Any, condition: Callable[[], Any]) -> Any:
     from selenium.common.exceptions import StaleElementReferenceException
     from selenium.webdriver.support.ui import WebDriverWait
 
-    patient = WebDriverWait(driver, 60, ignored_exceptions=[StaleElementReferenceException, IndexError])
-    return patient.until(lambda _: condition())
+    wait = WebDriverWait(driver, 60, ignored_exceptions=[StaleElementReferenceException, IndexError])
+    return wait.until(lambda _: condition())
 
 
 def text_of(driver: Any, selector: str) -> str:
@@ -250,7 +250,7 @@ def test_the_board_moves_by_itself_and_fetches_nothing_from_elsewhere(wall: Wall
         assert fetched
         assert all(name.startswith(wall.url) for name in fetched)
         nothing_was_refused(driver)
-        # The policy holds: what somebody might bring in does not run, and is told.
+        # The policy holds: what someone might bring in does not run, and is told.
         ran = driver.execute_script(
             "const s = document.createElement('script'); s.textContent = 'window.ran = true'; document.body.append(s);"
             "const i = document.createElement('img'); i.src = 'http://127.0.0.1:9/x.png'; document.body.append(i);"

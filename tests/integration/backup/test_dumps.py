@@ -94,7 +94,7 @@ def test_what_is_no_dump_of_ours_passes(full: DatabaseManager, program: Program)
     done = program("psql", url, text=dumped)
     assert (done.returncode, done.stderr) == (0, "")
     assert full.execute_query("SELECT note FROM notes") == [{"note": "kept"}]
-    # A file of somebody's own goes on after an error, as psql always did.
+    # A file of someone's own goes on after an error, as psql always did.
     done = program(
         "psql",
         url,

@@ -178,7 +178,7 @@ def test_a_killed_backup_leaves_nothing_that_looks_like_one(
 ) -> None:
     url, out = seeded_database.settings.database_url, tmp_path / "backups"
     out.mkdir()
-    # Somebody has a table to itself: the backup surely waits when it is killed.
+    # Someone has a table to itself: the backup surely waits when it is killed.
     holder = psycopg2.connect(url)
     with holder.cursor() as cursor:
         cursor.execute("LOCK TABLE alerts IN ACCESS EXCLUSIVE MODE")

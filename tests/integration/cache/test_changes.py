@@ -38,7 +38,7 @@ def add_organization(cursor: Any, organization: UUID) -> None:
 
 
 @pytest.fixture
-def somebody_else(empty_database: DatabaseManager) -> Iterator[Any]:
+def other_session(empty_database: DatabaseManager) -> Iterator[Any]:
     """A cursor of a connection that knows nothing of this library, with two organizations."""
     connection = psycopg2.connect(empty_database.settings.database_url)
     connection.autocommit = True
@@ -58,7 +58,7 @@ def forecast(cursor: Any, organization: UUID, days: int = 0) -> None:
 
 
 def test_a_row_inserted_by_hand_is_noticed(
-    cache: PredictionCache, empty_database: DatabaseManager, somebody_else: Any
+    cache: PredictionCache, empty_database: DatabaseManager, other_session: Any
 ) -> None:
     kinds = (PredictionKind.DEMAND_FORECAST, PredictionKind.ABSENCE_FORECAST)
     for organization in (OURS, THEIRS):
@@ -67,14 +67,14 @@ def test_a_row_inserted_by_hand_is_noticed(
     listener = CacheInvalidationListener.following(cache, empty_database)
     listener.start()
     try:
-        forecast(somebody_else, OURS)
+        forecast(other_session, OURS)
         wait_until(lambda: cache.get(OURS, kinds[0], "a") is None)
         assert cache.get(OURS, kinds[1], "a") is not None
         assert cache.get(THEIRS, kinds[0], "a") is not None
-        somebody_else.execute("BEGIN")
-        forecast(somebody_else, THEIRS)
-        somebody_else.execute("ROLLBACK")
-        forecast(somebody_else, OURS)
+        other_session.execute("BEGIN")
+        forecast(other_session, THEIRS)
+        other_session.execute("ROLLBACK")
+        forecast(other_session, OURS)
         wait_until(lambda: listener.received == 2)
         assert cache.get(THEIRS, kinds[0], "a") is not None  # a rolled-back run is not seen
     finally:
@@ -120,14 +120,14 @@ def prediction_of_each_kind(cursor: Any, organization: UUID) -> None:
 def test_what_is_changed_or_deleted_by_hand_is_noticed(
     cache: PredictionCache,
     empty_database: DatabaseManager,
-    somebody_else: Any,
+    other_session: Any,
     statement: str,
     kinds: set[str],
     organizations: set[UUID],
 ) -> None:
     everything = {(organization, kind.value) for organization in (OURS, THEIRS) for kind in PredictionKind}
     for organization in (OURS, THEIRS):
-        prediction_of_each_kind(somebody_else, organization)
+        prediction_of_each_kind(other_session, organization)
     for organization, kind in everything:
         cache.put(organization, kind, "a", prediction())
 
@@ -141,31 +141,31 @@ def test_what_is_changed_or_deleted_by_hand_is_noticed(
     listener = CacheInvalidationListener.following(cache, empty_database)
     listener.start()
     try:
-        somebody_else.execute(f"BEGIN; {statement}; ROLLBACK")
-        somebody_else.execute(statement)
+        other_session.execute(f"BEGIN; {statement}; ROLLBACK")
+        other_session.execute(statement)
         wait_until(lambda: listener.received == len(kinds) * len(organizations))
     finally:
         assert listener.stop(30)
     assert forgotten() == {(organization, kind) for organization in organizations for kind in kinds}
 
 
-def test_an_organization_goes_in_the_same_statement_as_its_predictions(somebody_else: Any) -> None:
+def test_an_organization_goes_in_the_same_statement_as_its_predictions(other_session: Any) -> None:
     """Its channel is gone when the deletion is announced, which must not stop it."""
-    forecast(somebody_else, OURS)
-    somebody_else.execute(
+    forecast(other_session, OURS)
+    other_session.execute(
         "WITH forecasts AS (DELETE FROM demand_forecasts WHERE organization_id = %(o)s), "
         "sites AS (DELETE FROM locations WHERE organization_id = %(o)s) "
         "DELETE FROM organizations WHERE organization_id = %(o)s",
         {"o": str(OURS)},
     )
-    somebody_else.execute("SELECT count(*) FROM organizations")
-    assert somebody_else.fetchone() == (1,)
+    other_session.execute("SELECT count(*) FROM organizations")
+    assert other_session.fetchone() == (1,)
 
 
 def test_an_organization_that_comes_later_is_followed(
     cache: PredictionCache,
     empty_database: DatabaseManager,
-    somebody_else: Any,
+    other_session: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("db_utils.cache.invalidation._LOOK_SECONDS", 0.2)
@@ -173,17 +173,17 @@ def test_an_organization_that_comes_later_is_followed(
     listener = CacheInvalidationListener.following(cache, empty_database)
     listener.start()
     try:
-        add_organization(somebody_else, LATER)
+        add_organization(other_session, LATER)
         for organization in (OURS, LATER):
             cache.put(organization, kind, "a", prediction())
         wait_until(lambda: cache.get(LATER, kind, "a") is None)  # it may have changed before anybody listened
         for round_number in range(2):
             cache.put(LATER, kind, "a", prediction())
-            forecast(somebody_else, LATER, round_number)
+            forecast(other_session, LATER, round_number)
             wait_until(lambda: cache.get(LATER, kind, "a") is None)
             if round_number == 0:  # and it is followed again after a lost connection
                 missed = listener.received
-                somebody_else.execute(END_LISTENING)
+                other_session.execute(END_LISTENING)
                 wait_until(lambda before=missed: listener.received == before + 3)
         assert cache.get(OURS, kind, "a") is None  # by the lost connection alone
     finally:
@@ -192,14 +192,14 @@ def test_an_organization_that_comes_later_is_followed(
 
 
 def test_after_a_lost_connection_everything_that_was_followed_is_dropped(
-    cache: PredictionCache, empty_database: DatabaseManager, somebody_else: Any
+    cache: PredictionCache, empty_database: DatabaseManager, other_session: Any
 ) -> None:
     listener = CacheInvalidationListener.following(cache, empty_database, [OURS])
     listener.start()
     try:
         for organization in (OURS, THEIRS):
             cache.put(organization, PredictionKind.ABSENCE_FORECAST, "a", prediction())
-        somebody_else.execute(END_LISTENING)
+        other_session.execute(END_LISTENING)
         wait_until(lambda: cache.get(OURS, PredictionKind.ABSENCE_FORECAST, "a") is None)
         assert cache.get(THEIRS, PredictionKind.ABSENCE_FORECAST, "a") is not None
     finally:

@@ -76,14 +76,14 @@ def test_another_application_s_keys_are_neither_used_nor_touched(
     cache = make_cache(budget_seconds=0.25)
     own = space("pred", organization, KIND)
     name = {"entry": own.key("a"), "lease": own.key("a") + ":!lease", "generation": own.generations[1]}[which]
-    raw.rpush(name, "somebody", "else's")
+    raw.rpush(name, "someone", "else's")
     for number in range(3):
         assert ask(cache, organization, database).source == "database"
         assert database.reads == number + 1
     if which != "lease":
         assert cache.put(organization, KIND, "a", prediction()) is PutOutcome.REFUSED
         assert cache.statistics()["errors"] > 0
-        assert raw.lrange(name, 0, -1) == [b"somebody", b"else's"]
+        assert raw.lrange(name, 0, -1) == [b"someone", b"else's"]
         assert len(warnings_logged()) == 1
     assert cache.get(organization, KIND, "a") is None
     assert cache.statistics()["breaker"] == "closed"

@@ -190,7 +190,7 @@ def test_a_reader_that_dies_leaves_a_lease_that_ends(
 ) -> None:
     cache = make_cache(lease_seconds=20)
     key = key_of(organization) + ":!lease"
-    raw.set(key, b"somebody who is gone", px=20)
+    raw.set(key, b"someone who is gone", px=20)
     answer = cache.get_or_compute(organization, KIND, "a", database.load)
     assert answer is not None
     assert cache.statistics()["stored"] == 1

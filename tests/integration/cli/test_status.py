@@ -163,7 +163,7 @@ def test_a_job_that_failed(empty_database: DatabaseManager, run: Run) -> None:
 
 
 def test_a_database_that_does_not_answer(run: Run) -> None:
-    url = "postgresql://somebody:hidden-word@127.0.0.1:1/nothing"
+    url = "postgresql://someone:hidden-word@127.0.0.1:1/nothing"
     done = run(url, "status", "--json")
     assert done.code == 1
     assert done.json["ok"] is False
@@ -241,7 +241,7 @@ def source_facts(places: int, failing: int, last: str | None, stalest: str | Non
 def test_the_cache(seeded: DatabaseManager, run: Run) -> None:
     with redis_server.start() as url:
         client = redis.Redis.from_url(url)
-        client.set("somebody:else", "x")
+        client.set("someone:else", "x")
         for number in range(3):
             client.set(f"pred:v2:-:{{{ORGANIZATION}}}:anomaly_prediction:r{number}", "x")
         info = client.info()

@@ -18,7 +18,7 @@ NOTES = (
 
 @pytest.fixture
 def notes(db: DatabaseManager) -> DatabaseManager:
-    """Three notes, one of them somebody else's."""
+    """Three notes, one of them someone else's."""
     rows = [(ORGANIZATION, 1, 'a "b", c'), (ORGANIZATION, 2, "two\nlines"), (OTHER_ORGANIZATION, 3, "ü")]
     db.copy_rows("notes", ["organization_id", "note_id", "text"], rows)
     return db

@@ -144,7 +144,7 @@ def test_a_transaction_that_sits_idle_is_ended_by_the_server(
     assert db.execute_query("SELECT 1 AS one") == [{"one": 1}]
 
 
-def test_somebody_elses_cancel_is_called_that(db: DatabaseManager) -> None:
+def test_other_sessions_cancel_is_called_that(db: DatabaseManager) -> None:
     def cancel() -> None:
         find = (
             "SELECT pg_cancel_backend(pid) AS done FROM pg_stat_activity WHERE query = %s AND state = "

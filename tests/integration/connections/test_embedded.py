@@ -154,7 +154,7 @@ def test_a_very_long_path_still_has_a_socket(folder: Path) -> None:
     assert not socket_dir.exists()
 
 
-def test_no_folder_of_somebody_else_is_opened_to_the_world(folder: Path) -> None:
+def test_no_folder_of_other_session_is_opened_to_the_world(folder: Path) -> None:
     private = folder / "private"
     private.mkdir(mode=0o700)
     if os.geteuid() == 0:

@@ -371,7 +371,7 @@ def test_wrong_credentials_say_which_setting_and_never_which_password(own_server
             "POSTGRES_PASSWORD",
         ),
         (
-            own_server.url.replace("barnameh_user", "somebody"),
+            own_server.url.replace("barnameh_user", "someone"),
             errors.AuthenticationFailedError,
             "POSTGRES_USER",
         ),

@@ -98,7 +98,7 @@ def test_a_read_takes_as_long_as_it_needs_or_as_its_deadline_allows(
 def test_what_cannot_be_reached_says_so_without_the_password(
     manager_with: Callable[..., DatabaseManager],
 ) -> None:
-    db = manager_with(database_url="postgresql://somebody:s3cr3t@127.0.0.1:1/nothing")
+    db = manager_with(database_url="postgresql://someone:s3cr3t@127.0.0.1:1/nothing")
     with pytest.raises(errors.ConnectionFailedError) as caught:
         db.read_frame("SELECT 1 AS a")
     assert "s3cr3t" not in str(caught.value)

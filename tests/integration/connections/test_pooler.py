@@ -98,10 +98,10 @@ def test_the_promised_settings_hold_in_every_transaction(behind: DatabaseManager
 
 def test_timeouts_hold(behind: DatabaseManager) -> None:
     with (
-        DatabaseManager(settings=behind.settings.with_changes(statement_timeout_seconds=0.2)) as impatient,
+        DatabaseManager(settings=behind.settings.with_changes(statement_timeout_seconds=0.2)) as hurried,
         pytest.raises(errors.QueryTimeoutError, match="DB_STATEMENT_TIMEOUT_SECONDS"),
     ):
-        impatient.execute_query("SELECT pg_sleep(30)")
+        hurried.execute_query("SELECT pg_sleep(30)")
     with pytest.raises(errors.QueryTimeoutError, match="timeout_seconds"):
         behind.execute_query("SELECT pg_sleep(30)", timeout_seconds=0.2)
     assert numbers(behind, "SELECT 1 AS one") == [1]

@@ -148,11 +148,11 @@ def test_nobody_starves_while_others_hammer(pool: ConnectionPool) -> None:
 def test_who_gives_up_leaves_the_turn_to_the_next(pool: ConnectionPool, queue: Queue) -> None:
     checkout = pool.take()
     first = queue.join("first")
-    patient = pool.settings
-    pool.settings = dataclasses.replace(patient, pool_timeout_seconds=0.05)
+    before = pool.settings
+    pool.settings = dataclasses.replace(before, pool_timeout_seconds=0.05)
     with pytest.raises(errors.PoolTimeoutError, match="waiting 2"):
         pool.take()
-    pool.settings = patient
+    pool.settings = before
     third = queue.join("third")
     assert pool.pool_stats().waiting == 2
     pool.give(checkout)

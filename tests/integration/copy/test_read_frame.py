@@ -343,10 +343,10 @@ def test_a_read_does_not_write(bulk_url: str) -> None:
 
 def test_a_server_that_is_not_there_or_says_no(bulk_url: str) -> None:
     with pytest.raises(ConnectionFailedError) as caught:
-        dataframes.read_frame("postgresql://somebody:s3cret@127.0.0.1:1/nowhere", "SELECT 1")
+        dataframes.read_frame("postgresql://someone:s3cret@127.0.0.1:1/nowhere", "SELECT 1")
     assert "s3cret" not in str(caught.value)
     with pytest.raises(ConnectionFailedError) as caught:
-        dataframes.read_frame("postgresql://somebody:s3cret@127.0.0.1:1/nowhere", "SELECT %s", (1,))
+        dataframes.read_frame("postgresql://someone:s3cret@127.0.0.1:1/nowhere", "SELECT %s", (1,))
     assert "s3cret" not in str(caught.value)
     parts = psycopg2.extensions.parse_dsn(bulk_url)
     if not parts.get("host", "/").startswith("/"):

@@ -18,7 +18,7 @@ from tests.support.servers import OwnServer
 
 @contextmanager
 def busy(url: str, statement: str) -> Iterator[int]:
-    """The process id of a session that is at this statement until somebody ends it."""
+    """The process id of a session that is at this statement until someone ends it."""
     connection = psycopg2.connect(url)
 
     def work() -> None:

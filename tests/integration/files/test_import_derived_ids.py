@@ -173,7 +173,7 @@ def test_update_without_a_key_corrects_numbers_and_says_what_it_cannot_find(
         **options,
     )
     assert [r.line for r in both.first_rejects] == [2, 3]
-    # A row that somebody else's program recorded has an id of its own.
+    # A row that someone else's program recorded has an id of its own.
     db.execute(
         "UPDATE operational_events SET event_id = gen_random_uuid() WHERE organization_id = %s AND time = '2024-01-01T06:00Z'",
         (ORGANIZATION,),

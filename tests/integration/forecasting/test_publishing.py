@@ -137,7 +137,7 @@ def test_two_horizons_at_one_cut_off_stand_side_by_side(shop: Shop) -> None:
 
 def test_days_are_watched_by_the_backtest_of_days(shop: Shop) -> None:
     run = shop.forecast()
-    # Of weeks somebody promised more than anybody can hold.
+    # Of weeks someone promised more than anybody can hold.
     weekly: list[Any] = [
         {
             **row,

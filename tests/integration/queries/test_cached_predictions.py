@@ -169,7 +169,7 @@ def test_a_miss_is_read_from_the_database_once(site: Site) -> None:
     ],
 )
 def test_a_value_of_another_form_is_no_answer(site: Site, value: object) -> None:
-    """Well formed for the cache, but not what the prebuilt query keeps: somebody else has written it."""
+    """Well formed for the cache, but not what the prebuilt query keeps: someone else has written it."""
     site.queries.save_demand_forecasts(site.organization, site.forecasts(5), **site.run())
     site.queries.save_anomaly_predictions(
         site.organization,

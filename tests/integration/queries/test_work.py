@@ -113,7 +113,7 @@ def test_without_a_period_attendance_is_this_months(
         "attended_count",
         "scheduled_count",
     )
-    assert low, "the sample data has somebody who stays away too often"
+    assert low, "the sample data has someone who stays away too often"
     assert_rows(queries.get_low_attendance(facts.organization_id), [pick(row, *columns) for row in low])
 
 

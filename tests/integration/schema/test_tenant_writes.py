@@ -204,8 +204,8 @@ def test_another_organizations_open_transaction_is_waited_for_so_long(
                 run(login, change)
         else:
             url = empty_database.settings.database_url
-            with DatabaseManager(url, lock_timeout_seconds=0.2) as impatient:
-                scope = impatient.tenant(MINE)
+            with DatabaseManager(url, lock_timeout_seconds=0.2) as hurried:
+                scope = hurried.tenant(MINE)
                 verb = (
                     partial(scope.execute, change)
                     if by == "scope"

@@ -204,7 +204,7 @@ def test_a_login_has_limits_and_its_long_transactions_end(
 
 
 def test_who_keeps_others_waiting_is_ended(database: DatabaseManager, make_login: Callable[..., str]) -> None:
-    """A table locked whole at once; a row, or a chunk in the making, once somebody has waited for it; an honest load never."""
+    """A table locked whole at once; a row, or a chunk in the making, once someone has waited for it; an honest load never."""
     role = make_login()
     for mode in ("SHARE", "EXCLUSIVE", "ACCESS EXCLUSIVE"):
         with session(database, role) as run:
@@ -349,7 +349,7 @@ def test_readers_read_all_organizations_and_write_nothing(database: DatabaseMana
 
 # -- scopes of the library -----------------------------------------------------------------------------------
 
-# What somebody may do in a scope that belongs to the session rather than to the transaction.
+# What someone may do in a scope that belongs to the session rather than to the transaction.
 LEFTOVERS = {
     "temporary table": "CREATE TEMP TABLE left_over AS SELECT * FROM locations",
     "temporary table of a view's name": "CREATE TEMP TABLE locations AS SELECT * FROM tenant.locations",

@@ -346,13 +346,13 @@ def test_a_refresh_that_another_one_stands_in_the_way_of_says_so(seeded_database
         "INSERT INTO operational_events (organization_id, location_id, resource_id, time, event_type) "
         "SELECT organization_id, location_id, resource_id, now() - interval '5 days', 'idle' FROM resources LIMIT 1"
     )
-    impatient = DatabaseManager(seeded_database.settings.database_url, lock_timeout_seconds=0.2)
-    with impatient, seeded_database.transaction() as transaction:
+    hurried = DatabaseManager(seeded_database.settings.database_url, lock_timeout_seconds=0.2)
+    with hurried, seeded_database.transaction() as transaction:
         transaction.execute(f"LOCK TABLE {rollup} IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(
             QueryTimeoutError, match=r"still at work on the rollups after 0.1 s.*wait_seconds"
         ) as raised:
-            schema.refresh_rollups(impatient, wait_seconds=0.1)
+            schema.refresh_rollups(hurried, wait_seconds=0.1)
     assert raised.value.sqlstate == "55P03"
     schema.refresh_rollups(seeded_database)
 

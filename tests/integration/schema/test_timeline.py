@@ -464,7 +464,7 @@ def test_no_setting_of_a_session_keeps_a_deletion_from_being_marked(plant: Plant
 
 
 def test_kept_hours_are_read_without_their_events(plant: Plant) -> None:
-    """So that nobody keeps hours in vain: an hour without a mark is read from where it is kept."""
+    """So that no hour is kept for nothing: an hour without a mark is read from where it is kept."""
     machine = plant.machine()
     plant.event(machine, "production", 6, 60, quantity=10)
     schema.refresh_rollups(plant.db)

@@ -70,7 +70,7 @@ def test_an_interrupted_application_leaves_nothing(
     blank: DatabaseManager, blank_url: str, server_url: str, expected: list[str]
 ) -> None:
     parts = parse_dsn(blank_url)
-    # Somebody else holds the schema's lock, so that the application surely waits when it is killed.
+    # Someone else holds the schema's lock, so that the application surely waits when it is killed.
     holder = psycopg2.connect(blank_url)
     with holder.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('barnameh schema', 0))")
@@ -126,7 +126,7 @@ ORGANIZATION = "aaaaaaaa-0000-0000-0000-000000000001"
 
 
 def version_7(blank_url: str, *, then: str = "") -> None:
-    """The frozen version 7 with its rows, and what somebody did to them."""
+    """The frozen version 7 with its rows, and what someone did to them."""
     for script in ("schema_v7/schema.sql", "schema_v1/fill.sql"):
         done = psql(blank_url, "-q", "--single-transaction", "-f", str(FIXTURES / script))
         assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Attempts to become somebody else, to say whose rows one sees, and to plant what others will run."""
+"""Attempts to become someone else, to say whose rows one sees, and to plant what others will run."""
 
 from __future__ import annotations
 

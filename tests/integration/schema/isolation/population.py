@@ -57,7 +57,7 @@ class _Values:
         return secret if self.organization.secret else plain
 
     def own_key(self, column: str) -> str:
-        """A key that no other organization has: else who refers to theirs refers to an own one."""
+        """A key that no other organization has: else who refers to theirs refers to one of its own."""
         return f"{self.key(column)} of {self.organization.number}"
 
     def identifier(self, number: int) -> str:

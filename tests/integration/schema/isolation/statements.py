@@ -59,7 +59,7 @@ def _text(value: Any) -> str:
 
 
 def keep_open(attacker: Attacker, views: list[View], foreign: Organization) -> None:
-    """Cursors and prepared statements: of what they see, and once the session acts for nobody or somebody else."""
+    """Cursors and prepared statements: of what they see, and once the session acts for nobody or someone else."""
     category = "cursors and prepared statements"
     other = foreign.organization_id
     for view in views:
@@ -225,7 +225,7 @@ def limits(attacker: Attacker, owner: Any) -> None:
     attacker.quietly(f'ALTER ROLE "{attacker.role}" SET search_path = tenant, public, pg_temp')
     attacker.leave()
     if attacker.quietly("SELECT session_user").rows != [(attacker.role,)]:
-        attacker.report(category, "the login is somebody else from the start")
+        attacker.report(category, "the login is someone else from the start")
     attacker.quietly(f'ALTER ROLE "{attacker.role}" RESET role')
     if _limits(owner, attacker.role) != before:
         attacker.report(category, f"{before} became {_limits(owner, attacker.role)}")
