@@ -129,211 +129,150 @@ RETURNS TABLE (
     description text
 )
 LANGUAGE sql
-IMMUTABLE
+STABLE
+SET search_path = pg_catalog
 AS $$
-    VALUES
-        (
-            'operational_events_hourly', 'operational_events', interval '1 hour', interval '15 minutes',
-            interval '1 hour', interval '30 days', interval '30 days', true,
-            $query$
-            SELECT
-                organization_id,
-                time_bucket(interval '1 hour', time) AS bucket,
-                location_id,
-                resource_id,
-                event_type,
-                cause,
-                count(*) AS event_count,
-                sum(duration_minutes) AS duration_minutes,
-                sum(quantity) AS quantity,
-                sum(scrap_quantity) AS scrap_quantity,
-                sum(quality_score) AS quality_score_sum,
-                count(quality_score) AS quality_score_count
-            FROM operational_events
-            GROUP BY organization_id, time_bucket(interval '1 hour', time), location_id, resource_id, event_type, cause
-            $query$,
-            'Events by hour of their beginning, place, resource, kind and cause.'
+    WITH series (
+        relation, dimensions, measures, refresh_every, end_offset, chunk_interval, daily_refresh_every, daily_chunk_interval, meaning
+    ) AS (
+        VALUES
+            (
+                'operational_events',
+                'location_id, resource_id, event_type, cause',
+                ARRAY[
+                    ['event_count', 'count(*)'],
+                    ['duration_minutes', 'sum(duration_minutes)'],
+                    ['quantity', 'sum(quantity)'],
+                    ['scrap_quantity', 'sum(scrap_quantity)'],
+                    ['quality_score_sum', 'sum(quality_score)'],
+                    ['quality_score_count', 'count(quality_score)']
+                ],
+                interval '15 minutes', interval '1 hour', interval '30 days', interval '1 hour', interval '180 days',
+                'Events by %s of their beginning, place, resource, kind and cause.'
+            ),
+            (
+                'resource_metrics',
+                'resource_id',
+                ARRAY[
+                    ['sample_count', 'count(*)'],
+                    ['sample_minutes', 'sum(sample_minutes)'],
+                    ['downtime_minutes', 'sum(downtime_minutes)'],
+                    ['utilization_pct_minutes', 'sum(utilization_pct * sample_minutes)'],
+                    ['utilization_minutes', 'sum(sample_minutes) FILTER (WHERE utilization_pct IS NOT NULL)'],
+                    ['efficiency_pct_minutes', 'sum(efficiency_pct * sample_minutes)'],
+                    ['efficiency_minutes', 'sum(sample_minutes) FILTER (WHERE efficiency_pct IS NOT NULL)'],
+                    ['utilization_pct_min', 'min(utilization_pct)'],
+                    ['utilization_pct_max', 'max(utilization_pct)']
+                ],
+                interval '15 minutes', interval '15 minutes', interval '30 days', interval '1 hour', interval '365 days',
+                'Metrics by %s and resource, of samples that tell their sample_minutes, as of the last refresh (newer rows are added). Mean '
+                'utilization = utilization_pct_minutes / utilization_minutes, and so for efficiency. resource_samples() gives them as they '
+                'are now, whatever was told.'
+            ),
+            (
+                'demand_history',
+                'product_id, location_id',
+                ARRAY[
+                    ['row_count', 'count(*)'],
+                    ['quantity', 'sum(quantity)'],
+                    ['revenue', 'sum(revenue)'],
+                    ['quantity_min', 'min(quantity)'],
+                    ['quantity_max', 'max(quantity)']
+                ],
+                interval '30 minutes', interval '1 hour', interval '90 days', interval '1 hour', interval '365 days',
+                'Demand by %s, product and location.'
+            ),
+            (
+                'employee_attendance',
+                'employee_id',
+                ARRAY[
+                    ['scheduled_count', 'count(*) FILTER (WHERE status <> ''vacation'')'],
+                    ['attended_count', 'count(*) FILTER (WHERE status IN (''present'', ''late'', ''remote''))'],
+                    ['late_count', 'count(*) FILTER (WHERE status = ''late'')'],
+                    ['scheduled_hours', 'sum(scheduled_hours) FILTER (WHERE status <> ''vacation'')'],
+                    ['hours_worked', 'sum(hours_worked)'],
+                    ['performance_score_sum', 'sum(performance_score)'],
+                    ['performance_score_count', 'count(performance_score)']
+                ],
+                interval '1 hour', interval '1 hour', interval '180 days', interval '2 hours', interval '365 days',
+                'Attendance by %s in which the work was due to begin, and employee, row by row. Attendance rate = attended_count / '
+                'scheduled_count. Of two rows of one employee and shift, which only plain SQL writes, both count here, and the later one in '
+                'get_attendance_rate.'
+            )
+    ),
+    -- Least and greatest stay so by day; all others add up.
+    measures AS (
+        SELECT
+            s.relation,
+            string_agg(format('%s AS %I', s.measures[n][2], s.measures[n][1]), ', ' ORDER BY n) AS hourly,
+            string_agg(
+                format('%s(%I) AS %2$I', coalesce(substring(s.measures[n][1] FROM '_(min|max)$'), 'sum'), s.measures[n][1]),
+                ', ' ORDER BY n
+            ) AS daily
+        FROM series AS s
+        CROSS JOIN generate_subscripts(s.measures, 1) AS n
+        GROUP BY s.relation
+    )
+    SELECT
+        s.relation || width.suffix,
+        width.source,
+        width.bucket_width,
+        width.refresh_every,
+        width.end_offset,
+        width.chunk_interval,
+        interval '30 days',
+        true,
+        format(
+            'SELECT organization_id, %1$s AS bucket, %2$s, %3$s FROM %4$I GROUP BY organization_id, %1$s, %2$s',
+            width.bucket, s.dimensions, width.measures, width.source
         ),
-        (
-            'operational_events_daily', 'operational_events_hourly', interval '1 day', interval '1 hour',
-            interval '1 day', interval '180 days', interval '30 days', true,
-            $query$
-            SELECT
-                organization_id,
-                time_bucket(interval '1 day', bucket) AS bucket,
-                location_id,
-                resource_id,
-                event_type,
-                cause,
-                sum(event_count) AS event_count,
-                sum(duration_minutes) AS duration_minutes,
-                sum(quantity) AS quantity,
-                sum(scrap_quantity) AS scrap_quantity,
-                sum(quality_score_sum) AS quality_score_sum,
-                sum(quality_score_count) AS quality_score_count
-            FROM operational_events_hourly
-            GROUP BY organization_id, time_bucket(interval '1 day', bucket), location_id, resource_id, event_type, cause
-            $query$,
-            'Events by UTC day of their beginning, place, resource, kind and cause.'
-        ),
-        (
-            'resource_metrics_hourly', 'resource_metrics', interval '1 hour', interval '15 minutes',
-            interval '15 minutes', interval '30 days', interval '30 days', true,
-            $query$
-            SELECT
-                organization_id,
-                time_bucket(interval '1 hour', time) AS bucket,
-                resource_id,
-                count(*) AS sample_count,
-                sum(sample_minutes) AS sample_minutes,
-                sum(downtime_minutes) AS downtime_minutes,
-                sum(utilization_pct * sample_minutes) AS utilization_pct_minutes,
-                sum(sample_minutes) FILTER (WHERE utilization_pct IS NOT NULL) AS utilization_minutes,
-                sum(efficiency_pct * sample_minutes) AS efficiency_pct_minutes,
-                sum(sample_minutes) FILTER (WHERE efficiency_pct IS NOT NULL) AS efficiency_minutes,
-                min(utilization_pct) AS utilization_pct_min,
-                max(utilization_pct) AS utilization_pct_max
-            FROM resource_metrics
-            GROUP BY organization_id, time_bucket(interval '1 hour', time), resource_id
-            $query$,
-            'Metrics by hour and resource, of samples that tell their sample_minutes, as of the last refresh (newer rows are added). Mean utilization = '
-            'utilization_pct_minutes / utilization_minutes, and so for efficiency. resource_samples() gives them as they are now, whatever was told.'
-        ),
-        (
-            'resource_metrics_daily', 'resource_metrics_hourly', interval '1 day', interval '1 hour',
-            interval '1 day', interval '365 days', interval '30 days', true,
-            $query$
-            SELECT
-                organization_id,
-                time_bucket(interval '1 day', bucket) AS bucket,
-                resource_id,
-                sum(sample_count) AS sample_count,
-                sum(sample_minutes) AS sample_minutes,
-                sum(downtime_minutes) AS downtime_minutes,
-                sum(utilization_pct_minutes) AS utilization_pct_minutes,
-                sum(utilization_minutes) AS utilization_minutes,
-                sum(efficiency_pct_minutes) AS efficiency_pct_minutes,
-                sum(efficiency_minutes) AS efficiency_minutes,
-                min(utilization_pct_min) AS utilization_pct_min,
-                max(utilization_pct_max) AS utilization_pct_max
-            FROM resource_metrics_hourly
-            GROUP BY organization_id, time_bucket(interval '1 day', bucket), resource_id
-            $query$,
-            'Metrics by UTC day and resource, of samples that tell their sample_minutes, as of the last refresh (newer rows are added). Mean '
-            'utilization = utilization_pct_minutes / utilization_minutes, and so for efficiency.'
-        ),
-        (
-            'resource_samples_hourly', 'resource_metrics', interval '1 hour', interval '15 minutes',
-            interval '15 minutes', interval '30 days', interval '30 days', false,
-            $query$
-            SELECT
-                organization_id,
-                time_bucket(interval '1 hour', time) AS bucket,
-                resource_id,
-                min(time) AS first_at,
-                max(time) AS last_at,
-                add_samples(
-                    array_agg(time),
-                    array_agg(sample_minutes),
-                    array_agg(utilization_pct),
-                    array_agg(efficiency_pct),
-                    array_agg(downtime_minutes)
-                ) AS totals
-            FROM resource_metrics
-            GROUP BY organization_id, time_bucket(interval '1 hour', time), resource_id
-            HAVING min(time) > time_bucket(interval '1 hour', time)
-                OR count(sample_minutes) < count(*)
-                OR count(downtime_minutes) NOT IN (0, count(*))
-                OR max(date_add(time, interval '1 minute' * sample_minutes::double precision, 'UTC'))
-                    > date_add(time_bucket(interval '1 hour', time), interval '1 hour', 'UTC')
-                OR multirange_minutes(range_agg(tstzrange(
-                    time,
-                    date_add(time, interval '1 minute' * sample_minutes::double precision, 'UTC')
-                ))) <> sum(sample_minutes)
-            $query$,
-            'Hours whose samples do not simply add up (sample_minutes not told, overlaps, gaps at the beginning, reaching into the next hour): '
-            'read by resource_samples(), which says what they mean.'
-        ),
-        (
-            'demand_history_hourly', 'demand_history', interval '1 hour', interval '30 minutes',
-            interval '1 hour', interval '90 days', interval '30 days', true,
-            $query$
-            SELECT
-                organization_id,
-                time_bucket(interval '1 hour', time) AS bucket,
-                product_id,
-                location_id,
-                count(*) AS row_count,
-                sum(quantity) AS quantity,
-                sum(revenue) AS revenue,
-                min(quantity) AS quantity_min,
-                max(quantity) AS quantity_max
-            FROM demand_history
-            GROUP BY organization_id, time_bucket(interval '1 hour', time), product_id, location_id
-            $query$,
-            'Demand by hour, product and location.'
-        ),
-        (
-            'demand_history_daily', 'demand_history_hourly', interval '1 day', interval '1 hour',
-            interval '1 day', interval '365 days', interval '30 days', true,
-            $query$
-            SELECT
-                organization_id,
-                time_bucket(interval '1 day', bucket) AS bucket,
-                product_id,
-                location_id,
-                sum(row_count) AS row_count,
-                sum(quantity) AS quantity,
-                sum(revenue) AS revenue,
-                min(quantity_min) AS quantity_min,
-                max(quantity_max) AS quantity_max
-            FROM demand_history_hourly
-            GROUP BY organization_id, time_bucket(interval '1 day', bucket), product_id, location_id
-            $query$,
-            'Demand by UTC day, product and location.'
-        ),
-        (
-            'employee_attendance_hourly', 'employee_attendance', interval '1 hour', interval '1 hour',
-            interval '1 hour', interval '180 days', interval '30 days', true,
-            $query$
-            SELECT
-                organization_id,
-                time_bucket(interval '1 hour', time) AS bucket,
-                employee_id,
-                count(*) FILTER (WHERE status <> 'vacation') AS scheduled_count,
-                count(*) FILTER (WHERE status IN ('present', 'late', 'remote')) AS attended_count,
-                count(*) FILTER (WHERE status = 'late') AS late_count,
-                sum(scheduled_hours) FILTER (WHERE status <> 'vacation') AS scheduled_hours,
-                sum(hours_worked) AS hours_worked,
-                sum(performance_score) AS performance_score_sum,
-                count(performance_score) AS performance_score_count
-            FROM employee_attendance
-            GROUP BY organization_id, time_bucket(interval '1 hour', time), employee_id
-            $query$,
-            'Attendance by hour in which the work was due to begin, and employee, row by row. Attendance rate = attended_count / scheduled_count. Of two '
-            'rows of one employee and shift, which only plain SQL writes, both count here, and the later one in get_attendance_rate.'
-        ),
-        (
-            'employee_attendance_daily', 'employee_attendance_hourly', interval '1 day', interval '2 hours',
-            interval '1 day', interval '365 days', interval '30 days', true,
-            $query$
-            SELECT
-                organization_id,
-                time_bucket(interval '1 day', bucket) AS bucket,
-                employee_id,
-                sum(scheduled_count) AS scheduled_count,
-                sum(attended_count) AS attended_count,
-                sum(late_count) AS late_count,
-                sum(scheduled_hours) AS scheduled_hours,
-                sum(hours_worked) AS hours_worked,
-                sum(performance_score_sum) AS performance_score_sum,
-                sum(performance_score_count) AS performance_score_count
-            FROM employee_attendance_hourly
-            GROUP BY organization_id, time_bucket(interval '1 day', bucket), employee_id
-            $query$,
-            'Attendance by UTC day in which the work was due to begin, and employee, row by row. Attendance rate = attended_count / scheduled_count. Of two '
-            'rows of one employee and shift, which only plain SQL writes, both count here, and the later one in get_attendance_rate.'
-        )
+        format(s.meaning, width.words)
+    FROM series AS s
+    JOIN measures AS m ON m.relation = s.relation
+    CROSS JOIN LATERAL (
+        VALUES
+            (
+                '_hourly', s.relation, interval '1 hour', s.refresh_every, s.end_offset, s.chunk_interval,
+                'time_bucket(interval ''1 hour'', time)', m.hourly, 'hour'
+            ),
+            (
+                '_daily', s.relation || '_hourly', interval '1 day', s.daily_refresh_every, interval '1 day', s.daily_chunk_interval,
+                'time_bucket(interval ''1 day'', bucket)', m.daily, 'UTC day'
+            )
+    ) AS width (suffix, source, bucket_width, refresh_every, end_offset, chunk_interval, bucket, measures, words)
+    UNION ALL
+    SELECT
+        'resource_samples_hourly', 'resource_metrics', interval '1 hour', interval '15 minutes',
+        interval '15 minutes', interval '30 days', interval '30 days', false,
+        $query$
+        SELECT
+            organization_id,
+            time_bucket(interval '1 hour', time) AS bucket,
+            resource_id,
+            min(time) AS first_at,
+            max(time) AS last_at,
+            add_samples(
+                array_agg(time),
+                array_agg(sample_minutes),
+                array_agg(utilization_pct),
+                array_agg(efficiency_pct),
+                array_agg(downtime_minutes)
+            ) AS totals
+        FROM resource_metrics
+        GROUP BY organization_id, time_bucket(interval '1 hour', time), resource_id
+        HAVING min(time) > time_bucket(interval '1 hour', time)
+            OR count(sample_minutes) < count(*)
+            OR count(downtime_minutes) NOT IN (0, count(*))
+            OR max(date_add(time, interval '1 minute' * sample_minutes::double precision, 'UTC'))
+                > date_add(time_bucket(interval '1 hour', time), interval '1 hour', 'UTC')
+            OR multirange_minutes(range_agg(tstzrange(
+                time,
+                date_add(time, interval '1 minute' * sample_minutes::double precision, 'UTC')
+            ))) <> sum(sample_minutes)
+        $query$,
+        'Hours whose samples do not simply add up (sample_minutes not told, overlaps, gaps at the beginning, reaching into the next hour): '
+        'read by resource_samples(), which says what they mean.'
+    ORDER BY 3, 1  -- what is built on another comes after it
 $$;
 COMMENT ON FUNCTION rollup_definitions() IS
     'Which rollups are there, from what, how often are they refreshed, and how are they cut into chunks and compressed? They are '
