@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from db_utils.cache.keys import NO_DATABASE
 from db_utils.errors import DbUtilsError, PermissionDeniedError
 
-ASK_AGAIN_SECONDS = 5.0
+BELIEVED_SECONDS = 5.0
+"""How long the database's last word on which one it is, and whose, is believed."""
+_ASK_AGAIN_SECONDS = 2.5
 _TIMEOUT_SECONDS = 5.0
+_WAIT_SECONDS = 0.25
 _QUESTION = """
     SELECT
         database_id()::text AS database_id,
-        (SELECT array_agg(o.organization_id::text) FROM {organizations} AS o) AS organizations
+        (
+            SELECT array_agg(o.organization_id::text)
+            FROM {organizations} AS o
+            WHERE o.organization_id = ANY ('{{{wanted}}}'::uuid[])
+        ) AS organizations
 """
 
 logger = logging.getLogger("db_utils.cache")
@@ -26,6 +34,9 @@ logger = logging.getLogger("db_utils.cache")
 
 class SupportsReading(Protocol):
     """What is needed of a pool; see `db_utils.connections.pool.ConnectionPool`."""
+
+    last_write: object
+    """Another object after each use that may have written."""
 
     def read(self, sql: str, timeout_seconds: float) -> Sequence[Mapping[str, Any]]:
         """Rows."""
@@ -39,10 +50,23 @@ class SupportsDatabase(Protocol):
         """What all that speaks to the same database shares."""
 
 
-class DatabaseIdentity:
-    """The name of a database in keys: asked once, and from then on in the background whether it is still that one.
+class _Word(NamedTuple):
+    """What the database has said."""
 
-    A read from the cache never waits for that: it goes on with what is known, also while the database is away.
+    name: str
+    organizations: frozenset[str]
+    passing: str
+    """A name of the moment, for organizations that are not there."""
+    asked_at: float
+    last_write: object
+
+
+class DatabaseIdentity:
+    """The name of a database in keys, and whether an organization is there: asked again and again in the background.
+
+    A read from the cache waits for that only where the last word is older than `BELIEVED_SECONDS`, or than what this process
+    itself has written, and then for a quarter of a second at most: it goes on with what is known, also while the database
+    is away, but `is_confirmed` says that nobody has confirmed it.
     """
 
     def __init__(
@@ -51,16 +75,26 @@ class DatabaseIdentity:
         """`scope` is what a tenant scope's statements begin with: then it is asked there, of that organization."""
         self._pool = weakref.ref(pool)
         self._clock = clock
-        organizations = "organizations" if scope else "public.organizations"
-        self._question = scope + _QUESTION.format(organizations=organizations)
+        self._scope = scope
         self.is_denied = False
         """Whether the login may not ask this: an application's, which has rights in tenant scopes only."""
-        self._ask_at = clock()
-        self._known: tuple[str, frozenset[str], str] = (NO_DATABASE, frozenset(), "")
+        self._wanted: frozenset[str] = frozenset()
+        self._asked_at = -math.inf
+        self._known = _Word(NO_DATABASE, frozenset(), "", self._asked_at, None)
+        self._asking: threading.Thread | None = None
 
     def is_known(self) -> bool:
         """Whether the database has said which one it is."""
-        return self._known[0] != NO_DATABASE
+        return self._known.name != NO_DATABASE
+
+    def is_confirmed(self) -> bool:
+        """Whether it has said so within `BELIEVED_SECONDS`, and since this process wrote to it."""
+        known, pool = self._known, self._pool()
+        return (
+            pool is not None
+            and known.last_write is pool.last_write
+            and self._clock() < known.asked_at + BELIEVED_SECONDS
+        )
 
     def of_organization(self, organization: str) -> str:
         """The name in the keys of this organization.
@@ -68,32 +102,65 @@ class DatabaseIdentity:
         Where it is not among those that the database had when it was asked last, the database is asked at once; one
         that is not there, because it has ended, has a name of the moment: what was kept of it before is not found.
         """
-        if organization not in self._known[1]:
+        if organization not in self._known.organizations:
+            self._wanted |= {organization}
             self.ask()
-        elif self._clock() >= self._ask_at:
-            self._ask_at = self._clock() + ASK_AGAIN_SECONDS
-            threading.Thread(target=self.ask, name="db_utils-identity", daemon=True).start()
-        name, organizations, passing = self._known
-        return name if organization in organizations else f"{name}.{passing}"
+        elif not self.is_confirmed():
+            self._wait_for_word()
+        elif self._clock() >= self._asked_at + _ASK_AGAIN_SECONDS:
+            self._ask_in_background()
+        known = self._known
+        return known.name if organization in known.organizations else f"{known.name}.{known.passing}"
 
     def ask(self) -> None:
         """Ask the database now. Where it cannot be asked, what is known stays."""
-        self._ask_at = self._clock() + ASK_AGAIN_SECONDS
         pool = self._pool()
+        asked_at = self._asked_at = self._clock()
         if pool is None:
             return
+        last_write = pool.last_write
+        question = _QUESTION.format(
+            organizations="organizations" if self._scope else "public.organizations",
+            wanted=",".join(sorted(self._wanted)),
+        )
         try:
-            row = pool.read(self._question, _TIMEOUT_SECONDS)[0]
+            row = pool.read(self._scope + question, _TIMEOUT_SECONDS)[0]
         except DbUtilsError as error:
             self.is_denied = isinstance(error, PermissionDeniedError)
             logger.info("the database could not be asked which one it is: %s", type(error).__name__)
             return
         name = row["database_id"].replace("-", "")
-        if self.is_known() and name != self._known[0]:
+        if self.is_known() and name != self._known.name:
             logger.warning(
                 "the database is another one than before: nothing that the cache kept of that one is used"
             )
-        self._known = (name, frozenset(row["organizations"] or ()), secrets.token_hex(4))
+        organizations = frozenset(row["organizations"] or ())
+        self._known = _Word(name, organizations, secrets.token_hex(4), asked_at, last_write)
+
+    def _ask_in_background(self) -> threading.Thread:
+        asking = self._asking
+        if asking is None or not asking.is_alive():
+            self._asked_at = self._clock()
+            asking = threading.Thread(target=self.ask, name="db_utils-identity", daemon=True)
+            asking.start()
+            self._asking = asking
+        return asking
+
+    def _wait_for_word(self) -> None:
+        """Ask, and where a question is under way, which may have been asked before a write, wait for that first."""
+        for _ in range(2):
+            if self.is_confirmed() or self._was_in_vain():
+                return
+            asking = self._ask_in_background()
+            asking.join(max(0.0, self._asked_at + _WAIT_SECONDS - self._clock()))
+
+    def _was_in_vain(self) -> bool:
+        """Whether the last question has found no answer, and the next one is not due."""
+        return (
+            (self._asking is None or not self._asking.is_alive())
+            and self._known.asked_at < self._asked_at
+            and self._clock() < self._asked_at + _ASK_AGAIN_SECONDS
+        )
 
 
 class _OfScope(DatabaseIdentity):
@@ -105,6 +172,9 @@ class _OfScope(DatabaseIdentity):
 
     def is_known(self) -> bool:
         return super().is_known() if self._general.is_denied else self._general.is_known()
+
+    def is_confirmed(self) -> bool:
+        return super().is_confirmed() if self._general.is_denied else self._general.is_confirmed()
 
     def of_organization(self, organization: str) -> str:
         if not self._general.is_denied:

@@ -18,7 +18,7 @@ from db_utils.cache.database_identity import DatabaseIdentity, SupportsDatabase,
 from db_utils.cache.keys import Entity, Space, check_namespace, organization_name, space
 from db_utils.cache.lookup import answers_in
 from db_utils.cache.predictions import CachedPrediction, Limits, Prediction
-from db_utils.cache.read_through import Request, Timing, limits_us
+from db_utils.cache.read_through import Request, Timing, limits_us, unconfirmed
 from db_utils.cache.redis_url import RedisTarget
 from db_utils.cache.single_flight import SingleFlight
 from db_utils.cache.statistics import Statistics
@@ -192,9 +192,7 @@ class PredictionCache:
         """
         own = self._space(organization_id, kind)
         raws, now_us = self._look(own, (own.key(entity),))
-        return answers_in(raws, now_us, self._limits_us_by_kind.get(kind, self._limits_us), self._statistics)[
-            0
-        ]
+        return answers_in(raws, now_us, self._limits_us_of(kind), self._statistics)[0]
 
     def get_many(
         self, organization_id: UUID | str, kind: str, entities: Iterable[E]
@@ -206,8 +204,15 @@ class PredictionCache:
         if not keys:
             return {}
         raws, now_us = self._look(own, list(keys.values()))
-        told = answers_in(raws, now_us, self._limits_us_by_kind.get(kind, self._limits_us), self._statistics)
+        told = answers_in(raws, now_us, self._limits_us_of(kind), self._statistics)
         return {entity: answer for entity, answer in zip(keys, told, strict=True) if answer is not None}
+
+    def _is_confirmed(self) -> bool:
+        return True
+
+    def _limits_us_of(self, kind: str) -> tuple[int, int]:
+        limits = self._limits_us_by_kind.get(kind, self._limits_us)
+        return limits if self._is_confirmed() else unconfirmed(limits)
 
     def _look(self, own: Space, keys: Sequence[str]) -> tuple[Sequence[bytes | None], int]:
         if self._store is not None:
@@ -414,6 +419,7 @@ class PredictionCache:
             own,
             self._limits_by_kind.get(own.kind, self._limits),
             load,
+            is_confirmed=self._is_confirmed(),
             budget_seconds=self._budget_seconds,
             wait_seconds=wait_seconds,
         )
@@ -437,6 +443,9 @@ class _OfDatabase(PredictionCache):
             own = space(self._namespace, organization_id, kind, name)
             self._store.renew_generation(own, own.generations[0], time.monotonic() + self._budget_seconds)
         return space(self._namespace, organization_id, kind, database)
+
+    def _is_confirmed(self) -> bool:
+        return self._identity.is_confirmed()
 
     @property
     def _store(self) -> Store | None:  # type: ignore[override]

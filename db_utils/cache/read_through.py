@@ -72,13 +72,13 @@ class Timing:
         return self.lifetime_seconds * (1 + self.jitter * (2 * self.random() - 1))
 
     def item(
-        self, key: str, prediction: Prediction | None, rebuild_seconds: float = 0.0, broken: bytes = b""
+        self, key: str, prediction: Prediction | None, rebuild_seconds: float = 0.0, replaceable: bytes = b""
     ) -> Item:
         """What is to be written for one prediction, or for the fact that there is none."""
         lifetime = self.recheck_seconds if prediction is None else self.lifetime()
         keep = lifetime + (self.grace_seconds if prediction is not None else 0)
         encoded = encode(prediction, lifetime_seconds=lifetime, rebuild_seconds=rebuild_seconds)
-        return Item(key, encoded, max(1, round(keep * 1000)), broken)
+        return Item(key, encoded, max(1, round(keep * 1000)), replaceable)
 
     def is_from_the_future(self, prediction: Prediction) -> bool:
         """Whether this one would win over every true one for longer than clocks can differ."""
@@ -94,10 +94,12 @@ class Timing:
 
 
 class Gap(NamedTuple):
-    """What a read left open for one key: the bytes that are there, if any, and whether they are none of a value."""
+    """What a read left open for one key: the bytes that are there, if any, and whether they are none of a value, or one
+    that is not believed any more."""
 
     raw: bytes = b""
     broken: bool = False
+    lapsed: bool = False
 
     @property
     def seen(self) -> bytes:
@@ -133,6 +135,7 @@ class Request:
         limits: Limits,
         load: Load,
         *,
+        is_confirmed: bool,
         budget_seconds: float,
         wait_seconds: float | None,
     ) -> None:
@@ -142,6 +145,7 @@ class Request:
         self._timing = timing
         self._space = space
         self._limits_us = limits_us(limits)
+        self._limits_of_copies_us = self._limits_us if is_confirmed else unconfirmed(self._limits_us)
         self._load = load
         self._allowance = Allowance(budget_seconds)
         self._wait_seconds = wait_seconds
@@ -178,7 +182,7 @@ class Request:
             return
         now_us, raws = reading
         self._clock = Clock(now_us)
-        limits, timing, answers = self._limits_us, self._timing, self._answers
+        limits, timing, answers = self._limits_of_copies_us, self._timing, self._answers
         recheck_us = round(timing.recheck_seconds * 1_000_000)
         # Beyond twenty times the last read the chance of an early refresh is one in half a billion.
         horizon = timing.early_refresh * 20
@@ -195,7 +199,7 @@ class Request:
                 self._gaps[key] = Gap(raw, broken=True)
                 continue
             if left <= 0:
-                self._gaps[key] = Gap(raw)
+                self._gaps[key] = Gap(raw, lapsed=True)
             elif left < rebuild * horizon and timing.refreshes_early(left, rebuild):
                 early += 1
                 self._gaps[key] = Gap(raw)
@@ -236,7 +240,7 @@ class Request:
         gap = self._gaps[key]
         if not gap.raw or gap.broken:
             return False
-        old = decode(gap.raw, self._clock.now_us(), self._limits_us)
+        old = decode(gap.raw, self._clock.now_us(), self._limits_of_copies_us)
         if old is None or old.freshness is Freshness.EXPIRED:
             return False
         self._answers[key] = old._replace(rebuilding=rebuilding)
@@ -276,7 +280,7 @@ class Request:
             elif reply == 0:
                 held.append(key)
             else:
-                answer = partial(decode, reply, lease.now_us, self._limits_us)
+                answer = partial(decode, reply, lease.now_us, self._limits_of_copies_us)
                 try:
                     self._answers[key] = answer()
                 except UndecodableError:
@@ -332,7 +336,9 @@ class Request:
         for key in keys:
             prediction = predictions.get(key)
             gap = self._gaps[key]
-            answer, item = self._answer_of(key, prediction, seconds, now_us, gap.seen if gap.broken else b"")
+            # What is not believed gives way to what the database says, be that older: the newer row may have been deleted.
+            replaceable = gap.seen if gap.broken or gap.lapsed else b""
+            answer, item = self._answer_of(key, prediction, seconds, now_us, replaceable)
             self._answers[key] = answer()
             if key in led:
                 led[key].land(answer)
@@ -350,12 +356,12 @@ class Request:
                 self._store.fill(self._space, batch, lease, self._allowance)
 
     def _answer_of(
-        self, key: str, prediction: Prediction | None, seconds: float, now_us: int, broken: bytes
+        self, key: str, prediction: Prediction | None, seconds: float, now_us: int, replaceable: bytes
     ) -> tuple[Answer, Item | None]:
         """The answer from the database, in the same types as Redis will give it back, and what to write
         there."""
         try:
-            item = self._timing.item(key, prediction, seconds, broken)
+            item = self._timing.item(key, prediction, seconds, replaceable)
         except InvalidInputError:
             assert prediction is not None
             return partial(_uncached, prediction, now_us, self._limits_us), None
@@ -380,6 +386,11 @@ def from_database(encoded: Encoded, now_us: int, limits: tuple[int, int]) -> Cac
 def limits_us(limits: Limits) -> tuple[int, int]:
     """Both limits in microseconds."""
     return round(limits.fresh_seconds * 1_000_000), round(limits.stale_seconds * 1_000_000)
+
+
+def unconfirmed(limits: tuple[int, int]) -> tuple[int, int]:
+    """Limits by which nothing is FRESH: of what nobody has confirmed that it is this database's."""
+    return -(2**63), limits[1]
 
 
 def _uncached(prediction: Prediction, now_us: int, limits: tuple[int, int]) -> CachedPrediction | None:

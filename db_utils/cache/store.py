@@ -76,13 +76,13 @@ class RebuildLease(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One value to be written: its key, its bytes, when Redis drops it, and the stamp of broken bytes to
-    replace."""
+    """One value to be written: its key, its bytes, when Redis drops it, and the stamp of what it may replace whatever
+    that says."""
 
     key: str
     encoded: Encoded
     keep_milliseconds: int
-    broken: bytes = b""
+    replaceable: bytes = b""
 
 
 class Mark(NamedTuple):
@@ -259,7 +259,7 @@ class Store:
             *_fresh_generations(),
         ]
         for item in items:
-            arguments += [*item.encoded, str(item.keep_milliseconds), item.broken]
+            arguments += [*item.encoded, str(item.keep_milliseconds), item.replaceable]
         keys = _with_leases(space, [item.key for item in items])
         codes: list[int] = self._client.run_script(space.slot, _PUT, keys, arguments, deadline)[1]
         return codes

@@ -6,7 +6,8 @@
 --       3 '1' to add predictions that are not there, '0' to replace only
 --       4 lifetime of the generations in milliseconds; 5, 6 new generations, used where there are none
 --       then for each prediction: the fixed part of its header, its body, milliseconds until Redis drops it, and
---       bytes 26 to 33 of a value there that nobody can decode and that may be replaced whatever it says ('' none)
+--       bytes 26 to 33 of a value there that may be replaced whatever it says, as nobody can decode or believes it any
+--       more ('' none)
 -- Returns for each prediction 1 stored, 2 a newer one is there, 3 no longer wanted (invalidated, or the lease is
 --       lost), 4 the key belongs to another application, 5 nothing to replace
 
@@ -53,11 +54,11 @@ local outcomes = {}
 for index = 1, (#KEYS - 2) / 2 do
     local key, lease = KEYS[index * 2 + 1], KEYS[index * 2 + 2]
     local first = index * 4 + 3
-    local fixed, body, milliseconds, broken = ARGV[first], ARGV[first + 1], ARGV[first + 2], ARGV[first + 3]
+    local fixed, body, milliseconds, replaceable = ARGV[first], ARGV[first + 1], ARGV[first + 2], ARGV[first + 3]
     local held, foreign = text(key)
     local outcome = 1
     if held and (#held < 50 or string.byte(held) ~= string.byte(fixed)
-            or string.sub(held, 35, 50) ~= generations or string.sub(held, 27, 34) == broken) then
+            or string.sub(held, 35, 50) ~= generations or string.sub(held, 27, 34) == replaceable) then
         held = nil
     end
     if foreign then

@@ -5,13 +5,20 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Iterator
+from functools import partial
 
 import psycopg2.extensions
 import pytest
 import redis
 
 from db_utils import DatabaseManager, OperationalDataQueries, errors
-from db_utils.cache import CacheInvalidationListener, PredictionCache, PredictionKind
+from db_utils.cache import (
+    CacheInvalidationListener,
+    Freshness,
+    PredictionCache,
+    PredictionKind,
+    database_identity,
+)
 from tests.conftest import fresh_database, maintenance
 
 from .conftest import prediction, wait_until
@@ -177,3 +184,71 @@ def test_a_listener_reaches_the_queries_keys_and_those_of_the_cache_itself(
         wait_until(lambda: cache.get(ORGANIZATION, PredictionKind.DEMAND_FORECAST, "mine") is None)
     finally:
         listener.stop()
+
+
+def test_what_this_process_ends_by_sql_of_its_own_is_not_answered_for_from_then_on(production: Site) -> None:
+    """No listener, no waiting: the next call knows."""
+    production.save(777)
+    assert production.ask() == ("cache", 777)
+    with production.db.transaction() as transaction:
+        for table in ("demand_forecasts", "locations", "organizations"):
+            transaction.execute(f"DELETE FROM {table} WHERE organization_id = %s", (ORGANIZATION,))
+    with pytest.raises(errors.NotFoundError):
+        production.ask()
+
+
+def test_after_an_idle_hour_the_first_answer_is_of_the_database_as_it_is(
+    production: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process has ended the organization meanwhile; nobody has listened, and nobody has asked."""
+    production.save(777)
+    assert production.ask() == ("cache", 777)
+    monkeypatch.setattr(database_identity, "BELIEVED_SECONDS", 0.0)  # an hour later
+    monkeypatch.setattr(database_identity, "_WAIT_SECONDS", 60.0)
+    with DatabaseManager(production.db.settings.database_url) as other:
+        for table in ("demand_forecasts", "locations", "organizations"):
+            other.execute(f"DELETE FROM {table} WHERE organization_id = %s", (ORGANIZATION,))
+    with pytest.raises(errors.NotFoundError):
+        production.ask()
+
+
+def test_what_the_database_does_not_confirm_is_not_fresh(
+    production: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    production.save(5)
+    cached = partial(
+        production.queries.get_cached_demand_forecast, ORGANIZATION, "P", location_id=production.location
+    )
+    assert (known := cached()) is not None
+    assert (known.source, known.freshness) == ("cache", Freshness.FRESH)
+
+    def is_away(*_: object, **__: object) -> None:
+        raise errors.ConnectionFailedError("nobody there")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(production.db.pool, "read", is_away)
+        patch.setattr(database_identity, "BELIEVED_SECONDS", 0.0)
+        for _ in range(3):
+            assert (held := cached()) is not None
+            assert (held.source, held.freshness, held.value) == ("cache", Freshness.STALE, known.value)
+    wait_until(lambda: (again := cached()) is not None and again.freshness is Freshness.FRESH)
+
+
+def test_a_copy_that_is_not_believed_gives_way_to_an_older_row_where_the_newer_one_was_deleted(
+    production: Site, redis_url: str
+) -> None:
+    """Else each read would go to the database until Redis drops the copy."""
+    forgetful = PredictionCache(
+        redis_url, budget_seconds=2.0, lifetime_seconds=0.001, jitter=0, early_refresh=0
+    )
+    production.save(1)
+    production.save(2)
+    production.queries = OperationalDataQueries(production.db, cache=forgetful)
+    production.save(3)
+    with DatabaseManager(production.db.settings.database_url) as other:
+        other.execute("DELETE FROM demand_forecasts WHERE model_version = '3'")
+    patient = PredictionCache(redis_url, budget_seconds=2.0, early_refresh=0)
+    production.queries = OperationalDataQueries(production.db, cache=patient)
+    assert [production.ask() for _ in range(3)] == [("database", 2), ("cache", 2), ("cache", 2)]
+    forgetful.close()
+    patient.close()
