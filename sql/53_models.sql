@@ -20,7 +20,9 @@ CREATE TABLE IF NOT EXISTS forecast_models (
     CONSTRAINT forecast_models_role_since_not_in_future_check CHECK (
         isfinite(role_since) AND role_since <= now() + interval '1 day'
     ),
-    CONSTRAINT forecast_models_config_object_check CHECK (jsonb_typeof(config) = 'object')
+    CONSTRAINT forecast_models_config_object_check CHECK (jsonb_typeof(config) = 'object'),
+    -- It stands in an index, and a server that compresses it less could not restore that.
+    CONSTRAINT forecast_models_config_target_at_most_200_chars_check CHECK (char_length(config ->> 'target') <= 200)
 );
 CREATE UNIQUE INDEX IF NOT EXISTS forecast_models_organization_id_kind_target_champion_idx
     ON forecast_models (organization_id, kind, (config ->> 'target')) NULLS NOT DISTINCT WHERE role = 'champion';

@@ -18,7 +18,8 @@ REVOKE ALL ON FUNCTION announce_changes(uuid[]) FROM PUBLIC;
 
 -- A key's rows become one new row, which nobody has read yet: whoever reads it reads all that was committed before. A row that
 -- another transaction is just deleting is left alone, and so are those of readers that stop for a moment.
-CREATE OR REPLACE FUNCTION trim_sync_outbox()
+DROP FUNCTION IF EXISTS trim_sync_outbox();
+CREATE OR REPLACE FUNCTION trim_sync_outbox(only_organization uuid DEFAULT NULL)
 RETURNS bigint
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -29,18 +30,33 @@ DECLARE
     deleted bigint := 0;
     more bigint;
 BEGIN
-    IF NOT pg_try_advisory_xact_lock(hashtextextended('barnameh outbox trim', 0)) THEN
+    IF only_organization IS NULL AND NOT pg_try_advisory_xact_lock(hashtextextended('barnameh outbox trim', 0)) THEN
         RETURN 0;
     END IF;
 
     -- What is older than its target keeps it, once every transaction up to it has ended: nobody can come in late among these.
-    WITH old AS (
-        DELETE FROM public.sync_outbox AS o
-        USING public.sync_targets AS t
-        WHERE t.organization_id = o.organization_id
+    WITH expired AS (
+        SELECT
+            o.organization_id,
+            o.consumer,
+            o.transaction_id,
+            o.outbox_id
+        FROM public.sync_outbox AS o
+        JOIN public.sync_targets AS t
+            ON t.organization_id = o.organization_id
             AND t.consumer = o.consumer
+        WHERE only_organization IS NULL
             AND o.changed_at < now() - t.keep_for
             AND o.transaction_id < before_all
+        FOR UPDATE OF o SKIP LOCKED
+    ),
+    old AS (
+        DELETE FROM public.sync_outbox AS o
+        USING expired AS e
+        WHERE e.organization_id = o.organization_id
+            AND e.consumer = o.consumer
+            AND e.transaction_id = o.transaction_id
+            AND e.outbox_id = o.outbox_id
         RETURNING
             o.organization_id,
             o.consumer,
@@ -76,6 +92,7 @@ BEGIN
             o.kind,
             o.entity_key
         FROM public.sync_outbox AS o
+        WHERE only_organization IS NULL OR o.organization_id = only_organization
         GROUP BY
             o.organization_id,
             o.consumer,
@@ -136,21 +153,37 @@ BEGIN
     INTO more;
     deleted := deleted + more;
 
-    DELETE FROM public.sync_outbox AS o
-    WHERE NOT EXISTS (
+    WITH targetless AS (
         SELECT
-        FROM public.sync_targets AS t
-        WHERE t.organization_id = o.organization_id
-            AND t.consumer = o.consumer
-    );
+            o.organization_id,
+            o.consumer,
+            o.transaction_id,
+            o.outbox_id
+        FROM public.sync_outbox AS o
+        WHERE only_organization IS NULL
+            AND NOT EXISTS (
+                SELECT
+                FROM public.sync_targets AS t
+                WHERE t.organization_id = o.organization_id
+                    AND t.consumer = o.consumer
+            )
+        FOR UPDATE OF o SKIP LOCKED
+    )
+    DELETE FROM public.sync_outbox AS o
+    USING targetless AS t
+    WHERE t.organization_id = o.organization_id
+        AND t.consumer = o.consumer
+        AND t.transaction_id = o.transaction_id
+        AND t.outbox_id = o.outbox_id;
     GET DIAGNOSTICS more = ROW_COUNT;
     RETURN deleted + more;
 END
 $$;
-COMMENT ON FUNCTION trim_sync_outbox() IS
+COMMENT ON FUNCTION trim_sync_outbox(uuid) IS
     'How many rows were taken out of the outbox? Several of a key become one, those that a stream need not keep any longer go, and those whose '
-    'target is gone. Called by whoever writes each 100,000th row, so that the outbox is bounded even where nobody reads it, and by the sender.';
-REVOKE ALL ON FUNCTION trim_sync_outbox() FROM PUBLIC;
+    'target is gone. Called by whoever writes each 100,000th row, so that the outbox is bounded even where nobody reads it, and by the sender. '
+    'Waits for nobody. With an organization, only its keys become one: so a customer''s login, whose transaction may stay open, holds no row of others.';
+REVOKE ALL ON FUNCTION trim_sync_outbox(uuid) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION trim_outbox_in_passing()
 RETURNS void
@@ -159,7 +192,7 @@ AS $$
 BEGIN
     -- Under another isolation, rows that the sender deletes at this moment would fail the writer.
     IF current_setting('transaction_isolation') = 'read committed' THEN
-        PERFORM public.trim_sync_outbox();
+        PERFORM public.trim_sync_outbox((SELECT l.organization_id FROM public.tenant_logins AS l WHERE l.role_name = session_user));
     END IF;
 EXCEPTION
     WHEN OTHERS THEN
@@ -167,7 +200,7 @@ EXCEPTION
 END
 $$;
 COMMENT ON FUNCTION trim_outbox_in_passing() IS
-    'Trims the outbox for who has just written each 100,000th row of it, and never fails that writer.';
+    'Trims the outbox for who has just written each 100,000th row of it, and never fails that writer. A customer''s login trims its own organization''s.';
 REVOKE ALL ON FUNCTION trim_outbox_in_passing() FROM PUBLIC;
 
 -- A forecast's target as text: equal intervals (1 day, 24 hours) give the same one, whatever the session's settings are.

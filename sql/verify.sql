@@ -288,7 +288,8 @@ table api_keys
 table forecast_models
     columns  organization_id uuid!, model_name text!, model_version text!, kind text!, role text!=, role_since timestamptz!=,
              role_reason text, config jsonb!=, created_at timestamptz!=, updated_at timestamptz!=
-    checks   config_object, kind, model_name_not_blank, model_version_not_blank, role, role_since_not_in_future
+    checks   config_object, config_target_at_most_200_chars, kind, model_name_not_blank, model_version_not_blank, role,
+             role_since_not_in_future
     keys     pkey, organization_id_fkey, organization_id_kind_target_champion_idx
     triggers set_updated_at
 
@@ -560,7 +561,7 @@ $contract$;
         'time_series_layout()',
         'touched_hours(timestamptz,timestamptz)',
         'trim_outbox_in_passing()',
-        'trim_sync_outbox()',
+        'trim_sync_outbox(uuid)',
         'use_api_key(text,text)',
         'value_bounds()',
         'write_history(text,uuid,uuid,timestamptz,timestamptz,jsonb)',

@@ -520,6 +520,11 @@ VIOLATIONS: list[tuple[str, dict[str, Any], str]] = [
     ("forecast_models", {"role_since": FAR}, "forecast_models_role_since_not_in_future_check"),
     ("forecast_models", {"config": "[]"}, "forecast_models_config_object_check"),
     (
+        "forecast_models",
+        {"config": '{"target": "' + "x" * 201 + '"}'},
+        "forecast_models_config_target_at_most_200_chars_check",
+    ),
+    (
         "forecast_backtests",
         {"product_id": "", "location_id": LOCATION},
         "forecast_backtests_product_id_not_blank_check",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg2
 import pytest
+from psycopg2 import sql
 
 from db_utils import DatabaseManager, OperationalDataQueries, schema
+from db_utils.connections.executor import Executor
 from db_utils.errors import InvalidInputError, NotFoundError, PermissionDeniedError
 from db_utils.outbox import KINDS, Change, Outbox
 
@@ -56,8 +58,8 @@ def of_kind(changes: list[Change]) -> list[str]:
     return [change.key for change in changes]
 
 
-def one(db: DatabaseManager, sql: str, *parameters: Any) -> Any:
-    (row,) = db.execute_query(sql, parameters)
+def one(db: Executor, statement: str, *parameters: Any) -> Any:
+    (row,) = db.execute_query(statement, parameters)
     (value,) = row.values()
     return value
 
@@ -340,3 +342,47 @@ def test_listeners_are_woken_up(db: DatabaseManager, org: UUID, outbox: Outbox) 
         heard = listener.get(timeout_seconds=30)
         assert heard is not None
         assert heard.channel == "changes"
+
+
+def test_a_customers_login_trims_its_own_rows_and_keeps_nobody_waiting(
+    db: DatabaseManager, org: UUID, outbox: Outbox, second: Any
+) -> None:
+    """Whose statement writes a 100,000th row trims, and a login may leave its transaction open."""
+    other = one(db, "SELECT organization_id FROM organizations WHERE organization_id <> %s LIMIT 1", org)
+    others = Outbox(db, other, "api")
+    others.add_target(keep_for=HOUR)
+    for _ in range(2):
+        db.execute("UPDATE alerts SET metadata = '{}'")
+    db.execute("UPDATE sync_outbox SET changed_at = changed_at - interval '2 hours' WHERE consumer = 'api'")
+    db.execute(
+        "INSERT INTO sync_outbox (organization_id, consumer, kind, entity_key) VALUES (%s, 'gone', 'alert', '1')",
+        (org,),
+    )
+
+    def left() -> dict[str, int]:
+        rows = db.execute_query("SELECT consumer, count(*) AS n FROM sync_outbox GROUP BY 1")
+        return {row["consumer"]: row["n"] for row in rows}
+
+    before = left()
+    own = one(db, "SELECT count(*) FROM alerts WHERE organization_id = %s", org)
+    assert before["convex"] == 2 * own > 0 < before["api"]
+    assert before["gone"] == 1
+    db.execute("SELECT setval('sync_outbox_outbox_id_seq', 99999)")
+    role = f"trims_{uuid4().hex}"
+    db.execute("CALL create_tenant_login(%s, %s, 'a long password')", (org, role))
+    try:
+        with second.cursor() as cursor:
+            cursor.execute(sql.SQL("SET SESSION AUTHORIZATION {}").format(sql.Identifier(role)))
+            cursor.execute("UPDATE tenant.alerts SET metadata = '{}'")
+            cursor.execute("RESET SESSION AUTHORIZATION")
+        # Of what the login has touched, everybody else sees nothing yet, and waits for none of it.
+        with db.transaction() as transaction:
+            transaction.execute("SET LOCAL lock_timeout = '1ms'")
+            trimmed = one(transaction, "SELECT trim_sync_outbox()")
+        assert trimmed == before["api"] + 1
+        assert left() == {"convex": before["convex"]}
+        second.commit()
+        assert left() == {"convex": own}
+    finally:
+        second.rollback()
+        db.execute("CALL drop_tenant_login(%s)", (role,))

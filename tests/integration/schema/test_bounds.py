@@ -134,6 +134,30 @@ def test_every_column_that_can_be_large_has_a_bound(empty_database: DatabaseMana
     ] == []
 
 
+def test_every_expression_in_an_index_has_a_bound(empty_database: DatabaseManager) -> None:
+    """What stands inside of a JSON has no bound by its column's. Ranges of what has one size are as small."""
+    expressions = empty_database.execute_query(
+        """
+        SELECT c.relname || ': ' || k.expression AS name, ARRAY(
+            SELECT pg_get_constraintdef(t.oid, true) FROM pg_constraint AS t
+            WHERE t.conrelid = i.indrelid AND t.contype = 'c'
+        ) AS checks, k.expression
+        FROM pg_index AS i
+        JOIN pg_class AS c ON c.oid = i.indrelid AND c.relnamespace = 'public'::regnamespace
+        JOIN pg_attribute AS a ON a.attrelid = i.indexrelid AND i.indkey[a.attnum - 1] = 0
+        JOIN pg_type AS y ON y.oid = a.atttypid
+        CROSS JOIN LATERAL (
+            SELECT trim(both '()' FROM pg_get_indexdef(i.indexrelid, a.attnum, true)) AS expression
+        ) AS k
+        WHERE y.typlen < 0 AND y.typtype <> 'r'
+        """
+    )
+    assert "forecast_models: config ->> 'target'::text" in [e["name"] for e in expressions]
+    assert [
+        e["name"] for e in expressions if not any(f"char_length({e['expression']})" in c for c in e["checks"])
+    ] == []
+
+
 def test_each_bound_is_where_its_name_says(empty_database: DatabaseManager) -> None:
     for bound in bounds(empty_database):
         edge = at_edge(bound["type_name"], bound["rule"])
