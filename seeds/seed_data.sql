@@ -149,9 +149,9 @@ BEGIN
         organization_id, location_id, location_code, name, location_type, timezone, address, latitude_degrees, longitude_degrees, metadata
     )
     VALUES
-        (manufacturing, factory, 'LYS', 'Factory Lyon', 'factory', zone, 'Sample Industrial Park, Lyon', 45.76, 4.84, '{"floor_area_m2": 12000}'),
-        (manufacturing, warehouse, 'DIJ', 'Warehouse Dijon', 'warehouse', zone, 'Sample Trade Park, Dijon', 47.32, 5.04, '{"pallet_places": 8000}'),
-        (logistics, hub, 'LIL', 'Distribution Center Lille', 'distribution_center', zone, 'Sample Freight Village, Lille', 50.63, 3.06, '{"dock_doors": 42}');
+        (manufacturing, factory, 'LYS', 'Factory Lyon', 'factory', zone, 'Sample Industrial Park, Lyon', 45.76, 4.84, '{"floor_area_m2": 12000, "country": "FR", "bidding_zone": "10YFR-RTE------C"}'),
+        (manufacturing, warehouse, 'DIJ', 'Warehouse Dijon', 'warehouse', zone, 'Sample Trade Park, Dijon', 47.32, 5.04, '{"pallet_places": 8000, "country": "FR", "bidding_zone": "10YFR-RTE------C"}'),
+        (logistics, hub, 'LIL', 'Distribution Center Lille', 'distribution_center', zone, 'Sample Freight Village, Lille', 50.63, 3.06, '{"dock_doors": 42, "country": "FR", "bidding_zone": "10YFR-RTE------C"}');
 
     -- utilization_pct, efficiency_pct and scrap_pct are what the resource usually reaches while it produces;
     -- breakdown_chance is per shift, setup_minutes the longest setup at the start of a shift (0: none).

@@ -32,7 +32,8 @@ Url = Annotated[
     str | None,
     typer.Option(
         "--url",
-        help="The database, as postgresql://user:password@host:port/name. Default: DATABASE_URL, or POSTGRES_*.",
+        help="The database, as postgresql://user:password@host:port/name, or embedded:FOLDER for the embedded server's data in "
+        "that folder. Default: DATABASE_URL, or POSTGRES_*.",
         show_default=False,
     ),
 ]
@@ -42,6 +43,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, f
 screen = Console()
 aside = Console(stderr=True)
 
+_EMBEDDED = "embedded:"
 _DURATION = re.compile(r"(\d+)\s*(m|min|h|d)")
 _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
 _ORGANIZATIONS = """
@@ -53,7 +55,14 @@ _ORGANIZATIONS = """
 
 @contextlib.contextmanager
 def database(url: str | None) -> Iterator[DatabaseManager]:
-    """The database that a command works on, for as long as it runs."""
+    """The database that a command works on, for as long as it runs. Raises `UsageError` for `embedded:` without a folder."""
+    if url is not None and url.startswith(_EMBEDDED):
+        folder = url.removeprefix(_EMBEDDED)
+        if not folder:
+            raise UsageError("--url embedded: names no folder: write embedded:FOLDER")
+        with DatabaseManager.embedded(folder) as db:
+            yield db
+        return
     settings = (
         Settings.from_environment()
         if url is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,14 @@ def test_what_was_served_stays_in_the_folder_and_others_use_it(folder: Path, run
     _, said = served.communicate()
     assert served.returncode == 0
     assert "the data stay" in said
+
+    services = subprocess.run(
+        [sys.executable, "-m", "barnameh", "schedules", "--json", "--url", f"embedded:{folder}"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert (services.returncode, services.stdout.strip()) == (0, "[]"), services.stderr
 
     smoke = run_apart("", "smoke", "--url", f"embedded:{folder}")
     assert smoke.code == 0, smoke.out
