@@ -32,10 +32,17 @@ SELECT
     count(a.hours_worked) AS hours_known_count
 FROM stretches AS a
 JOIN organizations AS o ON o.organization_id = a.organization_id
+JOIN employee_history AS h
+    ON h.organization_id = a.organization_id
+    AND h.employee_id = a.employee_id
+    AND h.valid_from <= a.time
+    AND h.valid_to > a.time
+    AND h.is_employed
 WHERE a.status <> 'vacation'
     AND NOT a.is_corrected
+    AND a.time < statement_timestamp()
 GROUP BY a.organization_id, a.employee_id, date_trunc('month', a.time AT TIME ZONE o.timezone);
-COMMENT ON VIEW employee_attendance_rate IS 'How regularly did each employee come to work, month by month? Vacation is not due and does not count.';
+COMMENT ON VIEW employee_attendance_rate IS 'How regularly did each employee come to work, month by month, up to now? Vacation is not due and does not count, nor does who was not employed.';
 COMMENT ON COLUMN employee_attendance_rate.organization_id IS 'The tenant.';
 COMMENT ON COLUMN employee_attendance_rate.employee_id IS 'The worker.';
 COMMENT ON COLUMN employee_attendance_rate.month IS 'First day of the organization''s local month, as midnight in the session''s time zone.';
@@ -47,26 +54,39 @@ COMMENT ON COLUMN employee_attendance_rate.performance_score_mean IS 'Mean perfo
 COMMENT ON COLUMN employee_attendance_rate.hours_known_count IS 'Stretches due whose hours are known.';
 
 CREATE OR REPLACE VIEW production_efficiency AS
+WITH days AS (
+    SELECT
+        p.organization_id,
+        p.location_id,
+        p.plan_date,
+        count(*) AS plan_count,
+        sum(p.planned_quantity) AS planned_quantity,
+        sum(p.actual_quantity) AS actual_quantity,
+        -- As in the KPIs: plans of one product count in its unit; those of several in the units of the products, or else of the machines.
+        count(DISTINCT coalesce(o.unit, h.capacity_unit)) <= 1 OR count(DISTINCT p.product_id) = 1 AS is_of_one_unit,
+        string_agg(DISTINCT coalesce(o.unit, h.capacity_unit), ', ' ORDER BY coalesce(o.unit, h.capacity_unit)) AS units
+    FROM production_plans AS p
+    LEFT JOIN products AS o
+        ON o.organization_id = p.organization_id
+        AND o.product_id = p.product_id
+    LEFT JOIN resource_history AS h
+        ON h.organization_id = p.organization_id
+        AND h.resource_id = p.resource_id
+        AND h.valid_from <= p.plan_date::timestamp AT TIME ZONE 'UTC'
+        AND h.valid_to > p.plan_date::timestamp AT TIME ZONE 'UTC'
+    WHERE p.status = 'completed'
+    GROUP BY p.organization_id, p.location_id, p.plan_date
+)
 SELECT
-    p.organization_id,
-    p.location_id,
-    p.plan_date,
-    count(*) AS plan_count,
-    CASE WHEN count(DISTINCT o.unit) <= 1 THEN sum(p.planned_quantity) END AS planned_quantity,
-    CASE WHEN count(DISTINCT o.unit) <= 1 THEN sum(p.actual_quantity) END AS actual_quantity,
-    CASE
-        WHEN count(DISTINCT o.unit) <= 1 THEN round(100.0 * sum(p.actual_quantity) / sum(p.planned_quantity), 2)
-    END AS efficiency_pct,
-    CASE
-        WHEN count(DISTINCT o.unit) > 1 THEN
-            'products are counted in different units: ' || string_agg(DISTINCT o.unit, ', ' ORDER BY o.unit)
-    END AS reason
-FROM production_plans AS p
-LEFT JOIN products AS o
-    ON o.organization_id = p.organization_id
-    AND o.product_id = p.product_id
-WHERE p.status = 'completed'
-GROUP BY p.organization_id, p.location_id, p.plan_date;
+    d.organization_id,
+    d.location_id,
+    d.plan_date,
+    d.plan_count,
+    CASE WHEN d.is_of_one_unit THEN d.planned_quantity END AS planned_quantity,
+    CASE WHEN d.is_of_one_unit THEN d.actual_quantity END AS actual_quantity,
+    CASE WHEN d.is_of_one_unit THEN round(100.0 * d.actual_quantity / d.planned_quantity, 2) END AS efficiency_pct,
+    CASE WHEN NOT d.is_of_one_unit THEN 'products are counted in different units: ' || d.units END AS reason
+FROM days AS d;
 COMMENT ON VIEW production_efficiency IS 'How much of what was planned was made, by location and day? Completed plans only.';
 COMMENT ON COLUMN production_efficiency.organization_id IS 'The tenant.';
 COMMENT ON COLUMN production_efficiency.location_id IS 'The location.';

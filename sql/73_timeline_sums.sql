@@ -715,8 +715,9 @@ BEGIN
         FOR stretch IN
             SELECT
                 coalesce(lower(r), '-infinity') AS starts_at,
-                coalesce(upper(r), 'infinity') AS ends_at
-            FROM unnest(tstzmultirange(tstzrange(NULL, NULL)) - whole_days) AS r
+                upper(r) AS ends_at
+            -- What is dated ahead of the clock has not been recorded of anything that happened.
+            FROM unnest(tstzmultirange(tstzrange(NULL, now())) - whole_days) AS r
             ORDER BY r DESC
         LOOP
             SELECT array_agg(u.resource_id)

@@ -22,7 +22,7 @@ BEGIN
         FROM pg_proc AS p
         WHERE p.pronamespace = 'public'::regnamespace
             AND p.proname IN (
-                'location_buckets', 'demand_forecasts_as_of', 'demand_forecast_outcomes', 'demand_forecast_accuracy',
+                'location_buckets', 'counted_attendance', 'demand_forecasts_as_of', 'demand_forecast_outcomes', 'demand_forecast_accuracy',
                 'absence_forecasts_as_of', 'absence_forecast_accuracy',
                 'anomaly_predictions_as_of', 'anomaly_prediction_scores',
                 'operation_totals', 'planned_busy_time', 'resource_time_model', 'event_kpis', 'operational_kpis',
@@ -114,6 +114,65 @@ $$;
 COMMENT ON FUNCTION location_buckets(uuid, uuid, text, timestamptz, timestamptz) IS
     'Which quarters of an hour (quarter_hour, half_hour), hours, days, weeks or months of a location lie wholly in the period, by the clock '
     'that was on its wall at the time? A bucket ends where the next one begins.';
+
+CREATE FUNCTION counted_attendance(org uuid, period_start timestamptz, period_end timestamptz)
+RETURNS TABLE (
+    "time" timestamptz,
+    employee_id uuid,
+    location_id uuid,
+    status text,
+    hours_worked numeric,
+    performance_score numeric
+)
+LANGUAGE plpgsql
+STABLE
+-- Planned with the period at hand, so that chunks beside it cost nothing however long the history is.
+SET plan_cache_mode = force_custom_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    -- The future has not happened.
+    known_until CONSTANT timestamptz := least(period_end, now());
+    -- A shift lasts a day at most, and its rows lie within it.
+    corrected_until CONSTANT timestamptz := known_until + interval '25 hours';
+BEGIN
+    RETURN QUERY
+    WITH stretches AS (
+        SELECT
+            a.time,
+            a.employee_id,
+            a.status,
+            a.hours_worked,
+            a.performance_score,
+            a.shift_id IS NOT NULL
+                AND lead(a.time) OVER (PARTITION BY a.employee_id, a.shift_id ORDER BY a.time) IS NOT NULL AS is_corrected
+        FROM employee_attendance AS a
+        WHERE a.organization_id = org
+            AND a.time >= period_start
+            AND a.time < corrected_until
+    )
+    SELECT
+        s.time,
+        s.employee_id,
+        h.location_id,
+        s.status,
+        s.hours_worked,
+        s.performance_score
+    FROM stretches AS s
+    JOIN employee_history AS h
+        ON h.organization_id = org
+        AND h.employee_id = s.employee_id
+        AND h.valid_from <= s.time
+        AND h.valid_to > s.time
+        AND h.is_employed
+    WHERE s.status <> 'vacation'
+        AND NOT s.is_corrected
+        AND s.time < known_until;
+END
+$$;
+COMMENT ON FUNCTION counted_attendance(uuid, timestamptz, timestamptz) IS
+    'Who was due at work in the period, up to now, and came or did not? One row for an employee and shift (of two, which only plain SQL can '
+    'write, the later one), at the place where the employee belonged then. Vacation is not due, and nobody is due who was not employed.';
 
 CREATE FUNCTION demand_forecasts_as_of(
     org uuid,
@@ -262,7 +321,8 @@ BEGIN
             k.predicted_quantity,
             k.lower_bound,
             k.upper_bound,
-            k.purpose
+            k.purpose,
+            true AS is_shortest
         FROM known AS k
         WHERE NOT newest_only
         UNION ALL
@@ -277,9 +337,9 @@ BEGIN
             n.predicted_quantity,
             n.lower_bound,
             n.upper_bound,
-            n.purpose
+            n.purpose,
+            n.target_interval = n.shortest_interval
         FROM newest AS n
-        WHERE n.target_interval = n.shortest_interval
     ),
     ended AS (
         SELECT
@@ -305,6 +365,17 @@ BEGIN
                     ELSE e.target_end
                 END AS kept_until
             FROM ended AS e
+            -- A week of which a day was forecast, too, is told by its days; months have several lengths, and overlap none.
+            WHERE e.is_shortest
+                OR NOT EXISTS (
+                    SELECT
+                    FROM ended AS s
+                    WHERE s.product_id = e.product_id
+                        AND s.location_id = e.location_id
+                        AND s.target_interval < e.target_interval
+                        AND s.target_time < e.target_end
+                        AND s.target_end > e.target_time
+                )
         ) AS k
         WHERE k.kept_until = k.target_end
     ),
@@ -360,8 +431,8 @@ $$;
 COMMENT ON FUNCTION demand_forecast_outcomes(uuid, timestamptz, timestamptz, boolean, numeric) IS
     'What was said before the fact about each target of the period, and what happened? actual_quantity is NULL while the target has not ended '
     'within the period (is_over is false then), and fill_quantity (by default NULL) where no demand was recorded in it. With '
-    'newest_only the newest published forecast of each target, of each product and place the shortest length that was forecast, and of '
-    'targets that overlap those that follow each other: no sale is counted twice.';
+    'newest_only the newest published forecast of each target, of a product and place''s targets that overlap the shortest, and of '
+    'these those that follow each other: no sale is counted twice.';
 
 CREATE FUNCTION demand_forecast_accuracy(
     org uuid,
@@ -560,40 +631,26 @@ AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH stretches AS (
+    -- Where the employee belonged then, by the calendar of that place then; days that are over.
+    WITH attended AS (
         SELECT
             a.employee_id,
-            a.time,
-            a.status,
-            a.shift_id IS NOT NULL
-                AND lead(a.time) OVER (PARTITION BY a.employee_id, a.shift_id ORDER BY a.time) IS NOT NULL AS is_corrected
-        FROM employee_attendance AS a
-        WHERE a.organization_id = org
-            AND a.time >= (first_date - 1)::timestamp AT TIME ZONE 'UTC'
-            AND a.time < (end_date + 1)::timestamp AT TIME ZONE 'UTC'
-    ),
-    -- Where the employee belonged then, by the calendar of that place then.
-    attended AS (
-        SELECT
-            s.employee_id,
-            e.location_id,
+            a.location_id,
             l.timezone,
-            local_date(s.time, l.timezone) AS local_date,
-            bool_or(s.status IN ('absent', 'sick')) AS is_away
-        FROM stretches AS s
-        JOIN employee_history AS e
-            ON e.employee_id = s.employee_id
-            AND e.valid_from <= s.time
-            AND e.valid_to > s.time
+            local_date(a.time, l.timezone) AS local_date,
+            bool_or(a.status IN ('absent', 'sick')) AS is_away
+        FROM counted_attendance(
+            org,
+            (first_date - 1)::timestamp AT TIME ZONE 'UTC',
+            (end_date + 1)::timestamp AT TIME ZONE 'UTC'
+        ) AS a
         JOIN location_history AS l
-            ON l.location_id = e.location_id
-            AND l.valid_from <= s.time
-            AND l.valid_to > s.time
-        WHERE e.organization_id = org
-            AND l.organization_id = org
-            AND s.status <> 'vacation'
-            AND NOT s.is_corrected
-        GROUP BY s.employee_id, e.location_id, l.timezone, local_date(s.time, l.timezone)
+            ON l.organization_id = org
+            AND l.location_id = a.location_id
+            AND l.valid_from <= a.time
+            AND l.valid_to > a.time
+        GROUP BY a.employee_id, a.location_id, l.timezone, local_date(a.time, l.timezone)
+        HAVING local_day_start(local_date(a.time, l.timezone) + 1, l.timezone) <= now()
     ),
     outcomes AS (
         SELECT
@@ -655,7 +712,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION absence_forecast_accuracy(uuid, date, date) IS
-    'How good were the absence forecasts for local days first_date <= day < end_date, by subject (employee or location), '
+    'How good were the absence forecasts for local days first_date <= day < end_date that are over, by subject (employee or location), '
     'model, version and lead time in whole local days of the place? Brier score (Brier, 1950) for probabilities: 0 is best, 0.25 is a coin.';
 
 CREATE FUNCTION anomaly_predictions_as_of(
@@ -744,16 +801,49 @@ BEGIN
             AND p.predicted_for < period_end
         GROUP BY p.anomaly_type, p.model_name, p.model_version
     ),
+    -- As in the KPIs: breakdowns of a machine that overlap or touch are one failure, where it began, and nothing counts beyond now.
+    ordered AS (
+        SELECT
+            b.resource_id,
+            b.time,
+            b.ended_at,
+            max(b.ended_at) OVER (
+                PARTITION BY b.resource_id ORDER BY b.time, b.event_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            ) AS earlier_end,
+            b.event_id
+        FROM (
+            SELECT
+                e.resource_id,
+                e.time,
+                e.event_id,
+                e.time + make_interval(secs => (coalesce(e.duration_minutes, 0) * 60)::double precision) AS ended_at
+            FROM operational_events AS e
+            WHERE e.organization_id = org
+                AND e.resource_id IS NOT NULL
+                AND e.event_type = 'breakdown'
+                -- Events last a day at most.
+                AND e.time >= period_start - interval '24 hours'
+                AND e.time < least(period_end + interval '24 hours', now())
+        ) AS b
+    ),
+    numbered AS (
+        SELECT
+            o.resource_id,
+            o.time,
+            o.ended_at,
+            count(*) FILTER (WHERE o.earlier_end IS NULL OR o.time > o.earlier_end)
+                OVER (PARTITION BY o.resource_id ORDER BY o.time, o.event_id) AS failure_number
+        FROM ordered AS o
+    ),
     breakdowns AS (
         SELECT
-            e.resource_id,
-            e.time,
-            e.time + make_interval(secs => (e.duration_minutes * 60)::double precision) AS ended_at
-        FROM operational_events AS e
-        WHERE e.organization_id = org
-            AND e.event_type = 'breakdown'
-            AND e.time >= period_start
-            AND e.time < period_end
+            n.resource_id,
+            min(n.time) AS time,
+            max(n.ended_at) AS ended_at
+        FROM numbered AS n
+        GROUP BY n.resource_id, n.failure_number
+        HAVING min(n.time) >= period_start
+            AND min(n.time) < period_end
     ),
     hits AS (
         SELECT
@@ -797,5 +887,6 @@ END
 $$;
 COMMENT ON FUNCTION anomaly_prediction_scores(uuid, timestamptz, timestamptz) IS
     'How good were the anomaly predictions for the period, by type, model and version? precision = confirmed / (confirmed + '
-    'false alarms); recall, for failures only = breakdowns that a confirmed prediction had announced / breakdowns; lead time = '
+    'false alarms); recall, for failures only = failures that a confirmed prediction had announced / failures (breakdowns of one machine that '
+    'overlap or touch are one); lead time = '
     'occurred_at - available_at. NULL where there is nothing to divide by.';

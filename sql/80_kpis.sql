@@ -777,31 +777,12 @@ BEGIN
             AND (NOT by_resource OR p.resource_id IS NOT NULL)
         GROUP BY 1, 2
     ),
-    -- One attendance for one employee and shift: of several, the one that begins last corrects the others.
     attendance AS (
         SELECT
-            CASE WHEN by_location THEN e.location_id END AS location_id,
+            CASE WHEN by_location THEN a.location_id END AS location_id,
             count(*) AS scheduled_count,
             count(*) FILTER (WHERE a.status IN ('present', 'late', 'remote')) AS attended_count
-        FROM employee_attendance AS a
-        JOIN employee_history AS e
-            ON e.organization_id = org
-            AND e.employee_id = a.employee_id
-            AND e.valid_from <= a.time
-            AND e.valid_to > a.time
-        WHERE a.organization_id = org
-            AND a.status <> 'vacation'
-            AND a.time >= period_start
-            AND a.time < least(period_end, now())
-            AND NOT EXISTS (
-                SELECT
-                FROM employee_attendance AS corrected
-                WHERE corrected.organization_id = org
-                    AND corrected.employee_id = a.employee_id
-                    AND corrected.shift_id = a.shift_id
-                    AND corrected.time > a.time
-                    AND corrected.time < recorded_until
-            )
+        FROM counted_attendance(org, period_start, period_end) AS a
         GROUP BY 1
     ),
     assigned AS MATERIALIZED (
@@ -1034,8 +1015,14 @@ BEGIN
             -- One for one employee and shift: of several, the one that begins last corrects the others.
             SELECT DISTINCT ON (a.employee_id, a.shift_id)
                 a.shift_id,
-                a.status
+                a.status,
+                e.is_employed
             FROM employee_attendance AS a
+            JOIN employee_history AS e
+                ON e.organization_id = org
+                AND e.employee_id = a.employee_id
+                AND e.valid_from <= a.time
+                AND e.valid_to > a.time
             WHERE a.organization_id = org
                 AND a.shift_id = ANY (ids)
                 AND a.time >= recorded_since
@@ -1044,6 +1031,7 @@ BEGIN
             ORDER BY a.employee_id, a.shift_id, a.time DESC
         ) AS a
         WHERE a.status <> 'vacation'
+            AND a.is_employed
         GROUP BY a.shift_id
     ),
     assignments AS (

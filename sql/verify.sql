@@ -471,6 +471,7 @@ $contract$;
         'change_period_start(timestamptz,timestamptz,boolean)',
         'change_resource(uuid,uuid,jsonb,timestamptz,timestamptz)',
         'copy_shift_times()',
+        'counted_attendance(uuid,timestamptz,timestamptz)',
         'create_tenant_login(uuid,text,text)',
         'current_organization_id()',
         'cut_hours(timestamptz[])',

@@ -199,9 +199,10 @@ class AnomalyQueries(CachedPredictionQueries):
         `end`: now). Rows by type, model and version: `anomaly_type`, `model_name`, `model_version`,
         `prediction_count`, `confirmed_count`, `false_alarm_count`, `unknown_count`, `open_count`, `precision_pct`
         (confirmed of confirmed and false alarms, 0 to 100), `breakdown_count` and `predicted_breakdown_count`
-        (breakdowns of the period, and those that a confirmed prediction had announced; failures only), `recall_pct` (their
-        share, 0 to 100), `lead_time_minutes_mean` (from available_at to occurred_at). None where there is nothing to
-        divide by. Empty: nothing was predicted.
+        (failures that began in the period, as the KPIs count them: breakdowns of one machine that overlap or touch are one;
+        and those that a confirmed prediction had announced; failures only), `recall_pct` (their share, 0 to 100),
+        `lead_time_minutes_mean` (from available_at to occurred_at). None where there is nothing to divide by. Empty:
+        nothing was predicted.
         """
         return self._read(
             "get_anomaly_prediction_scores",

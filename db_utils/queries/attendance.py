@@ -94,7 +94,8 @@ class AttendanceQueries(QueryRunner):
         attended of scheduled),
         `attended_count` (present, late or remote), `scheduled_count` (vacation does not count), `hours_worked`
         (of the `hours_known_count` stretches whose hours are known, None where there is none),
-        `performance_score_mean` (0 to 100, None where not rated). Empty: nobody was due.
+        `performance_score_mean` (0 to 100, None where not rated). Up to now; who was not employed was not due. Empty: nobody
+        was due.
         """
         return self._read(
             "get_attendance_rate",
@@ -120,7 +121,8 @@ class AttendanceQueries(QueryRunner):
 
         Period: the organization's current local month, or the last `days` times 24 hours, or `start` <= time < `end`
         (aware). Rows of those below `below_pct`: `employee_id`, `full_name`, `location_id` (where they belonged last),
-        `attendance_rate` (0 to 100), `attended_count`, `scheduled_count` (vacation does not count). Empty: nobody.
+        `attendance_rate` (0 to 100), `attended_count`, `scheduled_count` (vacation does not count). Up to now; who was not
+        employed was not due. Empty: nobody.
         """
         return self._read(
             "get_low_attendance",

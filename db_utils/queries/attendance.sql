@@ -190,52 +190,31 @@ ORDER BY
 -- Parameters: organization_id uuid, employee_id uuid?, location_id uuid?, this_month boolean,
 --     period_start timestamptz?, period_end timestamptz
 -- this_month: from the beginning of the organization's local month on. With a location: what they worked while they belonged
--- there.
-WITH stretches AS (
+-- there. Up to now.
+WITH attended AS (
     SELECT
-        a.time,
         a.employee_id,
-        a.status,
-        a.hours_worked,
-        a.performance_score,
-        a.shift_id IS NOT NULL
-            AND lead(a.time) OVER (PARTITION BY a.employee_id, a.shift_id ORDER BY a.time) IS NOT NULL AS is_corrected
-    FROM employee_attendance AS a
-    WHERE a.organization_id = %(organization_id)s
-        AND (%(employee_id)s::uuid IS NULL OR a.employee_id = %(employee_id)s)
-        AND a.time >= CASE
-            WHEN %(this_month)s THEN
-                (
-                    SELECT local_day_start(date_trunc('month', now() AT TIME ZONE own.timezone)::date, own.timezone)
-                    FROM organizations AS own
-                    WHERE own.organization_id = %(organization_id)s
-                )
-            ELSE %(period_start)s
-        END
-        AND a.time < %(period_end)s + interval '25 hours'
-),
-attended AS (
-    SELECT
-        s.employee_id,
-        date_trunc('month', s.time AT TIME ZONE o.timezone)::date AS month,
-        (array_agg(h.location_id ORDER BY s.time DESC))[1] AS location_id,
-        100.0 * count(*) FILTER (WHERE s.status IN ('present', 'late', 'remote')) / count(*) AS attendance_rate,
-        count(*) FILTER (WHERE s.status IN ('present', 'late', 'remote')) AS attended_count,
+        date_trunc('month', a.time AT TIME ZONE o.timezone)::date AS month,
+        (array_agg(a.location_id ORDER BY a.time DESC))[1] AS location_id,
+        100.0 * count(*) FILTER (WHERE a.status IN ('present', 'late', 'remote')) / count(*) AS attendance_rate,
+        count(*) FILTER (WHERE a.status IN ('present', 'late', 'remote')) AS attended_count,
         count(*) AS scheduled_count,
-        sum(s.hours_worked) AS hours_worked,
-        count(s.hours_worked) AS hours_known_count,
-        avg(s.performance_score) AS performance_score_mean
-    FROM stretches AS s
-    JOIN organizations AS o ON o.organization_id = %(organization_id)s
-    JOIN employee_history AS h
-        ON h.employee_id = s.employee_id
-        AND h.valid_from <= s.time
-        AND h.valid_to > s.time
-    WHERE h.organization_id = %(organization_id)s
-        AND s.status <> 'vacation'
-        AND s.time < %(period_end)s
-        AND NOT s.is_corrected
-        AND (%(location_id)s::uuid IS NULL OR h.location_id = %(location_id)s)
+        sum(a.hours_worked) AS hours_worked,
+        count(a.hours_worked) AS hours_known_count,
+        avg(a.performance_score) AS performance_score_mean
+    FROM organizations AS o
+    CROSS JOIN LATERAL counted_attendance(
+        %(organization_id)s,
+        CASE
+            WHEN %(this_month)s THEN
+                local_day_start(date_trunc('month', now() AT TIME ZONE o.timezone)::date, o.timezone)
+            ELSE %(period_start)s
+        END,
+        %(period_end)s
+    ) AS a
+    WHERE o.organization_id = %(organization_id)s
+        AND (%(employee_id)s::uuid IS NULL OR a.employee_id = %(employee_id)s)
+        AND (%(location_id)s::uuid IS NULL OR a.location_id = %(location_id)s)
     GROUP BY
         1,
         2
@@ -264,46 +243,28 @@ ORDER BY
 -- Which employees came to work less often than they should, least often first?
 -- Parameters: organization_id uuid, below_pct numeric, location_id uuid?, this_month boolean,
 --     period_start timestamptz?, period_end timestamptz
--- this_month: from the beginning of the organization's local month on. With a location: while they belonged there.
-WITH stretches AS (
+-- this_month: from the beginning of the organization's local month on. With a location: while they belonged there. Up to now.
+WITH attended AS (
     SELECT
-        a.time,
         a.employee_id,
-        a.status,
-        a.shift_id IS NOT NULL
-            AND lead(a.time) OVER (PARTITION BY a.employee_id, a.shift_id ORDER BY a.time) IS NOT NULL AS is_corrected
-    FROM employee_attendance AS a
-    WHERE a.organization_id = %(organization_id)s
-        AND a.time >= CASE
-            WHEN %(this_month)s THEN
-                (
-                    SELECT local_day_start(date_trunc('month', now() AT TIME ZONE o.timezone)::date, o.timezone)
-                    FROM organizations AS o
-                    WHERE o.organization_id = %(organization_id)s
-                )
-            ELSE %(period_start)s
-        END
-        AND a.time < %(period_end)s + interval '25 hours'
-),
-attended AS (
-    SELECT
-        s.employee_id,
-        (array_agg(h.location_id ORDER BY s.time DESC))[1] AS location_id,
-        100.0 * count(*) FILTER (WHERE s.status IN ('present', 'late', 'remote')) / count(*) AS attendance_rate,
-        count(*) FILTER (WHERE s.status IN ('present', 'late', 'remote')) AS attended_count,
+        (array_agg(a.location_id ORDER BY a.time DESC))[1] AS location_id,
+        100.0 * count(*) FILTER (WHERE a.status IN ('present', 'late', 'remote')) / count(*) AS attendance_rate,
+        count(*) FILTER (WHERE a.status IN ('present', 'late', 'remote')) AS attended_count,
         count(*) AS scheduled_count
-    FROM stretches AS s
-    JOIN employee_history AS h
-        ON h.employee_id = s.employee_id
-        AND h.valid_from <= s.time
-        AND h.valid_to > s.time
-    WHERE h.organization_id = %(organization_id)s
-        AND s.status <> 'vacation'
-        AND s.time < %(period_end)s
-        AND NOT s.is_corrected
-        AND (%(location_id)s::uuid IS NULL OR h.location_id = %(location_id)s)
+    FROM organizations AS o
+    CROSS JOIN LATERAL counted_attendance(
+        %(organization_id)s,
+        CASE
+            WHEN %(this_month)s THEN
+                local_day_start(date_trunc('month', now() AT TIME ZONE o.timezone)::date, o.timezone)
+            ELSE %(period_start)s
+        END,
+        %(period_end)s
+    ) AS a
+    WHERE o.organization_id = %(organization_id)s
+        AND (%(location_id)s::uuid IS NULL OR a.location_id = %(location_id)s)
     GROUP BY
-        s.employee_id
+        a.employee_id
 )
 SELECT
     t.employee_id,

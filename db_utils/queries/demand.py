@@ -166,7 +166,8 @@ class DemandQueries(QueryRunner):
         """Which products were demanded, how much and at how many locations?
 
         Rows whose time is in the last `days` times 24 hours (default 365), or `start` <= time < `end` (aware): from the
-        start of a local day to the start of the next it is that day. Rows by product: `product_id`, `name` and `unit` (see
+        start of a local day to the start of the next it is that day. What is dated ahead of the clock was not demanded yet.
+        Rows by product: `product_id`, `name` and `unit` (see
         `upsert_product`; None where not known), `location_count`, `first_bucket` and `last_bucket` (UTC; start of its first and
         last row), `row_count`, `quantity` (in the product's own unit), `revenue` (None where it is not known of every row).
         Empty: nothing was demanded.
@@ -200,8 +201,9 @@ class DemandQueries(QueryRunner):
         The buckets that lie wholly in the last `days` times 24 hours (default 90), or in `start` to `end` (aware; no `end`:
         now), without a hole; a period of more than a million, of days and longer 100,000, is refused. Rows by location,
         then oldest first: `bucket` and `bucket_end` (UTC), `location_id`, `product_id`, `quantity` (sum of the bucket's
-        rows, in the product's own unit; `fill_quantity` where there is none), `revenue` (None where it is not known of
-        every row), `row_count`, `is_observed` (False for a gap). Empty: the product was not demanded in the period.
+        rows up to now, in the product's own unit; `fill_quantity` where there is none and the bucket is over), `revenue`
+        (None where it is not known of every row), `row_count`, `is_observed` (False for a gap). Empty: the product was not
+        demanded in the period.
         """
         length = _BUCKETS[choice_of(bucket, "bucket", tuple(_BUCKETS))]
         return self._read(

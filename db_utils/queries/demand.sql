@@ -132,7 +132,7 @@ WITH sums AS (
     WHERE d.organization_id = %(organization_id)s
         AND (%(location_id)s::uuid IS NULL OR d.location_id = %(location_id)s)
         AND d.time >= %(period_start)s
-        AND d.time < %(period_end)s
+        AND d.time < least(%(period_end)s, now())
     GROUP BY
         d.product_id
 )
@@ -171,7 +171,7 @@ WITH places AS (
                 AND d.product_id = %(product_id)s
                 AND d.location_id = l.location_id
                 AND d.time >= %(period_start)s
-                AND d.time < %(period_end)s
+                AND d.time < least(%(period_end)s, now())
         )
 ),
 buckets AS MATERIALIZED (
@@ -213,7 +213,7 @@ observed AS (
         AND d.location_id = e.location_id
     WHERE d.product_id = %(product_id)s
         AND d.time >= %(period_start)s
-        AND d.time < %(period_end)s
+        AND d.time < least(%(period_end)s, now())
         AND d.time >= e.first_start
         AND d.time < e.last_end
     GROUP BY
@@ -225,7 +225,8 @@ SELECT
     b.bucket_end,
     b.location_id,
     %(product_id)s::text AS product_id,
-    coalesce(o.quantity, %(fill_quantity)s) AS quantity,
+    -- That nothing was demanded is known of a bucket that is over.
+    coalesce(o.quantity, CASE WHEN b.bucket_end <= now() THEN %(fill_quantity)s::numeric END) AS quantity,
     o.revenue,
     coalesce(o.row_count, 0) AS row_count,
     o.bucket IS NOT NULL AS is_observed
@@ -257,7 +258,7 @@ WITH places AS (
                 AND (%(product_id)s::text IS NULL OR d.product_id = %(product_id)s)
                 AND d.location_id = l.location_id
                 AND d.time >= %(period_start)s
-                AND d.time < %(period_end)s
+                AND d.time < least(%(period_end)s, now())
         )
 ),
 series AS (
@@ -273,7 +274,7 @@ series AS (
             AND (%(product_id)s::text IS NULL OR d.product_id = %(product_id)s)
             AND d.location_id = p.location_id
             AND d.time >= %(period_start)s
-            AND d.time < %(period_end)s
+            AND d.time < least(%(period_end)s, now())
     ) AS d
 ),
 buckets AS MATERIALIZED (
@@ -317,7 +318,7 @@ observed AS (
         AND d.location_id = e.location_id
     WHERE (%(product_id)s::text IS NULL OR d.product_id = %(product_id)s)
         AND d.time >= %(period_start)s
-        AND d.time < %(period_end)s
+        AND d.time < least(%(period_end)s, now())
         AND d.time >= e.first_start
         AND d.time < e.last_end
     GROUP BY

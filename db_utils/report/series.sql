@@ -62,25 +62,15 @@ ORDER BY
 -- name: attendance_by_day
 -- By local day of the place where the employee belonged.
 SELECT
-    local_date(a.time, coalesce(z.timezone, o.timezone)) AS day,
+    local_date(a.time, z.timezone) AS day,
     count(*) FILTER (WHERE a.status IN ('present', 'late', 'remote')) AS attended_count,
     count(*) AS scheduled_count
-FROM employee_attendance AS a
-JOIN organizations AS o ON o.organization_id = %(organization_id)s
-LEFT JOIN employee_history AS h
-    ON h.organization_id = %(organization_id)s
-    AND h.employee_id = a.employee_id
-    AND h.valid_from <= a.time
-    AND h.valid_to > a.time
-LEFT JOIN location_history AS z
+FROM counted_attendance(%(organization_id)s, %(start)s, %(end)s) AS a
+JOIN location_history AS z
     ON z.organization_id = %(organization_id)s
-    AND z.location_id = h.location_id
+    AND z.location_id = a.location_id
     AND z.valid_from <= a.time
     AND z.valid_to > a.time
-WHERE a.organization_id = %(organization_id)s
-    AND a.status <> 'vacation'
-    AND a.time >= %(start)s
-    AND a.time < %(end)s
 GROUP BY
     day
 ORDER BY
