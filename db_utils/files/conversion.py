@@ -95,7 +95,12 @@ def _written(decimal: str, thousands: str | None) -> Convert:
     """Reads numbers as people of a country write them; what could mean two numbers is refused."""
     signs = "" if thousands is None else next((alike for alike in _ALIKE if thousands in alike), thousands)
     group = f"[{re.escape(signs)}]"
-    grouped = rf"[0-9]{{1,3}}(?:{group}[0-9]{{3}})+|" if signs else ""
+    # Threes, or as in India two by two before the last three.
+    grouped = (
+        rf"[0-9]{{1,3}}(?:{group}[0-9]{{3}})+|[0-9]{{1,2}}(?:{group}[0-9]{{2}})+{group}[0-9]{{3}}|"
+        if signs
+        else ""
+    )
     point = re.escape(decimal)
     pattern = re.compile(rf"[+-]?(?:(?:{grouped}[0-9]+)(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?")
     without = str.maketrans("", "", signs)

@@ -95,6 +95,15 @@ def test_blanks_of_any_width_between_digits(blank: str) -> None:
             convert(text)
 
 
+def test_groups_of_digits_as_in_india() -> None:
+    convert = converter(NUMERIC, ImportOptions(thousands=","), is_text=True, json_is_native=False)
+    assert convert is not None
+    assert [convert(text) for text in ("12,34,567.5", "1,00,000", "1,234")] == ["1234567.5", "100000", "1234"]
+    for text in ("12,34", "1,23,45", "1,2,345", "123,45,678", "12,34,5678"):
+        with pytest.raises(BadValueError):
+            convert(text)
+
+
 @pytest.mark.parametrize("text", ["0x10", "1_000", "0b1", "0o7", "1e", "", "٣", "1,5", "1 000", "--1"])
 @pytest.mark.parametrize("units", [{}, {"quantity": "wh:kwh"}])
 def test_what_is_no_number_in_decimal_digits(text: str, units: dict[str, str]) -> None:
