@@ -18,6 +18,7 @@ from db_utils.queries.arguments import (
     text_of,
     texts_of,
 )
+from db_utils.queries.codes import new_code
 from db_utils.queries.runner import QueryRunner
 from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
@@ -135,6 +136,23 @@ class EmployeeQueries(QueryRunner):
             "get_skills",
             parse_uuid(organization_id, "organization_id"),
             {"location_id": optional_uuid(location_id, "location_id")},
+        )
+
+    def set_employee_code(self, organization_id: Id, employee_id: Id, *, employee_code: str) -> Row:
+        """Give an employee another code of the organization's own and return the row.
+
+        From then on the employee is found by it. Returns the row as `get_employees` does. Raises
+        `NotFoundError` where the organization has no such employee, `UniqueViolationError` where another has the code.
+        """
+        return self._change_one(
+            "set_employee_code",
+            "employee",
+            {
+                "organization_id": parse_uuid(organization_id, "organization_id"),
+                "employee_id": parse_uuid(employee_id, "employee_id"),
+                "employee_code": new_code(employee_code, "employee_code"),
+            },
+            ("employee_id",),
         )
 
     def set_employee_skills(self, organization_id: Id, employee_id: Id, *, skills: Iterable[str]) -> Row:

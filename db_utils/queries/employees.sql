@@ -107,6 +107,26 @@ GROUP BY
 ORDER BY
     s.skill;
 
+-- name: set_employee_code<!
+-- Give an employee another code of the organization's own and return the row.
+-- Parameters: organization_id uuid, employee_id uuid, employee_code text
+UPDATE employees AS e
+SET employee_code = %(employee_code)s
+WHERE e.organization_id = %(organization_id)s
+    AND e.employee_id = %(employee_id)s
+RETURNING
+    e.employee_id,
+    e.location_id,
+    e.employee_code,
+    e.full_name,
+    e.role,
+    e.skills,
+    e.is_active,
+    e.hired_on_date,
+    e.metadata,
+    e.created_at,
+    e.updated_at;
+
 -- name: set_employee_skills<!
 -- Replace the skills of an employee and return the row.
 -- Parameters: organization_id uuid, employee_id uuid, skills text[]

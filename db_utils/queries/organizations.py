@@ -234,6 +234,23 @@ class OrganizationQueries(QueryRunner):
             },
         )
 
+    def set_location_code(self, organization_id: Id, location_id: Id, *, location_code: str | None) -> Row:
+        """Give a location this code of the organization's own, or take it away, and return the row.
+
+        From then on the location is found by it; None takes the code away. Returns the row as `get_locations` does. Raises
+        `NotFoundError` where the organization has no such location, `UniqueViolationError` where another has the code.
+        """
+        return self._change_one(
+            "set_location_code",
+            "location",
+            {
+                "organization_id": parse_uuid(organization_id, "organization_id"),
+                "location_id": parse_uuid(location_id, "location_id"),
+                "location_code": checked_code(location_code, "location_code"),
+            },
+            ("location_id",),
+        )
+
     def set_location_timezone(
         self,
         organization_id: Id,

@@ -146,6 +146,26 @@ ORDER BY
     l.name,
     l.location_id;
 
+-- name: set_location_code<!
+-- Give a location this code of the organization's own, or take it away, and return the row.
+-- Parameters: organization_id uuid, location_id uuid, location_code text?
+UPDATE locations AS l
+SET location_code = %(location_code)s
+WHERE l.organization_id = %(organization_id)s
+    AND l.location_id = %(location_id)s
+RETURNING
+    l.location_id,
+    l.location_code,
+    l.name,
+    l.location_type,
+    l.timezone,
+    l.address,
+    l.latitude_degrees,
+    l.longitude_degrees,
+    l.metadata,
+    l.created_at,
+    l.updated_at;
+
 -- name: set_location_timezone<!
 -- Let a location count its days by this time zone from now on, or from a time on, and return its row.
 -- Parameters: organization_id uuid, location_id uuid, timezone text, effective_at timestamptz?

@@ -160,6 +160,23 @@ class ResourceQueries(QueryRunner):
             },
         )
 
+    def set_resource_code(self, organization_id: Id, resource_id: Id, *, resource_code: str | None) -> Row:
+        """Give a resource this code of the organization's own, or take it away, and return the row.
+
+        From then on the resource is found by it; None takes the code away. Returns the row as `get_resources` does. Raises
+        `NotFoundError` where the organization has no such resource, `UniqueViolationError` where another has the code.
+        """
+        return self._change_one(
+            "set_resource_code",
+            "resource",
+            {
+                "organization_id": parse_uuid(organization_id, "organization_id"),
+                "resource_id": parse_uuid(resource_id, "resource_id"),
+                "resource_code": checked_code(resource_code, "resource_code"),
+            },
+            ("resource_id",),
+        )
+
     def set_resource_status(
         self, organization_id: Id, resource_id: Id, *, status: str, effective_at: dt.datetime | None = None
     ) -> Row:

@@ -89,6 +89,26 @@ ORDER BY
     s.name,
     s.resource_id;
 
+-- name: set_resource_code<!
+-- Give a resource this code of the organization's own, or take it away, and return the row.
+-- Parameters: organization_id uuid, resource_id uuid, resource_code text?
+UPDATE resources AS r
+SET resource_code = %(resource_code)s
+WHERE r.organization_id = %(organization_id)s
+    AND r.resource_id = %(resource_id)s
+RETURNING
+    r.resource_id,
+    r.resource_code,
+    r.location_id,
+    r.name,
+    r.resource_type,
+    r.status,
+    r.rated_capacity_per_hour,
+    r.capacity_unit,
+    r.metadata,
+    r.created_at,
+    r.updated_at;
+
 -- name: set_resource_status<!
 -- Set the status of a resource and return its row.
 -- Parameters: organization_id uuid, resource_id uuid, status text, effective_at timestamptz?

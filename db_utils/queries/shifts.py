@@ -167,6 +167,23 @@ class ShiftQueries(QueryRunner):
             },
         )
 
+    def set_shift_code(self, organization_id: Id, shift_id: Id, *, shift_code: str | None) -> Row:
+        """Give a shift this code of the organization's own, or take it away, and return the row.
+
+        From then on the shift is found by it; None takes the code away. Returns a row with the keys of `create_shift`'s. Raises
+        `NotFoundError` where the organization has no such shift, `UniqueViolationError` where another has the code.
+        """
+        return self._change_one(
+            "set_shift_code",
+            "shift",
+            {
+                "organization_id": parse_uuid(organization_id, "organization_id"),
+                "shift_id": parse_uuid(shift_id, "shift_id"),
+                "shift_code": checked_code(shift_code, "shift_code"),
+            },
+            ("shift_id",),
+        )
+
     def assign_employee(
         self, organization_id: Id, shift_id: Id, *, employee_id: Id, status: str = "scheduled"
     ) -> Row:

@@ -169,6 +169,26 @@ ORDER BY
     c.location_id,
     c.name;
 
+-- name: set_shift_code<!
+-- Give a shift this code of the organization's own, or take it away, and return the row.
+-- Parameters: organization_id uuid, shift_id uuid, shift_code text?
+UPDATE shifts AS s
+SET shift_code = %(shift_code)s
+WHERE s.organization_id = %(organization_id)s
+    AND s.shift_id = %(shift_id)s
+RETURNING
+    s.shift_id,
+    s.shift_code,
+    s.location_id,
+    s.name,
+    s.starts_at,
+    s.ends_at,
+    s.required_employees,
+    s.required_skills,
+    s.metadata,
+    s.created_at,
+    s.updated_at;
+
 -- name: assign_employee<!
 -- Assign an employee to a shift and return the assignment.
 -- Parameters: organization_id uuid, shift_id uuid, employee_id uuid, status text

@@ -443,6 +443,10 @@ WRITES: dict[str, tuple[tuple[Any, ...], Row]] = {
             "in_service_from": _NOON,
         },
     ),
+    "set_location_code": ((_ONE,), {"location_code": "A"}),
+    "set_resource_code": ((_ONE,), {"resource_code": "A"}),
+    "set_employee_code": ((_ONE,), {"employee_code": "A"}),
+    "set_shift_code": ((_ONE,), {"shift_code": "A"}),
     "set_resource_status": ((_ONE,), {"status": "down", "effective_at": _NOON}),
     "move_resource": ((_ONE,), {"location_id": _ONE, "effective_at": _NOON}),
     "rerate_resource": (

@@ -43,6 +43,22 @@ def id_of(site: Site, table: str, code: str) -> uuid.UUID:
     return found
 
 
+def test_what_has_no_code_is_given_one(coded: Site) -> None:
+    q, o = coded.queries, coded.organization
+    mended = q.set_resource_code(o, "Tram 17", resource_code="T 17")
+    assert (mended["name"], mended["resource_code"]) == ("Tram 17", "T 17")
+    assert mended == q.get_resources(o, resource_id="T 17")[0]
+    assert q.get_resources(o, resource_id="V-17")[0]["resource_code"] == "18"  # the one that is named so
+    assert q.set_resource_code(o, "T 17", resource_code=None)["resource_code"] is None
+    assert q.set_location_code(o, "Depot North", location_code="N") == q.get_locations(o, location_id="N")[0]
+    assert q.set_employee_code(o, 1, employee_code=7.0) == q.get_employees(o, employee_id="7")[0]
+    assert q.set_shift_code(o, "E/2024-05-06", shift_code="E")["shift_code"] == "E"
+    refused(coded, UniqueViolationError, lambda: q.set_location_code(o, "Hall", location_code="N"))
+    refused(coded, NotFoundError, lambda: q.set_shift_code(o, uuid.uuid4(), shift_code="L"))
+    with pytest.raises(InvalidInputError, match="employee_code is None"):
+        q.set_employee_code(o, "7", employee_code=None)  # type: ignore[arg-type]
+
+
 def test_a_code_is_as_good_as_an_id(coded: Site) -> None:
     q, o = coded.queries, coded.organization
     tram, other = id_of(coded, "resources", "V-17"), id_of(coded, "resources", "18")
