@@ -12,7 +12,9 @@
 --                               customer's login may leave out organization_id there, and not name it: a default says whose rows
 --                               these are before TimescaleDB looks at any.
 --
--- Where there is no columnstore both views are plain ones, under the same names and with the same rights.
+-- Where there are no hypertables both views are plain ones, under the same names and with the same rights. Where there are, without a
+-- columnstore, the triggers are there for UPDATE and DELETE: TimescaleDB for PostgreSQL 17 cannot plan them through a view where the
+-- statement names its organization ("variable not found in subplan target list").
 
 CREATE SCHEMA IF NOT EXISTS tenant_load;
 COMMENT ON SCHEMA tenant_load IS 'The views of schema tenant whose tables may be in the columnstore, for loading many rows: INSERT with ON CONFLICT.';
@@ -69,7 +71,9 @@ BEGIN
                 FILTER (WHERE c.in_key) AS of_old_key,
             string_agg('t.' || c.name, ', ' ORDER BY c.position) FILTER (WHERE NOT c.in_key) AS row_values,
             string_agg('OLD.' || c.name, ', ' ORDER BY c.position) FILTER (WHERE NOT c.in_key) AS old_values,
-            string_agg('NEW.' || c.name, ', ' ORDER BY c.position) FILTER (WHERE NOT c.in_key) AS new_others,
+            -- A trigger of the table says itself when a row was recorded.
+            string_agg('t.' || c.name, ', ' ORDER BY c.position) FILTER (WHERE NOT c.in_key AND c.name <> 'recorded_at') AS said_values,
+            string_agg('NEW.' || c.name, ', ' ORDER BY c.position) FILTER (WHERE NOT c.in_key AND c.name <> 'recorded_at') AS new_said,
             string_agg('OLD.' || c.name, ', ' ORDER BY c.position) FILTER (WHERE c.in_key) AS old_key,
             string_agg('NEW.' || c.name, ', ' ORDER BY c.position) FILTER (WHERE c.in_key) AS new_key,
             array_agg(c.name) FILTER (WHERE c.default_value IS NOT NULL) AS defaulted,
@@ -154,7 +158,7 @@ BEGIN
                 PERFORM
                 FROM public.%3$I AS t
                 WHERE %7$s
-                    AND (TG_OP = 'DELETE' OR (%8$s) IS DISTINCT FROM (%13$s));
+                    AND (TG_OP = 'DELETE' OR (%13$s) IS DISTINCT FROM (%14$s));
                 IF FOUND THEN
                     RAISE EXCEPTION 'a row of %3$s was changed by someone else at the same moment'
                         USING ERRCODE = 'serialization_failure',
@@ -176,7 +180,8 @@ BEGIN
             base.names,
             base.new_values,
             't.' || replace(base.names, ', ', ', t.'),
-            base.new_others
+            base.said_values,
+            base.new_said
         );
         EXECUTE format(
             'COMMENT ON FUNCTION %I() IS %L',
@@ -186,19 +191,20 @@ BEGIN
         );
         EXECUTE format('REVOKE ALL ON FUNCTION %I() FROM PUBLIC', 'write_tenants_' || base.relation);
 
-        IF database_edition() <> 'community' THEN
-            EXECUTE format('DROP TRIGGER IF EXISTS %1$I ON tenant.%1$I', base.relation || '_write');
+        IF database_edition() = 'plain' THEN
+            EXECUTE format('DROP TRIGGER IF EXISTS %I ON tenant.%I', base.relation || '_write', base.relation);
             EXECUTE format('DROP TRIGGER IF EXISTS %1$I ON tenant_load.%2$I', base.relation || '_write', base.relation);
             CONTINUE;
         END IF;
-        -- A view with such a trigger does not know the table's defaults.
+        -- A view with a trigger for INSERT does not know the table's defaults.
         FOR i IN 1 .. cardinality(base.defaulted) LOOP
             EXECUTE format('ALTER VIEW tenant.%I ALTER COLUMN %s SET DEFAULT %s', base.relation, base.defaulted[i], base.defaults[i]);
         END LOOP;
 
         EXECUTE format(
-            'CREATE OR REPLACE TRIGGER %I INSTEAD OF INSERT OR UPDATE OR DELETE ON tenant.%I FOR EACH ROW EXECUTE FUNCTION %I()',
+            'CREATE OR REPLACE TRIGGER %I INSTEAD OF %s ON tenant.%I FOR EACH ROW EXECUTE FUNCTION %I()',
             base.relation || '_write',
+            CASE WHEN database_edition() = 'community' THEN 'INSERT OR UPDATE OR DELETE' ELSE 'UPDATE OR DELETE' END,
             base.relation,
             'write_tenants_' || base.relation
         );

@@ -1028,10 +1028,11 @@ BEGIN
             FROM public.time_series_layout() AS l
             CROSS JOIN (
                 VALUES
-                    ('tenant', 1 + 4 + 8 + 16 + 64),  -- row, insert, delete, update, instead
+                    -- row, delete, update, instead; and insert
+                    ('tenant', 1 + 8 + 16 + 64 + CASE WHEN public.database_edition() = 'community' THEN 4 ELSE 0 END),
                     ('tenant_load', 1 + 8 + 16 + 64)
             ) AS s (name, kind)
-            WHERE public.database_edition() = 'community'
+            WHERE public.database_edition() <> 'plain'
                 AND to_regclass(s.name || '.' || l.relation) IS NOT NULL
                 AND NOT EXISTS (
                     SELECT

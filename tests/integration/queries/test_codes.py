@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from db_utils import RejectReport, schema
+from db_utils import RejectReport
 from db_utils.connections.tenant import TenantScope
 from db_utils.errors import CheckViolationError, InvalidInputError, NotFoundError, UniqueViolationError
 from tests.support.write_site import NOON, Site, refused
@@ -150,10 +150,6 @@ def test_rows_name_things_by_code_and_events_by_key(coded: Site) -> None:
     assert q.record_event(o, **later | {"event_id": "one more"}) == uuid.uuid5(
         o, "operational_events:one more"
     )
-    if schema.edition(coded.db) == "apache":
-        pytest.skip(
-            "TimescaleDB 2.19 cannot plan the move of an event in a scope: variable not found in subplan target list"
-        )
     assert q.record_events(o, [later], replace=True) == 1
     assert coded.count("operational_events") == 3
     refused(
