@@ -27,7 +27,7 @@ from barnameh.errors import UsageError
 from barnameh.planning.apply import apply_proposal, find, reject_proposal
 from barnameh.planning.inputs import SQL, WhatIf
 from barnameh.planning.model import Weights
-from barnameh.planning.production_run import propose_production
+from barnameh.planning.production_run import KEPT, propose_production
 from barnameh.planning.recording import DEFAULT_SECONDS, Proposal
 from barnameh.planning.run import propose_roster
 from db_utils import DatabaseManager, OperationalDataQueries
@@ -162,18 +162,22 @@ def production(
             f"{result['inputs']['plans']} plans: {result['status']}, in time {_pct(before)} by the rule, {_pct(after)} proposed"
         )
         table = Table()
-        for heading in ("day", "resource", "action", "quantity", "hours", "why"):
-            table.add_column(heading, justify="right" if heading in ("quantity", "hours") else "left")
+        for heading in ("day", "resource", "product", "action", "quantity", "hours", "why"):
+            table.add_column(
+                heading,
+                justify="right" if heading in ("quantity", "hours") else "left",
+                no_wrap=heading not in ("resource", "why"),
+            )
         for item in proposal.items:
             if item["action"] != "remove":
-                name = proposal.names[UUID(item["resource_id"])]
                 table.add_row(
                     item["work_date"],
-                    name,
+                    proposal.names[UUID(item["resource_id"])],
+                    proposal.names[UUID(item["plan_id"])],
                     item["action"],
                     f"{item['quantity']:,.0f}",
                     f"{item['work_hours']:.1f}",
-                    item["reason"],
+                    item["reason"].removeprefix(KEPT).lstrip("; "),
                 )
         screen.print(table)
         for late in result["late"]:

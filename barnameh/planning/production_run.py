@@ -33,6 +33,7 @@ from barnameh.statements import statements
 from db_utils import DatabaseManager, OperationalDataQueries, Transaction
 
 SQL = statements(Path(__file__).with_name("production.sql"))
+KEPT = "stays where it is"
 LEAST_AVAILABLE = 0.3
 """Of the hours of shifts; a resource that stood still longer in the last 30 days is taken to get better."""
 
@@ -269,7 +270,8 @@ def _planned(
         },
         "late": late,
     }
-    return Proposal(result, _items(read, schedule), names=read.names)
+    products = {job.plan_id: job.product_id for job in read.shop.jobs}
+    return Proposal(result, _items(read, schedule), names=read.names | products)
 
 
 def _rounded(value: float | None) -> float | None:
@@ -331,12 +333,15 @@ def _items(read: Read, schedule: Schedule) -> list[dict[str, Any]]:
         if job.resource_id is None:
             action, reason = "add", "had no resource yet"
         elif job.resource_id == w.resource_id:
-            action, reason = "keep", "stays where it is"
+            action, reason = "keep", KEPT
         else:
             action = "move"
             reason = f"from {read.names.get(job.resource_id, 'a resource that is not in service')}, which has no room in time"
-        if w.day > job.due:
-            reason += f"; {(w.day - job.due).days} days late"
+        if w.quantity == 0:
+            reason += "; set up for the next day"
+        elif w.day > job.due:
+            days = (w.day - job.due).days
+            reason += f"; {days} {'day' if days == 1 else 'days'} late"
         items.append(
             {
                 "action": action,

@@ -30,7 +30,7 @@ class Proposal:
     run_id: UUID | None = None
     is_proposal: bool = False
     names: dict[UUID, str] = field(default_factory=dict)
-    """Of people and shifts."""
+    """Of people and shifts, or of resources and, by plan, its product."""
     times: dict[UUID, tuple[dt.datetime, dt.datetime]] = field(default_factory=dict)
     """Of shifts."""
 
