@@ -8,6 +8,7 @@ read is refused by it, because guesses are tried on read-only ground.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -246,6 +247,26 @@ def shape(sql: str) -> Shape:
         quotes_placeholder,
         traces,
     )
+
+
+def statements(sql: str) -> Iterator[tuple[int, str]]:
+    """Yield the statements of a text one by one, each with the position in the text at which it begins."""
+    begin = position = 0
+    is_empty = True
+    while position < len(sql):
+        match = _TOKEN.match(sql, position)
+        assert match is not None
+        position = match.end()
+        if match.lastgroup == "comment":
+            position = _comment_end(sql, position)
+        elif match.lastgroup == "end":
+            if not is_empty:
+                yield begin, sql[begin:position]
+            begin, is_empty = position, True
+        elif match.lastgroup != "skip":
+            is_empty = False
+    if not is_empty:
+        yield begin, sql[begin:]
 
 
 def _comment_end(sql: str, position: int) -> int:

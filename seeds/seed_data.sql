@@ -978,12 +978,20 @@ BEGIN
             SELECT sum(pg_temp.gauss(concat_ws('/', 'weather', l.location_id, pg_temp.number_of(d.day - lag))))
             FROM generate_series(0, 2) AS lag
         ) AS celsius
-    FROM locations AS l
+    -- Functions of this session are not known where a distributed table's rows are (OFFSET 0 has them brought here first).
+    FROM (
+        SELECT
+            organization_id,
+            location_id,
+            latitude_degrees
+        FROM locations
+        WHERE organization_id IN (manufacturing, logistics)
+        OFFSET 0
+    ) AS l
     CROSS JOIN sample_days AS d
     CROSS JOIN LATERAL (
         SELECT 12 + 8 * cos(2 * pi() * (d.doy - 200) / 365.25) - 0.4 * (l.latitude_degrees - 47)::double precision AS normal_celsius
-    ) AS n
-    WHERE l.organization_id IN (manufacturing, logistics);
+    ) AS n;
 
     -- Prices swing over weeks.
     CREATE TEMPORARY TABLE sample_prices ON COMMIT DROP AS

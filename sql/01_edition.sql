@@ -27,6 +27,7 @@ STABLE
 AS $$
     SELECT
         CASE
+            WHEN EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus') THEN 'citus'
             WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'timescaledb') THEN 'plain'
             WHEN current_setting('timescaledb.license', true) = 'timescale' THEN 'community'
             ELSE 'apache'
@@ -34,14 +35,23 @@ AS $$
 $$;
 COMMENT ON FUNCTION database_edition() IS
     'Which edition is this? community: TimescaleDB with columnstore, continuous aggregates and policies; '
-    'apache: hypertables only; plain: PostgreSQL without TimescaleDB.';
+    'apache: hypertables only; plain: PostgreSQL without TimescaleDB; citus: plain over several machines.';
 
--- time_bucket() for the plain edition: same signature, same origins as TimescaleDB
+-- What Citus changes on all nodes together in one transaction, it changes one shard after the other.
+DO $$
+BEGIN
+    IF database_edition() = 'citus' THEN
+        SET LOCAL citus.multi_shard_modify_mode = 'sequential';
+    END IF;
+END
+$$;
+
+-- time_bucket() for the editions without TimescaleDB: same signature, same origins as TimescaleDB
 -- (Monday 2000-01-03 for widths in days and below, 2000-01-01 for months). Indexes use it, and a dump is restored with an
 -- empty search_path: names are written with their schema.
 DO $plain$
 BEGIN
-    IF database_edition() <> 'plain' THEN
+    IF database_edition() NOT IN ('plain', 'citus') THEN
         RETURN;
     END IF;
 

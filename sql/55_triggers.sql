@@ -121,54 +121,47 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     series record;
+    unit record;
 BEGIN
     FOR series IN
-        SELECT
-            n.name,
-            n.factor_type,
-            n.location_id,
-            s.unit AS one_unit,
-            s.other_unit
-        FROM (
-            SELECT DISTINCT
-                r.organization_id,
-                r.name,
-                r.factor_type,
-                r.location_id
-            FROM new_rows AS r
-        ) AS n
-        -- The least and the greatest unit of a series stand at the ends of its part of the index.
-        CROSS JOIN LATERAL (
-            SELECT
-                min(f.unit) AS unit,
-                max(f.unit) AS other_unit
-            FROM public.external_factors AS f
-            WHERE f.organization_id = n.organization_id
-                AND f.name = n.name
-                AND f.factor_type = n.factor_type
-                AND f.location_id = n.location_id
-                AND n.location_id IS NOT NULL
-            UNION ALL
-            SELECT
-                min(f.unit),
-                max(f.unit)
-            FROM public.external_factors AS f
-            WHERE f.organization_id = n.organization_id
-                AND f.name = n.name
-                AND f.factor_type = n.factor_type
-                AND f.location_id IS NULL
-                AND n.location_id IS NULL
-        ) AS s
-        WHERE s.unit <> s.other_unit
+        SELECT DISTINCT
+            r.organization_id,
+            r.name,
+            r.factor_type,
+            r.location_id
+        FROM new_rows AS r
     LOOP
+        -- The least and the greatest unit of a series stand at the ends of its part of the index.
+        IF series.location_id IS NULL THEN
+            SELECT
+                min(f.unit) AS least,
+                max(f.unit) AS greatest
+            INTO unit
+            FROM public.external_factors AS f
+            WHERE f.organization_id = series.organization_id
+                AND f.name = series.name
+                AND f.factor_type = series.factor_type
+                AND f.location_id IS NULL;
+        ELSE
+            SELECT
+                min(f.unit) AS least,
+                max(f.unit) AS greatest
+            INTO unit
+            FROM public.external_factors AS f
+            WHERE f.organization_id = series.organization_id
+                AND f.name = series.name
+                AND f.factor_type = series.factor_type
+                AND f.location_id = series.location_id;
+        END IF;
+        CONTINUE WHEN unit.least = unit.greatest;
         RAISE EXCEPTION
             'external factor % (%, %) would have two units, % and %: convert the values to the unit that it has, or give the series in '
             'the other unit a name of its own',
             series.name,
             series.factor_type,
             coalesce('location ' || series.location_id, 'all locations'),
-            series.one_unit,
-            series.other_unit
+            unit.least,
+            unit.greatest
             USING ERRCODE = 'check_violation',
                   CONSTRAINT = 'external_factors_one_unit_per_series_check',
                   TABLE = 'external_factors',

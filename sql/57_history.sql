@@ -18,51 +18,68 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     history CONSTANT text := format('public.%I', kind || '_history');
-    subject_id CONSTANT text := quote_ident(kind || '_id');
-    kept CONSTANT text := CASE kind
-        WHEN 'resource' THEN 'location_id, rated_capacity_per_hour, capacity_unit, is_in_service'
-        WHEN 'employee' THEN 'location_id, is_employed'
-        WHEN 'location' THEN 'timezone'
+    of_version CONSTANT text := format('organization_id = $1 AND %I = $2 AND valid_from = $3', kind || '_id');
+    of_subject CONSTANT text := format('organization_id = $1 AND %I = $2', kind || '_id');
+    kept CONSTANT text[] := CASE kind
+        WHEN 'resource' THEN '{location_id, rated_capacity_per_hour, capacity_unit, is_in_service}'
+        WHEN 'employee' THEN '{location_id, is_employed}'
+        WHEN 'location' THEN '{timezone}'
     END;
     edge timestamptz;
+    version record;
+    told jsonb;
+    told_from timestamptz;
+    changed jsonb;
 BEGIN
+    -- Each statement takes one version by its key and constants: over several machines it may not compute with columns, nor change rows
+    -- in a WITH.
     -- Cut the versions that reach over an end of the period in two.
     FOREACH edge IN ARRAY ARRAY[period_start, period_end]
     LOOP
         EXECUTE format(
-            'WITH cut AS ('
-            'UPDATE %1$s AS h SET valid_to = $3 '
-            'FROM %1$s AS was '
-            'WHERE h.organization_id = $1 AND h.%2$s = $2 AND h.valid_from < $3 AND h.valid_to > $3 '
-            'AND was.organization_id = $1 AND was.%2$s = $2 AND was.valid_from = h.valid_from '
-            'RETURNING was.*) '
-            'INSERT INTO %1$s (organization_id, %2$s, valid_from, valid_to, %3$s) '
-            'SELECT organization_id, %2$s, $3, valid_to, %3$s FROM cut',
-            history, subject_id, kept
-        ) USING org, subject, edge;
+            'SELECT valid_from, valid_to, to_jsonb(h) AS told FROM %s AS h WHERE %s AND valid_from < $3 AND valid_to > $3',
+            history, of_subject
+        ) INTO version USING org, subject, edge;
+        CONTINUE WHEN version.valid_from IS NULL;
+        EXECUTE format('UPDATE %s SET valid_to = $4 WHERE %s', history, of_version) USING org, subject, version.valid_from, edge;
+        EXECUTE format(
+            'INSERT INTO %s (organization_id, %I, valid_from, valid_to, %s) VALUES ($1, $2, $3, $4, %s)',
+            history,
+            kind || '_id',
+            array_to_string(kept, ', '),
+            (SELECT string_agg(quote_nullable(version.told ->> k.name), ', ' ORDER BY k.position) FROM unnest(kept) WITH ORDINALITY AS k (name, position))
+        ) USING org, subject, edge, version.valid_to;
     END LOOP;
 
-    EXECUTE format(
-        'UPDATE %1$s AS h SET (%3$s, recorded_at) = (SELECT %3$s, now() FROM jsonb_populate_record(h, $5)) '
-        'WHERE h.organization_id = $1 AND h.%2$s = $2 AND h.valid_from >= $3 AND h.valid_to <= $4 '
-        'AND to_jsonb(h) <> to_jsonb(jsonb_populate_record(h, $5))',
-        history, subject_id, kept
-    ) USING org, subject, period_start, period_end, changes;
+    FOR version IN EXECUTE format(
+        'SELECT valid_from, to_jsonb(h) AS told FROM %s AS h WHERE %s AND valid_from >= $3 AND valid_to <= $4', history, of_subject
+    ) USING org, subject, period_start, period_end
+    LOOP
+        EXECUTE format('SELECT to_jsonb(jsonb_populate_record(NULL::%s, $1))', history) INTO changed USING version.told || changes;
+        CONTINUE WHEN changed = version.told;
+        EXECUTE format(
+            'UPDATE %s SET %s, recorded_at = now() WHERE %s',
+            history,
+            (SELECT string_agg(format('%I = %L', k.name, changed ->> k.name), ', ') FROM unnest(kept) AS k (name)),
+            of_version
+        ) USING org, subject, version.valid_from;
+    END LOOP;
 
     -- Neighbours that say the same are one version.
-    EXECUTE format(
-        'WITH marked AS ('
-        'SELECT valid_from, valid_to, '
-        'jsonb_build_array(%3$s) IS NOT DISTINCT FROM lag(jsonb_build_array(%3$s)) OVER (ORDER BY valid_from) AS is_repeat '
-        'FROM %1$s WHERE organization_id = $1 AND %2$s = $2), '
-        'numbered AS (SELECT *, count(*) FILTER (WHERE NOT is_repeat) OVER (ORDER BY valid_from) AS version FROM marked), '
-        'merged AS (SELECT min(valid_from) AS valid_from, max(valid_to) AS valid_to FROM numbered GROUP BY version HAVING count(*) > 1), '
-        'dropped AS (DELETE FROM %1$s AS h USING numbered AS n '
-        'WHERE h.organization_id = $1 AND h.%2$s = $2 AND h.valid_from = n.valid_from AND n.is_repeat) '
-        'UPDATE %1$s AS h SET valid_to = m.valid_to FROM merged AS m '
-        'WHERE h.organization_id = $1 AND h.%2$s = $2 AND h.valid_from = m.valid_from',
-        history, subject_id, kept
-    ) USING org, subject;
+    FOR version IN EXECUTE format(
+        'SELECT valid_from, valid_to, jsonb_build_array(%s) AS says FROM %s WHERE %s ORDER BY valid_from',
+        array_to_string(kept, ', '), history, of_subject
+    ) USING org, subject
+    LOOP
+        IF version.says = told THEN
+            EXECUTE format('DELETE FROM %s WHERE %s', history, of_version) USING org, subject, version.valid_from;
+            EXECUTE format('UPDATE %s SET valid_to = $4 WHERE %s', history, of_version)
+            USING org, subject, told_from, version.valid_to;
+        ELSE
+            told := version.says;
+            told_from := version.valid_from;
+        END IF;
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION write_history(text, uuid, uuid, timestamptz, timestamptz, jsonb) IS
@@ -145,14 +162,18 @@ REVOKE ALL ON FUNCTION keep_resource_history() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION employment_start(org uuid, location uuid, hired_on_date date)
 RETURNS timestamptz
-LANGUAGE sql
+LANGUAGE plpgsql
 STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT coalesce(public.local_day_start(hired_on_date, l.timezone), '-infinity')
-    FROM public.locations AS l
-    WHERE l.organization_id = org
-        AND l.location_id = location
+BEGIN
+    RETURN (
+        SELECT coalesce(public.local_day_start(hired_on_date, l.timezone), '-infinity')
+        FROM public.locations AS l
+        WHERE l.organization_id = org
+            AND l.location_id = location
+    );
+END
 $$;
 COMMENT ON FUNCTION employment_start(uuid, uuid, date) IS
     'From when on is someone employed who was hired on this local day of the location? -infinity where no day is known.';
@@ -347,7 +368,8 @@ WITH unwritten AS (
         e.organization_id,
         e.employee_id,
         e.location_id,
-        employment_start(e.organization_id, e.location_id, e.hired_on_date) AS began_at,
+        -- As employment_start() says, for all at once.
+        coalesce(local_day_start(e.hired_on_date, l.timezone), '-infinity') AS began_at,
         CASE
             WHEN e.is_active THEN 'infinity'
             -- Of what is NULL, least() and greatest() take the other.
@@ -374,6 +396,9 @@ WITH unwritten AS (
             )
         END AS worked_until
     FROM employees AS e
+    JOIN locations AS l
+        ON l.organization_id = e.organization_id
+        AND l.location_id = e.location_id
     WHERE NOT EXISTS (
         SELECT
         FROM employee_history AS h
@@ -418,12 +443,19 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     asker CONSTANT name := coalesce(nullif(current_setting('role'), 'none'), session_user);
-    master_name CONSTANT text := (SELECT c.relname FROM pg_class AS c WHERE c.oid = master);
+    master_table CONSTANT pg_class := (SELECT c FROM pg_class AS c WHERE c.oid = master);
 BEGIN
+    IF org IS NOT DISTINCT FROM public.current_organization_id()
+        AND has_table_privilege(asker, to_regclass(format('tenant.%I', master_table.relname)), 'UPDATE')
+    THEN
+        RETURN true;
+    END IF;
     RETURN has_table_privilege(asker, master, 'UPDATE')
-        OR (
-            has_table_privilege(asker, format('tenant.%I', master_name), 'UPDATE')
-            AND org IS NOT DISTINCT FROM public.current_organization_id()
+        -- Row security holds back everybody but the table's owner.
+        AND (
+            NOT master_table.relrowsecurity
+            OR pg_has_role(asker, master_table.relowner, 'USAGE')
+            OR org IS NOT DISTINCT FROM public.current_organization_id()
         );
 END
 $$;

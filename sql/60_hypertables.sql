@@ -54,7 +54,7 @@ BEGIN
                 'Serves the hourly rollup: the buckets of a period.'
             );
         END IF;
-        IF database_edition() = 'plain' THEN
+        IF database_edition() IN ('plain', 'citus') THEN
             -- In insertion order of time a BRIN index is tiny, and serves questions over all organizations.
             EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %I USING brin (time)', layout.relation || '_time_idx', layout.relation);
             EXECUTE format('COMMENT ON INDEX %I IS %L', layout.relation || '_time_idx', 'Serves questions over all organizations in a period.');

@@ -235,23 +235,69 @@ AS $$
 DECLARE
     status resource_latest_status;
     quiet uuid[] := '{}';
+    since timestamptz;
 BEGIN
-    FOR status IN
-        SELECT * FROM resource_recent_status AS s WHERE s.organization_id = org
+    -- As the views say, with the organization named at each table: so Citus knows where its rows are.
+    FOREACH since IN ARRAY ARRAY[now() - interval '7 days', '-infinity']
     LOOP
-        IF status.last_event_at IS NULL OR status.last_metric_at IS NULL THEN
-            quiet := quiet || status.resource_id;
-        ELSE
-            RETURN NEXT status;
-        END IF;
+        FOR status IN
+            SELECT
+                r.organization_id,
+                r.resource_id,
+                r.location_id,
+                r.name,
+                r.resource_type,
+                r.status,
+                e.time,
+                e.event_type,
+                e.cause,
+                m.time,
+                m.utilization_pct,
+                m.efficiency_pct,
+                m.downtime_minutes,
+                m.sample_minutes,
+                m.metadata
+            FROM resources AS r
+            LEFT JOIN LATERAL (
+                SELECT
+                    oe.time,
+                    oe.event_type,
+                    oe.cause
+                FROM operational_events AS oe
+                WHERE oe.organization_id = org
+                    AND oe.resource_id = r.resource_id
+                    AND oe.time <= statement_timestamp()
+                    AND oe.time >= since
+                ORDER BY oe.time DESC, oe.event_id
+                LIMIT 1
+            ) AS e ON true
+            LEFT JOIN LATERAL (
+                SELECT
+                    rm.time,
+                    rm.utilization_pct,
+                    rm.efficiency_pct,
+                    rm.downtime_minutes,
+                    rm.sample_minutes,
+                    rm.metadata
+                FROM resource_metrics AS rm
+                WHERE rm.organization_id = org
+                    AND rm.resource_id = r.resource_id
+                    AND rm.time <= statement_timestamp()
+                    AND rm.time >= since
+                ORDER BY rm.time DESC
+                LIMIT 1
+            ) AS m ON true
+            WHERE r.organization_id = org
+                AND (since > '-infinity' OR r.resource_id = ANY (quiet))
+        LOOP
+            IF since > '-infinity' AND (status.last_event_at IS NULL OR status.last_metric_at IS NULL) THEN
+                quiet := quiet || status.resource_id;
+            ELSE
+                RETURN NEXT status;
+            END IF;
+        END LOOP;
+        EXIT WHEN quiet = '{}';
     END LOOP;
-    IF quiet <> '{}' THEN
-        RETURN QUERY
-        SELECT *
-        FROM resource_latest_status AS s
-        WHERE s.organization_id = org
-            AND s.resource_id = ANY(quiet);
-    END IF;
 END
 $$;
 COMMENT ON FUNCTION latest_resource_status(uuid) IS
@@ -408,20 +454,21 @@ SELECT DISTINCT ON (f.organization_id, f.target_date, f.location_id, f.employee_
     f.available_at,
     f.recorded_at
 FROM absence_forecasts AS f
--- Nobody is away who does not belong here on that day.
+-- Nobody is away who does not belong here on that day. (Joined, so that Citus sees that all of it is one organization's; who came
+-- twice that day is found twice, and told once.)
+LEFT JOIN (
+    employee_history AS h
+    JOIN locations AS l
+        ON l.organization_id = h.organization_id
+        AND l.location_id = h.location_id
+)
+    ON h.organization_id = f.organization_id
+    AND h.employee_id = f.employee_id
+    AND h.is_employed
+    AND h.valid_from < local_day_start(f.target_date + 1, l.timezone)
+    AND h.valid_to > local_day_start(f.target_date, l.timezone)
 WHERE f.employee_id IS NULL
-    OR EXISTS (
-        SELECT
-        FROM employee_history AS h
-        JOIN locations AS l
-            ON l.organization_id = h.organization_id
-            AND l.location_id = h.location_id
-        WHERE h.organization_id = f.organization_id
-            AND h.employee_id = f.employee_id
-            AND h.is_employed
-            AND h.valid_from < local_day_start(f.target_date + 1, l.timezone)
-            AND h.valid_to > local_day_start(f.target_date, l.timezone)
-    )
+    OR h.employee_id IS NOT NULL
 ORDER BY
     f.organization_id,
     f.target_date,

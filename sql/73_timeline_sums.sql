@@ -129,6 +129,20 @@ COMMENT ON FUNCTION touched_hours(timestamptz, timestamptz) IS
     'The whole UTC hours from one instant to another, that of the end among them: a breakdown that begins at the end of another one is the same failure.';
 
 -- Events: once a statement and organization. Runs with the owner's rights, because tenants may not write marks.
+CREATE OR REPLACE FUNCTION mark_hours(org uuid, hours tstzmultirange)
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    INSERT INTO public.resource_time_marks (organization_id, stale)
+    VALUES (org, hours);
+END
+$$;
+COMMENT ON FUNCTION mark_hours(uuid, tstzmultirange) IS
+    'Marks these hours of an organization. A statement of its own, because rows that a trigger is shown are on one node of several, and '
+    'cannot be read together with a table.';
+REVOKE ALL ON FUNCTION mark_hours(uuid, tstzmultirange) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION mark_events()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -141,8 +155,7 @@ BEGIN
         SELECT s.organization_id, '{(,)}'
         FROM public.resource_time_states AS s;
     ELSIF TG_OP = 'UPDATE' THEN
-        INSERT INTO public.resource_time_marks (organization_id, stale)
-        SELECT h.organization_id, range_agg(public.touched_hours(h.hour, h.ended_at))
+        PERFORM public.mark_hours(h.organization_id, range_agg(public.touched_hours(h.hour, h.ended_at)))
         FROM (
             SELECT
                 c.organization_id,
@@ -157,8 +170,7 @@ BEGIN
         ) AS h
         GROUP BY h.organization_id;
     ELSE
-        INSERT INTO public.resource_time_marks (organization_id, stale)
-        SELECT h.organization_id, range_agg(public.touched_hours(h.hour, h.ended_at))
+        PERFORM public.mark_hours(h.organization_id, range_agg(public.touched_hours(h.hour, h.ended_at)))
         FROM (
             SELECT
                 c.organization_id,
@@ -281,10 +293,11 @@ CREATE OR REPLACE TRIGGER resource_history_mark_truncated
 
 CREATE OR REPLACE FUNCTION kept_resource_time(org uuid)
 RETURNS tstzmultirange
-LANGUAGE sql
+LANGUAGE plpgsql
 STABLE
 AS $$
-    SELECT coalesce(
+BEGIN
+    RETURN coalesce(
         (
             SELECT s.kept - coalesce(
                 (SELECT range_agg(m.stale) FROM resource_time_marks AS m WHERE m.organization_id = org)
@@ -295,7 +308,8 @@ AS $$
             WHERE s.organization_id = org
         ),
         '{}'
-    )
+    );
+END
 $$;
 COMMENT ON FUNCTION kept_resource_time(uuid) IS 'The hours of an organization that resource_time_sums tells as the events do: kept, and with no mark.';
 

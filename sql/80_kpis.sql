@@ -88,9 +88,13 @@ RETURNS TABLE (
     location_id uuid,
     clock uuid
 )
-LANGUAGE sql
+LANGUAGE plpgsql
 STABLE
+ROWS 10
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT
         h.location_id,
         first_value(h.location_id) OVER (PARTITION BY h.zones ORDER BY h.location_id)
@@ -101,7 +105,8 @@ AS $$
         FROM location_history AS l
         WHERE l.organization_id = org
         GROUP BY l.location_id
-    ) AS h
+    ) AS h;
+END
 $$;
 COMMENT ON FUNCTION location_clocks(uuid) IS
     'Which location stands for all whose clocks have always shown the same, changes of their time zone included?';
@@ -1161,7 +1166,7 @@ COMMENT ON FUNCTION get_kpi_summary(uuid, integer) IS
 -- superusers name a setting that it does not know.)
 DO $$
 BEGIN
-    IF database_edition() <> 'plain' THEN
+    IF database_edition() NOT IN ('plain', 'citus') THEN
         ALTER FUNCTION demand_forecast_outcomes(uuid, timestamptz, timestamptz, boolean, numeric)
             SET timescaledb.enable_runtime_exclusion = off;
         ALTER FUNCTION operational_kpis(uuid, timestamptz, timestamptz, text)

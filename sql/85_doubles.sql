@@ -22,7 +22,7 @@ DECLARE
     piece record;
     chunks text := 'SELECT NULL::text, NULL::text, NULL::regclass, NULL::timestamptz, NULL::timestamptz WHERE false';
 BEGIN
-    IF database_edition() <> 'plain' THEN
+    IF database_edition() NOT IN ('plain', 'citus') THEN
         chunks :=
             'SELECT h.hypertable_name::text, d.column_name::text, format(''%I.%I'', h.chunk_schema, h.chunk_name)::regclass, h.range_start, h.range_end '
             'FROM timescaledb_information.chunks AS h '

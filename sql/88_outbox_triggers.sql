@@ -344,6 +344,52 @@ COMMENT ON FUNCTION outbox_deleted_reading() IS
     'Trigger: writes the resource of a deleted event or metric to the outbox, for organizations that have a target. Runs with the owner''s rights.';
 REVOKE ALL ON FUNCTION outbox_deleted_reading() FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION write_outbox(org uuid, changed_kind text, entity_keys text[])
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    row_count bigint;
+    last_id bigint;
+BEGIN
+    -- Wakes readers up where there are any, and says whether there are.
+    PERFORM
+        CASE
+            WHEN public.may_announce() THEN
+                pg_notify('changes_' || replace(o.notification_key::text, '-', ''), '{"kind": "changes"}')
+        END
+    FROM public.sync_targets AS t
+    JOIN public.organizations AS o ON o.organization_id = t.organization_id
+    WHERE t.organization_id = org
+        AND changed_kind = ANY (t.kinds);
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+
+    INSERT INTO public.sync_outbox (organization_id, consumer, kind, entity_key)
+    SELECT
+        t.organization_id,
+        t.consumer,
+        changed_kind,
+        k.entity_key
+    FROM public.sync_targets AS t
+    CROSS JOIN unnest(entity_keys) AS k (entity_key)
+    WHERE t.organization_id = org
+        AND changed_kind = ANY (t.kinds);
+    GET DIAGNOSTICS row_count = ROW_COUNT;
+    IF row_count > 0 THEN
+        last_id := lastval();
+        IF last_id / 100000 <> (last_id - row_count) / 100000 THEN
+            PERFORM public.trim_outbox_in_passing();
+        END IF;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION write_outbox(uuid, text, text[]) IS
+    'Writes these keys to the outbox of each of the organization''s targets that wants the kind, with the rights and the search path of '
+    'the triggers that call it.';
+REVOKE ALL ON FUNCTION write_outbox(uuid, text, text[]) FROM PUBLIC;
+
 DO $$
 DECLARE
     kept record;
@@ -379,12 +425,9 @@ BEGIN
             SECURITY DEFINER
             SET search_path = pg_catalog, public, pg_temp
             AS $trigger$
-            DECLARE
-                row_count bigint;
-                last_id bigint;
             BEGIN
                 -- Who has no target pays for this line. A statement more costs a single row more than what it does.
-                IF NOT EXISTS (SELECT FROM public.sync_targets) THEN
+                IF %5$s THEN
                     RETURN NULL;
                 END IF;
 
@@ -392,63 +435,23 @@ BEGIN
                     PERFORM public.enqueue_changes(t.organization_id, t.consumer, '{%2$s}')
                     FROM public.sync_targets AS t
                     WHERE '%2$s' = ANY (t.kinds);
-                    RETURN NULL;
-                END IF;
-
-                -- Wakes readers up where there are any, and says whether there are.
-                PERFORM
-                    CASE
-                        WHEN public.may_announce() THEN
-                            pg_notify('changes_' || replace(o.notification_key::text, '-', ''), '{"kind": "changes"}')
-                    END
-                FROM public.sync_targets AS t
-                JOIN public.organizations AS o ON o.organization_id = t.organization_id
-                WHERE '%2$s' = ANY (t.kinds)
-                    AND EXISTS (
-                        SELECT
-                        FROM changed_rows AS c
-                        WHERE c.organization_id = t.organization_id
-                    );
-                IF NOT FOUND AND TG_OP <> 'UPDATE' THEN
-                    RETURN NULL;
-                END IF;
-
-                IF TG_OP = 'UPDATE' THEN
-                    INSERT INTO public.sync_outbox (organization_id, consumer, kind, entity_key)
-                    SELECT
-                        t.organization_id,
-                        t.consumer,
-                        '%2$s',
-                        %3$s
+                ELSIF TG_OP = 'UPDATE' THEN
+                    PERFORM public.write_outbox(c.organization_id, '%2$s', array_agg(DISTINCT %3$s))
                     FROM (
                         SELECT organization_id, %4$s FROM earlier_rows
                         UNION
                         SELECT organization_id, %4$s FROM changed_rows
                     ) AS c
-                    JOIN public.sync_targets AS t ON t.organization_id = c.organization_id
-                    WHERE '%2$s' = ANY (t.kinds)
-                        AND %3$s IS NOT NULL;
+                    WHERE %3$s IS NOT NULL
+                    GROUP BY c.organization_id;
                 ELSE
-                    INSERT INTO public.sync_outbox (organization_id, consumer, kind, entity_key)
-                    SELECT
-                        t.organization_id,
-                        t.consumer,
-                        '%2$s',
-                        %3$s
+                    PERFORM public.write_outbox(c.organization_id, '%2$s', array_agg(DISTINCT %3$s))
                     FROM (
                         -- A thousand readings of a machine are one change of it.
                         SELECT DISTINCT organization_id, %4$s FROM changed_rows
                     ) AS c
-                    JOIN public.sync_targets AS t ON t.organization_id = c.organization_id
-                    WHERE '%2$s' = ANY (t.kinds)
-                        AND %3$s IS NOT NULL;
-                END IF;
-                GET DIAGNOSTICS row_count = ROW_COUNT;
-                IF row_count > 0 THEN
-                    last_id := lastval();
-                    IF last_id / 100000 <> (last_id - row_count) / 100000 THEN
-                        PERFORM public.trim_outbox_in_passing();
-                    END IF;
+                    WHERE %3$s IS NOT NULL
+                    GROUP BY c.organization_id;
                 END IF;
                 RETURN NULL;
             END
@@ -457,7 +460,9 @@ BEGIN
             'outbox_' || kept.relation,
             kept.kind,
             kept.entity_key,
-            kept.columns
+            kept.columns,
+            -- A trigger on one node of several sees the targets of its own rows only.
+            CASE database_edition() WHEN 'citus' THEN 'false' ELSE 'NOT EXISTS (SELECT FROM public.sync_targets)' END
         );
         EXECUTE format(
             'COMMENT ON FUNCTION %I() IS %L',

@@ -98,6 +98,63 @@ COMMENT ON FUNCTION current_organization_id() IS
     'a login that may act for any organization (it may SET ROLE barnameh_tenant), the setting app.organization_id; else NULL: '
     'no row. Runs with the owner''s rights to read tenant_logins. Never IMMUTABLE: a cached plan would keep the first caller''s answer.';
 
+-- Where Citus distributes the tables, a view neither can be written to nor reads with its owner's rights. There the tables themselves are
+-- open, for the rows of the organization that the setting names: a policy may ask nothing else, since it is asked on the workers too. A
+-- customer's login, which could set that, has a policy of its own instead (92_citus.sql). Only what is not so yet is said.
+CREATE OR REPLACE PROCEDURE secure_rows(relation regclass, rights text)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    base pg_class;
+BEGIN
+    SELECT c.*
+    INTO base
+    FROM pg_class AS c
+    WHERE c.oid = relation;
+
+    IF base.relkind = 'v' THEN
+        -- Each time: a node that comes later has the view and not the rights.
+        EXECUTE format('ALTER VIEW %s SET (security_invoker = true)', relation);
+        EXECUTE format('GRANT SELECT ON %s TO barnameh_tenant, barnameh_tenant_login, barnameh_readonly', relation);
+        RETURN;
+    END IF;
+    IF rights IS DISTINCT FROM (
+        SELECT string_agg(acl.privilege_type, ', ' ORDER BY array_position('{SELECT,INSERT,UPDATE,DELETE}', acl.privilege_type))
+        FROM aclexplode(base.relacl) AS acl
+        WHERE acl.grantee = 'barnameh_tenant'::regrole
+    ) THEN
+        EXECUTE format('REVOKE ALL ON %s FROM PUBLIC, barnameh_tenant, barnameh_tenant_login', relation);
+        EXECUTE format('GRANT %s ON %s TO barnameh_tenant, barnameh_tenant_login', rights, relation);
+    END IF;
+    IF NOT base.relrowsecurity THEN
+        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', relation);
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = relation AND p.polname = 'own_rows') THEN
+        EXECUTE format(
+            'CREATE POLICY own_rows ON %s TO barnameh_tenant '
+            'USING (organization_id = nullif(current_setting(''app.organization_id'', true), '''')::uuid)',
+            relation
+        );
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = relation AND p.polname = 'all_rows') THEN
+        EXECUTE format('CREATE POLICY all_rows ON %s FOR SELECT TO barnameh_readonly USING (true)', relation);
+    END IF;
+    -- Whose rows they are need not be said.
+    IF base.relname <> 'organizations' AND NOT EXISTS (
+        SELECT
+        FROM pg_attrdef AS d
+        JOIN pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+        WHERE d.adrelid = relation
+            AND a.attname = 'organization_id'
+    ) THEN
+        EXECUTE format('ALTER TABLE %s ALTER COLUMN organization_id SET DEFAULT public.current_organization_id()', relation);
+    END IF;
+END
+$$;
+COMMENT ON PROCEDURE secure_rows(regclass, text) IS
+    'In the citus edition: gives tenants these rights on a table, on their own rows, or on a view, which then reads with its reader''s rights.';
+REVOKE ALL ON PROCEDURE secure_rows(regclass, text) FROM PUBLIC;
+
 -- One view per relation of public that holds tenants' rows. Applying the schema again makes what is new and replaces
 -- what changed.
 --
@@ -110,6 +167,7 @@ DECLARE
     base record;
     tenant_rights text;
     check_name text;
+    is_citus CONSTANT boolean := database_edition() = 'citus';
     usual_search_path CONSTANT text := current_setting('search_path');
 BEGIN
     -- TimescaleDB looks at compressed chunks under a search_path of its own: names are to be printed with their schema.
@@ -139,6 +197,28 @@ BEGIN
         HAVING bool_or(a.attname = 'organization_id')
         ORDER BY c.relname
     LOOP
+        tenant_rights := CASE
+            WHEN NOT base.is_table OR base.relname = 'organizations' THEN 'SELECT'
+            -- Only the database itself writes these; see 55_triggers.sql, 57_history.sql, 73_timeline_sums.sql.
+            WHEN base.relname = 'demand_revisions' THEN 'SELECT'
+            WHEN base.relname IN ('resource_history', 'employee_history', 'location_history') THEN 'SELECT'
+            WHEN base.relname IN ('resource_time_sums', 'resource_time_states', 'resource_time_marks') THEN 'SELECT'
+            -- The worker acts on it with the operator's rights and keys.
+            WHEN base.relname = 'service_schedules' THEN 'SELECT'
+            -- Made and revoked by the operator: barnameh keys.
+            WHEN base.relname = 'api_keys' THEN 'SELECT'
+            -- Nobody forges a change or a target, or takes one away; see 88_outbox_triggers.sql.
+            WHEN base.relname IN ('sync_targets', 'sync_outbox', 'sync_progress', 'sync_rejected') THEN 'SELECT'
+            WHEN base.keeps_history THEN 'SELECT, INSERT, UPDATE'
+            ELSE 'SELECT, INSERT, UPDATE, DELETE'
+        END;
+        IF is_citus THEN
+            IF base.is_table THEN  -- views come once they are on all nodes
+                CALL public.secure_rows(base.oid, tenant_rights);
+            END IF;
+            CONTINUE;
+        END IF;
+
         BEGIN
             EXECUTE format(
                 'CREATE OR REPLACE VIEW tenant.%1$I WITH (security_barrier) AS SELECT %2$s FROM public.%1$I '
@@ -159,21 +239,6 @@ BEGIN
         END IF;
         EXECUTE format('COMMENT ON VIEW tenant.%I IS %L', base.relname, 'Own rows of public.' || base.relname || '. ' || coalesce(base.description, ''));
 
-        tenant_rights := CASE
-            WHEN NOT base.is_table OR base.relname = 'organizations' THEN 'SELECT'
-            -- Only the database itself writes these; see 55_triggers.sql, 57_history.sql, 73_timeline_sums.sql.
-            WHEN base.relname = 'demand_revisions' THEN 'SELECT'
-            WHEN base.relname IN ('resource_history', 'employee_history', 'location_history') THEN 'SELECT'
-            WHEN base.relname IN ('resource_time_sums', 'resource_time_states', 'resource_time_marks') THEN 'SELECT'
-            -- The worker acts on it with the operator's rights and keys.
-            WHEN base.relname = 'service_schedules' THEN 'SELECT'
-            -- Made and revoked by the operator: barnameh keys.
-            WHEN base.relname = 'api_keys' THEN 'SELECT'
-            -- Nobody forges a change or a target, or takes one away; see 88_outbox_triggers.sql.
-            WHEN base.relname IN ('sync_targets', 'sync_outbox', 'sync_progress', 'sync_rejected') THEN 'SELECT'
-            WHEN base.keeps_history THEN 'SELECT, INSERT, UPDATE'
-            ELSE 'SELECT, INSERT, UPDATE, DELETE'
-        END;
         -- Rights on a hypertable are written to each of its chunks, which a refresh may be making at this moment: only what
         -- is not so yet is said.
         IF base.is_open THEN
@@ -260,6 +325,32 @@ COMMENT ON PROCEDURE limit_tenant_login(text) IS
     'Gives a customer''s login the limits that it does not have yet: search path, time of a statement, of a wait for a lock, of an idle '
     'session, and temporary files. What was set for it otherwise stays.';
 
+CREATE OR REPLACE PROCEDURE keep_login_to_own_rows(role_name text)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    own_organization_id CONSTANT uuid := (
+        SELECT l.organization_id FROM public.tenant_logins AS l WHERE l.role_name = keep_login_to_own_rows.role_name
+    );
+    policy_name CONSTANT text := left('rows_of_' || role_name, 63);
+    relation regclass;
+BEGIN
+    FOR relation IN
+        SELECT c.oid
+        FROM pg_class AS c
+        WHERE c.relnamespace = 'public'::regnamespace
+            AND c.relrowsecurity
+            AND EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = c.oid AND p.polname = 'own_rows')
+            AND NOT EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = c.oid AND p.polname = policy_name)
+        ORDER BY c.oid
+    LOOP
+        EXECUTE format('CREATE POLICY %I ON %s TO %I USING (organization_id = %L)', policy_name, relation, role_name, own_organization_id);
+    END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE keep_login_to_own_rows(text) IS
+    'Where row security keeps tenants apart (citus): gives a customer''s login the rows of its organization in every table, whatever it sets.';
+
 CREATE OR REPLACE PROCEDURE create_tenant_login(organization_id uuid, role_name text, password text)
 LANGUAGE plpgsql
 AS $$
@@ -291,6 +382,7 @@ BEGIN
     EXECUTE format('GRANT barnameh_tenant_login TO %I WITH INHERIT TRUE, SET FALSE', role_name);
     INSERT INTO public.tenant_logins (organization_id, role_name)
     VALUES (create_tenant_login.organization_id, create_tenant_login.role_name);
+    CALL public.keep_login_to_own_rows(role_name);
 
     -- Everybody may connect to these two, and keep things there that nobody looks for, or keep CREATE DATABASE waiting.
     FOR shared IN
@@ -341,6 +433,7 @@ DECLARE
     -- A CALL that is a transaction of its own may commit on the way.
     is_alone CONSTANT boolean := transaction_timestamp() = statement_timestamp() AND current_query() !~ ';\s*\S';
     login_id oid;
+    own record;
     holding text;
 BEGIN
     IF NOT EXISTS (SELECT FROM public.tenant_logins AS l WHERE l.role_name = drop_tenant_login.role_name) THEN
@@ -359,6 +452,15 @@ BEGIN
         FROM pg_stat_activity AS a
         WHERE a.usename = drop_tenant_login.role_name;
 
+        FOR own IN
+            SELECT
+                p.polname,
+                p.polrelid::regclass AS relation
+            FROM pg_policy AS p
+            WHERE p.polroles = ARRAY[login_id]
+        LOOP
+            EXECUTE format('DROP POLICY %I ON %s', own.polname, own.relation);
+        END LOOP;
         EXECUTE format('DROP OWNED BY %I', role_name);
         SELECT string_agg(format('%s in database %s', h.things, h.database), ', ' ORDER BY h.database)
         INTO holding
@@ -455,6 +557,7 @@ BEGIN
         ORDER BY l.role_name
     LOOP
         CALL limit_tenant_login(earlier.role_name);
+        CALL keep_login_to_own_rows(earlier.role_name);
     END LOOP;
 EXCEPTION
     WHEN insufficient_privilege THEN
@@ -466,6 +569,7 @@ $$;
 REVOKE ALL ON PROCEDURE
     create_tenant_login(uuid, text, text),
     limit_tenant_login(text),
+    keep_login_to_own_rows(text),
     drop_tenant_login(text),
     end_long_tenant_transactions(integer, jsonb)
 FROM PUBLIC;
@@ -487,6 +591,7 @@ BEGIN
         WHERE c.relnamespace = 'public'::regnamespace
             AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
             AND c.relname <> 'tenant_logins'
+            AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
             AND NOT EXISTS (
                 SELECT
                 FROM aclexplode(c.relacl) AS acl

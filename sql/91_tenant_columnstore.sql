@@ -45,6 +45,9 @@ DECLARE
         JOIN pg_settings AS s ON s.name = p.name AND s.context = 'user'
     );
 BEGIN
+    IF database_edition() = 'citus' THEN
+        RETURN;  -- tenants write to the tables themselves; see 90_tenants.sql
+    END IF;
     FOR base IN
         WITH columns AS (
             SELECT

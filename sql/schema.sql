@@ -38,5 +38,6 @@ SET search_path = public, pg_temp;
 \ir 88_outbox_triggers.sql
 \ir 90_tenants.sql
 \ir 91_tenant_columnstore.sql
+\ir 92_citus.sql
 \ir 95_jobs.sql
 \ir 99_version.sql

@@ -499,6 +499,7 @@ $contract$;
         'keep_demand_revision()',
         'keep_employee_history()',
         'keep_location_history()',
+        'keep_login_to_own_rows(text)',
         'keep_resource_history()',
         'keep_resource_time(uuid,interval,interval)',
         'kept_resource_time(uuid)',
@@ -516,9 +517,11 @@ $contract$;
         'location_clocks(uuid)',
         'mark_deleted_event()',
         'mark_events()',
+        'mark_hours(uuid,tstzmultirange)',
         'mark_settings()',
         'may_announce()',
         'may_change(regclass,uuid)',
+        'move_assignments()',
         'multirange_minutes(tstzmultirange)',
         'notification_channel(text,uuid)',
         'operation_totals(uuid,timestamptz,timestamptz,text[])',
@@ -538,6 +541,7 @@ $contract$;
         'refresh_resource_time_job(integer,jsonb)',
         'refresh_rollups(timestamptz,timestamptz)',
         'refuse_dump()',
+        'refuse_second_shift()',
         'refuse_second_unit()',
         'refuse_unemployed()',
         'refuse_update()',
@@ -552,6 +556,7 @@ $contract$;
         'rollup_differences()',
         'rollup_refresh_window(text)',
         'rows_beyond_bounds()',
+        'secure_rows(regclass,text)',
         'set_recorded_at()',
         'set_retention(regclass,interval)',
         'set_updated_at()',
@@ -566,12 +571,15 @@ $contract$;
         'use_api_key(text,text)',
         'value_bounds()',
         'write_history(text,uuid,uuid,timestamptz,timestamptz,jsonb)',
+        'write_outbox(uuid,text,text[])',
         'write_tenants_demand_history()',
         'write_tenants_employee_attendance()',
         'write_tenants_operational_events()',
         'write_tenants_resource_metrics()'
     ];
     newest_version CONSTANT integer := 8;
+    is_citus CONSTANT boolean := EXISTS (SELECT FROM pg_extension AS e WHERE e.extname = 'citus');
+    node record;
     edition text;
     tenant_roles regrole[];
     problems text[] := '{}';
@@ -665,6 +673,8 @@ BEGIN
             )
         FROM jsonb_to_recordset(declared) AS d (relation text, label text, item text)
         WHERE d.label = 'keys'
+            -- See 92_citus.sql.
+            AND NOT (is_citus AND d.item IN ('employee_not_in_two_shifts_at_once_excl', 'role_of_one_organization_excl'))
             AND NOT EXISTS (
                 SELECT
                 FROM pg_constraint AS k
@@ -701,6 +711,7 @@ BEGIN
         SELECT format('function %s is missing', f.signature)
         FROM unnest(functions) AS f (signature)
         WHERE to_regprocedure('public.' || f.signature) IS NULL
+            AND NOT (is_citus AND f.signature ~ '^write_tenants_')  -- of the views, which are not there
     );
 
     problems := problems || ARRAY(
@@ -850,8 +861,8 @@ BEGIN
             FROM public.time_series_layout() AS l
             JOIN (
                 VALUES
-                    ('organization_id_hour_idx', 'btree', ARRAY['plain', 'apache']),
-                    ('time_idx', 'brin', ARRAY['plain'])
+                    ('organization_id_hour_idx', 'btree', ARRAY['plain', 'apache', 'citus']),
+                    ('time_idx', 'brin', ARRAY['plain', 'citus'])
             ) AS w (name, method, editions) ON edition = ANY (w.editions)
             WHERE NOT EXISTS (
                 SELECT
@@ -864,7 +875,7 @@ BEGIN
                     AND i.indisvalid
             )
         );
-        IF edition = 'plain' THEN
+        IF edition IN ('plain', 'citus') THEN
             problems := problems || ARRAY(
                 SELECT format('function %s is missing', f.signature)
                 FROM unnest(
@@ -1002,6 +1013,7 @@ BEGIN
                     AND c.relkind = 'v'
                 GROUP BY c.oid
             ) AS v ON true
+            WHERE NOT is_citus
             ORDER BY b.relname
         );
         problems := problems || ARRAY(
@@ -1021,6 +1033,7 @@ BEGIN
                 END
             FROM public.time_series_layout() AS l
             LEFT JOIN pg_class AS v ON v.oid = to_regclass('tenant_load.' || l.relation)
+            WHERE NOT is_citus
             ORDER BY l.relation
         );
         problems := problems || ARRAY(
@@ -1048,7 +1061,8 @@ BEGIN
         problems := problems || ARRAY(
             SELECT format('CHECK %s_organization_id_is_tenants_own_check of %s is missing or says something else', c.relname, c.relname)
             FROM pg_class AS c
-            WHERE c.relnamespace = 'public'::regnamespace
+            WHERE NOT is_citus
+                AND c.relnamespace = 'public'::regnamespace
                 AND c.relkind IN ('r', 'p')
                 AND c.relname NOT IN ('organizations', 'tenant_logins', 'schema_version', 'seed_runs', 'backup_runs')
                 AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
@@ -1086,7 +1100,7 @@ BEGIN
             FROM pg_proc AS p
             JOIN pg_roles AS r ON r.oid = p.proowner AND r.rolsuper
             WHERE p.oid = to_regprocedure('public.refuse_dump()')
-                AND public.database_edition() <> 'plain'
+                AND public.database_edition() NOT IN ('plain', 'citus')
                 AND NOT EXISTS (
                     SELECT FROM pg_event_trigger AS t WHERE t.evtfoid = p.oid AND t.evtenabled IN ('O', 'A')
                 )
@@ -1098,7 +1112,7 @@ BEGIN
             SELECT format('role %s may log in, or more than its grants', r.rolname)
             FROM pg_roles AS r
             WHERE r.rolname IN ('barnameh_tenant', 'barnameh_tenant_login', 'barnameh_readonly')
-                AND (r.rolcanlogin OR r.rolsuper OR r.rolcreatedb OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls)
+                AND (r.rolcanlogin AND NOT (is_citus AND r.rolname = 'barnameh_tenant') OR r.rolsuper OR r.rolcreatedb OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls)
         );
         problems := problems || ARRAY(
             SELECT format('role %s is a member of %s', m.member::regrole, m.roleid::regrole)
@@ -1155,7 +1169,13 @@ BEGIN
                 LEFT JOIN pg_class AS base ON base.relnamespace = 'public'::regnamespace AND base.relname = r.relname
                 CROSS JOIN unnest(tenant_roles) AS t (role_name)
                 CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p (privilege)
-                WHERE r.nspname = 'tenant'
+                WHERE CASE
+                        WHEN is_citus THEN
+                            r.nspname = 'public'
+                            AND r.relkind <> 'S'
+                            AND r.relname NOT IN ('tenant_logins', 'schema_version', 'seed_runs', 'backup_runs', 'database_identity')
+                        ELSE r.nspname = 'tenant'
+                    END
                     AND (
                         p.privilege = 'SELECT'
                         OR base.relkind IN ('r', 'p')
@@ -1265,7 +1285,7 @@ BEGIN
                         OR p.proname IN (
                             'set_retention', 'refresh_rollups', 'double_rows', 'remove_double_rows',
                             'rollup_differences', 'create_tenant_login', 'drop_tenant_login',
-                            'end_long_tenant_transactions', 'limit_tenant_login', 'add_job', 'delete_job',
+                            'end_long_tenant_transactions', 'limit_tenant_login', 'keep_login_to_own_rows', 'secure_rows', 'add_job', 'delete_job',
                             'run_job', 'alter_job', 'drop_chunks', 'compress_chunk', 'decompress_chunk', 'hypertable_size'
                         )
                     )
@@ -1298,6 +1318,107 @@ BEGIN
                 AND has_table_privilege('barnameh_tenant', c.oid, 'SELECT')
                 AND pg_has_role(c.relowner, 'USAGE')
         );
+
+        -- Over several machines -----------------------------------------------------------------------------------------------
+
+        IF is_citus THEN
+            problems := problems || ARRAY(
+                SELECT
+                    CASE
+                        WHEN p.logicalrelid IS NULL THEN format('%s is not distributed', c.oid::regclass)
+                        WHEN p.colocationid IS DISTINCT FROM first.colocationid THEN format('%s is not co-located with organizations', c.oid::regclass)
+                        WHEN NOT c.relrowsecurity AND c.relname <> 'tenant_logins' THEN format('%s has no row security', c.oid::regclass)
+                    END
+                FROM pg_class AS c
+                LEFT JOIN pg_dist_partition AS p ON p.logicalrelid = c.oid
+                LEFT JOIN pg_dist_partition AS first ON first.logicalrelid = to_regclass('public.organizations')
+                WHERE c.relnamespace = 'public'::regnamespace
+                    AND c.relkind IN ('r', 'p')
+                    AND c.relname NOT IN ('schema_version', 'seed_runs', 'backup_runs')
+                    AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
+                ORDER BY c.relname
+            );
+            -- Every policy that there is, against what there should be.
+            problems := problems || ARRAY(
+                WITH tables AS (
+                    SELECT c.oid
+                    FROM pg_class AS c
+                    WHERE c.relnamespace = 'public'::regnamespace
+                        AND c.relrowsecurity
+                ),
+                expected AS (
+                    SELECT
+                        t.oid,
+                        'barnameh_tenant' AS role_name,
+                        '*' AS command,
+                        '(organization_id = (NULLIF(current_setting(''app.organization_id''::text, true), ''''::text))::uuid)' AS condition
+                    FROM tables AS t
+                    UNION ALL
+                    SELECT t.oid, 'barnameh_readonly', 'r', 'true'
+                    FROM tables AS t
+                    UNION ALL
+                    SELECT t.oid, l.role_name::text, '*', format('(organization_id = %L::uuid)', l.organization_id)
+                    FROM tables AS t
+                    CROSS JOIN (SELECT l.role_name, l.organization_id FROM public.tenant_logins AS l OFFSET 0) AS l
+                ),
+                granted AS (
+                    SELECT
+                        p.polrelid AS oid,
+                        array_to_string(p.polroles::regrole[], ', ') AS role_name,
+                        p.polcmd::text AS command,
+                        pg_get_expr(p.polqual, p.polrelid) || coalesce(' with check ' || pg_get_expr(p.polwithcheck, p.polrelid), '') AS condition
+                    FROM pg_policy AS p
+                    JOIN tables AS t ON t.oid = p.polrelid
+                    WHERE p.polpermissive
+                )
+                SELECT
+                    CASE
+                        WHEN g.oid IS NULL THEN format('%s has no policy for %s: %s', e.oid::regclass, e.role_name, e.condition)
+                        ELSE format('%s has a policy for %s: %s', g.oid::regclass, g.role_name, g.condition)
+                    END
+                FROM expected AS e
+                FULL JOIN granted AS g USING (oid, role_name, command, condition)
+                WHERE e.oid IS NULL OR g.oid IS NULL
+                ORDER BY 1
+            );
+            FOR node IN
+                SELECT
+                    n.nodename,
+                    n.nodeport,
+                    CASE WHEN n.isactive AND n.metadatasynced THEN r.success END AS success,
+                    r.result
+                FROM pg_dist_node AS n
+                LEFT JOIN run_command_on_workers(
+                    -- Rights that come with applying the schema, which a node that was added later has not.
+                    $node$
+                    SELECT concat_ws('; ',
+                        (
+                            SELECT 'everybody may call ' || string_agg(p.oid::regprocedure::text, ', ')
+                            FROM pg_proc AS p
+                            WHERE p.pronamespace = 'pg_catalog'::regnamespace
+                                AND p.proname ~ '^run_command_on_'
+                                AND has_function_privilege('barnameh_tenant_login', p.oid, 'EXECUTE')
+                        ),
+                        (
+                            SELECT 'barnameh_tenant lacks SELECT on ' || string_agg(c.oid::regclass::text, ', ')
+                            FROM pg_class AS c
+                            JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'organization_id'
+                            WHERE c.relnamespace = 'public'::regnamespace
+                                AND c.relkind = 'v'
+                                AND NOT has_table_privilege('barnameh_tenant', c.oid, 'SELECT')
+                        )
+                    )
+                    $node$
+                ) AS r ON r.nodename = n.nodename AND r.nodeport = n.nodeport
+                WHERE n.groupid <> 0
+                    AND n.noderole = 'primary'
+            LOOP
+                problems := problems || CASE
+                    WHEN node.success IS NULL THEN format('node %s:%s is not active', node.nodename, node.nodeport)
+                    WHEN NOT node.success OR node.result <> '' THEN format('node %s:%s: %s', node.nodename, node.nodeport, node.result)
+                END;
+            END LOOP;
+        END IF;
 
         -- What else is missing may have taken a bound with it, or have brought a column that has none yet.
         IF cardinality(array_remove(problems, NULL)) = 0 THEN

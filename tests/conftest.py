@@ -5,7 +5,8 @@ Which PostgreSQL is under test?
 * ``TEST_DATABASE_URL``: the server behind this URL (its user must be allowed to create databases and roles), or several,
   with spaces between them: one for each process that runs tests;
 * ``TEST_PG_INSTALL``: a private server started from this installation (``bin/``, ``lib/``, ``share/``), with TimescaleDB if it has it;
-* neither: a private server started from the wheel that the embedded server uses.
+* ``TEST_CITUS_INSTALL``: a coordinator and two workers of Citus, started from this installation;
+* none of them: a private server started from the wheel that the embedded server uses.
 
 Every run says at its end which edition it was.
 
@@ -28,7 +29,7 @@ import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from db_utils import DatabaseManager, schema
-from tests.support import kept_server
+from tests.support import citus_cluster, kept_server
 from tests.support.scale import compress_old_chunks, multiply
 
 # Whatever the shell says: each of the processes that run tests, and each that a test starts, would compile all anew.
@@ -65,7 +66,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     Only one where only files were named, or a server was given, for its roles belong to all its databases.
     """
     servers = len(_given_servers())
-    if servers == 1 or "TEST_REDIS_URL" in os.environ or all(".py" in named for named in config.args):
+    if (
+        servers == 1
+        or not {"TEST_REDIS_URL", "TEST_CITUS_INSTALL"}.isdisjoint(os.environ)
+        or all(".py" in named for named in config.args)
+    ):
         return 0
     return servers or min((os.cpu_count() or 1) + 1, 5)
 
@@ -108,6 +113,10 @@ def server_url() -> Iterator[str]:
         worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")  # gw0, gw1, …
         yield given[int(worker.removeprefix("gw")) % len(given)]
         return
+    if install := os.environ.get("TEST_CITUS_INSTALL"):
+        with citus_cluster.cluster(install) as servers:
+            yield servers[0].url
+        return
     server, edition = kept_server.start(os.environ.get("TEST_PG_INSTALL") or None, make_templates)
     with server:
         tested(edition)
@@ -147,18 +156,22 @@ def maintenance(server_url: str) -> Iterator[psycopg2.extensions.cursor]:
 def fresh_database(server_url: str, template: str = "template0") -> Iterator[str]:
     """The URL of a database that is dropped afterwards."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    with maintenance(server_url) as cursor:
-        cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    for node_url in citus_cluster.nodes(server_url):
+        with maintenance(node_url) as cursor:
+            cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    if os.environ.get("TEST_CITUS_INSTALL") and template == "template0":
+        citus_cluster.join([database_url(node_url, name) for node_url in citus_cluster.nodes(server_url)])
     try:
         yield database_url(server_url, name)
     finally:
-        with maintenance(server_url) as cursor:
-            cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        for node_url in citus_cluster.nodes(server_url):
+            with maintenance(node_url) as cursor:
+                cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def stop_jobs(db: DatabaseManager) -> None:
     """End TimescaleDB's scheduler. A job that was cut off by that has not run: it would stand as failed in each copy."""
-    if schema.edition(db) != "plain":
+    if schema.edition(db) not in ("plain", "citus"):
         db.execute("SELECT _timescaledb_functions.stop_background_workers()")
         db.execute(
             "DELETE FROM _timescaledb_internal.bgw_job_stat WHERE total_runs > 0 AND NOT last_run_success"
@@ -175,16 +188,19 @@ def make_template(server_url: str, name: str, *, seed: bool) -> str:
         edition = f"{schema.edition(db)} (PostgreSQL {db.execute_query('SHOW server_version')[0]['server_version']})"
     tested(edition)
     # Nothing may be connected to a template while it is copied: TimescaleDB's scheduler neither.
-    with maintenance(server_url) as cursor:
-        cursor.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false')
-        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+    for node_url in citus_cluster.nodes(server_url):
+        with maintenance(node_url) as cursor:
+            cursor.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false')
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+            )
     return edition
 
 
 @contextmanager
 def _template(server_url: str, kept: str, *, seed: bool) -> Iterator[str]:
     """The kept database of this name, or one made on a server that was given."""
-    if not _given_servers():
+    if not _given_servers() and "TEST_CITUS_INSTALL" not in os.environ:
         yield kept
         return
     with fresh_database(server_url) as url:

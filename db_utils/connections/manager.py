@@ -131,6 +131,7 @@ class DatabaseManager(Executor):
             settings = settings.with_changes(**changes)
         self.settings = settings
         self._pool = ConnectionPool(settings)
+        self._is_citus: bool | None = None
         self._replica = Replica(settings, settings.replica_url, self._pool) if settings.replica_url else None
         self._embedded: EmbeddedServer | None = None
         self._engine: sqlalchemy.Engine | None = None
@@ -305,6 +306,13 @@ class DatabaseManager(Executor):
         """All or nothing on a connection of its own; see `Executor.transaction`."""
         return Transaction(self._pool, begin_text(isolation, read_only))
 
+    @property
+    def is_citus(self) -> bool:
+        """Whether Citus spreads the database over several machines; asked once, at the first use of a tenant scope."""
+        if self._is_citus is None:
+            self._is_citus = bool(self.execute_query("SELECT FROM pg_extension WHERE extname = 'citus'"))
+        return self._is_citus
+
     def tenant(self, organization_id: uuid.UUID | str) -> TenantScope:
         """The same verbs on the rows of one organization only.
 
@@ -395,6 +403,7 @@ class DatabaseManager(Executor):
         timeout_seconds: float | None,
         primary: bool,
         options: FrameOptions,
+        first: str = "",
     ) -> Any:
         from db_utils import dataframes
         from db_utils.dataframes.read import bind
@@ -402,13 +411,13 @@ class DatabaseManager(Executor):
         sql = self._text(sql)
         check_query(sql)
         limit = 0 if timeout_seconds is None else max(1, round(check_timeout(timeout_seconds) * 1000))
-        session = dataframes.SessionSettings({"statement_timeout": str(limit), **settings})
+        session = dataframes.SessionSettings({"statement_timeout": str(limit), **settings}, first)
         checkout = self._pool.take()  # it only writes the parameters, and is back before the rows come
         try:
             if checkout.preamble:
                 check_statement(checkout, sql)
                 kept = self.settings.session_settings()
-                session = dataframes.SessionSettings({**kept, **session.settings})
+                session = dataframes.SessionSettings({**kept, **session.settings}, first)
             text = bind(checkout.connection, sql, parameters)
         finally:
             self._pool.give(checkout, is_read=True)

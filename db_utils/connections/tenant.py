@@ -14,7 +14,7 @@ from db_utils.connections.listen import Listener, check_kinds
 from db_utils.connections.raw_connection import raw_connection
 from db_utils.connections.statement import Statement
 from db_utils.connections.transaction import Isolation, Transaction, begin_text
-from db_utils.errors import InvalidInputError, NotFoundError, PermissionDeniedError
+from db_utils.errors import InvalidInputError, NotFoundError, PermissionDeniedError, SessionUnavailableError
 from db_utils.sql_text import shape
 from db_utils.text_keys import parse_uuid
 from db_utils.values import Parameters, Row
@@ -27,6 +27,12 @@ Result = TypeVar("Result")
 
 TENANT_ROLE = "barnameh_tenant"
 TENANT_SEARCH_PATH = "tenant_load, tenant, public, pg_temp"
+
+# Citus passes a SET LOCAL on to the workers, where row security asks it, only if told to, and as the whole text that it stands in.
+_TELL_WORKERS = (
+    "DO $$ BEGIN SET LOCAL citus.propagate_set_commands = 'local'; {} "
+    "SET LOCAL citus.propagate_set_commands = 'none'; END $$;"
+)
 
 _LEAVING_STARTS = frozenset(("RESET", "DISCARD", "DO", "LISTEN", "UNLISTEN"))
 _LEAVING_WORDS = frozenset(
@@ -90,10 +96,8 @@ class TenantScope(Executor):
     def __init__(self, manager: DatabaseManager, organization_id: uuid.UUID | str) -> None:
         self._manager = manager
         self.organization_id = parse_uuid(organization_id, "organization_id")
-        self._settings = (
-            f"SET LOCAL ROLE {TENANT_ROLE}; SET LOCAL search_path = {TENANT_SEARCH_PATH}; "
-            f"SET LOCAL app.organization_id = '{self.organization_id}';"
-        )
+        self._whole_settings = ""
+        self._set_organization = f"SET LOCAL app.organization_id = '{self.organization_id}';"
 
     def __repr__(self) -> str:
         return f"<TenantScope {self.organization_id} of {self._manager!r}>"
@@ -105,6 +109,17 @@ class TenantScope(Executor):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Nothing to give back: each statement returned its connection."""
+
+    @property
+    def _settings(self) -> str:
+        if not self._whole_settings:
+            choice = self._set_organization
+            if self._manager.is_citus:
+                choice = _TELL_WORKERS.format(choice)
+            self._whole_settings = (
+                f"SET LOCAL ROLE {TENANT_ROLE}; SET LOCAL search_path = {TENANT_SEARCH_PATH}; {choice}"
+            )
+        return self._whole_settings
 
     @property
     def settings_text(self) -> str:
@@ -166,8 +181,13 @@ class TenantScope(Executor):
     def connection(self) -> AbstractContextManager[Any]:
         """The psycopg2 connection itself, as this organization; see `Executor.connection`.
 
-        Whoever holds it can also leave the scope with RESET ROLE: hand it to trusted code only.
+        Whoever holds it can also leave the scope with RESET ROLE: hand it to trusted code only. Over the several machines of
+        Citus an organization is chosen for a transaction: `SessionUnavailableError`, use `transaction()`.
         """
+        if self._manager.is_citus:
+            raise SessionUnavailableError(
+                "on Citus a tenant scope chooses its organization in each transaction: use transaction() instead of connection()"
+            )
         return raw_connection(self._manager._pool, self._settings.replace("SET LOCAL", "SET"))
 
     def _read_frame(
@@ -184,7 +204,10 @@ class TenantScope(Executor):
             "search_path": TENANT_SEARCH_PATH,
             "app.organization_id": str(self.organization_id),
         }
-        return self._manager._read_frame_as(settings, text, parameters, timeout_seconds, primary, options)
+        tell = _TELL_WORKERS.format(self._set_organization) if self._manager.is_citus else ""
+        return self._manager._read_frame_as(
+            settings, text, parameters, timeout_seconds, primary, options, tell
+        )
 
     def listen(self, *kinds: str, timeout_seconds: float | None = None) -> Listener:
         """Listen for this organization's news as they are committed.

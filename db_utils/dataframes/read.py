@@ -36,6 +36,8 @@ class SessionSettings:
     """
 
     settings: Mapping[str, str] = field(default_factory=dict)
+    statement: str = ""
+    """What to run after they are made, if anything."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,8 @@ def read_apart(uri: str, statement: str, session: SessionSettings | None) -> Res
         for name, value in settings.items():
             cursor.execute("SELECT set_config($1, $2, true)", (name, value))
             cursor.fetchall()
+        if session is not None and session.statement:
+            cursor.execute(session.statement)
         schema = cursor.adbc_execute_schema(statement)
         _checked_names(schema.names)
         types = [_type_name(item) for item in schema]

@@ -58,10 +58,11 @@ def apply_within(transaction: Transaction, on_file: Callable[[SchemaFile], objec
     refuse_newer(state.version(transaction))
     transaction.execute("SET LOCAL client_min_messages = warning")
     files = source.files()
+    is_citus = state.has_citus(transaction)
     for file in files:
         if on_file is not None:
             on_file(file)
-        run_file(transaction, file)
+        run_file(transaction, file, one_by_one=is_citus)
     transaction.execute(
         "UPDATE public.schema_version SET file_checksums = %s WHERE version = %s",
         (Json({file.path.name: file.checksum for file in files}), source.latest_version()),

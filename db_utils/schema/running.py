@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from db_utils.connections.transaction import run_script
 from db_utils.errors import QueryError, SchemaError
+from db_utils.sql_text import statements
 
 if TYPE_CHECKING:
     from db_utils.connections.transaction import Transaction
@@ -18,17 +19,21 @@ PINNED = (
 )
 
 
-def run_file(transaction: Transaction, file: SchemaFile) -> None:
-    """Run all statements of a file. Raises `SchemaError` that names the file and the line."""
-    try:
-        run_script(transaction, PINNED)
-        run_script(transaction, file.text)
-    except QueryError as error:
-        line = _line_of(error, file.text)
-        place = f"{file.path.name}:{line}" if line else file.path.name
-        raise SchemaError(f"{place}: {error}", sqlstate=error.sqlstate) from error
+def run_file(transaction: Transaction, file: SchemaFile, *, one_by_one: bool = False) -> None:
+    """Run all statements of a file: at once, or `one_by_one` as Citus needs it.
+
+    Raises `SchemaError` that names the file and the line.
+    """
+    run_script(transaction, PINNED)
+    for start, text in statements(file.text) if one_by_one else [(0, file.text)]:
+        try:
+            run_script(transaction, text)
+        except QueryError as error:
+            line = _line_of(error, file.text, start)
+            place = f"{file.path.name}:{line}" if line else file.path.name
+            raise SchemaError(f"{place}: {error}", sqlstate=error.sqlstate) from error
 
 
-def _line_of(error: QueryError, text: str) -> int | None:
+def _line_of(error: QueryError, text: str, start: int) -> int | None:
     position = getattr(getattr(error.__cause__, "diag", None), "statement_position", None)
-    return text.count("\n", 0, int(position) - 1) + 1 if position else None
+    return text.count("\n", 0, start + int(position) - 1) + 1 if position else None

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from db_utils.connections.transaction import without_deadline
-from db_utils.schema import source
+from db_utils.schema import source, state
 from db_utils.schema.applying import refresh_rollups
 from db_utils.schema.loading import Amount, OnBatch, load
 from db_utils.schema.running import run_file
@@ -35,7 +35,7 @@ def seed(
     """
     amount = Amount(days, scale, organizations, metric_days)
     with db.transaction() as transaction, without_deadline(transaction):
-        run_file(transaction, source.file("seeds", "seed_data.sql"))
+        run_file(transaction, source.file("seeds", "seed_data.sql"), one_by_one=state.has_citus(transaction))
     added = load(db, amount, jobs=jobs, on_batch=on_batch) if amount.is_more else Counter[str]()
     refresh_rollups(db)
     return added

@@ -33,7 +33,7 @@ def check_server(number: int, name: str) -> None:
 
 
 def edition(db: Executor) -> str:
-    """Return the edition of this database: "community", "apache" or "plain"."""
+    """Return the edition of this database: "community", "apache", "plain" or "citus"."""
     try:
         return str(db.execute_query("SELECT database_edition() AS edition")[0]["edition"])
     except UndefinedObjectError as error:
@@ -46,10 +46,17 @@ def edition_to_be(db: Executor) -> str:
     TimescaleDB becomes part of it where the server has loaded it, as sql/01_edition.sql decides. Its licence can be asked
     only where the extension is there already: else the answer is "timescaledb", which is community or apache.
     """
+    if has_citus(db):
+        return "citus"
     row = db.execute_query(_SQL["edition_to_be"], ())[0]
     if not row["has_timescaledb"]:
         return "plain"
     return {"timescale": "community", "apache": "apache"}.get(row["license"], "timescaledb")
+
+
+def has_citus(db: Executor) -> bool:
+    """Whether this database is a coordinator of Citus, or one of its workers."""
+    return bool(db.execute_query("SELECT FROM pg_extension WHERE extname = 'citus'"))
 
 
 def version(db: Executor) -> int | None:

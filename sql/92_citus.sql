@@ -1,0 +1,273 @@
+-- Citus: the tables of tenants over several machines, by organization. Everything that only that edition needs; elsewhere this does
+-- nothing. It is applied on the coordinator, again after a node was added. docs/citus.md says what it is for.
+--
+-- All tables that have organization_id are distributed by it and lie together: rows of one organization are on one node, so that
+-- keys, foreign keys, triggers and the prebuilt queries stay there. Views of schema tenant cannot be written to on Citus, so tenants
+-- are kept apart by row security (90_tenants.sql).
+
+DO $$
+BEGIN
+    IF database_edition() <> 'citus' THEN
+        RETURN;
+    END IF;
+    IF NOT current_setting('citus.enable_unsafe_triggers')::boolean THEN
+        RAISE EXCEPTION 'the tables have triggers, which Citus distributes only if told to'
+            USING HINT = 'Set citus.enable_unsafe_triggers = on on every node (each reads and writes its own organization only).';
+    END IF;
+    IF current_setting('wal_level') <> 'logical' THEN
+        RAISE WARNING 'wal_level is %: shards can be moved only while nobody writes', current_setting('wal_level')
+            USING HINT = 'Set wal_level = logical on every node and restart it.';
+    END IF;
+END
+$$;
+
+-- A range of uuid cannot be a part of a distributed table. One employee is in one shift at a time by a trigger instead: who assigns
+-- somebody waits for the other who does.
+CREATE OR REPLACE FUNCTION refuse_second_shift()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF current_setting('transaction_isolation') = 'repeatable read' THEN
+        RAISE EXCEPTION 'shifts are assigned in transactions that are read committed or serializable: repeatable read does not see the other one'
+            USING ERRCODE = 'feature_not_supported';
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended(NEW.employee_id::text, 0));
+    IF EXISTS (
+        SELECT
+        FROM public.shift_assignments AS a
+        WHERE a.organization_id = NEW.organization_id
+            AND a.employee_id = NEW.employee_id
+            AND a.shift_id <> NEW.shift_id
+            AND a.status <> 'cancelled'
+            AND a.starts_at < NEW.ends_at
+            AND a.ends_at > NEW.starts_at
+    ) THEN
+        RAISE EXCEPTION 'employee % is in another shift at that time', NEW.employee_id
+            USING ERRCODE = 'exclusion_violation',
+                  CONSTRAINT = 'shift_assignments_employee_not_in_two_shifts_at_once_excl',
+                  TABLE = 'shift_assignments',
+                  SCHEMA = 'public';
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION refuse_second_shift() IS
+    'Trigger of the citus edition: one employee is in one shift at a time, as an exclusion constraint says elsewhere. Runs with the '
+    'owner''s rights; it compares rows of the new row''s own organization.';
+REVOKE ALL ON FUNCTION refuse_second_shift() FROM PUBLIC;
+
+-- A foreign key of a distributed table cannot cascade an update.
+CREATE OR REPLACE FUNCTION move_assignments()
+RETURNS trigger
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE public.shift_assignments AS a
+    SET
+        starts_at = NEW.starts_at,
+        ends_at = NEW.ends_at
+    WHERE a.organization_id = NEW.organization_id
+        AND a.shift_id = NEW.shift_id;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION move_assignments() IS
+    'Trigger of the citus edition: a shift''s assignments move with it, as ON UPDATE CASCADE does elsewhere. Runs with the owner''s rights.';
+REVOKE ALL ON FUNCTION move_assignments() FROM PUBLIC;
+
+DO $$
+DECLARE
+    former record;
+BEGIN
+    IF database_edition() <> 'citus' THEN
+        RETURN;
+    END IF;
+    -- A plain database that became a coordinator: tenants find the tables instead.
+    FOR former IN
+        SELECT v.oid::regclass AS name
+        FROM pg_class AS v
+        WHERE v.relnamespace IN ('tenant'::regnamespace, 'tenant_load'::regnamespace)
+            AND v.relkind = 'v'
+    LOOP
+        EXECUTE format('DROP VIEW %s', former.name);
+    END LOOP;
+    FOR former IN
+        SELECT
+            k.conrelid::regclass AS relation,
+            k.conname AS name
+        FROM pg_constraint AS k
+        WHERE k.conname ~ '_organization_id_is_tenants_own_check$'
+            AND k.connamespace = 'public'::regnamespace
+    LOOP
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', former.relation, former.name);
+    END LOOP;
+    IF EXISTS (SELECT FROM pg_constraint AS k WHERE k.conname = 'tenant_logins_role_of_one_organization_excl') THEN
+        -- A role of that name exists once.
+        ALTER TABLE tenant_logins DROP CONSTRAINT tenant_logins_role_of_one_organization_excl;
+    END IF;
+    IF EXISTS (SELECT FROM pg_constraint AS k WHERE k.conname = 'shift_assignments_employee_not_in_two_shifts_at_once_excl') THEN
+        ALTER TABLE shift_assignments DROP CONSTRAINT shift_assignments_employee_not_in_two_shifts_at_once_excl;
+    END IF;
+    CREATE OR REPLACE TRIGGER shift_assignments_employee_not_in_two_shifts_at_once
+        AFTER INSERT OR UPDATE ON shift_assignments
+        FOR EACH ROW WHEN (NEW.status <> 'cancelled')
+        EXECUTE FUNCTION refuse_second_shift();
+    IF EXISTS (
+        SELECT
+        FROM pg_constraint AS k
+        WHERE k.conname = 'shift_assignments_organization_id_shift_id_fkey'
+            AND k.confupdtype = 'c'
+    ) THEN
+        ALTER TABLE shift_assignments DROP CONSTRAINT shift_assignments_organization_id_shift_id_fkey;
+        ALTER TABLE shift_assignments
+            ADD CONSTRAINT shift_assignments_organization_id_shift_id_fkey
+            FOREIGN KEY (organization_id, shift_id, starts_at, ends_at)
+            REFERENCES shifts (organization_id, shift_id, starts_at, ends_at);
+    END IF;
+    -- Before the trigger of the foreign key, in the order of names.
+    CREATE OR REPLACE TRIGGER "Move assignments with their shift"
+        AFTER UPDATE ON shifts
+        FOR EACH ROW WHEN ((OLD.starts_at, OLD.ends_at) IS DISTINCT FROM (NEW.starts_at, NEW.ends_at))
+        EXECUTE FUNCTION move_assignments();
+    -- Who commits on several nodes may not NOTIFY, and nobody listens to a worker.
+    CREATE OR REPLACE FUNCTION may_announce()
+    RETURNS boolean
+    LANGUAGE sql
+    IMMUTABLE
+    AS 'SELECT false';
+END
+$$;
+
+-- In the order in which they were made, for that is the order of their foreign keys.
+DO $$
+DECLARE
+    base record;
+BEGIN
+    IF database_edition() <> 'citus' THEN
+        RETURN;
+    END IF;
+    FOR base IN
+        SELECT c.relname
+        FROM pg_class AS c
+        JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'organization_id' AND NOT a.attisdropped
+        WHERE c.relnamespace = 'public'::regnamespace
+            AND c.relkind = 'r'
+            AND NOT EXISTS (SELECT FROM pg_dist_partition AS p WHERE p.logicalrelid = c.oid)
+        ORDER BY
+            c.relname <> 'organizations',
+            c.oid
+    LOOP
+        PERFORM create_distributed_table(
+            base.relname::regclass,
+            'organization_id',
+            colocate_with => CASE base.relname WHEN 'organizations' THEN 'none' ELSE 'organizations' END
+        );
+    END LOOP;
+
+    FOR base IN
+        SELECT c.oid::regclass AS name
+        FROM pg_class AS c
+        JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'organization_id'
+        WHERE c.relnamespace = 'public'::regnamespace
+            AND c.relkind = 'v'
+            AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
+        ORDER BY c.oid
+    LOOP
+        CALL secure_rows(base.name, 'SELECT');
+    END LOOP;
+END
+$$;
+
+-- What Citus lets everybody do on every node, and tenants need not: functions that run a text, on other nodes too and with settings
+-- of its own; its catalogues, which name shards and nodes. What executing a query calls stays open.
+DO $$
+DECLARE
+    hide CONSTANT text := $hide$
+        DO $node$
+        DECLARE
+            thing record;
+        BEGIN
+            SET LOCAL citus.enable_ddl_propagation = off;
+            FOR thing IN
+                SELECT
+                    p.oid::regprocedure::text AS name,
+                    'ROUTINE' AS kind
+                FROM pg_proc AS p
+                JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+                JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname ~ '^citus'
+                WHERE p.provolatile = 'v'
+                    AND p.proname !~ '^(assign_distributed_transaction_id|relation_is_a_known_shard|citus_extradata_container|worker_hash)$'
+                    AND p.proname !~ '^(fetch_intermediate_results|read_intermediate_results?|(worker|coord)_.*_agg.*|citus_jsonb?_concatenate.*)$'
+                    AND EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS acl WHERE acl.grantee = 0)
+                UNION ALL
+                SELECT
+                    c.oid::regclass::text,
+                    'TABLE'
+                FROM pg_class AS c
+                JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+                JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname ~ '^citus'
+                WHERE c.relkind IN ('r', 'v')
+                    AND EXISTS (SELECT FROM aclexplode(c.relacl) AS acl WHERE acl.grantee = 0)
+            LOOP
+                EXECUTE format('REVOKE ALL ON %s %s FROM PUBLIC', thing.kind, thing.name);
+                -- Another session's transaction may not have made the role here yet.
+                IF thing.kind = 'TABLE' AND to_regrole('barnameh_readonly') IS NOT NULL THEN
+                    EXECUTE format('GRANT SELECT ON %s TO barnameh_readonly', thing.name);
+                END IF;
+            END LOOP;
+            SET LOCAL citus.enable_ddl_propagation = on;
+        END
+        $node$
+    $hide$;
+    node record;
+BEGIN
+    IF database_edition() <> 'citus' THEN
+        RETURN;
+    END IF;
+    -- A worker is connected to as whoever asks: who takes this role on the coordinator has it there.
+    IF NOT (SELECT r.rolcanlogin FROM pg_roles AS r WHERE r.rolname = 'barnameh_tenant') THEN
+        ALTER ROLE barnameh_tenant LOGIN;
+    END IF;
+    EXECUTE hide;
+    FOR node IN
+        SELECT
+            r.nodename,
+            r.nodeport,
+            r.result
+        FROM run_command_on_workers(hide) AS r
+        WHERE NOT r.success
+    LOOP
+        RAISE EXCEPTION 'the rights on node %:% could not be taken away: %', node.nodename, node.nodeport, node.result;
+    END LOOP;
+END
+$$;
+
+-- A function in a query runs where that query's rows are, and reads rows of the same organization there: Citus must be told that it
+-- may. It plans for one organization: a plan for whichever comes is none.
+DO $$
+DECLARE
+    reading regprocedure;
+BEGIN
+    IF database_edition() <> 'citus' THEN
+        RETURN;
+    END IF;
+    FOR reading IN
+        SELECT p.oid
+        FROM pg_proc AS p
+        JOIN pg_language AS l ON l.oid = p.prolang AND l.lanname = 'plpgsql'
+        WHERE p.pronamespace = 'public'::regnamespace
+            AND p.provolatile = 's'
+            AND 'citus.allow_nested_distributed_execution=on' <> ALL (coalesce(p.proconfig, '{}'))
+            AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
+        ORDER BY p.oid
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s SET citus.allow_nested_distributed_execution = on', reading);
+        EXECUTE format('ALTER FUNCTION %s RESET plan_cache_mode', reading);
+    END LOOP;
+END
+$$;

@@ -1,0 +1,38 @@
+"""What the tests of the citus edition share: they need TEST_CITUS_INSTALL, a PostgreSQL 16 with Citus built in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from psycopg2.extensions import parse_dsn
+
+from db_utils import DatabaseManager, schema
+from tests.conftest import database_url, fresh_database, tested
+from tests.support import citus_cluster
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _needs_citus() -> None:
+    if "TEST_CITUS_INSTALL" not in os.environ:
+        pytest.skip("TEST_CITUS_INSTALL names no installation of PostgreSQL 16 with Citus")
+
+
+@pytest.fixture(scope="session")
+def cluster_urls(server_url: str) -> Iterator[list[str]]:
+    """One seeded database of every node for this folder, the coordinator's first; tests clean up what they write."""
+    with fresh_database(server_url) as url:
+        with DatabaseManager(url) as db:
+            schema.apply(db)
+            schema.seed(db)
+            tested(f"citus (PostgreSQL {db.execute_query('SHOW server_version')[0]['server_version']})")
+        name = parse_dsn(url)["dbname"]
+        yield [database_url(node, name) for node in citus_cluster.nodes(server_url)]
+
+
+@pytest.fixture(scope="session")
+def citus(cluster_urls: list[str]) -> Iterator[DatabaseManager]:
+    """The coordinator of that database, as its owner."""
+    with DatabaseManager(cluster_urls[0], slow_query_seconds=0) as db:
+        yield db

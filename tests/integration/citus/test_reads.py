@@ -1,0 +1,107 @@
+"""Every prebuilt read on Citus: it answers what plain PostgreSQL answers on the same data, from one shard."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from psycopg2.extensions import make_dsn, parse_dsn
+
+from db_utils import DatabaseManager, OperationalDataQueries, schema
+from db_utils.cache.predictions import CachedPrediction
+from tests.conftest import SCHEMA_TEMPLATE, compared, fresh_database, make_templates
+from tests.support import kept_server
+from tests.support.query_calls import READ_CASES, READ_IDS, Facts, find_facts, read
+
+# Defaults of some reads lead up to now: each database is asked at a moment of its own, this far apart at most.
+_APART = dt.timedelta(minutes=5)
+_NEAR = Decimal("0.002")
+# When the row was written, which is another moment in each database; and keys that are drawn.
+_OWN = {"recorded_at", "updated_at", "created_at", "notification_key"}
+# Functions of several statements ask one after the other.
+_MOST_TASKS = {"get_kpi_trend": 8, "get_production_rate": 5, "get_downtime_by_cause": 3}
+
+
+@contextmanager
+def _anchored(url: str, anchor: dt.datetime) -> Iterator[DatabaseManager]:
+    with DatabaseManager(
+        make_dsn(**{**parse_dsn(url), "options": f"-c app.seed_now={anchor:%Y-%m-%dT%H:%M:%SZ}"})
+    ) as db:
+        yield db
+
+
+@pytest.fixture(scope="module")
+def plain(citus: DatabaseManager) -> Iterator[DatabaseManager]:
+    """Plain PostgreSQL with the same sample data."""
+    anchor = citus.execute_query("SELECT anchor_at FROM seed_runs")[0]["anchor_at"]
+    server, _ = kept_server.start(None, make_templates)
+    with (
+        server,
+        fresh_database(server.url, SCHEMA_TEMPLATE) as url,
+        _anchored(url, anchor) as db,
+    ):
+        schema.seed(db)
+        yield db
+
+
+@pytest.fixture(scope="module")
+def facts(citus: DatabaseManager) -> Facts:
+    """What there is to ask about."""
+    return find_facts(citus)
+
+
+def _differs(ours: Any, theirs: Any, name: str = "") -> bool:
+    """Whether two answers differ by more than the moment at which each was asked for."""
+    if name in _OWN or ours == theirs:
+        return False
+    if isinstance(ours, CachedPrediction):
+        return _differs(ours.value, theirs.value)
+    if isinstance(ours, (list, tuple)) and isinstance(theirs, (list, tuple)):
+        return len(ours) != len(theirs) or any(_differs(a, b) for a, b in zip(ours, theirs, strict=True))
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return ours.keys() != theirs.keys() or any(_differs(ours[k], theirs[k], k) for k in ours)
+    if isinstance(ours, Decimal) and isinstance(theirs, Decimal):
+        return abs(ours - theirs) > _NEAR * max(abs(ours), abs(theirs))
+    if isinstance(ours, dt.datetime) and isinstance(theirs, dt.datetime):
+        return abs(ours - theirs) > _APART
+    if isinstance(ours, dt.timedelta) and isinstance(theirs, dt.timedelta):
+        return abs(ours - theirs) > _APART
+    return True
+
+
+@pytest.mark.parametrize(("name", "index"), READ_CASES, ids=READ_IDS)
+def test_it_answers_what_plain_answers(
+    name: str, index: int, citus: DatabaseManager, plain: DatabaseManager, facts: Facts
+) -> None:
+    ours, scoped, theirs = (
+        read(OperationalDataQueries(db), facts, name, index)
+        for db in (citus, citus.tenant(facts.organization_id), plain)
+    )
+    assert not _differs(ours, theirs)
+    assert not _differs(scoped, ours)
+    compared("answers of Citus with those of plain PostgreSQL, as owner and as tenant", 2)
+
+
+@pytest.mark.parametrize(("name", "index"), READ_CASES, ids=READ_IDS)
+def test_it_stays_in_one_shard(name: str, index: int, citus: DatabaseManager, facts: Facts) -> None:
+    """As many statements go to workers as few nodes have to be asked; a read that forgets the organization asks each shard."""
+    with citus.transaction(read_only=True) as transaction, transaction.connection() as connection:
+        transaction.execute("SET LOCAL citus.log_remote_commands = on")
+        transaction.execute("SET LOCAL client_min_messages = notice")
+        connection.notices.clear()
+        read(OperationalDataQueries(transaction), facts, name, index)
+        tasks = [
+            notice
+            for notice in connection.notices
+            if re.search(
+                r"issuing (?!BEGIN|COMMIT|ROLLBACK|SET |SAVEPOINT|RELEASE|SELECT set_config)", notice
+            )
+        ]
+    nodes = set(re.findall(r"on server (\S+)", "".join(tasks)))
+    assert len(tasks) <= _MOST_TASKS.get(name, 2), "\n".join(tasks)
+    assert len(nodes) <= 1

@@ -1,0 +1,65 @@
+"""A coordinator and two workers of Citus, each a server of its own with temporary data; they speak through sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import psycopg2
+from psycopg2.extensions import parse_dsn
+
+from db_utils.embedded.server import EmbeddedServer
+
+_WORKERS = 2
+_OPTIONS = {
+    "shared_preload_libraries": "citus",
+    "citus.enable_unsafe_triggers": "on",
+    "citus.node_conninfo": "sslmode=disable",
+    "citus.shard_count": "8",
+    "wal_level": "logical",
+    "max_connections": "200",
+    "max_prepared_transactions": "200",
+    "max_worker_processes": "24",
+    "shared_buffers": "64MB",
+}
+
+
+_clusters: dict[str, list[str]] = {}
+
+
+def nodes(server_url: str) -> list[str]:
+    """This server, or where it is the coordinator of a cluster that runs here: it and its workers."""
+    return _clusters.get(server_url, [server_url])
+
+
+@contextmanager
+def cluster(install: str) -> Iterator[list[EmbeddedServer]]:
+    """A running cluster of this installation, its coordinator first; its databases are still ordinary ones (`join`)."""
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(EmbeddedServer.start(install_dir=install, options=_OPTIONS))
+            for _ in range(1 + _WORKERS)
+        ]
+        urls = [server.url for server in servers]
+        _clusters[urls[0]] = urls
+        yield servers
+
+
+def join(urls: list[str]) -> None:
+    """Make one database of those that stand behind these URLs; the first is the coordinator's."""
+    for url in urls:
+        _run(url, "CREATE EXTENSION IF NOT EXISTS citus")
+    first, *others = [parse_dsn(url) for url in urls]
+    _run(urls[0], "SELECT citus_set_coordinator_host(%s, %s)", first["host"], int(first["port"]))
+    for other in others:
+        _run(urls[0], "SELECT citus_add_node(%s, %s)", other["host"], int(other["port"]))
+
+
+def _run(url: str, sql: str, *values: object) -> None:
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, values or None)
+    finally:
+        connection.close()
