@@ -102,7 +102,7 @@ class ComposeStack:
         (self.folder / ".env").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def compose(
-        self, *arguments: str, check: bool = True, timeout: float = 300, **environment: str
+        self, *arguments: str, check: bool = True, timeout: float = 900, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             ["docker", "compose", *arguments],
