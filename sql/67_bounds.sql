@@ -12,6 +12,8 @@
 --                                                                     (Measured as text, for a number of 131,072 digits takes 19 bytes as
 --                                                                     stored. Only what is empty passes unread: most rows' is.)
 -- other jsonb                                                         at most 1 MB as text; an optimization's, 10 MB
+-- any jsonb                                                           at most 100 levels deep, integers of at most 4,299 digits: no
+--                                                                     deeper or longer one can be read in Python
 -- time of a time series                                               from the year 2000 on: each week or month with a row is a chunk
 -- other times and dates                                               of the years 1 to 9999, or infinite: no other can be read in Python,
 --                                                                     and one row must not end a list of all organizations' rows
@@ -87,9 +89,17 @@ AS $$
                 WHEN c.type_name = 'text[]' THEN format('octet_length(array_to_string(%I, '' '')) <= 2000', c.column_name)
                 WHEN c.type_name = 'uuid[]' THEN format('cardinality(%I) <= 1000', c.column_name)
                 -- In 8 bytes there is no value: a number takes 19, and what was compressed or moved out 18.
-                WHEN c.type_name = 'jsonb' AND c.is_series THEN
-                    format('pg_column_size(%1$I) <= 8 OR octet_length(%1$I::text) <= %2$s', c.column_name, l.most_bytes)
-                WHEN c.type_name IN ('jsonb', 'json') THEN format('octet_length(%I::text) <= %s', c.column_name, l.most_bytes)
+                -- What is short is neither deep nor long, and looking costs a load.
+                WHEN c.type_name = 'jsonb' THEN
+                    format(
+                        CASE WHEN c.is_series THEN 'pg_column_size(%1$I) <= 8 OR ' ELSE '' END
+                        || 'octet_length(%1$I::text) <= 200 OR octet_length(%1$I::text) <= %2$s '
+                        'AND NOT jsonb_path_exists(%1$I, ''$.**{101}'') AND (octet_length(%1$I::text) <= 4300 '
+                        'OR NOT jsonb_path_exists(%1$I, ''$.** ? (@ >= 1e4299 || @ <= -1e4299)''))',
+                        c.column_name,
+                        l.most_bytes
+                    )
+                WHEN c.type_name = 'json' THEN format('octet_length(%I::text) <= %s', c.column_name, l.most_bytes)
                 WHEN c.type_name = 'numeric' THEN format('abs(%1$I) < 1e15 AND scale(%1$I) <= 100', c.column_name)
                 WHEN c.type_name IN ('double precision', 'real') THEN format('abs(%I) < 1e15', c.column_name)
                 WHEN c.is_series AND c.column_name = 'time' THEN format('%I >= ''2000-01-01 00:00+00''', c.column_name)

@@ -102,7 +102,7 @@ def _run(
         telemetry.log_slow(sql, ended - started, checkout.slow_seconds)
     try:
         return fetch(cursor)
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, RecursionError) as error:
         if isinstance(error, DbUtilsError):
             raise
         raise unreadable(error) from error

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from db_utils import DatabaseManager, schema
-from db_utils.errors import CheckViolationError
+from db_utils.errors import CheckViolationError, InvalidDataError
 from tests.integration.doctor.support import ailment, well
 from tests.support.wrong_rows import LOCATION, OURS, RIGHT, insert
 
@@ -67,7 +67,13 @@ def beyond(type_name: str, value: Any) -> list[Any]:
         return [[*value, UUID(int=0)]]
     if type_name == "jsonb":
         digits = '{"x": [' + ", ".join(["9e131071"] * 80) + "]}"  # a kilobyte that is written in 10 MB
-        return [value.replace("y", "yy", 1), digits, '{"x": "' + "0" * 10_500_000 + '"}']
+        return [
+            value.replace("y", "yy", 1),
+            digits,
+            '{"x": "' + "0" * 10_500_000 + '"}',
+            *('{"x": ' + "[" * depth + "]" * depth + "}" for depth in (101, 5_000)),
+            *('{"x": [{"y": ' + sign + "9" * 4_300 + "}]}" for sign in ("", "-")),
+        ]
     if type_name == "numeric":
         return [
             Decimal(10) ** 15,
@@ -209,6 +215,16 @@ def test_the_largest_rows_fit_everything_shared(two_organizations: DatabaseManag
         "SELECT sum(quantity) AS quantity FROM operational_events_daily WHERE cause = %s", (cause,)
     )
     assert rows == [{"quantity": 2 * (Decimal(10) ** 15 - 1)}]
+
+
+def test_what_fits_can_be_read(two_organizations: DatabaseManager) -> None:
+    """In Python, which has limits of its own for how deep a JSON is and how long a number."""
+    for metadata in ('{"x": ' + "[" * 100 + "]" * 100 + "}", '{"x": ' + "9" * 4_299 + ', "y": 1e4000}'):
+        insert(two_organizations, "alerts", {**RIGHT["alerts"], "metadata": metadata})
+        assert two_organizations.execute_query("SELECT metadata FROM alerts")
+    for value in (f"'{'[' * 2_000}{']' * 2_000}'::jsonb", f"'{'9' * 5_000}'::jsonb"):
+        with pytest.raises(InvalidDataError, match="convert it in SQL"):
+            two_organizations.execute_query(f"SELECT {value} AS value")
 
 
 def test_a_refusal_says_the_bound(two_organizations: DatabaseManager) -> None:
