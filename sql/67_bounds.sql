@@ -6,7 +6,7 @@
 -- text in an index, or in a time series (its rollups group by it)    at most 200 characters: three of four bytes each fit an index
 -- other text                                                          at most 10,000 characters
 -- text[]                                                              at most 2,000 bytes together, so that each fits an index
--- uuid[]                                                              at most 1,000 entries
+-- uuid[]                                                              at most 1,000 entries; of one dimension, as text[]
 -- numeric, double precision                                           below 1e15 either way and at most 100 decimals; no NaN
 -- jsonb in a time series                                              at most 64 KiB as text: the columnstore packs 1,000 at a time.
 --                                                                     (Measured as text, for a number of 131,072 digits takes 19 bytes as
@@ -86,8 +86,10 @@ AS $$
             END AS rule,
             CASE
                 WHEN c.type_name IN ('text', 'character varying') THEN format('char_length(%I) <= %s', c.column_name, l.most_characters)
-                WHEN c.type_name = 'text[]' THEN format('octet_length(array_to_string(%I, '' '')) <= 2000', c.column_name)
-                WHEN c.type_name = 'uuid[]' THEN format('cardinality(%I) <= 1000', c.column_name)
+                -- A million NULLs are no bytes, unless each is written as one.
+                WHEN c.type_name = 'text[]' THEN
+                    format('octet_length(array_to_string(%1$I, '' '', ''-'')) <= 2000 AND coalesce(array_ndims(%1$I), 1) = 1', c.column_name)
+                WHEN c.type_name = 'uuid[]' THEN format('cardinality(%1$I) <= 1000 AND coalesce(array_ndims(%1$I), 1) = 1', c.column_name)
                 -- In 8 bytes there is no value: a number takes 19, and what was compressed or moved out 18.
                 -- What is short is neither deep nor long, and looking costs a load.
                 WHEN c.type_name = 'jsonb' THEN

@@ -62,9 +62,9 @@ def beyond(type_name: str, value: Any) -> list[Any]:
     if type_name == "text":
         return [value + "x", "x" * 1_000_000]
     if type_name == "text[]":
-        return [[*value, "x"]]
+        return [[*value, "x"], [None] * 1_001, [["x"], ["y"]]]
     if type_name == "uuid[]":
-        return [[*value, UUID(int=0)]]
+        return [[*value, UUID(int=0)], [None] * 1_001, [[UUID(int=0)], [UUID(int=1)]]]
     if type_name == "jsonb":
         digits = '{"x": [' + ", ".join(["9e131071"] * 80) + "]}"  # a kilobyte that is written in 10 MB
         return [
