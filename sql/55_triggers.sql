@@ -274,16 +274,17 @@ CREATE OR REPLACE TRIGGER shift_assignments_refuse_unemployed_again
 -- payload holds identifiers only: the listener reads the row with its own rights.
 --
 -- The server has one queue for all databases, which any session can fill. Once it is full a commit with an announcement fails, and
--- nothing can catch that. So above three quarters nothing is announced: a row is worth more than the word that it is there.
+-- nothing can catch that. So above a quarter nothing is announced: a row is worth more than the word that it is there. (Before
+-- commit nothing is in the queue: the other three quarters are for transactions that have asked already, and are under way still.)
 CREATE OR REPLACE FUNCTION may_announce()
 RETURNS boolean
 LANGUAGE sql
 VOLATILE
 AS $$
-    SELECT pg_catalog.pg_notification_queue_usage() < 0.75
+    SELECT pg_catalog.pg_notification_queue_usage() < 0.25
 $$;
 COMMENT ON FUNCTION may_announce() IS
-    'Has the server''s queue of notifications room? Above three quarters rows are written and not announced; listeners look by themselves.';
+    'Has the server''s queue of notifications room? Above a quarter rows are written and not announced; listeners look by themselves.';
 
 CREATE OR REPLACE FUNCTION notification_channel(kind text, organization_id uuid)
 RETURNS text

@@ -505,6 +505,9 @@ BEGIN
     WHERE a.datname = current_database()
         AND (
             a.xact_start < clock_timestamp() - (config ->> 'longest_minutes')::numeric * interval '1 minute'
+            -- Who listens and sits in a transaction keeps all notifications of the server since then in its one queue.
+            OR a.xact_start < clock_timestamp() - coalesce((config ->> 'queue_held_seconds')::numeric, 10) * interval '1 second'
+                AND pg_notification_queue_usage() > coalesce((config ->> 'queue_usage')::numeric, 0.1)
             -- Reading and writing take none of these on a table of the schema, and making a chunk the weaker of them: it was LOCK.
             OR EXISTS (
                 SELECT
@@ -528,7 +531,8 @@ END
 $$;
 COMMENT ON PROCEDURE end_long_tenant_transactions(integer, jsonb) IS
     'Ends sessions of customers'' logins that keep others from working: whose transaction is open for longer than config.longest_minutes '
-    '(10); for longer than config.waited_for_minutes (1), while another role waits for it; or which locked a table whole (LOCK TABLE). A login can lift its own '
+    '(10); for longer than config.waited_for_minutes (1), while another role waits for it; for config.queue_held_seconds (10), while a tenth '
+    '(config.queue_usage) of the server''s queue of notifications is full; or which locked a table whole (LOCK TABLE). A login can lift its own '
     'time limits, and not this. Runs every minute as a job of TimescaleDB; without it, let cron call it.';
 DO $$
 BEGIN

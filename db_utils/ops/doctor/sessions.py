@@ -68,7 +68,7 @@ def long_transactions(context: CheckContext) -> Findings:
 def notification_queue(context: CheckContext) -> Findings:
     """Does the server's one queue of notifications fill up?
 
-    From three quarters on rows are written without being announced; were it full, commits that announce something would fail. A session
+    From a quarter on rows are written without being announced; were it full, commits that announce something would fail. A session
     that listens and sits in a transaction keeps everything since then in it.
     """
     percent = 100 * float(context.rows("SELECT pg_notification_queue_usage() AS usage")[0]["usage"])

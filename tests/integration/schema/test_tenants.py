@@ -203,6 +203,59 @@ def test_a_login_has_limits_and_its_long_transactions_end(
             run("SELECT 1")
 
 
+def test_who_keeps_the_queue_of_notifications_full_is_ended(
+    database: DatabaseManager, make_login: Callable[..., str]
+) -> None:
+    with session(database, make_login()) as run:
+        run("LISTEN mine")
+        run("BEGIN")
+        run("SELECT count(*) FROM tenant.employees")
+        database.execute(
+            "DO $$ BEGIN FOR i IN 1..20 LOOP EXECUTE format('NOTIFY c%s, %L', i, repeat('x', 7000)); END LOOP; END $$"
+        )
+        config = '{"longest_minutes": 10, "queue_held_seconds": 0'
+        database.execute(f"CALL end_long_tenant_transactions(config => '{config}}}')")
+        assert run("SELECT 1") == [(1,)]  # that much the queue can take
+        database.execute(f"CALL end_long_tenant_transactions(config => '{config}, \"queue_usage\": 0}}')")
+        with pytest.raises(psycopg2.OperationalError):
+            run("SELECT 1")
+
+
+def test_whatever_announces_looks_first_whether_the_queue_has_room(database: DatabaseManager) -> None:
+    announcing = database.execute_query(
+        "SELECT p.proname AS name, p.prosrc ~ 'public\\.may_announce\\(\\)' AS looks FROM pg_proc AS p "
+        "WHERE p.pronamespace = 'public'::regnamespace AND p.prosrc ~ 'pg_notify\\(' ORDER BY 1"
+    )
+    assert len(announcing) > 5
+    assert [function["name"] for function in announcing if not function["looks"]] == []
+
+
+def test_a_row_is_written_also_where_nothing_can_be_announced(database: DatabaseManager) -> None:
+    with database.tenant(OURS.organization_id).listen("alerts") as listener:
+        with database.transaction() as transaction:
+            transaction.execute(
+                "CREATE OR REPLACE FUNCTION may_announce() RETURNS boolean LANGUAGE sql VOLATILE AS 'SELECT false'"
+            )
+            transaction.execute(
+                "INSERT INTO alerts (organization_id, severity, alert_type, title) VALUES (%s, 'low', 'x', 'unannounced')",
+                (OURS.organization_id,),
+            )
+            transaction.execute(
+                "CREATE OR REPLACE FUNCTION may_announce() RETURNS boolean LANGUAGE sql VOLATILE "
+                "AS 'SELECT pg_catalog.pg_notification_queue_usage() < 0.25'"
+            )
+        database.execute(
+            "INSERT INTO alerts (organization_id, severity, alert_type, title) VALUES (%s, 'low', 'x', 'announced')",
+            (OURS.organization_id,),
+        )
+        heard = listener.get(timeout_seconds=30)
+        assert heard is not None
+        (row,) = database.execute_query(
+            "SELECT title FROM alerts WHERE alert_id = %s", (heard.payload["id"],)
+        )
+        assert row["title"] == "announced"
+
+
 def test_who_keeps_others_waiting_is_ended(database: DatabaseManager, make_login: Callable[..., str]) -> None:
     """A table locked whole at once; a row, or a chunk in the making, once someone has waited for it; an honest load never."""
     role = make_login()
