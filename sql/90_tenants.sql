@@ -201,7 +201,8 @@ BEGIN
             WHEN NOT base.is_table OR base.relname = 'organizations' THEN 'SELECT'
             -- Only the database itself writes these; see 55_triggers.sql, 57_history.sql, 73_timeline_sums.sql.
             WHEN base.relname = 'demand_revisions' THEN 'SELECT'
-            WHEN base.relname IN ('resource_history', 'employee_history', 'location_history') THEN 'SELECT'
+            WHEN base.relname IN ('resource_history', 'employee_history', 'location_history') AND NOT is_citus THEN 'SELECT'
+            WHEN base.relname IN ('resource_history', 'employee_history', 'location_history') THEN 'SELECT, INSERT, UPDATE, DELETE'
             WHEN base.relname IN ('resource_time_sums', 'resource_time_states', 'resource_time_marks') THEN 'SELECT'
             -- The worker acts on it with the operator's rights and keys.
             WHEN base.relname = 'service_schedules' THEN 'SELECT'

@@ -1,7 +1,7 @@
 -- Citus: the tables of tenants over several machines, by organization. Everything that only that edition needs; elsewhere this does
 -- nothing. It is applied on the coordinator, again after a node was added. docs/citus.md says what it is for.
 --
--- All tables that have organization_id are distributed by it and lie together: rows of one organization are on one node, so that
+-- All tables that have organization_id (but tenant_logins) are distributed by it and lie together: rows of one organization are on one node, so that
 -- keys, foreign keys, triggers and the prebuilt queries stay there. Views of schema tenant cannot be written to on Citus, so tenants
 -- are kept apart by row security (90_tenants.sql).
 
@@ -106,9 +106,10 @@ BEGIN
     LOOP
         EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', former.relation, former.name);
     END LOOP;
-    IF EXISTS (SELECT FROM pg_constraint AS k WHERE k.conname = 'tenant_logins_role_of_one_organization_excl') THEN
-        -- A role of that name exists once.
-        ALTER TABLE tenant_logins DROP CONSTRAINT tenant_logins_role_of_one_organization_excl;
+    -- Only the coordinator asks whose login it is, in the middle of a tenant's transaction too: so that table stays here, and can
+    -- point to none that is distributed.
+    IF EXISTS (SELECT FROM pg_constraint AS k WHERE k.conname = 'tenant_logins_organization_id_fkey') THEN
+        ALTER TABLE tenant_logins DROP CONSTRAINT tenant_logins_organization_id_fkey;
     END IF;
     IF EXISTS (SELECT FROM pg_constraint AS k WHERE k.conname = 'shift_assignments_employee_not_in_two_shifts_at_once_excl') THEN
         ALTER TABLE shift_assignments DROP CONSTRAINT shift_assignments_employee_not_in_two_shifts_at_once_excl;
@@ -134,6 +135,25 @@ BEGIN
         AFTER UPDATE ON shifts
         FOR EACH ROW WHEN ((OLD.starts_at, OLD.ends_at) IS DISTINCT FROM (NEW.starts_at, NEW.ends_at))
         EXECUTE FUNCTION move_assignments();
+    -- In one transaction two roles may not write to rows that lie together. So a tenant changes the history of its own things with its
+    -- own rights (90_tenants.sql).
+    FOR former IN
+        SELECT
+            p.oid::regprocedure AS name,
+            p.proname ~ '^change_(resource|employee|location)$' AS is_asked
+        FROM pg_proc AS p
+        WHERE p.pronamespace = 'public'::regnamespace
+            AND p.proname IN (
+                'change_resource', 'change_employee', 'change_location', 'write_history', 'history_change_time', 'change_period_start',
+                'may_change'
+            )
+    LOOP
+        IF former.is_asked THEN
+            EXECUTE format('ALTER FUNCTION %s SECURITY INVOKER', former.name);
+        ELSE
+            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO barnameh_tenant, barnameh_tenant_login', former.name);
+        END IF;
+    END LOOP;
     -- Who commits on several nodes may not NOTIFY, and nobody listens to a worker.
     CREATE OR REPLACE FUNCTION may_announce()
     RETURNS boolean
@@ -157,6 +177,7 @@ BEGIN
         JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'organization_id' AND NOT a.attisdropped
         WHERE c.relnamespace = 'public'::regnamespace
             AND c.relkind = 'r'
+            AND c.relname <> 'tenant_logins'
             AND NOT EXISTS (SELECT FROM pg_dist_partition AS p WHERE p.logicalrelid = c.oid)
         ORDER BY
             c.relname <> 'organizations',

@@ -674,7 +674,9 @@ BEGIN
         FROM jsonb_to_recordset(declared) AS d (relation text, label text, item text)
         WHERE d.label = 'keys'
             -- See 92_citus.sql.
-            AND NOT (is_citus AND d.item IN ('employee_not_in_two_shifts_at_once_excl', 'role_of_one_organization_excl'))
+            AND NOT (is_citus AND d.relation || '_' || d.item IN (
+                'shift_assignments_employee_not_in_two_shifts_at_once_excl', 'tenant_logins_organization_id_fkey'
+            ))
             AND NOT EXISTS (
                 SELECT
                 FROM pg_constraint AS k
@@ -1179,12 +1181,13 @@ BEGIN
                     AND (
                         p.privilege = 'SELECT'
                         OR base.relkind IN ('r', 'p')
+                        AND (is_citus OR base.relname NOT IN ('resource_history', 'employee_history', 'location_history'))
                         AND base.relname NOT IN (
-                            'organizations', 'demand_revisions', 'resource_history', 'employee_history', 'location_history',
+                            'organizations', 'demand_revisions',
                             'resource_time_sums', 'resource_time_states', 'resource_time_marks', 'service_schedules', 'api_keys',
                             'sync_targets', 'sync_outbox', 'sync_progress', 'sync_rejected'
                         )
-                        AND (p.privilege <> 'DELETE' OR NOT r.keeps_history)
+                        AND (p.privilege <> 'DELETE' OR NOT r.keeps_history OR base.relname ~ '^(resource|employee|location)_history$')
                     )
                 UNION ALL
                 -- A customer's login does not say whose rows it loads.
@@ -1327,14 +1330,14 @@ BEGIN
                     CASE
                         WHEN p.logicalrelid IS NULL THEN format('%s is not distributed', c.oid::regclass)
                         WHEN p.colocationid IS DISTINCT FROM first.colocationid THEN format('%s is not co-located with organizations', c.oid::regclass)
-                        WHEN NOT c.relrowsecurity AND c.relname <> 'tenant_logins' THEN format('%s has no row security', c.oid::regclass)
+                        WHEN NOT c.relrowsecurity THEN format('%s has no row security', c.oid::regclass)
                     END
                 FROM pg_class AS c
                 LEFT JOIN pg_dist_partition AS p ON p.logicalrelid = c.oid
                 LEFT JOIN pg_dist_partition AS first ON first.logicalrelid = to_regclass('public.organizations')
                 WHERE c.relnamespace = 'public'::regnamespace
                     AND c.relkind IN ('r', 'p')
-                    AND c.relname NOT IN ('schema_version', 'seed_runs', 'backup_runs')
+                    AND c.relname NOT IN ('tenant_logins', 'schema_version', 'seed_runs', 'backup_runs')
                     AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
                 ORDER BY c.relname
             );
@@ -1359,7 +1362,7 @@ BEGIN
                     UNION ALL
                     SELECT t.oid, l.role_name::text, '*', format('(organization_id = %L::uuid)', l.organization_id)
                     FROM tables AS t
-                    CROSS JOIN (SELECT l.role_name, l.organization_id FROM public.tenant_logins AS l OFFSET 0) AS l
+                    CROSS JOIN public.tenant_logins AS l
                 ),
                 granted AS (
                     SELECT

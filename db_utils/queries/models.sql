@@ -60,9 +60,10 @@ WHERE m.organization_id = %(organization_id)s
 -- Parameters: organization_id uuid, model_name text, model_version text, role text, reason text?
 UPDATE forecast_models AS m
 SET
-    role_since = CASE WHEN m.role = %(role)s THEN m.role_since ELSE now() END,
+    role_since = CASE WHEN m.role = %(role)s THEN m.role_since ELSE present.at END,
     role_reason = CASE WHEN m.role = %(role)s THEN m.role_reason ELSE %(reason)s END,
     role = %(role)s
+FROM (SELECT now() AS at) AS present
 WHERE m.organization_id = %(organization_id)s
     AND m.model_name = %(model_name)s
     AND m.model_version = %(model_version)s
