@@ -8,6 +8,7 @@ which one it could not read.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import psycopg2
@@ -232,6 +233,11 @@ def translate(error: psycopg2.Error) -> DbUtilsError:
     if sqlstate == "57014" and "user request" in message:
         kind, advice = QueryCancelledError, None
     diagnostics = error.diag
+    constraint, detail = diagnostics.constraint_name, diagnostics.message_detail
+    if sqlstate[:2] == "23" and constraint is None and (found := _SHARDS_RULE.search(message)):
+        # A worker of Citus refused it: its names are those of a shard, and stand in the words only.
+        constraint, message = found[1], _SHARD.sub(r'"\1"', message)
+        detail = _SHARD.sub(r'"\1"', detail or "") or None
     if advice:
         message = f"{message}: {advice}"
     elif diagnostics.message_hint:
@@ -239,13 +245,16 @@ def translate(error: psycopg2.Error) -> DbUtilsError:
     return kind(
         message,
         sqlstate=sqlstate,
-        constraint=diagnostics.constraint_name,
+        constraint=constraint,
         table=diagnostics.table_name,
         column=diagnostics.column_name,
-        detail=diagnostics.message_detail,
+        detail=detail,
         hint=diagnostics.message_hint,
     )
 
+
+_SHARD = re.compile(r'"(\w+?)_\d{6,}"')
+_SHARDS_RULE = re.compile(r'constraint "(\w+?)_\d{6,}"')
 
 _LAST_WORDS = {
     "idle-in-transaction timeout": "25P03",

@@ -434,7 +434,7 @@ DECLARE
     -- A CALL that is a transaction of its own may commit on the way.
     is_alone CONSTANT boolean := transaction_timestamp() = statement_timestamp() AND current_query() !~ ';\s*\S';
     login_id oid;
-    own record;
+    policy record;
     holding text;
 BEGIN
     IF NOT EXISTS (SELECT FROM public.tenant_logins AS l WHERE l.role_name = drop_tenant_login.role_name) THEN
@@ -453,14 +453,14 @@ BEGIN
         FROM pg_stat_activity AS a
         WHERE a.usename = drop_tenant_login.role_name;
 
-        FOR own IN
+        FOR policy IN
             SELECT
                 p.polname,
                 p.polrelid::regclass AS relation
             FROM pg_policy AS p
             WHERE p.polroles = ARRAY[login_id]
         LOOP
-            EXECUTE format('DROP POLICY %I ON %s', own.polname, own.relation);
+            EXECUTE format('DROP POLICY %I ON %s', policy.polname, policy.relation);
         END LOOP;
         EXECUTE format('DROP OWNED BY %I', role_name);
         SELECT string_agg(format('%s in database %s', h.things, h.database), ', ' ORDER BY h.database)

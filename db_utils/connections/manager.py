@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from db_utils.config import Settings
 from db_utils.connections.checkout import Checkout
+from db_utils.connections.citus_nodes import dead_workers
 from db_utils.connections.executor import Executor, FrameOptions
 from db_utils.connections.listen import Listener, check_channels, check_no_kinds
 from db_utils.connections.pool import ConnectionPool, PoolStats
@@ -70,9 +71,14 @@ class Health:
     error: str | None
     replica: ReplicaState | None = None
     """What is known of the read replica; None where none is set."""
+    dead_workers: tuple[str, ...] | None = None
+    """Workers of Citus that do not answer, as host:port: their organizations wait, others do not. None: no Citus, or not to be asked."""
 
 
-_HEALTH = "SELECT current_setting('server_version') AS server_version, pg_is_in_recovery() AS is_standby"
+_HEALTH = (
+    "SELECT current_setting('server_version') AS server_version, pg_is_in_recovery() AS is_standby, "
+    "EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') AS is_citus"
+)
 
 _preparations: list[Callable[[DatabaseManager, bool], None]] = []
 
@@ -483,6 +489,7 @@ class DatabaseManager(Executor):
             self.pool_stats(),
             None,
             self.replica_state(),
+            dead_workers(self) if row["is_citus"] else None,
         )
 
     def replica_state(self) -> ReplicaState | None:

@@ -217,7 +217,7 @@ def _series(db: DatabaseManager, name: str, server: ServerFacts | None) -> Serie
     assert server is not None
     of_all = "(SELECT time FROM {table} ORDER BY time {order} LIMIT 1)"
     of_each = _SQL["series"]
-    edge = SQL(of_each if server.edition == "plain" else of_all)
+    edge = SQL(of_each if server.edition in ("plain", "citus") else of_all)
     table = Identifier("public", name)
     row = db.execute_query(
         SQL("SELECT {oldest} AS oldest, {newest} AS newest").format(

@@ -75,6 +75,8 @@ def _measured(db: Executor, kinds: list[str], exact: bool) -> list[TableFacts]:
     names = list(contract().relations)
     found = db.execute_query(_SQL["measured"], (kinds, names, names))
     hypertables = _hypertables(db, [row["name"] for row in found])
+    distributed = _distributed(db)
+    found = [{**row, **distributed.get(row["name"], {})} for row in found]
     # A view is measured only where TimescaleDB stores what it shows.
     return [
         _facts(db, row, hypertables, exact)
@@ -119,6 +121,14 @@ def _rows(
             if exact:
                 raise
     return (None, "unknown") if known is None else (known, "estimate")
+
+
+def _distributed(db: Executor) -> dict[str, dict[str, Any]]:
+    """Sizes of the tables that Citus spreads over its nodes, added up; no estimate of rows, for the coordinator holds none."""
+    try:
+        return {row["name"]: row for row in db.execute_query(_SQL["distributed"])}
+    except (UndefinedObjectError, PermissionDeniedError):
+        return {}
 
 
 def _hypertables(db: Executor, names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -24,3 +24,13 @@ SELECT
     sum(before_compression_total_bytes)::bigint AS before_bytes,
     sum(after_compression_total_bytes)::bigint AS after_bytes
 FROM hypertable_columnstore_stats(%s::regclass)
+
+-- name: distributed
+SELECT
+    c.relname AS name,
+    citus_total_relation_size(p.logicalrelid) AS total_bytes,
+    citus_total_relation_size(p.logicalrelid) - citus_table_size(p.logicalrelid) AS index_bytes,
+    NULL::bigint AS estimate
+FROM pg_dist_partition AS p
+JOIN pg_class AS c ON c.oid = p.logicalrelid
+WHERE c.relnamespace = 'public'::regnamespace

@@ -206,7 +206,8 @@ SET
     status = 'closed',
     outcome = %(outcome)s,
     occurred_at = %(occurred_at)s,
-    closed_at = coalesce(%(closed_at)s, greatest(now(), p.available_at))
+    closed_at = coalesce(%(closed_at)s, greatest(present.at, p.available_at))
+FROM (SELECT now() AS at) AS present
 WHERE p.organization_id = %(organization_id)s
     AND p.anomaly_id = %(anomaly_id)s
     AND p.status IN ('active', 'acknowledged')

@@ -172,6 +172,16 @@ FROM change_employee(
 -- name: end_employment<!
 -- End the employment of an employee and return the row.
 -- Parameters: organization_id uuid, employee_id uuid, last_day date?, effective_at timestamptz?
+-- The day is looked up first: over several machines nothing is changed from where a row is read.
+WITH since AS MATERIALIZED (
+    SELECT local_day_start(%(last_day)s::date + 1, l.timezone) AS day_start
+    FROM employees AS w
+    JOIN locations AS l
+        ON l.organization_id = w.organization_id
+        AND l.location_id = w.location_id
+    WHERE w.organization_id = %(organization_id)s
+        AND w.employee_id = %(employee_id)s
+)
 SELECT
     e.employee_id,
     e.location_id,
@@ -184,27 +194,27 @@ SELECT
     e.metadata,
     e.created_at,
     e.updated_at
-FROM change_employee(
+FROM since AS s
+CROSS JOIN LATERAL change_employee(
     %(organization_id)s,
     %(employee_id)s,
     '{"is_employed": false}',
-    coalesce(
-        %(effective_at)s::timestamptz,
-        (
-            SELECT local_day_start(%(last_day)s::date + 1, l.timezone)
-            FROM employees AS w
-            JOIN locations AS l
-                ON l.organization_id = w.organization_id
-                AND l.location_id = w.location_id
-            WHERE w.organization_id = %(organization_id)s
-                AND w.employee_id = %(employee_id)s
-        )
-    )
+    coalesce(%(effective_at)s::timestamptz, s.day_start)
 ) AS e;
 
 -- name: resume_employment<!
 -- Resume the employment of an employee and return the row.
 -- Parameters: organization_id uuid, employee_id uuid, first_day date?, effective_at timestamptz?
+-- The day is looked up first: over several machines nothing is changed from where a row is read.
+WITH since AS MATERIALIZED (
+    SELECT local_day_start(%(first_day)s::date, l.timezone) AS day_start
+    FROM employees AS w
+    JOIN locations AS l
+        ON l.organization_id = w.organization_id
+        AND l.location_id = w.location_id
+    WHERE w.organization_id = %(organization_id)s
+        AND w.employee_id = %(employee_id)s
+)
 SELECT
     e.employee_id,
     e.location_id,
@@ -217,22 +227,12 @@ SELECT
     e.metadata,
     e.created_at,
     e.updated_at
-FROM change_employee(
+FROM since AS s
+CROSS JOIN LATERAL change_employee(
     %(organization_id)s,
     %(employee_id)s,
     '{"is_employed": true}',
-    coalesce(
-        %(effective_at)s::timestamptz,
-        (
-            SELECT local_day_start(%(first_day)s::date, l.timezone)
-            FROM employees AS w
-            JOIN locations AS l
-                ON l.organization_id = w.organization_id
-                AND l.location_id = w.location_id
-            WHERE w.organization_id = %(organization_id)s
-                AND w.employee_id = %(employee_id)s
-        )
-    )
+    coalesce(%(effective_at)s::timestamptz, s.day_start)
 ) AS e;
 
 -- name: correct_employee_history<!

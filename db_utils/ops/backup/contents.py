@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from db_utils.errors import BackupError
 from db_utils.ops.backup.manifest import Database, TableManifest
 from db_utils.ops.backup.psql import PsqlSession
 from db_utils.schema.source import folder
@@ -13,6 +14,15 @@ def contents(session: PsqlSession) -> tuple[Database, list[TableManifest]]:
     """Return what the session's database holds, as its transaction sees it."""
     facts, *tables = session.file(folder("sql") / "backup" / "contents.sql")
     return Database(**json.loads(facts)), [TableManifest(**json.loads(line)) for line in tables]
+
+
+def refuse_citus(session: PsqlSession) -> None:
+    """Raise `BackupError` where the rows are on other nodes than this one."""
+    if session.rows("SELECT e.extname FROM pg_extension AS e WHERE e.extname = 'citus'"):
+        raise BackupError(
+            "the database is spread over the nodes of Citus, and a dump of the coordinator holds none of its rows: back up every node "
+            "as it is, with pg_basebackup and its WAL (docs/citus.md), or one organization's tables with export"
+        )
 
 
 def differences(expected: list[TableManifest], found: list[TableManifest]) -> list[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from db_utils.errors import BackupError
-from db_utils.ops.backup.contents import contents
+from db_utils.ops.backup.contents import contents, refuse_citus
 from db_utils.ops.backup.encryption import Hashing, Key, seal
 from db_utils.ops.backup.endpoint import Endpoint
 from db_utils.ops.backup.manifest import DUMP, FILE, FORMAT, ROLES, SEALED, File, Manifest
@@ -53,6 +53,7 @@ def backup(endpoint: Endpoint, out: Path, *, key: Key | None = None, say: Say = 
     """
     began = time.monotonic()
     with _partial(endpoint, out) as (partial, final), PsqlSession(endpoint) as session:
+        refuse_citus(session)
         snapshot = _snapshot(session)
         say("dumping the tables")
         with output_of(endpoint, "pg_dump", "--format=custom", f"--snapshot={snapshot}") as dumped:

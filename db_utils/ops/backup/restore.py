@@ -16,7 +16,7 @@ from pathlib import Path
 
 from db_utils.errors import BackupError
 from db_utils.ops.backup import manifest as manifests
-from db_utils.ops.backup.contents import contents, differences
+from db_utils.ops.backup.contents import contents, differences, refuse_citus
 from db_utils.ops.backup.dump import Say
 from db_utils.ops.backup.encryption import Key
 from db_utils.ops.backup.endpoint import MAINTENANCE_DATABASE, Endpoint
@@ -157,6 +157,7 @@ def _require_fitting(endpoint: Endpoint, manifest: Manifest, jobs: int) -> None:
 
 def _require_empty(endpoint: Endpoint) -> None:
     with PsqlSession(endpoint) as session:
+        refuse_citus(session)
         found = [row["object"] for row in session.rows(_SQL["objects"])]
     if found:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""

@@ -8,6 +8,7 @@ SELECT
     pg_is_in_recovery() AS is_standby,
     (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescaledb,
     CASE
+        WHEN EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') THEN 'citus'
         WHEN NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb') THEN 'plain'
         WHEN current_setting('timescaledb.license', true) = 'timescale' THEN 'community'
         ELSE 'apache'

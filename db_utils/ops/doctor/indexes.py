@@ -79,7 +79,7 @@ def foreign_keys(context: CheckContext) -> Findings:
         # A hypertable's index cannot be built concurrently, but chunk by chunk.
         how = (
             f"CREATE INDEX {identifier(index)} ON {table} ({columns}) WITH (timescaledb.transaction_per_chunk);"
-            if key["has_chunks"] and context.edition != "plain"
+            if key["has_chunks"] and context.edition not in ("plain", "citus")
             else f"CREATE INDEX CONCURRENTLY {identifier(index)} ON {table} ({columns});"
         )
         yield Finding(
@@ -128,7 +128,7 @@ def memory(context: CheckContext) -> Findings:
     With TimescaleDB those of the newest chunks against shared_buffers; in the plain edition, where every row goes into
     one big index, those of all tables against effective_cache_size.
     """
-    is_plain = context.edition == "plain"
+    is_plain = context.edition in ("plain", "citus")
     tables = context.rows(_SQL["all_indexes"] if is_plain else _SQL["written_indexes"])
     setting = "effective_cache_size" if is_plain else "shared_buffers"
     total, space = sum(table["total_bytes"] for table in tables), context.setting_bytes(setting)

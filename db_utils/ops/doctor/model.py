@@ -102,7 +102,7 @@ def check(
 ) -> Callable[[Callable[[CheckContext], Findings]], Check]:
     """Make a check of a function that yields findings; none at all means that all is well.
 
-    `edition` is "any", "timescaledb" (community and apache) or "community"; elsewhere the check says that it was skipped.
+    `edition` is "any", "timescaledb" (community and apache), "community" or "citus"; elsewhere the check says that it was skipped.
     `sees_everyone` tells that it needs the sight of other roles' sessions, which pg_monitor gives.
     """
 

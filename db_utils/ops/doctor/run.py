@@ -18,6 +18,7 @@ from db_utils.ops.doctor import (
     figures,
     indexes,
     jobs,
+    nodes,
     outbox,
     replication,
     sessions,
@@ -31,6 +32,7 @@ from db_utils.ops.doctor.model import Check, Finding, Fix, Severity, ok, skipped
 CHECKS: tuple[Check, ...] = (
     # what hurts at night
     storage.disk,
+    nodes.answering,
     sessions.connections,
     sessions.blocked,
     sessions.long_transactions,
@@ -157,8 +159,10 @@ def _unfit(check: Check, context: CheckContext) -> str | None:
         return f"the {context.total_seconds:g} s for all checks are spent"
     if check.edition == "community" and context.edition != "community":
         return f"needs the community edition of TimescaleDB, this is the {context.edition} edition"
-    if check.edition == "timescaledb" and context.edition == "plain":
-        return "needs TimescaleDB, this is the plain edition"
+    if check.edition == "timescaledb" and context.edition in ("plain", "citus"):
+        return f"needs TimescaleDB, this is the {context.edition} edition"
+    if check.edition == "citus" and context.edition != "citus":
+        return f"needs Citus, this is the {context.edition} edition"
     if check.sees_everyone and not context.about["sees_everyone"]:
         role = context.about["role"]
         return f'{role} does not see the sessions of others: GRANT pg_monitor TO "{role}"'

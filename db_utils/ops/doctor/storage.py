@@ -28,7 +28,7 @@ def disk(context: CheckContext) -> Findings:
     Under 1 GB is critical whatever the growth.
     """
     tables = context.rows(
-        _SQL["growth_by_histogram"] if context.edition == "plain" else _SQL["growth_by_chunk"]
+        _SQL["growth_by_histogram"] if context.edition in ("plain", "citus") else _SQL["growth_by_chunk"]
     )
     known = [
         table

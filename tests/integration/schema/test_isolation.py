@@ -51,7 +51,7 @@ class Field:
     def __post_init__(self) -> None:
         self.last = self.fingerprint()
         self.relations, views = catalog.relations(self.owner), catalog.views(self.owner)
-        self.views = [view for view in views if view.schema == "tenant"]
+        self.views = [view for view in views if view.schema != "tenant_load"]
         self.loads = [view for view in views if view.schema == "tenant_load"]
         self.routines, self.settings = catalog.routines(self.owner), catalog.settings(self.owner)
 

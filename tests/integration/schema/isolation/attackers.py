@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import make_dsn, parse_dsn
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, make_dsn, parse_dsn
 
 from tests.integration.schema.isolation.markers import found_in, printed
 from tests.integration.schema.isolation.population import Organization
@@ -84,6 +84,7 @@ class Attacker:
         *,
         own: Organization,
         setup: Sequence[str] = (),
+        each: str = "",
         chooses_organization: bool = False,
     ) -> None:
         self.name = name
@@ -94,6 +95,7 @@ class Attacker:
         self._url = make_dsn(**{**parse_dsn(url), "options": _LIMITS})
         self._ledger = ledger
         self._setup = setup
+        self._each = each  # what every transaction begins with
         self._connection: Any = None
 
     @property
@@ -161,6 +163,19 @@ class Attacker:
         return arrived
 
     def _run(self, sql: str, parameters: Any) -> tuple[Outcome, list[str]]:
+        if not self._each or self.connection.get_transaction_status() != TRANSACTION_STATUS_IDLE:
+            return self._run_as_is(sql, parameters)
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"BEGIN; {self._each}")
+        if sql.strip().upper().startswith("BEGIN"):
+            return Outcome(), []
+        try:
+            return self._run_as_is(sql, parameters)
+        finally:
+            with suppress(psycopg2.Error):
+                self.connection.cursor().execute("COMMIT")
+
+    def _run_as_is(self, sql: str, parameters: Any) -> tuple[Outcome, list[str]]:
         connection = self.connection
         texts: list[str] = []
         try:

@@ -32,7 +32,7 @@ class Relation:
 
 @dataclass(frozen=True)
 class View:
-    """A view of schema tenant or tenant_load, and what a writer needs to know of it."""
+    """A view of schema tenant or tenant_load (on Citus a table or view of public), and what a writer needs to know of it."""
 
     schema: str
     name: str
@@ -98,9 +98,19 @@ def views(connection: Any) -> list[View]:
         """
         SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod)
         FROM pg_class AS c
-        JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname IN ('tenant', 'tenant_load')
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace
         JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-        WHERE c.relkind = 'v'
+        WHERE CASE database_edition()
+            -- There tenants have the tables themselves, with row security.
+            WHEN 'citus' THEN
+                n.nspname = 'public'
+                AND c.relkind IN ('r', 'v')
+                AND c.relname <> 'tenant_logins'
+                AND EXISTS (
+                    SELECT FROM pg_attribute AS o WHERE o.attrelid = c.oid AND o.attname = 'organization_id' AND NOT o.attisdropped
+                )
+            ELSE n.nspname IN ('tenant', 'tenant_load') AND c.relkind = 'v'
+        END
         ORDER BY n.nspname, c.relname, a.attnum
         """,
     ):
@@ -234,7 +244,7 @@ def arrangement(connection: Any) -> str:
             "SELECT organization_id, role_name FROM public.tenant_logins ORDER BY 1, 2",
         )
     ]
-    if _rows(connection, "SELECT database_edition()") != [("plain",)]:
+    if _rows(connection, "SELECT database_edition()") not in ([("plain",)], [("citus",)]):
         parts += [
             str(_rows(connection, sql))
             for sql in (

@@ -1,0 +1,29 @@
+"""The nodes of Citus: does each answer, and is it set up as the others?"""
+
+from __future__ import annotations
+
+from db_utils.connections.citus_nodes import dead_workers
+from db_utils.ops.doctor.context import CheckContext
+from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, ok, skipped
+
+
+@check("nodes", edition="citus")
+def answering(context: CheckContext) -> Findings:
+    """Does the coordinator reach every worker of Citus?
+
+    One that it does not reach within a second is critical: the organizations whose rows are there can neither read nor write, while all
+    others go on.
+    """
+    dead = dead_workers(context.db)
+    if dead is None:
+        yield skipped("this role may not ask for the nodes: run it as the schema's owner")
+        return
+    for node in dead:
+        yield Finding(
+            Severity.CRITICAL,
+            f"worker {node} does not answer",
+            "Organizations whose rows are there wait or fail; nothing is lost, and they go on once it is back.",
+            Fix("SELECT * FROM citus_check_cluster_node_health();"),
+        )
+    if not dead:
+        yield ok("all workers answer")
