@@ -211,13 +211,22 @@ _ADVICE: dict[str, str] = {
 }
 
 
+def sqlstate_of(error: psycopg2.Error) -> str | None:
+    """Return the SQLSTATE; that which the words tell where Citus has lost it, as it does for a row of COPY that a worker refused."""
+    state: str | None = error.pgcode
+    if state == "XX000":
+        message = _primary(error)
+        return next((code for words, code in _REFUSALS.items() if words in message), state)
+    return state
+
+
 def translate(error: psycopg2.Error) -> DbUtilsError:
     """Return the error of this family that corresponds to an error of the driver.
 
     Picks by SQLSTATE; an error without one is a lost connection, or a misuse that the driver noticed itself.
     The caller raises it `from` the driver's error.
     """
-    sqlstate: str | None = error.pgcode
+    sqlstate = sqlstate_of(error)
     if sqlstate is None:
         return _without_sqlstate(error)
     if sqlstate[:2] == "08" or sqlstate in ("57P01", "57P02", "57P03", "57P04", "57P05"):
@@ -253,6 +262,13 @@ def translate(error: psycopg2.Error) -> DbUtilsError:
     )
 
 
+_REFUSALS = {
+    "duplicate key value violates unique constraint": "23505",
+    "violates check constraint": "23514",
+    "violates foreign key constraint": "23503",
+    "violates not-null constraint": "23502",
+    "violates exclusion constraint": "23P01",
+}
 _SHARD = re.compile(r'"(\w+?)_\d{6,}"')
 _SHARDS_RULE = re.compile(r'constraint "(\w+?)_\d{6,}"')
 

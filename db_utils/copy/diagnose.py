@@ -15,7 +15,7 @@ import psycopg2
 from psycopg2 import sql
 
 from db_utils.copy.target_table import Column, TargetTable, plain_cursor
-from db_utils.errors import DbUtilsError, QueryError, translate
+from db_utils.errors import DbUtilsError, QueryError, sqlstate_of, translate
 from db_utils.sql_blocks import sql_beside
 
 _ROW_FAULTS = ("22", "23")
@@ -41,7 +41,7 @@ class Cause:
 
 def names_a_row(error: psycopg2.Error) -> bool:
     """Whether the rows are at fault, and not the statement, a permission, a lock or the connection."""
-    code = error.pgcode or ""
+    code = sqlstate_of(error) or ""
     return code[:2] in _ROW_FAULTS or code in _ROW_FAULT_CODES
 
 
