@@ -473,7 +473,7 @@ BEGIN
             LEFT JOIN pg_database AS d ON d.oid = s.dbid
             WHERE s.refclassid = 'pg_authid'::regclass
                 AND s.refobjid = login_id
-                AND s.dbid NOT IN (SELECT own.oid FROM pg_database AS own WHERE own.datname = current_database())
+                AND s.dbid NOT IN (SELECT here.oid FROM pg_database AS here WHERE here.datname = current_database())
             GROUP BY d.datname
         ) AS h;
         IF holding IS NOT NULL THEN
@@ -506,6 +506,8 @@ BEGIN
     WHERE a.datname = current_database()
         AND (
             a.xact_start < clock_timestamp() - (config ->> 'longest_minutes')::numeric * interval '1 minute'
+            -- A temporary table, which VACUUM of nobody else can reach, keeps the server's oldest transaction from moving on.
+            OR a.backend_start < clock_timestamp() - coalesce((config ->> 'longest_days')::numeric, 7) * interval '1 day'
             -- Who listens and sits in a transaction keeps all notifications of the server since then in its one queue.
             OR a.xact_start < clock_timestamp() - coalesce((config ->> 'queue_held_seconds')::numeric, 10) * interval '1 second'
                 AND pg_notification_queue_usage() > coalesce((config ->> 'queue_usage')::numeric, 0.1)
@@ -533,8 +535,8 @@ $$;
 COMMENT ON PROCEDURE end_long_tenant_transactions(integer, jsonb) IS
     'Ends sessions of customers'' logins that keep others from working: whose transaction is open for longer than config.longest_minutes '
     '(10); for longer than config.waited_for_minutes (1), while another role waits for it; for config.queue_held_seconds (10), while a tenth '
-    '(config.queue_usage) of the server''s queue of notifications is full; or which locked a table whole (LOCK TABLE). A login can lift its own '
-    'time limits, and not this. Runs every minute as a job of TimescaleDB; without it, let cron call it.';
+    '(config.queue_usage) of the server''s queue of notifications is full; which is connected for longer than config.longest_days (7); or '
+    'which locked a table whole (LOCK TABLE). A login can lift its own time limits, and not this. Runs every minute as a job of TimescaleDB; without it, let cron call it.';
 DO $$
 BEGIN
     IF database_edition() = 'community' THEN
