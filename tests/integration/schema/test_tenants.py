@@ -196,7 +196,7 @@ def test_a_login_has_limits_and_its_long_transactions_end(
         run("SET idle_in_transaction_session_timeout = 0")
     with session(database, role) as run:
         run("CREATE TEMP TABLE kept AS SELECT 1 AS one")
-        call = "CALL end_long_tenant_transactions(config => '{\"longest_minutes\": 10, \"longest_days\": %s}')"
+        call = 'CALL end_long_tenant_transactions(config => \'{"longest_minutes": 10, "longest_days": %s}\')'
         database.execute(call % 1)
         assert run("SELECT one FROM kept") == [(1,)]
         database.execute(call % 0)
