@@ -326,7 +326,7 @@ LEFT JOIN employee_history AS h
     AND h.valid_from <= a.starts_at
     AND h.valid_to > a.starts_at
     AND h.is_employed
-GROUP BY s.organization_id, s.shift_id;
+GROUP BY s.organization_id, s.shift_id, s.location_id, s.name, s.starts_at, s.ends_at, s.required_employees;
 COMMENT ON VIEW shift_coverage IS 'Has each shift the people that it needs? Absent and cancelled assignments do not count, nor do people who are not employed when it begins.';
 COMMENT ON COLUMN shift_coverage.organization_id IS 'The tenant.';
 COMMENT ON COLUMN shift_coverage.shift_id IS 'The shift.';

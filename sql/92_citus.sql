@@ -163,31 +163,68 @@ BEGIN
 END
 $$;
 
--- In the order in which they were made, for that is the order of their foreign keys.
+-- A table comes after those that its foreign keys point to. Rows that are there are copied to the workers, and have fired what they had
+-- to fire: the triggers come last.
 DO $$
 DECLARE
     base record;
+    triggers CONSTANT jsonb := (
+        SELECT jsonb_agg(jsonb_build_object('name', t.tgname, 'relation', c.relname, 'definition', pg_get_triggerdef(t.oid)) ORDER BY t.oid)
+        FROM pg_trigger AS t
+        JOIN pg_class AS c ON c.oid = t.tgrelid
+        WHERE database_edition() = 'citus'
+            AND c.relnamespace = 'public'::regnamespace
+            AND c.relkind = 'r'
+            AND NOT t.tgisinternal
+    );
+    kept record;
 BEGIN
     IF database_edition() <> 'citus' THEN
         RETURN;
     END IF;
-    FOR base IN
+    FOR kept IN
+        SELECT t.*
+        FROM jsonb_to_recordset(triggers) AS t (name text, relation text, definition text)
+        WHERE NOT EXISTS (SELECT FROM pg_dist_partition AS p WHERE p.logicalrelid = t.relation::regclass)
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %I', kept.name, kept.relation);
+    END LOOP;
+
+    LOOP
         SELECT c.relname
+        INTO base
         FROM pg_class AS c
         JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'organization_id' AND NOT a.attisdropped
         WHERE c.relnamespace = 'public'::regnamespace
             AND c.relkind = 'r'
             AND c.relname <> 'tenant_logins'
             AND NOT EXISTS (SELECT FROM pg_dist_partition AS p WHERE p.logicalrelid = c.oid)
+            AND NOT EXISTS (
+                SELECT
+                FROM pg_constraint AS k
+                WHERE k.conrelid = c.oid
+                    AND k.contype = 'f'
+                    AND k.confrelid <> c.oid
+                    AND NOT EXISTS (SELECT FROM pg_dist_partition AS p WHERE p.logicalrelid = k.confrelid)
+            )
         ORDER BY
             c.relname <> 'organizations',
-            c.oid
-    LOOP
+            c.relname
+        LIMIT 1;
+        EXIT WHEN NOT FOUND;
         PERFORM create_distributed_table(
             base.relname::regclass,
             'organization_id',
             colocate_with => CASE base.relname WHEN 'organizations' THEN 'none' ELSE 'organizations' END
         );
+    END LOOP;
+
+    FOR kept IN
+        SELECT t.definition
+        FROM jsonb_to_recordset(triggers) AS t (name text, relation text, definition text)
+        WHERE NOT EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = t.relation::regclass AND g.tgname = t.name)
+    LOOP
+        EXECUTE kept.definition;
     END LOOP;
 
     FOR base IN

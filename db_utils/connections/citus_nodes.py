@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from db_utils.connections.statement import run
 from db_utils.errors import DbUtilsError
+from db_utils.values import fetch_count, fetch_rows
 
 if TYPE_CHECKING:
-    from db_utils.connections.executor import Executor
+    from db_utils.connections.pool import ConnectionPool
 
 _ASKED = """
 SELECT
@@ -20,11 +22,17 @@ ORDER BY n.nodename, n.nodeport
 """
 
 
-def dead_workers(db: Executor) -> tuple[str, ...] | None:
-    """Return the workers that the coordinator does not reach within a second, as host:port; None where this role may not ask."""
+def dead_workers(pool: ConnectionPool) -> tuple[str, ...] | None:
+    """Return the workers that the coordinator does not reach within a second, as host:port; None where this role may not ask.
+
+    Asked on a connection of its own: the coordinator takes one that it has to a worker for an answer.
+    """
     try:
-        with db.transaction(read_only=True) as transaction:
-            transaction.execute("SET LOCAL citus.node_connection_timeout = 1000")
-            return tuple(row["node"] for row in transaction.execute_query(_ASKED) if not row["answers"])
+        checkout = pool.open_beside()
+        try:
+            run(checkout, "SET citus.node_connection_timeout = 1000", None, fetch_count)
+            return tuple(row["node"] for row in run(checkout, _ASKED, None, fetch_rows) if not row["answers"])
+        finally:
+            checkout.close()
     except DbUtilsError:
         return None

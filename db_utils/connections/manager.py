@@ -489,7 +489,7 @@ class DatabaseManager(Executor):
             self.pool_stats(),
             None,
             self.replica_state(),
-            dead_workers(self) if row["is_citus"] else None,
+            dead_workers(self._pool) if row["is_citus"] else None,
         )
 
     def replica_state(self) -> ReplicaState | None:

@@ -14,7 +14,7 @@ def answering(context: CheckContext) -> Findings:
     One that it does not reach within a second is critical: the organizations whose rows are there can neither read nor write, while all
     others go on.
     """
-    dead = dead_workers(context.db)
+    dead = dead_workers(context.db.pool)
     if dead is None:
         yield skipped("this role may not ask for the nodes: run it as the schema's owner")
         return

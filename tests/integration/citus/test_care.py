@@ -1,0 +1,156 @@
+"""What an operator meets: counts of what was written, imports, changes of one transaction, a dead worker, backups."""
+
+from __future__ import annotations
+
+import datetime as dt
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import psycopg2
+import pytest
+
+from db_utils import DatabaseManager, OperationalDataQueries
+from db_utils.catalogue import DifferentValuesError
+from db_utils.errors import BackupError, ExclusionViolationError, SessionUnavailableError
+from db_utils.files.importing import import_files
+from db_utils.ops.backup.dump import backup
+from db_utils.ops.backup.endpoint import UrlEndpoint
+from tests.support.query_calls import MANUFACTURING, Facts, find_facts
+
+
+@pytest.fixture(scope="module")
+def facts(citus: DatabaseManager) -> Facts:
+    """What there is to write about."""
+    return find_facts(citus)
+
+
+@contextmanager
+def _frozen(url: str) -> Iterator[None]:
+    """A worker that does not answer: its first process stands still."""
+    connection = psycopg2.connect(url)
+    with connection.cursor() as cursor:
+        cursor.execute(r"SELECT split_part(pg_read_file('postmaster.pid'), E'\n', 1)::integer")
+        process = psutil.Process(cursor.fetchone()[0])
+    connection.close()
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+def test_health_names_a_worker_that_does_not_answer(citus: DatabaseManager, cluster_urls: list[str]) -> None:
+    assert citus.health().dead_workers == ()
+    with _frozen(cluster_urls[2]):
+        began = time.monotonic()
+        dead = citus.health().dead_workers
+        took = time.monotonic() - began
+    assert dead is not None
+    assert len(dead) == 1
+    assert took < 5  # 2 s on a quiet machine
+    assert citus.health().dead_workers == ()
+
+
+def test_importing_twice_adds_nothing(citus: DatabaseManager, facts: Facts, tmp_path: Path) -> None:
+    file = tmp_path / "sales.csv"
+    file.write_text(
+        "time,product_id,location_id,quantity\n"
+        f"2025-03-04T00:00:00Z,{facts.product_id},{facts.demand_location_id},5\n"
+        f"2025-03-05T00:00:00Z,{facts.product_id},{facts.demand_location_id},7\n"
+    )
+    first, second = (
+        import_files(citus, [file], "demand_history", organization=str(MANUFACTURING)) for _ in range(2)
+    )
+    assert (first.added, second.added, second.already_there) == (2, 0, 2)
+
+
+@pytest.mark.parametrize("scoped", [False, True])
+def test_what_was_said_otherwise_before_is_refused(
+    citus: DatabaseManager, facts: Facts, scoped: bool
+) -> None:
+    queries = OperationalDataQueries(citus.tenant(MANUFACTURING) if scoped else citus)
+    factor = {
+        "time": dt.datetime(2025, 3, 4, 1 + scoped, tzinfo=dt.UTC),
+        "name": "rain",
+        "factor_type": "weather",
+        "value": 1,
+        "unit": "mm",
+        "available_at": dt.datetime(2025, 3, 4, tzinfo=dt.UTC),
+    }
+    assert queries.record_external_factors(MANUFACTURING, [factor]) == 1
+    assert queries.record_external_factors(MANUFACTURING, [factor]) == 0
+    with pytest.raises(DifferentValuesError):
+        queries.record_external_factors(MANUFACTURING, [{**factor, "value": 2}])
+
+
+def test_a_shift_takes_its_assignments_along_and_nobody_is_in_two(
+    citus: DatabaseManager, facts: Facts
+) -> None:
+    queries = OperationalDataQueries(citus.tenant(MANUFACTURING))
+    morning = dt.datetime(2027, 5, 3, 6, tzinfo=dt.UTC)
+    hours = dt.timedelta(hours=8)
+    early, late = (
+        queries.create_shift(
+            MANUFACTURING, name, location_id=facts.location_id, starts_at=start, ends_at=start + hours
+        )["shift_id"]
+        for name, start in (("Early", morning), ("Late", morning + hours))
+    )
+    queries.assign_employee(MANUFACTURING, early, employee_id=facts.employee_id)
+    queries.assign_employee(MANUFACTURING, late, employee_id=facts.employee_id)
+    move = "UPDATE shifts SET starts_at = starts_at + %s, ends_at = ends_at + %s WHERE organization_id = %s AND shift_id = %s"
+    with pytest.raises(ExclusionViolationError):
+        citus.execute(move, (hours / 2, hours / 2, MANUFACTURING, early))
+    citus.execute(move, (-hours / 2, -hours / 2, MANUFACTURING, early))
+    times = citus.execute_query(
+        "SELECT starts_at FROM shift_assignments WHERE organization_id = %s AND shift_id = %s",
+        (MANUFACTURING, early),
+    )
+    assert times == [{"starts_at": morning - hours / 2}]
+
+
+def test_a_change_leaves_history_marks_and_the_outbox(citus: DatabaseManager, facts: Facts) -> None:
+    target = (MANUFACTURING, "copy", ["resource_status", "alert"])
+    citus.execute("INSERT INTO sync_targets (organization_id, consumer, kinds) VALUES (%s, %s, %s)", target)
+    queries = OperationalDataQueries(citus.tenant(MANUFACTURING))
+    before = len(queries.get_resource_history(MANUFACTURING, facts.resource_id))
+    queries.rerate_resource(
+        MANUFACTURING, facts.resource_id, rated_capacity_per_hour=77, capacity_unit="pieces"
+    )
+    queries.record_event(
+        MANUFACTURING,
+        time=facts.now,
+        event_type="idle",
+        location_id=facts.location_id,
+        resource_id=facts.resource_id,
+    )
+    written = citus.execute_query(
+        "SELECT DISTINCT kind, entity_key FROM sync_outbox WHERE organization_id = %s", (MANUFACTURING,)
+    )
+    citus.execute(
+        "DELETE FROM sync_targets WHERE organization_id = %s AND consumer = 'copy'", (MANUFACTURING,)
+    )
+    marks = citus.execute_query(
+        "SELECT count(*) AS n FROM resource_time_marks WHERE organization_id = %s AND stale @> %s",
+        (MANUFACTURING, facts.now),
+    )
+    assert len(queries.get_resource_history(MANUFACTURING, facts.resource_id)) == before + 1
+    assert written == [{"kind": "resource_status", "entity_key": str(facts.resource_id)}]
+    assert marks[0]["n"] >= 1
+
+
+def test_a_tenants_session_is_not_to_be_had(citus: DatabaseManager) -> None:
+    with (
+        pytest.raises(SessionUnavailableError, match="use transaction"),
+        citus.tenant(MANUFACTURING).connection(),
+    ):
+        pass
+
+
+def test_backup_says_what_to_do_instead(citus: DatabaseManager, tmp_path: Path) -> None:
+    with pytest.raises(BackupError, match="back up every node"):
+        backup(UrlEndpoint(citus.settings), tmp_path)
+    assert list(tmp_path.iterdir()) == []
