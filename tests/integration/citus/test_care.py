@@ -101,10 +101,10 @@ def test_a_shift_takes_its_assignments_along_and_nobody_is_in_two(
     )
     queries.assign_employee(MANUFACTURING, early, employee_id=facts.employee_id)
     queries.assign_employee(MANUFACTURING, late, employee_id=facts.employee_id)
-    move = "UPDATE shifts SET starts_at = starts_at + %s, ends_at = ends_at + %s WHERE organization_id = %s AND shift_id = %s"
+    move = "UPDATE shifts SET starts_at = %s, ends_at = %s WHERE organization_id = %s AND shift_id = %s"
     with pytest.raises(ExclusionViolationError):
-        citus.execute(move, (hours / 2, hours / 2, MANUFACTURING, early))
-    citus.execute(move, (-hours / 2, -hours / 2, MANUFACTURING, early))
+        citus.execute(move, (morning + hours / 2, morning + 1.5 * hours, MANUFACTURING, early))
+    citus.execute(move, (morning - hours / 2, morning + hours / 2, MANUFACTURING, early))
     times = citus.execute_query(
         "SELECT starts_at FROM shift_assignments WHERE organization_id = %s AND shift_id = %s",
         (MANUFACTURING, early),
