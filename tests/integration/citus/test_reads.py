@@ -24,7 +24,7 @@ _NEAR = Decimal("0.002")
 # When the row was written, which is another moment in each database; and keys that are drawn.
 _OWN = {"recorded_at", "updated_at", "created_at", "notification_key"}
 # Functions of several statements ask one after the other.
-_MOST_TASKS = {"get_kpi_trend": 8, "get_production_rate": 5, "get_downtime_by_cause": 3}
+_MOST_TASKS = {"get_kpi_trend": 8, "get_production_rate": 5, "get_downtime_by_cause": 5}
 
 
 @contextmanager
