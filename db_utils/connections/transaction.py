@@ -212,8 +212,12 @@ class Transaction(Executor):
         if sql is not None:
             self._allowed(sql)
         run(checkout, LIFT_TIMEOUT, None, fetch_count, timeout_seconds)
-        with loading(checkout, timeout_seconds) as connection:
-            yield connection
+        guard_seconds, checkout.guard_seconds = checkout.guard_seconds, None
+        try:
+            with loading(checkout, timeout_seconds) as connection:
+                yield connection
+        finally:
+            checkout.guard_seconds = guard_seconds
         if connection.get_transaction_status() != _FAILED:
             # Behind a pooler the session's own is not what this library set.
             restore = checkout.preamble or "SET LOCAL statement_timeout TO DEFAULT"

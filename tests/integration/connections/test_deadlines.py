@@ -18,6 +18,8 @@ import pytest
 from psycopg2.extensions import parse_dsn
 
 from db_utils import DatabaseManager, errors
+from db_utils.connections.cancellation import GRACE_SECONDS
+from db_utils.connections.transaction import run_script, without_deadline
 from tests.integration.connections.conftest import ORGANIZATION
 from tests.support.proxy import Proxy
 
@@ -101,6 +103,16 @@ def test_the_statement_timeout_of_the_settings_holds_for_all(
     with pytest.raises(errors.QueryTimeoutError, match="DB_STATEMENT_TIMEOUT_SECONDS"):
         db.execute(SLOW)
     assert db.execute_query("SELECT 1 AS one") == [{"one": 1}]
+
+
+def test_a_file_of_the_schema_takes_as_long_as_it_takes(manager_with: Callable[..., DatabaseManager]) -> None:
+    """Neither the server's limit holds it nor the client's, which comes later."""
+    db = manager_with(statement_timeout_seconds=0.1)
+    with db.transaction() as transaction:
+        with without_deadline(transaction):
+            run_script(transaction, f"SELECT pg_sleep({GRACE_SECONDS + 0.5})")
+        with pytest.raises(errors.QueryTimeoutError), transaction.transaction() as nested:
+            nested.execute(SLOW)
 
 
 def test_what_refreshes_rollups_takes_as_long_as_it_takes(
