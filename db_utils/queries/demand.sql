@@ -468,7 +468,7 @@ buckets AS MATERIALIZED (
         n.bucket_start,
         n.bucket_end,
         n.position,
-        n.bucket_end + %(delay)s::interval <= %(as_of)s AS is_over,
+        n.bucket_end + %(delay)s::interval <= least(%(as_of)s, now()) AS is_over,
         CASE WHEN n.bucket_start >= %(as_of)s THEN n.position - n.before_count END AS step,
         extract(epoch FROM n.bucket_start)::double precision AS start_second
     FROM (

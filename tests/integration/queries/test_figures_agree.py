@@ -46,6 +46,27 @@ def test_demand_dated_ahead_is_not_sold_yet(site: Site) -> None:
     assert q.get_demand_series(o, "B", **period) == q.get_demand_training_frame(o, "B", **period) == []
 
 
+def test_a_frame_of_tomorrow_does_not_know_today_yet(site: Site) -> None:
+    q, o = site.queries, site.organization
+    moment = now()
+    hour = moment.replace(minute=0, second=0, microsecond=0)
+    q.record_demand(
+        o,
+        [
+            {"time": hour + offset * HOUR, "product_id": "A", "location_id": site.location, "quantity": 1}
+            for offset in (-3, -2, -1, 0, 2)
+        ],
+    )
+    (frame,) = q.get_demand_frame_as_of(o, as_of=hour + 4 * HOUR, horizon=2, history=8 * HOUR, bucket="hour")
+    over = frame["bucket_ends"][frame["over_count"] - 1]
+    assert over <= now() < over + 2 * HOUR
+    known = frame["series"][0]["buckets"]
+    assert [frame["bucket_ends"][position] for position in known] == [
+        hour + offset * HOUR for offset in (-2, -1, 0)
+    ]
+    assert frame["bucket_starts"][frame["first_target"]] == hour + 4 * HOUR
+
+
 def test_who_counts_as_due_is_the_same_everywhere(site: Site) -> None:
     q, o, who = site.queries, site.organization, site.employee
     left = q.create_employee(o, "R S", location_id=site.location, employee_code="Z7", role="r")["employee_id"]
