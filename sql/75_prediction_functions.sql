@@ -294,16 +294,16 @@ BEGIN
             AND f.available_at <= f.target_time
     ),
     newest AS (
-        SELECT DISTINCT ON (k.product_id, k.location_id, k.target_time, k.target_interval)
-            k.*,
-            min(k.target_interval) OVER (PARTITION BY k.product_id, k.location_id) AS shortest_interval
+        -- What tells most rows apart at least cost goes first, and texts as bytes.
+        SELECT DISTINCT ON (k.target_time, k.location_id, k.product_id COLLATE "C", k.target_interval)
+            k.*
         FROM known AS k
         WHERE newest_only
             AND k.purpose = 'published'
         ORDER BY
-            k.product_id,
-            k.location_id,
             k.target_time,
+            k.location_id,
+            k.product_id COLLATE "C",
             k.target_interval,
             k.available_at DESC,
             k.model_name,
@@ -338,20 +338,38 @@ BEGIN
             n.lower_bound,
             n.upper_bound,
             n.purpose,
-            n.target_interval = n.shortest_interval
+            n.target_interval = min(n.target_interval) OVER (PARTITION BY n.product_id, n.location_id)
         FROM newest AS n
     ),
-    ended AS (
+    placed AS MATERIALIZED (
         SELECT
             c.*,
-            h.timezone,
-            local_interval_end(c.target_time, c.target_interval, h.timezone) AS target_end
+            h.timezone
         FROM chosen AS c
         JOIN location_history AS h
             ON h.location_id = c.location_id
             AND h.valid_from <= c.target_time
             AND h.valid_to > c.target_time
         WHERE h.organization_id = org
+    ),
+    -- Products share their days: the calendar is asked once for each.
+    ends AS MATERIALIZED (
+        SELECT
+            t.target_time,
+            t.target_interval,
+            t.timezone,
+            local_interval_end(t.target_time, t.target_interval, t.timezone) AS target_end
+        FROM (SELECT DISTINCT p.target_time, p.target_interval, p.timezone FROM placed AS p) AS t
+    ),
+    ended AS (
+        SELECT
+            p.*,
+            n.target_end
+        FROM placed AS p
+        JOIN ends AS n
+            ON n.target_time = p.target_time
+            AND n.target_interval = p.target_interval
+            AND n.timezone = p.timezone
     ),
     forecasts AS MATERIALIZED (
         SELECT k.*
@@ -379,14 +397,17 @@ BEGIN
         ) AS k
         WHERE k.kept_until = k.target_end
     ),
-    -- Each target once, however many runs forecast it.
+    -- Each target looks once, however many runs forecast it, and tells the others of it.
     targets AS (
-        SELECT DISTINCT f.product_id, f.location_id, f.target_time, f.target_end FROM forecasts AS f
+        SELECT
+            f.*,
+            row_number() OVER (PARTITION BY f.product_id, f.location_id, f.target_time, f.target_end) = 1 AS looks
+        FROM forecasts AS f
     ),
-    outcomes AS MATERIALIZED (
+    outcomes AS (
         SELECT
             t.*,
-            observed.quantity
+            max(observed.quantity) OVER (PARTITION BY t.product_id, t.location_id, t.target_time, t.target_end) AS quantity
         FROM targets AS t
         -- An aggregate is planned by itself: each target finds its demand by key, whatever the planner knows of the tables,
         -- and behind a tenant's view too, where conditions of a join do not get.
@@ -399,33 +420,29 @@ BEGIN
                 AND d.time >= t.target_time
                 AND d.time < t.target_end
                 AND t.target_end <= known_until
+                AND t.looks
                 -- Follows from the rest; said so that chunks beside the period are left out once, not for each target.
                 AND d.time >= period_start
                 AND d.time < period_end
         ) AS observed
     )
     SELECT
-        f.product_id,
-        f.location_id,
-        f.target_time,
-        f.model_name,
-        f.model_version,
-        f.available_at,
-        local_date(f.target_time, f.timezone) - local_date(f.available_at, f.timezone),
-        f.predicted_quantity,
-        f.lower_bound,
-        f.upper_bound,
-        CASE WHEN f.target_end <= known_until THEN coalesce(o.quantity, fill_quantity) END,
-        f.target_interval,
-        f.target_end,
-        f.target_end <= known_until,
-        f.purpose
-    FROM outcomes AS o
-    JOIN forecasts AS f
-        ON f.product_id = o.product_id
-        AND f.location_id = o.location_id
-        AND f.target_time = o.target_time
-        AND f.target_end = o.target_end;
+        o.product_id,
+        o.location_id,
+        o.target_time,
+        o.model_name,
+        o.model_version,
+        o.available_at,
+        local_date(o.target_time, o.timezone) - local_date(o.available_at, o.timezone),
+        o.predicted_quantity,
+        o.lower_bound,
+        o.upper_bound,
+        CASE WHEN o.target_end <= known_until THEN coalesce(o.quantity, fill_quantity) END,
+        o.target_interval,
+        o.target_end,
+        o.target_end <= known_until,
+        o.purpose
+    FROM outcomes AS o;
 END
 $$;
 COMMENT ON FUNCTION demand_forecast_outcomes(uuid, timestamptz, timestamptz, boolean, numeric) IS

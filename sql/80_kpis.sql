@@ -135,20 +135,24 @@ STABLE
 AS $$
 #variable_conflict use_column
 DECLARE
-    -- Nothing was produced before the first event: buckets of the years before need not be counted out.
-    first_event CONSTANT timestamptz := (
-        SELECT min(e.time)
-        FROM operational_events AS e
-        WHERE e.organization_id = org
-            AND e.event_type = 'production'
-    );
-    counted_from CONSTANT timestamptz := greatest(period_start, coalesce(first_event, now()) - interval '3 days');
+    counted_from timestamptz := period_start;
+    few_buckets CONSTANT interval := CASE bucket WHEN 'hour' THEN interval '15 days' ELSE interval '100 days' END;
     usable CONSTANT tstzmultirange := kept_resource_time(org);
     numbers integer[];
     clocks uuid[];
     starts timestamptz[];
     ends timestamptz[];
 BEGIN
+    -- Nothing was produced before the first event: buckets of the years before need not be counted out. (To look for it takes longer than
+    -- the buckets of some months.)
+    IF period_start < now() - few_buckets THEN
+        SELECT greatest(period_start, coalesce(min(e.time), now()) - interval '3 days')
+        INTO counted_from
+        FROM operational_events AS e
+        WHERE e.organization_id = org
+            AND e.event_type = 'production';
+    END IF;
+
     -- Places whose clocks always showed the same share their buckets: those of one of them, of all clocks side by side.
     SELECT
         array_agg(b.number ORDER BY b.number),
@@ -749,6 +753,21 @@ BEGIN
     ),
     -- Of plans whose local day is over. Plans of one product count in its unit; those of several add up where no two units are known,
     -- of the products or else of the machines.
+    plan_days AS MATERIALIZED (
+        -- A day more at both ends than any time zone can shift; then exactly, once for each day of a calendar.
+        SELECT
+            d.day::date AS plan_date,
+            z.timezone
+        FROM generate_series(
+            date_trunc('day', period_start AT TIME ZONE 'UTC') - interval '2 days',
+            date_trunc('day', least(period_end, now()) AT TIME ZONE 'UTC') + interval '1 day',
+            interval '1 day'
+        ) AS d (day)
+        CROSS JOIN (SELECT DISTINCT l.timezone FROM location_history AS l WHERE l.organization_id = org) AS z
+        CROSS JOIN LATERAL (SELECT local_day_start(d.day::date + 1, z.timezone)) AS n (ends_at)
+        WHERE n.ends_at > period_start
+            AND n.ends_at <= least(period_end, now())
+    ),
     plans AS (
         SELECT
             CASE WHEN by_location THEN p.location_id END AS location_id,
@@ -764,6 +783,9 @@ BEGIN
             AND l.location_id = p.location_id
             AND l.valid_from <= p.plan_date::timestamp AT TIME ZONE 'UTC'
             AND l.valid_to > p.plan_date::timestamp AT TIME ZONE 'UTC'
+        JOIN plan_days AS d
+            ON d.plan_date = p.plan_date
+            AND d.timezone = l.timezone
         LEFT JOIN resource_history AS h
             ON h.organization_id = org
             AND h.resource_id = p.resource_id
@@ -774,11 +796,8 @@ BEGIN
             AND u.product_id = p.product_id
         WHERE p.organization_id = org
             AND p.status <> 'cancelled'
-            -- A day more at both ends than any time zone can shift; then exactly.
             AND p.plan_date >= (period_start AT TIME ZONE 'UTC')::date - 2
             AND p.plan_date <= (least(period_end, now()) AT TIME ZONE 'UTC')::date + 1
-            AND local_day_start(p.plan_date + 1, l.timezone) > period_start
-            AND local_day_start(p.plan_date + 1, l.timezone) <= least(period_end, now())
             AND (NOT by_resource OR p.resource_id IS NOT NULL)
         GROUP BY 1, 2
     ),
@@ -790,37 +809,54 @@ BEGIN
         FROM counted_attendance(org, period_start, period_end) AS a
         GROUP BY 1
     ),
-    assigned AS MATERIALIZED (
+    assigned AS (
         SELECT
             sa.employee_id,
             sa.starts_at,
             sa.starts_at - early AS recorded_from,
             sa.ends_at
         FROM shift_assignments AS sa
-        WHERE sa.organization_id = org
+        WHERE NOT by_resource
+            AND sa.organization_id = org
             AND sa.status <> 'cancelled'
             AND sa.starts_at >= period_start
             AND sa.starts_at < least(period_end, now())
+    ),
+    -- Each assignment with the next attendance of its employee: both in one order, so that neither looks for the other.
+    recorded AS (
+        SELECT
+            t.employee_id,
+            t.starts_at,
+            t.ends_at,
+            min(t.recorded_at) OVER (PARTITION BY t.employee_id ORDER BY t.at DESC) AS recorded_at
+        FROM (
+            SELECT
+                sa.employee_id,
+                sa.recorded_from AS at,
+                sa.starts_at,
+                sa.ends_at,
+                NULL::timestamptz AS recorded_at
+            FROM assigned AS sa
+            UNION ALL
+            SELECT
+                a.employee_id,
+                a.time,
+                NULL,
+                NULL,
+                a.time
+            FROM employee_attendance AS a
+            WHERE NOT by_resource
+                AND a.organization_id = org
+                AND a.time >= recorded_since
+                AND a.time < recorded_until
+        ) AS t
     ),
     assignments AS (
         SELECT
             CASE WHEN by_location THEN e.location_id END AS location_id,
             count(*) AS assigned_count,
-            count(*) FILTER (
-                WHERE EXISTS (
-                    SELECT
-                    FROM employee_attendance AS a
-                    WHERE a.organization_id = org
-                        AND a.employee_id = sa.employee_id
-                        AND a.time >= sa.recorded_from
-                        AND a.time < sa.ends_at
-                        AND a.time >= recorded_since
-                        AND a.time < recorded_until
-                    -- Planned by itself, so that the key is used behind a tenant's view too.
-                    OFFSET 0
-                )
-            ) AS recorded_count
-        FROM assigned AS sa
+            count(*) FILTER (WHERE sa.recorded_at < sa.ends_at) AS recorded_count
+        FROM recorded AS sa
         JOIN employee_history AS e
             ON e.organization_id = org
             AND e.employee_id = sa.employee_id

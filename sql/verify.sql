@@ -63,8 +63,8 @@ table resource_time_sums
              inspected_seconds numeric, rated_counted_seconds numeric, rated_seconds numeric,
              output_planned_seconds numeric, good_planned_seconds numeric
     checks   hours
-    keys     pkey, organization_id_fkey, organization_id_resource_id_counted_idx, organization_id_resource_id_inspected_idx,
-             organization_id_resource_id_reported_idx
+    keys     pkey, organization_id_fkey, organization_id_hours_bucket_production_idx, organization_id_resource_id_counted_idx,
+             organization_id_resource_id_inspected_idx, organization_id_resource_id_reported_idx
 
 table resource_time_states
     columns  organization_id uuid!, kept tstzmultirange!=, frozen_before timestamptz!=, refreshed_at timestamptz,
@@ -515,6 +515,7 @@ $contract$;
         'local_interval_end(timestamptz,interval,text)',
         'location_buckets(uuid,uuid,text,timestamptz,timestamptz)',
         'location_clocks(uuid)',
+        'machine_events(uuid,timestamptz,timestamptz)',
         'mark_deleted_event()',
         'mark_events()',
         'mark_hours(uuid,tstzmultirange)',
