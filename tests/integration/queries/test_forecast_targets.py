@@ -92,6 +92,30 @@ def test_of_weeks_that_overlap_those_count_that_follow_each_other(site: Site) ->
     assert wape(site)["denominator"] == 60
 
 
+def test_months_of_several_lengths_all_count_and_days_go_before_theirs(site: Site) -> None:
+    month = [31, 28, 31]
+    starts = [-31, 0, 28]
+    rows = [
+        target(site, first, length + 3, target_interval=length * DAY)
+        for first, length in zip(starts, month, strict=True)
+    ]
+    saved(site, rows, 40 * DAY)
+    sold(site, dict.fromkeys(range(-31, 59), 1))
+    period: Any = {"start": MONDAY - 40 * DAY, "end": MONDAY + 70 * DAY}
+
+    def figures() -> Any:
+        kpi = next(
+            row
+            for row in site.queries.get_kpi_summary(site.organization, **period)
+            if row["kpi"] == "forecast_wape"
+        )
+        return kpi["numerator"], kpi["denominator"]
+
+    assert figures() == (9, 90)
+    saved(site, [target(site, 3, 1)], 2 * DAY, "days")
+    assert figures() == (6, 63), "the month of which a day was forecast is told by that day"
+
+
 def test_targets_without_a_row_are_told_or_filled(site: Site) -> None:
     q, o = site.queries, site.organization
     saved(site, [target(site, day, 10) for day in range(7)], DAY)
