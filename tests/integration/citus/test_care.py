@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import signal
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,13 +20,16 @@ from db_utils.errors import BackupError, ExclusionViolationError, SessionUnavail
 from db_utils.files.importing import import_files
 from db_utils.ops.backup.dump import backup
 from db_utils.ops.backup.endpoint import UrlEndpoint
-from tests.support.query_calls import MANUFACTURING, Facts, find_facts
+from tests.support.query_calls import Facts, find_facts
+
+# The other tests read the other organization of the sample data.
+LOGISTICS = uuid.UUID("22222222-2222-2222-2222-222222222222")
 
 
 @pytest.fixture(scope="module")
 def facts(citus: DatabaseManager) -> Facts:
     """What there is to write about."""
-    return find_facts(citus)
+    return find_facts(citus, LOGISTICS)
 
 
 @contextmanager
@@ -63,7 +67,7 @@ def test_importing_twice_adds_nothing(citus: DatabaseManager, facts: Facts, tmp_
         f"2025-03-05T00:00:00Z,{facts.product_id},{facts.demand_location_id},7\n"
     )
     first, second = (
-        import_files(citus, [file], "demand_history", organization=str(MANUFACTURING)) for _ in range(2)
+        import_files(citus, [file], "demand_history", organization=str(LOGISTICS)) for _ in range(2)
     )
     assert (first.added, second.added, second.already_there) == (2, 0, 2)
 
@@ -72,7 +76,7 @@ def test_importing_twice_adds_nothing(citus: DatabaseManager, facts: Facts, tmp_
 def test_what_was_said_otherwise_before_is_refused(
     citus: DatabaseManager, facts: Facts, scoped: bool
 ) -> None:
-    queries = OperationalDataQueries(citus.tenant(MANUFACTURING) if scoped else citus)
+    queries = OperationalDataQueries(citus.tenant(LOGISTICS) if scoped else citus)
     factor = {
         "time": dt.datetime(2025, 3, 4, 1 + scoped, tzinfo=dt.UTC),
         "name": "rain",
@@ -81,63 +85,59 @@ def test_what_was_said_otherwise_before_is_refused(
         "unit": "mm",
         "available_at": dt.datetime(2025, 3, 4, tzinfo=dt.UTC),
     }
-    assert queries.record_external_factors(MANUFACTURING, [factor]) == 1
-    assert queries.record_external_factors(MANUFACTURING, [factor]) == 0
+    assert queries.record_external_factors(LOGISTICS, [factor]) == 1
+    assert queries.record_external_factors(LOGISTICS, [factor]) == 0
     with pytest.raises(DifferentValuesError):
-        queries.record_external_factors(MANUFACTURING, [{**factor, "value": 2}])
+        queries.record_external_factors(LOGISTICS, [{**factor, "value": 2}])
 
 
 def test_a_shift_takes_its_assignments_along_and_nobody_is_in_two(
     citus: DatabaseManager, facts: Facts
 ) -> None:
-    queries = OperationalDataQueries(citus.tenant(MANUFACTURING))
+    queries = OperationalDataQueries(citus.tenant(LOGISTICS))
     morning = dt.datetime(2027, 5, 3, 6, tzinfo=dt.UTC)
     hours = dt.timedelta(hours=8)
     early, late = (
         queries.create_shift(
-            MANUFACTURING, name, location_id=facts.location_id, starts_at=start, ends_at=start + hours
+            LOGISTICS, name, location_id=facts.location_id, starts_at=start, ends_at=start + hours
         )["shift_id"]
         for name, start in (("Early", morning), ("Late", morning + hours))
     )
-    queries.assign_employee(MANUFACTURING, early, employee_id=facts.employee_id)
-    queries.assign_employee(MANUFACTURING, late, employee_id=facts.employee_id)
+    queries.assign_employee(LOGISTICS, early, employee_id=facts.employee_id)
+    queries.assign_employee(LOGISTICS, late, employee_id=facts.employee_id)
     move = "UPDATE shifts SET starts_at = %s, ends_at = %s WHERE organization_id = %s AND shift_id = %s"
     with pytest.raises(ExclusionViolationError):
-        citus.execute(move, (morning + hours / 2, morning + 1.5 * hours, MANUFACTURING, early))
-    citus.execute(move, (morning - hours / 2, morning + hours / 2, MANUFACTURING, early))
+        citus.execute(move, (morning + hours / 2, morning + 1.5 * hours, LOGISTICS, early))
+    citus.execute(move, (morning - hours / 2, morning + hours / 2, LOGISTICS, early))
     times = citus.execute_query(
         "SELECT starts_at FROM shift_assignments WHERE organization_id = %s AND shift_id = %s",
-        (MANUFACTURING, early),
+        (LOGISTICS, early),
     )
     assert times == [{"starts_at": morning - hours / 2}]
 
 
 def test_a_change_leaves_history_marks_and_the_outbox(citus: DatabaseManager, facts: Facts) -> None:
-    target = (MANUFACTURING, "copy", ["resource_status", "alert"])
+    target = (LOGISTICS, "copy", ["resource_status", "alert"])
     citus.execute("INSERT INTO sync_targets (organization_id, consumer, kinds) VALUES (%s, %s, %s)", target)
-    queries = OperationalDataQueries(citus.tenant(MANUFACTURING))
-    before = len(queries.get_resource_history(MANUFACTURING, facts.resource_id))
-    queries.rerate_resource(
-        MANUFACTURING, facts.resource_id, rated_capacity_per_hour=77, capacity_unit="pieces"
-    )
+    queries = OperationalDataQueries(citus.tenant(LOGISTICS))
+    before = len(queries.get_resource_history(LOGISTICS, facts.resource_id))
+    queries.rerate_resource(LOGISTICS, facts.resource_id, rated_capacity_per_hour=77, capacity_unit="pieces")
     queries.record_event(
-        MANUFACTURING,
+        LOGISTICS,
         time=facts.now,
         event_type="idle",
         location_id=facts.location_id,
         resource_id=facts.resource_id,
     )
     written = citus.execute_query(
-        "SELECT DISTINCT kind, entity_key FROM sync_outbox WHERE organization_id = %s", (MANUFACTURING,)
+        "SELECT DISTINCT kind, entity_key FROM sync_outbox WHERE organization_id = %s", (LOGISTICS,)
     )
-    citus.execute(
-        "DELETE FROM sync_targets WHERE organization_id = %s AND consumer = 'copy'", (MANUFACTURING,)
-    )
+    citus.execute("DELETE FROM sync_targets WHERE organization_id = %s AND consumer = 'copy'", (LOGISTICS,))
     marks = citus.execute_query(
         "SELECT count(*) AS n FROM resource_time_marks WHERE organization_id = %s AND stale @> %s",
-        (MANUFACTURING, facts.now),
+        (LOGISTICS, facts.now),
     )
-    assert len(queries.get_resource_history(MANUFACTURING, facts.resource_id)) == before + 1
+    assert len(queries.get_resource_history(LOGISTICS, facts.resource_id)) == before + 1
     assert written == [{"kind": "resource_status", "entity_key": str(facts.resource_id)}]
     assert marks[0]["n"] >= 1
 
@@ -145,7 +145,7 @@ def test_a_change_leaves_history_marks_and_the_outbox(citus: DatabaseManager, fa
 def test_a_tenants_session_is_not_to_be_had(citus: DatabaseManager) -> None:
     with (
         pytest.raises(SessionUnavailableError, match="use transaction"),
-        citus.tenant(MANUFACTURING).connection(),
+        citus.tenant(LOGISTICS).connection(),
     ):
         pass
 
