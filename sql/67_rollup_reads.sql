@@ -145,6 +145,33 @@ COMMENT ON FUNCTION raw_spans(text[], timestamptz, timestamptz) IS
     'where rollups are views, and in a transaction that has written. Tells when someone''s rows changed (to the hour), never whose. Runs with '
     'the owner''s rights to read TimescaleDB''s notes.';
 
+-- A COPY that goes row by row, as it does where a trigger asks for the rows of the statement, leaves no note in TimescaleDB 2.29: what
+-- came late would be in no rollup, and be missed by no refresh. (INSERT notes its rows itself.)
+CREATE OR REPLACE FUNCTION note_copied_rows(copied_into text, earliest timestamptz, latest timestamptz)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO _timescaledb_catalog.continuous_aggs_hypertable_invalidation_log (
+        hypertable_id,
+        lowest_modified_value,
+        greatest_modified_value
+    )
+    SELECT
+        h.id,
+        (extract(epoch FROM earliest) * 1000000)::bigint,
+        (extract(epoch FROM latest) * 1000000)::bigint
+    FROM _timescaledb_catalog.hypertable AS h
+    WHERE h.schema_name = 'public'
+        AND h.table_name = copied_into
+        AND earliest IS NOT NULL;
+END
+$$;
+COMMENT ON FUNCTION note_copied_rows(text, timestamptz, timestamptz) IS
+    'Notes for the rollups of a hypertable that rows between these times were copied into it. For triggers, which have the owner''s rights.';
+REVOKE ALL ON FUNCTION note_copied_rows(text, timestamptz, timestamptz) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION cut_hours(edges timestamptz[])
 RETURNS tstzmultirange
 LANGUAGE sql

@@ -393,6 +393,8 @@ REVOKE ALL ON FUNCTION write_outbox(uuid, text, text[]) FROM PUBLIC;
 DO $$
 DECLARE
     kept record;
+    may_note CONSTANT boolean := database_edition() = 'community'
+        AND has_table_privilege(to_regclass('_timescaledb_catalog.continuous_aggs_hypertable_invalidation_log'), 'INSERT');
 BEGIN
     FOR kept IN
         SELECT
@@ -426,6 +428,7 @@ BEGIN
             SET search_path = pg_catalog, public, pg_temp
             AS $trigger$
             BEGIN
+                %6$s
                 -- Who has no target pays for this line. A statement more costs a single row more than what it does.
                 IF %5$s THEN
                     RETURN NULL;
@@ -462,7 +465,17 @@ BEGIN
             kept.entity_key,
             kept.columns,
             -- A trigger on one node of several sees the targets of its own rows only.
-            CASE database_edition() WHEN 'citus' THEN 'false' ELSE 'NOT EXISTS (SELECT FROM public.sync_targets)' END
+            CASE database_edition() WHEN 'citus' THEN 'false' ELSE 'NOT EXISTS (SELECT FROM public.sync_targets)' END,
+            -- As these triggers ask for the rows of a statement, COPY goes row by row: see note_copied_rows().
+            CASE
+                WHEN kept.is_series AND may_note THEN
+                    format(
+                        'IF TG_OP = ''INSERT'' AND left(current_query(), 10000) ~* ''\mcopy\M'' THEN '
+                        'PERFORM public.note_copied_rows(%L, min(c.time), max(c.time)) FROM changed_rows AS c; '
+                        'END IF;',
+                        kept.relation
+                    )
+            END
         );
         EXECUTE format(
             'COMMENT ON FUNCTION %I() IS %L',

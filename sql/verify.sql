@@ -524,6 +524,7 @@ $contract$;
         'may_change(regclass,uuid)',
         'move_assignments()',
         'multirange_minutes(tstzmultirange)',
+        'note_copied_rows(text,timestamptz,timestamptz)',
         'notification_channel(text,uuid)',
         'operation_totals(uuid,timestamptz,timestamptz,text[])',
         'operational_kpis(uuid,timestamptz,timestamptz,text)',

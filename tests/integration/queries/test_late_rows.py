@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
+from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
+import pandas as pd
 import pytest
 
 from db_utils import DatabaseManager, OperationalDataQueries, schema
@@ -101,6 +105,66 @@ def test_another_organizations_late_rows_change_nothing(db: DatabaseManager) -> 
     other.sell([other.start + i * HOUR for i in range(480)], 5)
     shop.check()
     other.check()
+
+
+def test_late_rows_count_through_every_door(db: DatabaseManager) -> None:
+    """Where a statement's trigger asks for its rows, TimescaleDB takes what is copied row by row, and notes none of it."""
+    shop = Shop(db)
+    queries, organization = shop.queries, shop.organization
+    machine = queries.create_resource(organization, "M", location_id=shop.place, resource_type="machine")[
+        "resource_id"
+    ]
+    samples = ["organization_id", "time", "resource_id", "sample_minutes", "utilization_pct"]
+    events = ["organization_id", "time", "resource_id", "location_id", "event_type", "duration_minutes"]
+
+    def sample(time: dt.datetime) -> tuple[Any, ...]:
+        return organization, time, machine, 15, 100
+
+    def event(time: dt.datetime) -> tuple[Any, ...]:
+        return organization, time, machine, shop.place, "idle", 15
+
+    def copy_by_hand(relation: str, columns: list[str], row: tuple[Any, ...]) -> None:
+        text = io.StringIO("\t".join(map(str, row)) + "\n")
+        with (
+            db.transaction() as transaction,
+            transaction.connection() as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.copy_expert(f"/* by hand */ copy {relation} ({', '.join(columns)}) FROM STDIN", text)
+
+    doors: dict[str, Callable[[str, list[str], tuple[Any, ...]], object]] = {
+        "execute": lambda relation, columns, row: db.execute(
+            f"INSERT INTO {relation} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(row))})", row
+        ),
+        "execute_many": lambda relation, columns, row: db.execute_many(
+            f"INSERT INTO {relation} ({', '.join(columns)}) VALUES %s", [row]
+        ),
+        "copy_rows": lambda relation, columns, row: db.copy_rows(relation, columns, [row]),
+        "copy_rows in a scope": lambda relation, columns, row: db.tenant(organization).copy_rows(
+            relation, columns, [row]
+        ),
+        "write_frame": lambda relation, columns, row: db.write_frame(
+            relation, pd.DataFrame([[str(v) if isinstance(v, UUID) else v for v in row]], columns=columns)
+        ),
+        "COPY": copy_by_hand,
+    }
+    hours = [shop.start + n * HOUR for n in range(48)]
+    db.copy_rows("resource_metrics", samples, [(*sample(hour)[:3], 30, 50) for hour in hours])
+    db.copy_rows("operational_events", events, [event(hour) for hour in hours])
+    schema.refresh_rollups(db)
+    for number, (door, write) in enumerate(doors.items()):
+        write("resource_metrics", samples, sample(hours[3 * number] + HOUR / 2))
+        write("operational_events", events, event(hours[3 * number] + HOUR / 2))
+        period = {"start": hours[0], "end": hours[-1] + HOUR}
+        (told,) = queries.get_resource_utilization_summary(organization, **period)
+        assert told["sample_minutes"] == 48 * 30 + 15 * (number + 1), door
+    schema.refresh_rollups(db)
+    for relation, counted in (("resource_metrics", "sample_count"), ("operational_events", "event_count")):
+        for rollup in (f"{relation}_hourly", f"{relation}_daily"):
+            rows = db.execute_query(
+                f"SELECT sum({counted}) AS n FROM {rollup} WHERE organization_id = %s", (organization,)
+            )
+            assert rows == [{"n": 48 + len(doors)}], rollup
 
 
 def test_what_retention_took_away_is_in_the_rollups_and_in_no_answer_over_rows(db: DatabaseManager) -> None:
