@@ -22,7 +22,7 @@ END
 $$;
 
 -- A range of uuid cannot be a part of a distributed table. One employee is in one shift at a time by a trigger instead: who assigns
--- somebody waits for the other who does.
+-- someone waits for the other who does.
 CREATE OR REPLACE FUNCTION refuse_second_shift()
 RETURNS trigger
 LANGUAGE plpgsql

@@ -87,8 +87,13 @@ class CheckContext:
 
     @property
     def edition(self) -> str:
-        """community, apache or plain; known even where the schema is not applied."""
+        """community, apache, plain or citus; known even where the schema is not applied."""
         return str(self.about["edition"])
+
+    @property
+    def has_timescaledb(self) -> bool:
+        """Whether the time series are hypertables, in chunks."""
+        return self.edition in ("community", "apache")
 
     @cached_property
     def settings(self) -> dict[str, dict[str, Any]]:

@@ -79,7 +79,7 @@ def foreign_keys(context: CheckContext) -> Findings:
         # A hypertable's index cannot be built concurrently, but chunk by chunk.
         how = (
             f"CREATE INDEX {identifier(index)} ON {table} ({columns}) WITH (timescaledb.transaction_per_chunk);"
-            if key["has_chunks"] and context.edition not in ("plain", "citus")
+            if key["has_chunks"] and context.has_timescaledb
             else f"CREATE INDEX CONCURRENTLY {identifier(index)} ON {table} ({columns});"
         )
         yield Finding(
@@ -128,13 +128,13 @@ def memory(context: CheckContext) -> Findings:
     With TimescaleDB those of the newest chunks against shared_buffers; in the plain edition, where every row goes into
     one big index, those of all tables against effective_cache_size.
     """
-    is_plain = context.edition in ("plain", "citus")
-    tables = context.rows(_SQL["all_indexes"] if is_plain else _SQL["written_indexes"])
-    setting = "effective_cache_size" if is_plain else "shared_buffers"
+    tables = context.rows(_SQL["written_indexes"] if context.has_timescaledb else _SQL["all_indexes"])
+    setting = "shared_buffers" if context.has_timescaledb else "effective_cache_size"
     total, space = sum(table["total_bytes"] for table in tables), context.setting_bytes(setting)
     share = 100 * total / space
     figures = {"index_bytes": int(total), "memory_bytes": space}
-    found = f"indexes {'of all tables' if is_plain else 'of the chunks being written'} take {size(total)}, {share:.0f} % of {setting}"
+    which = "of the chunks being written" if context.has_timescaledb else "of all tables"
+    found = f"indexes {which} take {size(total)}, {share:.0f} % of {setting}"
     if context.limits["index-memory-pct"].grade(share) == Severity.OK:
         yield ok(found, **figures)
         return
@@ -144,9 +144,9 @@ def memory(context: CheckContext) -> Findings:
         f"{found} ({size(space)}); most of it {tables[0]['name']}",
         "Each new row then waits for the disk. Give the server the memory (and say so), or"
         + (
-            " move to TimescaleDB, whose chunks keep indexes small."
-            if is_plain
-            else " shorten the chunks with set_chunk_time_interval()."
+            " shorten the chunks with set_chunk_time_interval()."
+            if context.has_timescaledb
+            else " move to TimescaleDB, whose chunks keep indexes small."
         )
         + told(context, setting),
         change(context, setting, f"{wanted}MB"),

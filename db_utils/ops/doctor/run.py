@@ -159,7 +159,7 @@ def _unfit(check: Check, context: CheckContext) -> str | None:
         return f"the {context.total_seconds:g} s for all checks are spent"
     if check.edition == "community" and context.edition != "community":
         return f"needs the community edition of TimescaleDB, this is the {context.edition} edition"
-    if check.edition == "timescaledb" and context.edition in ("plain", "citus"):
+    if check.edition == "timescaledb" and not context.has_timescaledb:
         return f"needs TimescaleDB, this is the {context.edition} edition"
     if check.edition == "citus" and context.edition != "citus":
         return f"needs Citus, this is the {context.edition} edition"

@@ -27,9 +27,7 @@ def disk(context: CheckContext) -> Findings:
     is that of the data folder where the server is on this machine, or what --disk-free says; PostgreSQL itself cannot tell.
     Under 1 GB is critical whatever the growth.
     """
-    tables = context.rows(
-        _SQL["growth_by_histogram"] if context.edition in ("plain", "citus") else _SQL["growth_by_chunk"]
-    )
+    tables = context.rows(_SQL["growth_by_chunk"] if context.has_timescaledb else _SQL["growth_by_histogram"])
     known = [
         table
         for table in tables
