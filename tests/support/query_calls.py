@@ -96,6 +96,11 @@ def _period(f: Facts) -> Row:
     return {"start": f.start, "end": f.end}
 
 
+def _ended_shifts(f: Facts) -> Row:
+    """Those that begin in it are over: the figures of a shift under way are others a moment later."""
+    return {"start": f.start, "end": f.now - dt.timedelta(days=1)}
+
+
 def _month(f: Facts) -> Row:
     return {"start": f.month_ago, "end": f.end}
 
@@ -318,7 +323,7 @@ READS: dict[str, Callable[[Facts], list[tuple[tuple[Any, ...], Row]]]] = {
         ((), {**_period(f), "location_id": f.location_id}),
         ((), {**_period(f), "resource_id": f.resource_id}),
     ],
-    "get_shift_kpis": lambda f: [((), {}), ((), {**_period(f), "location_id": f.location_id})],
+    "get_shift_kpis": lambda f: [((), {}), ((), {**_ended_shifts(f), "location_id": f.location_id})],
     "get_kpi_trend": lambda f: [
         ((), {}),
         ((), {"days": 3}),

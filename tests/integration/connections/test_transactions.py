@@ -178,6 +178,7 @@ def test_a_deadlock_is_tried_again(db: DatabaseManager) -> None:
     barrier = threading.Barrier(2)
     attempts: list[tuple[int, int]] = []
     first_failures: list[int] = []
+    one_is_through = threading.Event()
 
     def work(order: tuple[int, int]) -> None:
         def cross(tx: Transaction) -> None:
@@ -190,9 +191,11 @@ def test_a_deadlock_is_tried_again(db: DatabaseManager) -> None:
 
         def delay(failures: int) -> float:
             first_failures.append(failures)
+            assert one_is_through.wait(60)  # else the two may meet in a second deadlock
             return 0.0
 
         db.run_in_transaction(cross, delay=delay)
+        one_is_through.set()
 
     with ThreadPoolExecutor(2) as executor:
         list(executor.map(work, [(1, 2), (2, 1)]))
