@@ -243,10 +243,11 @@ def translate(error: psycopg2.Error) -> DbUtilsError:
         kind, advice = QueryCancelledError, None
     diagnostics = error.diag
     constraint, detail = diagnostics.constraint_name, diagnostics.message_detail
-    if sqlstate[:2] == "23" and constraint is None and (found := _SHARDS_RULE.search(message)):
-        # A worker of Citus refused it: its names are those of a shard, and stand in the words only.
-        constraint, message = found[1], _SHARD.sub(r'"\1"', message)
-        detail = _SHARD.sub(r'"\1"', detail or "") or None
+    if sqlstate[:2] == "23" and constraint is None:
+        # A worker of Citus refused it: the rule stands in the words only, and names are those of a shard.
+        found = _RULE.search(message) or _TRIGGERS_RULE.match(detail or "")
+        constraint = _SHARDS_NUMBER.sub("", found[1]) if found else None
+        message, detail = (_SHARDS_NUMBER.sub("", words) if words else words for words in (message, detail))
     if advice:
         message = f"{message}: {advice}"
     elif diagnostics.message_hint:
@@ -269,8 +270,9 @@ _REFUSALS = {
     "violates not-null constraint": "23502",
     "violates exclusion constraint": "23P01",
 }
-_SHARD = re.compile(r'"(\w+?)_\d{6,}"')
-_SHARDS_RULE = re.compile(r'constraint "(\w+?)_\d{6,}"')
+_RULE = re.compile(r'constraint "(\w+)"')
+_TRIGGERS_RULE = re.compile(r"Rule: (\w+)$")  # what triggers say beside the rule's name, which is lost
+_SHARDS_NUMBER = re.compile(r"(?<=[a-z])_\d{6,}(?=[_\"]|$)")
 
 _LAST_WORDS = {
     "idle-in-transaction timeout": "25P03",

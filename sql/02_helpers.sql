@@ -293,9 +293,10 @@ RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    RAISE EXCEPTION '% is append-only: save a newer run instead of changing a prediction', TG_TABLE_NAME
+    RAISE EXCEPTION '"%" is append-only: save a newer run instead of changing a prediction', TG_TABLE_NAME
         USING ERRCODE = 'check_violation',
               CONSTRAINT = TG_TABLE_NAME || '_append_only_check',
+              DETAIL = 'Rule: ' || TG_TABLE_NAME || '_append_only_check',
               TABLE = TG_TABLE_NAME,
               SCHEMA = TG_TABLE_SCHEMA;
 END

@@ -164,6 +164,7 @@ BEGIN
             unit.greatest
             USING ERRCODE = 'check_violation',
                   CONSTRAINT = 'external_factors_one_unit_per_series_check',
+                  DETAIL = 'Rule: external_factors_one_unit_per_series_check',
                   TABLE = 'external_factors',
                   SCHEMA = 'public';
     END LOOP;
@@ -210,6 +211,7 @@ BEGIN
         RAISE EXCEPTION 'shift % does not exist in this organization', NEW.shift_id
             USING ERRCODE = 'foreign_key_violation',
                   CONSTRAINT = 'shift_assignments_organization_id_shift_id_fkey',
+                  DETAIL = 'Rule: shift_assignments_organization_id_shift_id_fkey',
                   TABLE = 'shift_assignments';
     END IF;
     RETURN NEW;
@@ -252,6 +254,7 @@ BEGIN
         RAISE EXCEPTION 'employee % is not employed when the shift begins', NEW.employee_id
             USING ERRCODE = 'check_violation',
                   CONSTRAINT = 'shift_assignments_employee_is_employed_check',
+                  DETAIL = 'Rule: shift_assignments_employee_is_employed_check',
                   TABLE = 'shift_assignments';
     END IF;
     RETURN NEW;

@@ -48,6 +48,7 @@ BEGIN
         RAISE EXCEPTION 'employee % is in another shift at that time', NEW.employee_id
             USING ERRCODE = 'exclusion_violation',
                   CONSTRAINT = 'shift_assignments_employee_not_in_two_shifts_at_once_excl',
+                  DETAIL = 'Rule: shift_assignments_employee_not_in_two_shifts_at_once_excl',
                   TABLE = 'shift_assignments',
                   SCHEMA = 'public';
     END IF;

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from typing import Any
 
+from db_utils.connections.executor import Executor
 from db_utils.queries.arguments import Id, Number, flag_of, number_of, optional_uuid, past
 from db_utils.queries.duplicates import once_each
-from db_utils.queries.records import AttendanceRecord
+from db_utils.queries.loader import query
+from db_utils.queries.records import AttendanceRecord, as_json
 from db_utils.queries.runner import QueryRunner
 from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
@@ -31,6 +34,14 @@ class AttendanceQueries(QueryRunner):
         """
         organization = parse_uuid(organization_id, "organization_id")
         flag_of(replace, "replace")
+
+        def remove_moved(db: Executor, page: list[dict[str, Any]]) -> None:
+            if "shift_id" in page[0]:
+                db.execute(
+                    query("remove_moved_attendance").sql,
+                    {"organization_id": organization, "attendance": as_json(page)},
+                )
+
         return self._write_pages(
             "record_attendance",
             {"organization_id": organization, "replace": replace},
@@ -43,6 +54,7 @@ class AttendanceQueries(QueryRunner):
             "attendance",
             key=("employee_id", "time"),
             only_given=True,
+            after=remove_moved if replace else None,
         )
 
     def get_attendance(

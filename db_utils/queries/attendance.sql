@@ -4,8 +4,8 @@
 -- Record attendance and return the rows that are new or differ from what was recorded.
 -- Parameters: organization_id uuid, attendance jsonb, given text[], replace boolean
 -- All rows give the same columns, those in given; where a row is there, the others stay as they are. An employee has one row
--- for a shift: where it stands at another time, it moves. Hours and score follow from being away, and are unknown where
--- an employee was away and came after all.
+-- for a shift: where it stands at another time, it moves (see remove_moved_attendance). Hours and score follow from being away,
+-- and are unknown where an employee was away and came after all.
 WITH told AS MATERIALIZED (
     SELECT
         g.time,
@@ -45,21 +45,6 @@ elsewhere AS MATERIALIZED (
         AND w.time <> g.time
     WHERE w.organization_id = %(organization_id)s
         AND 'shift_id' = ANY (%(given)s)
-),
-moved AS (
-    DELETE FROM employee_attendance AS w
-    USING elsewhere AS m
-    WHERE %(replace)s
-        AND w.organization_id = %(organization_id)s
-        AND w.employee_id = m.employee_id
-        AND w.time = m.time
-        -- What this call writes to the same time anyway is replaced there.
-        AND NOT EXISTS (
-            SELECT
-            FROM told AS g
-            WHERE g.employee_id = m.employee_id
-                AND g.time = m.time
-        )
 )
 INSERT INTO employee_attendance AS a (
     organization_id,
@@ -133,6 +118,34 @@ WHERE %(replace)s
         OR ('hours_worked' = ANY (%(given)s) AND a.hours_worked IS DISTINCT FROM excluded.hours_worked)
         OR ('performance_score' = ANY (%(given)s) AND a.performance_score IS DISTINCT FROM excluded.performance_score)
         OR ('metadata' = ANY (%(given)s) AND a.metadata IS DISTINCT FROM excluded.metadata)
+    );
+
+-- name: remove_moved_attendance!
+-- Remove the rows of employees and shifts that were recorded at another time before.
+-- Parameters: organization_id uuid, attendance jsonb
+-- Asked after the rows were written, by itself: Citus does not delete in a WITH. What was written at the same time stays.
+WITH told AS (
+    SELECT
+        g.time,
+        g.employee_id,
+        g.shift_id
+    FROM jsonb_to_recordset(%(attendance)s::jsonb) AS g (
+        time timestamptz,
+        employee_id uuid,
+        shift_id uuid
+    )
+)
+DELETE FROM employee_attendance AS a
+USING told AS g
+WHERE a.organization_id = %(organization_id)s
+    AND a.employee_id = g.employee_id
+    AND a.shift_id = g.shift_id
+    AND a.time <> g.time
+    AND NOT EXISTS (
+        SELECT
+        FROM told AS w
+        WHERE w.employee_id = a.employee_id
+            AND w.time = a.time
     );
 
 -- name: get_attendance

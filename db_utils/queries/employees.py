@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from db_utils.errors import InvalidInputError
 from db_utils.queries.arguments import (
@@ -215,7 +215,7 @@ class EmployeeQueries(QueryRunner):
         `NotFoundError` for an unknown employee.
         """
         return self._change_employment(
-            "end_employment", organization_id, employee_id, "last_day", last_day, effective_at
+            "end_employment", organization_id, employee_id, {"last_day": last_day}, 1, effective_at
         )
 
     def resume_employment(
@@ -233,7 +233,7 @@ class EmployeeQueries(QueryRunner):
         now. Returns the row as `get_employees` does. Raises `NotFoundError` for an unknown employee.
         """
         return self._change_employment(
-            "resume_employment", organization_id, employee_id, "first_day", first_day, effective_at
+            "resume_employment", organization_id, employee_id, {"first_day": first_day}, 0, effective_at
         )
 
     def _change_employment(
@@ -241,23 +241,24 @@ class EmployeeQueries(QueryRunner):
         name: str,
         organization_id: Id,
         employee_id: Id,
-        day_name: str,
-        day: dt.date | None,
+        on: Mapping[str, dt.date | None],
+        days_after: int,
         effective_at: dt.datetime | None,
     ) -> Row:
+        """The employee's row after a change from `days_after` days after the day `on` where they belong, or `effective_at` on."""
+        [(day_name, value)] = on.items()
+        day = optional_date(value, day_name)
         if day is not None and effective_at is not None:
             raise InvalidInputError(f"give either {day_name} or effective_at")
-        return self._change_one(
-            name,
-            "employee",
-            {
-                "organization_id": parse_uuid(organization_id, "organization_id"),
-                "employee_id": parse_uuid(employee_id, "employee_id"),
-                day_name: optional_date(day, day_name),
-                "effective_at": optional_time(effective_at, "effective_at"),
-            },
-            ("employee_id",),
-        )
+        subject = {
+            "organization_id": parse_uuid(organization_id, "organization_id"),
+            "employee_id": parse_uuid(employee_id, "employee_id"),
+        }
+        since = optional_time(effective_at, "effective_at")
+        if day is not None:
+            starts = self._change("get_local_day_start", {**subject, "day": day, "days_after": days_after})
+            since = starts[0]["day_start"] if starts else None
+        return self._change_one(name, "employee", {**subject, "effective_at": since}, ("employee_id",))
 
     def correct_employee_history(
         self,

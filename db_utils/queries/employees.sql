@@ -169,19 +169,21 @@ FROM change_employee(
     %(effective_at)s::timestamptz
 ) AS e;
 
+-- name: get_local_day_start
+-- When does a day, or the day so many days after it, begin where an employee belongs?
+-- Parameters: organization_id uuid, employee_id uuid, day date, days_after integer
+-- Asked by itself: over several machines nothing is changed from where a row is read.
+SELECT local_day_start(%(day)s::date + %(days_after)s, l.timezone) AS day_start
+FROM employees AS e
+JOIN locations AS l
+    ON l.organization_id = e.organization_id
+    AND l.location_id = e.location_id
+WHERE e.organization_id = %(organization_id)s
+    AND e.employee_id = %(employee_id)s;
+
 -- name: end_employment<!
 -- End the employment of an employee and return the row.
--- Parameters: organization_id uuid, employee_id uuid, last_day date?, effective_at timestamptz?
--- The day is looked up first: over several machines nothing is changed from where a row is read.
-WITH since AS MATERIALIZED (
-    SELECT local_day_start(%(last_day)s::date + 1, l.timezone) AS day_start
-    FROM employees AS w
-    JOIN locations AS l
-        ON l.organization_id = w.organization_id
-        AND l.location_id = w.location_id
-    WHERE w.organization_id = %(organization_id)s
-        AND w.employee_id = %(employee_id)s
-)
+-- Parameters: organization_id uuid, employee_id uuid, effective_at timestamptz?
 SELECT
     e.employee_id,
     e.location_id,
@@ -194,27 +196,16 @@ SELECT
     e.metadata,
     e.created_at,
     e.updated_at
-FROM since AS s
-CROSS JOIN LATERAL change_employee(
+FROM change_employee(
     %(organization_id)s,
     %(employee_id)s,
     '{"is_employed": false}',
-    coalesce(%(effective_at)s::timestamptz, s.day_start)
+    %(effective_at)s::timestamptz
 ) AS e;
 
 -- name: resume_employment<!
 -- Resume the employment of an employee and return the row.
--- Parameters: organization_id uuid, employee_id uuid, first_day date?, effective_at timestamptz?
--- The day is looked up first: over several machines nothing is changed from where a row is read.
-WITH since AS MATERIALIZED (
-    SELECT local_day_start(%(first_day)s::date, l.timezone) AS day_start
-    FROM employees AS w
-    JOIN locations AS l
-        ON l.organization_id = w.organization_id
-        AND l.location_id = w.location_id
-    WHERE w.organization_id = %(organization_id)s
-        AND w.employee_id = %(employee_id)s
-)
+-- Parameters: organization_id uuid, employee_id uuid, effective_at timestamptz?
 SELECT
     e.employee_id,
     e.location_id,
@@ -227,12 +218,11 @@ SELECT
     e.metadata,
     e.created_at,
     e.updated_at
-FROM since AS s
-CROSS JOIN LATERAL change_employee(
+FROM change_employee(
     %(organization_id)s,
     %(employee_id)s,
     '{"is_employed": true}',
-    coalesce(%(effective_at)s::timestamptz, s.day_start)
+    %(effective_at)s::timestamptz
 ) AS e;
 
 -- name: correct_employee_history<!

@@ -289,6 +289,7 @@ class QueryRunner:
         hint: str = "",
         prepare: Callable[[Page], Page] = list,
         before: Callable[[Executor, Page], Page] | None = None,
+        after: Callable[[Executor, Page], None] | None = None,
         check: str | None = None,
         only_given: bool = False,
     ) -> int:
@@ -298,7 +299,7 @@ class QueryRunner:
         `key` are refused (see `once_each`). `check` names the query that finds what was said before with other values,
         asked where a page was not written as a whole. With `only_given` a statement takes rows that give the same
         columns only, and is told which as `given`, so that it leaves the others as they are. `before` looks at a page in
-        the transaction that writes it, and may change other rows first.
+        the transaction that writes it, and may change other rows first; `after` may change others once it is written.
         """
         # The first two pages are read before a transaction begins: bad rows cost no connection, and one page needs no
         # transaction of its own.
@@ -310,12 +311,15 @@ class QueryRunner:
             given = {"given": sorted(page[0])} if only_given else {}
             if before is not None:
                 page = before(db, page)
-            return self._write_page(db, name, {**parameters, **given}, into, prepare(page), check)
+            written = self._write_page(db, name, {**parameters, **given}, into, prepare(page), check)
+            if after is not None:
+                after(db, page)
+            return written
 
         first, second = next(remaining, None), next(remaining, None)
         if first is None:
             return 0
-        if second is None and check is None and before is None:
+        if second is None and check is None and before is None and after is None:
             return write(self._db, first)
         with self._db.transaction() as transaction:
             written = write(transaction, first)

@@ -42,6 +42,8 @@ HELPERS = {
     "step_down_champion",
     "get_events_at_other_times",
     "remove_event",
+    "remove_moved_attendance",
+    "get_local_day_start",
     "find_codes",
     "find_codes_like",
     "find_organizations_named",

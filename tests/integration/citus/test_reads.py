@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from psycopg2.extensions import make_dsn, parse_dsn
 
-from db_utils import DatabaseManager, OperationalDataQueries, schema
+from db_utils import DatabaseManager, OperationalDataQueries
 from db_utils.cache.predictions import CachedPrediction
-from tests.conftest import SCHEMA_TEMPLATE, compared, fresh_database, make_templates
-from tests.support import kept_server
+from tests.conftest import compared
 from tests.support.query_calls import READ_CASES, READ_IDS, Facts, find_facts, read
 
 # Defaults of some reads lead up to now: each database is asked at a moment of its own, this far apart at most.
@@ -25,28 +21,6 @@ _NEAR = Decimal("0.002")
 _OWN = {"recorded_at", "updated_at", "created_at", "notification_key"}
 # Functions of several statements ask one after the other.
 _MOST_TASKS = {"get_kpi_trend": 8, "get_production_rate": 5, "get_downtime_by_cause": 5}
-
-
-@contextmanager
-def _anchored(url: str, anchor: dt.datetime) -> Iterator[DatabaseManager]:
-    with DatabaseManager(
-        make_dsn(**{**parse_dsn(url), "options": f"-c app.seed_now={anchor:%Y-%m-%dT%H:%M:%SZ}"})
-    ) as db:
-        yield db
-
-
-@pytest.fixture(scope="module")
-def plain(citus: DatabaseManager) -> Iterator[DatabaseManager]:
-    """Plain PostgreSQL with the same sample data."""
-    anchor = citus.execute_query("SELECT anchor_at FROM seed_runs")[0]["anchor_at"]
-    server, _ = kept_server.start(None, make_templates)
-    with (
-        server,
-        fresh_database(server.url, SCHEMA_TEMPLATE) as url,
-        _anchored(url, anchor) as db,
-    ):
-        schema.seed(db)
-        yield db
 
 
 @pytest.fixture(scope="module")
