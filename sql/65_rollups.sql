@@ -530,13 +530,16 @@ DECLARE
     definition record;
     first_bucket timestamptz;
     end_bucket timestamptz;
+    hours tstzrange;
 BEGIN
     IF start_time >= end_time THEN
         RAISE EXCEPTION 'the period must start before it ends: % to %', start_time, end_time
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    -- Events last a day at most: where a late one ends, hours have changed, too.
+    hours := touched_hours(start_time, end_time + interval '24 hours');
     IF database_edition() <> 'community' THEN
-        CALL refresh_resource_time();
+        CALL refresh_resource_time(NULL, hours);
         RETURN;
     END IF;
     FOR definition IN SELECT * FROM rollup_definitions() LOOP
@@ -550,12 +553,12 @@ BEGIN
         CONTINUE WHEN first_bucket >= end_bucket;
         CALL refresh_continuous_aggregate(definition.rollup::regclass, first_bucket, end_bucket);
     END LOOP;
-    CALL refresh_resource_time();
+    CALL refresh_resource_time(NULL, hours);
 END
 $$;
 COMMENT ON PROCEDURE refresh_rollups(timestamptz, timestamptz) IS
     'Brings the rollups up to date now, for rows of the period (all of it by default), instead of at the next scheduled '
-    'refresh, and keeps the hours of resource_time(). Where retention is set it leaves alone what is older than the refresh window, '
+    'refresh, and keeps the hours of resource_time() in it. Where retention is set it leaves alone what is older than the refresh window, '
     'because the raw rows are gone. Call it outside a transaction.';
 REVOKE ALL ON PROCEDURE refresh_rollups(timestamptz, timestamptz) FROM PUBLIC;
 

@@ -120,14 +120,18 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
--- Planned once a session: planning takes ten times as long as an hour's events.
+-- Planned once a session: planning takes ten times as long as an hour's events. Joined in the order of the text: how many rows functions
+-- give is guessed, and places times parts of the question could be joined first.
 SET plan_cache_mode = force_generic_plan
+SET join_collapse_limit = 1
 AS $$
 #variable_conflict use_column
 DECLARE
     first_instant CONSTANT timestamptz := (SELECT min(s) FROM unnest(part_starts) AS s);
     end_instant CONSTANT timestamptz := least((SELECT max(e) FROM unnest(part_ends) AS e), now());
     day_before CONSTANT timestamptz := first_instant - interval '24 hours';
+    whole CONSTANT tstzmultirange := tstzmultirange(tstzrange(first_instant, greatest(end_instant, first_instant)));
+    nowhere CONSTANT uuid := '00000000-0000-0000-0000-000000000000';  -- the place that plans nothing
 BEGIN
     IF first_instant IS NULL OR first_instant >= end_instant THEN
         RETURN;
@@ -158,6 +162,11 @@ BEGIN
             e.quality_score,
             e.time + make_interval(secs => (coalesce(e.duration_minutes, 0) * 60)::double precision) AS ended_at
         FROM machine_events(org, first_instant, end_instant) AS e
+    ),
+    nameless AS MATERIALIZED (
+        SELECT e.*
+        FROM events AS e
+        WHERE e.resource_id IS NULL
     ),
     -- Until when do events that began earlier last: any of the machine, and those of the same kind?
     ordered AS (
@@ -244,56 +253,61 @@ BEGIN
             h.location_id,
             h.capacity_unit COLLATE "C" AS capacity_unit,
             h.rated_capacity_per_hour,
-            tstzmultirange(
-                tstzrange(greatest(h.valid_from, first_instant), least(h.valid_to, end_instant))
-            ) AS ranges,
-            CASE WHEN h.is_in_service THEN coalesce(t.ranges, '{}') ELSE '{}' END AS planned
+            h.valid_from,
+            h.valid_to,
+            CASE WHEN h.is_in_service AND t.location_id IS NOT NULL THEN h.location_id ELSE nowhere END AS planned_by
         FROM resource_history AS h
         LEFT JOIN shift_time AS t ON t.location_id = h.location_id
         WHERE h.organization_id = org
             AND h.valid_from < end_instant
             AND h.valid_to > first_instant
     ),
-    -- Stretches in which nothing about the machine changes: in one part of the question, planned or not, in one slot.
-    settings AS MATERIALIZED (
+    -- Stretches of a place, planned or not, in one slot; of places, not of machines, which are many more.
+    stretches AS MATERIALIZED (
         SELECT
-            p.part,
-            v.resource_id,
-            v.location_id,
-            v.capacity_unit,
-            v.rated_capacity_per_hour,
-            stretch.is_planned,
+            s.location_id,
             cell.slot_start,
-            greatest(lower(stretch.span), p.starts_at, cell.slot_start) AS starts_at,
-            least(upper(stretch.span), p.ends_at, cell.slot_start + slot) AS ends_at
-        FROM versions AS v
-        CROSS JOIN LATERAL (
-            SELECT unnest(v.ranges * v.planned) AS span, true AS is_planned
+            s.is_planned,
+            greatest(lower(s.span), cell.slot_start) AS starts_at,
+            least(upper(s.span), cell.slot_start + slot) AS ends_at
+        FROM (
+            SELECT t.location_id, unnest(t.ranges * whole) AS span, true AS is_planned
+            FROM shift_time AS t
             UNION ALL
-            SELECT unnest(v.ranges - v.planned), false
-        ) AS stretch
-        JOIN parts AS p
-            ON p.starts_at < upper(stretch.span)
-            AND p.ends_at > lower(stretch.span)
-            AND (p.location_id IS NULL OR p.location_id = v.location_id)
+            SELECT t.location_id, unnest(whole - t.ranges), false
+            FROM shift_time AS t
+            UNION ALL
+            SELECT nowhere, unnest(whole), false
+        ) AS s
         CROSS JOIN LATERAL generate_series(
-            time_bucket(slot, greatest(lower(stretch.span), p.starts_at)),
-            least(upper(stretch.span), p.ends_at) - interval '1 microsecond',
-            slot
+            time_bucket(slot, lower(s.span)), upper(s.span) - interval '1 microsecond', slot
         ) AS cell (slot_start)
     ),
+    cells AS MATERIALIZED (
+        SELECT
+            p.part,
+            p.location_id,
+            cell.slot_start,
+            greatest(p.starts_at, cell.slot_start) AS starts_at,
+            least(p.ends_at, cell.slot_start + slot) AS ends_at
+        FROM parts AS p
+        CROSS JOIN LATERAL generate_series(
+            time_bucket(slot, p.starts_at), p.ends_at - interval '1 microsecond', slot
+        ) AS cell (slot_start)
+    ),
+    -- An event cut where anything about its machine changes: in one part of the question, planned or not, in one slot.
     pieces AS (
         SELECT
-            s.part,
+            p.part,
             r.resource_id,
             r.location_id,
-            s.location_id AS stood_location_id,
+            v.location_id AS stood_location_id,
             r.event_type,
             r.cause,
-            s.capacity_unit,
-            s.rated_capacity_per_hour,
+            v.capacity_unit,
+            v.rated_capacity_per_hour,
             s.is_planned,
-            r.time >= s.starts_at AS began,
+            r.time >= w.starts_at AS began,
             r.is_failure,
             r.duration_minutes IS NOT NULL AS is_timed,
             r.quality_score,
@@ -301,16 +315,16 @@ BEGIN
             r.scrap_quantity,
             -- The share of the event's own minutes; an event without duration is where it began.
             CASE
-                WHEN r.time >= s.starts_at AND r.ended_at <= s.ends_at THEN 1
-                ELSE extract(epoch FROM least(r.ended_at, s.ends_at) - greatest(r.time, s.starts_at)) / r.whole_seconds
+                WHEN r.time >= w.starts_at AND r.ended_at <= w.ends_at THEN 1
+                ELSE extract(epoch FROM least(r.ended_at, w.ends_at) - greatest(r.time, w.starts_at)) / r.whole_seconds
             END AS share,
             CASE
                 WHEN r.left_to_it IS NULL THEN greatest(
-                    extract(epoch FROM least(r.ended_at, s.ends_at) - greatest(r.own_start, s.starts_at)), 0
+                    extract(epoch FROM least(r.ended_at, w.ends_at) - greatest(r.own_start, w.starts_at)), 0
                 )
                 ELSE (
                     SELECT coalesce(sum(extract(epoch FROM upper(piece) - lower(piece))), 0)
-                    FROM unnest(r.left_to_it * tstzmultirange(tstzrange(s.starts_at, s.ends_at))) AS piece
+                    FROM unnest(r.left_to_it * tstzmultirange(tstzrange(w.starts_at, w.ends_at))) AS piece
                 )
             END AS seconds
         FROM resolved AS r
@@ -319,11 +333,21 @@ BEGIN
             CASE WHEN r.ended_at > r.time THEN least(r.ended_at, end_instant) - interval '1 microsecond' ELSE r.time END,
             slot
         ) AS cell (slot_start)
-        JOIN settings AS s
-            ON s.resource_id = r.resource_id
+        JOIN versions AS v ON v.resource_id = r.resource_id
+        JOIN stretches AS s
+            ON s.location_id = v.planned_by
             AND s.slot_start = cell.slot_start
-            AND r.time < s.ends_at
-            AND (r.ended_at > s.starts_at OR r.time >= s.starts_at)
+        JOIN cells AS p
+            ON p.slot_start = cell.slot_start
+            AND (p.location_id IS NULL OR p.location_id = v.location_id)
+        CROSS JOIN LATERAL (
+            SELECT
+                greatest(s.starts_at, p.starts_at, v.valid_from) AS starts_at,
+                least(s.ends_at, p.ends_at, v.valid_to) AS ends_at
+        ) AS w
+        WHERE w.starts_at < w.ends_at
+            AND r.time < w.ends_at
+            AND (r.ended_at > w.starts_at OR r.time >= w.starts_at)
     )
     SELECT
         p.part,
@@ -357,37 +381,6 @@ BEGIN
     FROM pieces AS p
     GROUP BY p.part, p.resource_id, p.location_id, p.stood_location_id, p.event_type, p.cause, p.capacity_unit, 8
     UNION ALL
-    SELECT
-        s.part,
-        s.resource_id,
-        s.location_id,
-        s.location_id,
-        'planned',
-        NULL,
-        s.capacity_unit,
-        s.rated_capacity_per_hour IS NOT NULL,
-        0,
-        0,
-        0,
-        0,
-        sum(extract(epoch FROM s.ends_at - s.starts_at)),
-        sum(extract(epoch FROM s.ends_at - s.starts_at)),
-        NULL,
-        0,
-        NULL,
-        NULL,
-        NULL,
-        NULL,
-        NULL,
-        NULL,
-        NULL,
-        NULL,
-        NULL,
-        NULL
-    FROM settings AS s
-    WHERE s.is_planned
-    GROUP BY s.part, s.resource_id, s.location_id, s.capacity_unit, 8
-    UNION ALL
     -- Events that name no machine: as they were recorded. They belong to no machine's time; coverage names them.
     SELECT
         p.part,
@@ -416,7 +409,7 @@ BEGIN
         NULL,
         NULL,
         NULL
-    FROM events AS e
+    FROM nameless AS e
     JOIN parts AS p
         ON e.time < p.ends_at
         AND (e.ended_at > p.starts_at OR e.time >= p.starts_at)
@@ -432,9 +425,8 @@ BEGIN
                 ELSE clipped.seconds / extract(epoch FROM e.ended_at - e.time)
             END AS share
     ) AS inside
-    WHERE e.resource_id IS NULL
     GROUP BY p.part, e.location_id, e.event_type, e.cause;
 END
 $$;
 COMMENT ON FUNCTION resource_time_raw(uuid, integer[], timestamptz[], timestamptz[], uuid[], interval) IS
-    'As resource_time(), from the events themselves, read in one piece from the first part to the last.';
+    'As resource_time() but for rows of state planned, from the events themselves, read in one piece from the first part to the last.';

@@ -8,6 +8,8 @@
 -- and its mark stays; what is committed later is not read, and its mark is there. Marks are rows of their own, so that no writer waits
 -- for another one or for the refresh.
 --
+-- Planned time is not kept: shifts of a place are few, and its machines many.
+--
 -- What retention drops leaves no mark and stays kept: hours older than the refresh window of the rollups are not computed again.
 
 CREATE TABLE IF NOT EXISTS resource_time_sums (
@@ -42,17 +44,18 @@ CREATE TABLE IF NOT EXISTS resource_time_sums (
     good_planned_seconds numeric,
     CONSTRAINT resource_time_sums_pkey PRIMARY KEY (organization_id, hours, bucket, number),
     CONSTRAINT resource_time_sums_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations ON DELETE CASCADE,
-    CONSTRAINT resource_time_sums_hours_check CHECK (hours IN (1, 6, 24))
+    CONSTRAINT resource_time_sums_hours_check CHECK (hours IN (1, 6, 24, 168, 672)),
+    CONSTRAINT resource_time_sums_state_check CHECK (state IN ('maintenance', 'breakdown', 'setup', 'idle', 'production'))
 );
-COMMENT ON TABLE resource_time_sums IS 'Where the time of machines went in each hour, six hours and UTC day that is over: rows of resource_time(), kept. Written by refresh_resource_time() only; valid where resource_time_states says so and no mark speaks against it.';
+COMMENT ON TABLE resource_time_sums IS 'Where the time of machines went in each hour, six hours, UTC day, week and four weeks that are over: rows of resource_time(), kept. Written by refresh_resource_time() only; valid where resource_time_states says so and no mark speaks against it.';
 COMMENT ON COLUMN resource_time_sums.organization_id IS 'The tenant.';
-COMMENT ON COLUMN resource_time_sums.hours IS 'Length of the bucket: 1, 6, or 24 for the sums of a UTC day.';
+COMMENT ON COLUMN resource_time_sums.hours IS 'Length of the bucket: 1, 6, 24 for the sums of a UTC day, 168 of a week, 672 of four weeks.';
 COMMENT ON COLUMN resource_time_sums.bucket IS 'Start of the bucket, aligned in UTC.';
 COMMENT ON COLUMN resource_time_sums.number IS 'Tells rows of one bucket apart.';
 COMMENT ON COLUMN resource_time_sums.resource_id IS 'The machine; NULL for events that name none.';
 COMMENT ON COLUMN resource_time_sums.location_id IS 'Where it happened.';
 COMMENT ON COLUMN resource_time_sums.stood_location_id IS 'Where the machine stood, whose shifts plan its time.';
-COMMENT ON COLUMN resource_time_sums.state IS 'maintenance, breakdown, setup, idle or production; planned: the shift time itself.';
+COMMENT ON COLUMN resource_time_sums.state IS 'maintenance, breakdown, setup, idle or production.';
 COMMENT ON COLUMN resource_time_sums.cause IS 'Why it stood still or failed, if told.';
 COMMENT ON COLUMN resource_time_sums.capacity_unit IS 'Unit in which the machine counted then.';
 COMMENT ON COLUMN resource_time_sums.is_rated IS 'Whether the machine had a rated capacity then.';
@@ -76,7 +79,7 @@ COMMENT ON COLUMN resource_time_sums.output_planned_seconds IS 'Seconds of produ
 COMMENT ON COLUMN resource_time_sums.good_planned_seconds IS 'Seconds that the good quantity made within shifts takes at rated capacity.';
 
 CREATE INDEX IF NOT EXISTS resource_time_sums_organization_id_resource_id_reported_idx
-    ON resource_time_sums (organization_id, resource_id, bucket) WHERE hours = 24 AND state <> 'planned';
+    ON resource_time_sums (organization_id, resource_id, bucket) WHERE hours = 24;
 COMMENT ON INDEX resource_time_sums_organization_id_resource_id_reported_idx IS 'Serves resource_reporting(): days in which a machine recorded an event.';
 CREATE INDEX IF NOT EXISTS resource_time_sums_organization_id_resource_id_counted_idx
     ON resource_time_sums (organization_id, resource_id, bucket) WHERE hours = 24 AND state = 'production' AND quantity IS NOT NULL;
@@ -339,14 +342,15 @@ AS $$
 #variable_conflict use_column
 DECLARE
     origin CONSTANT timestamptz := '2000-01-03 00:00:00+00';
+    widths CONSTANT interval[] := ARRAY['672 hours', '168 hours', '24 hours', '6 hours', '1 hour'];
 BEGIN
     IF isempty(usable) THEN
         RETURN;
     END IF;
 
-    -- Whole UTC days as such, beside them six hours at once, the hours beside those one by one.
+    -- Four weeks at once where they are whole, beside them weeks, then UTC days, six hours, and hours one by one.
     RETURN QUERY
-    WITH parts AS (
+    WITH RECURSIVE parts AS (
         SELECT
             p.part,
             p.location_id,
@@ -362,59 +366,50 @@ BEGIN
         FROM unnest(part_numbers, part_starts, part_ends, part_locations) AS p (part, starts_at, ends_at, location_id)
         WHERE p.starts_at < least(p.ends_at, now())
     ),
-    stretches AS (
+    cut AS (
         SELECT
             p.part,
             p.location_id,
+            1 AS level,
             lower(r) AS starts_at,
-            upper(r) AS ends_at,
-            date_bin('24 hours', lower(r) + interval '24 hours' - interval '1 microsecond', origin) AS first_day,
-            date_bin('24 hours', upper(r), origin) AS last_day
+            upper(r) AS ends_at
         FROM parts AS p
         CROSS JOIN LATERAL unnest(p.kept) AS r
-    ),
-    beside_days AS (
+        UNION ALL
+        -- What lies beside the whole buckets of this width goes to the next narrower one.
         SELECT
-            e.part,
-            e.location_id,
-            e.starts_at,
-            e.ends_at,
-            date_bin('6 hours', e.starts_at + interval '6 hours' - interval '1 microsecond', origin) AS first_block,
-            date_bin('6 hours', e.ends_at, origin) AS last_block
-        FROM (
-            SELECT s.part, s.location_id, s.starts_at, CASE WHEN s.first_day < s.last_day THEN s.first_day ELSE s.ends_at END AS ends_at
-            FROM stretches AS s
-            UNION ALL
-            SELECT s.part, s.location_id, s.last_day, s.ends_at
-            FROM stretches AS s
-            WHERE s.first_day < s.last_day
-        ) AS e
-        WHERE e.starts_at < e.ends_at
-    ),
-    reads AS (
-        SELECT s.part, s.location_id, 24 AS hours, s.first_day AS starts_at, s.last_day AS ends_at
-        FROM stretches AS s
-        WHERE s.first_day < s.last_day
-        UNION ALL
-        SELECT b.part, b.location_id, 6, b.first_block, b.last_block
-        FROM beside_days AS b
-        WHERE b.first_block < b.last_block
-        UNION ALL
-        SELECT b.part, b.location_id, 1, b.starts_at, CASE WHEN b.first_block < b.last_block THEN b.first_block ELSE b.ends_at END
-        FROM beside_days AS b
-        UNION ALL
-        SELECT b.part, b.location_id, 1, b.last_block, b.ends_at
-        FROM beside_days AS b
-        WHERE b.first_block < b.last_block
+            c.part,
+            c.location_id,
+            c.level + 1,
+            rest.starts_at,
+            rest.ends_at
+        FROM cut AS c
+        CROSS JOIN LATERAL (
+            SELECT
+                date_bin(widths[c.level], c.starts_at + widths[c.level] - interval '1 microsecond', origin) AS first_bucket,
+                date_bin(widths[c.level], c.ends_at, origin) AS last_bucket
+        ) AS w
+        CROSS JOIN LATERAL (
+            VALUES
+                (c.starts_at, CASE WHEN w.first_bucket < w.last_bucket THEN w.first_bucket ELSE c.ends_at END),
+                (CASE WHEN w.first_bucket < w.last_bucket THEN w.last_bucket END, c.ends_at)
+        ) AS rest (starts_at, ends_at)
+        WHERE c.level < cardinality(widths)
+            AND rest.starts_at < rest.ends_at
     )
     SELECT
-        r.part,
-        r.location_id,
-        r.hours,
-        r.starts_at,
-        r.ends_at
-    FROM reads AS r
-    WHERE r.starts_at < r.ends_at;
+        c.part,
+        c.location_id,
+        (extract(epoch FROM widths[c.level]) / 3600)::integer,
+        w.first_bucket,
+        w.last_bucket
+    FROM cut AS c
+    CROSS JOIN LATERAL (
+        SELECT
+            date_bin(widths[c.level], c.starts_at + widths[c.level] - interval '1 microsecond', origin) AS first_bucket,
+            date_bin(widths[c.level], c.ends_at, origin) AS last_bucket
+    ) AS w
+    WHERE w.first_bucket < w.last_bucket;
 END
 $$;
 COMMENT ON FUNCTION kept_time_reads(integer[], timestamptz[], timestamptz[], uuid[], tstzmultirange) IS
@@ -593,8 +588,117 @@ AS $$
 #variable_conflict use_column
 DECLARE
     usable CONSTANT tstzmultirange := kept_resource_time(org);
+    first_instant CONSTANT timestamptz := (SELECT min(s) FROM unnest(part_starts) AS s);
+    end_instant CONSTANT timestamptz := least((SELECT max(e) FROM unnest(part_ends) AS e), now());
 BEGIN
     RETURN QUERY
+    WITH shift_time AS (
+        SELECT
+            t.location_id,
+            array_agg(t.starts_at ORDER BY t.starts_at) AS starts,
+            array_agg(t.ends_at ORDER BY t.starts_at) AS ends,
+            array_agg(t.microseconds_before ORDER BY t.starts_at) AS microseconds_before
+        FROM (
+            SELECT
+                m.location_id,
+                lower(r) AS starts_at,
+                upper(r) AS ends_at,
+                coalesce(
+                    sum((1000000 * extract(epoch FROM upper(r) - lower(r)))::bigint) OVER (
+                        PARTITION BY m.location_id ORDER BY lower(r) ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                    ),
+                    0
+                )::bigint AS microseconds_before
+            FROM (
+                SELECT
+                    s.location_id,
+                    range_agg(tstzrange(s.starts_at, s.ends_at)) AS ranges
+                FROM shifts AS s
+                WHERE s.organization_id = org
+                    -- Shifts last a day at most, which has an hour more where the clock is set back.
+                    AND s.starts_at > first_instant - interval '25 hours'
+                    AND s.starts_at < end_instant
+                GROUP BY s.location_id
+            ) AS m
+            CROSS JOIN LATERAL unnest(m.ranges) AS r
+        ) AS t
+        GROUP BY t.location_id
+    ),
+    -- Machines that stood at one place from the same instant to the same instant have the same shifts.
+    planned AS MATERIALIZED (
+        SELECT
+            p.part,
+            h.location_id,
+            h.valid_from,
+            h.valid_to,
+            sum(
+                CASE e.sign WHEN 1 THEN 1 ELSE -1 END * CASE
+                    WHEN e.place = 0 THEN 0
+                    ELSE t.microseconds_before[e.place]
+                        + (1000000 * extract(epoch FROM least(e.instant, t.ends[e.place]) - t.starts[e.place]))::bigint
+                END
+            ) / 1000000 AS seconds
+        FROM (
+            SELECT DISTINCT
+                h.location_id,
+                h.valid_from,
+                h.valid_to
+            FROM resource_history AS h
+            WHERE h.organization_id = org
+                AND h.is_in_service
+                AND h.valid_from < end_instant
+                AND h.valid_to > first_instant
+        ) AS h
+        JOIN shift_time AS t ON t.location_id = h.location_id
+        JOIN unnest(part_numbers, part_starts, part_ends, part_locations) AS p (part, starts_at, ends_at, location_id)
+            ON p.starts_at < least(p.ends_at, h.valid_to, end_instant)
+            AND p.ends_at > h.valid_from
+            AND (p.location_id IS NULL OR p.location_id = h.location_id)
+        CROSS JOIN LATERAL (
+            SELECT i.sign, i.instant, width_bucket(i.instant, t.starts) AS place
+            FROM (
+                VALUES (-1, greatest(p.starts_at, h.valid_from)), (1, least(p.ends_at, h.valid_to, end_instant))
+            ) AS i (sign, instant)
+        ) AS e
+        GROUP BY p.part, h.location_id, h.valid_from, h.valid_to
+    )
+    SELECT
+        p.part,
+        h.resource_id,
+        h.location_id,
+        h.location_id,
+        'planned',
+        NULL,
+        h.capacity_unit COLLATE "C",
+        h.rated_capacity_per_hour IS NOT NULL,
+        0::bigint,
+        0::bigint,
+        0::bigint,
+        0::bigint,
+        p.seconds,
+        p.seconds,
+        NULL::numeric,
+        0::bigint,
+        NULL::numeric,
+        NULL::numeric,
+        NULL::numeric,
+        NULL::numeric,
+        NULL::numeric,
+        NULL::numeric,
+        NULL::numeric,
+        NULL::numeric,
+        NULL::numeric,
+        NULL::numeric
+    FROM planned AS p
+    JOIN resource_history AS h
+        ON h.organization_id = org
+        AND h.is_in_service
+        AND h.location_id = p.location_id
+        AND h.valid_from = p.valid_from
+        AND h.valid_to = p.valid_to
+    WHERE p.seconds > 0
+        AND (only_states IS NULL OR 'planned' = ANY (only_states))
+    UNION ALL
     SELECT
         r.part,
         k.resource_id,
@@ -683,7 +787,8 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
--- Planned once a session; chunks beside a stretch are left out when the plan starts.
+-- Planned once a session; chunks beside a stretch are left out when the plan starts. Of arrays is asked by IN, which looks each up by its hash:
+-- with thousands of machines ANY takes longer than all the rest.
 SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
@@ -697,7 +802,7 @@ BEGIN
     INTO unclear
     FROM resources AS r
     WHERE r.organization_id = org
-        AND NOT (r.resource_id = ANY (reported) AND r.resource_id = ANY (counted) AND r.resource_id = ANY (inspected));
+        AND NOT (r.resource_id IN (SELECT unnest(reported)) AND r.resource_id IN (SELECT unnest(counted)) AND r.resource_id IN (SELECT unnest(inspected)));
 
     IF unclear IS NOT NULL THEN
         SELECT coalesce(range_agg(tstzrange(d.first_day, d.last_day)), '{}')
@@ -720,17 +825,16 @@ BEGIN
         FROM (
             SELECT
                 u.resource_id,
-                u.resource_id <> ALL (reported) AND EXISTS (
+                u.resource_id NOT IN (SELECT unnest(reported)) AND EXISTS (
                     SELECT
                     FROM resource_time_sums AS k
                     WHERE k.organization_id = org
                         AND k.resource_id = u.resource_id
                         AND k.hours = 24
-                        AND k.state <> 'planned'
                         AND whole_days @> k.bucket
                     OFFSET 0
                 ) AS has_events,
-                u.resource_id <> ALL (counted) AND EXISTS (
+                u.resource_id NOT IN (SELECT unnest(counted)) AND EXISTS (
                     SELECT
                     FROM resource_time_sums AS k
                     WHERE k.organization_id = org
@@ -741,7 +845,7 @@ BEGIN
                         AND whole_days @> k.bucket
                     OFFSET 0
                 ) AS has_quantity,
-                u.resource_id <> ALL (inspected) AND EXISTS (
+                u.resource_id NOT IN (SELECT unnest(inspected)) AND EXISTS (
                     SELECT
                     FROM resource_time_sums AS k
                     WHERE k.organization_id = org
@@ -767,7 +871,7 @@ BEGIN
             SELECT array_agg(u.resource_id)
             INTO unclear
             FROM unnest(unclear) AS u (resource_id)
-            WHERE NOT (u.resource_id = ANY (reported) AND u.resource_id = ANY (counted) AND u.resource_id = ANY (inspected));
+            WHERE NOT (u.resource_id IN (SELECT unnest(reported)) AND u.resource_id IN (SELECT unnest(counted)) AND u.resource_id IN (SELECT unnest(inspected)));
             EXIT WHEN unclear IS NULL;
 
             SELECT
@@ -778,7 +882,7 @@ BEGIN
             FROM (
                 SELECT
                     u.resource_id,
-                    u.resource_id <> ALL (reported) AND EXISTS (
+                    u.resource_id NOT IN (SELECT unnest(reported)) AND EXISTS (
                         SELECT
                         FROM operational_events AS e
                         WHERE e.organization_id = org
@@ -788,7 +892,7 @@ BEGIN
                             AND e.time < stretch.ends_at
                         OFFSET 0
                     ) AS has_events,
-                    u.resource_id <> ALL (counted) AND EXISTS (
+                    u.resource_id NOT IN (SELECT unnest(counted)) AND EXISTS (
                         SELECT
                         FROM operational_events AS e
                         WHERE e.organization_id = org
@@ -799,7 +903,7 @@ BEGIN
                             AND e.time < stretch.ends_at
                         OFFSET 0
                     ) AS has_quantity,
-                    u.resource_id <> ALL (inspected) AND EXISTS (
+                    u.resource_id NOT IN (SELECT unnest(inspected)) AND EXISTS (
                         SELECT
                         FROM operational_events AS e
                         WHERE e.organization_id = org
@@ -819,9 +923,9 @@ BEGIN
     RETURN QUERY
     SELECT
         r.resource_id,
-        r.resource_id = ANY (reported),
-        r.resource_id = ANY (counted),
-        r.resource_id = ANY (inspected)
+        r.resource_id IN (SELECT unnest(reported)),
+        r.resource_id IN (SELECT unnest(counted)),
+        r.resource_id IN (SELECT unnest(inspected))
     FROM resources AS r
     WHERE r.organization_id = org;
 END
@@ -832,7 +936,13 @@ COMMENT ON FUNCTION resource_reporting(uuid, uuid[], uuid[], uuid[]) IS
     'of which it is known already.';
 
 -- One step of a refresh, in the caller's transaction: the newest hours that are to be kept and are not yet.
-CREATE OR REPLACE FUNCTION keep_resource_time(org uuid, horizon interval, step interval DEFAULT interval '7 days')
+DROP FUNCTION IF EXISTS keep_resource_time(uuid, interval, interval);
+CREATE OR REPLACE FUNCTION keep_resource_time(
+    org uuid,
+    horizon interval,
+    only_within tstzrange DEFAULT NULL,
+    step interval DEFAULT interval '7 days'
+)
 RETURNS boolean
 LANGUAGE plpgsql
 -- Of times of sessions nothing depends: days here are 24 hours.
@@ -847,8 +957,12 @@ DECLARE
     gone tstzmultirange;
     first_event timestamptz;
     missing tstzmultirange;
+    wanted tstzmultirange;
     newest timestamptz;
     chunk tstzmultirange;
+    first_bucket timestamptz;
+    end_bucket timestamptz;
+    touched timestamptz[];
     width integer;
 BEGIN
     -- One at a time for each organization; another one is doing it.
@@ -892,18 +1006,22 @@ BEGIN
         WHEN first_event IS NULL OR greatest(first_event, frozen) >= over_since THEN '{}'
         ELSE tstzmultirange(tstzrange(greatest(date_bin('24 hours', first_event, origin), frozen), over_since)) - kept
     END;
-    newest := upper(missing);
+    wanted := missing * tstzmultirange(coalesce(only_within, tstzrange(NULL, NULL)));
+    newest := upper(wanted);
 
     IF newest IS NOT NULL THEN
-        chunk := missing * tstzmultirange(
+        chunk := wanted * tstzmultirange(
             tstzrange(date_bin('24 hours', newest - interval '1 microsecond', origin) + interval '24 hours' - step, newest)
         );
+        -- From when to when, said in every statement: each reads no more, whatever the planner thinks of the rest.
+        first_bucket := lower(chunk);
+        end_bucket := upper(chunk);
         DELETE FROM resource_time_sums AS d
-        USING unnest(chunk) AS r
         WHERE d.organization_id = org
             AND d.hours = 1
-            AND d.bucket >= lower(r)
-            AND d.bucket < upper(r);
+            AND d.bucket >= first_bucket
+            AND d.bucket < end_bucket
+            AND chunk @> d.bucket;
         INSERT INTO resource_time_sums (
             organization_id, hours, bucket, number, resource_id, location_id, stood_location_id, state, cause, capacity_unit, is_rated,
             event_count, failure_count, untimed_count, untimed_failure_count, seconds, planned_seconds, quality_score_sum, quality_score_count, quantity, scrap_quantity, inspected_quantity, timed_quantity, counted_seconds, inspected_seconds, rated_counted_seconds, rated_seconds, output_planned_seconds, good_planned_seconds
@@ -952,17 +1070,21 @@ BEGIN
         CROSS JOIN LATERAL resource_time_raw(org, cells.numbers, cells.starts, cells.ends, NULL, interval '1 hour') AS t;
         kept := kept + chunk;
 
-        -- Six hours, and days, that are whole now.
-        FOREACH width IN ARRAY ARRAY[6, 24] LOOP
+        -- Six hours, days, weeks and four weeks that are whole now.
+        FOREACH width IN ARRAY ARRAY[6, 24, 168, 672] LOOP
+            first_bucket := date_bin(make_interval(hours => width), lower(chunk), origin);
+            end_bucket := date_bin(make_interval(hours => width), upper(chunk) - interval '1 microsecond', origin)
+                + make_interval(hours => width);
+            SELECT array_agg(DISTINCT date_bin(make_interval(hours => width), h, origin))
+            INTO touched
+            FROM unnest(chunk) AS r
+            CROSS JOIN LATERAL generate_series(lower(r), upper(r) - interval '1 hour', interval '1 hour') AS h;
             DELETE FROM resource_time_sums AS d
-            USING (
-                SELECT DISTINCT date_bin(make_interval(hours => width), h, origin) AS bucket
-                FROM unnest(chunk) AS r
-                CROSS JOIN LATERAL generate_series(lower(r), upper(r) - interval '1 hour', interval '1 hour') AS h
-            ) AS touched
             WHERE d.organization_id = org
                 AND d.hours = width
-                AND d.bucket = touched.bucket;
+                AND d.bucket >= first_bucket
+                AND d.bucket < end_bucket
+                AND d.bucket = ANY (touched);
             INSERT INTO resource_time_sums (
                 organization_id, hours, bucket, number, resource_id, location_id, stood_location_id, state, cause, capacity_unit, is_rated,
                 event_count, failure_count, untimed_count, untimed_failure_count, seconds, planned_seconds, quality_score_sum, quality_score_count, quantity, scrap_quantity, inspected_quantity, timed_quantity, counted_seconds, inspected_seconds, rated_counted_seconds, rated_seconds, output_planned_seconds, good_planned_seconds
@@ -997,17 +1119,14 @@ BEGIN
                 sum(h.rated_seconds),
                 sum(h.output_planned_seconds),
                 sum(h.good_planned_seconds)
-            FROM (
-                SELECT DISTINCT date_bin(make_interval(hours => width), h, origin) AS bucket
-                FROM unnest(chunk) AS r
-                CROSS JOIN LATERAL generate_series(lower(r), upper(r) - interval '1 hour', interval '1 hour') AS h
-            ) AS d
-            JOIN resource_time_sums AS h
-                ON h.organization_id = org
-                AND h.hours = CASE width WHEN 24 THEN 6 ELSE 1 END
-                AND h.bucket >= d.bucket
-                AND h.bucket < d.bucket + make_interval(hours => width)
-            WHERE kept @> tstzrange(d.bucket, d.bucket + make_interval(hours => width))
+            FROM resource_time_sums AS h
+            CROSS JOIN LATERAL (SELECT date_bin(make_interval(hours => width), h.bucket, origin) AS bucket) AS d
+            WHERE h.organization_id = org
+                AND h.hours = CASE width WHEN 6 THEN 1 WHEN 24 THEN 6 WHEN 168 THEN 24 ELSE 168 END
+                AND h.bucket >= first_bucket
+                AND h.bucket < end_bucket
+                AND d.bucket = ANY (touched)
+                AND kept @> tstzrange(d.bucket, d.bucket + make_interval(hours => width))
             GROUP BY d.bucket, h.resource_id, h.location_id, h.stood_location_id, h.state, h.cause, h.capacity_unit, h.is_rated;
         END LOOP;
     END IF;
@@ -1021,15 +1140,16 @@ BEGIN
         failure = NULL
     FROM (SELECT kept AS keep_resource_time_kept) AS new_state
     WHERE s.organization_id = org;
-    RETURN NOT isempty(missing - coalesce(chunk, '{}'));
+    RETURN NOT isempty(wanted - coalesce(chunk, '{}'));
 END
 $$;
-COMMENT ON FUNCTION keep_resource_time(uuid, interval, interval) IS
-    'Keeps the newest hours of an organization that are over and not kept, at most so many at once. Is there more to keep? Hours older '
-    'than horizon stay as they are. See refresh_resource_time().';
-REVOKE ALL ON FUNCTION keep_resource_time(uuid, interval, interval) FROM PUBLIC;
+COMMENT ON FUNCTION keep_resource_time(uuid, interval, tstzrange, interval) IS
+    'Keeps the newest hours of an organization that are over and not kept, of this period if one is given, at most so many at once. Is there '
+    'more to keep? Hours older than horizon stay as they are. See refresh_resource_time().';
+REVOKE ALL ON FUNCTION keep_resource_time(uuid, interval, tstzrange, interval) FROM PUBLIC;
 
-CREATE OR REPLACE PROCEDURE refresh_resource_time(org uuid DEFAULT NULL)
+DROP PROCEDURE IF EXISTS refresh_resource_time(uuid);
+CREATE OR REPLACE PROCEDURE refresh_resource_time(org uuid DEFAULT NULL, only_within tstzrange DEFAULT NULL)
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -1047,7 +1167,7 @@ BEGIN
         LOOP
             trouble := NULL;
             BEGIN
-                is_more := keep_resource_time(served, horizon);
+                is_more := keep_resource_time(served, horizon, only_within);
             EXCEPTION
                 -- One organization's rows do not keep the others waiting.
                 WHEN OTHERS THEN
@@ -1067,10 +1187,10 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON PROCEDURE refresh_resource_time(uuid) IS
-    'Keeps where the time of machines went in all hours that are over, of all organizations or one, newest first, each week in a '
-    'transaction of its own. Answers are the same before and after; they cost less. Call it outside a transaction.';
-REVOKE ALL ON PROCEDURE refresh_resource_time(uuid) FROM PUBLIC;
+COMMENT ON PROCEDURE refresh_resource_time(uuid, tstzrange) IS
+    'Keeps where the time of machines went in all hours that are over (of a period: whole hours), of all organizations or one, newest first, '
+    'each week in a transaction of its own. Answers are the same before and after; they cost less. Call it outside a transaction.';
+REVOKE ALL ON PROCEDURE refresh_resource_time(uuid, tstzrange) FROM PUBLIC;
 
 CREATE OR REPLACE PROCEDURE refresh_resource_time_job(job_id integer, config jsonb)
 LANGUAGE plpgsql

@@ -62,7 +62,7 @@ table resource_time_sums
              scrap_quantity numeric, inspected_quantity numeric, timed_quantity numeric, counted_seconds numeric,
              inspected_seconds numeric, rated_counted_seconds numeric, rated_seconds numeric,
              output_planned_seconds numeric, good_planned_seconds numeric
-    checks   hours
+    checks   hours, state
     keys     pkey, organization_id_fkey, organization_id_hours_bucket_production_idx, organization_id_resource_id_counted_idx,
              organization_id_resource_id_inspected_idx, organization_id_resource_id_reported_idx
 
@@ -501,7 +501,7 @@ $contract$;
         'keep_location_history()',
         'keep_login_to_own_rows(text)',
         'keep_resource_history()',
-        'keep_resource_time(uuid,interval,interval)',
+        'keep_resource_time(uuid,interval,tstzrange,interval)',
         'kept_resource_time(uuid)',
         'kept_time_reads(integer[],timestamptz[],timestamptz[],uuid[],tstzmultirange)',
         'kept_until(timestamptz,timestamptz)',
@@ -539,7 +539,7 @@ $contract$;
         'planned_busy_time(uuid,timestamptz,timestamptz)',
         'production_by_bucket(uuid,text,timestamptz,timestamptz,uuid)',
         'raw_spans(text[],timestamptz,timestamptz)',
-        'refresh_resource_time(uuid)',
+        'refresh_resource_time(uuid,tstzrange)',
         'refresh_resource_time_job(integer,jsonb)',
         'refresh_rollups(timestamptz,timestamptz)',
         'refuse_dump()',

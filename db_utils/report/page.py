@@ -73,10 +73,15 @@ def _period(data: ReportData) -> str:
     return f"{first:%-d %B %Y, %H:%M} to {last:%-d %B %Y, %H:%M}"
 
 
+def _since_before(difference: float) -> str:
+    shown = f"{difference:+,.1f}"
+    return "as in the period before" if float(shown.replace(",", "")) == 0 else f"{shown} since the period before"
+
+
 def _tile(row: Row, before: Any) -> dict[str, Any]:
     known = row["value"] is not None and before is not None
     return {
-        "before": f"{row['value'] - before:+,.1f} since the period before" if known else None,
+        "before": _since_before(float(row["value"]) - float(before)) if known else None,
         "name": NAMES.get(row["kpi"], row["kpi"]),
         "value": None if row["value"] is None else number(row["value"]),
         "unit": row["unit"],

@@ -411,6 +411,7 @@ VIOLATIONS: list[tuple[str, dict[str, Any], str]] = [
     ("resource_history", {"capacity_unit": " "}, "resource_history_capacity_unit_not_blank_check"),
     ("location_history", {"timezone": "Nowhere"}, "location_history_timezone_known_check"),
     ("resource_time_sums", {"hours": 2}, "resource_time_sums_hours_check"),
+    ("resource_time_sums", {"state": "planned"}, "resource_time_sums_state_check"),
     (
         "resource_metrics",
         {"downtime_minutes": 1441},

@@ -78,13 +78,11 @@ class Plant:
         return {name: None if rows[name]["value"] is None else float(rows[name]["value"]) for name in names}
 
     def unkept(self) -> list[dict[str, Any]]:
-        """The answer that the events alone give, added up."""
-        return self.db.execute_query(
-            _ADDED_UP.format(source="resource_time_raw", slot=", NULL, '24 hours'"), self._days()
-        )
+        """The answer that events and shifts alone give, added up."""
+        return self.db.execute_query(_ADDED_UP.format(source=_FROM_EVENTS), self._days())
 
     def answered(self) -> list[dict[str, Any]]:
-        return self.db.execute_query(_ADDED_UP.format(source="resource_time", slot=""), self._days())
+        return self.db.execute_query(_ADDED_UP.format(source=f"resource_time({_PERIOD})"), self._days())
 
     def _days(self) -> dict[str, Any]:
         return {
@@ -94,6 +92,12 @@ class Plant:
         }
 
 
+_PERIOD = "%(org)s, ARRAY[1], ARRAY[%(start)s::timestamptz], ARRAY[%(end)s::timestamptz]"
+_FROM_EVENTS = f"""(
+    SELECT * FROM resource_time_raw({_PERIOD}, NULL, '24 hours')
+    UNION ALL
+    SELECT * FROM resource_time({_PERIOD}, NULL, ARRAY['planned'])
+)"""
 _ADDED_UP = """
     SELECT
         t.resource_id, t.location_id, t.stood_location_id, t.state, t.cause, t.capacity_unit, t.is_rated,
@@ -101,7 +105,7 @@ _ADDED_UP = """
         sum(t.planned_seconds) AS planned_seconds, round(sum(t.quantity), 9) AS quantity,
         round(sum(t.scrap_quantity), 9) AS scrap_quantity, round(sum(t.rated_seconds), 9) AS rated_seconds,
         round(sum(t.good_planned_seconds), 9) AS good_planned_seconds, sum(t.inspected_seconds) AS inspected_seconds
-    FROM {source}(%(org)s, ARRAY[1], ARRAY[%(start)s::timestamptz], ARRAY[%(end)s::timestamptz]{slot}) AS t
+    FROM {source} AS t
     GROUP BY 1, 2, 3, 4, 5, 6, 7
     ORDER BY 1, 2, 3, 4, 5, 6, 7
 """
