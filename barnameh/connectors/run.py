@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -254,22 +254,40 @@ def _write(
                     "first": min(times),
                     "last": max(times),
                     "revised_at": asked_at.replace(minute=0, second=0, microsecond=0),
-                    "readings": json.dumps([_reading(factor) for factor in factors]),
+                    **_columns(factors),
                 },
             )
         _write_run(tx, organization_id, source, window, part, asked_at)
     result.written += part.written
 
 
-def _reading(factor: Factor) -> dict[str, Any]:
+def _columns(factors: Sequence[Factor]) -> dict[str, str]:
+    """The readings by columns, and what many share once: as a JSON object each they took a fifth of a first run."""
+    kinds: dict[tuple[str, str, int], int] = {}
+    numbers = [
+        kinds.setdefault((factor.name, factor.unit, id(factor.metadata)), len(kinds)) for factor in factors
+    ]
+    first = dict(zip(reversed(numbers), reversed(factors), strict=True))
+    shared = [
+        {
+            "name": first[number].name,
+            "unit": first[number].unit,
+            "metadata": None if (metadata := first[number].metadata) is None else dict(metadata),
+        }
+        for number in range(len(kinds))
+    ]
     return {
-        "time": factor.time.isoformat(),
-        "name": factor.name,
-        "value": str(factor.value),
-        "unit": factor.unit,
-        "available_at": factor.available_at.isoformat(),
-        "metadata": None if factor.metadata is None else dict(factor.metadata),
+        "kinds": json.dumps(shared),
+        "kind": _array(map(str, numbers)),
+        "time": _array(factor.time.isoformat() for factor in factors),
+        "value": _array(str(factor.value) for factor in factors),
+        "available_at": _array(factor.available_at.isoformat() for factor in factors),
     }
+
+
+def _array(texts: Iterable[str]) -> str:
+    """An array literal of numbers or times, which need no quotes."""
+    return "{" + ",".join(texts) + "}"
 
 
 def _write_run(

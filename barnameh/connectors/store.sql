@@ -64,20 +64,18 @@ INSERT INTO external_factors (
 WITH readings AS (
     SELECT
         g.time,
-        g.name,
+        %(kinds)s::jsonb -> g.kind ->> 'name' AS name,
         g.value,
-        g.unit,
+        %(kinds)s::jsonb -> g.kind ->> 'unit' AS unit,
         g.available_at,
-        g.metadata,
+        nullif(%(kinds)s::jsonb -> g.kind -> 'metadata', 'null') AS metadata,
         true AS is_given
-    FROM jsonb_to_recordset(%(readings)s::jsonb) AS g (
-        time timestamptz,
-        name text,
-        value numeric,
-        unit text,
-        available_at timestamptz,
-        metadata jsonb
-    )
+    FROM unnest(
+        %(kind)s::integer[],
+        %(time)s::timestamptz[],
+        %(value)s::numeric[],
+        %(available_at)s::timestamptz[]
+    ) AS g (kind, time, value, available_at)
     UNION ALL
     SELECT
         f.time,

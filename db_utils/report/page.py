@@ -75,7 +75,11 @@ def _period(data: ReportData) -> str:
 
 def _since_before(difference: float) -> str:
     shown = f"{difference:+,.1f}"
-    return "as in the period before" if float(shown.replace(",", "")) == 0 else f"{shown} since the period before"
+    return (
+        "as in the period before"
+        if float(shown.replace(",", "")) == 0
+        else f"{shown} since the period before"
+    )
 
 
 def _tile(row: Row, before: Any) -> dict[str, Any]:

@@ -174,7 +174,8 @@ def test_writing_needs_no_statistics(desk: Desk) -> None:
         "first": FIRST,
         "last": FIRST + DAY,
         "revised_at": FIRST,
-        "readings": "[]",
+        "kinds": "[]",
+        **dict.fromkeys(("kind", "time", "value", "available_at"), "{}"),
     }
     for asked in (parameters, parameters | {"location_id": None}):
         plan = desk.db.tenant(desk.organization_id).execute_query("EXPLAIN " + SQL["write_readings"], asked)
