@@ -10,7 +10,7 @@ from db_utils import (
     schema,  # an embedded server gets the schema of this library
 )
 from db_utils.cache import PredictionCache
-from db_utils.config import Settings
+from db_utils.config import Settings, embedded_folder
 from db_utils.connections.listen import Listener, Notification
 from db_utils.connections.manager import DatabaseManager, Health
 from db_utils.connections.pool import PoolStats
@@ -38,5 +38,6 @@ __all__ = [
     "Settings",
     "TenantScope",
     "Transaction",
+    "embedded_folder",
     "schema",
 ]

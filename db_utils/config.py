@@ -404,6 +404,18 @@ def _is_bare_ipv6(url: str) -> bool:
     return host.count(":") > 1 and not host.startswith("[") and "," not in host
 
 
+def embedded_folder(url: str | None) -> str | None:
+    """Return the folder that `embedded:FOLDER` names, or None for any other address.
+
+    Raises `ConfigurationError` where no folder follows.
+    """
+    if url is None or not url.startswith("embedded:"):
+        return None
+    if url == "embedded:":
+        raise ConfigurationError("--url embedded: names no folder: write embedded:FOLDER")
+    return url.removeprefix("embedded:")
+
+
 def _problems(settings: Settings) -> list[str]:
     problems = []
     for name in ("database_url", "replica_url"):

@@ -412,12 +412,6 @@ view resource_latest_status
              utilization_pct numeric, efficiency_pct numeric, downtime_minutes numeric, sample_minutes numeric,
              metric_metadata jsonb
 
-view resource_recent_status
-    columns  organization_id uuid, resource_id uuid, location_id uuid, name text, resource_type text, status text,
-             last_event_at timestamptz, last_event_type text, last_event_cause text, last_metric_at timestamptz,
-             utilization_pct numeric, efficiency_pct numeric, downtime_minutes numeric, sample_minutes numeric,
-             metric_metadata jsonb
-
 view shift_coverage
     columns  organization_id uuid, shift_id uuid, location_id uuid, name text, starts_at timestamptz, ends_at timestamptz,
              required_employees integer, assigned_employees integer, missing_employees integer

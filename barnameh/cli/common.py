@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from barnameh.errors import UsageError
-from db_utils import DatabaseManager, Settings
+from db_utils import DatabaseManager, Settings, embedded_folder
 
 
 class Exit(enum.IntEnum):
@@ -43,7 +43,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, f
 screen = Console()
 aside = Console(stderr=True)
 
-_EMBEDDED = "embedded:"
 _DURATION = re.compile(r"(\d+)\s*(m|min|h|d)")
 _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
 _ORGANIZATIONS = """
@@ -55,11 +54,8 @@ _ORGANIZATIONS = """
 
 @contextlib.contextmanager
 def database(url: str | None) -> Iterator[DatabaseManager]:
-    """The database that a command works on, for as long as it runs. Raises `UsageError` for `embedded:` without a folder."""
-    if url is not None and url.startswith(_EMBEDDED):
-        folder = url.removeprefix(_EMBEDDED)
-        if not folder:
-            raise UsageError("--url embedded: names no folder: write embedded:FOLDER")
+    """The database that a command works on, for as long as it runs."""
+    if folder := embedded_folder(url):
         with DatabaseManager.embedded(folder) as db:
             yield db
         return

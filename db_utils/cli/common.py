@@ -20,10 +20,9 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from db_utils.config import Settings
+from db_utils.config import Settings, embedded_folder
 from db_utils.connections.manager import DatabaseManager
 from db_utils.embedded.server import EmbeddedServer
-from db_utils.errors import ConfigurationError
 from db_utils.ops.table_sizes import TableFacts
 
 
@@ -56,19 +55,13 @@ screen = Console()
 aside = Console(stderr=True)
 
 
-_EMBEDDED = "embedded:"
-
-
 def settings_for(url: str | None) -> Settings:
     """The environment's settings, for another database where one is named.
 
     `embedded:FOLDER` starts the embedded server on that folder, or joins the one that `serve` runs there; it stops with the
     last process that uses it. Raises `ConfigurationError` where it cannot run here.
     """
-    if url is not None and url.startswith(_EMBEDDED):
-        folder = url.removeprefix(_EMBEDDED)
-        if not folder:
-            raise ConfigurationError("--url embedded: names no folder: write embedded:FOLDER")
+    if folder := embedded_folder(url):
         url = EmbeddedServer.start(folder).url
     return (
         Settings.from_environment()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from db_utils.config import Settings, describe_url, parse_url
+from db_utils.config import Settings, describe_url, embedded_folder, parse_url
 from db_utils.errors import ConfigurationError
 
 SECRET = "s3cr3t-p4ss"
@@ -234,3 +234,11 @@ def test_a_password_and_its_file_at_once_are_refused(tmp_path: Path) -> None:
 def test_a_url_that_is_not_utf_8_is_refused_in_a_sentence() -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         parse_url("postgresql://host/\udcff")
+
+
+def test_an_address_of_an_embedded_server_names_a_folder() -> None:
+    assert embedded_folder("embedded:some/folder") == "some/folder"
+    assert embedded_folder("postgresql://u:p@h/embedded:x") is None
+    assert embedded_folder(None) is None
+    with pytest.raises(ConfigurationError, match="write embedded:FOLDER"):
+        embedded_folder("embedded:")
