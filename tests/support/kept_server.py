@@ -11,7 +11,6 @@ import getpass
 import hashlib
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from db_utils.embedded.server import EmbeddedServer
 _ROOT = Path(__file__).parents[2]
 _MADE_OF = ("sql", "seeds", "db_utils/schema", "tests/conftest.py", "tests/support/kept_server.py")
 _OPTIONS = {"max_connections": "200", "max_worker_processes": "24"}
+_LITTLE_TO_COPY = {"min_wal_size": "32MB", "max_wal_size": "32MB"}
 _KEPT_SECONDS = 7200
 
 
@@ -37,7 +37,7 @@ def _key(install_dir: str | None) -> str:
 
 def data(install_dir: str | None, fill: Callable[[str], str]) -> Path:
     """The folder of a stopped server with the databases that `fill(url)` makes; what `fill` returned is in its file `said`."""
-    folder = Path(tempfile.gettempdir()) / f"db_utils-tests-{getpass.getuser()}"
+    folder = Path("/tmp") / f"db_utils-tests-{getpass.getuser()}"
     folder.mkdir(mode=0o711, exist_ok=True)
     kept = folder / _key(install_dir)
     with (folder / "lock").open("w") as lock:
@@ -47,7 +47,7 @@ def data(install_dir: str | None, fill: Callable[[str], str]) -> Path:
                 shutil.rmtree(old, ignore_errors=True)
         if not (kept / "said").exists():
             shutil.rmtree(kept, ignore_errors=True)
-            options = {**_OPTIONS, "fsync": "off", "synchronous_commit": "off"}
+            options = {**_OPTIONS, "fsync": "off", "synchronous_commit": "off", **_LITTLE_TO_COPY}
             with EmbeddedServer.start(kept, install_dir=install_dir, options=options) as server:
                 said = fill(server.url)
             (kept / "said").write_text(said, encoding="utf-8")

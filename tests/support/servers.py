@@ -119,7 +119,7 @@ def _copy(data: Path, folder: Path) -> None:
 
 def public_folder(name: str) -> Path:
     """A new folder that the server's own user can reach too; the caller removes it."""
-    folder = Path(tempfile.mkdtemp(prefix=f"db_utils-{name}-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix=f"db_utils-{name}-"))
     folder.chmod(0o755)
     return folder
 
