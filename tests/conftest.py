@@ -190,6 +190,14 @@ def fresh_database(server_url: str, template: str = "template0") -> Iterator[str
                 cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+@pytest.fixture(scope="module")
+def no_drawing() -> Iterator[None]:
+    """The report's pictures are laid out and not drawn: for those who read its words. Drawing takes some seconds a page."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("db_utils.report.charts.style._svg", lambda figure: "<svg></svg>")
+        yield
+
+
 def stop_jobs(db: DatabaseManager) -> None:
     """End TimescaleDB's scheduler. A job that was cut off by that has not run: it would stand as failed in each copy."""
     if schema.edition(db) not in ("plain", "citus"):

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from db_utils.copy.target_table import Column
@@ -78,7 +78,6 @@ def _meaning(text: str | None, kind: str) -> Any:
 
 
 @pytest.mark.parametrize("number", range(len(BY_COLUMN)))
-@settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_a_column_at_a_time_is_as_value_by_value(number: int, data: st.DataObject) -> None:
     kind, values = BY_COLUMN[number]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import tracemalloc
+from collections.abc import Callable
 from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +21,7 @@ from db_utils.copy.binary_numeric import NotBinaryError
 from db_utils.copy.target_table import Column
 from db_utils.copy.text_format import BadValueError, value_text
 from db_utils.errors import InvalidInputError
+from db_utils.files import readers
 from db_utils.files.conversion import converter
 from db_utils.files.options import ImportOptions
 from db_utils.files.readers import Unreadable, open_source
@@ -179,23 +181,30 @@ def pieces(head: bytes, filler: bytes) -> bytes:
     return head + filler * (40 * 1024**2 // len(filler))
 
 
+def packed(data: bytes) -> bytes:
+    return gzip.compress(data, 1)
+
+
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        ("field.csv.gz", gzip.compress(pieces(b'a,b\n1,"', b"x"), 1)),
-        ("line.csv", pieces(b"a,b\n1,", b"y")),
-        ("header.csv", pieces(b"", b"z")),
-        ("commas.csv", b"a," * 5000 + b"b\n1"),
-        ("line.jsonl.gz", gzip.compress(pieces(b'{"a": "', b"y"), 1)),
-        ("blank.csv.gz", gzip.compress(b"a,b\n" + b"\n" * 1_000_002, 1)),
-        ("blank.jsonl.gz", gzip.compress(b'{"a": 1}\n' + b"\r\n" * 1_000_002, 1)),
-        ("keys.jsonl", "\n".join(f'{{"k{n}": 1}}' for n in range(2000)).encode()),
+        ("field.csv.gz", lambda: packed(pieces(b'a,b\n1,"', b"x"))),
+        ("line.csv", lambda: pieces(b"a,b\n1,", b"y")),
+        ("header.csv", lambda: pieces(b"", b"z")),
+        ("commas.csv", lambda: b"a," * 5000 + b"b\n1"),
+        ("line.jsonl.gz", lambda: packed(pieces(b'{"a": "', b"y"))),
+        ("blank.csv.gz", lambda: packed(b"a,b\n" + b"\n" * 20_002)),
+        ("blank.jsonl.gz", lambda: packed(b'{"a": 1}\n' + b"\r\n" * 20_002)),
+        ("keys.jsonl", lambda: "\n".join(f'{{"k{n}": 1}}' for n in range(2000)).encode()),
     ],
 )
-def test_a_row_has_a_limit_before_it_is_in_memory(tmp_path: Path, name: str, data: bytes) -> None:
+def test_a_row_has_a_limit_before_it_is_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: Callable[[], bytes]
+) -> None:
+    assert readers._BLANK_LINES == 1_000_000
+    monkeypatch.setattr(readers, "_BLANK_LINES", 20_000)
     path = tmp_path / name
-    path.write_bytes(data)
-    del data
+    path.write_bytes(data())
     tracemalloc.start()
     try:
         with pytest.raises(InvalidInputError, match=r"million characters|columns, and no table|blank lines"):

@@ -11,6 +11,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 from db_utils import DatabaseManager
 from tests.integration.cli.conftest import Run
 
+pytestmark = pytest.mark.usefixtures("no_drawing")
 MANUFACTURING = "11111111-1111-1111-1111-111111111111"
 
 

@@ -10,6 +10,7 @@ from db_utils import report
 from tests.integration.forecasting.conftest import DAYS, ORIGIN, Shop, days, quantity_of
 from tests.integration.report.conftest import Page
 
+pytestmark = pytest.mark.usefixtures("no_drawing")
 DAY = dt.timedelta(days=1)
 
 

@@ -15,6 +15,7 @@ from tests.integration.report.conftest import Page
 
 MANUFACTURING = "11111111-1111-1111-1111-111111111111"
 LOGISTICS = "22222222-2222-2222-2222-222222222222"
+pytestmark = pytest.mark.usefixtures("no_drawing")
 PARIS = ZoneInfo("Europe/Paris")
 DAYS = 14
 NAMES = {
@@ -39,7 +40,7 @@ def data(seeded: DatabaseManager) -> ReportData:
 
 
 @pytest.fixture(scope="module")
-def page(data: ReportData) -> Page:
+def page(data: ReportData, no_drawing: None) -> Page:
     return Page(report.render(data))
 
 

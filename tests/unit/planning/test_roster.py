@@ -15,6 +15,7 @@ from barnameh.planning.model import Contract, Pair, Roster, Shift, Standing, Wei
 from barnameh.planning.roster import plan_roster
 from tests.support.exhaustive import is_any_cheaper
 from tests.support.rosters import EVER, identifier, random_roster
+from tests.support.rounds import rounds
 
 PARIS = "Europe/Paris"
 
@@ -46,7 +47,7 @@ def best_of_all(roster: Roster) -> float:
     return best
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", rounds(range(12), 4))
 def test_nothing_is_better_than_the_plan(seed: int) -> None:
     roster = random_roster(seed, workers=3, shifts=5, days=4)
     plan = plan_roster(roster, gap=0.0)
@@ -55,7 +56,7 @@ def test_nothing_is_better_than_the_plan(seed: int) -> None:
     assert plan.cost == pytest.approx(cost(roster, plan.pairs)) == pytest.approx(best_of_all(roster))
 
 
-@pytest.mark.parametrize("seed", range(100, 130))
+@pytest.mark.parametrize("seed", rounds(range(100, 130), 5))
 def test_the_judge_finds_no_fault(seed: int) -> None:
     roster = random_roster(seed, workers=8, shifts=20)
     plan = plan_roster(roster, gap=0.0)
@@ -67,7 +68,7 @@ def test_the_judge_finds_no_fault(seed: int) -> None:
     assert at_once.cost == pytest.approx(cost(roster, at_once.pairs)) == pytest.approx(plan.start_cost)
 
 
-@pytest.mark.parametrize("seed", range(200, 206))
+@pytest.mark.parametrize("seed", rounds(range(200, 206), 2))
 def test_neighbourhoods_break_no_rule(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(solver, "PAIRS_AT_ONCE", 0)
     roster = random_roster(seed, workers=8, shifts=20)
@@ -80,7 +81,7 @@ def test_neighbourhoods_break_no_rule(seed: int, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     ("seed", "workers", "shifts"),
-    [(400, 4, 8), (401, 4, 8), *(pytest.param(n, 8, 20, marks=pytest.mark.slow) for n in range(402, 410))],
+    rounds([(400, 4, 8), (401, 4, 8), *((n, 8, 20) for n in range(402, 410))], 2),
 )
 def test_nothing_is_better_than_the_plan_of_more(seed: int, workers: int, shifts: int) -> None:
     roster = random_roster(seed, workers=workers, shifts=shifts)

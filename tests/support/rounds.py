@@ -1,0 +1,18 @@
+"""Generated rounds: a few each time, the others where slow tests are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+
+def rounds(values: Iterable[Any], fast: int) -> list[Any]:
+    """These parameters, all but the first `fast` of them slow."""
+    return [
+        pytest.param(
+            *(value if isinstance(value, tuple) else (value,)), marks=[pytest.mark.slow] * (number >= fast)
+        )
+        for number, value in enumerate(values)
+    ]
