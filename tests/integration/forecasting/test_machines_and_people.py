@@ -35,8 +35,17 @@ def test_absences_are_told_from_days_that_are_over(seeded_database: DatabaseMana
     assert min(one["target_date"] for one in people) > first.available_at.date()
     assert all(0 <= one["absence_probability"] <= 1 for one in people)
     # Whatever today's rows say, the same is said again.
+    changed = seeded_database.execute(
+        """INSERT INTO employee_attendance (organization_id, time, employee_id, status, hours_worked)
+        SELECT organization_id, now(), employee_id, 'absent', 0
+        FROM employees
+        WHERE organization_id = %s""",
+        (MANUFACTURING,),
+    )
+    assert changed > 0
     seeded_database.execute(
-        "UPDATE employee_attendance SET status = 'absent' WHERE organization_id = %s AND time >= %s",
+        """UPDATE employee_attendance SET status = 'absent', hours_worked = 0, performance_score = NULL
+        WHERE organization_id = %s AND time >= %s""",
         (MANUFACTURING, first.available_at),
     )
     again = forecast_absences(seeded_database, MANUFACTURING)

@@ -84,7 +84,7 @@ def test_attendance_rate(queries: OperationalDataQueries, facts: Facts, raw: Raw
     zone = organization_zone(queries, facts)
     expected = rates(raw, facts.month_ago, facts.end, zone)
     period = {"start": facts.month_ago, "end": facts.end}
-    assert len({row["month"] for row in expected}) == 2
+    assert len(expected) > 5
     assert_rows(queries.get_attendance_rate(facts.organization_id, **period), expected)
     for column in ("employee_id", "location_id"):
         value = expected[0][column]
@@ -98,7 +98,8 @@ def test_without_a_period_attendance_is_this_months(
     queries: OperationalDataQueries, facts: Facts, raw: Raw
 ) -> None:
     zone = organization_zone(queries, facts)
-    first = midnight(local_day(facts.now, zone).replace(day=1), zone)
+    today = local_day(facts.now, zone)
+    first = midnight(today.replace(day=1), zone)
     expected = rates(raw, first, facts.now + DAY, zone)
     assert_rows(queries.get_attendance_rate(facts.organization_id), expected)
     low = sorted(
@@ -113,7 +114,7 @@ def test_without_a_period_attendance_is_this_months(
         "attended_count",
         "scheduled_count",
     )
-    assert low, "the sample data has someone who stays away too often"
+    assert low or today.day < 8, "the sample data has someone who stays away too often"
     assert_rows(queries.get_low_attendance(facts.organization_id), [pick(row, *columns) for row in low])
 
 
