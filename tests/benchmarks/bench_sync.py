@@ -334,7 +334,7 @@ def _writers(context: Context) -> Table:
                 )
                 table.goals.append(Goal(f"{writes}: nobody hears", ratios[0], 1.05))
                 table.goals.append(Goal(f"{writes}: a target", ratios[1], 1.05))
-    table.remark = "Each statement is a transaction of its own and waits for the disk, as writers do. Nobody reads the target's outbox meanwhile."
+    table.remark = "Each statement is a transaction of its own and waits for the disk. Nobody reads the target's outbox meanwhile."
     return table
 
 

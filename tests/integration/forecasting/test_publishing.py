@@ -258,10 +258,13 @@ def test_the_backtest_is_stored_with_its_coverage(shop: Shop) -> None:
 def test_alerts_open_once_and_resolve_by_themselves(shop: Shop) -> None:
     shop.forecast()
     targets = {LAST + number * DAY: 3 * quantity_of("A", LAST + number * DAY) for number in range(1, 15)}
-    now = dt.datetime.now(dt.UTC)
     # Nobody can have said that: three times as much.
-    shop.record("A", {day: value for day, value in targets.items() if midnight(day + DAY) <= now})
-    assert any("forecast_drift: A" in one for one in monitor(shop.db, shop.organization_id, now=now).opened)
+    shop.record("A", targets)
+    shop.db.execute(
+        "UPDATE demand_history SET recorded_at = %s WHERE time >= %s", (ORIGIN + 14 * DAY, ORIGIN)
+    )
+    drifted = monitor(shop.db, shop.organization_id, now=ORIGIN + 14 * DAY)
+    assert any("forecast_drift: A" in one for one in drifted.opened)
     late = monitor(shop.db, shop.organization_id, now=ORIGIN + 10 * DAY)
     assert any("demand_late" in one for one in late.opened) or any("demand_late" in one for one in late.open)
     again = monitor(shop.db, shop.organization_id, now=ORIGIN + 10 * DAY)

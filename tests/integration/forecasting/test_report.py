@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from db_utils import report
-from tests.integration.forecasting.conftest import DAYS, ORIGIN, Shop, days, quantity_of
+from tests.integration.forecasting.conftest import DAYS, LAST, ORIGIN, Shop, days, quantity_of
 from tests.integration.report.conftest import Page
 
 pytestmark = pytest.mark.usefixtures("no_drawing")
@@ -20,7 +20,8 @@ def test_the_report_tells_skill_interval_and_the_last_change_of_champion(shop: S
     shop.record("ODD", {day: (quantity_of("A", day) * 7919) % 97 for day in days(DAYS)})
     shop.loaded_before(ORIGIN - 60 * DAY)
     run = shop.forecast()
-    page = Page(report.build(shop.db, organization))
+    period = {"start": str(LAST - 16 * DAY), "end": str(LAST + 14 * DAY)}
+    page = Page(report.build(shop.db, organization, **period))
     assert run.skill_pct is not None
     assert run.interval_coverage_pct is not None
     assert page.titles["models"] == (
