@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,7 +63,7 @@ def fetch(
     from_file: Annotated[
         Path | None,
         typer.Option(
-            help="Read this saved answer instead of asking.", exists=True, dir_okay=False, show_default=False
+            help="Read this saved answer instead of asking; - is standard input.", show_default=False
         ),
     ] = None,
     mode: Annotated[
@@ -125,9 +126,8 @@ def fetch(
         if from_file is not None:
             if len(where) != 1:
                 raise UsageError("a saved answer is of one place: name it with --location")
-            results = [
-                store_answer(db, organization_id, source, where[0], from_file.read_bytes(), switch=switch)
-            ]
+            answer = _saved(from_file)
+            results = [store_answer(db, organization_id, source, where[0], answer, switch=switch)]
         else:
             window = _window(start, end, timezone, source)
             with client_for(source) as client:
@@ -135,6 +135,16 @@ def fetch(
                     db, organization_id, source, where, client, window=window, switch=switch
                 )
     show(kind, source, results, as_json=as_json)
+
+
+def _saved(file: Path) -> bytes:
+    """A saved answer, from standard input where a container sees no file of the host."""
+    if str(file) == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from error
 
 
 def make_source(kind: str, options: Mapping[str, Any], settings: ServiceSettings) -> Source:

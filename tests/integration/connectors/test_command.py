@@ -33,8 +33,9 @@ from tests.support.sources import Fault, reading
 def call(desk: Desk) -> Callable[..., Done]:
     """Run `barnameh` on the desk's database, the sources at the stub."""
 
-    def run(*arguments: str) -> Done:
-        return in_process(main, [*arguments, "--url", desk.db.health().url], environment(desk), Path.cwd())
+    def run(*arguments: str, sent: bytes = b"") -> Done:
+        given = [*arguments, "--url", desk.db.health().url]
+        return in_process(main, given, environment(desk), Path.cwd(), sent=sent)
 
     return run
 
@@ -109,11 +110,17 @@ def test_a_saved_answer_is_read_like_one_that_came(desk: Desk, call: Any, tmp_pa
     body = {"utc_offset_seconds": 0, "hourly_units": {"temperature_2m": "°C"}, "hourly": hourly}
     saved = tmp_path / "answer.json"
     saved.write_text(json.dumps(body))
-    done = call("fetch", "weather", "--organization", "Desk", "--mode", "archive", "--from-file", str(saved))
-    assert done.code == 3, done.err
-    assert "200 celsius is outside" in done.out
-    assert len(desk.rows()) == 1
+    for given, text in ((str(saved), b""), ("-", saved.read_bytes())):  # a container sees no file of the host
+        done = call(
+            "fetch", "weather", "--organization", "Desk", "--mode", "archive", "--from-file", given, sent=text
+        )
+        assert done.code == 3, done.err
+        assert "200 celsius is outside" in done.out
+        assert len(desk.rows()) == 1
     assert desk.sources.asked == []
+    missing = call("fetch", "weather", "--organization", "Desk", "--from-file", str(tmp_path / "no.json"))
+    assert missing.code == 1
+    assert "no.json: No such file or directory" in missing.err
 
 
 def due_now(desk: Desk) -> None:
