@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from db_utils import DatabaseManager, OperationalDataQueries
 
@@ -143,3 +146,32 @@ def test_dashboards_are_whole_and_read_the_provisioned_source() -> None:
             for asked in (panel["datasource"], *(target["datasource"] for target in panel["targets"])):
                 assert asked == {"type": source["type"], "uid": source["uid"]}
     assert len(uids) == len(DASHBOARDS) == 2
+
+
+def unknown(given: Any, kept: Any, place: str = "") -> Iterator[str]:
+    """What of a document its schema does not know; what says nothing may be left out."""
+    if isinstance(given, dict):
+        for name, value in given.items():
+            if value not in (None, "", [], {}, False):
+                assert isinstance(kept, dict)
+                yield from (
+                    unknown(value, kept[name], f"{place}/{name}") if name in kept else [f"{place}/{name}"]
+                )
+    elif isinstance(given, list):
+        for number, value in enumerate(given):
+            yield from unknown(value, kept[number], f"{place}/{number}")
+    elif given != kept:
+        yield f"{place}: {given!r} became {kept!r}"
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_the_published_schema_knows_all_of_a_dashboard(path: Path) -> None:
+    """Read into Grafana's own types, made of its schema, and written again; a misspelt field would be gone."""
+    register_default_plugins()
+    given = dashboard(path)
+    written = json.loads(JSONEncoder().encode(Dashboard.from_json(given)))
+    assert list(unknown(given, written)) == []
+    misspelt = json.loads(path.read_text(encoding="utf-8"))
+    misspelt["panels"][0]["gridPosition"] = misspelt["panels"][0].pop("gridPos")
+    written = json.loads(JSONEncoder().encode(Dashboard.from_json(misspelt)))
+    assert list(unknown(misspelt, written)) == ["/panels/0/gridPosition"]
