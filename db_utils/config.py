@@ -37,7 +37,6 @@ _REDIS_SCHEMES = (
     "redis+cluster://",
     "rediss+cluster://",
 )
-_SECRET_QUERY_KEYS = {"password", "sslpassword"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +195,8 @@ class Settings:
             "IntervalStyle": "postgres",
             "DateStyle": "ISO",
             "standard_conforming_strings": "on",
+            # The plans of KPIs over many chunks look expensive and run for milliseconds: compiling them takes seconds.
+            "jit": "off",
         }
 
 

@@ -190,6 +190,19 @@ def fresh_database(server_url: str, template: str = "template0") -> Iterator[str
                 cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+@pytest.fixture
+def blank_url(server_url: str) -> Iterator[str]:
+    """A database with nothing in it."""
+    with fresh_database(server_url) as url:
+        yield url
+
+
+@pytest.fixture
+def blank(blank_url: str) -> Iterator[DatabaseManager]:
+    with DatabaseManager(blank_url) as db:
+        yield db
+
+
 @pytest.fixture(scope="module")
 def no_drawing() -> Iterator[None]:
     """The report's pictures are laid out and not drawn: for those who read its words. Drawing takes some seconds a page."""

@@ -25,7 +25,6 @@ JSON = "application/json"
 _FORMS: Mapping[str, str] = {JSON: "json", "application/*": "json", "*/*": "json"} | {
     media_type: name for name, media_type in exports.MEDIA_TYPES.items()
 }
-_PAGE = frozenset(("limit", "cursor", "format"))
 
 
 def endpoint(service: Service, operation: Operation) -> Endpoint:

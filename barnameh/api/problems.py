@@ -31,13 +31,6 @@ class ProblemDetails(BaseModel):
     sqlstate: str | None = Field(default=None, description="The database's own code, where it refused.")
 
 
-class InvalidPart(BaseModel):
-    """One parameter or field that cannot be used."""
-
-    name: str
-    problem: str
-
-
 @dataclass
 class Problem(Exception):  # noqa: N818 - named as RFC 9457 does
     """An answer that says why there is no other; raised anywhere in a request."""

@@ -24,6 +24,21 @@ from zoneinfo import ZoneInfo
 
 from tests.support.plants import EVER, Event, Machine, Plant, Shift, Version
 
+KPIS = [
+    "availability",
+    "effectiveness",
+    "quality_ratio",
+    "oee",
+    "utilisation_efficiency",
+    "throughput_rate",
+    "scrap_ratio",
+    "mtbf",
+    "mttr",
+    "plan_attainment",
+    "attendance_rate",
+    "forecast_wape",
+]
+"""In the order in which they are told."""
 RANK = {"maintenance": 0, "breakdown": 1, "setup": 2, "idle": 3, "production": 4}
 BUSY = ("production", "setup", "idle", "breakdown")
 Period = tuple[int, int]

@@ -157,6 +157,7 @@ def test_session_settings_travel_with_the_connection() -> None:
     assert "statement_timeout=1500" in parameters["options"]
     assert "lock_timeout=0" in options
     assert "idle_in_transaction_session_timeout=1" in options
+    assert "jit=off" in options
     assert options[-1] == "work_mem=64MB"  # the URL's own come last and win
     assert parameters["application_name"] == "mine"
     assert parameters["connect_timeout"] == "3"

@@ -128,8 +128,6 @@ def database() -> Database:
 # -- faults ------------------------------------------------------------------------------------------------
 
 BUDGET = 0.05
-# What a machine that does other things may add to a budget before a test of it fails.
-SLACK = 0.25
 
 
 class Clock:

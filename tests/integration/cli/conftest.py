@@ -14,7 +14,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from db_utils import DatabaseManager
 from db_utils.__main__ import main
-from tests.conftest import fresh_database, maintenance
+from tests.conftest import maintenance
 from tests.support.commands import Done, call
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -61,19 +61,6 @@ def run_apart(tmp_path: Path) -> Run:
         return Done(done.returncode, done.stdout, done.stderr)
 
     return to_its_end
-
-
-@pytest.fixture
-def blank_url(server_url: str) -> Iterator[str]:
-    """A database with nothing in it."""
-    with fresh_database(server_url) as url:
-        yield url
-
-
-@pytest.fixture
-def blank(blank_url: str) -> Iterator[DatabaseManager]:
-    with DatabaseManager(blank_url) as db:
-        yield db
 
 
 @contextmanager

@@ -28,6 +28,7 @@ PROMISED = {
     "statement_timeout": "7s",
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "5min",
+    "jit": "off",
     "TimeZone": "UTC",
     "IntervalStyle": "postgres",
     "standard_conforming_strings": "on",

@@ -12,23 +12,9 @@ import pytest
 
 from db_utils import DatabaseManager, OperationalDataQueries
 from tests.support import kpi_reference
+from tests.support.kpi_reference import KPIS
 from tests.support.query_calls import Facts
 from tests.support.recompute import DAY, Row, groups, ratio, same
-
-ORDER = [
-    "availability",
-    "effectiveness",
-    "quality_ratio",
-    "oee",
-    "utilisation_efficiency",
-    "throughput_rate",
-    "scrap_ratio",
-    "mtbf",
-    "mttr",
-    "plan_attainment",
-    "attendance_rate",
-    "forecast_wape",
-]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +42,7 @@ def minutes(facts: Facts) -> tuple[dt.datetime, dt.datetime]:
 def test_summary(queries: OperationalDataQueries, facts: Facts, sample: kpi_reference.Sample) -> None:
     start, end = minutes(facts)
     rows = queries.get_kpi_summary(facts.organization_id, start=start, end=end)
-    assert [row["kpi"] for row in rows] == ORDER
+    assert [row["kpi"] for row in rows] == KPIS
     assert {(row["period_start"], row["period_end"]) for row in rows} == {(start, end)}
     assert_values(rows, sample.organization(start, end))
     assert sum(row["value"] is not None for row in rows) >= 10
@@ -78,7 +64,7 @@ def test_by_location(queries: OperationalDataQueries, facts: Facts, sample: kpi_
     names = {row["location_id"]: row["name"] for row in queries.get_locations(facts.organization_id)}
     assert list(by_location) == sorted(names, key=lambda location: names[location])
     for location, own in by_location.items():
-        assert [row["kpi"] for row in own] == ORDER
+        assert [row["kpi"] for row in own] == KPIS
         assert {row["location_name"] for row in own} == {names[location]}
         assert_values(own, sample.location(location, start, end))
     here = queries.get_location_kpis(
@@ -93,7 +79,7 @@ def test_by_resource(queries: OperationalDataQueries, facts: Facts, sample: kpi_
     by_resource = groups(rows, lambda row: row["resource_id"])
     assert set(by_resource) == {machine.resource_id for machine in sample.plant.machines}
     for resource, own in by_resource.items():
-        assert [row["kpi"] for row in own] == ORDER
+        assert [row["kpi"] for row in own] == KPIS
         assert_values(own, sample.resource(resource, start, end))
     for column, value in (("location_id", facts.location_id), ("resource_id", facts.resource_id)):
         answer = queries.get_resource_kpis(facts.organization_id, start=start, end=end, **{column: value})
@@ -111,7 +97,7 @@ def test_by_shift(queries: OperationalDataQueries, facts: Facts, sample: kpi_ref
         assert {(row["location_id"], row["starts_at"]) for row in own} == {
             (shift["location_id"], shift["starts_at"])
         }
-        assert [row["kpi"] for row in own] == ORDER
+        assert [row["kpi"] for row in own] == KPIS
         if shift["ends_at"] <= facts.now:
             assert_values(own, sample.shift(shift["shift_id"]))
     assert [row["starts_at"] for row in rows] == sorted(row["starts_at"] for row in rows)
@@ -127,7 +113,7 @@ def test_trend(queries: OperationalDataQueries, facts: Facts, sample: kpi_refere
         period = tuple(
             dt.datetime.combine(edge, dt.time(), zone).astimezone(dt.UTC) for edge in (day, day + DAY)
         )
-        assert [row["kpi"] for row in own] == ORDER
+        assert [row["kpi"] for row in own] == KPIS
         assert {(row["period_start"], row["period_end"]) for row in own} == {period}
         assert_values(own, sample.organization(*period))
 
@@ -152,7 +138,7 @@ def test_a_trend_by_place_has_its_own_days(own: OperationalDataQueries) -> None:
             start = dt.datetime(2026, 9, 6, 4, tzinfo=dt.UTC)
             assert said[0]["period_end"] - start == dt.timedelta(hours=23)
         assert {row["period_start"] for row in said} == {start.astimezone(dt.UTC)}
-        assert [row["kpi"] for row in said] == ORDER
+        assert [row["kpi"] for row in said] == KPIS
     assert {day for place, day in days if place == places["Asia/Kolkata"]} == {
         dt.date(2026, 9, day) for day in (5, 6, 7)
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -165,7 +166,12 @@ def test_every_expression_in_an_index_has_a_bound(empty_database: DatabaseManage
 
 
 def test_each_bound_is_where_its_name_says(empty_database: DatabaseManager) -> None:
+    asked = set()
     for bound in bounds(empty_database):
+        same = re.sub(rf"\b{bound['column_name']}\b", "it", bound["condition"])
+        if (key := (bound["type_name"], bound["rule"], same)) in asked:
+            continue  # another column's, to the letter
+        asked.add(key)
         edge = at_edge(bound["type_name"], bound["rule"])
         sql = f'SELECT {bound["condition"]} AS held FROM (SELECT CAST(%s AS {bound["type_name"]})) AS v ("{bound["column_name"]}")'
         for value, held in [(edge, True), (None, None)] + [
@@ -173,6 +179,7 @@ def test_each_bound_is_where_its_name_says(empty_database: DatabaseManager) -> N
         ]:
             found = empty_database.execute_query(sql, (value,))
             assert found == [{"held": held}], (bound["check_name"], str(value)[:40])
+    assert len(asked) >= 10
 
 
 def test_the_largest_rows_fit_everything_shared(two_organizations: DatabaseManager) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
@@ -12,26 +11,13 @@ from psycopg2.extensions import parse_dsn
 
 from db_utils import DatabaseManager, schema
 from db_utils.errors import DbUtilsError, SchemaError
-from tests.conftest import fresh_database, maintenance
+from tests.conftest import maintenance
 from tests.support.programs import psql
 from tests.support.schema_snapshot import columns_of, content_hashes, snapshot
 
 ROOT = Path(__file__).parents[3]
 FIXTURES = ROOT / "tests" / "fixtures"
 NOT_FILLED = ("tenant_logins", "seed_runs", "backup_runs")  # the frozen rows came before some of these
-
-
-@pytest.fixture
-def blank_url(server_url: str) -> Iterator[str]:
-    """A database with nothing in it."""
-    with fresh_database(server_url) as url:
-        yield url
-
-
-@pytest.fixture
-def blank(blank_url: str) -> Iterator[DatabaseManager]:
-    with DatabaseManager(blank_url) as db:
-        yield db
 
 
 @pytest.fixture

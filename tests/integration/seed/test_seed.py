@@ -10,6 +10,7 @@ import pytest
 
 from db_utils import DatabaseManager, schema
 from tests.conftest import fresh_database
+from tests.integration.test_described_usage import STATEMENTS
 from tests.support.seed_story import (
     LOGISTICS,
     MANUFACTURING,
@@ -185,44 +186,6 @@ def test_nothing_but_rows_stays(seeded: DatabaseManager, empty_database: Databas
 
 
 # -- the seed document's own statements ---------------------------------------------------------------------
-
-STATEMENTS = {
-    "hourly production": """
-        SELECT
-            time_bucket('1 hour', time) as hour,
-            AVG(quantity) as avg_production,
-            resource_id
-        FROM operational_events
-        WHERE event_type = 'production'
-          AND time >= NOW() - INTERVAL '7 days'
-        GROUP BY hour, resource_id
-        ORDER BY hour DESC;""",
-    "demand of an organization": """
-        SELECT * FROM demand_history
-        WHERE organization_id = '11111111-1111-1111-1111-111111111111';""",
-    "recent bottlenecks": """
-        SELECT * FROM anomaly_predictions
-        WHERE anomaly_type = 'bottleneck'
-          AND status = 'active'
-          AND severity IN ('high', 'critical')
-        ORDER BY probability DESC;""",
-    "production efficiency": """
-        SELECT
-            location_id,
-            DATE(plan_date) as date,
-            SUM(planned_quantity) as planned,
-            SUM(actual_quantity) as actual,
-            ROUND(100.0 * SUM(actual_quantity) / SUM(planned_quantity), 2) as efficiency
-        FROM production_plans
-        WHERE status = 'completed'
-        GROUP BY location_id, DATE(plan_date);""",
-    "low attendance": """
-        SELECT employee_id, attendance_rate
-        FROM employee_attendance_rate
-        WHERE month = DATE_TRUNC('month', CURRENT_DATE)
-          AND attendance_rate < 90
-        ORDER BY attendance_rate ASC;""",
-}
 
 
 @pytest.mark.parametrize("statement", STATEMENTS.values(), ids=STATEMENTS)
