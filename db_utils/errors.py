@@ -269,6 +269,7 @@ _REFUSALS = {
     "violates foreign key constraint": "23503",
     "violates not-null constraint": "23502",
     "violates exclusion constraint": "23P01",
+    "could not find valid entry for shard": "40001",  # it moved, or was split, while the statement was planned
 }
 _RULE = re.compile(r'constraint "(\w+)"')
 _TRIGGERS_RULE = re.compile(r"Rule: (\w+)$")  # what triggers say beside the rule's name, which is lost

@@ -301,6 +301,8 @@ CREATE OR REPLACE FUNCTION pg_temp.load_people(organization_number integer, firs
 RETURNS TABLE (relation text, row_count bigint)
 LANGUAGE plpgsql
 AS $$
+DECLARE
+    organization CONSTANT uuid := (SELECT l.organization_id FROM load_locations AS l WHERE l.number = organization_number LIMIT 1);
 BEGIN
     CREATE TEMPORARY TABLE new_shifts ON COMMIT DROP AS
     SELECT
@@ -340,9 +342,34 @@ BEGIN
     GET DIAGNOSTICS row_count = ROW_COUNT;
     RETURN NEXT;
 
+    -- Asked beforehand: not every edition has a constraint that ON CONFLICT could pass over.
+    CREATE TEMPORARY TABLE taken ON COMMIT DROP AS
+    SELECT
+        a.employee_id,
+        a.starts_at,
+        a.ends_at
+    FROM shift_assignments AS a
+    WHERE a.organization_id = organization
+        AND a.status <> 'cancelled';
+
+    CREATE TEMPORARY TABLE new_assignments ON COMMIT DROP AS
+    SELECT
+        w.organization_id,
+        w.shift_id,
+        w.employee_id,
+        CASE WHEN w.luck < 0.07 THEN 'absent' ELSE 'completed' END AS status
+    FROM new_work AS w
+    WHERE NOT EXISTS (
+        SELECT
+        FROM taken AS t
+        WHERE t.employee_id = w.employee_id
+            AND t.starts_at < w.starts_at + w.hours * interval '1 hour'
+            AND t.ends_at > w.starts_at
+    );
+
     INSERT INTO shift_assignments (organization_id, shift_id, employee_id, status)
-    SELECT organization_id, shift_id, employee_id, CASE WHEN luck < 0.07 THEN 'absent' ELSE 'completed' END
-    FROM new_work
+    SELECT organization_id, shift_id, employee_id, status
+    FROM new_assignments
     ON CONFLICT DO NOTHING;
     relation := 'shift_assignments';
     GET DIAGNOSTICS row_count = ROW_COUNT;
@@ -366,7 +393,7 @@ BEGIN
     relation := 'employee_attendance';
     GET DIAGNOSTICS row_count = ROW_COUNT;
     RETURN NEXT;
-    DROP TABLE new_shifts, new_work;
+    DROP TABLE new_shifts, new_work, taken, new_assignments;
 END
 $$;
 
@@ -450,6 +477,41 @@ BEGIN
 END
 $$;
 
+-- Is there something of that day already? Functions, for Citus does not look into a distributed table from a query over local ones.
+CREATE OR REPLACE FUNCTION pg_temp.has_events(organization uuid, resource uuid, first_at timestamptz, end_at timestamptz)
+RETURNS boolean
+LANGUAGE plpgsql
+STABLE
+AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT
+        FROM operational_events AS t
+        WHERE t.organization_id = organization
+            AND t.resource_id = resource
+            AND t.time >= first_at
+            AND t.time < end_at
+    );
+END
+$$;
+
+CREATE OR REPLACE FUNCTION pg_temp.has_metrics(organization uuid, resource uuid, first_at timestamptz, end_at timestamptz)
+RETURNS boolean
+LANGUAGE plpgsql
+STABLE
+AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT
+        FROM resource_metrics AS t
+        WHERE t.organization_id = organization
+            AND t.resource_id = resource
+            AND t.time >= first_at
+            AND t.time < end_at
+    );
+END
+$$;
+
 -- What happened to machines, and what was planned of it.
 CREATE OR REPLACE FUNCTION pg_temp.load_events(organization_number integer, first_day date, end_day date)
 RETURNS TABLE (relation text, row_count bigint)
@@ -458,8 +520,6 @@ AS $$
 DECLARE
     zone CONSTANT text := (SELECT o.zone FROM load_options AS o);
     organization CONSTANT uuid := (SELECT DISTINCT l.organization_id FROM load_locations AS l WHERE l.number = organization_number);
-    first_at CONSTANT timestamptz := first_day::timestamp AT TIME ZONE zone;
-    end_at CONSTANT timestamptz := end_day::timestamp AT TIME ZONE zone;
 BEGIN
     CREATE TEMPORARY TABLE new_events ON COMMIT DROP AS
     WITH missing AS MATERIALIZED (
@@ -477,17 +537,7 @@ BEGIN
         WHERE r.number = organization_number
             AND d.starts_at < d.ends_at
             -- As a question to be asked for each machine and day: a join would read the whole table.
-            AND (
-                SELECT true
-                FROM operational_events AS e
-                WHERE e.organization_id = organization
-                    AND e.resource_id = r.resource_id
-                    AND e.time >= d.starts_at
-                    AND e.time < d.ends_at
-                    AND e.time >= first_at
-                    AND e.time < end_at
-                LIMIT 1
-            ) IS NULL
+            AND NOT pg_temp.has_events(organization, r.resource_id, d.starts_at, d.ends_at)
     )
     SELECT
         m.organization_id,
@@ -585,8 +635,6 @@ AS $$
 DECLARE
     zone CONSTANT text := (SELECT o.zone FROM load_options AS o);
     organization CONSTANT uuid := (SELECT DISTINCT l.organization_id FROM load_locations AS l WHERE l.number = organization_number);
-    first_at CONSTANT timestamptz := first_day::timestamp AT TIME ZONE zone;
-    end_at CONSTANT timestamptz := end_day::timestamp AT TIME ZONE zone;
 BEGIN
     INSERT INTO resource_metrics (
         organization_id, time, resource_id, utilization_pct, efficiency_pct, downtime_minutes, sample_minutes
@@ -605,17 +653,7 @@ BEGIN
         ) AS d
         WHERE r.number = organization_number
             AND d.starts_at < d.ends_at
-            AND (
-                SELECT true
-                FROM resource_metrics AS m
-                WHERE m.organization_id = organization
-                    AND m.resource_id = r.resource_id
-                    AND m.time >= d.starts_at
-                    AND m.time < d.ends_at
-                    AND m.time >= first_at
-                    AND m.time < end_at
-                LIMIT 1
-            ) IS NULL
+            AND NOT pg_temp.has_metrics(organization, r.resource_id, d.starts_at, d.ends_at)
     )
     SELECT
         m.organization_id,

@@ -253,7 +253,7 @@ BEGIN
             'alert' AS kind,
             a.alert_id::text AS entity_key
         FROM public.alerts AS a
-        WHERE a.organization_id = t.organization_id
+        WHERE a.organization_id = enqueue_changes.organization_id
             AND (a.resolved_at IS NULL OR a.resolved_at > now() - public.sync_kept_for('alert'))
             AND 'alert' = ANY (wanted)
         UNION ALL
@@ -261,7 +261,7 @@ BEGIN
             'anomaly',
             p.anomaly_id::text
         FROM public.anomaly_predictions AS p
-        WHERE p.organization_id = t.organization_id
+        WHERE p.organization_id = enqueue_changes.organization_id
             AND (p.closed_at IS NULL OR p.closed_at > now() - public.sync_kept_for('anomaly'))
             AND 'anomaly' = ANY (wanted)
         UNION ALL
@@ -269,14 +269,14 @@ BEGIN
             'resource_status',
             r.resource_id::text
         FROM public.resources AS r
-        WHERE r.organization_id = t.organization_id
+        WHERE r.organization_id = enqueue_changes.organization_id
             AND 'resource_status' = ANY (wanted)
         UNION ALL
         SELECT DISTINCT
             'forecast',
             public.forecast_key(f.product_id, f.location_id, f.target_time, f.target_interval)
         FROM public.demand_forecasts AS f
-        WHERE f.organization_id = t.organization_id
+        WHERE f.organization_id = enqueue_changes.organization_id
             AND f.purpose = 'published'
             AND f.target_time + f.target_interval > now() - public.sync_kept_for('forecast')
             AND 'forecast' = ANY (wanted)
@@ -285,7 +285,7 @@ BEGIN
             'plan',
             p.plan_id::text
         FROM public.production_plans AS p
-        WHERE p.organization_id = t.organization_id
+        WHERE p.organization_id = enqueue_changes.organization_id
             AND (p.status IN ('planned', 'in_progress') OR p.updated_at > now() - public.sync_kept_for('plan'))
             AND 'plan' = ANY (wanted)
         UNION ALL

@@ -164,6 +164,146 @@ BEGIN
 END
 $$;
 
+-- Each node counts its own transactions, and a default is computed where the statement begins. An organization's changes are ordered
+-- by the node where its rows are, which its readers ask too; where the rows move to another one, readers begin afresh or go on.
+CREATE OR REPLACE FUNCTION count_here()
+RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF TG_ARGV[0] = 'outbox' THEN
+        NEW.transaction_id := pg_current_xact_id()::text::bigint;
+    ELSE
+        NEW.trimmed_to := pg_current_xact_id()::text::bigint;
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION count_here() IS
+    'Trigger of the citus edition: a row of the outbox, or of its targets, bears the number of the transaction on the node where it is.';
+REVOKE ALL ON FUNCTION count_here() FROM PUBLIC;
+
+DO $$
+BEGIN
+    IF database_edition() <> 'citus' THEN
+        RETURN;
+    END IF;
+    CREATE OR REPLACE TRIGGER sync_outbox_count_here
+        BEFORE INSERT ON sync_outbox
+        FOR EACH ROW EXECUTE FUNCTION count_here('outbox');
+    CREATE OR REPLACE TRIGGER sync_targets_count_here
+        BEFORE INSERT ON sync_targets
+        FOR EACH ROW EXECUTE FUNCTION count_here('targets');
+
+    -- As elsewhere, organization by organization. Whoever deletes the same row at that moment is waited for.
+    CREATE OR REPLACE FUNCTION trim_sync_outbox(only_organization uuid DEFAULT NULL)
+    RETURNS bigint
+    LANGUAGE plpgsql
+    SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+    AS $trim$
+    DECLARE
+        target record;
+        twice record;
+        before_all bigint;
+        newest bigint;
+        deleted bigint := 0;
+        more bigint;
+    BEGIN
+        IF NOT pg_try_advisory_xact_lock(hashtextextended('barnameh outbox trim', 0)) THEN
+            RETURN 0;
+        END IF;
+        FOR target IN
+            SELECT DISTINCT
+                o.organization_id,
+                o.consumer,
+                t.consumer IS NOT NULL AS is_wanted,
+                t.keep_for
+            FROM public.sync_outbox AS o
+            LEFT JOIN public.sync_targets AS t
+                ON t.organization_id = o.organization_id
+                AND t.consumer = o.consumer
+            WHERE only_organization IS NULL
+                OR o.organization_id = only_organization
+        LOOP
+            IF NOT target.is_wanted THEN
+                DELETE FROM public.sync_outbox AS o
+                WHERE o.organization_id = target.organization_id
+                    AND o.consumer = target.consumer;
+                GET DIAGNOSTICS more = ROW_COUNT;
+                deleted := deleted + more;
+                CONTINUE;
+            END IF;
+
+            -- What is older than its target keeps it, once every transaction up to it has ended on that node.
+            IF target.keep_for IS NOT NULL AND only_organization IS NULL THEN
+                SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+                INTO before_all
+                FROM public.organizations AS g
+                WHERE g.organization_id = target.organization_id;
+                SELECT
+                    max(o.transaction_id),
+                    count(*)
+                INTO
+                    newest,
+                    more
+                FROM public.sync_outbox AS o
+                WHERE o.organization_id = target.organization_id
+                    AND o.consumer = target.consumer
+                    AND o.changed_at < now() - target.keep_for
+                    AND o.transaction_id < before_all;
+                IF newest IS NOT NULL THEN
+                    DELETE FROM public.sync_outbox AS o
+                    WHERE o.organization_id = target.organization_id
+                        AND o.consumer = target.consumer
+                        AND o.changed_at < now() - target.keep_for
+                        AND o.transaction_id <= newest;
+                    UPDATE public.sync_targets AS t
+                    SET trimmed_to = greatest(t.trimmed_to, newest)
+                    WHERE t.organization_id = target.organization_id
+                        AND t.consumer = target.consumer;
+                    deleted := deleted + more;
+                END IF;
+            END IF;
+
+            -- A key's rows become one new row, which nobody has read yet.
+            FOR twice IN
+                SELECT
+                    o.kind,
+                    o.entity_key,
+                    min(o.changed_at) AS first_changed_at,
+                    max(o.changed_at) AS last_changed_at
+                FROM public.sync_outbox AS o
+                WHERE o.organization_id = target.organization_id
+                    AND o.consumer = target.consumer
+                GROUP BY
+                    o.kind,
+                    o.entity_key
+                HAVING count(*) > 1
+            LOOP
+                DELETE FROM public.sync_outbox AS o
+                WHERE o.organization_id = target.organization_id
+                    AND o.consumer = target.consumer
+                    AND o.kind = twice.kind
+                    AND o.entity_key = twice.entity_key;
+                GET DIAGNOSTICS more = ROW_COUNT;
+                deleted := deleted + more - 1;
+                INSERT INTO public.sync_outbox (organization_id, consumer, kind, entity_key, changed_at)
+                VALUES (
+                    target.organization_id,
+                    target.consumer,
+                    twice.kind,
+                    twice.entity_key,
+                    CASE WHEN target.keep_for IS NULL THEN twice.first_changed_at ELSE twice.last_changed_at END
+                );
+            END LOOP;
+        END LOOP;
+        RETURN deleted;
+    END
+    $trim$;
+END
+$$;
+
 -- A table comes after those that its foreign keys point to. Rows that are there are copied to the workers, and have fired what they had
 -- to fire: the triggers come last.
 DO $$
@@ -227,24 +367,15 @@ BEGIN
     LOOP
         EXECUTE kept.definition;
     END LOOP;
-
-    FOR base IN
-        SELECT c.oid::regclass AS name
-        FROM pg_class AS c
-        JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'organization_id'
-        WHERE c.relnamespace = 'public'::regnamespace
-            AND c.relkind = 'v'
-            AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
-        ORDER BY c.oid
-    LOOP
-        CALL secure_rows(base.name, 'SELECT');
-    END LOOP;
 END
 $$;
 
--- What Citus lets everybody do on every node, and tenants need not: functions that run a text, on other nodes too and with settings
--- of its own; its catalogues, which name shards and nodes. What executing a query calls stays open.
-DO $$
+-- Rights are a node's own: after a node was added this is called again (`db-utils cluster add` does). What Citus lets everybody do on every
+-- node, and tenants need not, is taken away: functions that run a text, on other nodes too and with settings of its own; its catalogues,
+-- which name shards and nodes. What executing a query calls stays open.
+CREATE OR REPLACE PROCEDURE secure_nodes()
+LANGUAGE plpgsql
+AS $secure$
 DECLARE
     hide CONSTANT text := $hide$
         DO $node$
@@ -283,11 +414,21 @@ DECLARE
         END
         $node$
     $hide$;
+    base record;
     node record;
 BEGIN
-    IF database_edition() <> 'citus' THEN
-        RETURN;
-    END IF;
+    FOR base IN
+        SELECT c.oid::regclass AS name
+        FROM pg_class AS c
+        JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'organization_id'
+        WHERE c.relnamespace = 'public'::regnamespace
+            AND c.relkind = 'v'
+            AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
+        ORDER BY c.oid
+    LOOP
+        CALL secure_rows(base.name, 'SELECT');
+    END LOOP;
+
     -- A worker is connected to as whoever asks: who takes this role on the coordinator has it there.
     IF NOT (SELECT r.rolcanlogin FROM pg_roles AS r WHERE r.rolname = 'barnameh_tenant') THEN
         ALTER ROLE barnameh_tenant LOGIN;
@@ -303,6 +444,18 @@ BEGIN
     LOOP
         RAISE EXCEPTION 'the rights on node %:% could not be taken away: %', node.nodename, node.nodeport, node.result;
     END LOOP;
+END
+$secure$;
+COMMENT ON PROCEDURE secure_nodes() IS
+    'Gives tenants their rights on every node of the citus edition, and takes away those that Citus gives to everybody there. To be called '
+    'again after a node was added.';
+REVOKE ALL ON PROCEDURE secure_nodes() FROM PUBLIC;
+
+DO $$
+BEGIN
+    IF database_edition() = 'citus' THEN
+        CALL secure_nodes();
+    END IF;
 END
 $$;
 

@@ -25,7 +25,7 @@ from barnameh.api.keys import CONSUMER, Caller
 from barnameh.api.problems import Problem, problem_of
 from barnameh.api.service import COOKIE, Service, bearer
 from db_utils import DbUtilsError
-from db_utils.errors import InvalidInputError, NotFoundError
+from db_utils.errors import InvalidInputError, NotFoundError, SessionUnavailableError
 from db_utils.outbox import KINDS, Change, Outbox
 
 PING_SECONDS = 15.0
@@ -138,6 +138,8 @@ class Feed:
                     while not self._closed.is_set():
                         if listener.get(1.0) is not None:
                             self._loop.call_soon_threadsafe(self._wake.set)
+            except SessionUnavailableError:
+                return  # nobody announces anything there: the feed looks by itself
             except (DbUtilsError, RuntimeError) as error:  # the latter: the loop has ended
                 _log.info("not woken up for a while: %s", error)
                 self._closed.wait(LOOK_SECONDS)

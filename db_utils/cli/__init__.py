@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from db_utils import __version__
-from db_utils.cli import backup, doctor, documentation, files, report, schema, serve, smoke, status
+from db_utils.cli import backup, cluster, doctor, documentation, files, report, schema, serve, smoke, status
 
 app = typer.Typer(
     name="db-utils",
@@ -32,6 +32,7 @@ for commands in (
     files.app,
     backup.app,
     doctor.app,
+    cluster.app,
     report.app,
     documentation.app,
 ):

@@ -215,9 +215,14 @@ class TenantScope(Executor):
         `kinds` are what the schema announces: "alerts", "anomalies", "predictions" and "changes" (of an organization with a target of
         the outbox), anything else is an `InvalidInputError`; each `Notification` has
         its kind as `channel`. Iteration ends when nothing came for `timeout_seconds` (None: never). Raises
-        `NotFoundError` for an organization that does not exist.
+        `NotFoundError` for an organization that does not exist, `SessionUnavailableError` on Citus, where nothing is announced.
         """
         check_kinds(kinds)
+        if self._manager.is_citus:
+            raise SessionUnavailableError(
+                "on Citus nothing is announced, for NOTIFY does not cross nodes: ask Outbox.changes_since() once a second, which "
+                "tells the same (docs/citus.md)"
+            )
         return Listener(
             lambda: self._manager._pool.open_session("listen()"),
             lambda: self._find_channels(kinds),

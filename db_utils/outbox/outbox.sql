@@ -80,8 +80,6 @@ LIMIT %(limit)s;
 DELETE FROM sync_outbox AS o
 USING (
     SELECT
-        w.organization_id,
-        w.consumer,
         w.transaction_id,
         w.outbox_id
     FROM sync_outbox AS w
@@ -92,8 +90,8 @@ USING (
         AND w.consumer = %(consumer)s
     FOR UPDATE OF w SKIP LOCKED
 ) AS found
-WHERE o.organization_id = found.organization_id
-    AND o.consumer = found.consumer
+WHERE o.organization_id = %(organization_id)s
+    AND o.consumer = %(consumer)s
     AND o.transaction_id = found.transaction_id
     AND o.outbox_id = found.outbox_id;
 
@@ -222,28 +220,9 @@ SELECT
     s.efficiency_pct,
     s.downtime_minutes,
     NULL::timestamptz AS expires_at
-FROM resources AS r
-CROSS JOIN LATERAL (
-    SELECT
-        l.resource_id,
-        l.location_id,
-        l.name,
-        l.resource_type,
-        l.status,
-        l.last_event_at,
-        l.last_event_type,
-        l.last_event_cause,
-        l.last_metric_at,
-        l.utilization_pct,
-        l.efficiency_pct,
-        l.downtime_minutes
-    FROM resource_latest_status AS l
-    WHERE l.organization_id = %(organization_id)s
-        AND l.resource_id = r.resource_id
-    LIMIT 1
-) AS s
-WHERE r.organization_id = %(organization_id)s
-    AND (%(keys)s::text[] IS NULL OR r.resource_id = ANY (%(keys)s::text[]::uuid[]));
+FROM latest_resource_status(%(organization_id)s) AS s
+WHERE %(keys)s::text[] IS NULL
+    OR s.resource_id = ANY (%(keys)s::text[]::uuid[]);
 
 -- name: rows_of_forecast
 -- What is expected now for each of these targets, or for all whose time did not pass more than seven days ago?

@@ -321,10 +321,10 @@ class QueryRunner:
             return 0
         if second is None and check is None and before is None and after is None:
             return write(self._db, first)
+        if second is None:
+            return self._db.run_in_transaction(lambda transaction: write(transaction, first))
         with self._db.transaction() as transaction:
-            written = write(transaction, first)
-            if second is not None:
-                written += write(transaction, second)
+            written = write(transaction, first) + write(transaction, second)
             for page in remaining:
                 written += write(transaction, page)
         return written

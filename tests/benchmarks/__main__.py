@@ -30,7 +30,7 @@ from tests.benchmarks.harness import SERVER_OPTIONS, Context, Table, machine
 
 BENCHMARKS = (
     "bulk", "pool", "small_query", "dashboards", "under_load", "storage", "cache", "tenant_scope", "iot_questions", "first_start",
-    "api", "sync", "planning", "loading", "connectors",
+    "api", "sync", "planning", "loading", "connectors", "citus",
 )  # fmt: skip
 ROOT = Path(__file__).parents[2]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import psutil
 import psycopg2
-from psycopg2.extensions import parse_dsn
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from db_utils.embedded.server import EmbeddedServer
 
@@ -27,6 +29,31 @@ _OPTIONS = {
 _clusters: dict[str, list[str]] = {}
 
 
+@contextmanager
+def frozen(url: str) -> Iterator[None]:
+    """A node that does not answer: its first process stands still."""
+    connection = psycopg2.connect(url)
+    with connection.cursor() as cursor:
+        cursor.execute(r"SELECT split_part(pg_read_file('postmaster.pid'), E'\n', 1)::integer")
+        process = psutil.Process(cursor.fetchone()[0])
+    connection.close()
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def one_more(install: str, database: str) -> Iterator[EmbeddedServer]:
+    """One more server with this database, ready to join a cluster."""
+    with EmbeddedServer.start(install_dir=install, options=_OPTIONS) as server:
+        _name(server)
+        _run(server.url, f'CREATE DATABASE "{database}"')
+        _run(make_dsn(**{**parse_dsn(server.url), "dbname": database}), "CREATE EXTENSION citus")
+        yield server
+
+
 def nodes(server_url: str) -> list[str]:
     """This server, or where it is the coordinator of a cluster that runs here: it and its workers."""
     return _clusters.get(server_url, [server_url])
@@ -40,9 +67,17 @@ def cluster(install: str) -> Iterator[list[EmbeddedServer]]:
             stack.enter_context(EmbeddedServer.start(install_dir=install, options=_OPTIONS))
             for _ in range(1 + _WORKERS)
         ]
+        for server in servers:
+            _name(server)
         urls = [server.url for server in servers]
         _clusters[urls[0]] = urls
         yield servers
+
+
+def _name(server: EmbeddedServer) -> None:
+    """Citus connects a node to itself too, for what runs in the background."""
+    _run(server.url, f"ALTER SYSTEM SET citus.local_hostname = '{parse_dsn(server.url)['host']}'")
+    _run(server.url, "SELECT pg_reload_conf()")
 
 
 def join(urls: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,19 @@ def page() -> str:
     """The whole page."""
     lines = [INTRODUCTION, "| exit code | meaning |", "|---|---|"]
     lines += [f"| {code.value} | {MEANINGS[code]} |" for code in Exit]
-    group: Any = typer.main.get_command(app)
-    for name, command in group.commands.items():
+    for name, command in _commands(typer.main.get_command(app)):
         lines += ["", f"## {name}", "", text(command.help)]
         rows = [row(parameter) for parameter in command.params if parameter.name != "help"]
         lines += ["", "| option | | meaning |", "|---|---|---|", *rows] if rows else []
     return "\n".join(lines) + "\n"
+
+
+def _commands(group: Any, of: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command with its name, those of a group behind the group."""
+    for name, command in group.commands.items():
+        yield of + name, command
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{of}{name} ")
 
 
 def text(help_text: str | None) -> str:

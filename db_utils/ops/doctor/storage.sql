@@ -55,12 +55,14 @@ WITH samples AS (
     FROM generate_series(3, 1000) AS n
 )
 SELECT
-    (SELECT EXISTS (SELECT FROM seed_runs)) AS was_seeded,
     array_agg(o.organization_id::text ORDER BY o.organization_id) FILTER (WHERE s.organization_id IS NOT NULL) AS samples,
     count(*) FILTER (WHERE s.organization_id IS NULL) AS other_count,
     extract(epoch FROM now() - min(o.created_at) FILTER (WHERE s.organization_id IS NULL)) AS other_seconds
 FROM organizations AS o
 LEFT JOIN samples AS s ON s.organization_id = o.organization_id
+
+-- name: seeded
+SELECT EXISTS (SELECT FROM seed_runs) AS was_seeded
 
 -- name: delete_order
 -- Tables that point to others come first.

@@ -1,0 +1,195 @@
+"""The nodes of a database that Citus spreads over several machines: what they hold, and how that changes.
+
+Every function hands the statement that it is about to run to `show`, so that an operator sees it and can run it by hand.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from db_utils.connections.citus_nodes import dead_workers
+from db_utils.connections.transaction import without_deadline
+from db_utils.errors import InvalidInputError, NotFoundError, SchemaError
+from db_utils.schema import state
+from db_utils.sql_blocks import sql_beside
+from db_utils.text_keys import parse_uuid
+from db_utils.values import Row
+
+if TYPE_CHECKING:
+    import uuid
+
+    from db_utils.connections.manager import DatabaseManager
+
+Show = Callable[[str], object]
+
+_SQL = sql_beside(__name__)
+_POLL_SECONDS = 0.5
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|/[^:\s]+|[^:/\[\]\s]+)(?::([0-9]{1,5}))?")
+_FINISHED = {"finished", "cancelled", "failed"}
+
+
+@dataclass(frozen=True)
+class Node:
+    """One server of the cluster, and what it holds."""
+
+    node: str
+    """Its address: host:port."""
+    role: str
+    """coordinator or worker."""
+    answers: bool
+    """Whether the coordinator reaches it within a second."""
+    shards: int
+    """How many slices of all organizations' rows lie there; those of all tables that lie together are one."""
+    organizations: int | None
+    """How many organizations lie there; None while a node does not answer."""
+    size_bytes: int | None
+    """Size of the database there; None while a node does not answer."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The node as JSON has it."""
+        return asdict(self)
+
+
+def status(db: DatabaseManager, *, show: Show = bool) -> list[Node]:
+    """Return every node, the coordinator first: does it answer, and how much lies there?
+
+    Raises `SchemaError` where the database is not spread over several servers.
+    """
+    _require_citus(db)
+    dead = dead_workers(db.pool) or ()
+    rows = db.execute_query(_shown(_SQL["nodes"], show), primary=True)
+    if dead:
+        return [
+            Node(
+                **{**row, "answers": row["answers"] and row["node"] not in dead},
+                organizations=None,
+                size_bytes=None,
+            )
+            for row in rows
+        ]
+    held = {row.pop("node"): row for row in db.execute_query(_shown(_SQL["held"], show), primary=True)}
+    nothing = {"organizations": None, "size_bytes": None}
+    return [Node(**row, **held.get(row["node"], nothing)) for row in rows]
+
+
+def add(db: DatabaseManager, address: str, *, show: Show = bool, dry_run: bool = False) -> None:
+    """Take a server into the cluster, and give tenants their rights there; it holds nothing until `rebalance`.
+
+    `address` is host or host:port. The server has PostgreSQL and Citus as the others, and the same database with `CREATE EXTENSION
+    citus`. One that is in already stays, and gets its rights anew. Raises `InvalidInputError` for an address that is
+    none, `SchemaError` where the database is not spread over several servers.
+    """
+    host, port = address_of(address)
+    _require_citus(db)
+    statements = (f"SELECT citus_add_node({_literal(host)}, {port})", "CALL secure_nodes()")
+    for statement in statements:
+        show(statement)
+    if not dry_run:
+        with db.transaction() as transaction, without_deadline(transaction):
+            for statement in statements:
+                transaction.execute(statement)
+
+
+def rebalance(
+    db: DatabaseManager,
+    *,
+    show: Show = bool,
+    dry_run: bool = False,
+    on_progress: Callable[[int, int], object] | None = None,
+) -> list[Row]:
+    """Move slices until every node holds about as much; return the moves.
+
+    People read and write meanwhile; who writes to a slice waits a moment when it changes over. `on_progress` gets how many
+    moves are done, and of how many. With `dry_run` nothing moves. Raises `SchemaError` for a move that failed: the slices
+    are all there, where they were or where they went; ask again.
+    """
+    _require_citus(db)
+    moves = db.execute_query(_shown(_SQL["planned_moves"], show), primary=True)
+    if dry_run or not moves:
+        return moves
+    started = db.execute_query(_shown("SELECT citus_rebalance_start() AS job_id", show), primary=True)
+    job = started[0]["job_id"]
+    while True:
+        (now,) = db.execute_query(_SQL["job"], {"job_id": job}, primary=True)
+        if on_progress is not None:
+            on_progress(now["done"], now["total"])
+        if now["state"] in _FINISHED:
+            break
+        time.sleep(_POLL_SECONDS)
+    if now["state"] != "finished":
+        raise SchemaError(
+            f"the rebalance {now['state']} ({now['message'] or 'it does not say why'}): no row is lost, run it again; "
+            f"SELECT * FROM pg_dist_background_task WHERE job_id = {job} tells each move"
+        )
+    _have_readers_begin_afresh(db, show)
+    return moves
+
+
+def isolate(
+    db: DatabaseManager, organization_id: object, *, show: Show = bool, dry_run: bool = False
+) -> bool:
+    """Give an organization a slice of its own, which then moves and is measured by itself; return whether it had none.
+
+    People read and write meanwhile. Raises `NotFoundError` for an unknown organization.
+    """
+    organization = parse_uuid(organization_id, "organization_id")
+    _require_citus(db)
+    if not db.execute_query(
+        "SELECT FROM organizations WHERE organization_id = %s", (organization,), primary=True
+    ):
+        raise NotFoundError(
+            f"organization {organization} does not exist: get_organizations() lists those that do"
+        )
+    if _is_alone(db, organization):
+        return False
+    statement = f"SELECT isolate_tenant_to_new_shard('organizations', '{organization}', 'CASCADE', shard_transfer_mode => 'auto')"
+    show(statement)
+    if not dry_run:
+        with db.connection() as connection, connection.cursor() as cursor:
+            # Without a transaction around it, and however long it takes.
+            cursor.execute("SET statement_timeout = 0")
+            cursor.execute(statement)
+        _have_readers_begin_afresh(db, show)
+    return True
+
+
+def address_of(address: str) -> tuple[str, int]:
+    """Return host and port (5432 where none is given); raises `InvalidInputError` where it is no address."""
+    match = _ADDRESS.fullmatch(address)
+    port = int(match[2] or 5432) if match else 0
+    if match is None or not 0 < port < 65536:
+        raise InvalidInputError(
+            f"{address!r} names no server: write host or host:port, such as 10.0.0.4:5432"
+        )
+    return match[1].strip("[]"), port
+
+
+def _have_readers_begin_afresh(db: DatabaseManager, show: Show) -> None:
+    """Each node counts its own transactions: who resumes where another node counted could take what is new for read."""
+    db.execute(_shown(_SQL["begin_afresh"], show))
+
+
+def _is_alone(db: DatabaseManager, organization: uuid.UUID) -> bool:
+    (row,) = db.execute_query(_SQL["is_alone"], {"organization_id": organization}, primary=True)
+    return bool(row["is_alone"])
+
+
+def _require_citus(db: DatabaseManager) -> None:
+    if not state.has_citus(db):
+        raise SchemaError(
+            f"{db.settings.safe_url} is the {state.edition(db)} edition, which is one server: there are no nodes to look at or "
+            "to move rows between; docs/citus.md says how a database becomes one of several"
+        )
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _shown(sql: str, show: Show) -> str:
+    show(sql.strip())
+    return sql

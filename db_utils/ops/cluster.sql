@@ -1,0 +1,88 @@
+-- What the nodes of Citus hold, and what moves between them.
+
+-- name: nodes
+-- Which nodes are there, and how many slices lie on each? Tables that lie together are cut alike: those of organizations count for all.
+SELECT
+    format('%s:%s', n.nodename, n.nodeport) AS node,
+    CASE n.groupid WHEN 0 THEN 'coordinator' ELSE 'worker' END AS role,
+    n.isactive AS answers,
+    count(s.shardid) AS shards
+FROM pg_dist_node AS n
+LEFT JOIN pg_dist_placement AS d ON d.groupid = n.groupid
+LEFT JOIN pg_dist_shard AS s
+    ON s.shardid = d.shardid
+    AND s.logicalrelid = 'organizations'::regclass
+WHERE n.noderole = 'primary'
+GROUP BY
+    n.groupid,
+    n.nodename,
+    n.nodeport,
+    n.isactive
+ORDER BY
+    n.groupid <> 0,
+    n.nodename,
+    n.nodeport;
+
+-- name: held
+-- How many organizations lie on each node, and how large is its database? Each node is asked.
+WITH sizes AS (
+    SELECT
+        r.nodeid,
+        r.result::bigint AS size_bytes
+    FROM run_command_on_all_nodes('SELECT pg_database_size(current_database())') AS r
+),
+held AS (
+    SELECT
+        p.groupid,
+        count(*) AS organizations
+    FROM (SELECT o.organization_id FROM organizations AS o OFFSET 0) AS o
+    JOIN pg_dist_placement AS p
+        ON p.shardid = get_shard_id_for_distribution_column('organizations', o.organization_id)
+    GROUP BY p.groupid
+)
+SELECT
+    format('%s:%s', n.nodename, n.nodeport) AS node,
+    z.size_bytes,
+    coalesce(h.organizations, 0) AS organizations
+FROM pg_dist_node AS n
+JOIN sizes AS z ON z.nodeid = n.nodeid
+LEFT JOIN held AS h ON h.groupid = n.groupid
+ORDER BY 1;
+
+-- name: planned_moves
+-- Which slices would move, from where to where, so that every node holds about as much?
+SELECT
+    m.shardid AS shard_id,
+    format('%s:%s', m.sourcename, m.sourceport) AS from_node,
+    format('%s:%s', m.targetname, m.targetport) AS to_node,
+    m.shard_size AS size_bytes
+FROM get_rebalance_table_shards_plan('organizations') AS m
+ORDER BY m.shardid;
+
+-- name: job
+-- How far is this move?
+SELECT
+    j.state::text AS state,
+    count(*) FILTER (WHERE t.status = 'done') AS done,
+    count(t.task_id) AS total,
+    max(t.message) FILTER (WHERE t.status IN ('error', 'unscheduled')) AS message
+FROM pg_dist_background_job AS j
+LEFT JOIN pg_dist_background_task AS t ON t.job_id = j.job_id
+WHERE j.job_id = %(job_id)s
+GROUP BY j.state;
+
+-- name: is_alone
+-- Has this organization a slice of its own?
+SELECT s.shardminvalue = s.shardmaxvalue AS is_alone
+FROM pg_dist_shard AS s
+WHERE s.shardid = get_shard_id_for_distribution_column('organizations', %(organization_id)s::uuid);
+
+-- name: begin_afresh
+-- Readers of the outbox that resume where they were look at everything once more.
+UPDATE sync_targets AS t
+SET trimmed_to = greatest(t.trimmed_to, n.newest)
+FROM (
+    SELECT max(r.result::bigint) AS newest
+    FROM run_command_on_all_nodes('SELECT pg_snapshot_xmax(pg_current_snapshot())::text') AS r
+) AS n
+WHERE t.keep_for IS NOT NULL;
