@@ -334,12 +334,17 @@ BEGIN
     WHERE s.isodow <= 5
         AND s.ends_at <= o.now_hour;
 
-    INSERT INTO shifts (organization_id, shift_id, location_id, name, starts_at, ends_at, required_employees)
-    SELECT organization_id, shift_id, location_id, name, starts_at, ends_at, 1
-    FROM new_shifts
-    ON CONFLICT DO NOTHING;
+    WITH written AS (
+        INSERT INTO shifts (organization_id, shift_id, location_id, name, starts_at, ends_at, required_employees)
+        SELECT organization_id, shift_id, location_id, name, starts_at, ends_at, 1
+        FROM new_shifts
+        ON CONFLICT DO NOTHING
+        RETURNING 1
+    )
+    SELECT count(*)
+    INTO row_count
+    FROM written;
     relation := 'shifts';
-    GET DIAGNOSTICS row_count = ROW_COUNT;
     RETURN NEXT;
 
     -- Asked beforehand: not every edition has a constraint that ON CONFLICT could pass over.
@@ -367,31 +372,41 @@ BEGIN
             AND t.ends_at > w.starts_at
     );
 
-    INSERT INTO shift_assignments (organization_id, shift_id, employee_id, status)
-    SELECT organization_id, shift_id, employee_id, status
-    FROM new_assignments
-    ON CONFLICT DO NOTHING;
+    WITH written AS (
+        INSERT INTO shift_assignments (organization_id, shift_id, employee_id, status)
+        SELECT organization_id, shift_id, employee_id, status
+        FROM new_assignments
+        ON CONFLICT DO NOTHING
+        RETURNING 1
+    )
+    SELECT count(*)
+    INTO row_count
+    FROM written;
     relation := 'shift_assignments';
-    GET DIAGNOSTICS row_count = ROW_COUNT;
     RETURN NEXT;
 
-    INSERT INTO employee_attendance (
-        organization_id, time, employee_id, shift_id, status, scheduled_hours, hours_worked, performance_score
+    WITH written AS (
+        INSERT INTO employee_attendance (
+            organization_id, time, employee_id, shift_id, status, scheduled_hours, hours_worked, performance_score
+        )
+        SELECT
+            organization_id,
+            starts_at,
+            employee_id,
+            shift_id,
+            CASE WHEN luck < 0.04 THEN 'absent' WHEN luck < 0.07 THEN 'sick' WHEN luck < 0.12 THEN 'late' ELSE 'present' END,
+            hours,
+            CASE WHEN luck < 0.07 THEN 0 WHEN luck < 0.12 THEN hours - 0.5 ELSE hours END,
+            CASE WHEN luck >= 0.07 THEN round((70 + 25 * luck)::numeric, 1) END
+        FROM new_work
+        ORDER BY starts_at
+        ON CONFLICT DO NOTHING
+        RETURNING 1
     )
-    SELECT
-        organization_id,
-        starts_at,
-        employee_id,
-        shift_id,
-        CASE WHEN luck < 0.04 THEN 'absent' WHEN luck < 0.07 THEN 'sick' WHEN luck < 0.12 THEN 'late' ELSE 'present' END,
-        hours,
-        CASE WHEN luck < 0.07 THEN 0 WHEN luck < 0.12 THEN hours - 0.5 ELSE hours END,
-        CASE WHEN luck >= 0.07 THEN round((70 + 25 * luck)::numeric, 1) END
-    FROM new_work
-    ORDER BY starts_at
-    ON CONFLICT DO NOTHING;
+    SELECT count(*)
+    INTO row_count
+    FROM written;
     relation := 'employee_attendance';
-    GET DIAGNOSTICS row_count = ROW_COUNT;
     RETURN NEXT;
     DROP TABLE new_shifts, new_work, taken, new_assignments;
 END
@@ -424,54 +439,64 @@ BEGIN
     JOIN load_products AS p ON p.number = organization_number
     CROSS JOIN LATERAL generate_series(first_day::timestamp, (end_day + 27)::timestamp, interval '1 day') AS d (day);
 
-    INSERT INTO demand_history (organization_id, time, product_id, location_id, quantity, revenue)
-    SELECT
-        organization_id,
-        starts_at,
-        product_id,
-        location_id,
-        q.quantity,
-        round(q.quantity * unit_price_eur, 2)
-    FROM new_demand
-    CROSS JOIN LATERAL (SELECT round(expected_quantity * (0.9 + 0.2 * pg_temp.chance(key, 1))::numeric) AS quantity) AS q
-    WHERE day < least(end_day, days_until)
-    ORDER BY starts_at
-    ON CONFLICT DO NOTHING;
+    WITH written AS (
+        INSERT INTO demand_history (organization_id, time, product_id, location_id, quantity, revenue)
+        SELECT
+            organization_id,
+            starts_at,
+            product_id,
+            location_id,
+            q.quantity,
+            round(q.quantity * unit_price_eur, 2)
+        FROM new_demand
+        CROSS JOIN LATERAL (SELECT round(expected_quantity * (0.9 + 0.2 * pg_temp.chance(key, 1))::numeric) AS quantity) AS q
+        WHERE day < least(end_day, days_until)
+        ORDER BY starts_at
+        ON CONFLICT DO NOTHING
+        RETURNING 1
+    )
+    SELECT count(*)
+    INTO row_count
+    FROM written;
     relation := 'demand_history';
-    GET DIAGNOSTICS row_count = ROW_COUNT;
     RETURN NEXT;
 
-    INSERT INTO demand_forecasts (
-        organization_id, product_id, location_id, target_time, target_interval, predicted_quantity, lower_bound, upper_bound,
-        interval_coverage_pct, model_name, model_version, available_at
+    WITH written AS (
+        INSERT INTO demand_forecasts (
+            organization_id, product_id, location_id, target_time, target_interval, predicted_quantity, lower_bound, upper_bound,
+            interval_coverage_pct, model_name, model_version, available_at
+        )
+        SELECT
+            f.organization_id,
+            f.product_id,
+            f.location_id,
+            f.starts_at,
+            interval '1 day',
+            p.predicted,
+            round(p.predicted * 0.87, 1),
+            round(p.predicted * 1.13, 1),
+            90,
+            'weekly_seasonal',
+            '1.0',
+            r.starts_at
+        FROM new_demand AS r
+        JOIN new_demand AS f
+            ON f.location_id = r.location_id
+            AND f.product_id = r.product_id
+            AND f.day > r.day
+            AND f.day <= r.day + interval '28 days'
+        CROSS JOIN LATERAL (
+            SELECT round(f.expected_quantity * (0.95 + 0.1 * pg_temp.chance(f.key, r.day::date - date '2000-01-01'))::numeric, 1) AS predicted
+        ) AS p
+        WHERE extract(isodow FROM r.day) = 1
+            AND r.day < least(end_day, r.days_until)
+        ON CONFLICT DO NOTHING
+        RETURNING 1
     )
-    SELECT
-        f.organization_id,
-        f.product_id,
-        f.location_id,
-        f.starts_at,
-        interval '1 day',
-        p.predicted,
-        round(p.predicted * 0.87, 1),
-        round(p.predicted * 1.13, 1),
-        90,
-        'weekly_seasonal',
-        '1.0',
-        r.starts_at
-    FROM new_demand AS r
-    JOIN new_demand AS f
-        ON f.location_id = r.location_id
-        AND f.product_id = r.product_id
-        AND f.day > r.day
-        AND f.day <= r.day + interval '28 days'
-    CROSS JOIN LATERAL (
-        SELECT round(f.expected_quantity * (0.95 + 0.1 * pg_temp.chance(f.key, r.day::date - date '2000-01-01'))::numeric, 1) AS predicted
-    ) AS p
-    WHERE extract(isodow FROM r.day) = 1
-        AND r.day < least(end_day, r.days_until)
-    ON CONFLICT DO NOTHING;
+    SELECT count(*)
+    INTO row_count
+    FROM written;
     relation := 'demand_forecasts';
-    GET DIAGNOSTICS row_count = ROW_COUNT;
     RETURN NEXT;
     DROP TABLE new_demand;
 END
@@ -593,35 +618,40 @@ BEGIN
     GET DIAGNOSTICS row_count = ROW_COUNT;
     RETURN NEXT;
 
-    INSERT INTO production_plans (
-        organization_id, plan_id, location_id, resource_id, product_id, plan_date, planned_quantity, actual_quantity, status
-    )
-    SELECT
-        e.organization_id,
-        md5(concat_ws('/', 'plan', e.resource_id, e.day - date '2000-01-01'))::uuid,
-        e.location_id,
-        e.resource_id,
-        e.product_id,
-        e.day,
-        greatest(10, round(e.quantity * (0.97 + 0.08 * pg_temp.chance(e.resource_id::text || (e.day - date '2000-01-01'), 9))::numeric, -1)),
-        e.quantity,
-        CASE WHEN e.day < o.today THEN 'completed' ELSE 'in_progress' END
-    FROM (
+    WITH written AS (
+        INSERT INTO production_plans (
+            organization_id, plan_id, location_id, resource_id, product_id, plan_date, planned_quantity, actual_quantity, status
+        )
         SELECT
-            organization_id,
-            location_id,
-            resource_id,
-            product_id,
-            (time AT TIME ZONE zone)::date AS day,
-            sum(quantity - scrap_quantity) AS quantity
-        FROM new_events
-        WHERE event_type = 'production'
-        GROUP BY organization_id, location_id, resource_id, product_id, (time AT TIME ZONE zone)::date
-    ) AS e
-    CROSS JOIN load_options AS o
-    ON CONFLICT DO NOTHING;
+            e.organization_id,
+            md5(concat_ws('/', 'plan', e.resource_id, e.day - date '2000-01-01'))::uuid,
+            e.location_id,
+            e.resource_id,
+            e.product_id,
+            e.day,
+            greatest(10, round(e.quantity * (0.97 + 0.08 * pg_temp.chance(e.resource_id::text || (e.day - date '2000-01-01'), 9))::numeric, -1)),
+            e.quantity,
+            CASE WHEN e.day < o.today THEN 'completed' ELSE 'in_progress' END
+        FROM (
+            SELECT
+                organization_id,
+                location_id,
+                resource_id,
+                product_id,
+                (time AT TIME ZONE zone)::date AS day,
+                sum(quantity - scrap_quantity) AS quantity
+            FROM new_events
+            WHERE event_type = 'production'
+            GROUP BY organization_id, location_id, resource_id, product_id, (time AT TIME ZONE zone)::date
+        ) AS e
+        CROSS JOIN load_options AS o
+        ON CONFLICT DO NOTHING
+        RETURNING 1
+    )
+    SELECT count(*)
+    INTO row_count
+    FROM written;
     relation := 'production_plans';
-    GET DIAGNOSTICS row_count = ROW_COUNT;
     RETURN NEXT;
     DROP TABLE new_events;
 END

@@ -168,6 +168,7 @@ LIMIT %(row_limit)s;
 -- How much was produced, hour by hour or day by day (local ones of the place that begin in the period)?
 -- Parameters: organization_id uuid, bucket text, resource_id uuid?, location_id uuid?, period_start timestamptz,
 --     period_end timestamptz
+-- From organizations: over several machines all of it is computed where that row is, instead of question by question.
 SELECT
     p.bucket_start AS bucket,
     p.bucket_end,
@@ -179,14 +180,16 @@ SELECT
     p.scrap_quantity,
     p.quantity_per_production_hour,
     p.quality_score_mean
-FROM production_by_bucket(
+FROM organizations AS o
+CROSS JOIN LATERAL production_by_bucket(
     %(organization_id)s,
     %(bucket)s,
     %(period_start)s,
     %(period_end)s,
     %(location_id)s
 ) AS p
-WHERE %(resource_id)s::uuid IS NULL OR p.resource_id = %(resource_id)s
+WHERE o.organization_id = %(organization_id)s
+    AND (%(resource_id)s::uuid IS NULL OR p.resource_id = %(resource_id)s)
 ORDER BY
     p.bucket_start,
     p.location_id,
@@ -196,19 +199,22 @@ ORDER BY
 -- Why did resources stand still, and for how long?
 -- Parameters: organization_id uuid, resource_id uuid?, location_id uuid?, period_start timestamptz,
 --     period_end timestamptz
+-- From organizations: see get_production_rate.
 SELECT
     t.event_type,
     t.cause,
     sum(t.event_count)::bigint AS event_count,
     sum(t.minutes) AS downtime_minutes,
     100 * sum(t.minutes) / nullif(sum(sum(t.minutes)) OVER (), 0) AS share_pct
-FROM operation_totals(
+FROM organizations AS o
+CROSS JOIN LATERAL operation_totals(
     %(organization_id)s,
     %(period_start)s,
     %(period_end)s,
     ARRAY['breakdown', 'idle', 'setup', 'maintenance']
 ) AS t
-WHERE t.resource_id IS NOT NULL
+WHERE o.organization_id = %(organization_id)s
+    AND t.resource_id IS NOT NULL
     AND (%(resource_id)s::uuid IS NULL OR t.resource_id = %(resource_id)s)
     AND (%(location_id)s::uuid IS NULL OR t.location_id = %(location_id)s)
 GROUP BY

@@ -246,9 +246,9 @@ def _spread() -> Table:
     """No server: ten thousand organizations, the largest of which are much larger than the others, on a hundred nodes."""
     table = Table(
         "citus with a hundred nodes",
-        f"Simulated: {_ORGANIZATIONS:,} organizations on {_NODES} nodes, whose sizes differ as those of firms do (Pareto, 1.05; none larger "
-        "than a fifth of a node). How much more than the mean does the fullest node hold (median of 20 draws), and how many wait while "
-        "one node is away?",
+        f"Simulated: {_ORGANIZATIONS:,} organizations on {_NODES} nodes, whose sizes differ as those of firms do (Pareto, 1.05; none is "
+        "larger than a fifth of a node). How much more than the mean does the fullest node hold (median of 20 draws), and how many "
+        "wait while one node is away?",
         (
             "slices",
             "organizations with a slice of their own",

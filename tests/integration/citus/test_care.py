@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from db_utils import DatabaseManager, OperationalDataQueries
+from db_utils import DatabaseManager, OperationalDataQueries, schema
 from db_utils.catalogue import DifferentValuesError
 from db_utils.errors import BackupError, ExclusionViolationError, SessionUnavailableError
 from db_utils.files.importing import import_files
@@ -18,6 +18,7 @@ from db_utils.ops.backup.restore import restore
 from db_utils.ops.doctor import Finding, Severity
 from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.run import choose, examine
+from tests.conftest import fresh_database
 from tests.support import citus_cluster
 from tests.support.query_calls import Facts, find_facts
 
@@ -161,3 +162,20 @@ def test_doctor_says_how_old_backups_are_and_that_samples_stand_beside_others(ci
     beside = found("sample-data")
     assert beside.severity == Severity.WARNING
     assert "sample organizations stand beside" in beside.found
+
+
+@pytest.mark.slow
+def test_seeds_more_data_and_reset(server_url: str) -> None:
+    """Of what is there already nothing is added, and the counts say so."""
+    with fresh_database(server_url) as url, DatabaseManager(url) as db:
+        schema.apply(db)
+        schema.seed(db)
+        added = schema.seed(db, days=20, organizations=3, scale=1)
+        assert added["operational_events"] > 1000
+        assert added["resource_metrics"] > 10_000
+        (events,) = db.execute_query("SELECT count(*) AS n FROM operational_events")
+        assert not schema.seed(db, days=20, organizations=3, scale=1)
+        assert db.execute_query("SELECT count(*) AS n FROM operational_events") == [events]
+        schema.reset(db)
+        assert schema.problems(db) == []
+        assert db.execute_query("SELECT FROM organizations") == []
