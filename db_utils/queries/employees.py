@@ -256,7 +256,7 @@ class EmployeeQueries(QueryRunner):
         }
         since = optional_time(effective_at, "effective_at")
         if day is not None:
-            starts = self._change("get_local_day_start", {**subject, "day": day, "days_after": days_after})
+            starts = self._change("find_local_day_start", {**subject, "day": day, "days_after": days_after})
             since = starts[0]["day_start"] if starts else None
         return self._change_one(name, "employee", {**subject, "effective_at": since}, ("employee_id",))
 

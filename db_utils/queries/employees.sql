@@ -169,7 +169,7 @@ FROM change_employee(
     %(effective_at)s::timestamptz
 ) AS e;
 
--- name: get_local_day_start
+-- name: find_local_day_start
 -- When does a day, or the day so many days after it, begin where an employee belongs?
 -- Parameters: organization_id uuid, employee_id uuid, day date, days_after integer
 -- Asked by itself: over several machines nothing is changed from where a row is read.

@@ -52,10 +52,10 @@ def run(context: Context) -> list[Table]:
         "Two people write and one reads while a third worker joins, gets its share, and an organization gets a slice of its own.",
         ("what", "s", "writes", "errors", "lost", "ms longest write"),
     )
-    install = os.environ.get("TEST_CITUS_INSTALL")
+    install = os.environ.get("CITUS_INSTALL")
     if install is None:
         for table in (reads, loads, applied, moves):
-            table.remark = "Not measured: TEST_CITUS_INSTALL names no PostgreSQL with Citus."
+            table.remark = "Not measured: CITUS_INSTALL names no PostgreSQL with Citus."
         return [reads, loads, applied, moves, _spread()]
     with ExitStack() as stack:
         servers = stack.enter_context(citus_cluster.cluster(install))

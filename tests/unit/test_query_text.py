@@ -43,7 +43,7 @@ HELPERS = {
     "get_events_at_other_times",
     "remove_event",
     "remove_moved_attendance",
-    "get_local_day_start",
+    "find_local_day_start",
     "find_codes",
     "find_codes_like",
     "find_organizations_named",
