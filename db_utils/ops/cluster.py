@@ -169,7 +169,10 @@ def address_of(address: str) -> tuple[str, int]:
 
 
 def _have_readers_begin_afresh(db: DatabaseManager, show: Show) -> None:
-    """Each node counts its own transactions: who resumes where another node counted could take what is new for read."""
+    """Each node counts its own transactions: who resumes where another node counted could take what is new for read.
+
+    A reader that asks meanwhile is told or goes on; one that was away for the whole move is told once its node has counted so far.
+    """
     db.execute(_shown(_SQL["begin_afresh"], show))
 
 
