@@ -11,6 +11,7 @@ from inspect import isfunction
 from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
 from db_utils.connections.executor import Executor
+from db_utils.connections.transaction import Transaction
 from db_utils.errors import ForeignKeyViolationError, InvalidInputError, NotFoundError, UniqueViolationError
 from db_utils.queries.arguments import Id, optional_time, time_of
 from db_utils.queries.codes import (
@@ -321,10 +322,12 @@ class QueryRunner:
             return 0
         if second is None and check is None and before is None and after is None:
             return write(self._db, first)
-        if second is None:
+        if second is None and not isinstance(self._db, Transaction):
             return self._db.run_in_transaction(lambda transaction: write(transaction, first))
         with self._db.transaction() as transaction:
-            written = write(transaction, first) + write(transaction, second)
+            written = write(transaction, first)
+            if second is not None:
+                written += write(transaction, second)
             for page in remaining:
                 written += write(transaction, page)
         return written
