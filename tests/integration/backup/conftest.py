@@ -13,9 +13,9 @@ import pytest
 
 from db_utils import DatabaseManager
 from tests.conftest import fresh_database
-from tests.integration.cli.conftest import Run, blank, blank_url, command, environment, run
+from tests.integration.cli.conftest import Run, command, environment, run
 
-__all__ = ["blank", "blank_url", "run"]
+__all__ = ["run"]
 
 MakeBackup = Callable[..., Path]
 
