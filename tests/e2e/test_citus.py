@@ -12,7 +12,7 @@ from psycopg2.extensions import make_dsn
 from db_utils import DatabaseManager, OperationalDataQueries, schema
 from db_utils.errors import AuthenticationFailedError
 from db_utils.ops import cluster
-from tests.conftest import tested
+from tests import conftest
 from tests.e2e.compose_stack import REPOSITORY, docker, free_ports, host_environment
 from tests.support.query_calls import MANUFACTURING
 
@@ -50,7 +50,7 @@ def _url(port: int, password: str = "barnameh_password") -> str:
 
 def test_one_command_makes_one_database(port: int) -> None:
     with DatabaseManager(_url(port)) as db:
-        tested("citus (compose stack)")
+        conftest.tested("citus (compose stack)")
         assert schema.edition(db) == "citus"
         assert schema.problems(db) == []
         assert db.health().dead_workers == ()
