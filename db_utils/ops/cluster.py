@@ -16,6 +16,7 @@ from db_utils.connections.transaction import without_deadline
 from db_utils.errors import InvalidInputError, NotFoundError, SchemaError
 from db_utils.schema import state
 from db_utils.sql_blocks import sql_beside
+from db_utils.sql_text import literal
 from db_utils.text_keys import parse_uuid
 from db_utils.values import Row
 
@@ -85,7 +86,7 @@ def add(db: DatabaseManager, address: str, *, show: Show = bool, dry_run: bool =
     """
     host, port = address_of(address)
     _require_citus(db)
-    statements = (f"SELECT citus_add_node({_literal(host)}, {port})", "CALL secure_nodes()")
+    statements = (f"SELECT citus_add_node({literal(host)}, {port})", "CALL secure_nodes()")
     for statement in statements:
         show(statement)
     if not dry_run:
@@ -187,10 +188,6 @@ def _require_citus(db: DatabaseManager) -> None:
             f"{db.settings.safe_url} is the {state.edition(db)} edition, which is one server: there are no nodes to look at or "
             "to move rows between; docs/citus.md says how a database becomes one of several"
         )
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _shown(sql: str, show: Show) -> str:

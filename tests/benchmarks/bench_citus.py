@@ -19,6 +19,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 from db_utils import DatabaseManager, OperationalDataQueries, schema
 from db_utils.embedded.server import EmbeddedServer
 from db_utils.ops import cluster
+from tests.benchmarks.bench_loading import EVENT_COLUMNS
 from tests.benchmarks.harness import SERVER_OPTIONS, Context, Goal, Table, in_turns, ratio
 from tests.conftest import fresh_database
 from tests.support import citus_cluster
@@ -32,6 +33,10 @@ _SHOWN = (
     "get_demand_training_frame", "get_demand_forecast_outcomes", "get_resource_metrics", "get_resource_utilization",
     "get_kpi_summary", "get_location_kpis", "get_kpi_trend",
 )  # fmt: skip
+_LOADED = {
+    "operational_events": EVENT_COLUMNS,
+    "resource_metrics": ["organization_id", "time", "resource_id", "utilization_pct"],
+}
 
 
 def run(context: Context) -> list[Table]:
@@ -143,55 +148,25 @@ def _loads(context: Context, table: Table, plain: DatabaseManager, citus: Databa
         targets[way] = (db, organization, place, resource)
     begin = {way: dt.datetime(2020, 1, 1, tzinfo=dt.UTC) for way in targets}
 
-    def events(way: str) -> Callable[[], None]:
+    def loading(way: str, relation: str) -> Callable[[], None]:
         db, organization, place, resource = targets[way]
 
-        def load() -> None:
-            start = begin[way]
-            begin[way] = start + dt.timedelta(seconds=count)
-            db.copy_rows(
-                "operational_events",
-                (
-                    "organization_id",
-                    "time",
-                    "event_id",
-                    "location_id",
-                    "resource_id",
-                    "event_type",
-                    "duration_minutes",
-                ),
-                (
-                    (
-                        organization,
-                        start + dt.timedelta(seconds=n),
-                        uuid.uuid4(),
-                        place,
-                        resource,
-                        "idle",
-                        0.01,
-                    )
-                    for n in range(count)
-                ),
-            )
-
-        return load
-
-    def metrics(way: str) -> Callable[[], None]:
-        db, organization, _, resource = targets[way]
+        def row(at: dt.datetime) -> tuple[object, ...]:
+            if relation == "resource_metrics":
+                return organization, at, resource, 50
+            return organization, at, uuid.uuid4(), place, resource, "idle", 0.01
 
         def load() -> None:
             start = begin[way]
             begin[way] = start + dt.timedelta(seconds=count)
             db.copy_rows(
-                "resource_metrics",
-                ("organization_id", "time", "resource_id", "utilization_pct"),
-                ((organization, start + dt.timedelta(seconds=n), resource, 50) for n in range(count)),
+                relation, _LOADED[relation], (row(start + dt.timedelta(seconds=n)) for n in range(count))
             )
 
         return load
 
-    for what, make in (("events", events), ("metrics", metrics)):
-        taken = in_turns({way: make(way) for way in targets}, context.rounds)
+    for what, relation in (("events", "operational_events"), ("metrics", "resource_metrics")):
+        taken = in_turns({way: loading(way, relation) for way in targets}, context.rounds)
         theirs, ours = (count / statistics.median(taken[way]) for way in ("plain", "citus"))
         table.rows.append((what, round(theirs), round(ours), round(ratio(taken["plain"], taken["citus"]), 2)))
         table.goals.append(

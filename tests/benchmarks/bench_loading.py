@@ -19,7 +19,7 @@ from db_utils import DatabaseManager, OperationalDataQueries
 from db_utils.files import import_files
 from tests.benchmarks.harness import Context, Goal, Table, in_turns, ratio
 
-_COLUMNS = [
+EVENT_COLUMNS = [
     "organization_id",
     "time",
     "event_id",
@@ -85,10 +85,10 @@ def _ways(db: DatabaseManager, count: int, folder: Path) -> dict[str, Callable[[
     plain = coded.assign(
         location_id=str(place), resource_id=[str(ids[code]) for code in coded["resource_id"]]
     )
-    text = plain.to_csv(index=False, header=False, columns=_COLUMNS).encode()
+    text = plain.to_csv(index=False, header=False, columns=EVENT_COLUMNS).encode()
     file = folder / "events.csv"
     coded.drop(columns="organization_id").to_csv(file, index=False)
-    rows = list(plain[_COLUMNS].itertuples(index=False, name=None))
+    rows = list(plain[EVENT_COLUMNS].itertuples(index=False, name=None))
     without_owner = coded.drop(columns="organization_id")
 
     def emptied(way: Callable[[], Any]) -> Callable[[], Any]:
@@ -105,13 +105,13 @@ def _ways(db: DatabaseManager, count: int, folder: Path) -> dict[str, Callable[[
             connection.cursor() as cursor,
         ):
             cursor.copy_expert(
-                f"COPY operational_events ({', '.join(_COLUMNS)}) FROM STDIN WITH (FORMAT csv)",
+                f"COPY operational_events ({', '.join(EVENT_COLUMNS)}) FROM STDIN WITH (FORMAT csv)",
                 io.BytesIO(text),
             )
 
     ways: dict[str, Callable[[], Any]] = {
         _RAW: copy,
-        "copy_rows, ids": lambda: db.copy_rows("operational_events", _COLUMNS, rows),
+        "copy_rows, ids": lambda: db.copy_rows("operational_events", EVENT_COLUMNS, rows),
         "write_frame, ids": lambda: db.write_frame("operational_events", plain),
         "write_frame, codes": lambda: db.write_frame("operational_events", coded),
         "record_events, codes": lambda: queries.record_events(organization, without_owner),
