@@ -15,7 +15,8 @@ lint:  ## Check style, types and who imports whom
 	mypy
 	lint-imports
 
-docs:  ## Write the generated parts of docs/ anew
+docs:  ## Write the generated parts of docs/ and sql/ anew
+	python -m tests.support.contract
 	python -m tests.support.readme
 	python -m tests.support.command_line_page
 	python -m tests.support.doctor_page

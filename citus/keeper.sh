@@ -43,7 +43,7 @@ started=$SECONDS
 say "applying the schema (sql/schema.sql)"
 {
     awk -v sql="$sql" '$1 == "\\ir" { print "\\i " sql "/" $2; next } { print }' "$sql/schema.sql"
-    sums=$(cd "$sql" && sha256sum [0-9]*.sql | awk '{ printf "%s\"%s\": \"%s\"", (NR > 1 ? ", " : ""), $2, $1 }')
+    sums=$(cd "$sql" && awk '$1 == "\\ir" { print $2 }' schema.sql | xargs sha256sum | awk '{ printf "%s\"%s\": \"%s\"", (NR > 1 ? ", " : ""), $2, $1 }')
     echo "UPDATE schema_version SET file_checksums = '{$sums}' WHERE version = (SELECT max(version) FROM schema_version);"
 } | on "$COORDINATOR" --single-transaction -f -
 say "schema applied in $((SECONDS - started)) s"

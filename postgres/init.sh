@@ -32,7 +32,7 @@ manifest() {
 
 checksums() {
     cd "$sql"
-    sha256sum [0-9]*.sql | awk '{ printf "%s\"%s\": \"%s\"", (NR > 1 ? ", " : ""), $2, $1 }'
+    awk '$1 == "\\ir" { print $2 }' schema.sql | xargs sha256sum | awk '{ printf "%s\"%s\": \"%s\"", (NR > 1 ? ", " : ""), $2, $1 }'
 }
 
 finish() {
@@ -94,8 +94,8 @@ $$;
 SQL
 fi
 
-step="guard of new databases (sql/62_dumps.sql)"
-PGDATABASE=template1 apply -f "$sql/62_dumps.sql"
+step="guard of new databases (sql/idempotent/62_dumps.sql)"
+PGDATABASE=template1 apply -f "$sql/idempotent/62_dumps.sql"
 
 step="line for replicas (pg_hba.conf)"
 echo "host replication all all scram-sha-256" >>"$PGDATA/pg_hba.conf"

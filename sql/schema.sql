@@ -5,39 +5,52 @@
 -- The container's first start does just that; db_utils.schema.apply() runs the files named here in the same order.
 -- Afterwards, outside a transaction: CALL refresh_rollups();
 
+-- idempotent/ makes what is missing of tables and makes views, functions, triggers and rights anew, each time. incremental/ brings the
+-- tables of earlier versions to what idempotent/ says of them: each file asks the database whether it needs it, and none is changed once
+-- it was released: a later change is a file of its own.
+
 -- They mean the same whatever the database's or role's settings are.
 SET standard_conforming_strings = on;
 SET quote_all_identifiers = off;
 SET search_path = public, pg_temp;
-\ir 01_edition.sql
-\ir 02_helpers.sql
-\ir 10_core.sql
-\ir 20_planning.sql
-\ir 30_time_series.sql
-\ir 40_predictions.sql
-\ir 50_external_and_results.sql
-\ir 52_upgrades.sql
-\ir 53_api_keys.sql
-\ir 53_models.sql
-\ir 53_outbox.sql
-\ir 53_rosters.sql
-\ir 54_services.sql
-\ir 55_triggers.sql
-\ir 57_history.sql
-\ir 60_hypertables.sql
-\ir 62_dumps.sql
-\ir 65_rollups.sql
-\ir 67_bounds.sql
-\ir 67_rollup_reads.sql
-\ir 70_views.sql
-\ir 72_timeline.sql
-\ir 73_timeline_sums.sql
-\ir 75_prediction_functions.sql
-\ir 80_kpis.sql
-\ir 85_doubles.sql
-\ir 88_outbox_triggers.sql
-\ir 90_tenants.sql
-\ir 91_tenant_columnstore.sql
-\ir 92_citus.sql
-\ir 95_jobs.sql
-\ir 99_version.sql
+\ir idempotent/01_edition.sql
+\ir idempotent/02_helpers.sql
+\ir idempotent/10_core.sql
+\ir idempotent/20_planning.sql
+\ir idempotent/30_time_series.sql
+\ir idempotent/40_predictions.sql
+\ir idempotent/50_external_and_results.sql
+\ir incremental/001_bounds.sql
+\ir incremental/002_event_index.sql
+\ir incremental/003_time_zones.sql
+\ir incremental/004_unknown_quantities.sql
+\ir incremental/005_forecast_targets.sql
+\ir incremental/006_demand_revisions.sql
+\ir incremental/007_codes.sql
+\ir incremental/008_open_kinds.sql
+\ir incremental/009_kept_time.sql
+\ir incremental/010_recent_status.sql
+\ir idempotent/53_api_keys.sql
+\ir idempotent/53_models.sql
+\ir idempotent/53_outbox.sql
+\ir idempotent/53_rosters.sql
+\ir idempotent/54_services.sql
+\ir idempotent/55_triggers.sql
+\ir idempotent/57_history.sql
+\ir idempotent/60_hypertables.sql
+\ir idempotent/62_dumps.sql
+\ir idempotent/65_rollups.sql
+\ir idempotent/67_bounds.sql
+\ir idempotent/67_rollup_reads.sql
+\ir idempotent/70_views.sql
+\ir idempotent/72_timeline.sql
+\ir idempotent/73_timeline_sums.sql
+\ir idempotent/75_prediction_functions.sql
+\ir idempotent/80_kpis.sql
+\ir idempotent/85_doubles.sql
+\ir idempotent/88_outbox_triggers.sql
+\ir idempotent/90_tenants.sql
+\ir idempotent/91_tenant_columnstore.sql
+\ir idempotent/92_citus.sql
+\ir idempotent/95_jobs.sql
+\ir idempotent/99_version.sql

@@ -5,8 +5,8 @@
 --
 -- The contract below names every table and view, its columns with their types (! may not be NULL, = has a default), its
 -- CHECKs ({table}_{name}_check), its keys, references, exclusions and indexes ({table}_{name}) and its triggers
--- ({table}_{name}). The rules after it hold for whatever there is, named here or not. Tests hold the contract and the schema
--- together, and drop each object once to see that it is missed.
+-- ({table}_{name}). It is generated from the catalog of a new database (`make docs`), as objects.json is. The rules after it hold for
+-- whatever there is, named here or not.
 
 DO $verify$
 DECLARE
@@ -31,8 +31,8 @@ table resources
     columns  organization_id uuid!, resource_id uuid!=, location_id uuid!, name text!, resource_type text!, status text!=,
              rated_capacity_per_hour numeric, capacity_unit text, metadata jsonb!=, created_at timestamptz!=,
              updated_at timestamptz!=, resource_code text
-    checks   capacity_unit_not_blank, metadata_object, name_not_blank, rated_capacity_per_hour_positive,
-             resource_code_is_a_code, resource_type_not_blank, status
+    checks   capacity_unit_not_blank, metadata_object, name_not_blank, rated_capacity_per_hour_positive, resource_code_is_a_code,
+             resource_type_not_blank, status
     keys     pkey, organization_id_name_key, organization_id_resource_code_key, organization_id_location_id_fkey,
              organization_id_location_id_idx
     triggers keep_history, outbox_deleted, outbox_inserted, outbox_truncated, outbox_updated, set_updated_at
@@ -51,29 +51,8 @@ table resource_history
     columns  organization_id uuid!, resource_id uuid!, valid_from timestamptz!, valid_to timestamptz!, location_id uuid!,
              rated_capacity_per_hour numeric, capacity_unit text, is_in_service boolean!, recorded_at timestamptz!=
     checks   capacity_unit_not_blank, rated_capacity_per_hour_positive, valid_to_after_valid_from
-    keys     pkey, organization_id_location_id_fkey, organization_id_location_id_idx, organization_id_resource_id_fkey
+    keys     pkey, organization_id_location_id_fkey, organization_id_resource_id_fkey, organization_id_location_id_idx
     triggers mark_changed, mark_truncated, set_recorded_at
-
-table resource_time_sums
-    columns  organization_id uuid!, hours integer!, bucket timestamptz!, number integer!, resource_id uuid, location_id uuid,
-             stood_location_id uuid, state text!, cause text, capacity_unit text, is_rated boolean!, event_count bigint!,
-             failure_count bigint!, untimed_count bigint!, untimed_failure_count bigint!, seconds numeric!,
-             planned_seconds numeric!, quality_score_sum numeric, quality_score_count bigint!, quantity numeric,
-             scrap_quantity numeric, inspected_quantity numeric, timed_quantity numeric, counted_seconds numeric,
-             inspected_seconds numeric, rated_counted_seconds numeric, rated_seconds numeric,
-             output_planned_seconds numeric, good_planned_seconds numeric
-    checks   hours, state
-    keys     pkey, organization_id_fkey, organization_id_hours_bucket_production_idx, organization_id_resource_id_counted_idx,
-             organization_id_resource_id_inspected_idx, organization_id_resource_id_reported_idx
-
-table resource_time_states
-    columns  organization_id uuid!, kept tstzmultirange!=, frozen_before timestamptz!=, refreshed_at timestamptz,
-             failed_at timestamptz, failure text
-    keys     pkey, organization_id_fkey
-
-table resource_time_marks
-    columns  organization_id uuid!, mark_id uuid!=, stale tstzmultirange!
-    keys     pkey, organization_id_fkey
 
 table employee_history
     columns  organization_id uuid!, employee_id uuid!, valid_from timestamptz!, valid_to timestamptz!, location_id uuid!,
@@ -96,9 +75,9 @@ table products
     triggers set_updated_at
 
 table shifts
-    columns  organization_id uuid!, shift_id uuid!=, location_id uuid!, name text!, starts_at timestamptz!,
-             ends_at timestamptz!, required_employees integer!=, required_skills text[]!=, metadata jsonb!=,
-             created_at timestamptz!=, updated_at timestamptz!=, shift_code text
+    columns  organization_id uuid!, shift_id uuid!=, location_id uuid!, name text!, starts_at timestamptz!, ends_at timestamptz!,
+             required_employees integer!=, required_skills text[]!=, metadata jsonb!=, created_at timestamptz!=,
+             updated_at timestamptz!=, shift_code text
     checks   at_most_25_hours, ends_after_start, metadata_object, name_not_blank, required_employees_not_negative,
              shift_code_is_a_code, starts_at_within_10_years
     keys     pkey, organization_id_location_id_name_starts_at_key, organization_id_shift_code_key,
@@ -109,7 +88,7 @@ table shift_assignments
     columns  organization_id uuid!, shift_id uuid!, employee_id uuid!, status text!=, starts_at timestamptz!,
              ends_at timestamptz!, created_at timestamptz!=, updated_at timestamptz!=
     checks   status
-    keys     pkey, organization_id_employee_id_fkey, organization_id_shift_id_fkey, employee_not_in_two_shifts_at_once_excl,
+    keys     pkey, employee_not_in_two_shifts_at_once_excl, organization_id_employee_id_fkey, organization_id_shift_id_fkey,
              organization_id_employee_id_starts_at_idx
     triggers copy_shift_times, refuse_unemployed, refuse_unemployed_again, set_updated_at
 
@@ -124,21 +103,21 @@ table production_plans
     triggers outbox_deleted, outbox_inserted, outbox_truncated, outbox_updated, set_updated_at
 
 table operational_events
-    columns  organization_id uuid!, time timestamptz!, event_id uuid!=, location_id uuid!, resource_id uuid,
-             employee_id uuid, event_type text!, cause text, product_id text, quantity numeric, scrap_quantity numeric,
-             quality_score numeric, duration_minutes numeric, metadata jsonb!=
+    columns  organization_id uuid!, time timestamptz!, event_id uuid!=, location_id uuid!, resource_id uuid, employee_id uuid,
+             event_type text!, cause text, product_id text, quantity numeric, scrap_quantity numeric, quality_score numeric,
+             duration_minutes numeric, metadata jsonb!=
     checks   cause_not_blank, duration_minutes_at_most_a_day, event_type, metadata_object, product_id_not_blank,
              quality_score_range, quantity_not_negative, quantity_only_when_producing, scrap_quantity_within_quantity,
              time_not_in_future
     keys     pkey, organization_id_employee_id_fkey, organization_id_location_id_fkey, organization_id_resource_id_fkey,
              organization_id_employee_id_idx, organization_id_event_type_time_idx, organization_id_resource_id_newest_idx,
              organization_id_time_long_idx
-    triggers mark_deleted, mark_inserted, mark_truncated, mark_updated, outbox_deleted, outbox_inserted,
-             outbox_truncated, outbox_updated
+    triggers mark_deleted, mark_inserted, mark_truncated, mark_updated, outbox_deleted, outbox_inserted, outbox_truncated,
+             outbox_updated
 
 table demand_history
-    columns  organization_id uuid!, time timestamptz!, product_id text!, location_id uuid!, quantity numeric!,
-             revenue numeric, metadata jsonb!=, recorded_at timestamptz=
+    columns  organization_id uuid!, time timestamptz!, product_id text!, location_id uuid!, quantity numeric!, revenue numeric,
+             metadata jsonb!=, recorded_at timestamptz=
     checks   metadata_object, product_id_not_blank, quantity_not_negative, recorded_at_not_in_future, revenue_not_negative,
              time_not_in_future
     keys     pkey, organization_id_location_id_fkey, organization_id_time_idx
@@ -153,45 +132,44 @@ table demand_revisions
 table resource_metrics
     columns  organization_id uuid!, time timestamptz!, resource_id uuid!, utilization_pct numeric, efficiency_pct numeric,
              downtime_minutes numeric, sample_minutes numeric, metadata jsonb!=
-    checks   downtime_minutes_at_most_a_day, downtime_minutes_within_sample, efficiency_pct_range, metadata_object, sample_minutes_range, time_not_in_future,
-             utilization_pct_range
+    checks   downtime_minutes_at_most_a_day, downtime_minutes_within_sample, efficiency_pct_range, metadata_object,
+             sample_minutes_range, time_not_in_future, utilization_pct_range
     keys     pkey, organization_id_resource_id_fkey, organization_id_time_idx
     triggers outbox_deleted, outbox_inserted, outbox_truncated, outbox_updated
 
 table employee_attendance
-    columns  organization_id uuid!, time timestamptz!, employee_id uuid!, shift_id uuid, status text!,
-             scheduled_hours numeric!=, hours_worked numeric, performance_score numeric, metadata jsonb!=
+    columns  organization_id uuid!, time timestamptz!, employee_id uuid!, shift_id uuid, status text!, scheduled_hours numeric!=,
+             hours_worked numeric, performance_score numeric, metadata jsonb!=
     checks   hours_worked_range, metadata_object, no_hours_when_away, no_score_when_away, performance_score_range,
              scheduled_hours_range, status, time_not_in_future
     keys     pkey, organization_id_employee_id_fkey, organization_id_shift_id_fkey, organization_id_shift_id_idx,
              organization_id_time_idx
 
 table demand_forecasts
-    columns  organization_id uuid!, product_id text!, location_id uuid!, target_time timestamptz!,
-             target_interval interval!=, predicted_quantity numeric!, lower_bound numeric, upper_bound numeric,
-             interval_coverage_pct numeric!=, model_name text!, model_version text!, available_at timestamptz!,
-             recorded_at timestamptz!=, metadata jsonb!=, purpose text!=
+    columns  organization_id uuid!, product_id text!, location_id uuid!, target_time timestamptz!, target_interval interval!=,
+             predicted_quantity numeric!, lower_bound numeric, upper_bound numeric, interval_coverage_pct numeric!=,
+             model_name text!, model_version text!, available_at timestamptz!, recorded_at timestamptz!=, metadata jsonb!=,
+             purpose text!=
     checks   available_at_not_in_future, bounds_around_prediction, bounds_both_or_none, bounds_finite,
              interval_coverage_pct_range, metadata_object, model_name_not_blank, model_version_not_blank,
              predicted_quantity_not_negative, product_id_not_blank, purpose, target_interval_positive,
              target_time_within_10_years
     keys     pkey, organization_id_location_id_fkey, organization_id_target_time_idx, organization_id_target_time_long_idx
-    triggers announce_delete, announce_insert, announce_truncate, append_only, outbox_deleted, outbox_inserted,
-             outbox_truncated, outbox_updated, set_recorded_at
+    triggers announce_delete, announce_insert, announce_truncate, append_only, outbox_deleted, outbox_inserted, outbox_truncated,
+             outbox_updated, set_recorded_at
 
 table anomaly_predictions
     columns  organization_id uuid!, anomaly_id uuid!=, resource_id uuid!, anomaly_type text!, severity text!, status text!=,
              probability numeric!, predicted_for timestamptz!, description text, model_name text!, model_version text!,
-             available_at timestamptz!, recorded_at timestamptz!=, outcome text, occurred_at timestamptz,
-             closed_at timestamptz, metadata jsonb!=, updated_at timestamptz!=
+             available_at timestamptz!, recorded_at timestamptz!=, outcome text, occurred_at timestamptz, closed_at timestamptz,
+             metadata jsonb!=, updated_at timestamptz!=
     checks   anomaly_type, available_at_not_in_future, closed_after_available, closed_at_not_in_future, closed_has_outcome,
              metadata_object, model_name_not_blank, model_version_not_blank, occurred_at_finite, occurred_at_not_in_future,
              occurred_at_when_confirmed, outcome, predicted_for_within_10_years, probability_range, severity, status
     keys     pkey, organization_id_resource_id_fkey, organization_id_available_at_idx, organization_id_resource_id_idx,
              organization_id_status_probability_idx
-    triggers announce, announce_delete, announce_insert, announce_status, announce_truncate, announce_update,
-             append_only, outbox_deleted, outbox_inserted, outbox_truncated, outbox_updated, set_recorded_at,
-             set_updated_at
+    triggers announce, announce_delete, announce_insert, announce_status, announce_truncate, announce_update, append_only,
+             outbox_deleted, outbox_inserted, outbox_truncated, outbox_updated, set_recorded_at, set_updated_at
 
 table absence_forecasts
     columns  organization_id uuid!, forecast_id uuid!=, location_id uuid, employee_id uuid, target_date date!,
@@ -218,8 +196,7 @@ table optimization_runs
              finished_at timestamptz, objective_value numeric, objective_unit text, parameters jsonb!=, result jsonb,
              error_message text, created_at timestamptz!=, updated_at timestamptz!=
     checks   algorithm_not_blank, completed_has_result, finished_after_start, finished_at_not_in_future,
-             finished_at_unless_running, objective_value_finite, parameters_object, run_type, started_at_not_in_future,
-             status
+             finished_at_unless_running, objective_value_finite, parameters_object, run_type, started_at_not_in_future, status
     keys     pkey, organization_id_fkey, organization_id_run_type_started_at_idx
     triggers set_updated_at
 
@@ -228,17 +205,68 @@ table alerts
              message text, status text!=, location_id uuid, resource_id uuid, anomaly_id uuid, acknowledged_at timestamptz,
              acknowledged_by text, resolved_at timestamptz, resolution text, metadata jsonb!=, updated_at timestamptz!=
     checks   acknowledged_after_created, acknowledged_at_not_in_future, acknowledged_has_time, active_without_times,
-             alert_type_not_blank, created_at_not_in_future, metadata_object, resolved_after_created,
-             resolved_at_not_in_future, resolved_has_time, severity, status, title_not_blank
+             alert_type_not_blank, created_at_not_in_future, metadata_object, resolved_after_created, resolved_at_not_in_future,
+             resolved_has_time, severity, status, title_not_blank
     keys     pkey, organization_id_anomaly_id_fkey, organization_id_fkey, organization_id_location_id_fkey,
              organization_id_resource_id_fkey, organization_id_anomaly_id_idx, organization_id_resource_id_idx,
              organization_id_status_created_at_idx
     triggers announce, outbox_deleted, outbox_inserted, outbox_truncated, outbox_updated, set_updated_at
 
-table employee_contracts
-    columns  organization_id uuid!, employee_id uuid!, valid_from date!, hours_per_week numeric!=,
-             max_hours_per_week numeric!=, min_rest_hours numeric!=, max_consecutive_days integer!=, may_work_at uuid[]!=,
+table api_keys
+    columns  organization_id uuid!, key_id uuid!=, name text!, prefix text!, secret_sha256 text!, role text!,
+             created_at timestamptz!=, expires_at timestamptz, revoked_at timestamptz, last_used_at timestamptz
+    checks   created_at_finite, expires_after_created, last_used_at_finite, name_not_blank, prefix, revoked_at_finite, role,
+             secret_sha256
+    keys     pkey, organization_id_fkey, prefix_idx
+
+table forecast_models
+    columns  organization_id uuid!, model_name text!, model_version text!, kind text!, role text!=, role_since timestamptz!=,
+             role_reason text, config jsonb!=, created_at timestamptz!=, updated_at timestamptz!=
+    checks   config_object, config_target_at_most_200_chars, kind, model_name_not_blank, model_version_not_blank, role,
+             role_since_not_in_future
+    keys     pkey, organization_id_fkey, organization_id_kind_target_champion_idx
+    triggers set_updated_at
+
+table forecast_backtests
+    columns  organization_id uuid!, backtest_id uuid!=, model_name text!, model_version text!, product_id text, location_id uuid,
+             target_interval interval!, first_step integer!, last_step integer!, as_of timestamptz!, first_origin timestamptz!,
+             last_origin timestamptz!, origin_count integer!, better_origin_count integer!, target_count integer!,
+             wape_pct numeric, mase numeric, pinball numeric, interval_coverage_pct numeric, naive_name text!,
+             naive_wape_pct numeric, naive_pinball numeric, skill_pct numeric, reason text, recorded_at timestamptz!=
+    checks   as_of_not_in_future, counts, errors_not_negative, interval_coverage_pct_range, naive_name_not_blank,
+             origins_in_order, product_and_location, product_id_not_blank, steps, target_interval_positive
+    keys     pkey, organization_id_run_key, organization_id_location_id_fkey, organization_id_model_fkey,
+             organization_id_as_of_idx, organization_id_location_id_idx
+    triggers append_only, set_recorded_at
+
+table sync_targets
+    columns  organization_id uuid!, consumer text!, kinds text[]!=, keep_for interval, trimmed_to bigint!=,
              created_at timestamptz!=, updated_at timestamptz!=
+    checks   consumer, keep_for_range, kinds_known
+    keys     pkey, organization_id_fkey
+    triggers set_updated_at
+
+table sync_outbox
+    columns  organization_id uuid!, consumer text!, transaction_id bigint!=, outbox_id bigint!, kind text!, entity_key text!,
+             changed_at timestamptz!=
+    keys     pkey
+
+table sync_progress
+    columns  organization_id uuid!, consumer text!, sender uuid!, version bigint!=, call_count bigint!=,
+             failed_call_count bigint!=, sent_count bigint!=, call_credit numeric, credited_at timestamptz,
+             last_success_at timestamptz, last_error text, last_error_at timestamptz
+    checks   counts_not_negative
+    keys     pkey, organization_id_consumer_fkey
+
+table sync_rejected
+    columns  organization_id uuid!, consumer text!, kind text!, entity_key text!, rejected_at timestamptz!=, error_message text!
+    checks   kind_known
+    keys     pkey, organization_id_consumer_fkey
+
+table employee_contracts
+    columns  organization_id uuid!, employee_id uuid!, valid_from date!, hours_per_week numeric!=, max_hours_per_week numeric!=,
+             min_rest_hours numeric!=, max_consecutive_days integer!=, may_work_at uuid[]!=, created_at timestamptz!=,
+             updated_at timestamptz!=
     checks   hours_per_week_range, hours_within_max_hours, max_consecutive_days_range, max_hours_per_week_range,
              may_work_at_without_null, min_rest_hours_range, valid_from_within_10_years
     keys     pkey, organization_id_employee_id_fkey
@@ -260,51 +288,22 @@ table resource_capabilities
 
 table schedule_proposals
     columns  organization_id uuid!, run_id uuid!, kind text!, location_id uuid, window_start timestamptz!,
-             window_end timestamptz!, status text!=, fingerprint text!, decided_at timestamptz, decided_by text,
-             decision text, created_at timestamptz!=, updated_at timestamptz!=
-    checks   decided_at_not_in_future, decided_at_unless_proposed, fingerprint_not_blank, kind, status,
-             window_ends_after_start
+             window_end timestamptz!, status text!=, fingerprint text!, decided_at timestamptz, decided_by text, decision text,
+             created_at timestamptz!=, updated_at timestamptz!=
+    checks   decided_at_not_in_future, decided_at_unless_proposed, fingerprint_not_blank, kind, status, window_ends_after_start
     keys     pkey, organization_id_location_id_fkey, organization_id_run_id_fkey, organization_id_created_at_idx,
              organization_id_location_id_idx
     triggers set_updated_at
 
 table schedule_proposal_items
-    columns  organization_id uuid!, run_id uuid!, item_no integer!, action text!, reason text!, shift_id uuid,
-             employee_id uuid, plan_id uuid, resource_id uuid, work_date date, work_hours numeric, quantity numeric
+    columns  organization_id uuid!, run_id uuid!, item_no integer!, action text!, reason text!, shift_id uuid, employee_id uuid,
+             plan_id uuid, resource_id uuid, work_date date, work_hours numeric, quantity numeric
     checks   action, assignment_or_plan, item_no_positive, quantity_not_negative, reason_not_blank, work_date_finite,
              work_hours_range
     keys     pkey, organization_id_employee_id_fkey, organization_id_plan_id_fkey, organization_id_resource_id_fkey,
              organization_id_run_id_fkey, organization_id_shift_id_fkey, organization_id_employee_id_idx,
              organization_id_plan_id_idx, organization_id_resource_id_idx, organization_id_shift_id_idx
     triggers append_only
-
-table api_keys
-    columns  organization_id uuid!, key_id uuid!=, name text!, prefix text!, secret_sha256 text!, role text!,
-             created_at timestamptz!=, expires_at timestamptz, revoked_at timestamptz, last_used_at timestamptz
-    checks   created_at_finite, expires_after_created, last_used_at_finite, name_not_blank, prefix, revoked_at_finite,
-             role, secret_sha256
-    keys     pkey, organization_id_fkey, prefix_idx
-
-table forecast_models
-    columns  organization_id uuid!, model_name text!, model_version text!, kind text!, role text!=, role_since timestamptz!=,
-             role_reason text, config jsonb!=, created_at timestamptz!=, updated_at timestamptz!=
-    checks   config_object, config_target_at_most_200_chars, kind, model_name_not_blank, model_version_not_blank, role,
-             role_since_not_in_future
-    keys     pkey, organization_id_fkey, organization_id_kind_target_champion_idx
-    triggers set_updated_at
-
-table forecast_backtests
-    columns  organization_id uuid!, backtest_id uuid!=, model_name text!, model_version text!, product_id text,
-             location_id uuid, target_interval interval!, first_step integer!, last_step integer!, as_of timestamptz!,
-             first_origin timestamptz!, last_origin timestamptz!, origin_count integer!, better_origin_count integer!,
-             target_count integer!, wape_pct numeric, mase numeric, pinball numeric, interval_coverage_pct numeric,
-             naive_name text!, naive_wape_pct numeric, naive_pinball numeric, skill_pct numeric, reason text,
-             recorded_at timestamptz!=
-    checks   as_of_not_in_future, counts, errors_not_negative, interval_coverage_pct_range, naive_name_not_blank,
-             origins_in_order, product_and_location, product_id_not_blank, steps, target_interval_positive
-    keys     pkey, organization_id_run_key, organization_id_location_id_fkey, organization_id_model_fkey,
-             organization_id_as_of_idx, organization_id_location_id_idx
-    triggers append_only, set_recorded_at
 
 table connector_runs
     columns  organization_id uuid!, run_id uuid!=, connector text!, location_id uuid, window_start timestamptz!,
@@ -320,49 +319,66 @@ table connector_sources
              organization_id_location_id_idx
     triggers set_updated_at
 
-table sync_targets
-    columns  organization_id uuid!, consumer text!, kinds text[]!=, keep_for interval, trimmed_to bigint!=,
-             created_at timestamptz!=, updated_at timestamptz!=
-    checks   consumer, keep_for_range, kinds_known
-    keys     pkey, organization_id_fkey
-    triggers set_updated_at
-
-table sync_outbox
-    columns  organization_id uuid!, consumer text!, transaction_id bigint!=, outbox_id bigint!, kind text!,
-             entity_key text!, changed_at timestamptz!=
-    keys     pkey
-
-table sync_progress
-    columns  organization_id uuid!, consumer text!, sender uuid!, version bigint!=, call_count bigint!=,
-             failed_call_count bigint!=, sent_count bigint!=, call_credit numeric, credited_at timestamptz,
-             last_success_at timestamptz, last_error text, last_error_at timestamptz
-    checks   counts_not_negative
-    keys     pkey, organization_id_consumer_fkey
-
-table sync_rejected
-    columns  organization_id uuid!, consumer text!, kind text!, entity_key text!, rejected_at timestamptz!=,
-             error_message text!
-    checks   kind_known
-    keys     pkey, organization_id_consumer_fkey
-
 table service_schedules
     columns  organization_id uuid!, schedule_id uuid!=, task text!, location_id uuid, run_every interval!, arguments jsonb!=,
              is_enabled boolean!=, next_run_at timestamptz!=, last_started_at timestamptz, last_succeeded_at timestamptz,
              last_error text, created_at timestamptz!=, updated_at timestamptz!=
     checks   arguments_object, next_run_at_finite, run_every_range, task
-    keys     pkey, organization_id_task_location_id_key, organization_id_fkey, organization_id_location_id_fkey,
-             next_run_at_idx, organization_id_location_id_idx
+    keys     pkey, organization_id_task_location_id_key, organization_id_fkey, organization_id_location_id_fkey, next_run_at_idx,
+             organization_id_location_id_idx
     triggers set_updated_at
+
+table resource_time_sums
+    columns  organization_id uuid!, hours integer!, bucket timestamptz!, number integer!, resource_id uuid, location_id uuid,
+             stood_location_id uuid, state text!, cause text, capacity_unit text, is_rated boolean!, event_count bigint!,
+             failure_count bigint!, untimed_count bigint!, untimed_failure_count bigint!, seconds numeric!,
+             planned_seconds numeric!, quality_score_sum numeric, quality_score_count bigint!, quantity numeric,
+             scrap_quantity numeric, inspected_quantity numeric, timed_quantity numeric, counted_seconds numeric,
+             inspected_seconds numeric, rated_counted_seconds numeric, rated_seconds numeric, output_planned_seconds numeric,
+             good_planned_seconds numeric
+    checks   hours, state
+    keys     pkey, organization_id_fkey, organization_id_hours_bucket_production_idx, organization_id_resource_id_counted_idx,
+             organization_id_resource_id_inspected_idx, organization_id_resource_id_reported_idx
+
+table resource_time_states
+    columns  organization_id uuid!, kept tstzmultirange!=, frozen_before timestamptz!=, refreshed_at timestamptz,
+             failed_at timestamptz, failure text
+    keys     pkey, organization_id_fkey
+
+table resource_time_marks
+    columns  organization_id uuid!, mark_id uuid!=, stale tstzmultirange!
+    keys     pkey, organization_id_fkey
+
+table tenant_logins
+    columns  organization_id uuid!, role_name name!, created_at timestamptz!=
+    keys     pkey, role_of_one_organization_excl, organization_id_fkey
+
+table schema_version
+    columns  version integer!, description text!, applied_at timestamptz!=, file_checksums jsonb
+    keys     pkey
+
+table seed_runs
+    columns  seed_name text!, seed_version integer!, anchor_at timestamptz!, seeded_at timestamptz!=
+    keys     pkey
+
+table backup_runs
+    columns  backup_id uuid!=, started_at timestamptz!, finished_at timestamptz!=, verified_at timestamptz,
+             verification_seconds numeric, location text!, size_bytes bigint!, sha256 text!, is_encrypted boolean!
+    keys     pkey
+
+view demand_history_hourly
+    columns  organization_id uuid, bucket timestamptz, product_id text, location_id uuid, row_count bigint, quantity numeric,
+             revenue numeric, quantity_min numeric, quantity_max numeric
+
+view employee_attendance_hourly
+    columns  organization_id uuid, bucket timestamptz, employee_id uuid, scheduled_count bigint, attended_count bigint,
+             late_count bigint, scheduled_hours numeric, hours_worked numeric, performance_score_sum numeric,
+             performance_score_count bigint
 
 view operational_events_hourly
     columns  organization_id uuid, bucket timestamptz, location_id uuid, resource_id uuid, event_type text, cause text,
-             event_count bigint, duration_minutes numeric, quantity numeric, scrap_quantity numeric,
-             quality_score_sum numeric, quality_score_count bigint
-
-view operational_events_daily
-    columns  organization_id uuid, bucket timestamptz, location_id uuid, resource_id uuid, event_type text, cause text,
-             event_count numeric, duration_minutes numeric, quantity numeric, scrap_quantity numeric,
-             quality_score_sum numeric, quality_score_count numeric
+             event_count bigint, duration_minutes numeric, quantity numeric, scrap_quantity numeric, quality_score_sum numeric,
+             quality_score_count bigint
 
 view resource_metrics_hourly
     columns  organization_id uuid, bucket timestamptz, resource_id uuid, sample_count bigint, sample_minutes numeric,
@@ -370,33 +386,29 @@ view resource_metrics_hourly
              efficiency_pct_minutes numeric, efficiency_minutes numeric, utilization_pct_min numeric,
              utilization_pct_max numeric
 
-view resource_metrics_daily
-    columns  organization_id uuid, bucket timestamptz, resource_id uuid, sample_count numeric, sample_minutes numeric,
-             downtime_minutes numeric, utilization_pct_minutes numeric, utilization_minutes numeric,
-             efficiency_pct_minutes numeric, efficiency_minutes numeric, utilization_pct_min numeric,
-             utilization_pct_max numeric
-
 view resource_samples_hourly
     columns  organization_id uuid, bucket timestamptz, resource_id uuid, first_at timestamptz, last_at timestamptz,
-             totals public.resource_sample_totals
-
-view demand_history_hourly
-    columns  organization_id uuid, bucket timestamptz, product_id text, location_id uuid, row_count bigint, quantity numeric,
-             revenue numeric, quantity_min numeric, quantity_max numeric
+             totals resource_sample_totals
 
 view demand_history_daily
-    columns  organization_id uuid, bucket timestamptz, product_id text, location_id uuid, row_count numeric,
-             quantity numeric, revenue numeric, quantity_min numeric, quantity_max numeric
-
-view employee_attendance_hourly
-    columns  organization_id uuid, bucket timestamptz, employee_id uuid, scheduled_count bigint, attended_count bigint,
-             late_count bigint, scheduled_hours numeric, hours_worked numeric, performance_score_sum numeric,
-             performance_score_count bigint
+    columns  organization_id uuid, bucket timestamptz, product_id text, location_id uuid, row_count numeric, quantity numeric,
+             revenue numeric, quantity_min numeric, quantity_max numeric
 
 view employee_attendance_daily
     columns  organization_id uuid, bucket timestamptz, employee_id uuid, scheduled_count numeric, attended_count numeric,
              late_count numeric, scheduled_hours numeric, hours_worked numeric, performance_score_sum numeric,
              performance_score_count numeric
+
+view operational_events_daily
+    columns  organization_id uuid, bucket timestamptz, location_id uuid, resource_id uuid, event_type text, cause text,
+             event_count numeric, duration_minutes numeric, quantity numeric, scrap_quantity numeric, quality_score_sum numeric,
+             quality_score_count numeric
+
+view resource_metrics_daily
+    columns  organization_id uuid, bucket timestamptz, resource_id uuid, sample_count numeric, sample_minutes numeric,
+             downtime_minutes numeric, utilization_pct_minutes numeric, utilization_minutes numeric,
+             efficiency_pct_minutes numeric, efficiency_minutes numeric, utilization_pct_min numeric,
+             utilization_pct_max numeric
 
 view employee_attendance_rate
     columns  organization_id uuid, employee_id uuid, month timestamptz, attendance_rate numeric, attended_count bigint,
@@ -431,25 +443,8 @@ view current_absence_forecasts
              absence_probability numeric, expected_absences numeric, model_name text, model_version text,
              available_at timestamptz, recorded_at timestamptz
 
-table tenant_logins
-    columns  organization_id uuid!, role_name name!, created_at timestamptz!=
-    keys     pkey, organization_id_fkey, role_of_one_organization_excl
-
 view database_identity
     columns  database_id uuid
-
-table schema_version
-    columns  version integer!, description text!, applied_at timestamptz!=, file_checksums jsonb
-    keys     pkey
-
-table seed_runs
-    columns  seed_name text!, seed_version integer!, anchor_at timestamptz!, seeded_at timestamptz!=
-    keys     pkey
-
-table backup_runs
-    columns  backup_id uuid!=, started_at timestamptz!, finished_at timestamptz!=, verified_at timestamptz,
-             verification_seconds numeric, location text!, size_bytes bigint!, sha256 text!, is_encrypted boolean!
-    keys     pkey
 $contract$;
     functions CONSTANT text[] := ARRAY[
         'absence_forecast_accuracy(uuid,date,date)',

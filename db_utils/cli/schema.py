@@ -247,7 +247,7 @@ def _files_bar(quiet: bool) -> Iterator[Callable[[schema.SchemaFile], None]]:
         task = bars.add_task("schema", total=len(schema.files()))
 
         def on_file(file: schema.SchemaFile) -> None:
-            bars.update(task, advance=1, description=file.path.name)
+            bars.update(task, advance=1, description=file.name)
 
         yield on_file
 

@@ -65,7 +65,7 @@ def apply_within(transaction: Transaction, on_file: Callable[[SchemaFile], objec
         run_file(transaction, file, one_by_one=is_citus)
     transaction.execute(
         "UPDATE public.schema_version SET file_checksums = %s WHERE version = %s",
-        (Json({file.path.name: file.checksum for file in files}), source.latest_version()),
+        (Json({file.name: file.checksum for file in files}), source.latest_version()),
     )
 
 

@@ -30,7 +30,7 @@ def run_file(transaction: Transaction, file: SchemaFile, *, one_by_one: bool = F
             run_script(transaction, text)
         except QueryError as error:
             line = _line_of(error, file.text, start)
-            place = f"{file.path.name}:{line}" if line else file.path.name
+            place = f"{file.name}:{line}" if line else file.name
             raise SchemaError(f"{place}: {error}", sqlstate=error.sqlstate) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,15 +13,20 @@ from db_utils.errors import SchemaError
 
 _INCLUDE = re.compile(r"^\\ir\s+(\S+)\s*$", re.MULTILINE)
 _VERSION = re.compile(r"^\s+\((\d+), '", re.MULTILINE)
-_RELATION = re.compile(r"^(?:table|view) (\w+)$", re.MULTILINE)
-_SIGNATURE = re.compile(r"^\s+'(?P<name>\w+)\((?P<arguments>[\w,\[\]]*)\)'", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class SchemaFile:
     """One file of the schema."""
 
-    path: Path
+    folder: Path
+    name: str
+    """Its path within the folder, such as "idempotent/10_core.sql"."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self.folder / self.name
 
     @cached_property
     def text(self) -> str:
@@ -35,7 +41,7 @@ class SchemaFile:
 
 @dataclass(frozen=True)
 class Contract:
-    """What the schema puts into `public`, by name: sql/verify.sql lists it."""
+    """What the schema puts into `public`, by name: sql/objects.json lists it."""
 
     relations: tuple[str, ...]
     functions: frozenset[str]
@@ -52,18 +58,18 @@ def folder(name: str) -> Path:
 
 def file(folder_name: str, name: str) -> SchemaFile:
     """One file of `sql` or `seeds`."""
-    return SchemaFile(folder(folder_name) / name)
+    return SchemaFile(folder(folder_name), name)
 
 
 def files() -> list[SchemaFile]:
     """The files of the schema, in the order of the manifest `sql/schema.sql`."""
     manifest = file("sql", "schema.sql")
-    return [SchemaFile(manifest.path.parent / name) for name in _INCLUDE.findall(manifest.text)]
+    return [SchemaFile(manifest.folder, name) for name in _INCLUDE.findall(manifest.text)]
 
 
 def checksums() -> dict[str, str]:
     """The SHA-256 of each schema file, by its name: what `schema_version.file_checksums` remembers."""
-    return {file.path.name: file.checksum for file in files()}
+    return {file.name: file.checksum for file in files()}
 
 
 def checksum() -> str:
@@ -73,15 +79,13 @@ def checksum() -> str:
 
 def latest_version() -> int:
     """Return the version of the schema that these files bring."""
-    versions = _VERSION.findall(file("sql", "99_version.sql").text)
+    versions = _VERSION.findall(file("sql", "idempotent/99_version.sql").text)
     if not versions:
-        raise SchemaError("sql/99_version.sql names no version: install the package again")
+        raise SchemaError("sql/idempotent/99_version.sql names no version: install the package again")
     return max(map(int, versions))
 
 
 def contract() -> Contract:
     """Return the relations and functions of `public` that are the schema's."""
-    text = file("sql", "verify.sql").text
-    return Contract(
-        tuple(_RELATION.findall(text)), frozenset(match["name"] for match in _SIGNATURE.finditer(text))
-    )
+    objects = json.loads(file("sql", "objects.json").text)
+    return Contract(tuple(objects["relations"]), frozenset(objects["functions"]))

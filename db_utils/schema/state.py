@@ -43,7 +43,7 @@ def edition(db: Executor) -> str:
 def edition_to_be(db: Executor) -> str:
     """Return the edition that this database will be once the schema is applied.
 
-    TimescaleDB becomes part of it where the server has loaded it, as sql/01_edition.sql decides. Its licence can be asked
+    TimescaleDB becomes part of it where the server has loaded it, as sql/idempotent/01_edition.sql decides. Its licence can be asked
     only where the extension is there already: else the answer is "timescaledb", which is community or apache.
     """
     if has_citus(db):

@@ -15,7 +15,7 @@ _UNLOGGED = "SELECT set_config('log_statement', 'none', true) FROM pg_roles WHER
 _TAKEN_BY_OWNER = "barnameh_tenant"
 _OURS = frozenset({_TAKEN_BY_OWNER, "barnameh_tenant_login", "barnameh_readonly"})
 _OWN_SETTINGS = "app."
-# As sql/90_tenants.sql has it: who owns the schema may act as a tenant.
+# As sql/idempotent/90_tenants.sql has it: who owns the schema may act as a tenant.
 _MAY_TAKE_IT = f"""
     DO $$
     BEGIN

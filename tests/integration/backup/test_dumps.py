@@ -110,7 +110,7 @@ def test_what_is_no_dump_of_ours_passes(full: DatabaseManager, program: Program)
 @pytest.fixture
 def copied_template(server_url: str, full: DatabaseManager) -> str:
     """The guard as the container's first start puts it into template1."""
-    return schema.source.file("sql", "62_dumps.sql").text
+    return schema.source.file("sql", "idempotent/62_dumps.sql").text
 
 
 def test_an_empty_database_is_guarded_until_it_is_prepared(

@@ -40,10 +40,10 @@ def one_organization(db: DatabaseManager) -> None:
 
 
 def sums_of_the_files() -> dict[str, str]:
-    """As `sha256sum sql/[0-9]*.sql` gives them."""
+    """As `sha256sum */*.sql` gives them."""
     return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted((ROOT / "sql").glob("[0-9]*.sql"))
+        path.relative_to(ROOT / "sql").as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (ROOT / "sql").glob("i*/*.sql")
     }
 
 
@@ -134,13 +134,13 @@ def test_migrate_has_nothing_to_bring_up_in_an_empty_database(
 def test_the_plan_names_the_files_that_changed_since(empty_database: DatabaseManager, run: Run) -> None:
     url = empty_database.settings.database_url
     empty_database.execute(
-        "UPDATE schema_version SET file_checksums = file_checksums - '70_views.sql' "
-        """|| '{"10_core.sql": "other", "15_gone.sql": "x"}' WHERE version = %s""",
+        "UPDATE schema_version SET file_checksums = file_checksums - 'idempotent/70_views.sql' "
+        """|| '{"idempotent/10_core.sql": "other", "15_gone.sql": "x"}' WHERE version = %s""",
         (LATEST,),
     )
     planned = run(url, "migrate", "--plan", "--json").json
     changes = {file["name"]: file["change"] for file in planned["files"] if file["change"] != "unchanged"}
-    assert changes == {"10_core.sql": "changed", "70_views.sql": "new"}
+    assert changes == {"idempotent/10_core.sql": "changed", "idempotent/70_views.sql": "new"}
     assert planned["dropped_files"] == ["15_gone.sql"]
     assert planned["kind"] == "reapply"
     assert "changed" in run(url, "migrate", "--plan").out

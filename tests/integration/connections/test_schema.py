@@ -35,9 +35,12 @@ def own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_files_are_those_of_the_manifest_and_all_that_are_there() -> None:
-    names = [file.path.name for file in schema.files()]
-    there = {path.name for path in schema.folder("sql").glob("[0-9]*.sql")}
-    assert names == sorted(there)
+    names = [file.name for file in schema.files()]
+    sql = schema.folder("sql")
+    for folder in ("idempotent", "incremental"):
+        assert [name for name in names if name.startswith(folder)] == sorted(
+            path.relative_to(sql).as_posix() for path in (sql / folder).iterdir()
+        )
 
 
 def test_applied_twice_and_by_two_at_once_it_is_one_schema(
@@ -58,7 +61,7 @@ def test_applied_twice_and_by_two_at_once_it_is_one_schema(
 def test_a_file_that_fails_is_named_with_its_line_and_nothing_is_kept(
     blank: DatabaseManager, own_files: Path
 ) -> None:
-    spoiled = own_files / "sql" / "20_planning.sql"
+    spoiled = own_files / "sql" / "idempotent" / "20_planning.sql"
     spoiled.write_text(
         f"{spoiled.read_text(encoding='utf-8')}\n\nSELECT nothing_of_this_name;\n", encoding="utf-8"
     )
@@ -89,7 +92,7 @@ def test_a_seed_that_fails_is_named_and_keeps_nothing(
 
 def test_a_fingerprint_changes_with_any_file(own_files: Path) -> None:
     before = schema.checksum()
-    path = own_files / "sql" / "99_version.sql"
+    path = own_files / "sql" / "idempotent" / "99_version.sql"
     path.write_text(f"{path.read_text(encoding='utf-8')} ", encoding="utf-8")
     assert schema.checksum() != before
 

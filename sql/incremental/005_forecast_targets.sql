@@ -1,0 +1,37 @@
+-- Version 8: what was forecast in the open and what on trial. What there is, is published.
+DO $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT
+        FROM pg_attribute AS a
+        WHERE a.attrelid = 'demand_forecasts'::regclass
+            AND a.attname = 'purpose'
+            AND NOT a.attisdropped
+    ) THEN
+        ALTER TABLE demand_forecasts
+            ADD COLUMN purpose text NOT NULL DEFAULT 'published',
+            ADD CONSTRAINT demand_forecasts_purpose_check CHECK (purpose IN ('published', 'shadow'));
+    END IF;
+END
+$$;
+
+-- Version 8: the length of a forecast target, and its purpose, are part of its key. No row is touched: what was unique stays so.
+DO $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT
+        FROM pg_constraint AS k
+        JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
+        WHERE k.conrelid = 'demand_forecasts'::regclass
+            AND k.conname = 'demand_forecasts_pkey'
+            AND a.attname = 'purpose'
+    ) THEN
+        ALTER TABLE demand_forecasts DROP CONSTRAINT demand_forecasts_pkey;
+        ALTER TABLE demand_forecasts ADD CONSTRAINT demand_forecasts_pkey PRIMARY KEY (
+            organization_id, product_id, location_id, target_time, target_interval, available_at, model_name, model_version, purpose
+        );
+    END IF;
+END
+$$;
+-- Said here, because an earlier version has the column only now.
+COMMENT ON COLUMN demand_forecasts.purpose IS 'published: it counts; shadow: a challenger''s, or one of a trial, which moves neither the current forecasts nor the KPI.';

@@ -1,0 +1,106 @@
+"""What the schema puts into `public`, as sql/verify.sql and sql/objects.json name it: taken from the catalog of a new database.
+
+`python -m tests.support.contract` writes both anew; a test compares them with the database of each edition.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from db_utils import DatabaseManager
+
+SQL = Path(__file__).resolve().parents[2] / "sql"
+VERIFY = SQL / "verify.sql"
+OBJECTS = SQL / "objects.json"
+_WIDTH = 128
+_OF_AN_EXTENSION = "EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = %s AND d.deptype IN ('e', 'i'))"
+
+# What one edition adds (rules of verify.sql look for it), and CHECKs that are there by value_bounds(), is left out.
+_ITEMS = """
+SELECT 'columns' AS label, attname || ' ' || replace(format_type(atttypid, atttypmod), 'timestamp with time zone', 'timestamptz')
+    || CASE WHEN attnotnull THEN '!' ELSE '' END || CASE WHEN atthasdef THEN '=' ELSE '' END AS item, attnum AS place
+FROM pg_attribute WHERE attrelid = %(oid)s AND attnum > 0 AND NOT attisdropped
+UNION ALL
+SELECT 'checks', regexp_replace(conname, '^' || %(name)s || '_(.*)_check$', '\\1'), 0 FROM pg_constraint
+WHERE conrelid = %(oid)s AND contype = 'c' AND conname !~ 'is_tenants_own_check$'
+    AND conname NOT IN (SELECT check_name FROM value_bounds())
+UNION ALL
+SELECT 'keys', name, place
+FROM (
+    SELECT substr(conname, length(%(name)s) + 2), position(contype::text IN 'puxf') FROM pg_constraint
+    WHERE conrelid = %(oid)s AND contype IN ('p', 'u', 'f', 'x')
+    UNION
+    SELECT substr(c.relname, length(%(name)s) + 2), 5 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+    WHERE i.indrelid = %(oid)s AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = i.indexrelid)
+) AS k (name, place)
+WHERE name NOT IN ('time_idx', 'organization_id_hour_idx')
+UNION ALL
+SELECT 'triggers', substr(tgname, length(%(name)s) + 2), 0 FROM pg_trigger
+WHERE tgrelid = %(oid)s AND NOT tgisinternal AND tgname <> 'ts_insert_blocker'
+ORDER BY label, place, item
+"""
+
+
+def relations(db: DatabaseManager) -> list[tuple[str, int, str]]:
+    """Kind, oid and name of each table and view, in the order in which they were made."""
+    rows = db.execute_query(
+        "SELECT CASE relkind WHEN 'v' THEN 'view' ELSE 'table' END AS kind, oid::bigint, relname FROM pg_class AS c "
+        f"WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') AND NOT {_OF_AN_EXTENSION % 'c.oid'} ORDER BY relkind, oid"
+    )
+    return [(row["kind"], row["oid"], row["relname"]) for row in rows]
+
+
+def functions(db: DatabaseManager) -> list[str]:
+    """Functions and procedures with their arguments, by name."""
+    rows = db.execute_query(
+        "SELECT replace(p.oid::regprocedure::text, 'timestamp with time zone', 'timestamptz') AS name FROM pg_proc AS p "
+        "WHERE p.pronamespace = 'public'::regnamespace AND p.proname <> 'time_bucket' "
+        f"AND NOT {_OF_AN_EXTENSION % 'p.oid'} ORDER BY p.proname, 1"
+    )
+    return [row["name"] for row in rows]
+
+
+def _paragraph(db: DatabaseManager, kind: str, oid: int, name: str) -> str:
+    lines = [f"{kind} {name}"]
+    items = db.execute_query(_ITEMS, {"oid": oid, "name": name})
+    for label in ("columns", "checks", "keys", "triggers"):
+        line = f"    {label:9}"
+        for item in (row["item"] for row in items if row["label"] == label):
+            if len(line) + len(item) > _WIDTH:
+                lines.append(line.rstrip())
+                line = " " * 13
+            line += f"{item}, "
+        if line.strip() != label:
+            lines.append(line.rstrip(", "))
+    return "\n".join(lines)
+
+
+def verify_file(db: DatabaseManager) -> str:
+    """What sql/verify.sql must say, given what it says now."""
+    text = VERIFY.read_text(encoding="utf-8")
+    paragraphs = "\n\n".join(_paragraph(db, *relation) for relation in relations(db))
+    signatures = ",\n".join(f"        '{name}'" for name in functions(db))
+    for pattern, content in (
+        (r"(?<=contract CONSTANT text := \$contract\$\n).*?(?=\n\$contract\$;)", paragraphs),
+        (r"(?<=functions CONSTANT text\[\] := ARRAY\[\n).*?(?=\n    \];)", signatures),
+    ):
+        text, count = re.subn(pattern, lambda _, content=content: content, text, count=1, flags=re.DOTALL)
+        assert count == 1, pattern
+    return text
+
+
+def objects_file(db: DatabaseManager) -> str:
+    """What sql/objects.json must say."""
+    found = {
+        "relations": [name for _, _, name in relations(db)],
+        "functions": sorted({name.split("(")[0] for name in functions(db)} | {"time_bucket"}),
+    }
+    return json.dumps(found, indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    with DatabaseManager.embedded() as database:
+        VERIFY.write_text(verify_file(database), encoding="utf-8")
+        OBJECTS.write_text(objects_file(database), encoding="utf-8")
