@@ -24,6 +24,7 @@ def loaded(seeded_database: DatabaseManager) -> tuple[DatabaseManager, dict[str,
     return seeded_database, electricity.load(seeded_database)
 
 
+@pytest.mark.thorough
 def test_the_file_comes_back(loaded: tuple[DatabaseManager, dict[str, UUID]]) -> None:
     db, ids = loaded
     schema.refresh_rollups(db)
@@ -59,6 +60,7 @@ def test_the_file_comes_back(loaded: tuple[DatabaseManager, dict[str, UUID]]) ->
     assert {r["organization_id"] for r in rollup} == {ids["organization_id"]}
 
 
+@pytest.mark.thorough
 def test_a_training_frame_knows_no_future(loaded: tuple[DatabaseManager, dict[str, UUID]]) -> None:
     db, ids = loaded
     by_time = {r["time"]: r for r in electricity.read_file()}

@@ -16,6 +16,7 @@ from tests.support.readme import ROOT
 COMMAND = [sys.executable, "-m", "db_utils", "queries"]
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a file that is always full")
 def test_a_full_disk_is_one_sentence() -> None:
     with Path("/dev/full").open("w") as full:
@@ -24,6 +25,7 @@ def test_a_full_disk_is_one_sentence() -> None:
     assert done.stderr == "error: standard output cannot be written: No space left on device\n"
 
 
+@pytest.mark.thorough
 def test_a_reader_that_has_seen_enough_is_no_error_of_ours() -> None:
     process = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -214,6 +214,7 @@ def test_a_row_has_a_limit_before_it_is_in_memory(
         tracemalloc.stop()
 
 
+@pytest.mark.thorough
 def test_a_column_that_unpacks_to_very_much_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.parquet"
     text = "x" * 1024**2

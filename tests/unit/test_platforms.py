@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 # psutil's, pytest's and others' platform checks stay out of it: only what this project imports by itself.
 PROGRAM = """
@@ -19,6 +21,7 @@ print(db_utils.__version__)
 """
 
 
+@pytest.mark.thorough
 def test_the_imports_of_windows() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=False

@@ -48,12 +48,12 @@ WITHOUT_A_TEST = {"backtest", "promote"}
 
 
 def _is_slow(marks: list[ast.expr] | ast.expr) -> bool:
-    return "slow" in {
+    return not {"slow", "thorough"}.isdisjoint(
         n.attr
         for m in (marks if isinstance(marks, list) else [marks])
         for n in ast.walk(m)
         if isinstance(n, ast.Attribute)
-    }
+    )
 
 
 def words_of_fast_tests() -> set[str]:

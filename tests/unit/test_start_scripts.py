@@ -74,6 +74,7 @@ def test_on_loopback_the_defaults_do(tmp_path: Path, address: str) -> None:
     assert redis(tmp_path, BIND_ADDRESS=address or "127.0.0.1", REDIS_PASSWORD="") == "serves\n"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("address", [*OPEN, *CLOSED])
 def test_pgadmin_likewise(tmp_path: Path, address: str) -> None:
     ask = "import runpy; print(runpy.run_path('pgadmin/start.py')['refusal']())"

@@ -18,6 +18,7 @@ from tests.support.api import OPERATIONS, UNLIMITED, Api, api_on, is_fixed, read
 from tests.support.api_process import running
 
 
+@pytest.mark.thorough
 def test_every_list_downloads_as_all_three(api: Api) -> None:
     seen = 0
     for operation, query in read_calls(api.facts):
@@ -52,6 +53,7 @@ def _typed(text: str, kind: str) -> Any:
     return text
 
 
+@pytest.mark.thorough
 def test_a_download_takes_no_pages_and_none_of_http_1_0(api: Api) -> None:
     assert api.get("get_events", format="csv", limit=5).status_code == 422
     with (
@@ -63,6 +65,7 @@ def test_a_download_takes_no_pages_and_none_of_http_1_0(api: Api) -> None:
         assert b" 505 " in link.recv(200)
 
 
+@pytest.mark.thorough
 def test_a_failure_in_the_middle_cuts_the_answer_off(api: Api) -> None:
     """A row that cannot be computed comes after many that can."""
     with running(api.owner.settings.database_url) as service:

@@ -85,6 +85,7 @@ def test_no_server_error_and_no_undeclared_answer(api: Api, name: str) -> None:
     assert asked > 0
 
 
+@pytest.mark.thorough
 def test_what_is_not_declared_is_found(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """The checks do ring: without its 401 in the document, a wrong key is an undeclared answer."""
     lacking = document()

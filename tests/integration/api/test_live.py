@@ -140,6 +140,7 @@ def test_each_change_once_or_gap_through_restarts_of_the_service_and_the_databas
     assert sum(reader.gaps for reader in readers) == 0
 
 
+@pytest.mark.thorough
 def test_streams_end_with_the_process(owner_and_key: tuple[DatabaseManager, uuid.UUID, str]) -> None:
     owner, organization_id, key = owner_and_key
     with running(owner.settings.database_url) as service:
@@ -155,6 +156,7 @@ def test_streams_end_with_the_process(owner_and_key: tuple[DatabaseManager, uuid
         )
 
 
+@pytest.mark.thorough
 def test_a_client_that_was_away_for_too_long_is_told_so(
     owner_and_key: tuple[DatabaseManager, uuid.UUID, str],
 ) -> None:
@@ -170,6 +172,7 @@ def test_a_client_that_was_away_for_too_long_is_told_so(
         assert first_events(service, organization_id, key, "nonsense")[0] == "gap"
 
 
+@pytest.mark.thorough
 def test_what_was_missed_comes_before_hello_and_topics_choose(
     owner_and_key: tuple[DatabaseManager, uuid.UUID, str],
 ) -> None:

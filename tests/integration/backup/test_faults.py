@@ -145,6 +145,7 @@ def test_keys(
 # -- the target is not empty ------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("thing", "named"),
     [

@@ -62,6 +62,7 @@ def test_everything_comes_back(
         assert snapshot(restored) == snapshot(db)
 
 
+@pytest.mark.thorough
 def test_the_manifest_tells_versions_rows_and_checksums(
     seeded_database: DatabaseManager, make_backup: MakeBackup
 ) -> None:
@@ -82,6 +83,7 @@ def test_the_manifest_tells_versions_rows_and_checksums(
     assert sorted(path.name for path in folder.iterdir()) == ["database.dump", "manifest.json", "roles.json"]
 
 
+@pytest.mark.thorough
 def test_verify_restores_compares_and_writes_it_down(
     seeded_database: DatabaseManager, run: Run, tmp_path: Path
 ) -> None:

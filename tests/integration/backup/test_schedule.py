@@ -69,6 +69,7 @@ def test_what_health_says(tmp_path: Path) -> None:
     assert said(26) is None
 
 
+@pytest.mark.thorough
 def test_a_key_in_the_environment_seals_each_backup(
     seeded: DatabaseManager, blank_url: str, run: Run, tmp_path: Path, key_file: Path
 ) -> None:

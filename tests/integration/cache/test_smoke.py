@@ -34,6 +34,7 @@ def counts(text: str) -> dict[str, int]:
     }
 
 
+@pytest.mark.thorough
 def test_what_is_cached_comes_from_redis_the_second_time(seeded: DatabaseManager) -> None:
     with redis_server.start() as url:
         text = shown(seeded, url)
@@ -46,6 +47,7 @@ def test_what_is_cached_comes_from_redis_the_second_time(seeded: DatabaseManager
     assert text.count('"source": "cache"') == text.count('"source": "database"') == CACHED
 
 
+@pytest.mark.thorough
 def test_without_a_cache_it_says_so(seeded: DatabaseManager) -> None:
     text = shown(seeded, None)
     assert "REDIS_URL is empty, predictions come from PostgreSQL" in text
@@ -53,6 +55,7 @@ def test_without_a_cache_it_says_so(seeded: DatabaseManager) -> None:
     assert text.count('"source": "database"') == CACHED
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", [Fault.RESET, Fault.BLACK_HOLE])
 def test_a_redis_that_does_not_answer_changes_no_answer(
     seeded: DatabaseManager, proxy: FaultProxy, fault: Fault
@@ -65,6 +68,7 @@ def test_a_redis_that_does_not_answer_changes_no_answer(
     assert text.count('"source": "database"') == 2 * CACHED
 
 
+@pytest.mark.thorough
 def test_it_says_how_old_the_last_good_run_of_each_source_is(seeded_database: DatabaseManager) -> None:
     db = seeded_database
     assert "Source " not in shown(db, None)

@@ -86,6 +86,7 @@ def test_init_leaves_an_older_schema_to_migrate(version_1: DatabaseManager, blan
     assert schema.version(version_1) == 1
 
 
+@pytest.mark.thorough
 def test_init_makes_the_database_where_asked_to(server_url: str, run: Run) -> None:
     name = f"made_by_init_{os.getpid()}"
     url = make_dsn(**{**parse_dsn(server_url), "dbname": name})
@@ -105,6 +106,7 @@ def test_init_makes_the_database_where_asked_to(server_url: str, run: Run) -> No
 # -- migrate ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_migrate_brings_the_first_version_up_and_loses_no_row(
     version_1: DatabaseManager, blank_url: str, empty_database: DatabaseManager, run: Run
 ) -> None:
@@ -158,6 +160,7 @@ def test_what_psql_applied_is_not_taken_for_known(empty_database: DatabaseManage
     assert {file["change"] for file in planned["files"]} == {"unknown"}
 
 
+@pytest.mark.thorough
 def test_a_newer_schema_is_never_taken_back(empty_database: DatabaseManager, run: Run) -> None:
     url = empty_database.settings.database_url
     empty_database.execute(
@@ -293,6 +296,7 @@ def test_reset_leaves_what_is_not_the_schemas(empty_database: DatabaseManager, r
     assert db.execute_query("SELECT shout('a') AS a, count(*) AS n FROM notes") == [{"a": "A", "n": 0}]
 
 
+@pytest.mark.thorough
 def test_reset_refuses_where_something_else_depends_on_the_schema(
     seeded_database: DatabaseManager, run: Run
 ) -> None:
@@ -326,6 +330,7 @@ def test_seed_loads_the_sample_data_once(empty_database: DatabaseManager, run: R
     assert content_hashes(empty_database) == rows
 
 
+@pytest.mark.thorough
 def test_seed_adds_as_much_as_is_asked_for(seeded_database: DatabaseManager, run: Run) -> None:
     db = seeded_database
     before = db.execute_query("SELECT count(*) AS n FROM operational_events")[0]["n"]

@@ -25,6 +25,7 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
+@pytest.mark.thorough
 def test_what_was_served_stays_in_the_folder_and_others_use_it(folder: Path, run_apart: Run) -> None:
     port = free_port()
     served = subprocess.Popen(

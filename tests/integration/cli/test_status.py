@@ -107,6 +107,7 @@ def test_rows_of_a_large_table_are_an_estimate_unless_asked_for(large: DatabaseM
 # -- what needs attention -----------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -36,6 +36,7 @@ def prepared(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 def test_a_temporary_one_has_the_schema_and_is_gone_when_closed() -> None:
     assert is_available()
     with DatabaseManager.embedded() as db:
@@ -55,6 +56,7 @@ def test_a_temporary_one_has_the_schema_and_is_gone_when_closed() -> None:
     assert not data_dir.exists()
 
 
+@pytest.mark.thorough
 def test_a_named_one_keeps_its_data_and_starts_fast_again(folder: Path) -> None:
     with DatabaseManager.embedded(folder) as db:
         db.execute(

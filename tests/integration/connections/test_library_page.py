@@ -6,10 +6,13 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from db_utils import DatabaseManager
 from tests.integration.connections.conftest import ROOT
 
 
+@pytest.mark.thorough
 def test_the_program_of_the_page_prints_what_the_page_says(empty_database: DatabaseManager) -> None:
     page = (ROOT / "docs" / "library.md").read_text()
     ((program, output), _) = re.findall(r"```python\n((?:(?!```).)*)```\n\n```\n(.*?)```", page, re.DOTALL)

@@ -125,6 +125,7 @@ def one(manager_with: Callable[..., DatabaseManager]) -> DatabaseManager:
     return db
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_next_user_of_a_connection_finds_nothing(one: DatabaseManager, verb: str) -> None:
     scopes = {name: one.tenant(name) for name in (ORGANIZATION, OTHER_ORGANIZATION)}
@@ -273,6 +274,7 @@ _TEXT = st.lists(st.one_of(_ITEM, st.just("; SELECT t()"), _INSIDE), max_size=4)
 )
 
 
+@pytest.mark.thorough
 def test_statements_are_found_where_the_server_finds_them(ticking: Callable[[str], int | None]) -> None:
     accepted, rounds = [0, 0], 15 * settings.default.max_examples
 

@@ -256,6 +256,7 @@ def asked_at(desk: Desk) -> Any:
     return task
 
 
+@pytest.mark.thorough
 def test_the_pages_training_frame_knows_the_forecast_of_a_day_before(desk: Desk, call: Any) -> None:
     """The two blocks of docs/services.md as they stand there, with the weather that came stored beside."""
     page = (

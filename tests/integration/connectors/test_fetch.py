@@ -49,6 +49,7 @@ def source_id(source: Source) -> str:
     return f"{source.name} {getattr(source, 'mode', '') or ''}".strip()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("source", ALL, ids=source_id)
 def test_a_second_run_writes_nothing(desk: Desk, source: Source) -> None:
     first = desk.fetch(source, start=FIRST, end=FIRST + 40 * DAY)

@@ -207,6 +207,7 @@ def test_rows_may_be_dicts_lists_and_rows_of_other_libraries(connection: Any, as
     assert ask.rows("SELECT n, words FROM anything ORDER BY n") == [(1, "a"), (2, "b"), (3, "c"), (4, "5")]
 
 
+@pytest.mark.thorough
 def test_a_generator_is_read_while_the_server_loads(connection: Any, ask: Asker) -> None:
     """250,000 rows never are in memory at once: that would be more than 20 MB."""
 

@@ -63,6 +63,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("count", [20, 3000])
 @pytest.mark.parametrize("load", LOADS)
 def test_every_fault_is_told_apart(connection: Any, ask: Asker, load: Load, count: int) -> None:

@@ -142,6 +142,7 @@ def test_a_source_may_read_from_the_same_manager(db: DatabaseManager) -> None:
     assert count(db.tenant(THEIRS)) == 1000
 
 
+@pytest.mark.thorough
 def test_a_backend_that_is_killed_leaves_nothing(db: DatabaseManager) -> None:
     def rows() -> Iterator[tuple[Any, ...]]:
         for number in range(200_000):

@@ -146,6 +146,7 @@ def test_a_key_without_a_constraint_is_the_servers_to_refuse(connection: Any) ->
 INSERT = "INSERT INTO stock (organization_id, product_id, quantity, first_seen) VALUES %s"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("count", [1, 2, 256, 5000])
 @pytest.mark.parametrize(
     "statement",

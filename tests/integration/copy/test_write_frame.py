@@ -268,6 +268,7 @@ KINDS = [
 Make = Callable[[dict[str, list[Any]]], Any]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("table", "count"),
     [("events", 5000), ("my_events", 1), *rounds([("events", 1), ("my_events", 5000)], 0)],
@@ -488,6 +489,7 @@ def test_another_encoding_goes_as_text(connection: Any, ask: Asker) -> None:
     connection.commit()
 
 
+@pytest.mark.thorough
 def test_wide_rows_are_cut_into_small_pieces(connection: Any, ask: Asker) -> None:
     table = pa.table({"n": range(500), "words": ["x" * 100_000] * 500})
     assert dataframes.write_frame(connection, "anything", table) == 500

@@ -189,6 +189,7 @@ def test_a_relation_without_a_tenant_view_is_found_and_gets_one(url: str) -> Non
     assert well(url, "tenant-isolation")
 
 
+@pytest.mark.thorough
 def test_a_tenant_role_that_may_log_in_is_critical(own_server: OwnServer) -> None:
     with DatabaseManager(own_server.url) as db:
         schema.apply(db)

@@ -27,6 +27,7 @@ def fresh() -> Iterator[OwnServer]:
         yield server
 
 
+@pytest.mark.thorough
 def test_a_fresh_seeded_database_gives_no_warning(fresh: OwnServer, run: Run) -> None:
     with redis_server.start("--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru") as redis_url:
         done = run(fresh.url, "doctor", "--json", REDIS_URL=redis_url)
@@ -37,6 +38,7 @@ def test_a_fresh_seeded_database_gives_no_warning(fresh: OwnServer, run: Run) ->
     assert done.json["severity"] in ("ok", "note")
 
 
+@pytest.mark.thorough
 def test_nothing_is_changed_by_an_examination(fresh: OwnServer, run: Run) -> None:
     with DatabaseManager(fresh.url) as db:
         before = db.execute_query(
@@ -119,6 +121,7 @@ def watcher(server: OwnServer, *grants: str) -> str:
     return server.url.replace("barnameh_user:barnameh_password", "watcher:watching%20all%20night")
 
 
+@pytest.mark.thorough
 def test_monitoring_rights_are_enough(fresh: OwnServer, run: Run) -> None:
     owner = skipped(run(fresh.url, "doctor", "--json").json)
     url = watcher(fresh, "pg_monitor", "barnameh_readonly")
@@ -139,6 +142,7 @@ def skipped(document: dict[str, list[dict[str, str]]]) -> set[str]:
     return {f["check"] for f in document["findings"] if f["severity"] == "skipped"}
 
 
+@pytest.mark.thorough
 def test_a_lock_on_everything_does_not_hold_the_doctor_up(fresh: OwnServer) -> None:
     with (
         closing(psycopg2.connect(fresh.url)) as connection,

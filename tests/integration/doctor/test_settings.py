@@ -155,6 +155,7 @@ def test_an_extension_older_than_the_servers_own_is_found_and_updated(
         shutil.rmtree(folder)
 
 
+@pytest.mark.thorough
 def test_no_schema_is_critical_and_init_the_cure(server_url: str) -> None:
     with fresh_database(server_url) as url:
         found = ailment(url, "schema")

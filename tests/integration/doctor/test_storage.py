@@ -91,6 +91,7 @@ def test_free_space_that_cannot_be_known_is_a_note_not_a_figure(own_server: OwnS
     assert "--disk-free" in found.means
 
 
+@pytest.mark.thorough
 def test_sample_organizations_beside_real_ones_are_found_and_removed(url: str) -> None:
     with DatabaseManager(url) as db:
         schema.seed(db, organizations=3, days=1)
@@ -117,6 +118,7 @@ def backed_up(url: str, verified: str) -> None:
     )
 
 
+@pytest.mark.thorough
 def test_a_backup_that_nobody_verified_counts_for_nothing(url: str, tmp_path: Path) -> None:
     assert well(url, "backup-age")  # sample data can be made again
     execute(url, _REAL)

@@ -168,6 +168,7 @@ def test_what_a_hypertables_chunks_read_counts_for_the_hypertable(url: str) -> N
     assert well(url, "unused-indexes", "utilization_max", limits=limits)
 
 
+@pytest.mark.thorough
 def test_a_big_table_without_an_index_for_its_foreign_key_is_found(url: str) -> None:
     execute(
         url,
@@ -188,6 +189,7 @@ def test_a_big_table_without_an_index_for_its_foreign_key_is_found(url: str) -> 
     assert value(url, """SELECT obj_description('"children_Parent id_idx"'::regclass) LIKE 'Serves%'""")
 
 
+@pytest.mark.thorough
 def test_a_hypertables_foreign_key_gets_its_index_chunk_by_chunk(url: str, edition: str) -> None:
     execute(
         url,
@@ -207,6 +209,7 @@ def test_a_hypertables_foreign_key_gets_its_index_chunk_by_chunk(url: str, editi
     assert well(url, "foreign-key-indexes")
 
 
+@pytest.mark.thorough
 def test_a_big_table_read_from_end_to_end_again_and_again_is_found(odd: str) -> None:
     execute(
         odd,

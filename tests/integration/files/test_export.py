@@ -118,6 +118,7 @@ BAD = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("arguments", "words"), BAD, ids=[" ".join(a) for a, _ in BAD])
 def test_mistakes_leave_no_file(
     seeded: DatabaseManager, run: Run, tmp_path: Path, arguments: list[str], words: str

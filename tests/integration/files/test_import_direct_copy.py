@@ -70,6 +70,7 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
     return answers
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("options", [{}, {"skip_bad": True}, {"dry_run": True}], ids=str)
 def test_both_ways_come_to_the_same(
     db: DatabaseManager,

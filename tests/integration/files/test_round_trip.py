@@ -103,6 +103,7 @@ ODD = (
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_odd_values_are_exact(empty_database: DatabaseManager, tmp_path: Path, ending: str) -> None:
     db = empty_database

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any
 
 import numpy as np
+import pytest
 
 from barnameh.forecasting import DemandFrame
 from tests.integration.forecasting.conftest import LAST, ORIGIN, Shop, days, make_shop, midnight, quantity_of
@@ -100,6 +101,7 @@ def test_a_forecast_of_weather_is_used_as_far_as_it_reaches(shop: Shop) -> None:
     assert shop.frame(horizon=5).panels[0].usable()["forecast"].tolist() == [True, True, True, False, False]
 
 
+@pytest.mark.thorough
 def test_another_organizations_rows_change_nothing(shop: Shop) -> None:
     frame, forecasts = bits(shop.frame()), said(shop)
     other = make_shop(shop.db, "Other")

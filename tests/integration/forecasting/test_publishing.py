@@ -61,6 +61,7 @@ def test_a_run_twice_is_there_once(shop: Shop) -> None:
     assert min(row["target_time"] for row in there) == ORIGIN
 
 
+@pytest.mark.thorough
 def test_as_of_the_past_says_what_was_said_then(shop: Shop) -> None:
     then = shop.forecast()
     for product in ("A", "B"):
@@ -104,6 +105,7 @@ def test_a_model_of_ones_own_cannot_publish_around_the_rules(shop: Shop) -> None
     assert all(one.model_name.startswith("seasonal-") for one in held.series)
 
 
+@pytest.mark.thorough
 def test_a_better_challenger_becomes_champion_by_the_rule(shop: Shop) -> None:
     shop.forecast()
     assert promote_model(
@@ -113,6 +115,7 @@ def test_a_better_challenger_becomes_champion_by_the_rule(shop: Shop) -> None:
     assert roles == {"knowing": "champion", "combination": "challenger"}
 
 
+@pytest.mark.thorough
 def test_two_horizons_at_one_cut_off_stand_side_by_side(shop: Shop) -> None:
     near, far, weeks = shop.forecast(horizon=7), shop.forecast(), shop.forecast(bucket="week", horizon=3)
     assert near.available_at == far.available_at

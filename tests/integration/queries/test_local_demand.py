@@ -72,6 +72,7 @@ def sales(draw: st.DrawFn) -> tuple[str, dt.date, list[int], str]:
     )
 
 
+@pytest.mark.thorough
 @given(sales())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_series_is_the_sum_of_its_rows(place: Any, drawn: tuple[str, dt.date, list[int], str]) -> None:

@@ -249,6 +249,7 @@ def test_metrics_and_attendance(site: Site) -> None:
     assert q.get_attendance_rate(o, start=NOON - DAY, end=NOON + DAY)[0]["attendance_rate"] == 100
 
 
+@pytest.mark.thorough
 def test_all_rows_are_written_or_none(site: Site) -> None:
     """The last of two pages is bad: by itself, by a rule of the table, by a reference."""
     q, o = site.queries, site.organization

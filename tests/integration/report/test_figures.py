@@ -181,6 +181,7 @@ def test_plans_anomalies_alerts_and_coverage(page: Page, data: ReportData, seede
     assert {row[1] for row in page.table("Days with data") if row[0] == "events"} == names
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("organization", [MANUFACTURING, LOGISTICS])
 def test_tiles_say_what_the_kpi_query_says(seeded: DatabaseManager, organization: str) -> None:
     data = report.gather(seeded, organization)

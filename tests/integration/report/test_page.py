@@ -45,6 +45,7 @@ def drawings(page: Page) -> list[str]:
     ]
 
 
+@pytest.mark.thorough
 def test_it_holds_everything_and_asks_for_nothing(seeded: DatabaseManager) -> None:
     text = report.build(seeded, "Sample Manufacturing")
     page = Page(text)
@@ -130,6 +131,7 @@ def test_resources_without_events_say_why(empty_database: DatabaseManager) -> No
     assert not re.search(r"(?<![\d.])0(\.0)? ?%", " ".join(page.words))
 
 
+@pytest.mark.thorough
 def test_a_resource_that_stood_still_lost_all_its_time(empty_database: DatabaseManager) -> None:
     queries = OperationalDataQueries(empty_database)
     organization = queries.create_organization("New", industry="logistics")["organization_id"]
@@ -173,6 +175,7 @@ def test_a_resource_that_stood_still_lost_all_its_time(empty_database: DatabaseM
     )
 
 
+@pytest.mark.thorough
 def test_days_bear_the_date_of_their_place(empty_database: DatabaseManager) -> None:
     queries = OperationalDataQueries(empty_database)
     organization = queries.create_organization("New", industry="retail", timezone="America/Santiago")[

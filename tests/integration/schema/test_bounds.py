@@ -182,6 +182,7 @@ def test_each_bound_is_where_its_name_says(empty_database: DatabaseManager) -> N
     assert len(asked) >= 10
 
 
+@pytest.mark.thorough
 def test_the_largest_rows_fit_everything_shared(two_organizations: DatabaseManager) -> None:
     """Indexes, rollups and columnstore hold a row whose every text is as long, and every number as large, as may be."""
     db = two_organizations

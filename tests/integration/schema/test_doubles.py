@@ -68,6 +68,7 @@ def call(db: DatabaseManager, statement: str) -> None:
         connection.close()
 
 
+@pytest.mark.thorough
 def test_nothing_is_found_where_all_is_well(compressed: DatabaseManager, run: Run) -> None:
     assert schema.row_problems(compressed) == []
     before = content_hashes(compressed)

@@ -364,6 +364,7 @@ def test_sample_data_agrees_with_the_single_minutes(
     assert found > 50
 
 
+@pytest.mark.thorough
 def test_shift_kpis_agree_with_the_single_minutes(seeded: DatabaseManager) -> None:
     sample = kpi_reference.Sample(kpi_reference.read_raw_rows(seeded, MANUFACTURING))
     start, end = periods(seeded)[0]

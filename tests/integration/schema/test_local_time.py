@@ -120,6 +120,7 @@ def test_an_hour_begins_at_the_whole_hour_and_at_a_change(
     assert max(r["bucket_end"] - r["bucket_start"] for r in rows) <= timedelta(hours=1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "day"), CHANGES)
 def test_days_weeks_and_months_cover_a_period(empty: DatabaseManager, name: str, day: date) -> None:
     for bucket in ("day", "week", "month"):

@@ -328,6 +328,7 @@ def test_a_login_that_was_renamed_sees_nothing(
         database.execute(f"ALTER ROLE {other_name(role)} RENAME TO {role}")
 
 
+@pytest.mark.thorough
 def test_a_login_of_another_database_of_the_server_sees_nothing(
     database: DatabaseManager, make_login: Callable[..., str]
 ) -> None:

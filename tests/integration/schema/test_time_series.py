@@ -167,6 +167,7 @@ def test_nothing_is_deleted_by_default(seeded: DatabaseManager) -> None:
     assert "policy_retention" not in {r["proc_name"] for r in jobs}
 
 
+@pytest.mark.thorough
 def test_compression_loses_nothing(seeded_database: DatabaseManager) -> None:
     db = seeded_database
     rows = content_hashes(db)
@@ -249,6 +250,7 @@ def test_rows_into_old_chunks(seeded_database: DatabaseManager) -> None:
         assert db.execute("DELETE FROM operational_events WHERE event_id = %s", (event[2],)) == 1
 
 
+@pytest.mark.thorough
 def test_a_refresh_takes_late_rows_into_rollups_of_the_columnstore(seeded_database: DatabaseManager) -> None:
     """What the rollups hold afterwards is what their definitions say of the rows, texts included."""
     db = seeded_database

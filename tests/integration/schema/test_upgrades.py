@@ -42,6 +42,7 @@ def test_twice_is_once(seeded_database: DatabaseManager) -> None:
     assert sum(count for count, _ in rows.values()) > 10_000
 
 
+@pytest.mark.thorough
 def test_the_container_way_and_the_library_way_agree(
     blank: DatabaseManager, blank_url: str, expected: list[str]
 ) -> None:
@@ -120,6 +121,7 @@ def version_7(blank_url: str, *, then: str = "") -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.thorough
 def test_who_is_gone_by_the_upgrade_was_there_until_what_is_recorded_ends(
     blank: DatabaseManager, blank_url: str
 ) -> None:
@@ -177,6 +179,7 @@ def test_from_version_7(blank: DatabaseManager, blank_url: str, expected: list[s
     assert content_hashes(blank, columns) == rows
 
 
+@pytest.mark.thorough
 def test_a_zone_that_is_no_name_stops_the_upgrade_and_is_named(
     blank: DatabaseManager, blank_url: str
 ) -> None:

@@ -228,6 +228,7 @@ BREAKS_OF_COMMUNITY: list[tuple[str, ...]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_each_break_is_named(
     database: DatabaseManager, session: Any, complaint: Callable[[str], str]
 ) -> None:

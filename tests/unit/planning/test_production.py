@@ -47,6 +47,7 @@ def random_shop(seed: int) -> Shop:
     return Shop(DAYS, jobs, able, room)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", rounds(range(15), 4))
 def test_the_judge_finds_no_fault_and_the_rule_is_never_better(seed: int) -> None:
     problem = random_shop(seed)

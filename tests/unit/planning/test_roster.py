@@ -197,6 +197,7 @@ def test_empty_inputs() -> None:
     assert nobody.cost == cost(Roster((one,), ()), set()) == Weights().missing
 
 
+@pytest.mark.thorough
 def test_reasons_add_up_to_everybody() -> None:
     for seed in range(300, 312):
         roster = random_roster(seed, workers=8, shifts=20)
