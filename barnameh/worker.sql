@@ -4,13 +4,15 @@
 -- Take the task that is due longest. Its next time is set at once, after now, so that what was missed is done once.
 UPDATE service_schedules AS s
 SET
-    last_started_at = now(),
-    next_run_at = now() + s.run_every,
+    last_started_at = due.started_at,
+    next_run_at = due.next_run_at,
     last_error = 'interrupted'
-WHERE (s.organization_id, s.schedule_id) = (
+FROM (
     SELECT
         d.organization_id,
-        d.schedule_id
+        d.schedule_id,
+        now() AS started_at,
+        now() + d.run_every AS next_run_at
     FROM service_schedules AS d
     WHERE d.is_enabled
         AND d.next_run_at <= now()
@@ -20,7 +22,9 @@ WHERE (s.organization_id, s.schedule_id) = (
         d.organization_id,
         d.schedule_id
     LIMIT 1
-)
+) AS due
+WHERE s.organization_id = due.organization_id
+    AND s.schedule_id = due.schedule_id
 RETURNING
     s.organization_id,
     s.schedule_id,

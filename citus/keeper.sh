@@ -5,13 +5,10 @@
 set -euo pipefail
 
 : "${PGUSER:?}" "${PGPASSWORD:?}" "${PGDATABASE:?}" "${COORDINATOR:?}" "${WORKERS:?}"
-sql=/barnameh/sql
-seeds=/barnameh/seeds
+. /barnameh/common.sh
 ready=/tmp/barnameh_ready
 rm -f "$ready"
-export PGOPTIONS="--client-min-messages=warning --search-path=public"
-
-say() { echo "barnameh: $*"; }
+export PGOPTIONS=$schema_options
 
 # A password of quotes and backslashes too: psql's variables quote them.
 on() { # on HOST [psql's arguments]
@@ -41,11 +38,7 @@ done
 
 started=$SECONDS
 say "applying the schema (sql/schema.sql)"
-{
-    awk -v sql="$sql" '$1 == "\\ir" { print "\\i " sql "/" $2; next } { print }' "$sql/schema.sql"
-    sums=$(cd "$sql" && awk '$1 == "\\ir" { print $2 }' schema.sql | xargs sha256sum | awk '{ printf "%s\"%s\": \"%s\"", (NR > 1 ? ", " : ""), $2, $1 }')
-    echo "UPDATE schema_version SET file_checksums = '{$sums}' WHERE version = (SELECT max(version) FROM schema_version);"
-} | on "$COORDINATOR" --single-transaction -f -
+manifest | on "$COORDINATOR" --single-transaction -f -
 say "schema applied in $((SECONDS - started)) s"
 
 secret=$(head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n')

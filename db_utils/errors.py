@@ -263,13 +263,15 @@ def translate(error: psycopg2.Error) -> DbUtilsError:
     )
 
 
+# Citus: a slice moved, or was split, while the statement was planned.
+_SPLIT_MEANWHILE = "could not find valid entry for shard"
 _REFUSALS = {
     "duplicate key value violates unique constraint": "23505",
     "violates check constraint": "23514",
     "violates foreign key constraint": "23503",
     "violates not-null constraint": "23502",
     "violates exclusion constraint": "23P01",
-    "could not find valid entry for shard": "40001",  # it moved, or was split, while the statement was planned
+    _SPLIT_MEANWHILE: "40001",
 }
 _RULE = re.compile(r'constraint "(\w+)"')
 _TRIGGERS_RULE = re.compile(r"Rule: (\w+)$")  # what triggers say beside the rule's name, which is lost
@@ -281,6 +283,11 @@ _LAST_WORDS = {
     "crash of another server process": "57P02",
     "conflict with recovery": "40001",
 }
+
+
+def rows_moved(error: SerializationError) -> bool:
+    """Whether Citus refused a statement because its rows went to another slice while it was planned: nothing of it has run."""
+    return _SPLIT_MEANWHILE in str(error)
 
 
 def explain_loss(error: DbUtilsError, notices: list[str]) -> DbUtilsError:

@@ -6,8 +6,9 @@
 set -eu
 
 slot=barnameh_replica
-[ -z "${POSTGRES_PASSWORD_FILE:-}" ] || POSTGRES_PASSWORD=$(cat "$POSTGRES_PASSWORD_FILE")
-export PGHOST="$REPLICA_OF" PGPORT=5432 PGUSER="$POSTGRES_USER" PGPASSWORD="$POSTGRES_PASSWORD" PGCONNECT_TIMEOUT=10
+. "${0%/*}/common.sh"
+PGPASSWORD=$(password)
+export PGHOST="$REPLICA_OF" PGPORT=5432 PGUSER="$POSTGRES_USER" PGPASSWORD PGCONNECT_TIMEOUT=10
 
 echo "barnameh: copying the data of $REPLICA_OF"
 find "$PGDATA" -mindepth 1 -delete

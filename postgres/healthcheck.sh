@@ -11,11 +11,9 @@ first_start=/tmp/barnameh_first_start
 refused=/tmp/barnameh_refused
 give_up=$(($(date +%s) + 540)) # seconds; below the timeout of the health check in docker-compose.yml
 
-if [ -n "${POSTGRES_PASSWORD_FILE:-}" ]; then
-    POSTGRES_PASSWORD=$(cat "$POSTGRES_PASSWORD_FILE")
-fi
-export PGHOST=127.0.0.1 PGPORT=5432 PGUSER="$POSTGRES_USER" PGDATABASE="$POSTGRES_DB" \
-    PGPASSWORD="${POSTGRES_PASSWORD:-}" PGCONNECT_TIMEOUT=5 PGAPPNAME=healthcheck
+. "${0%/*}/common.sh"
+PGPASSWORD=$(password)
+export PGHOST=127.0.0.1 PGPORT=5432 PGUSER="$POSTGRES_USER" PGDATABASE="$POSTGRES_DB" PGPASSWORD PGCONNECT_TIMEOUT=5 PGAPPNAME=healthcheck
 
 wait_or_fail() {
     [ "$(date +%s)" -lt "$give_up" ] || { echo "barnameh: $1: docker compose logs postgres"; exit 1; }

@@ -8,32 +8,14 @@
 (
 set -euo pipefail
 
-sql=/barnameh/sql
-seeds=/barnameh/seeds
+. /barnameh/common.sh
 step="nothing yet"
 
 # Names are passed in the environment: as arguments psql would read some of them as connection strings.
 export PGUSER=$POSTGRES_USER PGDATABASE=$POSTGRES_DB
-# The files mean the same whatever POSTGRES_INITDB_ARGS or a postgresql.conf of yours say.
-export PGOPTIONS="--client-min-messages=warning --standard-conforming-strings=on --quote-all-identifiers=off --search-path=public"
-
-say() { echo "barnameh: $*"; }
+export PGOPTIONS=$schema_options
 
 apply() { psql -X -q --no-password -v ON_ERROR_STOP=1 -o /dev/null "$@"; }
-
-# The manifest with absolute paths, and each file named before it runs.
-manifest() {
-    awk -v sql="$sql" '
-        $1 == "\\ir" { print "\\echo barnameh: applying sql/" $2; print "\\i " sql "/" $2; next }
-        { print }' "$sql/schema.sql"
-    # Which files these were, as db_utils writes it down too: `db_utils migrate --plan` compares with it.
-    echo "UPDATE schema_version SET file_checksums = '{$(checksums)}' WHERE version = (SELECT max(version) FROM schema_version);"
-}
-
-checksums() {
-    cd "$sql"
-    awk '$1 == "\\ir" { print $2 }' schema.sql | xargs sha256sum | awk '{ printf "%s\"%s\": \"%s\"", (NR > 1 ? ", " : ""), $2, $1 }'
-}
 
 finish() {
     local status=$?

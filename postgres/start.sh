@@ -6,6 +6,7 @@
 # (first start: init.sh leaves a marker as its very last act), a finished one, and one that never got that far.
 set -eu
 
+. "${0%/*}/common.sh"
 marker=$PGDATA/barnameh_initialised
 first_start=/tmp/barnameh_first_start
 refused=/tmp/barnameh_refused
@@ -31,18 +32,7 @@ for file in "${POSTGRES_PASSWORD_FILE:-}" "${POSTGRES_TLS_CERT_FILE:-}" "${POSTG
         "  docker compose up -d --wait"
 done
 
-# A port that the network can reach, and a password that everybody can read in the repository.
-case ${BIND_ADDRESS:=127.0.0.1} in
-    127.* | localhost | "[::1]" | ::1) ;;
-    *)
-        password=${POSTGRES_PASSWORD:-}
-        [ -z "${POSTGRES_PASSWORD_FILE:-}" ] || password=$(cat "$POSTGRES_PASSWORD_FILE")
-        case $password in
-            "" | barnameh_password) refuse \
-                "BIND_ADDRESS=$BIND_ADDRESS opens the database to the network with the password that everybody knows: set POSTGRES_PASSWORD in .env (where the database is there already, first ALTER ROLE $POSTGRES_USER PASSWORD '…'), or BIND_ADDRESS=127.0.0.1, then: docker compose up -d --wait" ;;
-        esac
-        ;;
-esac
+! is_open_to_all || refuse "$open_to_all"
 
 # Statement statistics, where the image has the module; the image's own default loads TimescaleDB alone.
 if [ -e "$(pg_config --pkglibdir 2>/dev/null)/pg_stat_statements.so" ]; then

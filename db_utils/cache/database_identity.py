@@ -19,14 +19,12 @@ BELIEVED_SECONDS = 5.0
 _ASK_AGAIN_SECONDS = 2.5
 _TIMEOUT_SECONDS = 5.0
 _WAIT_SECONDS = 0.25
-_QUESTION = """
-    SELECT
-        database_id()::text AS database_id,
-        (
-            SELECT array_agg(o.organization_id::text)
-            FROM {organizations} AS o
-            WHERE o.organization_id = ANY ('{{{wanted}}}'::uuid[])
-        ) AS organizations
+# Two questions: on Citus the second is answered by the node where the rows are, which is another server.
+_WHICH = "SELECT database_id()::text AS database_id"
+_OF_WHOM = """
+    SELECT o.organization_id::text
+    FROM {organizations} AS o
+    WHERE o.organization_id = ANY ('{{{wanted}}}'::uuid[])
 """
 
 logger = logging.getLogger("db_utils.cache")
@@ -119,22 +117,24 @@ class DatabaseIdentity:
         if pool is None:
             return
         last_write = pool.last_write
-        question = _QUESTION.format(
+        of_whom = _OF_WHOM.format(
             organizations="organizations" if self._scope else "public.organizations",
             wanted=",".join(sorted(self._wanted)),
         )
         try:
-            row = pool.read(self._scope + question, _TIMEOUT_SECONDS)[0]
+            (which,), rows = (
+                pool.read(self._scope + question, _TIMEOUT_SECONDS) for question in (_WHICH, of_whom)
+            )
         except DbUtilsError as error:
             self.is_denied = isinstance(error, PermissionDeniedError)
             logger.info("the database could not be asked which one it is: %s", type(error).__name__)
             return
-        name = row["database_id"].replace("-", "")
+        name = which["database_id"].replace("-", "")
         if self.is_known() and name != self._known.name:
             logger.warning(
                 "the database is another one than before: nothing that the cache kept of that one is used"
             )
-        organizations = frozenset(row["organizations"] or ())
+        organizations = frozenset(row["organization_id"] for row in rows)
         self._known = _Word(name, organizations, secrets.token_hex(4), asked_at, last_write)
 
     def _ask_in_background(self) -> threading.Thread:

@@ -20,6 +20,7 @@ from db_utils.connections.pool import ConnectionPool, PoolStats
 from db_utils.connections.pooler import NO_BLOCK_STATES, check_statement
 from db_utils.connections.raw_connection import raw_connection
 from db_utils.connections.replica import Replica, ReplicaState
+from db_utils.connections.retry import exponential_delay
 from db_utils.connections.statement import (
     Statement,
     bound,
@@ -44,8 +45,10 @@ from db_utils.errors import (
     InvalidInputError,
     QueryError,
     ReadOnlyError,
+    SerializationError,
     ServerUnavailableError,
     TransactionStateError,
+    rows_moved,
 )
 from db_utils.sql_text import calls_maintenance, leaves_traces
 from db_utils.values import Parameters, Row, fetch_count, fetch_rows
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
     from db_utils.embedded.server import EmbeddedServer
 
 Result = TypeVar("Result")
+
+_RETRIES = 5  # of a statement whose rows moved while it was planned
 
 
 @dataclass(frozen=True)
@@ -199,15 +204,22 @@ class DatabaseManager(Executor):
             if answer is not None:
                 return answer[0]
         is_read = reads and self._is_plain_read(sql)
-        try:
-            return self._once(self._pool, settings, sql, parameters, fetch, timeout_seconds, is_read)
-        except ServerUnavailableError as error:
-            if not (reads or idempotent):
-                raise
-            if not idempotent:
-                # The server itself says whether this reads only: on read-only ground a write is refused.
-                settings = f"SET TRANSACTION READ ONLY; {settings}"
-            return self._again(error, settings, sql, parameters, fetch, timeout_seconds)
+        failures = 0
+        while True:
+            try:
+                return self._once(self._pool, settings, sql, parameters, fetch, timeout_seconds, is_read)
+            except SerializationError as error:
+                failures += 1
+                if failures > _RETRIES or not rows_moved(error):
+                    raise
+            except ServerUnavailableError as error:
+                if not (reads or idempotent):
+                    raise
+                if not idempotent:
+                    # The server itself says whether this reads only: on read-only ground a write is refused.
+                    settings = f"SET TRANSACTION READ ONLY; {settings}"
+                return self._again(error, settings, sql, parameters, fetch, timeout_seconds)
+            time.sleep(exponential_delay(failures))
 
     def _once(
         self,

@@ -427,6 +427,8 @@ BEGIN
             SECURITY DEFINER
             SET search_path = pg_catalog, public, pg_temp
             AS $trigger$
+            DECLARE
+                target record;
             BEGIN
                 %6$s
                 -- Who has no target pays for this line. A statement more costs a single row more than what it does.
@@ -435,9 +437,16 @@ BEGIN
                 END IF;
 
                 IF TG_OP = 'TRUNCATE' THEN
-                    PERFORM public.enqueue_changes(t.organization_id, t.consumer, '{%2$s}')
-                    FROM public.sync_targets AS t
-                    WHERE '%2$s' = ANY (t.kinds);
+                    -- One after the other: asked in a query, it would be asked on the nodes of the rows, of which each sees its own.
+                    FOR target IN
+                        SELECT
+                            t.organization_id,
+                            t.consumer
+                        FROM public.sync_targets AS t
+                        WHERE '%2$s' = ANY (t.kinds)
+                    LOOP
+                        PERFORM public.enqueue_changes(target.organization_id, target.consumer, '{%2$s}');
+                    END LOOP;
                 ELSIF TG_OP = 'UPDATE' THEN
                     PERFORM public.write_outbox(c.organization_id, '%2$s', array_agg(DISTINCT %3$s))
                     FROM (

@@ -453,6 +453,9 @@ BEGIN
         FROM pg_stat_activity AS a
         WHERE a.usename = drop_tenant_login.role_name;
 
+        IF public.database_edition() = 'citus' THEN
+            SET LOCAL citus.multi_shard_modify_mode = 'sequential'; -- a role can be dropped after nothing else
+        END IF;
         FOR policy IN
             SELECT
                 p.polname,

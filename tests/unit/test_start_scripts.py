@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,6 +47,13 @@ def postgres(folder: Path, **environment: str) -> str:
     return started(["sh", str(ROOT / "postgres" / "start.sh"), "postgres"], folder, **named)
 
 
+def citus(folder: Path, **environment: str) -> str:
+    """citus/start.sh, beside what it shares with the other stack, as in its container."""
+    for script in ("citus/start.sh", "postgres/common.sh"):
+        shutil.copy(ROOT / script, folder)
+    return started(["sh", str(folder / "start.sh"), "postgres"], folder, **environment)
+
+
 def redis(folder: Path, **environment: str) -> str:
     """redis-server/start.sh."""
     given = {"REDIS_MAXMEMORY": "1mb", "REDIS_MAXMEMORY_POLICY": "allkeys-lru", **environment}
@@ -53,9 +61,9 @@ def redis(folder: Path, **environment: str) -> str:
 
 
 @pytest.mark.parametrize("address", OPEN)
-@pytest.mark.parametrize("start", [postgres, redis])
+@pytest.mark.parametrize("start", [postgres, citus, redis])
 def test_an_open_port_needs_a_password_of_ones_own(tmp_path: Path, start, address: str) -> None:  # type: ignore[no-untyped-def]
-    name, known = ("POSTGRES_PASSWORD", "barnameh_password") if start is postgres else ("REDIS_PASSWORD", "")
+    name, known = ("REDIS_PASSWORD", "") if start is redis else ("POSTGRES_PASSWORD", "barnameh_password")
     said = start(tmp_path, BIND_ADDRESS=address, **{name: known})
     assert f"BIND_ADDRESS={address}" in said
     assert name in said
@@ -70,7 +78,8 @@ def test_an_open_port_needs_a_password_of_ones_own(tmp_path: Path, start, addres
 
 @pytest.mark.parametrize("address", CLOSED)
 def test_on_loopback_the_defaults_do(tmp_path: Path, address: str) -> None:
-    assert postgres(tmp_path, BIND_ADDRESS=address, POSTGRES_PASSWORD="barnameh_password") == "serves\n"
+    for start in (postgres, citus):
+        assert start(tmp_path, BIND_ADDRESS=address, POSTGRES_PASSWORD="barnameh_password") == "serves\n"
     assert redis(tmp_path, BIND_ADDRESS=address or "127.0.0.1", REDIS_PASSWORD="") == "serves\n"
 
 

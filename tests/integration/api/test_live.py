@@ -161,11 +161,13 @@ def test_a_client_that_was_away_for_too_long_is_told_so(
     owner_and_key: tuple[DatabaseManager, uuid.UUID, str],
 ) -> None:
     owner, organization_id, key = owner_and_key
-    position = Outbox(owner, organization_id, keys.CONSUMER).changes_since().position
+    outbox = Outbox(owner, organization_id, keys.CONSUMER)
+    position = outbox.changes_since().position
     raise_alert(owner, organization_id)
     owner.execute(
-        "UPDATE sync_targets SET trimmed_to = txid_current() WHERE organization_id = %s", (organization_id,)
+        "UPDATE sync_outbox SET changed_at = '2025-01-01Z' WHERE organization_id = %s", (organization_id,)
     )
+    assert outbox.trim() > 0
     with running(owner.settings.database_url) as service:
         assert first_events(service, organization_id, key, position)[0] == "gap"
         assert first_events(service, organization_id, key, "7:7:")[0] == "gap"

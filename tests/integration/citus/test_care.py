@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import uuid
 from pathlib import Path
 
 import pytest
+from psycopg2.extensions import parse_dsn
 
 from db_utils import DatabaseManager, OperationalDataQueries, schema
 from db_utils.catalogue import DifferentValuesError
@@ -18,12 +20,17 @@ from db_utils.ops.backup.restore import restore
 from db_utils.ops.doctor import Finding, Severity
 from db_utils.ops.doctor.context import CheckContext
 from db_utils.ops.doctor.run import choose, examine
+from db_utils.outbox import Outbox
 from tests.conftest import fresh_database
 from tests.support import citus_cluster
 from tests.support.query_calls import Facts, find_facts
 
 # The other tests read the other organization of the sample data.
 LOGISTICS = uuid.UUID("22222222-2222-2222-2222-222222222222")
+
+
+class _UndoneError(Exception):
+    """Takes a transaction back."""
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +169,79 @@ def test_doctor_says_how_old_backups_are_and_that_samples_stand_beside_others(ci
     beside = found("sample-data")
     assert beside.severity == Severity.WARNING
     assert "sample organizations stand beside" in beside.found
+
+
+def test_a_key_that_is_there_twice_is_found(citus: DatabaseManager, cluster_urls: list[str]) -> None:
+    """By whoever counts the rows where they are: a node has lost an index, and a key came again."""
+    columns = "organization_id, factor_id, time, factor_type, name, value, unit, available_at"
+    factor = (
+        LOGISTICS,
+        uuid.uuid4(),
+        dt.datetime(2025, 3, 6, tzinfo=dt.UTC),
+        "weather",
+        "twice",
+        1,
+        "mm",
+        dt.datetime(2025, 3, 6, tzinfo=dt.UTC),
+    )
+    citus.copy_rows("external_factors", columns.split(", "), [factor])
+    assert schema.row_problems(citus) == []
+    (home,) = citus.execute_query(
+        "SELECT s.shardid AS slice, n.nodename AS node FROM citus_shards AS s JOIN pg_dist_node AS n USING (nodename, nodeport) "
+        "WHERE s.shardid = get_shard_id_for_distribution_column('external_factors', %s)",
+        (LOGISTICS,),
+    )
+    (url,) = [url for url in cluster_urls if parse_dsn(url)["host"] == home["node"]]
+    table, key = (f"{name}_{home['slice']}" for name in ("external_factors", "external_factors_pkey"))
+    with DatabaseManager(url) as node:
+        try:
+            with node.transaction() as tx:
+                tx.execute("SET LOCAL citus.enable_manual_changes_to_shards = on")
+                tx.execute(f"ALTER TABLE {table} DROP CONSTRAINT {key}")
+                later = columns.replace("time", "time + interval '1 hour'")
+                tx.execute(
+                    f"INSERT INTO {table} ({columns}) SELECT {later} FROM {table} WHERE name = 'twice'"
+                )
+            assert schema.row_problems(citus) == [
+                "external_factors holds 1 primary keys more than once, 1 rows too many"
+            ]
+        finally:
+            citus.execute(
+                "DELETE FROM external_factors WHERE organization_id = %s AND name = 'twice'", (LOGISTICS,)
+            )
+            with node.transaction() as tx:
+                tx.execute("SET LOCAL citus.enable_manual_changes_to_shards = on")
+                tx.execute(
+                    f"ALTER TABLE {table} ADD CONSTRAINT {key} PRIMARY KEY (organization_id, factor_id)"
+                )
+
+
+def test_truncating_tells_every_key(citus: DatabaseManager) -> None:
+    outbox = Outbox(citus, LOGISTICS, "truncated")
+    outbox.add_target(kinds=["alert"])
+    alerts = {row["alert_id"] for row in OperationalDataQueries(citus).get_active_alerts(LOGISTICS)}
+    try:
+        with contextlib.suppress(_UndoneError), citus.transaction() as tx:
+            tx.execute("TRUNCATE alerts CASCADE")
+            told = tx.execute_query(
+                "SELECT entity_key FROM sync_outbox WHERE organization_id = %s", (LOGISTICS,)
+            )
+            assert {uuid.UUID(row["entity_key"]) for row in told} >= alerts != set()
+            raise _UndoneError
+    finally:
+        outbox.remove_target()
+
+
+def test_a_login_goes_with_its_policies(citus: DatabaseManager, cluster_urls: list[str]) -> None:
+    login = f"goes_{uuid.uuid4().hex[:8]}"
+    citus.execute("CALL create_tenant_login(%s, %s, 'a long password')", (LOGISTICS, login))
+    citus.execute("CALL drop_tenant_login(%s)", (login,))
+    for url in cluster_urls:
+        with DatabaseManager(url) as node:
+            assert node.execute_query("SELECT FROM pg_roles WHERE rolname = %s", (login,)) == []
+            assert (
+                node.execute_query("SELECT FROM pg_policies WHERE policyname LIKE %s", (f"%{login}%",)) == []
+            )
 
 
 @pytest.mark.slow

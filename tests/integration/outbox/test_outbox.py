@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,6 +18,10 @@ from db_utils.errors import InvalidInputError, NotFoundError, PermissionDeniedEr
 from db_utils.outbox import KINDS, Change, Outbox
 
 HOUR = dt.timedelta(hours=1)
+not_on_citus = pytest.mark.skipif(
+    "TEST_CITUS_INSTALL" in os.environ,
+    reason="docs/citus.md: nobody is announced to, nobody trims in passing",
+)
 
 
 @pytest.fixture
@@ -238,7 +243,7 @@ def test_a_reader_that_was_away_too_long_is_told(db: DatabaseManager, org: UUID)
     stream.add_target(keep_for=HOUR)
     position = stream.changes_since().position
     db.execute("UPDATE resources SET metadata = '{}'")
-    db.execute("UPDATE sync_outbox SET changed_at = changed_at - interval '2 hours'")
+    db.execute("UPDATE sync_outbox SET changed_at = %s", (dt.datetime.now(dt.UTC) - 2 * HOUR,))
     kept = stream.changes_since(position)
     assert kept.changes
     assert stream.trim() == len(kept.changes)
@@ -267,6 +272,7 @@ def test_trimming_loses_nothing_that_a_reader_has_in_hand(
     assert min(change.changed_at for change in again) == first_change
 
 
+@not_on_citus
 def test_the_outbox_is_bounded_without_a_reader(db: DatabaseManager, org: UUID, outbox: Outbox) -> None:
     count = one(db, "SELECT count(*) FROM resources WHERE organization_id = %s", org)
     # As after a long outage; the next change begins another 100,000.
@@ -336,6 +342,7 @@ def test_tenants_read_their_own_and_write_none(db: DatabaseManager, org: UUID, o
     assert {change.kind for change in outbox.waiting()} == {"alert"}
 
 
+@not_on_citus
 def test_listeners_are_woken_up(db: DatabaseManager, org: UUID, outbox: Outbox) -> None:
     with db.tenant(org).listen("changes") as listener:
         db.execute("UPDATE resources SET metadata = '{}'")
@@ -344,6 +351,7 @@ def test_listeners_are_woken_up(db: DatabaseManager, org: UUID, outbox: Outbox) 
         assert heard.channel == "changes"
 
 
+@not_on_citus
 def test_a_customers_login_trims_its_own_rows_and_keeps_nobody_waiting(
     db: DatabaseManager, org: UUID, outbox: Outbox, second: Any
 ) -> None:
@@ -353,7 +361,8 @@ def test_a_customers_login_trims_its_own_rows_and_keeps_nobody_waiting(
     others.add_target(keep_for=HOUR)
     for _ in range(2):
         db.execute("UPDATE alerts SET metadata = '{}'")
-    db.execute("UPDATE sync_outbox SET changed_at = changed_at - interval '2 hours' WHERE consumer = 'api'")
+    long_ago = dt.datetime.now(dt.UTC) - 2 * HOUR
+    db.execute("UPDATE sync_outbox SET changed_at = %s WHERE consumer = 'api'", (long_ago,))
     db.execute(
         "INSERT INTO sync_outbox (organization_id, consumer, kind, entity_key) VALUES (%s, 'gone', 'alert', '1')",
         (org,),
