@@ -130,7 +130,12 @@ buckets AS MATERIALIZED (
     FROM (SELECT DISTINCT s.timezone FROM stays AS s) AS z
     CROSS JOIN local_bucket_edges(
         %(bucket_unit)s,
-        greatest(%(period_start)s, first_sample_at(%(organization_id)s) - interval '1 day'),
+        -- To look for the first sample takes longer than the buckets of some months.
+        CASE
+            WHEN %(period_start)s > now() - CASE %(bucket_unit)s WHEN 'hour' THEN interval '15 days' ELSE interval '100 days' END
+                THEN %(period_start)s
+            ELSE greatest(%(period_start)s, first_sample_at(%(organization_id)s) - interval '1 day')
+        END,
         least(%(period_end)s, now()),
         z.timezone
     ) AS b

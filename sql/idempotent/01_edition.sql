@@ -20,18 +20,20 @@ BEGIN
 END
 $$;
 
+-- plpgsql: planned once a session. A function of SQL is read and planned anew in each statement, which reads of rollups would feel.
 CREATE OR REPLACE FUNCTION database_edition()
 RETURNS text
-LANGUAGE sql
+LANGUAGE plpgsql
 STABLE
 AS $$
-    SELECT
-        CASE
-            WHEN EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus') THEN 'citus'
-            WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'timescaledb') THEN 'plain'
-            WHEN current_setting('timescaledb.license', true) = 'timescale' THEN 'community'
-            ELSE 'apache'
-        END
+BEGIN
+    RETURN CASE
+        WHEN EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'citus') THEN 'citus'
+        WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'timescaledb') THEN 'plain'
+        WHEN current_setting('timescaledb.license', true) = 'timescale' THEN 'community'
+        ELSE 'apache'
+    END;
+END
 $$;
 COMMENT ON FUNCTION database_edition() IS
     'Which edition is this? community: TimescaleDB with columnstore, continuous aggregates and policies; '

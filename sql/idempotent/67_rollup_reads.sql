@@ -174,15 +174,19 @@ REVOKE ALL ON FUNCTION note_copied_rows(text, timestamptz, timestamptz) FROM PUB
 
 CREATE OR REPLACE FUNCTION cut_hours(edges timestamptz[])
 RETURNS tstzmultirange
-LANGUAGE sql
+LANGUAGE plpgsql
 IMMUTABLE
 PARALLEL SAFE
 AS $$
-    SELECT coalesce(range_agg(tstzrange(h.hour, h.hour + interval '1 hour')), '{}')
-    FROM unnest(edges) AS e (edge)
-    CROSS JOIN time_bucket(interval '1 hour', e.edge) AS h (hour)
-    WHERE isfinite(e.edge)
-        AND h.hour < e.edge
+BEGIN
+    RETURN (
+        SELECT coalesce(range_agg(tstzrange(h.hour, h.hour + interval '1 hour')), '{}')
+        FROM unnest(edges) AS e (edge)
+        CROSS JOIN time_bucket(interval '1 hour', e.edge) AS h (hour)
+        WHERE isfinite(e.edge)
+            AND h.hour < e.edge
+    );
+END
 $$;
 COMMENT ON FUNCTION cut_hours(timestamptz[]) IS 'Which UTC hours have one of these instants inside, so that a rollup of hours cannot tell what lies on which side?';
 

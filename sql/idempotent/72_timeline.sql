@@ -348,6 +348,8 @@ BEGIN
         WHERE w.starts_at < w.ends_at
             AND r.time < w.ends_at
             AND (r.ended_at > w.starts_at OR r.time >= w.starts_at)
+        -- Worked out once for each piece, not for each sum in which it is.
+        OFFSET 0
     )
     SELECT
         p.part,

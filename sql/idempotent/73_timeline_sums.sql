@@ -342,74 +342,57 @@ AS $$
 #variable_conflict use_column
 DECLARE
     origin CONSTANT timestamptz := '2000-01-03 00:00:00+00';
-    widths CONSTANT interval[] := ARRAY['672 hours', '168 hours', '24 hours', '6 hours', '1 hour'];
 BEGIN
     IF isempty(usable) THEN
         RETURN;
     END IF;
 
-    -- Four weeks at once where they are whole, beside them weeks, then UTC days, six hours, and hours one by one.
+    -- Four weeks at once where they are whole, beside them weeks, then UTC days, six hours, and hours one by one. Each width is so many
+    -- of the next, and all are counted from one instant: what a wider one leaves begins and ends between buckets of the narrower one.
     RETURN QUERY
-    WITH RECURSIVE parts AS (
-        SELECT
-            p.part,
-            p.location_id,
-            tstzmultirange(
-                tstzrange(
-                    date_bin('1 hour', p.starts_at + interval '1 hour' - interval '1 microsecond', origin),
-                    greatest(
-                        date_bin('1 hour', p.starts_at + interval '1 hour' - interval '1 microsecond', origin),
-                        date_bin('1 hour', least(p.ends_at, now()), origin)
-                    )
-                )
-            ) * usable AS kept
-        FROM unnest(part_numbers, part_starts, part_ends, part_locations) AS p (part, starts_at, ends_at, location_id)
-        WHERE p.starts_at < least(p.ends_at, now())
-    ),
-    cut AS (
-        SELECT
-            p.part,
-            p.location_id,
-            1 AS level,
-            lower(r) AS starts_at,
-            upper(r) AS ends_at
-        FROM parts AS p
-        CROSS JOIN LATERAL unnest(p.kept) AS r
-        UNION ALL
-        -- What lies beside the whole buckets of this width goes to the next narrower one.
-        SELECT
-            c.part,
-            c.location_id,
-            c.level + 1,
-            rest.starts_at,
-            rest.ends_at
-        FROM cut AS c
-        CROSS JOIN LATERAL (
-            SELECT
-                date_bin(widths[c.level], c.starts_at + widths[c.level] - interval '1 microsecond', origin) AS first_bucket,
-                date_bin(widths[c.level], c.ends_at, origin) AS last_bucket
-        ) AS w
-        CROSS JOIN LATERAL (
-            VALUES
-                (c.starts_at, CASE WHEN w.first_bucket < w.last_bucket THEN w.first_bucket ELSE c.ends_at END),
-                (CASE WHEN w.first_bucket < w.last_bucket THEN w.last_bucket END, c.ends_at)
-        ) AS rest (starts_at, ends_at)
-        WHERE c.level < cardinality(widths)
-            AND rest.starts_at < rest.ends_at
-    )
     SELECT
-        c.part,
-        c.location_id,
-        (extract(epoch FROM widths[c.level]) / 3600)::integer,
-        w.first_bucket,
-        w.last_bucket
-    FROM cut AS c
+        p.part,
+        p.location_id,
+        b.hours,
+        b.starts_at,
+        b.ends_at
+    FROM unnest(part_numbers, part_starts, part_ends, part_locations) AS p (part, starts_at, ends_at, location_id)
     CROSS JOIN LATERAL (
         SELECT
-            date_bin(widths[c.level], c.starts_at + widths[c.level] - interval '1 microsecond', origin) AS first_bucket,
-            date_bin(widths[c.level], c.ends_at, origin) AS last_bucket
+            date_bin('1 hour', p.starts_at + interval '1 hour' - interval '1 microsecond', origin) AS first_hour,
+            date_bin('1 hour', least(p.ends_at, now()), origin) AS end_hour
+        OFFSET 0
+    ) AS whole
+    CROSS JOIN LATERAL unnest(
+        tstzmultirange(tstzrange(whole.first_hour, greatest(whole.first_hour, whole.end_hour))) * usable
+    ) AS r
+    CROSS JOIN LATERAL (
+        SELECT
+            lower(r) AS h1,
+            upper(r) AS e1,
+            date_bin('6 hours', lower(r) + interval '6 hours' - interval '1 microsecond', origin) AS h6,
+            date_bin('6 hours', upper(r), origin) AS e6,
+            date_bin('24 hours', lower(r) + interval '24 hours' - interval '1 microsecond', origin) AS h24,
+            date_bin('24 hours', upper(r), origin) AS e24,
+            date_bin('168 hours', lower(r) + interval '168 hours' - interval '1 microsecond', origin) AS h168,
+            date_bin('168 hours', upper(r), origin) AS e168,
+            date_bin('672 hours', lower(r) + interval '672 hours' - interval '1 microsecond', origin) AS h672,
+            date_bin('672 hours', upper(r), origin) AS e672
+        OFFSET 0
     ) AS w
-    WHERE w.first_bucket < w.last_bucket;
+    CROSS JOIN LATERAL (
+        VALUES
+            (672, w.h672, w.e672),
+            (168, w.h168, CASE WHEN w.h672 < w.e672 THEN w.h672 ELSE w.e168 END),
+            (168, CASE WHEN w.h672 < w.e672 THEN w.e672 END, w.e168),
+            (24, w.h24, CASE WHEN w.h168 < w.e168 THEN w.h168 ELSE w.e24 END),
+            (24, CASE WHEN w.h168 < w.e168 THEN w.e168 END, w.e24),
+            (6, w.h6, CASE WHEN w.h24 < w.e24 THEN w.h24 ELSE w.e6 END),
+            (6, CASE WHEN w.h24 < w.e24 THEN w.e24 END, w.e6),
+            (1, w.h1, CASE WHEN w.h6 < w.e6 THEN w.h6 ELSE w.e1 END),
+            (1, CASE WHEN w.h6 < w.e6 THEN w.e6 END, w.e1)
+    ) AS b (hours, starts_at, ends_at)
+    WHERE b.starts_at < b.ends_at;
 END
 $$;
 COMMENT ON FUNCTION kept_time_reads(integer[], timestamptz[], timestamptz[], uuid[], tstzmultirange) IS

@@ -51,7 +51,28 @@ AS $$
 #variable_conflict use_column
 DECLARE
     length CONSTANT interval := CASE bucket WHEN 'quarter_hour' THEN '15 minutes' WHEN 'half_hour' THEN '30 minutes' END;
+    only_zone CONSTANT text := (
+        SELECT h.timezone
+        FROM location_history AS h
+        WHERE h.organization_id = org
+            AND h.location_id = place
+            AND h.valid_from <= period_start
+            AND h.valid_to >= period_end
+    );
 BEGIN
+    -- One zone all along, as nearly always: nothing is to be put together.
+    IF only_zone IS NOT NULL AND length IS NULL THEN
+        RETURN QUERY
+        SELECT
+            e.bucket_start,
+            e.bucket_end
+        FROM local_bucket_edges(bucket, period_start, period_end, only_zone) AS e
+        WHERE e.bucket_start >= period_start
+            AND e.bucket_end <= period_end
+        ORDER BY e.bucket_start;
+        RETURN;
+    END IF;
+
     RETURN QUERY
     -- The zone in which the location counted may have changed: pieces of its history, each by its own clock.
     WITH pieces AS (
