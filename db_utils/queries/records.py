@@ -10,6 +10,7 @@ location, resource, employee or shift is named, its code will do for its id.
 
 import datetime as dt
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -306,7 +307,12 @@ def _known_code(value: str) -> Code:
     return Code(code_of(value, ""))
 
 
+_SPELLED_AS_STORED = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
 def _uuid(value: Any, name: str) -> str:
+    if type(value) is str and _SPELLED_AS_STORED.fullmatch(value):
+        return value
     try:
         known = _known_uuid(value)
     except TypeError:  # nothing that can be looked up
@@ -393,18 +399,73 @@ def encoded_rows(kind: type, rows: object, name: str, *, with_none: bool = False
     if isinstance(rows, (str, bytes, Mapping)) or not isinstance(mappings, Iterable):
         raise InvalidInputError(f"{name} is {type(rows).__name__}: give a list of dicts, or a frame")
     encoders, required = _encoders_of(kind)
-    for number, row in enumerate(mappings, start=1):
+    number = 1
+    for chunk in pages(mappings):
+        checked = _by_column(chunk, encoders, required, with_none=with_none)
+        yield from checked or _by_row(chunk, encoders, required, name, number, with_none=with_none)
+        number += len(chunk)
+
+
+def _by_column(
+    rows: Sequence[Any], encoders: Mapping[str, Encode], required: frozenset[str], *, with_none: bool
+) -> list[dict[str, Any]] | None:
+    """The rows encoded a column at a time, each value once however often it comes, in a third of the time.
+
+    None where a row is not good, or not like the others: `_by_row` says what is wrong with which.
+    """
+    names = list(rows[0]) if type(rows[0]) is dict else []
+    keys = set(names)
+    if not required <= keys <= encoders.keys() or any(
+        type(row) is not dict or row.keys() != keys for row in rows
+    ):
+        return None
+    columns = []
+    try:
+        for name in names:
+            encode, column = encoders[name], [row[name] for row in rows]
+            kinds = set(map(type, column))
+            if kinds == {dt.datetime} and {value.tzinfo for value in column} == {dt.UTC}:
+                columns.append([value.isoformat() for value in column])
+                continue
+            # Of one kind, for 1 and True are equal, too; and not of times, of which two in the hour that comes twice are.
+            kinds.discard(NoneType)
+            distinct = set(column) if len(kinds) == 1 and kinds < _LOOKED_UP else column
+            if isinstance(distinct, set) and 2 * len(distinct) < len(column):
+                known = {value: None if _is_missing(value) else encode(value, name) for value in distinct}
+                columns.append([known[value] for value in column])
+            else:
+                columns.append([None if _is_missing(value) else encode(value, name) for value in column])
+            if name in required and None in columns[-1]:
+                return None
+    except InvalidInputError:
+        return None
+    encoded = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    if with_none or not any(None in column for column in columns):
+        return encoded
+    return [{name: value for name, value in row.items() if value is not None} for row in encoded]
+
+
+def _by_row(
+    rows: Sequence[Any],
+    encoders: Mapping[str, Encode],
+    required: frozenset[str],
+    name: str,
+    first_number: int,
+    *,
+    with_none: bool,
+) -> Iterator[dict[str, Any]]:
+    """The rows encoded one by one. Raises `InvalidInputError`, which names the row, the key and what may be given."""
+    for number, row in enumerate(rows, start=first_number):
         if not isinstance(row, Mapping):
             raise InvalidInputError(f"{name}: row {number} is {type(row).__name__}: give a dict")
         try:
             encoded: dict[str, Any] = {}
             for key, value in row.items():
                 encode = encoders[key]
-                if value is None or (type(value) not in _NEVER_MISSING and _is_missing(value)):
-                    if with_none:
-                        encoded[key] = None
-                else:
+                if not _is_missing(value):
                     encoded[key] = encode(value, key)
+                elif with_none:
+                    encoded[key] = None
         except KeyError:
             unknown = next(key for key in row if key not in encoders)
             raise InvalidInputError(
@@ -430,17 +491,37 @@ def _mappings(rows: object) -> object:
         frame, "itertuples"
     ):  # pandas, whose named levels of the index are columns too, as in write_frame
         frame = frame.reset_index() if any(level is not None for level in frame.index.names) else frame
-        names = list(frame.columns)
-        return (dict(zip(names, values, strict=True)) for values in frame.itertuples(index=False, name=None))
+        return _rows_of_pandas(frame)
     return rows
 
 
+def _rows_of_pandas(frame: Any) -> Iterator[dict[str, Any]]:
+    """The rows of a pandas frame; instants as datetimes in UTC, which are made at once and not one by one."""
+    names = list(frame.columns)
+    for first in range(0, len(frame), PAGE_ROWS):
+        columns = []
+        for place in range(len(names)):
+            column = frame.iloc[first : first + PAGE_ROWS, place]
+            instants = getattr(column.dtype, "tz", None) is not None
+            values = (
+                column.dt.tz_convert("UTC").array.to_pydatetime()
+                if instants
+                else column.to_numpy(dtype=object)
+            )
+            columns.append(values.tolist())
+        yield from (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
+
+
+_LOOKED_UP = frozenset((str, int, float, uuid.UUID))
 _NEVER_MISSING = frozenset((str, int, bool, dt.datetime, dt.date, uuid.UUID, dict))
 
 
 def _is_missing(value: Any) -> bool:
     """Whether this is how someone writes that a value is not known."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+    kind = type(value)
+    if kind in _NEVER_MISSING:
+        return False
+    if value is None or kind.__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, (Real, Decimal)) and bool(value != value)
 
