@@ -8,7 +8,7 @@ from typing import Any
 
 from db_utils.copy.target_table import TargetTable, find_target, plain_cursor
 from db_utils.errors import InvalidInputError, NotFoundError, UndefinedObjectError
-from db_utils.schema.source import contract
+from db_utils.schema.source import schema_objects
 from db_utils.sql_blocks import sql_beside
 from db_utils.text_keys import CODED, IDENTIFIED_BY, text_key
 
@@ -123,7 +123,7 @@ def importable(connection: Any, name: str) -> Relation:
 
 def exportable(connection: Any, name: str) -> Relation:
     """The table, view or rollup of this name. Raises `NotFoundError`."""
-    known = [relation for relation in contract().relations if relation not in INTERNAL]
+    known = [relation for relation in schema_objects().relations if relation not in INTERNAL]
     if name not in known:
         if name in INTERNAL:
             raise InvalidInputError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from psycopg2.sql import SQL, Identifier
 
 from db_utils.errors import PermissionDeniedError, QueryTimeoutError, UndefinedObjectError
-from db_utils.schema.source import contract
+from db_utils.schema.source import schema_objects
 from db_utils.sql_blocks import sql_beside
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def rollups(db: Executor, *, exact: bool = False) -> list[TableFacts]:
 
 
 def _measured(db: Executor, kinds: list[str], exact: bool) -> list[TableFacts]:
-    names = list(contract().relations)
+    names = list(schema_objects().relations)
     found = db.execute_query(_SQL["measured"], (kinds, names, names))
     hypertables = _hypertables(db, [row["name"] for row in found])
     distributed = _distributed(db)

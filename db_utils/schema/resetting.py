@@ -47,7 +47,7 @@ def to_be_removed(db: Executor) -> Removed:
     The schema's own objects by their names: whatever else stands in the database is not among them. The roles
     barnameh_tenant, barnameh_tenant_login and barnameh_readonly stay, because other databases of the server may use them.
     """
-    ours = source.contract()
+    ours = source.schema_objects()
     relations = _column(db, _SQL["relations"], list(ours.relations))
     functions = _column(db, _SQL["functions"], sorted(ours.functions))
     tenant_views = _column(db, _SQL["tenant_views"], relations)

@@ -40,7 +40,7 @@ class SchemaFile:
 
 
 @dataclass(frozen=True)
-class Contract:
+class SchemaObjects:
     """What the schema puts into `public`, by name: sql/objects.json lists it."""
 
     relations: tuple[str, ...]
@@ -85,7 +85,7 @@ def latest_version() -> int:
     return max(map(int, versions))
 
 
-def contract() -> Contract:
+def schema_objects() -> SchemaObjects:
     """Return the relations and functions of `public` that are the schema's."""
     objects = json.loads(file("sql", "objects.json").text)
-    return Contract(tuple(objects["relations"]), frozenset(objects["functions"]))
+    return SchemaObjects(tuple(objects["relations"]), frozenset(objects["functions"]))
