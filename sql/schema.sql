@@ -5,11 +5,11 @@
 -- The container's first start does just that; db_utils.schema.apply() runs the files named here in the same order.
 -- Afterwards, outside a transaction: CALL refresh_rollups();
 
--- idempotent/ makes what is missing of tables and makes views, functions, triggers and rights anew, each time. incremental/ brings the
--- tables of earlier versions to what idempotent/ says of them: each file asks the database whether it needs it, and none is changed once
--- it was released: a later change is a file of its own.
+-- idempotent/ creates missing tables and recreates views, functions, triggers and grants, every time. incremental/ brings
+-- the tables of earlier versions up to the definitions in idempotent/: each file checks in the catalog whether it is
+-- needed, and released files are never changed; a later change gets a new file.
 
--- They mean the same whatever the database's or role's settings are.
+-- Make the files independent of the settings of the database and the role.
 SET standard_conforming_strings = on;
 SET quote_all_identifiers = off;
 SET search_path = public, pg_temp;

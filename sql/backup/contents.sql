@@ -1,8 +1,8 @@
--- For psql: what does this database hold? One JSON object a line: first the database itself, then each table with its rows
--- and a hash of their contents.
+-- For psql: describe the contents of this database. Prints one JSON object per line: first the database itself, then each
+-- table with its row count and a hash of its contents.
 --
--- The hash does not depend on the order of the rows: the MD5 of each row as text, added up. Hypertables count as the one
--- table that they look like; what a continuous aggregate keeps is a table of its own.
+-- The hash is independent of the row order: the sum of the MD5 of each row as text. A hypertable counts as a single table;
+-- the materialization of a continuous aggregate is a table of its own.
 \set QUIET on
 \pset format unaligned
 \pset tuples_only on

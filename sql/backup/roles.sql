@@ -1,7 +1,7 @@
--- For psql: which roles does this database need, which a dump of it does not carry? One JSON array on one line.
+-- For psql: list the roles that this database needs and that a dump of it does not include. Prints one JSON array on one line.
 --
--- Those that hold rights here, the logins of tenants, and what these are members of. Passwords come as the server keeps
--- them (verifiers), where the one who asks may see them: that takes a superuser.
+-- Includes roles with privileges here, the logins of tenants, and the roles they are members of. Passwords are exported as
+-- the server stores them (verifiers) if the current user may see them, which requires a superuser.
 \set QUIET on
 \pset format unaligned
 \pset tuples_only on

@@ -1,7 +1,7 @@
--- For psql: opens the transaction that a backup is taken in, and puts the name of its snapshot into :snapshot.
+-- For psql: open the transaction of a backup, and store its snapshot name in :snapshot.
 --
--- The locks come before the snapshot. What only rewrites tables (the columnstore's policies, TRUNCATE) would otherwise take rows
--- out of a snapshot that still ought to see them; it waits now until the backup is made. Readers and writers do not wait.
+-- The locks are taken before the snapshot. Commands that rewrite tables (columnstore policies, TRUNCATE) could otherwise
+-- remove rows that the snapshot should still see; they wait until the backup is done. Readers and writers do not wait.
 \set QUIET on
 \pset format unaligned
 \pset tuples_only on
@@ -14,7 +14,7 @@ FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p')
     AND n.nspname !~ '^(pg_|information_schema$|_timescaledb_(catalog|config|cache)$)'
-    -- Partitions and chunks are locked with what they are part of; one of them may be gone in a moment.
+    -- Partitions and chunks are locked together with their parent; a chunk may be dropped at any moment.
     AND NOT EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhrelid = c.oid)
     AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
     AND has_table_privilege(c.oid, 'SELECT')

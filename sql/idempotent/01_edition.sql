@@ -1,6 +1,6 @@
--- Which database is this? TimescaleDB where the server has it; the same names where it has not.
+-- Detect the edition, and provide time_bucket() where TimescaleDB is not installed.
 
--- One application of the schema at a time: a second one waits here until the first has committed.
+-- Serialize applications of the schema: a second one waits here until the first has committed.
 DO $$
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('barnameh schema', 0));
@@ -8,8 +8,8 @@ BEGIN
 END
 $$;
 
--- A preloaded TimescaleDB shows its settings even before the extension is created; asking for the extension
--- where it is not preloaded would end the session, not raise an error.
+-- A preloaded TimescaleDB shows its settings even before the extension is created. Without preloading, CREATE EXTENSION
+-- would end the session rather than raise an error.
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
@@ -36,8 +36,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION database_edition() IS
-    'Which edition is this? community: TimescaleDB with columnstore, continuous aggregates and policies; '
-    'apache: hypertables only; plain: PostgreSQL without TimescaleDB; citus: plain over several machines.';
+    'Edition of this database. community: TimescaleDB with columnstore, continuous aggregates and policies; apache: '
+    'hypertables only; plain: PostgreSQL without TimescaleDB; citus: plain PostgreSQL distributed over several nodes.';
 
 -- What Citus changes on all nodes together in one transaction, it changes one shard after the other.
 DO $$
@@ -48,9 +48,9 @@ BEGIN
 END
 $$;
 
--- time_bucket() for the editions without TimescaleDB: same signature, same origins as TimescaleDB
--- (Monday 2000-01-03 for widths in days and below, 2000-01-01 for months). Indexes use it, and a dump is restored with an
--- empty search_path: names are written with their schema.
+-- time_bucket() for the editions without TimescaleDB, with TimescaleDB's signatures and origins (Monday 2000-01-03 for
+-- widths of days and below, 2000-01-01 for months). It is used in indexes, and dumps are restored with an empty
+-- search_path, so names are schema-qualified.
 DO $plain$
 BEGIN
     IF database_edition() NOT IN ('plain', 'citus') THEN
@@ -105,12 +105,12 @@ BEGIN
     $$;
 
     COMMENT ON FUNCTION time_bucket(interval, timestamp) IS
-        'Start of the bucket of this width that ts falls in.';
+        'Start of the bucket of this width that contains ts.';
     COMMENT ON FUNCTION time_bucket(interval, timestamptz) IS
-        'Start of the bucket of this width that ts falls in; buckets are aligned in UTC.';
+        'Start of the bucket of this width that contains ts; buckets are aligned in UTC.';
     COMMENT ON FUNCTION time_bucket(interval, timestamptz, text) IS
-        'Start of the bucket of this width that ts falls in; buckets are aligned to local time of the zone.';
+        'Start of the bucket of this width that contains ts; buckets are aligned to local time in the given zone.';
     COMMENT ON FUNCTION time_bucket(interval, date) IS
-        'First day of the bucket of this width that ts falls in.';
+        'First day of the bucket of this width that contains ts.';
 END
 $plain$;

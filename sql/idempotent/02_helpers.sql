@@ -1,18 +1,18 @@
--- Small functions and types that the constraints and triggers of the tables need.
+-- Helper functions and types used by the constraints and triggers of the tables.
 
--- PostgreSQL takes more than names: CEST stands for two hours all year round, X-5 and UTC+3 are read as POSIX has them, five hours
--- east and three hours west, and Europe/Paris+3 is no zone of Paris. Python knows none of them.
+-- PostgreSQL accepts more than zone names: CEST means a fixed two-hour offset all year round, X-5 and UTC+3 are POSIX
+-- specifications (five hours east and three hours west), and Europe/Paris+3 does not mean Paris. Python knows none of these.
 CREATE OR REPLACE FUNCTION is_timezone(name text)
 RETURNS boolean
 LANGUAGE plpgsql
 STABLE STRICT
-SET timezone = 'UTC'  -- and so the session's own is set again afterwards
+SET timezone = 'UTC'  -- has the side effect of restoring the session's setting afterwards
 AS $$
 BEGIN
     IF name = 'UTC' THEN
         RETURN true;
     END IF;
-    -- What has a slash and no digit is a name or nothing; pg_timezone_names reads 600 files at each look.
+    -- A string with a slash and no digit is either a zone name or invalid. pg_timezone_names reads 600 files per scan, so avoid it.
     IF name ~ '^[A-Za-z_]+(/[A-Za-z_-]+)+$' THEN
         RETURN set_config('timezone', name, true) = name AND current_setting('timezone') = name;
     END IF;
@@ -23,9 +23,10 @@ EXCEPTION
 END
 $$;
 COMMENT ON FUNCTION is_timezone(text) IS
-    'Is this the name of a time zone (IANA, such as Europe/Paris), as pg_timezone_names spells it? Abbreviations and POSIX rules are none.';
+    'Whether this is the name of a time zone (IANA, such as Europe/Paris), as spelled in pg_timezone_names. Abbreviations '
+    'and POSIX specifications are not accepted.';
 
--- A code stands wherever an identifier may stand, so none may look like one. IMMUTABLE: a CHECK asks it for every row.
+-- A code is accepted wherever an identifier is, so it must not look like one. IMMUTABLE because CHECK constraints use it.
 CREATE OR REPLACE FUNCTION is_code(code text)
 RETURNS boolean
 LANGUAGE sql
@@ -34,13 +35,13 @@ AS $$
     SELECT code ~ '[^[:space:]]' AND code !~* '^(urn:|uuid:|[{}-])*[0-9a-f]{4}(-?[0-9a-f]{4}){7}[{}-]*$'
 $$;
 COMMENT ON FUNCTION is_code(text) IS
-    'May this be a customer''s own code of a thing: not blank, and not to be taken for an identifier (UUID)? NULL for NULL.';
+    'Whether this is a valid customer-defined code: not blank, and not mistakable for an identifier (UUID). NULL for NULL.';
 
--- Local time. What a clock on the wall shows jumps: over midnight (Cairo, Santiago), back to midnight (the Azores, Havana),
--- over a whole day (Samoa, 2011-12-30), by half an hour (Lord Howe). AT TIME ZONE gives a local time that comes twice its later
--- instant, and one that never comes an instant near by; these functions give the first instant of a day. They step in
--- local time and turn each edge into an instant by itself. None reads the session's TimeZone: none casts between
--- timestamptz and date or timestamp, and none adds days to a timestamptz.
+-- Local time. Wall clocks jump: across midnight (Cairo, Santiago), back to midnight (the Azores, Havana), over a whole day
+-- (Samoa, 2011-12-30), by half an hour (Lord Howe). For an ambiguous local time AT TIME ZONE returns the later instant, and
+-- for a nonexistent one an instant nearby; these functions return the first instant of a day. They step in local time and
+-- convert each edge to an instant separately. None depends on the session's TimeZone: none casts between timestamptz and
+-- date or timestamp, and none adds days to a timestamptz.
 
 CREATE OR REPLACE FUNCTION local_date(at timestamptz, timezone text)
 RETURNS date
@@ -49,11 +50,11 @@ IMMUTABLE PARALLEL SAFE
 AS $$
     SELECT (at AT TIME ZONE timezone)::date
 $$;
-COMMENT ON FUNCTION local_date(timestamptz, text) IS 'Which date does the calendar on the wall show at this instant in this time zone?';
+COMMENT ON FUNCTION local_date(timestamptz, text) IS 'Local date at this instant in this time zone.';
 
--- A local time is shown at (local time - offset) for each offset that is in force then. No two changes of a clock lie within
--- four days since 1965, so the offsets before and after the day's midnight anywhere on earth are all there are. Where neither
--- of them shows midnight, the clock jumps over it, and the jump is the first instant after.
+-- A local time occurs at (local time - offset) for each offset in force at that instant. Since 1965 no two clock changes
+-- have been within four days of each other, so the offsets before and after the day's midnight anywhere on earth are the
+-- only candidates. If neither yields midnight, the clock skips it, and the jump is the first instant after it.
 CREATE OR REPLACE FUNCTION local_day_start_at_change(day date, timezone text)
 RETURNS timestamptz
 LANGUAGE sql
@@ -76,7 +77,7 @@ AS $$
         CASE
             WHEN c.by_earlier_clock AT TIME ZONE timezone = c.local_time THEN c.by_earlier_clock
             WHEN c.by_later_clock AT TIME ZONE timezone = c.local_time THEN c.by_later_clock
-            -- The clock jumps at midnight itself: the usual case, looked at before all seconds are.
+            -- The usual case, a jump exactly at midnight, is checked before scanning seconds.
             WHEN (c.by_earlier_clock - interval '1 second') AT TIME ZONE timezone < c.local_time THEN c.by_earlier_clock
             ELSE (
                 SELECT min(s.instant)
@@ -87,10 +88,10 @@ AS $$
     FROM candidates AS c
 $$;
 COMMENT ON FUNCTION local_day_start_at_change(date, text) IS
-    'The part of local_day_start() for the days around a change of the clock.';
+    'The part of local_day_start() that handles days near a clock change.';
 
--- Not STRICT, and without arithmetic on timestamptz, which is STABLE: the planner puts such a function into the query that calls
--- it, which costs a tenth.
+-- Not STRICT, and without arithmetic on timestamptz, which is STABLE, so that the planner can inline it: queries get about 10 %
+-- cheaper.
 CREATE OR REPLACE FUNCTION local_day_start(day date, timezone text)
 RETURNS timestamptz
 LANGUAGE sql
@@ -105,8 +106,8 @@ AS $$
         END
 $$;
 COMMENT ON FUNCTION local_day_start(date, text) IS
-    'When does this local day begin: the first instant at which the calendar on the wall shows this date, or a later one where the day '
-    'does not exist? Right where midnight comes twice or never. The day ends where the next one begins.';
+    'First instant of this local day: the first instant whose local date is this one, or a later one if the day does not '
+    'exist. Correct where midnight occurs twice or not at all. A day ends where the next one begins.';
 
 CREATE OR REPLACE FUNCTION local_bucket_edges(
     bucket text,
@@ -128,7 +129,7 @@ BEGIN
         RAISE EXCEPTION 'bucket is %: give hour, day, week or month', bucket USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF NOT (isfinite(period_start) AND isfinite(period_end)) THEN
-        RAISE EXCEPTION 'buckets of a period without end cannot be listed: give it a start and an end'
+        RAISE EXCEPTION 'an unbounded period cannot be divided into buckets: give it a start and an end'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
@@ -150,7 +151,7 @@ BEGIN
             FROM probes AS p
             WINDOW w AS (ORDER BY p.instant)
         ),
-        -- Stretches without a change of the clock, each with its offset.
+        -- Ranges without a clock change, each with its offset.
         stretches AS (
             SELECT
                 c.began_at,
@@ -161,7 +162,7 @@ BEGIN
                     CASE
                         WHEN s.instant_before IS NULL THEN s.instant
                         ELSE (
-                            -- Clocks change on whole minutes of UTC, but for some before 1972 that change on whole seconds.
+                            -- Clocks change on whole minutes of UTC, except for some before 1972 that change on whole seconds.
                             SELECT min(t.instant)
                             FROM generate_series(
                                 date_trunc('second', s.instant_before), s.instant + interval '1 second', interval '1 second'
@@ -174,7 +175,7 @@ BEGIN
                 WHERE s.offset_before IS DISTINCT FROM s.clock_offset
             ) AS c
         ),
-        -- An hour begins where the clock shows a whole hour, and where it is changed.
+        -- An hour begins where the clock shows a whole hour, and at each clock change.
         edges AS (
             SELECT
                 e.edge,
@@ -208,7 +209,7 @@ BEGIN
         WHERE period_start < period_end
             AND b.bucket_end > period_start
             AND b.bucket_start < period_end
-            -- The first probe is no edge.
+            -- The first probe is not an edge.
             AND b.bucket_start > period_start - interval '2 hours'
         ORDER BY b.bucket_start;
         RETURN;
@@ -249,13 +250,13 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION local_bucket_edges(text, timestamptz, timestamptz, text) IS
-    'Which local hours, days, weeks (from Monday on) or months cover the period? A bucket ends where the next one begins; the first and the last '
-    'may reach over the period''s ends. local_start is what the calendar calls it. An hour begins where the clock shows a whole hour or is '
-    'changed: the hour that comes twice is two buckets with one local_start, and none is longer than 60 minutes. A day that does '
-    'not exist has no bucket.';
+    'Local hours, days, weeks (starting on Monday) or months that cover the period. A bucket ends where the next one '
+    'begins; the first and the last may extend beyond the ends of the period. local_start is the bucket''s start in local '
+    'time. An hour begins where the clock shows a whole hour and at each clock change: a repeated hour is two buckets with '
+    'the same local_start, and no bucket is longer than 60 minutes. A day that does not exist has no bucket.';
 
--- A range over uuid gives GiST the equality on uuid that the exclusion constraints need, without the
--- btree_gist extension (which the embedded server has not).
+-- A range type over uuid gives GiST the equality on uuid that the exclusion constraints need without the btree_gist
+-- extension, which the embedded server does not have.
 DO $$
 BEGIN
     IF to_regtype('uuidrange') IS NULL THEN
@@ -263,7 +264,7 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON TYPE uuidrange IS 'Range of uuid; [x,x] stands for x where an exclusion constraint compares identifiers.';
+COMMENT ON TYPE uuidrange IS 'Range of uuid; exclusion constraints use [x,x] to compare identifiers for equality.';
 
 CREATE OR REPLACE FUNCTION set_updated_at()
 RETURNS trigger
@@ -274,7 +275,7 @@ BEGIN
     RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION set_updated_at() IS 'Trigger: updated_at is the database''s clock, whatever the statement says.';
+COMMENT ON FUNCTION set_updated_at() IS 'Trigger: sets updated_at to the database clock, whatever the statement supplies.';
 
 CREATE OR REPLACE FUNCTION set_recorded_at()
 RETURNS trigger
@@ -286,15 +287,15 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION set_recorded_at() IS
-    'Trigger: recorded_at is the database''s clock at the start of the transaction, whatever the statement says; '
-    'the rows of one run share it.';
+    'Trigger: sets recorded_at to the start of the transaction by the database clock, whatever the statement supplies; the '
+    'rows of one run share it.';
 
 CREATE OR REPLACE FUNCTION refuse_update()
 RETURNS trigger
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    RAISE EXCEPTION '"%" is append-only: save a newer run instead of changing a prediction', TG_TABLE_NAME
+    RAISE EXCEPTION '"%" is append-only: insert a newer run instead of changing a prediction', TG_TABLE_NAME
         USING ERRCODE = 'check_violation',
               CONSTRAINT = TG_TABLE_NAME || '_append_only_check',
               DETAIL = 'Rule: ' || TG_TABLE_NAME || '_append_only_check',
@@ -302,10 +303,9 @@ BEGIN
               SCHEMA = TG_TABLE_SCHEMA;
 END
 $$;
-COMMENT ON FUNCTION refuse_update() IS 'Trigger: what was predicted stays as it was said.';
+COMMENT ON FUNCTION refuse_update() IS 'Trigger: refuses updates that would change a saved prediction.';
 
--- A week that begins where a local day begins ends where one begins, however long its days are; a length of hours is time
--- that passes.
+-- A week that starts at a local day boundary ends at one, whatever the length of its days; a length in hours is elapsed time.
 CREATE OR REPLACE FUNCTION local_interval_end(starts_at timestamptz, length interval, timezone text)
 RETURNS timestamptz
 LANGUAGE sql
@@ -320,5 +320,5 @@ AS $$
         END
 $$;
 COMMENT ON FUNCTION local_interval_end(timestamptz, interval, text) IS
-    'When does an interval of this length end that begins at this instant? Whole days, weeks and months that begin with a local day end where a '
-    'local day begins, also where that day has 23 or 25 hours or no midnight.';
+    'End of an interval of this length that starts at this instant. Whole days, weeks and months that start at a local day '
+    'boundary end at one, even if a day has 23 or 25 hours or no midnight.';

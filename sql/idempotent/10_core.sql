@@ -17,13 +17,13 @@ CREATE TABLE IF NOT EXISTS organizations (
 );
 COMMENT ON TABLE organizations IS 'The tenants: one row per customer. Every other table carries organization_id first in its keys.';
 COMMENT ON COLUMN organizations.organization_id IS 'The tenant.';
-COMMENT ON COLUMN organizations.name IS 'Name shown to people.';
+COMMENT ON COLUMN organizations.name IS 'Display name.';
 COMMENT ON COLUMN organizations.industry IS 'Line of business, such as manufacturing or logistics.';
-COMMENT ON COLUMN organizations.timezone IS 'IANA time zone in which the organization counts its days and months.';
-COMMENT ON COLUMN organizations.settings IS 'Free settings of the organization, such as {"currency": "EUR"}.';
+COMMENT ON COLUMN organizations.timezone IS 'IANA time zone for the organization''s days and months.';
+COMMENT ON COLUMN organizations.settings IS 'Free-form settings of the organization, such as {"currency": "EUR"}.';
 COMMENT ON COLUMN organizations.notification_key IS 'Secret part of the organization''s notification channels; see notification_channel().';
-COMMENT ON COLUMN organizations.created_at IS 'When the row was made.';
-COMMENT ON COLUMN organizations.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN organizations.created_at IS 'When the row was created.';
+COMMENT ON COLUMN organizations.updated_at IS 'When the row was last changed; maintained by the database.';
 
 CREATE TABLE IF NOT EXISTS locations (
     organization_id uuid NOT NULL,
@@ -53,15 +53,15 @@ CREATE TABLE IF NOT EXISTS locations (
 COMMENT ON TABLE locations IS 'Facilities: factories, warehouses, distribution centers and other places where work is done or demand arises.';
 COMMENT ON COLUMN locations.organization_id IS 'The tenant.';
 COMMENT ON COLUMN locations.location_id IS 'The facility.';
-COMMENT ON COLUMN locations.name IS 'Name shown to people, unique in the organization.';
-COMMENT ON COLUMN locations.location_type IS 'Kind of place: factory, warehouse, distribution_center, depot, station, stop, line, store, office, region, or a word of one''s own.';
-COMMENT ON COLUMN locations.timezone IS 'IANA time zone of the facility: its shifts, local days and demand buckets are counted in it.';
-COMMENT ON COLUMN locations.address IS 'Postal address, free text.';
+COMMENT ON COLUMN locations.name IS 'Display name, unique in the organization.';
+COMMENT ON COLUMN locations.location_type IS 'Kind of place: factory, warehouse, distribution_center, depot, station, stop, line, store, office, region, or a custom kind.';
+COMMENT ON COLUMN locations.timezone IS 'IANA time zone of the facility, used for its shifts, local days and demand buckets.';
+COMMENT ON COLUMN locations.address IS 'Postal address, free-form.';
 COMMENT ON COLUMN locations.latitude_degrees IS 'WGS 84 latitude in degrees, north positive.';
 COMMENT ON COLUMN locations.longitude_degrees IS 'WGS 84 longitude in degrees, east positive.';
-COMMENT ON COLUMN locations.metadata IS 'Whatever else the customer keeps about the facility.';
-COMMENT ON COLUMN locations.created_at IS 'When the row was made.';
-COMMENT ON COLUMN locations.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN locations.metadata IS 'Additional attributes of the facility.';
+COMMENT ON COLUMN locations.created_at IS 'When the row was created.';
+COMMENT ON COLUMN locations.updated_at IS 'When the row was last changed; maintained by the database.';
 
 CREATE TABLE IF NOT EXISTS resources (
     organization_id uuid NOT NULL,
@@ -96,15 +96,15 @@ COMMENT ON INDEX resources_organization_id_location_id_idx IS 'Serves get_resour
 COMMENT ON TABLE resources IS 'Machines, vehicles and equipment: what produces, moves or stores.';
 COMMENT ON COLUMN resources.organization_id IS 'The tenant.';
 COMMENT ON COLUMN resources.resource_id IS 'The machine, vehicle or equipment.';
-COMMENT ON COLUMN resources.location_id IS 'Where it stands or is based.';
-COMMENT ON COLUMN resources.name IS 'Name shown to people, unique in the organization.';
+COMMENT ON COLUMN resources.location_id IS 'Location where the resource stands or is based.';
+COMMENT ON COLUMN resources.name IS 'Display name, unique in the organization.';
 COMMENT ON COLUMN resources.resource_type IS 'Kind of resource, such as assembly_line, cnc_machine or vehicle.';
-COMMENT ON COLUMN resources.status IS 'What it does now: running, idle, maintenance, down or retired.';
-COMMENT ON COLUMN resources.rated_capacity_per_hour IS 'Quantity it makes or moves in an hour at rated speed, in capacity_unit; its inverse is the planned run time per item of ISO 22400.';
-COMMENT ON COLUMN resources.capacity_unit IS 'Unit of the quantities that it produces, such as pieces or parcels.';
-COMMENT ON COLUMN resources.metadata IS 'Free attributes, such as {"max_speed": 100, "maintenance_interval_hours": 168, "sensors": ["temperature", "vibration"]}.';
-COMMENT ON COLUMN resources.created_at IS 'When the row was made.';
-COMMENT ON COLUMN resources.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN resources.status IS 'Current status: running, idle, maintenance, down or retired.';
+COMMENT ON COLUMN resources.rated_capacity_per_hour IS 'Quantity produced or moved per hour at rated speed, in capacity_unit; its inverse is the planned run time per item of ISO 22400.';
+COMMENT ON COLUMN resources.capacity_unit IS 'Unit of the quantities produced, such as pieces or parcels.';
+COMMENT ON COLUMN resources.metadata IS 'Additional attributes, such as {"max_speed": 100, "maintenance_interval_hours": 168, "sensors": ["temperature", "vibration"]}.';
+COMMENT ON COLUMN resources.created_at IS 'When the row was created.';
+COMMENT ON COLUMN resources.updated_at IS 'When the row was last changed; maintained by the database.';
 
 CREATE TABLE IF NOT EXISTS employees (
     organization_id uuid NOT NULL,
@@ -135,23 +135,23 @@ CREATE TABLE IF NOT EXISTS employees (
 CREATE INDEX IF NOT EXISTS employees_organization_id_location_id_idx ON employees (organization_id, location_id);
 COMMENT ON INDEX employees_organization_id_location_id_idx IS 'Serves get_employees(location_id) and the foreign key to locations.';
 CREATE INDEX IF NOT EXISTS employees_skills_idx ON employees USING gin (skills);
-COMMENT ON INDEX employees_skills_idx IS 'Serves get_employees(skill): who has this skill.';
+COMMENT ON INDEX employees_skills_idx IS 'Serves get_employees(skill): employees who have a skill.';
 COMMENT ON TABLE employees IS 'Workers, with their role and skills.';
 COMMENT ON COLUMN employees.organization_id IS 'The tenant.';
 COMMENT ON COLUMN employees.employee_id IS 'The worker.';
-COMMENT ON COLUMN employees.location_id IS 'Where the worker is based.';
-COMMENT ON COLUMN employees.employee_code IS 'The customer''s own personnel code, unique in the organization.';
-COMMENT ON COLUMN employees.full_name IS 'Name shown to people.';
+COMMENT ON COLUMN employees.location_id IS 'Location where the worker is based.';
+COMMENT ON COLUMN employees.employee_code IS 'The customer''s personnel code, unique in the organization.';
+COMMENT ON COLUMN employees.full_name IS 'Display name.';
 COMMENT ON COLUMN employees.role IS 'Job, such as operator, technician or driver.';
-COMMENT ON COLUMN employees.skills IS 'What the worker is able and allowed to do.';
+COMMENT ON COLUMN employees.skills IS 'Skills and qualifications of the worker.';
 COMMENT ON COLUMN employees.is_active IS 'False once the worker has left.';
-COMMENT ON COLUMN employees.hired_on_date IS 'First day of employment, local date.';
-COMMENT ON COLUMN employees.metadata IS 'Whatever else the customer keeps about the worker.';
-COMMENT ON COLUMN employees.created_at IS 'When the row was made.';
-COMMENT ON COLUMN employees.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN employees.hired_on_date IS 'First day of employment (local date).';
+COMMENT ON COLUMN employees.metadata IS 'Additional attributes of the worker.';
+COMMENT ON COLUMN employees.created_at IS 'When the row was created.';
+COMMENT ON COLUMN employees.updated_at IS 'When the row was last changed; maintained by the database.';
 
--- What the master data were, and when. Kept by the triggers of 57_history.sql, whoever changes a row and however; written by
--- nobody else. The versions of a thing follow each other without a gap from '-infinity' to 'infinity'.
+-- History of the master data. Maintained by the triggers in 57_history.sql, whoever changes a row and by whatever means,
+-- and written by nothing else. The versions of an entity are contiguous from '-infinity' to 'infinity'.
 
 CREATE TABLE IF NOT EXISTS resource_history (
     organization_id uuid NOT NULL,
@@ -176,17 +176,17 @@ CREATE TABLE IF NOT EXISTS resource_history (
 );
 CREATE INDEX IF NOT EXISTS resource_history_organization_id_location_id_idx
     ON resource_history (organization_id, location_id);
-COMMENT ON INDEX resource_history_organization_id_location_id_idx IS 'Serves the figures of a location (what stood there), and the foreign key to locations.';
-COMMENT ON TABLE resource_history IS 'Where each resource stood, what it was rated at and whether it was in service, and when. Kept by the database; read-only.';
+COMMENT ON INDEX resource_history_organization_id_location_id_idx IS 'Serves the figures of a location (the resources there), and the foreign key to locations.';
+COMMENT ON TABLE resource_history IS 'Location, rated capacity and service status of each resource over time. Maintained by the database; read-only.';
 COMMENT ON COLUMN resource_history.organization_id IS 'The tenant.';
 COMMENT ON COLUMN resource_history.resource_id IS 'The resource.';
 COMMENT ON COLUMN resource_history.valid_from IS 'First instant of the version; -infinity for the first one.';
 COMMENT ON COLUMN resource_history.valid_to IS 'First instant after the version; infinity for the last one.';
-COMMENT ON COLUMN resource_history.location_id IS 'Where it stood or was based.';
-COMMENT ON COLUMN resource_history.rated_capacity_per_hour IS 'Quantity it made or moved in an hour at rated speed, in capacity_unit; NULL if not known.';
-COMMENT ON COLUMN resource_history.capacity_unit IS 'Unit of the quantities that it produced.';
-COMMENT ON COLUMN resource_history.is_in_service IS 'Whether it was in service: false while its status was retired, and before it was put into service.';
-COMMENT ON COLUMN resource_history.recorded_at IS 'When the version was written down or last corrected.';
+COMMENT ON COLUMN resource_history.location_id IS 'Location where the resource stood or was based.';
+COMMENT ON COLUMN resource_history.rated_capacity_per_hour IS 'Quantity produced or moved per hour at rated speed, in capacity_unit; NULL if unknown.';
+COMMENT ON COLUMN resource_history.capacity_unit IS 'Unit of the quantities produced.';
+COMMENT ON COLUMN resource_history.is_in_service IS 'Whether the resource was in service: false while its status was retired and before it was put into service.';
+COMMENT ON COLUMN resource_history.recorded_at IS 'When the version was recorded or last corrected.';
 
 CREATE TABLE IF NOT EXISTS employee_history (
     organization_id uuid NOT NULL,
@@ -205,15 +205,15 @@ CREATE TABLE IF NOT EXISTS employee_history (
 );
 CREATE INDEX IF NOT EXISTS employee_history_organization_id_location_id_idx
     ON employee_history (organization_id, location_id);
-COMMENT ON INDEX employee_history_organization_id_location_id_idx IS 'Serves the figures of a location (who belonged there), and the foreign key to locations.';
+COMMENT ON INDEX employee_history_organization_id_location_id_idx IS 'Serves the figures of a location (the employees there), and the foreign key to locations.';
 COMMENT ON TABLE employee_history IS 'Where each employee belonged and whether they were employed, and when. Kept by the database; read-only.';
 COMMENT ON COLUMN employee_history.organization_id IS 'The tenant.';
 COMMENT ON COLUMN employee_history.employee_id IS 'The worker.';
 COMMENT ON COLUMN employee_history.valid_from IS 'First instant of the version; -infinity for the first one. In the future for an employment that is known to begin or to end.';
 COMMENT ON COLUMN employee_history.valid_to IS 'First instant after the version; infinity for the last one.';
-COMMENT ON COLUMN employee_history.location_id IS 'Where the worker was based.';
-COMMENT ON COLUMN employee_history.is_employed IS 'Whether they were employed: false before hired_on_date, and after they left.';
-COMMENT ON COLUMN employee_history.recorded_at IS 'When the version was written down or last corrected.';
+COMMENT ON COLUMN employee_history.location_id IS 'Location where the worker was based.';
+COMMENT ON COLUMN employee_history.is_employed IS 'Whether the worker was employed: false before hired_on_date and after leaving.';
+COMMENT ON COLUMN employee_history.recorded_at IS 'When the version was recorded or last corrected.';
 
 CREATE TABLE IF NOT EXISTS location_history (
     organization_id uuid NOT NULL,
@@ -228,10 +228,10 @@ CREATE TABLE IF NOT EXISTS location_history (
     CONSTRAINT location_history_valid_to_after_valid_from_check CHECK (valid_to > valid_from),
     CONSTRAINT location_history_timezone_known_check CHECK (is_timezone(timezone))
 );
-COMMENT ON TABLE location_history IS 'By which time zone each location counted its days, and when. Kept by the database; read-only.';
+COMMENT ON TABLE location_history IS 'Time zone of each location over time. Maintained by the database; read-only.';
 COMMENT ON COLUMN location_history.organization_id IS 'The tenant.';
 COMMENT ON COLUMN location_history.location_id IS 'The facility.';
 COMMENT ON COLUMN location_history.valid_from IS 'First instant of the version; -infinity for the first one.';
 COMMENT ON COLUMN location_history.valid_to IS 'First instant after the version; infinity for the last one.';
-COMMENT ON COLUMN location_history.timezone IS 'IANA time zone of the facility in that time.';
-COMMENT ON COLUMN location_history.recorded_at IS 'When the version was written down or last corrected.';
+COMMENT ON COLUMN location_history.timezone IS 'IANA time zone of the facility during the version.';
+COMMENT ON COLUMN location_history.recorded_at IS 'When the version was recorded or last corrected.';

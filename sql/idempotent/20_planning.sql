@@ -1,4 +1,4 @@
--- Scheduling and planning: shifts, who works them, and production plans.
+-- Scheduling and planning: products, shifts, shift assignments, and production plans.
 
 CREATE TABLE IF NOT EXISTS products (
     organization_id uuid NOT NULL,
@@ -13,13 +13,13 @@ CREATE TABLE IF NOT EXISTS products (
     CONSTRAINT products_name_not_blank_check CHECK (name ~ '\S'),
     CONSTRAINT products_unit_not_blank_check CHECK (unit ~ '\S')
 );
-COMMENT ON TABLE products IS 'What is known of products: how they are counted, so that pieces and kilograms are never added up. A product needs no row here; one without a unit is taken to count like the others.';
+COMMENT ON TABLE products IS 'Known products and their units, so that pieces and kilograms are never added up. A row is optional; a product without a unit is assumed to use the same unit as the others.';
 COMMENT ON COLUMN products.organization_id IS 'The tenant.';
-COMMENT ON COLUMN products.product_id IS 'The customer''s own product code.';
-COMMENT ON COLUMN products.name IS 'Name shown to people.';
-COMMENT ON COLUMN products.unit IS 'The product''s own unit, in which its demand, plans and forecasts count, such as pieces or kg; NULL if not known.';
-COMMENT ON COLUMN products.created_at IS 'When the row was made.';
-COMMENT ON COLUMN products.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN products.product_id IS 'The customer''s product code.';
+COMMENT ON COLUMN products.name IS 'Display name.';
+COMMENT ON COLUMN products.unit IS 'Unit of the product''s demand, plans and forecasts, such as pieces or kg; NULL if unknown.';
+COMMENT ON COLUMN products.created_at IS 'When the row was created.';
+COMMENT ON COLUMN products.updated_at IS 'When the row was last changed; maintained by the database.';
 
 CREATE TABLE IF NOT EXISTS shifts (
     organization_id uuid NOT NULL,
@@ -39,15 +39,15 @@ CREATE TABLE IF NOT EXISTS shifts (
         FOREIGN KEY (organization_id, location_id) REFERENCES locations,
     CONSTRAINT shifts_organization_id_location_id_name_starts_at_key
         UNIQUE (organization_id, location_id, name, starts_at),
-    -- What shift_assignments refers to, so that its copy of the times follows the shift.
+    -- Referenced by shift_assignments, so that its copy of the times follows the shift.
     CONSTRAINT shifts_organization_id_shift_id_starts_at_ends_at_key
         UNIQUE (organization_id, shift_id, starts_at, ends_at),
     CONSTRAINT shifts_organization_id_shift_code_key UNIQUE (organization_id, shift_code),
     CONSTRAINT shifts_name_not_blank_check CHECK (name ~ '\S'),
     CONSTRAINT shifts_shift_code_is_a_code_check CHECK (is_code(shift_code)),
-    -- Together these two leave no room for infinite times.
+    -- Together these two constraints rule out infinite times.
     CONSTRAINT shifts_ends_after_start_check CHECK (ends_at > starts_at),
-    -- The local day on which the clock is set back has 25.
+    -- The local day on which clocks are set back has 25 hours.
     CONSTRAINT shifts_at_most_25_hours_check CHECK (ends_at <= starts_at + interval '25 hours'),
     CONSTRAINT shifts_starts_at_within_10_years_check CHECK (starts_at <= now() + interval '10 years'),
     CONSTRAINT shifts_required_employees_not_negative_check CHECK (required_employees >= 0),
@@ -55,18 +55,18 @@ CREATE TABLE IF NOT EXISTS shifts (
 );
 CREATE INDEX IF NOT EXISTS shifts_organization_id_starts_at_idx ON shifts (organization_id, starts_at);
 COMMENT ON INDEX shifts_organization_id_starts_at_idx IS 'Serves get_shift_schedule, get_shift_coverage_gaps and planned_busy_time(): the shifts of a period.';
-COMMENT ON TABLE shifts IS 'Shift schedules: the time in which a location plans to work. A shift may pass midnight or a change of daylight-saving time: it is from one instant to another.';
+COMMENT ON TABLE shifts IS 'Shift schedules: when a location plans to work. A shift may span midnight or a daylight-saving change; its start and end are instants.';
 COMMENT ON COLUMN shifts.organization_id IS 'The tenant.';
 COMMENT ON COLUMN shifts.shift_id IS 'The shift.';
-COMMENT ON COLUMN shifts.location_id IS 'Where it is worked.';
-COMMENT ON COLUMN shifts.name IS 'Name shown to people, such as Morning.';
+COMMENT ON COLUMN shifts.location_id IS 'Location where the shift is worked.';
+COMMENT ON COLUMN shifts.name IS 'Display name, such as Morning.';
 COMMENT ON COLUMN shifts.starts_at IS 'First instant of the shift.';
 COMMENT ON COLUMN shifts.ends_at IS 'First instant after the shift, at most 25 hours after the start.';
-COMMENT ON COLUMN shifts.required_employees IS 'How many people the shift needs.';
+COMMENT ON COLUMN shifts.required_employees IS 'Number of employees that the shift requires.';
 COMMENT ON COLUMN shifts.required_skills IS 'Skills that must be present in the crew.';
-COMMENT ON COLUMN shifts.metadata IS 'Whatever else the customer keeps about the shift.';
-COMMENT ON COLUMN shifts.created_at IS 'When the row was made.';
-COMMENT ON COLUMN shifts.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN shifts.metadata IS 'Additional attributes of the shift.';
+COMMENT ON COLUMN shifts.created_at IS 'When the row was created.';
+COMMENT ON COLUMN shifts.updated_at IS 'When the row was last changed; maintained by the database.';
 
 CREATE TABLE IF NOT EXISTS shift_assignments (
     organization_id uuid NOT NULL,
@@ -95,15 +95,15 @@ CREATE TABLE IF NOT EXISTS shift_assignments (
 CREATE INDEX IF NOT EXISTS shift_assignments_organization_id_employee_id_starts_at_idx
     ON shift_assignments (organization_id, employee_id, starts_at);
 COMMENT ON INDEX shift_assignments_organization_id_employee_id_starts_at_idx IS 'Serves get_shift_schedule(employee_id) and the foreign key to employees.';
-COMMENT ON TABLE shift_assignments IS 'Who works which shift. One employee is in one shift at a time.';
+COMMENT ON TABLE shift_assignments IS 'Assignments of employees to shifts. An employee can be assigned to one shift at a time.';
 COMMENT ON COLUMN shift_assignments.organization_id IS 'The tenant.';
 COMMENT ON COLUMN shift_assignments.shift_id IS 'The shift.';
 COMMENT ON COLUMN shift_assignments.employee_id IS 'The worker.';
 COMMENT ON COLUMN shift_assignments.status IS 'scheduled, confirmed, completed, absent or cancelled.';
-COMMENT ON COLUMN shift_assignments.starts_at IS 'Copy of the shift''s start, filled and kept by the database so that overlaps can be refused.';
-COMMENT ON COLUMN shift_assignments.ends_at IS 'Copy of the shift''s end, filled and kept by the database.';
-COMMENT ON COLUMN shift_assignments.created_at IS 'When the row was made.';
-COMMENT ON COLUMN shift_assignments.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN shift_assignments.starts_at IS 'Copy of the shift''s start, maintained by the database so that overlaps can be refused.';
+COMMENT ON COLUMN shift_assignments.ends_at IS 'Copy of the shift''s end, maintained by the database.';
+COMMENT ON COLUMN shift_assignments.created_at IS 'When the row was created.';
+COMMENT ON COLUMN shift_assignments.updated_at IS 'When the row was last changed; maintained by the database.';
 
 CREATE TABLE IF NOT EXISTS production_plans (
     organization_id uuid NOT NULL,
@@ -148,17 +148,17 @@ COMMENT ON INDEX production_plans_organization_id_plan_date_idx IS 'Serves get_p
 CREATE INDEX IF NOT EXISTS production_plans_organization_id_resource_id_idx
     ON production_plans (organization_id, resource_id, plan_date);
 COMMENT ON INDEX production_plans_organization_id_resource_id_idx IS 'Serves get_production_plans(resource_id) and the foreign key to resources.';
-COMMENT ON TABLE production_plans IS 'Production scheduling: what is to be made where on which day, and what was made of it.';
+COMMENT ON TABLE production_plans IS 'Production schedule: planned and actual quantities by location and day.';
 COMMENT ON COLUMN production_plans.organization_id IS 'The tenant.';
 COMMENT ON COLUMN production_plans.plan_id IS 'The plan.';
-COMMENT ON COLUMN production_plans.location_id IS 'Where it is to be made.';
-COMMENT ON COLUMN production_plans.resource_id IS 'On what it is to be made; NULL while not decided.';
-COMMENT ON COLUMN production_plans.product_id IS 'The customer''s own product code.';
-COMMENT ON COLUMN production_plans.plan_date IS 'Local day of the location on which it is due.';
-COMMENT ON COLUMN production_plans.planned_quantity IS 'Quantity to make, in the product''s own unit.';
-COMMENT ON COLUMN production_plans.actual_quantity IS 'Quantity made, in the product''s own unit; NULL while unknown.';
+COMMENT ON COLUMN production_plans.location_id IS 'Location of the production.';
+COMMENT ON COLUMN production_plans.resource_id IS 'Resource to produce on; NULL while undecided.';
+COMMENT ON COLUMN production_plans.product_id IS 'The customer''s product code.';
+COMMENT ON COLUMN production_plans.plan_date IS 'Local day of the location on which the plan is due.';
+COMMENT ON COLUMN production_plans.planned_quantity IS 'Quantity to produce, in the product''s unit.';
+COMMENT ON COLUMN production_plans.actual_quantity IS 'Quantity produced, in the product''s unit; NULL while unknown.';
 COMMENT ON COLUMN production_plans.status IS 'planned, in_progress, completed or cancelled.';
-COMMENT ON COLUMN production_plans.priority IS '1 (first) to 5 (last).';
-COMMENT ON COLUMN production_plans.metadata IS 'Whatever else the customer keeps about the plan.';
-COMMENT ON COLUMN production_plans.created_at IS 'When the row was made.';
-COMMENT ON COLUMN production_plans.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN production_plans.priority IS '1 (highest) to 5 (lowest).';
+COMMENT ON COLUMN production_plans.metadata IS 'Additional attributes of the plan.';
+COMMENT ON COLUMN production_plans.created_at IS 'When the row was created.';
+COMMENT ON COLUMN production_plans.updated_at IS 'When the row was last changed; maintained by the database.';

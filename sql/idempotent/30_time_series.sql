@@ -1,9 +1,9 @@
--- Time-series operational data. 60_hypertables.sql turns these four tables into hypertables where TimescaleDB is.
+-- Time-series operational data. 60_hypertables.sql turns these four tables into hypertables where TimescaleDB is available.
 --
--- Times of facts: late rows are welcome at any age; a row dated more than a day ahead of the database's clock is a
--- wrong clock or a wrong unit and is refused. (The condition reads now(), yet a row that passed it once passes it for
--- ever, so a restored dump loads.) A row that comes twice meets the primary key: give producers a stable event_id, and
--- write with ON CONFLICT DO NOTHING, or DO UPDATE for corrections.
+-- Late rows are accepted at any age. A row dated more than a day ahead of the database clock indicates a wrong clock or
+-- unit and is refused. (The condition reads now(), but a row that passed it once always passes it again, so dumps can be
+-- restored.) Duplicate rows conflict with the primary key: use a stable event_id, and write with ON CONFLICT DO NOTHING, or
+-- DO UPDATE for corrections.
 
 CREATE TABLE IF NOT EXISTS operational_events (
     organization_id uuid NOT NULL,
@@ -52,28 +52,28 @@ CREATE INDEX IF NOT EXISTS operational_events_organization_id_event_type_time_id
 COMMENT ON INDEX operational_events_organization_id_event_type_time_idx IS 'Serves resource_time(), and so KPIs, downtime and production: the events of a period.';
 CREATE INDEX IF NOT EXISTS operational_events_organization_id_time_long_idx
     ON operational_events (organization_id, time) WHERE duration_minutes > 60;
-COMMENT ON INDEX operational_events_organization_id_time_long_idx IS 'Serves resource_time(): events that may reach over the edge of a period.';
--- Each delete of an employee, and each erasure of one from what happened, looks here. Among 400,000 rows of an organization
--- it took 70 ms without this index and 3 to 12 ms with it; the index is 1 % of the table, and loading takes no longer that
--- can be measured. (The foreign keys to locations have none anywhere: a site is closed once in years.)
+COMMENT ON INDEX operational_events_organization_id_time_long_idx IS 'Serves resource_time(): long events that may extend across the edge of a period.';
+-- Used whenever an employee is deleted or erased from past events. With 400,000 rows in an organization that took 70 ms
+-- without this index and takes 3 to 12 ms with it; the index is 1 % of the table, and its effect on loading is not
+-- measurable. (Foreign keys to locations have no such index: sites are rarely closed.)
 CREATE INDEX IF NOT EXISTS operational_events_organization_id_employee_id_idx
     ON operational_events (organization_id, employee_id) WHERE employee_id IS NOT NULL;
-COMMENT ON INDEX operational_events_organization_id_employee_id_idx IS 'Serves the foreign key to employees: deleting one.';
-COMMENT ON TABLE operational_events IS 'What happened, and for how long: production, setup, maintenance, breakdowns, waiting, errors, inspections, shift starts and ends. An event longer than a day is written as several.';
+COMMENT ON INDEX operational_events_organization_id_employee_id_idx IS 'Serves the foreign key to employees when one is deleted.';
+COMMENT ON TABLE operational_events IS 'Operational events and their durations: production, setup, maintenance, breakdowns, waiting, errors, inspections, shift starts and ends. An event longer than a day is recorded as several.';
 COMMENT ON COLUMN operational_events.organization_id IS 'The tenant.';
-COMMENT ON COLUMN operational_events.time IS 'When the event began.';
-COMMENT ON COLUMN operational_events.event_id IS 'Identity of the event; a producer that may send twice sends the same one.';
-COMMENT ON COLUMN operational_events.location_id IS 'Where it happened.';
+COMMENT ON COLUMN operational_events.time IS 'Start of the event.';
+COMMENT ON COLUMN operational_events.event_id IS 'Identifier of the event; a producer that may send an event twice must send the same one.';
+COMMENT ON COLUMN operational_events.location_id IS 'Location of the event.';
 COMMENT ON COLUMN operational_events.resource_id IS 'The machine, vehicle or equipment; NULL for events of the location.';
 COMMENT ON COLUMN operational_events.employee_id IS 'The worker concerned, if any.';
-COMMENT ON COLUMN operational_events.event_type IS 'production (actual production time), setup, maintenance (planned stop), breakdown (failure) and idle (waiting: blocked or starved) say what the resource did and make its figures; error, inspection, shift_start, shift_end, trip, arrival, departure, delay, or a word of one''s own, are recorded and make none.';
-COMMENT ON COLUMN operational_events.cause IS 'Why the resource stood still or failed, such as bearing or no_material.';
-COMMENT ON COLUMN operational_events.product_id IS 'The customer''s own product code, for production events.';
-COMMENT ON COLUMN operational_events.quantity IS 'Quantity produced, scrap included, in the resource''s capacity_unit; only production events have one.';
+COMMENT ON COLUMN operational_events.event_type IS 'production (actual production time), setup, maintenance (planned stop), breakdown (failure) and idle (waiting: blocked or starved) are states of the resource and determine its figures; error, inspection, shift_start, shift_end, trip, arrival, departure, delay, and custom types are recorded only.';
+COMMENT ON COLUMN operational_events.cause IS 'Cause of the stop or failure, such as bearing or no_material.';
+COMMENT ON COLUMN operational_events.product_id IS 'The customer''s product code, for production events.';
+COMMENT ON COLUMN operational_events.quantity IS 'Quantity produced, including scrap, in the resource''s capacity_unit; production events only.';
 COMMENT ON COLUMN operational_events.scrap_quantity IS 'Part of quantity that is scrap, in the same unit.';
-COMMENT ON COLUMN operational_events.quality_score IS 'Quality of what was produced, 0 (worst) to 100 (best).';
-COMMENT ON COLUMN operational_events.duration_minutes IS 'How long it lasted from time on, in minutes, 0 to 1440; 0 for an event without duration, NULL where it is not known.';
-COMMENT ON COLUMN operational_events.metadata IS 'Whatever else the source tells about the event.';
+COMMENT ON COLUMN operational_events.quality_score IS 'Quality of the output, 0 (worst) to 100 (best).';
+COMMENT ON COLUMN operational_events.duration_minutes IS 'Duration from time on, in minutes, 0 to 1440; 0 for an instantaneous event, NULL if unknown.';
+COMMENT ON COLUMN operational_events.metadata IS 'Additional attributes of the event from the source.';
 
 CREATE TABLE IF NOT EXISTS demand_history (
     organization_id uuid NOT NULL,
@@ -83,7 +83,7 @@ CREATE TABLE IF NOT EXISTS demand_history (
     quantity numeric NOT NULL,
     revenue numeric,
     metadata jsonb NOT NULL DEFAULT '{}',
-    -- A default and no trigger: loading costs nothing more.
+    -- A default rather than a trigger, so that loading costs nothing extra.
     recorded_at timestamptz DEFAULT now(),
     CONSTRAINT demand_history_pkey PRIMARY KEY (organization_id, product_id, location_id, time),
     CONSTRAINT demand_history_organization_id_location_id_fkey
@@ -100,15 +100,15 @@ CREATE TABLE IF NOT EXISTS demand_history (
     )
 );
 CREATE INDEX IF NOT EXISTS demand_history_organization_id_time_idx ON demand_history (organization_id, time DESC);
-COMMENT ON INDEX demand_history_organization_id_time_idx IS 'Serves get_products and demand of all products in a period.';
-COMMENT ON TABLE demand_history IS 'Sales and demand as they happened, for forecasting. One row per product, location and bucket of time; a correction replaces the row, and demand_revisions keeps what it said before.';
+COMMENT ON INDEX demand_history_organization_id_time_idx IS 'Serves get_products and the demand for all products in a period.';
+COMMENT ON TABLE demand_history IS 'Actual sales and demand, for forecasting. One row per product, location and time bucket; a correction replaces the row, and demand_revisions keeps the previous value.';
 COMMENT ON COLUMN demand_history.organization_id IS 'The tenant.';
-COMMENT ON COLUMN demand_history.time IS 'Start of the bucket of time that the quantity was demanded in (an hour, a day …).';
-COMMENT ON COLUMN demand_history.product_id IS 'The customer''s own product code.';
-COMMENT ON COLUMN demand_history.location_id IS 'Where it was demanded.';
-COMMENT ON COLUMN demand_history.quantity IS 'Quantity demanded in the bucket, in the product''s own unit.';
-COMMENT ON COLUMN demand_history.revenue IS 'What it earned, in the organization''s currency (settings.currency); NULL if not known.';
-COMMENT ON COLUMN demand_history.metadata IS 'Whatever else the source tells.';
+COMMENT ON COLUMN demand_history.time IS 'Start of the time bucket (an hour, a day, ...) of the demand.';
+COMMENT ON COLUMN demand_history.product_id IS 'The customer''s product code.';
+COMMENT ON COLUMN demand_history.location_id IS 'Location of the demand.';
+COMMENT ON COLUMN demand_history.quantity IS 'Quantity demanded in the bucket, in the product''s unit.';
+COMMENT ON COLUMN demand_history.revenue IS 'Revenue, in the organization''s currency (settings.currency); NULL if unknown.';
+COMMENT ON COLUMN demand_history.metadata IS 'Additional attributes from the source.';
 
 CREATE TABLE IF NOT EXISTS demand_revisions (
     organization_id uuid NOT NULL,
@@ -124,14 +124,14 @@ CREATE TABLE IF NOT EXISTS demand_revisions (
     CONSTRAINT demand_revisions_quantity_not_negative_check CHECK (quantity >= 0 AND quantity < 'Infinity'),
     CONSTRAINT demand_revisions_replaced_after_recorded_check CHECK (replaced_at > recorded_at)
 );
-COMMENT ON TABLE demand_revisions IS 'What rows of demand_history said before they were corrected or deleted; written by the database only. So demand can be had as it was known at a time.';
+COMMENT ON TABLE demand_revisions IS 'Previous values of demand_history rows that were corrected or deleted, for reading demand as it was known at a given time. Written by the database only.';
 COMMENT ON COLUMN demand_revisions.organization_id IS 'The tenant.';
-COMMENT ON COLUMN demand_revisions.product_id IS 'The customer''s own product code.';
-COMMENT ON COLUMN demand_revisions.location_id IS 'Where it was demanded.';
-COMMENT ON COLUMN demand_revisions.time IS 'Start of the bucket of time, as in demand_history.';
-COMMENT ON COLUMN demand_revisions.replaced_at IS 'Until when the row said so: the database''s clock at the correction or deletion.';
-COMMENT ON COLUMN demand_revisions.recorded_at IS 'Since when it said so; NULL where that is not known.';
-COMMENT ON COLUMN demand_revisions.quantity IS 'Quantity demanded, as it was said then.';
+COMMENT ON COLUMN demand_revisions.product_id IS 'The customer''s product code.';
+COMMENT ON COLUMN demand_revisions.location_id IS 'Location of the demand.';
+COMMENT ON COLUMN demand_revisions.time IS 'Start of the time bucket, as in demand_history.';
+COMMENT ON COLUMN demand_revisions.replaced_at IS 'When the value was replaced: the database clock at the correction or deletion.';
+COMMENT ON COLUMN demand_revisions.recorded_at IS 'When the value was recorded; NULL if unknown.';
+COMMENT ON COLUMN demand_revisions.quantity IS 'Quantity demanded, as recorded then.';
 
 CREATE TABLE IF NOT EXISTS resource_metrics (
     organization_id uuid NOT NULL,
@@ -158,16 +158,16 @@ CREATE TABLE IF NOT EXISTS resource_metrics (
     CONSTRAINT resource_metrics_metadata_object_check CHECK (jsonb_typeof(metadata) = 'object')
 );
 CREATE INDEX IF NOT EXISTS resource_metrics_organization_id_time_idx ON resource_metrics (organization_id, time DESC);
-COMMENT ON INDEX resource_metrics_organization_id_time_idx IS 'Serves get_resource_metrics over all resources in a short window.';
-COMMENT ON TABLE resource_metrics IS 'Utilization, efficiency and downtime of resources, sampled. A sample speaks for the time from its own on, up to the next one: resource_samples() adds them up so.';
+COMMENT ON INDEX resource_metrics_organization_id_time_idx IS 'Serves get_resource_metrics for all resources in a short window.';
+COMMENT ON TABLE resource_metrics IS 'Sampled utilization, efficiency and downtime of resources. A sample covers the time from its own timestamp up to the next one, which is how resource_samples() adds samples up.';
 COMMENT ON COLUMN resource_metrics.organization_id IS 'The tenant.';
-COMMENT ON COLUMN resource_metrics.time IS 'Start of the time that the sample speaks for.';
+COMMENT ON COLUMN resource_metrics.time IS 'Start of the time that the sample covers.';
 COMMENT ON COLUMN resource_metrics.resource_id IS 'The resource.';
 COMMENT ON COLUMN resource_metrics.utilization_pct IS 'Share of the sample in which the resource was busy, 0 to 100; NULL if not measured.';
-COMMENT ON COLUMN resource_metrics.efficiency_pct IS 'Speed against rated speed while busy, 0 to 100; NULL when not busy or not measured.';
-COMMENT ON COLUMN resource_metrics.downtime_minutes IS 'Minutes of the sample in which the resource was down, at most sample_minutes; NULL if not known.';
-COMMENT ON COLUMN resource_metrics.sample_minutes IS 'Minutes that the sample speaks for, 1440 at most; NULL: up to the next sample of the resource, an hour at most. Never past the next sample.';
-COMMENT ON COLUMN resource_metrics.metadata IS 'Further readings of the sample, such as {"temperature_celsius": 61.5}.';
+COMMENT ON COLUMN resource_metrics.efficiency_pct IS 'Speed relative to rated speed while busy, 0 to 100; NULL if not busy or not measured.';
+COMMENT ON COLUMN resource_metrics.downtime_minutes IS 'Minutes of the sample in which the resource was down, at most sample_minutes; NULL if unknown.';
+COMMENT ON COLUMN resource_metrics.sample_minutes IS 'Minutes that the sample covers, at most 1440; NULL: until the next sample of the resource, but at most an hour. Never past the next sample.';
+COMMENT ON COLUMN resource_metrics.metadata IS 'Additional readings of the sample, such as {"temperature_celsius": 61.5}.';
 
 CREATE TABLE IF NOT EXISTS employee_attendance (
     organization_id uuid NOT NULL,
@@ -208,14 +208,14 @@ CREATE INDEX IF NOT EXISTS employee_attendance_organization_id_time_idx
 COMMENT ON INDEX employee_attendance_organization_id_time_idx IS 'Serves get_attendance and get_attendance_rate: all employees in a period.';
 CREATE INDEX IF NOT EXISTS employee_attendance_organization_id_shift_id_idx
     ON employee_attendance (organization_id, shift_id) WHERE shift_id IS NOT NULL;
-COMMENT ON INDEX employee_attendance_organization_id_shift_id_idx IS 'Serves the foreign key to shifts: deleting one.';
-COMMENT ON TABLE employee_attendance IS 'Attendance and performance: one row per employee and scheduled stretch of work (usually a shift).';
+COMMENT ON INDEX employee_attendance_organization_id_shift_id_idx IS 'Serves the foreign key to shifts when one is deleted.';
+COMMENT ON TABLE employee_attendance IS 'Attendance and performance: one row per employee and scheduled work period (usually a shift).';
 COMMENT ON COLUMN employee_attendance.organization_id IS 'The tenant.';
-COMMENT ON COLUMN employee_attendance.time IS 'When the scheduled work began.';
+COMMENT ON COLUMN employee_attendance.time IS 'Scheduled start of the work.';
 COMMENT ON COLUMN employee_attendance.employee_id IS 'The worker.';
-COMMENT ON COLUMN employee_attendance.shift_id IS 'The shift, if it was one.';
-COMMENT ON COLUMN employee_attendance.status IS 'present, late or remote (came); absent or sick (did not); vacation (was not due, and does not count against attendance).';
-COMMENT ON COLUMN employee_attendance.scheduled_hours IS 'Hours the employee was due to work, as planned; 8 where nothing was said.';
-COMMENT ON COLUMN employee_attendance.hours_worked IS 'Hours worked; 0 when absent, sick or on vacation, NULL where not known.';
-COMMENT ON COLUMN employee_attendance.performance_score IS 'Performance in these hours, 0 to 100; NULL when away or not rated.';
-COMMENT ON COLUMN employee_attendance.metadata IS 'Whatever else the source tells.';
+COMMENT ON COLUMN employee_attendance.shift_id IS 'The shift, if any.';
+COMMENT ON COLUMN employee_attendance.status IS 'present, late or remote (attended); absent or sick (did not attend); vacation (not due, excluded from attendance).';
+COMMENT ON COLUMN employee_attendance.scheduled_hours IS 'Scheduled hours of work; 8 by default.';
+COMMENT ON COLUMN employee_attendance.hours_worked IS 'Hours worked; 0 if absent, sick or on vacation, NULL if unknown.';
+COMMENT ON COLUMN employee_attendance.performance_score IS 'Performance in these hours, 0 to 100; NULL if absent or not rated.';
+COMMENT ON COLUMN employee_attendance.metadata IS 'Additional attributes from the source.';

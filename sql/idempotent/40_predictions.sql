@@ -1,8 +1,8 @@
--- What models predicted. Append-only and as-of: a newer run never erases an older one, so that what was said before
--- the fact can be compared with what happened.
+-- Model predictions. The tables are append-only and support as-of reads: a newer run never overwrites an older one, so that
+-- predictions can be compared with outcomes.
 --
--- available_at  when the model could have known it (its data cut-off); a backfilled run says an earlier time
--- recorded_at   the database's clock when the run was saved; nobody writes it
+-- available_at: when the model could have made the prediction (its data cut-off); earlier than recorded_at for backfilled runs.
+-- recorded_at: when the run was saved, by the database clock; cannot be set by the writer.
 
 CREATE TABLE IF NOT EXISTS demand_forecasts (
     organization_id uuid NOT NULL,
@@ -56,22 +56,22 @@ CREATE INDEX IF NOT EXISTS demand_forecasts_organization_id_target_time_idx
 COMMENT ON INDEX demand_forecasts_organization_id_target_time_idx IS 'Serves get_current_demand_forecasts, get_demand_forecasts_as_of and the accuracy functions: all targets of a period.';
 CREATE INDEX IF NOT EXISTS demand_forecasts_organization_id_target_time_long_idx
     ON demand_forecasts (organization_id, target_time) WHERE target_interval > interval '1 day';
-COMMENT ON INDEX demand_forecasts_organization_id_target_time_long_idx IS 'Serves get_current_demand_forecasts: weeks and months that are under way.';
-COMMENT ON TABLE demand_forecasts IS 'ML-generated demand predictions, append-only. What is predicted is an interval: target_time and target_interval, so that days and their week are there side by side. The current forecast is the view current_demand_forecasts; the forecast as it stood at a time is demand_forecasts_as_of().';
+COMMENT ON INDEX demand_forecasts_organization_id_target_time_long_idx IS 'Serves get_current_demand_forecasts: weeks and months in progress.';
+COMMENT ON TABLE demand_forecasts IS 'Demand predictions by models, append-only. The target of a prediction is an interval, given by target_time and target_interval, so forecasts for days and for their week coexist. The current forecasts are in the view current_demand_forecasts; forecasts as of a given time are returned by demand_forecasts_as_of().';
 COMMENT ON COLUMN demand_forecasts.organization_id IS 'The tenant.';
-COMMENT ON COLUMN demand_forecasts.product_id IS 'The customer''s own product code.';
-COMMENT ON COLUMN demand_forecasts.location_id IS 'Where the demand is expected.';
-COMMENT ON COLUMN demand_forecasts.target_time IS 'Start of the bucket of time that is predicted; of a day the first instant of the local day.';
-COMMENT ON COLUMN demand_forecasts.target_interval IS 'Length of that bucket; days, weeks and months are local ones of the location.';
-COMMENT ON COLUMN demand_forecasts.predicted_quantity IS 'Quantity expected in the bucket, in the product''s own unit.';
-COMMENT ON COLUMN demand_forecasts.lower_bound IS 'Lower end of the prediction interval, same unit.';
-COMMENT ON COLUMN demand_forecasts.upper_bound IS 'Upper end of the prediction interval, same unit.';
-COMMENT ON COLUMN demand_forecasts.interval_coverage_pct IS 'Share of outcomes that the model means the interval to hold, 0 to 100.';
+COMMENT ON COLUMN demand_forecasts.product_id IS 'The customer''s product code.';
+COMMENT ON COLUMN demand_forecasts.location_id IS 'Location where the demand is expected.';
+COMMENT ON COLUMN demand_forecasts.target_time IS 'Start of the target bucket; for a day, the first instant of the local day.';
+COMMENT ON COLUMN demand_forecasts.target_interval IS 'Length of the target bucket; days, weeks and months are local to the location.';
+COMMENT ON COLUMN demand_forecasts.predicted_quantity IS 'Quantity expected in the bucket, in the product''s unit.';
+COMMENT ON COLUMN demand_forecasts.lower_bound IS 'Lower bound of the prediction interval, in the same unit.';
+COMMENT ON COLUMN demand_forecasts.upper_bound IS 'Upper bound of the prediction interval, in the same unit.';
+COMMENT ON COLUMN demand_forecasts.interval_coverage_pct IS 'Nominal coverage of the prediction interval, 0 to 100.';
 COMMENT ON COLUMN demand_forecasts.model_name IS 'Name of the model.';
 COMMENT ON COLUMN demand_forecasts.model_version IS 'Version of the model.';
-COMMENT ON COLUMN demand_forecasts.available_at IS 'When the model could have known it: its data cut-off.';
-COMMENT ON COLUMN demand_forecasts.recorded_at IS 'When it was saved, by the database''s clock; cannot be written.';
-COMMENT ON COLUMN demand_forecasts.metadata IS 'Whatever else the model tells.';
+COMMENT ON COLUMN demand_forecasts.available_at IS 'When the model could have made the prediction: its data cut-off.';
+COMMENT ON COLUMN demand_forecasts.recorded_at IS 'When it was saved, by the database clock; cannot be set by the writer.';
+COMMENT ON COLUMN demand_forecasts.metadata IS 'Additional attributes from the model.';
 
 CREATE TABLE IF NOT EXISTS anomaly_predictions (
     organization_id uuid NOT NULL,
@@ -133,25 +133,25 @@ COMMENT ON INDEX anomaly_predictions_organization_id_resource_id_idx IS 'Serves 
 CREATE INDEX IF NOT EXISTS anomaly_predictions_organization_id_available_at_idx
     ON anomaly_predictions (organization_id, available_at);
 COMMENT ON INDEX anomaly_predictions_organization_id_available_at_idx IS 'Serves anomaly_predictions_as_of().';
-COMMENT ON TABLE anomaly_predictions IS 'Bottlenecks, failures and other anomalies that models predicted. What was predicted stays; only status, outcome, occurred_at, closed_at and metadata may change.';
+COMMENT ON TABLE anomaly_predictions IS 'Bottlenecks, failures and other anomalies predicted by models. The prediction itself is immutable; only status, outcome, occurred_at, closed_at and metadata may change.';
 COMMENT ON COLUMN anomaly_predictions.organization_id IS 'The tenant.';
 COMMENT ON COLUMN anomaly_predictions.anomaly_id IS 'The prediction.';
-COMMENT ON COLUMN anomaly_predictions.resource_id IS 'The resource it is about.';
+COMMENT ON COLUMN anomaly_predictions.resource_id IS 'The resource concerned.';
 COMMENT ON COLUMN anomaly_predictions.anomaly_type IS 'bottleneck, failure, quality, performance or safety.';
 COMMENT ON COLUMN anomaly_predictions.severity IS 'low, medium, high or critical.';
-COMMENT ON COLUMN anomaly_predictions.status IS 'active, acknowledged (being handled) or closed (it has an outcome).';
-COMMENT ON COLUMN anomaly_predictions.probability IS 'Probability that the model gives it, 0 to 1.';
-COMMENT ON COLUMN anomaly_predictions.predicted_for IS 'When it is expected to happen.';
-COMMENT ON COLUMN anomaly_predictions.description IS 'What is expected, in words.';
+COMMENT ON COLUMN anomaly_predictions.status IS 'active, acknowledged (being handled) or closed (the outcome is recorded).';
+COMMENT ON COLUMN anomaly_predictions.probability IS 'Predicted probability, 0 to 1.';
+COMMENT ON COLUMN anomaly_predictions.predicted_for IS 'When the anomaly is expected to occur.';
+COMMENT ON COLUMN anomaly_predictions.description IS 'Human-readable description of the prediction.';
 COMMENT ON COLUMN anomaly_predictions.model_name IS 'Name of the model.';
 COMMENT ON COLUMN anomaly_predictions.model_version IS 'Version of the model.';
-COMMENT ON COLUMN anomaly_predictions.available_at IS 'When the model could have known it: its data cut-off.';
-COMMENT ON COLUMN anomaly_predictions.recorded_at IS 'When it was saved, by the database''s clock; cannot be written.';
-COMMENT ON COLUMN anomaly_predictions.outcome IS 'What became of it: confirmed, false_alarm or unknown; NULL until closed.';
-COMMENT ON COLUMN anomaly_predictions.occurred_at IS 'When it really happened, if confirmed.';
-COMMENT ON COLUMN anomaly_predictions.closed_at IS 'When the outcome was known.';
-COMMENT ON COLUMN anomaly_predictions.metadata IS 'Whatever else the model tells.';
-COMMENT ON COLUMN anomaly_predictions.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN anomaly_predictions.available_at IS 'When the model could have made the prediction: its data cut-off.';
+COMMENT ON COLUMN anomaly_predictions.recorded_at IS 'When it was saved, by the database clock; cannot be set by the writer.';
+COMMENT ON COLUMN anomaly_predictions.outcome IS 'Outcome: confirmed, false_alarm or unknown; NULL until closed.';
+COMMENT ON COLUMN anomaly_predictions.occurred_at IS 'When the anomaly actually occurred, if confirmed.';
+COMMENT ON COLUMN anomaly_predictions.closed_at IS 'When the outcome was recorded.';
+COMMENT ON COLUMN anomaly_predictions.metadata IS 'Additional attributes from the model.';
+COMMENT ON COLUMN anomaly_predictions.updated_at IS 'When the row was last changed; maintained by the database.';
 
 CREATE TABLE IF NOT EXISTS absence_forecasts (
     organization_id uuid NOT NULL,
@@ -200,17 +200,17 @@ CREATE INDEX IF NOT EXISTS absence_forecasts_organization_id_target_date_idx
 COMMENT ON INDEX absence_forecasts_organization_id_target_date_idx IS 'Serves get_current_absence_forecasts and absence_forecasts_as_of().';
 CREATE INDEX IF NOT EXISTS absence_forecasts_organization_id_employee_id_idx
     ON absence_forecasts (organization_id, employee_id) WHERE employee_id IS NOT NULL;
-COMMENT ON INDEX absence_forecasts_organization_id_employee_id_idx IS 'Serves the foreign key to employees: deleting one.';
+COMMENT ON INDEX absence_forecasts_organization_id_employee_id_idx IS 'Serves the foreign key to employees when one is deleted.';
 COMMENT ON TABLE absence_forecasts IS 'Employee absence predictions, append-only: a probability per employee and day, or the expected number of absences per location and day.';
 COMMENT ON COLUMN absence_forecasts.organization_id IS 'The tenant.';
 COMMENT ON COLUMN absence_forecasts.forecast_id IS 'The prediction.';
-COMMENT ON COLUMN absence_forecasts.location_id IS 'The location, for a prediction of how many are away.';
+COMMENT ON COLUMN absence_forecasts.location_id IS 'The location, for a prediction of the number of absences.';
 COMMENT ON COLUMN absence_forecasts.employee_id IS 'The employee, for a prediction about one person.';
-COMMENT ON COLUMN absence_forecasts.target_date IS 'Local day that is predicted.';
+COMMENT ON COLUMN absence_forecasts.target_date IS 'Local day that the prediction is for.';
 COMMENT ON COLUMN absence_forecasts.absence_probability IS 'Probability that the employee is away, 0 to 1.';
-COMMENT ON COLUMN absence_forecasts.expected_absences IS 'Expected number of employees of the location who are due and away.';
+COMMENT ON COLUMN absence_forecasts.expected_absences IS 'Expected number of employees of the location who are scheduled but absent.';
 COMMENT ON COLUMN absence_forecasts.model_name IS 'Name of the model.';
 COMMENT ON COLUMN absence_forecasts.model_version IS 'Version of the model.';
-COMMENT ON COLUMN absence_forecasts.available_at IS 'When the model could have known it: its data cut-off.';
-COMMENT ON COLUMN absence_forecasts.recorded_at IS 'When it was saved, by the database''s clock; cannot be written.';
-COMMENT ON COLUMN absence_forecasts.metadata IS 'Whatever else the model tells.';
+COMMENT ON COLUMN absence_forecasts.available_at IS 'When the model could have made the prediction: its data cut-off.';
+COMMENT ON COLUMN absence_forecasts.recorded_at IS 'When it was saved, by the database clock; cannot be set by the writer.';
+COMMENT ON COLUMN absence_forecasts.metadata IS 'Additional attributes from the model.';

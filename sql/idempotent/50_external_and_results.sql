@@ -35,22 +35,22 @@ CREATE TABLE IF NOT EXISTS external_factors (
 );
 CREATE INDEX IF NOT EXISTS external_factors_organization_id_time_idx
     ON external_factors (organization_id, time, name, available_at DESC);
-COMMENT ON INDEX external_factors_organization_id_time_idx IS 'Serves get_external_factors and get_demand_training_frame: factors of a period as they were known.';
+COMMENT ON INDEX external_factors_organization_id_time_idx IS 'Serves get_external_factors and get_demand_training_frame: factors of a period as they were known at the time.';
 CREATE INDEX IF NOT EXISTS external_factors_organization_id_series_idx
     ON external_factors (organization_id, name, factor_type, location_id, unit);
-COMMENT ON INDEX external_factors_organization_id_series_idx IS 'Serves the rule that a series has one unit: which units has it?';
-COMMENT ON TABLE external_factors IS 'Weather, holidays, market data and whatever else from outside explains the business. A forecast and the later reading of the same instant are two rows with different available_at.';
+COMMENT ON INDEX external_factors_organization_id_series_idx IS 'Serves the check that a series has a single unit.';
+COMMENT ON TABLE external_factors IS 'Weather, holidays, market data and other external factors. A forecast and the later observation for the same instant are two rows with different available_at.';
 COMMENT ON COLUMN external_factors.organization_id IS 'The tenant.';
 COMMENT ON COLUMN external_factors.factor_id IS 'The reading.';
-COMMENT ON COLUMN external_factors.time IS 'The instant, or the start of the time, that the value is for.';
-COMMENT ON COLUMN external_factors.location_id IS 'Where it holds; NULL when it holds everywhere, such as a market price.';
+COMMENT ON COLUMN external_factors.time IS 'Instant, or start of the period, that the value applies to.';
+COMMENT ON COLUMN external_factors.location_id IS 'Location that the value applies to; NULL if it applies everywhere, such as a market price.';
 COMMENT ON COLUMN external_factors.factor_type IS 'weather, holiday, market, calendar, event or other.';
-COMMENT ON COLUMN external_factors.name IS 'Which factor, such as temperature or diesel_price.';
-COMMENT ON COLUMN external_factors.value IS 'The reading, in unit; 1 and 0 for yes and no (unit flag).';
-COMMENT ON COLUMN external_factors.unit IS 'Unit of value, such as celsius, EUR/l or flag; a series (location, factor_type, name) has one.';
-COMMENT ON COLUMN external_factors.available_at IS 'When it was known.';
-COMMENT ON COLUMN external_factors.recorded_at IS 'When it was saved, by the database''s clock; cannot be written.';
-COMMENT ON COLUMN external_factors.metadata IS 'Whatever else the source tells, such as {"source": "station 07156"}.';
+COMMENT ON COLUMN external_factors.name IS 'Name of the factor, such as temperature or diesel_price.';
+COMMENT ON COLUMN external_factors.value IS 'The value, in unit; flags (unit flag) are 1 or 0.';
+COMMENT ON COLUMN external_factors.unit IS 'Unit of value, such as celsius, EUR/l or flag; a series (location, factor_type, name) has a single unit.';
+COMMENT ON COLUMN external_factors.available_at IS 'When the value became known.';
+COMMENT ON COLUMN external_factors.recorded_at IS 'When it was saved, by the database clock; cannot be set by the writer.';
+COMMENT ON COLUMN external_factors.metadata IS 'Additional attributes from the source, such as {"source": "station 07156"}.';
 
 CREATE TABLE IF NOT EXISTS optimization_runs (
     organization_id uuid NOT NULL,
@@ -95,21 +95,21 @@ CREATE TABLE IF NOT EXISTS optimization_runs (
 CREATE INDEX IF NOT EXISTS optimization_runs_organization_id_run_type_started_at_idx
     ON optimization_runs (organization_id, run_type, started_at DESC);
 COMMENT ON INDEX optimization_runs_organization_id_run_type_started_at_idx IS 'Serves get_latest_optimization_runs.';
-COMMENT ON TABLE optimization_runs IS 'Results from operations-research algorithms: what was asked, how long it took, what came out.';
+COMMENT ON TABLE optimization_runs IS 'Runs of optimization algorithms, with their parameters, duration and results.';
 COMMENT ON COLUMN optimization_runs.organization_id IS 'The tenant.';
 COMMENT ON COLUMN optimization_runs.run_id IS 'The run.';
 COMMENT ON COLUMN optimization_runs.run_type IS 'What was optimized: shift_scheduling, production_planning, resource_allocation, routing, inventory or other.';
 COMMENT ON COLUMN optimization_runs.algorithm IS 'Algorithm or solver, such as cp_sat.';
 COMMENT ON COLUMN optimization_runs.status IS 'running, completed, failed or cancelled.';
-COMMENT ON COLUMN optimization_runs.started_at IS 'When it began.';
-COMMENT ON COLUMN optimization_runs.finished_at IS 'When it ended, however it ended; NULL while it runs.';
-COMMENT ON COLUMN optimization_runs.objective_value IS 'Value of the objective that was reached, in objective_unit.';
+COMMENT ON COLUMN optimization_runs.started_at IS 'When the run started.';
+COMMENT ON COLUMN optimization_runs.finished_at IS 'When the run ended, whatever its result; NULL while it is running.';
+COMMENT ON COLUMN optimization_runs.objective_value IS 'Objective value reached, in objective_unit.';
 COMMENT ON COLUMN optimization_runs.objective_unit IS 'Unit of objective_value, such as EUR or minutes.';
-COMMENT ON COLUMN optimization_runs.parameters IS 'What the run was asked: inputs, limits, weights.';
-COMMENT ON COLUMN optimization_runs.result IS 'What came out, for the application to use.';
-COMMENT ON COLUMN optimization_runs.error_message IS 'Why it failed, if it did.';
-COMMENT ON COLUMN optimization_runs.created_at IS 'When the row was made.';
-COMMENT ON COLUMN optimization_runs.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN optimization_runs.parameters IS 'Parameters of the run: inputs, limits, weights.';
+COMMENT ON COLUMN optimization_runs.result IS 'Results, for use by the application.';
+COMMENT ON COLUMN optimization_runs.error_message IS 'Error message, if the run failed.';
+COMMENT ON COLUMN optimization_runs.created_at IS 'When the row was created.';
+COMMENT ON COLUMN optimization_runs.updated_at IS 'When the row was last changed; maintained by the database.';
 
 CREATE TABLE IF NOT EXISTS alerts (
     organization_id uuid NOT NULL,
@@ -165,22 +165,22 @@ CREATE INDEX IF NOT EXISTS alerts_organization_id_resource_id_idx
 COMMENT ON INDEX alerts_organization_id_resource_id_idx IS 'Serves get_alerts(resource_id) and the foreign key to resources.';
 CREATE INDEX IF NOT EXISTS alerts_organization_id_anomaly_id_idx
     ON alerts (organization_id, anomaly_id) WHERE anomaly_id IS NOT NULL;
-COMMENT ON INDEX alerts_organization_id_anomaly_id_idx IS 'Serves the foreign key to anomaly_predictions: deleting some.';
-COMMENT ON TABLE alerts IS 'System alerts and notifications. New ones and changes are announced on the organization''s channel; see notification_channel().';
+COMMENT ON INDEX alerts_organization_id_anomaly_id_idx IS 'Serves the foreign key to anomaly_predictions when rows are deleted.';
+COMMENT ON TABLE alerts IS 'Alerts and notifications. New alerts and changes are announced on the organization''s channel; see notification_channel().';
 COMMENT ON COLUMN alerts.organization_id IS 'The tenant.';
 COMMENT ON COLUMN alerts.alert_id IS 'The alert.';
-COMMENT ON COLUMN alerts.created_at IS 'When it was raised.';
+COMMENT ON COLUMN alerts.created_at IS 'When the alert was raised.';
 COMMENT ON COLUMN alerts.severity IS 'low, medium, high or critical.';
 COMMENT ON COLUMN alerts.alert_type IS 'Kind of alert, such as resource_down or forecast_drift.';
-COMMENT ON COLUMN alerts.title IS 'One line for people.';
-COMMENT ON COLUMN alerts.message IS 'What happened and what to do, for people.';
+COMMENT ON COLUMN alerts.title IS 'One-line title.';
+COMMENT ON COLUMN alerts.message IS 'What happened and what to do, in plain language.';
 COMMENT ON COLUMN alerts.status IS 'active, acknowledged (being handled) or resolved.';
-COMMENT ON COLUMN alerts.location_id IS 'Where, if it is about a place.';
-COMMENT ON COLUMN alerts.resource_id IS 'Which resource, if it is about one.';
-COMMENT ON COLUMN alerts.anomaly_id IS 'The prediction that raised it, if one did.';
-COMMENT ON COLUMN alerts.acknowledged_at IS 'When it was acknowledged.';
-COMMENT ON COLUMN alerts.acknowledged_by IS 'Who took it on, as the application names its users.';
-COMMENT ON COLUMN alerts.resolved_at IS 'When it was over.';
-COMMENT ON COLUMN alerts.resolution IS 'How it was resolved, for people.';
-COMMENT ON COLUMN alerts.metadata IS 'Whatever else the source tells.';
-COMMENT ON COLUMN alerts.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN alerts.location_id IS 'The location concerned, if any.';
+COMMENT ON COLUMN alerts.resource_id IS 'The resource concerned, if any.';
+COMMENT ON COLUMN alerts.anomaly_id IS 'The prediction that raised the alert, if any.';
+COMMENT ON COLUMN alerts.acknowledged_at IS 'When the alert was acknowledged.';
+COMMENT ON COLUMN alerts.acknowledged_by IS 'User who acknowledged the alert, as named by the application.';
+COMMENT ON COLUMN alerts.resolved_at IS 'When the alert was resolved.';
+COMMENT ON COLUMN alerts.resolution IS 'How the alert was resolved, in plain language.';
+COMMENT ON COLUMN alerts.metadata IS 'Additional attributes from the source.';
+COMMENT ON COLUMN alerts.updated_at IS 'When the row was last changed; maintained by the database.';

@@ -1,4 +1,4 @@
--- Keys of the HTTP API: who asks, for which organization, and what they may. The key itself is nowhere, only its digest.
+-- API keys: the organization and role that each one grants. Only the digest of a key is stored, never the key itself.
 
 CREATE TABLE IF NOT EXISTS api_keys (
     organization_id uuid NOT NULL,
@@ -23,18 +23,18 @@ CREATE TABLE IF NOT EXISTS api_keys (
     CONSTRAINT api_keys_last_used_at_finite_check CHECK (isfinite(last_used_at))
 );
 CREATE INDEX IF NOT EXISTS api_keys_prefix_idx ON api_keys (prefix);
-COMMENT ON INDEX api_keys_prefix_idx IS 'Serves use_api_key(): whose key is this?';
-COMMENT ON TABLE api_keys IS 'Keys of the HTTP API; read-only for tenants, made and revoked by barnameh keys. The key itself is shown once and stored nowhere.';
-COMMENT ON COLUMN api_keys.organization_id IS 'The tenant, whose rows the key opens and no others.';
+COMMENT ON INDEX api_keys_prefix_idx IS 'Serves use_api_key(): look up a key by its prefix.';
+COMMENT ON TABLE api_keys IS 'Keys of the HTTP API, created and revoked with "barnameh keys"; read-only for tenants. A key is shown once, when it is created, and is not stored.';
+COMMENT ON COLUMN api_keys.organization_id IS 'The tenant: the key gives access to its rows only.';
 COMMENT ON COLUMN api_keys.key_id IS 'The key.';
-COMMENT ON COLUMN api_keys.name IS 'What it is for, as people call it.';
-COMMENT ON COLUMN api_keys.prefix IS 'How the key begins; public, so that a key found somewhere can be revoked.';
-COMMENT ON COLUMN api_keys.secret_sha256 IS 'SHA-256 of the whole key, in hexadecimal. The key holds 256 random bits, so a slow digest would add nothing.';
-COMMENT ON COLUMN api_keys.role IS 'reader: reads only; writer: records and changes too.';
-COMMENT ON COLUMN api_keys.created_at IS 'When it was made.';
-COMMENT ON COLUMN api_keys.expires_at IS 'From when on it opens nothing; NULL: never.';
-COMMENT ON COLUMN api_keys.revoked_at IS 'When it was revoked; NULL while it is good. The API notices within 30 seconds.';
-COMMENT ON COLUMN api_keys.last_used_at IS 'When it was last used, to about a minute; NULL: never.';
+COMMENT ON COLUMN api_keys.name IS 'Name or purpose of the key.';
+COMMENT ON COLUMN api_keys.prefix IS 'First characters of the key; not secret, so that a leaked key can be identified and revoked.';
+COMMENT ON COLUMN api_keys.secret_sha256 IS 'SHA-256 of the whole key, in hexadecimal. The key has 256 random bits, so a slow hash would add nothing.';
+COMMENT ON COLUMN api_keys.role IS 'reader (read-only) or writer (may also record and change data).';
+COMMENT ON COLUMN api_keys.created_at IS 'When the key was created.';
+COMMENT ON COLUMN api_keys.expires_at IS 'When the key expires; NULL: never.';
+COMMENT ON COLUMN api_keys.revoked_at IS 'When the key was revoked; NULL while it is valid. The API notices within 30 seconds.';
+COMMENT ON COLUMN api_keys.last_used_at IS 'When the key was last used, accurate to about a minute; NULL: never.';
 
 CREATE OR REPLACE FUNCTION use_api_key(given_prefix text, given_sha256 text)
 RETURNS TABLE (
@@ -74,7 +74,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION use_api_key(text, text) IS
-    'Whose key is this? One row for who holds the whole key (its digest is compared), no row for anybody else; expired and '
-    'revoked keys are said to be so. Notes the use, at most once a minute. Runs with the owner''s rights, so that an application''s '
-    'login, which may call it, reads no digest.';
+    'Look up an API key. Returns one row if the digest of the whole key matches, including for expired and revoked keys, '
+    'which are flagged as such, and no row otherwise. Records the use of the key at most once a minute. SECURITY DEFINER, '
+    'so that an application''s login, which may call it, cannot read digests.';
 REVOKE ALL ON FUNCTION use_api_key(text, text) FROM PUBLIC;

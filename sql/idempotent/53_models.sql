@@ -1,4 +1,4 @@
--- Models that forecast, who of them speaks, and how good each was on the past.
+-- Forecasting models, their roles, and their backtest results.
 
 CREATE TABLE IF NOT EXISTS forecast_models (
     organization_id uuid NOT NULL,
@@ -21,23 +21,23 @@ CREATE TABLE IF NOT EXISTS forecast_models (
         isfinite(role_since) AND role_since <= now() + interval '1 day'
     ),
     CONSTRAINT forecast_models_config_object_check CHECK (jsonb_typeof(config) = 'object'),
-    -- It stands in an index, and a server that compresses it less could not restore that.
+    -- Bounded because it is indexed: on a server that compresses it less well, a long value would not fit the index.
     CONSTRAINT forecast_models_config_target_at_most_200_chars_check CHECK (char_length(config ->> 'target') <= 200)
 );
 CREATE UNIQUE INDEX IF NOT EXISTS forecast_models_organization_id_kind_target_champion_idx
     ON forecast_models (organization_id, kind, (config ->> 'target')) NULLS NOT DISTINCT WHERE role = 'champion';
-COMMENT ON INDEX forecast_models_organization_id_kind_target_champion_idx IS 'At most one champion of each kind and target: the next fourteen days have one, the next eight weeks have another.';
-COMMENT ON TABLE forecast_models IS 'Which models forecast for the organization, and in which role: the champion''s forecasts are published, a challenger''s are kept beside them, a retired one''s are not made.';
+COMMENT ON INDEX forecast_models_organization_id_kind_target_champion_idx IS 'Ensures at most one champion per kind and target: the next fourteen days and the next eight weeks have separate champions.';
+COMMENT ON TABLE forecast_models IS 'Forecasting models of the organization and their roles: forecasts of the champion are published, those of challengers are stored as shadow forecasts, and retired models do not run.';
 COMMENT ON COLUMN forecast_models.organization_id IS 'The tenant.';
-COMMENT ON COLUMN forecast_models.model_name IS 'Name of the model, as in the tables of predictions.';
-COMMENT ON COLUMN forecast_models.model_version IS 'Version: the same code, libraries and configuration give the same.';
-COMMENT ON COLUMN forecast_models.kind IS 'What it predicts: demand, anomaly or absence.';
+COMMENT ON COLUMN forecast_models.model_name IS 'Name of the model, as in the prediction tables.';
+COMMENT ON COLUMN forecast_models.model_version IS 'Version of the model: the same code, libraries and configuration have the same version.';
+COMMENT ON COLUMN forecast_models.kind IS 'Kind of prediction: demand, anomaly or absence.';
 COMMENT ON COLUMN forecast_models.role IS 'champion, challenger or retired.';
-COMMENT ON COLUMN forecast_models.role_since IS 'Since when it has this role.';
-COMMENT ON COLUMN forecast_models.role_reason IS 'Why it has it, for people.';
-COMMENT ON COLUMN forecast_models.config IS 'What makes the version. Its key target says what it is asked, such as 14 x day: each target has a champion of its own.';
-COMMENT ON COLUMN forecast_models.created_at IS 'When the row was made.';
-COMMENT ON COLUMN forecast_models.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN forecast_models.role_since IS 'When the model got its current role.';
+COMMENT ON COLUMN forecast_models.role_reason IS 'Why the model has its role, in plain language.';
+COMMENT ON COLUMN forecast_models.config IS 'Configuration that defines the version. Its key target is the forecast horizon, such as 14 x day; each target has its own champion.';
+COMMENT ON COLUMN forecast_models.created_at IS 'When the row was created.';
+COMMENT ON COLUMN forecast_models.updated_at IS 'When the row was last changed; maintained by the database.';
 
 CREATE TABLE IF NOT EXISTS forecast_backtests (
     organization_id uuid NOT NULL,
@@ -92,33 +92,33 @@ CREATE TABLE IF NOT EXISTS forecast_backtests (
 );
 CREATE INDEX IF NOT EXISTS forecast_backtests_organization_id_location_id_idx
     ON forecast_backtests (organization_id, location_id) WHERE location_id IS NOT NULL;
-COMMENT ON INDEX forecast_backtests_organization_id_location_id_idx IS 'Serves the foreign key to locations: deleting one.';
+COMMENT ON INDEX forecast_backtests_organization_id_location_id_idx IS 'Serves the foreign key to locations when one is deleted.';
 CREATE INDEX IF NOT EXISTS forecast_backtests_organization_id_as_of_idx
     ON forecast_backtests (organization_id, as_of DESC, model_name, model_version);
-COMMENT ON INDEX forecast_backtests_organization_id_as_of_idx IS 'Serves get_forecast_backtests: the newest of each model.';
-COMMENT ON TABLE forecast_backtests IS 'How good each model was at origins of the past, of all series or of one, against the better of two naive forecasts; append-only. A backtest stands here and never among the forecasts.';
+COMMENT ON INDEX forecast_backtests_organization_id_as_of_idx IS 'Serves get_forecast_backtests: the newest backtest of each model.';
+COMMENT ON TABLE forecast_backtests IS 'Accuracy of each model at past origins, for one series or for all, compared with the better of two naive forecasts; append-only. Backtest results are stored here only, never among the forecasts.';
 COMMENT ON COLUMN forecast_backtests.organization_id IS 'The tenant.';
-COMMENT ON COLUMN forecast_backtests.backtest_id IS 'The row.';
+COMMENT ON COLUMN forecast_backtests.backtest_id IS 'The backtest result.';
 COMMENT ON COLUMN forecast_backtests.model_name IS 'Name of the model.';
 COMMENT ON COLUMN forecast_backtests.model_version IS 'Version of the model.';
 COMMENT ON COLUMN forecast_backtests.product_id IS 'The product; NULL for all series together.';
-COMMENT ON COLUMN forecast_backtests.location_id IS 'Where; NULL for all series together.';
-COMMENT ON COLUMN forecast_backtests.target_interval IS 'Length of the targets.';
-COMMENT ON COLUMN forecast_backtests.first_step IS 'Nearest target that counts here: 1 is the first after the origin.';
-COMMENT ON COLUMN forecast_backtests.last_step IS 'Farthest target that counts here.';
-COMMENT ON COLUMN forecast_backtests.as_of IS 'What was known by then, it was made of.';
-COMMENT ON COLUMN forecast_backtests.first_origin IS 'First origin that is scored.';
-COMMENT ON COLUMN forecast_backtests.last_origin IS 'Last one.';
-COMMENT ON COLUMN forecast_backtests.origin_count IS 'How many origins are scored; earlier ones only set weights and intervals.';
-COMMENT ON COLUMN forecast_backtests.better_origin_count IS 'At how many of them it was better than the naive forecast.';
-COMMENT ON COLUMN forecast_backtests.target_count IS 'How many targets with an outcome.';
-COMMENT ON COLUMN forecast_backtests.wape_pct IS '100 * sum of |actual - predicted| / sum of actual; NULL where nothing was demanded.';
-COMMENT ON COLUMN forecast_backtests.mase IS 'Mean of |actual - predicted|, scaled by what last season''s value misses in the history.';
-COMMENT ON COLUMN forecast_backtests.pinball IS 'Mean pinball loss of the 5, 50 and 95 % quantiles, scaled alike.';
-COMMENT ON COLUMN forecast_backtests.interval_coverage_pct IS 'Share of the outcomes within the 90 % interval, which was set on earlier origins only.';
+COMMENT ON COLUMN forecast_backtests.location_id IS 'The location; NULL for all series together.';
+COMMENT ON COLUMN forecast_backtests.target_interval IS 'Length of the target buckets.';
+COMMENT ON COLUMN forecast_backtests.first_step IS 'Nearest target included: 1 is the first after the origin.';
+COMMENT ON COLUMN forecast_backtests.last_step IS 'Farthest target included.';
+COMMENT ON COLUMN forecast_backtests.as_of IS 'The backtest uses only what was known at this time.';
+COMMENT ON COLUMN forecast_backtests.first_origin IS 'First origin that was scored.';
+COMMENT ON COLUMN forecast_backtests.last_origin IS 'Last origin that was scored.';
+COMMENT ON COLUMN forecast_backtests.origin_count IS 'Number of origins scored; earlier ones are used only to fit weights and intervals.';
+COMMENT ON COLUMN forecast_backtests.better_origin_count IS 'Number of origins at which the model beat the naive forecast.';
+COMMENT ON COLUMN forecast_backtests.target_count IS 'Number of targets with a known outcome.';
+COMMENT ON COLUMN forecast_backtests.wape_pct IS '100 * sum of |actual - predicted| / sum of actual; NULL if there was no demand.';
+COMMENT ON COLUMN forecast_backtests.mase IS 'Mean of |actual - predicted|, scaled by the error of the seasonal naive forecast on the history.';
+COMMENT ON COLUMN forecast_backtests.pinball IS 'Mean pinball loss of the 5, 50 and 95 % quantiles, scaled like mase.';
+COMMENT ON COLUMN forecast_backtests.interval_coverage_pct IS 'Share of outcomes within the 90 % interval, which was calibrated on earlier origins only.';
 COMMENT ON COLUMN forecast_backtests.naive_name IS 'The better of the two naive forecasts on the same targets.';
-COMMENT ON COLUMN forecast_backtests.naive_wape_pct IS 'Its WAPE.';
-COMMENT ON COLUMN forecast_backtests.naive_pinball IS 'Its pinball loss.';
+COMMENT ON COLUMN forecast_backtests.naive_wape_pct IS 'WAPE of the naive forecast.';
+COMMENT ON COLUMN forecast_backtests.naive_pinball IS 'Pinball loss of the naive forecast.';
 COMMENT ON COLUMN forecast_backtests.skill_pct IS '100 * (1 - wape_pct / naive_wape_pct): above 0 is better than naive.';
-COMMENT ON COLUMN forecast_backtests.reason IS 'Why figures are NULL, or why the model is not published here; NULL where there is nothing to say.';
-COMMENT ON COLUMN forecast_backtests.recorded_at IS 'When it was saved, by the database''s clock; cannot be written.';
+COMMENT ON COLUMN forecast_backtests.reason IS 'Why figures are NULL, or why the model is not published; NULL otherwise.';
+COMMENT ON COLUMN forecast_backtests.recorded_at IS 'When it was saved, by the database clock; cannot be set by the writer.';

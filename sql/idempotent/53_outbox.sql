@@ -1,9 +1,9 @@
--- The outbox: keys of what changed, for whoever has to be told of every change. docs/outbox.md says how it is read.
+-- The transactional outbox: keys of changed rows, for consumers that must not miss a change. docs/outbox.md describes the protocol.
 --
--- Triggers (88_outbox_triggers.sql) write a row in the transaction of the change, for each target of the organization: a copy
--- elsewhere (convex), the API's live stream (api). It holds keys, never values: what a key means now is read when it is sent. What
--- was sent is deleted by its ids, never up to a position: identifiers are given before commits, and a late commit would be skipped.
--- NOTIFY only wakes readers up.
+-- Triggers (88_outbox_triggers.sql) write a row per target of the organization in the transaction of the change: for a copy
+-- elsewhere (convex), or for the API's live stream (api). Rows hold keys, never values: the current value is read when the
+-- key is sent. Sent rows are deleted by their ids, never up to a position, because ids are assigned before commit and a
+-- late commit would be skipped. NOTIFY only wakes readers up.
 
 CREATE OR REPLACE FUNCTION sync_kinds()
 RETURNS text[]
@@ -12,7 +12,7 @@ IMMUTABLE PARALLEL SAFE
 AS $$
     SELECT ARRAY['alert', 'anomaly', 'resource_status', 'forecast', 'plan', 'kpi']
 $$;
-COMMENT ON FUNCTION sync_kinds() IS 'Of which kinds of things does the outbox speak?';
+COMMENT ON FUNCTION sync_kinds() IS 'Kinds of changes that the outbox records.';
 
 CREATE TABLE IF NOT EXISTS sync_targets (
     organization_id uuid NOT NULL,
@@ -32,16 +32,16 @@ CREATE TABLE IF NOT EXISTS sync_targets (
         keep_for BETWEEN interval '1 minute' AND interval '7 days'
     )
 );
-COMMENT ON TABLE sync_targets IS 'Who has to be told of an organization''s changes; read-only for tenants. Without a row here nothing is written to the outbox.';
+COMMENT ON TABLE sync_targets IS 'Consumers of an organization''s changes; read-only for tenants. Nothing is written to the outbox without a row here.';
 COMMENT ON COLUMN sync_targets.organization_id IS 'The tenant.';
-COMMENT ON COLUMN sync_targets.consumer IS 'Who reads: convex, or api for the live stream.';
-COMMENT ON COLUMN sync_targets.kinds IS 'Of which kinds it hears; all of them by default.';
-COMMENT ON COLUMN sync_targets.keep_for IS 'How long rows are kept for readers that resume where they were and delete nothing; NULL where what was read is deleted by its reader.';
-COMMENT ON COLUMN sync_targets.trimmed_to IS 'Newest transaction whose rows may be missing: a reader that was there before it reads all afresh.';
-COMMENT ON COLUMN sync_targets.created_at IS 'Since when changes are written down.';
-COMMENT ON COLUMN sync_targets.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN sync_targets.consumer IS 'Name of the consumer: convex, or api for the live stream.';
+COMMENT ON COLUMN sync_targets.kinds IS 'Kinds of changes that the consumer receives; all of them by default.';
+COMMENT ON COLUMN sync_targets.keep_for IS 'How long rows are kept for readers that resume from a position and delete nothing; NULL if the reader deletes the rows that it has read.';
+COMMENT ON COLUMN sync_targets.trimmed_to IS 'Newest transaction whose rows may be missing: a reader with an older position must reload everything.';
+COMMENT ON COLUMN sync_targets.created_at IS 'Time from which changes are recorded.';
+COMMENT ON COLUMN sync_targets.updated_at IS 'When the row was last changed; maintained by the database.';
 
--- No reference to sync_targets: a writer would lock that row for each change.
+-- No foreign key to sync_targets: every writer would lock that row.
 CREATE TABLE IF NOT EXISTS sync_outbox (
     organization_id uuid NOT NULL,
     consumer text NOT NULL,
@@ -52,16 +52,16 @@ CREATE TABLE IF NOT EXISTS sync_outbox (
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT sync_outbox_pkey PRIMARY KEY (organization_id, consumer, transaction_id, outbox_id)
 )
--- Rows come and go: what is dead is cleaned after so many, not after a share of what is there.
+-- Rows are short-lived, so vacuum after a fixed number of dead rows rather than a share of the table.
 WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_scale_factor = 0.2);
-COMMENT ON TABLE sync_outbox IS 'Keys of what changed and was not sent yet, a row for each target; written by triggers in the transaction of the change, read-only for tenants. Holds at most the distinct keys and 100,000 rows more.';
+COMMENT ON TABLE sync_outbox IS 'Keys of changes that were not sent yet, one row per target; written by triggers in the transaction of the change, read-only for tenants. Holds at most 100,000 rows more than the number of distinct keys.';
 COMMENT ON COLUMN sync_outbox.organization_id IS 'The tenant.';
-COMMENT ON COLUMN sync_outbox.consumer IS 'For whom; see sync_targets.';
-COMMENT ON COLUMN sync_outbox.transaction_id IS 'The transaction that changed it: whether a reader has seen it is told by its snapshot.';
-COMMENT ON COLUMN sync_outbox.outbox_id IS 'The change. In the order in which changes were written, not committed; below 0 for deleted rows of time series.';
+COMMENT ON COLUMN sync_outbox.consumer IS 'The consumer; see sync_targets.';
+COMMENT ON COLUMN sync_outbox.transaction_id IS 'Transaction of the change; a reader compares it with its snapshot to tell whether it has seen the change.';
+COMMENT ON COLUMN sync_outbox.outbox_id IS 'Identifier of the change, in the order in which changes were written, not committed; negative for deleted rows of time series.';
 COMMENT ON COLUMN sync_outbox.kind IS 'alert, anomaly, resource_status, forecast, plan or kpi.';
-COMMENT ON COLUMN sync_outbox.entity_key IS 'Which one: its identifier; of a forecast the JSON array of product, location, target time in UTC and interval; of a KPI days and name, such as 7/oee.';
-COMMENT ON COLUMN sync_outbox.changed_at IS 'When it changed; of several changes that were made one, the first.';
+COMMENT ON COLUMN sync_outbox.entity_key IS 'Key of the row: its identifier; for a forecast, the JSON array of product, location, target time in UTC and interval; for a KPI, days and name, such as 7/oee.';
+COMMENT ON COLUMN sync_outbox.changed_at IS 'When the row changed; the first time, where several changes were merged.';
 
 CREATE TABLE IF NOT EXISTS sync_progress (
     organization_id uuid NOT NULL,
@@ -83,19 +83,19 @@ CREATE TABLE IF NOT EXISTS sync_progress (
         version >= 0 AND call_count >= 0 AND failed_call_count >= 0 AND sent_count >= 0
     )
 );
-COMMENT ON TABLE sync_progress IS 'How far the sender of a target is; written by it alone, read-only for tenants.';
+COMMENT ON TABLE sync_progress IS 'Progress of the sender of each target; written by the sender only, read-only for tenants.';
 COMMENT ON COLUMN sync_progress.organization_id IS 'The tenant.';
 COMMENT ON COLUMN sync_progress.consumer IS 'The target.';
-COMMENT ON COLUMN sync_progress.sender IS 'The sender that is at it: one that was replaced finds another one here, and stops.';
-COMMENT ON COLUMN sync_progress.version IS 'Number of the newest call. The other side takes none that is older than the newest it took.';
-COMMENT ON COLUMN sync_progress.call_count IS 'How many calls were made, failed ones among them.';
-COMMENT ON COLUMN sync_progress.failed_call_count IS 'How many of them failed.';
-COMMENT ON COLUMN sync_progress.sent_count IS 'How many keys were sent and taken.';
-COMMENT ON COLUMN sync_progress.call_credit IS 'How many calls may be made at once, of those that a plan admits a month; NULL before the first one.';
-COMMENT ON COLUMN sync_progress.credited_at IS 'Up to when that is counted.';
-COMMENT ON COLUMN sync_progress.last_success_at IS 'When the other side last took a call.';
-COMMENT ON COLUMN sync_progress.last_error IS 'Why the newest call failed; NULL once one was taken.';
-COMMENT ON COLUMN sync_progress.last_error_at IS 'When it failed.';
+COMMENT ON COLUMN sync_progress.sender IS 'The active sender: a sender that was replaced finds another one here, and stops.';
+COMMENT ON COLUMN sync_progress.version IS 'Number of the newest call. The receiver rejects calls older than the newest one it accepted.';
+COMMENT ON COLUMN sync_progress.call_count IS 'Number of calls made, including failed ones.';
+COMMENT ON COLUMN sync_progress.failed_call_count IS 'Number of failed calls.';
+COMMENT ON COLUMN sync_progress.sent_count IS 'Number of keys sent and accepted.';
+COMMENT ON COLUMN sync_progress.call_credit IS 'Number of calls that may be made immediately under the plan''s monthly limit; NULL before the first one.';
+COMMENT ON COLUMN sync_progress.credited_at IS 'Time up to which call_credit was computed.';
+COMMENT ON COLUMN sync_progress.last_success_at IS 'When the receiver last accepted a call.';
+COMMENT ON COLUMN sync_progress.last_error IS 'Error of the newest call; NULL once a call succeeded.';
+COMMENT ON COLUMN sync_progress.last_error_at IS 'When that error occurred.';
 
 CREATE TABLE IF NOT EXISTS sync_rejected (
     organization_id uuid NOT NULL,
@@ -109,10 +109,10 @@ CREATE TABLE IF NOT EXISTS sync_rejected (
         FOREIGN KEY (organization_id, consumer) REFERENCES sync_targets ON DELETE CASCADE,
     CONSTRAINT sync_rejected_kind_known_check CHECK (kind = ANY (sync_kinds()))
 );
-COMMENT ON TABLE sync_rejected IS 'What the other side refuses for its content, one by one, so that the rest flows. A row goes when its key is sent again and taken. Read-only for tenants.';
+COMMENT ON TABLE sync_rejected IS 'Changes that the receiver rejected because of their content, recorded one by one so that the others are not held up. A row is deleted once its key is sent again and accepted. Read-only for tenants.';
 COMMENT ON COLUMN sync_rejected.organization_id IS 'The tenant.';
-COMMENT ON COLUMN sync_rejected.consumer IS 'The target that refuses it.';
-COMMENT ON COLUMN sync_rejected.kind IS 'Kind of the thing.';
-COMMENT ON COLUMN sync_rejected.entity_key IS 'Which one, as in the outbox.';
-COMMENT ON COLUMN sync_rejected.rejected_at IS 'When it was refused last.';
-COMMENT ON COLUMN sync_rejected.error_message IS 'Why, in the other side''s words.';
+COMMENT ON COLUMN sync_rejected.consumer IS 'The target that rejected it.';
+COMMENT ON COLUMN sync_rejected.kind IS 'Kind of the change.';
+COMMENT ON COLUMN sync_rejected.entity_key IS 'Key of the row, as in the outbox.';
+COMMENT ON COLUMN sync_rejected.rejected_at IS 'When it was last rejected.';
+COMMENT ON COLUMN sync_rejected.error_message IS 'Error message of the receiver.';

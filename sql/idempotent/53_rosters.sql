@@ -1,5 +1,5 @@
--- What rosters and production plans are made of besides shifts and plans: contracts, absences that are known, what a resource
--- can make; and proposals, which stand apart from the live roster until someone applies them.
+-- Inputs of rosters and production plans other than shifts and plans themselves: contracts, known absences and resource
+-- capabilities; and proposals, which are kept apart from the live roster until they are applied.
 
 CREATE TABLE IF NOT EXISTS employee_contracts (
     organization_id uuid NOT NULL,
@@ -25,17 +25,17 @@ CREATE TABLE IF NOT EXISTS employee_contracts (
     CONSTRAINT employee_contracts_max_consecutive_days_range_check CHECK (max_consecutive_days BETWEEN 1 AND 366),
     CONSTRAINT employee_contracts_may_work_at_without_null_check CHECK (array_position(may_work_at, NULL) IS NULL)
 );
-COMMENT ON TABLE employee_contracts IS 'How much and where each employee may work, and since when: a row holds until the next one of the employee begins. Who has none works by the defaults in organizations.settings, {"planning": {"max_hours_per_week": 48}}.';
+COMMENT ON TABLE employee_contracts IS 'Working-time limits and locations of each employee; a row is valid until the employee''s next one begins. Employees without a contract use the defaults in organizations.settings, {"planning": {"max_hours_per_week": 48}}.';
 COMMENT ON COLUMN employee_contracts.organization_id IS 'The tenant.';
 COMMENT ON COLUMN employee_contracts.employee_id IS 'The worker.';
-COMMENT ON COLUMN employee_contracts.valid_from IS 'First local day of the location where the worker is based.';
-COMMENT ON COLUMN employee_contracts.hours_per_week IS 'Hours of a week that were agreed: the share of work that is fair.';
-COMMENT ON COLUMN employee_contracts.max_hours_per_week IS 'Most hours of shifts in a local week, Monday to Sunday; hours as they pass, also when the clock changes.';
-COMMENT ON COLUMN employee_contracts.min_rest_hours IS 'Least hours from the end of one shift to the start of the next, as they pass.';
-COMMENT ON COLUMN employee_contracts.max_consecutive_days IS 'Most local days in a row on which a shift begins.';
-COMMENT ON COLUMN employee_contracts.may_work_at IS 'Locations of shifts besides the one where the worker is based.';
-COMMENT ON COLUMN employee_contracts.created_at IS 'When the row was made.';
-COMMENT ON COLUMN employee_contracts.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN employee_contracts.valid_from IS 'First local day of validity, at the location where the worker is based.';
+COMMENT ON COLUMN employee_contracts.hours_per_week IS 'Contracted hours per week, used to distribute work fairly.';
+COMMENT ON COLUMN employee_contracts.max_hours_per_week IS 'Maximum hours of shifts per local week, Monday to Sunday; elapsed hours, even across a clock change.';
+COMMENT ON COLUMN employee_contracts.min_rest_hours IS 'Minimum hours from the end of one shift to the start of the next, as elapsed time.';
+COMMENT ON COLUMN employee_contracts.max_consecutive_days IS 'Maximum number of consecutive local days on which a shift begins.';
+COMMENT ON COLUMN employee_contracts.may_work_at IS 'Locations whose shifts the worker may take, in addition to their own.';
+COMMENT ON COLUMN employee_contracts.created_at IS 'When the row was created.';
+COMMENT ON COLUMN employee_contracts.updated_at IS 'When the row was last changed; maintained by the database.';
 
 CREATE TABLE IF NOT EXISTS employee_unavailability (
     organization_id uuid NOT NULL,
@@ -59,17 +59,17 @@ CREATE TABLE IF NOT EXISTS employee_unavailability (
     CONSTRAINT employee_unavailability_weight_range_check CHECK (weight BETWEEN 0 AND 100),
     CONSTRAINT employee_unavailability_note_not_blank_check CHECK (note ~ '\S')
 );
-COMMENT ON TABLE employee_unavailability IS 'When an employee cannot work, or would rather not. Times may overlap: what is in any of them counts once.';
+COMMENT ON TABLE employee_unavailability IS 'Times when an employee cannot or would rather not work. Periods may overlap; overlapping time counts once.';
 COMMENT ON COLUMN employee_unavailability.organization_id IS 'The tenant.';
 COMMENT ON COLUMN employee_unavailability.employee_id IS 'The worker.';
-COMMENT ON COLUMN employee_unavailability.starts_at IS 'First instant.';
-COMMENT ON COLUMN employee_unavailability.ends_at IS 'First instant after it.';
+COMMENT ON COLUMN employee_unavailability.starts_at IS 'Start of the period.';
+COMMENT ON COLUMN employee_unavailability.ends_at IS 'First instant after the period.';
 COMMENT ON COLUMN employee_unavailability.reason IS 'vacation, sick, training, wish or other.';
-COMMENT ON COLUMN employee_unavailability.is_hard IS 'True: no shift that touches this time; false: rather not.';
-COMMENT ON COLUMN employee_unavailability.weight IS 'How much a wish counts, 1 as usual; of no meaning where is_hard.';
-COMMENT ON COLUMN employee_unavailability.note IS 'Free text for people.';
-COMMENT ON COLUMN employee_unavailability.created_at IS 'When the row was made.';
-COMMENT ON COLUMN employee_unavailability.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN employee_unavailability.is_hard IS 'True: no shift may overlap this period; false: a preference.';
+COMMENT ON COLUMN employee_unavailability.weight IS 'Weight of a preference, 1 by default; ignored if is_hard.';
+COMMENT ON COLUMN employee_unavailability.note IS 'Free-form note.';
+COMMENT ON COLUMN employee_unavailability.created_at IS 'When the row was created.';
+COMMENT ON COLUMN employee_unavailability.updated_at IS 'When the row was last changed; maintained by the database.';
 
 CREATE TABLE IF NOT EXISTS resource_capabilities (
     organization_id uuid NOT NULL,
@@ -88,14 +88,14 @@ CREATE TABLE IF NOT EXISTS resource_capabilities (
     ),
     CONSTRAINT resource_capabilities_setup_minutes_range_check CHECK (setup_minutes BETWEEN 0 AND 1440)
 );
-COMMENT ON TABLE resource_capabilities IS 'Which resource can make which product, how fast, and how long it takes to set up.';
+COMMENT ON TABLE resource_capabilities IS 'Products that each resource can make, with production rate and setup time.';
 COMMENT ON COLUMN resource_capabilities.organization_id IS 'The tenant.';
 COMMENT ON COLUMN resource_capabilities.resource_id IS 'The resource.';
-COMMENT ON COLUMN resource_capabilities.product_id IS 'The customer''s own product code.';
-COMMENT ON COLUMN resource_capabilities.rate_per_hour IS 'Good quantity that it makes in an hour of production, in the product''s own unit; NULL: what it made in the last 30 days.';
-COMMENT ON COLUMN resource_capabilities.setup_minutes IS 'Time to set it up for the product.';
-COMMENT ON COLUMN resource_capabilities.created_at IS 'When the row was made.';
-COMMENT ON COLUMN resource_capabilities.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN resource_capabilities.product_id IS 'The customer''s product code.';
+COMMENT ON COLUMN resource_capabilities.rate_per_hour IS 'Good quantity produced per hour, in the product''s unit; NULL: the rate of the last 30 days.';
+COMMENT ON COLUMN resource_capabilities.setup_minutes IS 'Setup time for the product, in minutes.';
+COMMENT ON COLUMN resource_capabilities.created_at IS 'When the row was created.';
+COMMENT ON COLUMN resource_capabilities.updated_at IS 'When the row was last changed; maintained by the database.';
 
 CREATE TABLE IF NOT EXISTS schedule_proposals (
     organization_id uuid NOT NULL,
@@ -131,24 +131,24 @@ CREATE TABLE IF NOT EXISTS schedule_proposals (
 );
 CREATE INDEX IF NOT EXISTS schedule_proposals_organization_id_created_at_idx
     ON schedule_proposals (organization_id, created_at DESC);
-COMMENT ON INDEX schedule_proposals_organization_id_created_at_idx IS 'Serves get_schedule_proposals: the newest.';
+COMMENT ON INDEX schedule_proposals_organization_id_created_at_idx IS 'Serves get_schedule_proposals: the newest proposals.';
 CREATE INDEX IF NOT EXISTS schedule_proposals_organization_id_location_id_idx
     ON schedule_proposals (organization_id, location_id);
-COMMENT ON INDEX schedule_proposals_organization_id_location_id_idx IS 'Serves the foreign key to locations: deleting one.';
-COMMENT ON TABLE schedule_proposals IS 'What an optimization proposes, apart from the live roster and plans until it is applied.';
+COMMENT ON INDEX schedule_proposals_organization_id_location_id_idx IS 'Serves the foreign key to locations when one is deleted.';
+COMMENT ON TABLE schedule_proposals IS 'Proposals of optimization runs, kept apart from the live roster and plans until they are applied.';
 COMMENT ON COLUMN schedule_proposals.organization_id IS 'The tenant.';
-COMMENT ON COLUMN schedule_proposals.run_id IS 'The optimization run that proposes it.';
+COMMENT ON COLUMN schedule_proposals.run_id IS 'The optimization run that made the proposal.';
 COMMENT ON COLUMN schedule_proposals.kind IS 'assignment (who works which shift) or plan (what is made on which resource on which day).';
-COMMENT ON COLUMN schedule_proposals.location_id IS 'For which location; NULL for the whole organization.';
-COMMENT ON COLUMN schedule_proposals.window_start IS 'First instant of the time that it is for.';
-COMMENT ON COLUMN schedule_proposals.window_end IS 'First instant after it.';
-COMMENT ON COLUMN schedule_proposals.status IS 'proposed, applied, rejected, or stale: what it was made from has changed since.';
-COMMENT ON COLUMN schedule_proposals.fingerprint IS 'SHA-256 of what it was made from; compared before it is applied.';
-COMMENT ON COLUMN schedule_proposals.decided_at IS 'When it was applied or rejected, or found to be stale; NULL while it is proposed.';
-COMMENT ON COLUMN schedule_proposals.decided_by IS 'Who decided, as the application names its users.';
-COMMENT ON COLUMN schedule_proposals.decision IS 'Why, for people.';
-COMMENT ON COLUMN schedule_proposals.created_at IS 'When the row was made.';
-COMMENT ON COLUMN schedule_proposals.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN schedule_proposals.location_id IS 'Location of the proposal; NULL for the whole organization.';
+COMMENT ON COLUMN schedule_proposals.window_start IS 'Start of the period covered.';
+COMMENT ON COLUMN schedule_proposals.window_end IS 'First instant after the period covered.';
+COMMENT ON COLUMN schedule_proposals.status IS 'proposed, applied, rejected, or stale (the input data has changed since).';
+COMMENT ON COLUMN schedule_proposals.fingerprint IS 'SHA-256 of the input data; compared before the proposal is applied.';
+COMMENT ON COLUMN schedule_proposals.decided_at IS 'When it was applied, rejected, or found to be stale; NULL while proposed.';
+COMMENT ON COLUMN schedule_proposals.decided_by IS 'User who decided, as named by the application.';
+COMMENT ON COLUMN schedule_proposals.decision IS 'Reason for the decision, in plain language.';
+COMMENT ON COLUMN schedule_proposals.created_at IS 'When the row was created.';
+COMMENT ON COLUMN schedule_proposals.updated_at IS 'When the row was last changed; maintained by the database.';
 
 CREATE TABLE IF NOT EXISTS schedule_proposal_items (
     organization_id uuid NOT NULL,
@@ -191,26 +191,26 @@ CREATE TABLE IF NOT EXISTS schedule_proposal_items (
 );
 CREATE INDEX IF NOT EXISTS schedule_proposal_items_organization_id_shift_id_idx
     ON schedule_proposal_items (organization_id, shift_id);
-COMMENT ON INDEX schedule_proposal_items_organization_id_shift_id_idx IS 'Serves the foreign key to shifts: deleting one.';
+COMMENT ON INDEX schedule_proposal_items_organization_id_shift_id_idx IS 'Serves the foreign key to shifts when one is deleted.';
 CREATE INDEX IF NOT EXISTS schedule_proposal_items_organization_id_employee_id_idx
     ON schedule_proposal_items (organization_id, employee_id);
-COMMENT ON INDEX schedule_proposal_items_organization_id_employee_id_idx IS 'Serves the foreign key to employees: deleting one.';
+COMMENT ON INDEX schedule_proposal_items_organization_id_employee_id_idx IS 'Serves the foreign key to employees when one is deleted.';
 CREATE INDEX IF NOT EXISTS schedule_proposal_items_organization_id_plan_id_idx
     ON schedule_proposal_items (organization_id, plan_id);
-COMMENT ON INDEX schedule_proposal_items_organization_id_plan_id_idx IS 'Serves the foreign key to production_plans: deleting one; and get_production_schedule.';
+COMMENT ON INDEX schedule_proposal_items_organization_id_plan_id_idx IS 'Serves get_production_schedule, and the foreign key to production_plans when one is deleted.';
 CREATE INDEX IF NOT EXISTS schedule_proposal_items_organization_id_resource_id_idx
     ON schedule_proposal_items (organization_id, resource_id);
-COMMENT ON INDEX schedule_proposal_items_organization_id_resource_id_idx IS 'Serves the foreign key to resources: deleting one.';
-COMMENT ON TABLE schedule_proposal_items IS 'The single changes of a proposal, and what it keeps. Written once; an item goes with the shift, employee, plan or resource that it is about.';
+COMMENT ON INDEX schedule_proposal_items_organization_id_resource_id_idx IS 'Serves the foreign key to resources when one is deleted.';
+COMMENT ON TABLE schedule_proposal_items IS 'The individual changes of a proposal, and what it leaves unchanged. Written once; an item is deleted together with its shift, employee, plan or resource.';
 COMMENT ON COLUMN schedule_proposal_items.organization_id IS 'The tenant.';
 COMMENT ON COLUMN schedule_proposal_items.run_id IS 'The proposal.';
-COMMENT ON COLUMN schedule_proposal_items.item_no IS 'Its number in the proposal, from 1.';
-COMMENT ON COLUMN schedule_proposal_items.action IS 'keep, add or remove an assignment; keep a plan on its resource, add it to one, move it to another, or remove it: nothing of it can be made.';
-COMMENT ON COLUMN schedule_proposal_items.reason IS 'Why, for people.';
-COMMENT ON COLUMN schedule_proposal_items.shift_id IS 'Which shift, of an assignment.';
-COMMENT ON COLUMN schedule_proposal_items.employee_id IS 'Who, of an assignment.';
-COMMENT ON COLUMN schedule_proposal_items.plan_id IS 'Which plan.';
-COMMENT ON COLUMN schedule_proposal_items.resource_id IS 'On which resource a part of the plan is made.';
-COMMENT ON COLUMN schedule_proposal_items.work_date IS 'On which local day of the location; the plan''s own plan_date is when it is due.';
-COMMENT ON COLUMN schedule_proposal_items.work_hours IS 'Hours of the resource on that day, setup among them.';
-COMMENT ON COLUMN schedule_proposal_items.quantity IS 'Good quantity made in them, in the product''s own unit.';
+COMMENT ON COLUMN schedule_proposal_items.item_no IS 'Number of the item in the proposal, from 1.';
+COMMENT ON COLUMN schedule_proposal_items.action IS 'keep, add or remove an assignment; keep a plan on its resource, add it to one, move it to another, or remove it (none of it can be made).';
+COMMENT ON COLUMN schedule_proposal_items.reason IS 'Human-readable explanation.';
+COMMENT ON COLUMN schedule_proposal_items.shift_id IS 'The shift, for an assignment.';
+COMMENT ON COLUMN schedule_proposal_items.employee_id IS 'The employee, for an assignment.';
+COMMENT ON COLUMN schedule_proposal_items.plan_id IS 'The plan, for a production plan.';
+COMMENT ON COLUMN schedule_proposal_items.resource_id IS 'The resource on which this part of the plan is made.';
+COMMENT ON COLUMN schedule_proposal_items.work_date IS 'Local day of the location on which the work is done; the plan''s plan_date is its due date.';
+COMMENT ON COLUMN schedule_proposal_items.work_hours IS 'Hours of the resource on that day, including setup.';
+COMMENT ON COLUMN schedule_proposal_items.quantity IS 'Good quantity made in these hours, in the product''s unit.';

@@ -1,4 +1,4 @@
--- What the services remember: which windows a connector has fetched, and what the worker has to do when.
+-- State of the services: fetched connector windows, connector choices, and worker schedules.
 
 CREATE TABLE IF NOT EXISTS connector_runs (
     organization_id uuid NOT NULL,
@@ -31,20 +31,20 @@ CREATE TABLE IF NOT EXISTS connector_runs (
 );
 CREATE INDEX IF NOT EXISTS connector_runs_organization_id_connector_idx
     ON connector_runs (organization_id, connector, location_id, finished_at DESC);
-COMMENT ON INDEX connector_runs_organization_id_connector_idx IS 'Serves barnameh fetch and doctor: the newest runs of a connector; and the foreign key to locations.';
-COMMENT ON TABLE connector_runs IS 'Which time each connector asked for, window by window, and what came of it. A window is written in the transaction of its readings; of each connector and place the newest thousand are kept.';
+COMMENT ON INDEX connector_runs_organization_id_connector_idx IS 'Serves barnameh fetch and doctor (the newest runs of a connector), and the foreign key to locations.';
+COMMENT ON TABLE connector_runs IS 'Time windows that each connector fetched, and the results. A run is written in the same transaction as its readings; the newest thousand per connector and location are kept.';
 COMMENT ON COLUMN connector_runs.organization_id IS 'The tenant.';
-COMMENT ON COLUMN connector_runs.run_id IS 'The run of one window.';
-COMMENT ON COLUMN connector_runs.connector IS 'The source, such as open-meteo or ecb.';
-COMMENT ON COLUMN connector_runs.location_id IS 'For which location; NULL for the whole organization.';
-COMMENT ON COLUMN connector_runs.window_start IS 'First instant that was asked for.';
-COMMENT ON COLUMN connector_runs.window_end IS 'First instant after it.';
-COMMENT ON COLUMN connector_runs.started_at IS 'When the source was asked.';
-COMMENT ON COLUMN connector_runs.finished_at IS 'When the readings were written, or the window was given up.';
-COMMENT ON COLUMN connector_runs.readings_read IS 'How many readings the source gave.';
-COMMENT ON COLUMN connector_runs.readings_written IS 'How many of them said something new.';
-COMMENT ON COLUMN connector_runs.readings_refused IS 'How many cannot be true, such as 100 celsius.';
-COMMENT ON COLUMN connector_runs.error_message IS 'Why the window could not be fetched, or which readings were refused; NULL where all went well.';
+COMMENT ON COLUMN connector_runs.run_id IS 'The run; one per window.';
+COMMENT ON COLUMN connector_runs.connector IS 'Name of the data source, such as open-meteo or ecb.';
+COMMENT ON COLUMN connector_runs.location_id IS 'Location that it applies to; NULL for the whole organization.';
+COMMENT ON COLUMN connector_runs.window_start IS 'Start of the requested window.';
+COMMENT ON COLUMN connector_runs.window_end IS 'First instant after the requested window.';
+COMMENT ON COLUMN connector_runs.started_at IS 'When the source was queried.';
+COMMENT ON COLUMN connector_runs.finished_at IS 'When the readings were written, or the window was abandoned.';
+COMMENT ON COLUMN connector_runs.readings_read IS 'Number of readings returned by the source.';
+COMMENT ON COLUMN connector_runs.readings_written IS 'Number of readings that were new or changed.';
+COMMENT ON COLUMN connector_runs.readings_refused IS 'Number of readings rejected as implausible, such as 100 celsius.';
+COMMENT ON COLUMN connector_runs.error_message IS 'Why the window could not be fetched, or which readings were rejected; NULL on success.';
 
 CREATE TABLE IF NOT EXISTS connector_sources (
     organization_id uuid NOT NULL,
@@ -64,14 +64,14 @@ CREATE TABLE IF NOT EXISTS connector_sources (
 );
 CREATE INDEX IF NOT EXISTS connector_sources_organization_id_location_id_idx
     ON connector_sources (organization_id, location_id);
-COMMENT ON INDEX connector_sources_organization_id_location_id_idx IS 'Serves the foreign key to locations: deleting one.';
-COMMENT ON TABLE connector_sources IS 'From which source a place takes its weather, holidays, prices: one for each kind, so that two sources never mix under one name.';
+COMMENT ON INDEX connector_sources_organization_id_location_id_idx IS 'Serves the foreign key to locations when one is deleted.';
+COMMENT ON TABLE connector_sources IS 'The data source that each location uses for weather, holidays and prices: one per kind, so that two sources are never mixed under one name.';
 COMMENT ON COLUMN connector_sources.organization_id IS 'The tenant.';
 COMMENT ON COLUMN connector_sources.source_id IS 'The choice.';
-COMMENT ON COLUMN connector_sources.kind IS 'What it gives: weather, holidays, fx, power or market.';
-COMMENT ON COLUMN connector_sources.location_id IS 'For which location; NULL for the whole organization.';
-COMMENT ON COLUMN connector_sources.connector IS 'The source, such as open-meteo or ecb.';
-COMMENT ON COLUMN connector_sources.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN connector_sources.kind IS 'Kind of data: weather, holidays, fx, power or market.';
+COMMENT ON COLUMN connector_sources.location_id IS 'Location that it applies to; NULL for the whole organization.';
+COMMENT ON COLUMN connector_sources.connector IS 'Name of the data source, such as open-meteo or ecb.';
+COMMENT ON COLUMN connector_sources.updated_at IS 'When the row was last changed; maintained by the database.';
 
 CREATE TABLE IF NOT EXISTS service_schedules (
     organization_id uuid NOT NULL,
@@ -104,18 +104,18 @@ CREATE INDEX IF NOT EXISTS service_schedules_next_run_at_idx ON service_schedule
 COMMENT ON INDEX service_schedules_next_run_at_idx IS 'Serves barnameh work: what is due, over all organizations.';
 CREATE INDEX IF NOT EXISTS service_schedules_organization_id_location_id_idx
     ON service_schedules (organization_id, location_id);
-COMMENT ON INDEX service_schedules_organization_id_location_id_idx IS 'Serves the foreign key to locations: deleting one.';
-COMMENT ON TABLE service_schedules IS 'What the worker does when; read-only for tenants. A task that was missed is done once as soon as a worker is there, not once for each time it was due.';
+COMMENT ON INDEX service_schedules_organization_id_location_id_idx IS 'Serves the foreign key to locations when one is deleted.';
+COMMENT ON TABLE service_schedules IS 'Schedules of the worker; read-only for tenants. A task whose runs were missed runs once as soon as a worker is available, not once per missed run.';
 COMMENT ON COLUMN service_schedules.organization_id IS 'The tenant.';
 COMMENT ON COLUMN service_schedules.schedule_id IS 'The schedule.';
-COMMENT ON COLUMN service_schedules.task IS 'What to do, such as fetch weather.';
-COMMENT ON COLUMN service_schedules.location_id IS 'For which location; NULL for the whole organization.';
-COMMENT ON COLUMN service_schedules.run_every IS 'Time from one run to the next.';
+COMMENT ON COLUMN service_schedules.task IS 'Task to run, such as fetch weather.';
+COMMENT ON COLUMN service_schedules.location_id IS 'Location that it applies to; NULL for the whole organization.';
+COMMENT ON COLUMN service_schedules.run_every IS 'Interval between runs.';
 COMMENT ON COLUMN service_schedules.arguments IS 'Options of the task.';
-COMMENT ON COLUMN service_schedules.is_enabled IS 'Whether the worker does it.';
-COMMENT ON COLUMN service_schedules.next_run_at IS 'When it is due.';
-COMMENT ON COLUMN service_schedules.last_started_at IS 'When a worker began it last.';
-COMMENT ON COLUMN service_schedules.last_succeeded_at IS 'When it last ended well.';
-COMMENT ON COLUMN service_schedules.last_error IS 'Why it failed last; NULL once it ended well.';
-COMMENT ON COLUMN service_schedules.created_at IS 'When the row was made.';
-COMMENT ON COLUMN service_schedules.updated_at IS 'When the row was last changed; kept by the database.';
+COMMENT ON COLUMN service_schedules.is_enabled IS 'Whether the worker runs the task.';
+COMMENT ON COLUMN service_schedules.next_run_at IS 'When the task is next due.';
+COMMENT ON COLUMN service_schedules.last_started_at IS 'When a worker last started the task.';
+COMMENT ON COLUMN service_schedules.last_succeeded_at IS 'When the task last succeeded.';
+COMMENT ON COLUMN service_schedules.last_error IS 'Error of the last run; NULL if it succeeded.';
+COMMENT ON COLUMN service_schedules.created_at IS 'When the row was created.';
+COMMENT ON COLUMN service_schedules.updated_at IS 'When the row was last changed; maintained by the database.';

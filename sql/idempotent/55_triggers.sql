@@ -1,8 +1,7 @@
--- What the database keeps by itself: updated_at, recorded_at, copies of shift times, append-only predictions,
--- notifications.
+-- What the database maintains by itself: updated_at, recorded_at, copies of shift times, append-only predictions, notifications.
 
--- Tables with an updated_at or recorded_at column get the trigger that keeps it. (Not demand: a default is enough for rows that are
--- loaded by the million; see keep_demand_revision().)
+-- Every table with an updated_at or recorded_at column gets the trigger that maintains it, except demand_history, where a
+-- default suffices for bulk loads; see keep_demand_revision().
 DO $$
 DECLARE
     kept record;
@@ -44,7 +43,7 @@ CREATE OR REPLACE TRIGGER schedule_proposal_items_append_only
 CREATE OR REPLACE TRIGGER forecast_backtests_append_only
     BEFORE UPDATE ON forecast_backtests
     FOR EACH ROW EXECUTE FUNCTION refuse_update();
--- An anomaly can be acknowledged and closed; what was predicted cannot be rewritten.
+-- An anomaly can be acknowledged and closed, but the prediction itself cannot be changed.
 CREATE OR REPLACE TRIGGER anomaly_predictions_append_only
     BEFORE UPDATE OF
         organization_id, anomaly_id, resource_id, anomaly_type, severity, probability, predicted_for, description,
@@ -52,8 +51,9 @@ CREATE OR REPLACE TRIGGER anomaly_predictions_append_only
     ON anomaly_predictions
     FOR EACH ROW EXECUTE FUNCTION refuse_update();
 
--- What a row of demand said before it was corrected or deleted, and since when it says what it says. Rows are only looked at one by one
--- where a quantity changes; inserting fires nothing. (Retention drops whole chunks: no correction, and nothing is kept of it.)
+-- Keep the previous value of a demand row that is corrected or deleted, and the time at which the new value was recorded.
+-- The row trigger fires only where a quantity changes; inserts fire nothing. (Retention drops whole chunks, which is not a
+-- correction and leaves no revisions.)
 CREATE OR REPLACE FUNCTION keep_demand_revision()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -61,11 +61,11 @@ SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    -- A transaction that began earlier may be the later one to write.
+    -- A transaction that began earlier may write later.
     replaced_at CONSTANT timestamptz := greatest(now(), OLD.recorded_at);
 BEGIN
     IF OLD.recorded_at IS DISTINCT FROM replaced_at
-        -- An organization that is deleted as a whole takes its places with it, and needs no revisions.
+        -- Deleting a whole organization also deletes its locations, and needs no revisions.
         AND (TG_OP = 'UPDATE' OR EXISTS (
             SELECT
             FROM public.locations AS l
@@ -101,7 +101,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION keep_demand_revision() IS
-    'Trigger: keeps what a row of demand said before it was corrected or deleted. Runs with the owner''s rights, as tenants write no revisions.';
+    'Trigger: keeps the previous value of a demand row that is corrected or deleted. SECURITY DEFINER, because tenants '
+    'cannot write revisions.';
 REVOKE ALL ON FUNCTION keep_demand_revision() FROM PUBLIC;
 CREATE OR REPLACE TRIGGER demand_history_keep_corrected
     BEFORE UPDATE ON demand_history
@@ -111,8 +112,8 @@ CREATE OR REPLACE TRIGGER demand_history_keep_deleted
     AFTER DELETE ON demand_history
     FOR EACH ROW EXECUTE FUNCTION keep_demand_revision();
 
--- It compares with rows of the new rows' own organization only, which the view and the table's own check have made sure is the
--- writer's. Two writers at once, the first of a series both, do not see each other: doctor finds what they leave.
+-- Only rows of the new rows' own organization are compared, which the view and the table's check have verified to be the
+-- writer's. Two concurrent writers that both start a series do not see each other; doctor reports the result.
 CREATE OR REPLACE FUNCTION refuse_second_unit()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -131,7 +132,7 @@ BEGIN
             r.location_id
         FROM new_rows AS r
     LOOP
-        -- The least and the greatest unit of a series stand at the ends of its part of the index.
+        -- The minimum and maximum unit of a series are at the ends of its range of the index.
         IF series.location_id IS NULL THEN
             SELECT
                 min(f.unit) AS least,
@@ -155,8 +156,8 @@ BEGIN
         END IF;
         CONTINUE WHEN unit.least = unit.greatest;
         RAISE EXCEPTION
-            'external factor % (%, %) would have two units, % and %: convert the values to the unit that it has, or give the series in '
-            'the other unit a name of its own',
+            'external factor % (%, %) would have two units, % and %: convert the values to the existing unit, or give the '
+            'series in the other unit a different name',
             series.name,
             series.factor_type,
             coalesce('location ' || series.location_id, 'all locations'),
@@ -171,15 +172,15 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION refuse_second_unit() IS 'Trigger: a series of an external factor has one unit, so that no mean is taken of celsius and fahrenheit.';
+COMMENT ON FUNCTION refuse_second_unit() IS 'Trigger: enforces a single unit per series of an external factor, so that celsius and fahrenheit are never averaged.';
 REVOKE ALL ON FUNCTION refuse_second_unit() FROM PUBLIC;
 CREATE OR REPLACE TRIGGER external_factors_one_unit_per_series
     AFTER INSERT ON external_factors
     REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_second_unit();
 
--- A shift assignment's trigger reads the shift with the writer's own rights. With the owner's it would put the times of
--- another organization's shift into the row, and the refusal of that row would show them.
+-- The trigger of shift assignments reads the shift with the writer's own rights. With the owner's rights it would copy the
+-- times of another organization's shift into the row, and the error message for that row would disclose them.
 CREATE OR REPLACE FUNCTION copy_shift_times()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -218,13 +219,14 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION copy_shift_times() IS
-    'Trigger: a shift assignment carries its shift''s times, read with the writer''s own rights; the foreign key checks them.';
+    'Trigger: copies the shift''s times to a shift assignment, read with the writer''s own rights; the foreign key verifies them.';
 CREATE OR REPLACE TRIGGER shift_assignments_copy_shift_times
     BEFORE INSERT OR UPDATE OF organization_id, shift_id ON shift_assignments
     FOR EACH ROW EXECUTE FUNCTION copy_shift_times();
 
--- Who is not employed when a shift begins cannot be assigned to it. Whether someone is that the writer cannot see is for the
--- foreign key to say; a cancelled assignment needs nobody. What was assigned before someone left stays, and covers nothing.
+-- Employees who are not employed when a shift begins cannot be assigned to it. An employee whom the writer cannot see is
+-- left to the foreign key; cancelled assignments are not checked. Assignments made before an employee left are kept, but do
+-- not count towards coverage.
 CREATE OR REPLACE FUNCTION refuse_unemployed()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -261,24 +263,25 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION refuse_unemployed() IS
-    'Trigger: nobody is assigned to a shift who is not employed when it begins; read with the writer''s own rights.';
--- After copy_shift_times, in the order of names.
+    'Trigger: refuses to assign an employee who is not employed when the shift begins; reads with the writer''s own rights.';
+-- Fires after copy_shift_times, in name order.
 CREATE OR REPLACE TRIGGER shift_assignments_refuse_unemployed
     BEFORE INSERT OR UPDATE OF organization_id, shift_id, employee_id ON shift_assignments
     FOR EACH ROW WHEN (NEW.status <> 'cancelled')
     EXECUTE FUNCTION refuse_unemployed();
--- A cancelled assignment comes back to life.
+-- A cancelled assignment is reactivated.
 CREATE OR REPLACE TRIGGER shift_assignments_refuse_unemployed_again
     BEFORE UPDATE OF status ON shift_assignments
     FOR EACH ROW WHEN (OLD.status = 'cancelled' AND NEW.status <> 'cancelled')
     EXECUTE FUNCTION refuse_unemployed();
 
--- Notifications. Any role may listen on any channel, so a channel's name holds the organization's secret key, and the
--- payload holds identifiers only: the listener reads the row with its own rights.
+-- Notifications. Any role may listen on any channel, so channel names contain the organization's secret key, and payloads
+-- contain identifiers only: the listener reads the row with its own rights.
 --
--- The server has one queue for all databases, which any session can fill. Once it is full a commit with an announcement fails, and
--- nothing can catch that. So above a quarter nothing is announced: a row is worth more than the word that it is there. (Before
--- commit nothing is in the queue: the other three quarters are for transactions that have asked already, and are under way still.)
+-- The server has one notification queue for all databases, which any session can fill. Once it is full, a commit with a
+-- notification fails, and that error cannot be caught. So nothing is announced while the queue is more than a quarter full:
+-- the row matters more than its notification. (Notifications enter the queue at commit only; the other three quarters are
+-- headroom for transactions that have passed this check and are still open.)
 CREATE OR REPLACE FUNCTION may_announce()
 RETURNS boolean
 LANGUAGE sql
@@ -287,7 +290,8 @@ AS $$
     SELECT pg_catalog.pg_notification_queue_usage() < 0.25
 $$;
 COMMENT ON FUNCTION may_announce() IS
-    'Has the server''s queue of notifications room? Above a quarter rows are written and not announced; listeners look by themselves.';
+    'Whether the server''s notification queue has room. While it is more than a quarter full, rows are written without '
+    'being announced; listeners poll as well.';
 
 CREATE OR REPLACE FUNCTION notification_channel(kind text, organization_id uuid)
 RETURNS text
@@ -303,8 +307,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION notification_channel(text, uuid) IS
-    'On which channel is this organization told of kind (alerts, anomalies, predictions)? NULL for an organization '
-    'that the caller cannot see. LISTEN to it; the payload is JSON with identifiers, never contents.';
+    'Channel on which the organization''s changes of this kind (alerts, anomalies, predictions) are announced; NULL for an '
+    'organization that the caller cannot see. LISTEN to it; the payload is JSON with identifiers, never contents.';
 
 CREATE OR REPLACE FUNCTION announce_row()
 RETURNS trigger
@@ -334,8 +338,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION announce_row() IS
-    'Trigger(kind, id column): announces a row on its organization''s channel once the transaction commits. Runs with '
-    'the owner''s rights to read the channel''s key.';
+    'Trigger(kind, id column): announces a row on its organization''s channel once the transaction commits. SECURITY '
+    'DEFINER, to read the channel key.';
 REVOKE ALL ON FUNCTION announce_row() FROM PUBLIC;
 CREATE OR REPLACE TRIGGER alerts_announce
     AFTER INSERT OR UPDATE OF status ON alerts
@@ -348,8 +352,8 @@ CREATE OR REPLACE TRIGGER anomaly_predictions_announce_status
     AFTER UPDATE OF status ON anomaly_predictions
     FOR EACH ROW EXECUTE FUNCTION announce_row('anomalies', 'anomaly_id');
 
--- One announcement per statement and organization, however many rows a run has: caches drop what is now old. An
--- organization that the same statement deletes has no channel any more, and nobody to tell.
+-- One notification per statement and organization, however many rows a run has; caches use it for invalidation. An
+-- organization deleted by the same statement has no channel and no listeners any more.
 CREATE OR REPLACE FUNCTION announce_predictions()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -378,8 +382,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION announce_predictions() IS
-    'Trigger: tells caches, once per statement and organization, that predictions of a kind were saved, changed or deleted. '
-    'Of a TRUNCATE every organization hears.';
+    'Trigger: notifies caches, once per statement and organization, that predictions of a kind were saved, changed or '
+    'deleted. A TRUNCATE notifies every organization.';
 REVOKE ALL ON FUNCTION announce_predictions() FROM PUBLIC;
 DO $$
 DECLARE
@@ -396,7 +400,7 @@ BEGIN
                 ('INSERT', 'AFTER INSERT ON %I REFERENCING NEW TABLE AS changed_rows'),
                 ('UPDATE', 'AFTER UPDATE ON %I REFERENCING NEW TABLE AS changed_rows'),
                 ('DELETE', 'AFTER DELETE ON %I REFERENCING OLD TABLE AS changed_rows'),
-                -- Before, because TRUNCATE organizations CASCADE leaves no organization afterwards.
+                -- Before, because after TRUNCATE organizations CASCADE no organization is left to notify.
                 ('TRUNCATE', 'BEFORE TRUNCATE ON %I')
         ) AS o (operation, moment_and_rows)
         WHERE o.operation <> 'UPDATE' OR t.table_name = 'anomaly_predictions'

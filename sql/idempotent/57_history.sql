@@ -1,8 +1,8 @@
--- Master data have a history: what was true at the time of an event decides about its figures.
+-- History of the master data: figures use the values that were valid at the time of an event.
 --
--- A row that is changed by whoever, in pgAdmin too, counts from now on: triggers see to it. change_resource(), change_employee()
--- and change_location() say since when something is so, or was so for a while; the master row follows where the change
--- reaches the present. Changes of one thing wait for each other at its master row.
+-- A plain UPDATE of a row, in pgAdmin too, takes effect from now on; triggers record it. change_resource(),
+-- change_employee() and change_location() set a value from a given time on, or for a limited period; the master row follows
+-- if the change extends to the present. Concurrent changes of one entity are serialized by locking its master row.
 
 CREATE OR REPLACE FUNCTION write_history(
     kind text,
@@ -31,8 +31,9 @@ DECLARE
     told_from timestamptz;
     changed jsonb;
 BEGIN
-    -- Each statement takes one version by its key and constants: over several machines it may not compute with columns, nor change rows
-    -- in a WITH.
+    -- Each statement addresses one version by its key, with constants: on Citus it may neither compute with columns nor
+    -- modify rows in a WITH clause.
+    -- First, split the versions that extend across either end of the period.
     -- Cut the versions that reach over an end of the period in two.
     FOREACH edge IN ARRAY ARRAY[period_start, period_end]
     LOOP
@@ -65,7 +66,7 @@ BEGIN
         ) USING org, subject, version.valid_from;
     END LOOP;
 
-    -- Neighbours that say the same are one version.
+    -- Merge adjacent versions with equal values.
     FOR version IN EXECUTE format(
         'SELECT valid_from, valid_to, jsonb_build_array(%s) AS says FROM %s WHERE %s ORDER BY valid_from',
         array_to_string(kept, ', '), history, of_subject
@@ -83,12 +84,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION write_history(text, uuid, uuid, timestamptz, timestamptz, jsonb) IS
-    'Writes into the history of a resource, employee or location what was so from period_start to period_end: the columns named in changes, '
-    'and no other. Called by the triggers and functions of the history only.';
+    'Writes to the history of a resource, employee or location the values that were valid from period_start to period_end: '
+    'only the columns named in changes. Called by the triggers and functions of the history only.';
 REVOKE ALL ON FUNCTION write_history(text, uuid, uuid, timestamptz, timestamptz, jsonb) FROM PUBLIC;
 
--- Since when does a plain change count? From now on, but never before what another transaction has recorded meanwhile, so that
--- neither is lost.
+-- When a plain change takes effect: now, but never before a change that another transaction has recorded meanwhile, so that neither is lost.
 CREATE OR REPLACE FUNCTION history_change_time(kind text, org uuid, subject uuid)
 RETURNS timestamptz
 LANGUAGE plpgsql
@@ -104,7 +104,7 @@ BEGIN
     RETURN greatest(now(), newest);
 END
 $$;
-COMMENT ON FUNCTION history_change_time(text, uuid, uuid) IS 'From when on does a change count that was made without saying since when?';
+COMMENT ON FUNCTION history_change_time(text, uuid, uuid) IS 'Time from which a change without an explicit effective time is valid.';
 REVOKE ALL ON FUNCTION history_change_time(text, uuid, uuid) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION keep_resource_history()
@@ -156,8 +156,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION keep_resource_history() IS
-    'Trigger: writes down where a resource stands, what it is rated at and whether it is in service, from now on. Runs with the owner''s '
-    'rights, for nobody else may write the history; it writes that of the row at hand.';
+    'Trigger: records the location, rated capacity and service status of a resource from now on. SECURITY DEFINER, because '
+    'only the owner may write the history; it writes that of the row at hand only.';
 REVOKE ALL ON FUNCTION keep_resource_history() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION employment_start(org uuid, location uuid, hired_on_date date)
@@ -176,7 +176,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION employment_start(uuid, uuid, date) IS
-    'From when on is someone employed who was hired on this local day of the location? -infinity where no day is known.';
+    'Start of the employment of someone hired on this local day of the location; -infinity if the day is unknown.';
 REVOKE ALL ON FUNCTION employment_start(uuid, uuid, date) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION keep_employee_history()
@@ -216,7 +216,7 @@ BEGIN
         );
     END IF;
 
-    -- The first day of work was put right. Who was never employed, as far as is known, stays so.
+    -- The hire date was corrected. Employees who are not known ever to have been employed are left alone.
     IF NEW.hired_on_date IS DISTINCT FROM OLD.hired_on_date THEN
         SELECT min(h.valid_from)
         INTO was_hired_at
@@ -235,7 +235,7 @@ BEGIN
         END IF;
     END IF;
 
-    -- What history says of the time from now on already, an end that is to come, stays.
+    -- Keep versions already recorded for the future, such as a scheduled leave.
     IF NEW.is_active IS DISTINCT FROM OLD.is_active AND NEW.is_active IS DISTINCT FROM EXISTS (
         SELECT
         FROM public.employee_history AS h
@@ -253,8 +253,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION keep_employee_history() IS
-    'Trigger: writes down where an employee belongs and whether they are employed, from now on; with hired_on_date, from that local day '
-    'on. Runs with the owner''s rights, for nobody else may write the history; it writes that of the row at hand.';
+    'Trigger: records the location and employment of an employee from now on or, if hired_on_date is given, from that '
+    'local day on. SECURITY DEFINER, because only the owner may write the history; it writes that of the row at hand only.';
 REVOKE ALL ON FUNCTION keep_employee_history() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION keep_location_history()
@@ -284,13 +284,12 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION keep_location_history() IS
-    'Trigger: writes down by which time zone a location counts its days, from now on. Runs with the owner''s rights, for nobody else may '
-    'write the history; it writes that of the row at hand.';
+    'Trigger: records the time zone of a location from now on. SECURITY DEFINER, because only the owner may write the '
+    'history; it writes that of the row at hand only.';
 REVOKE ALL ON FUNCTION keep_location_history() FROM PUBLIC;
 
--- A database of an earlier version has no history yet: what is so now counts as having been so always, for nothing else
--- is known. correct_resource_history() and its like say what was otherwise. (Before the triggers are there, and a second time
--- for nobody.)
+-- Databases of earlier versions have no history: the current values are assumed to have always been valid, since nothing else is known;
+-- use correct_resource_history() and its siblings to correct that. (Runs before the triggers exist, and does nothing on later runs.)
 INSERT INTO location_history (organization_id, location_id, valid_from, valid_to, timezone)
 SELECT
     l.organization_id,
@@ -306,7 +305,7 @@ WHERE NOT EXISTS (
         AND h.location_id = l.location_id
 );
 
--- What is retired or has left was in service, or employed, until what is recorded of it ends; nobody knows better.
+-- Assume that retired resources and former employees were in service, or employed, until their last recorded event.
 WITH unwritten AS (
     SELECT
         r.organization_id,
@@ -368,11 +367,11 @@ WITH unwritten AS (
         e.organization_id,
         e.employee_id,
         e.location_id,
-        -- As employment_start() says, for all at once.
+        -- Same as employment_start(), for all rows at once.
         coalesce(local_day_start(e.hired_on_date, l.timezone), '-infinity') AS began_at,
         CASE
             WHEN e.is_active THEN 'infinity'
-            -- Of what is NULL, least() and greatest() take the other.
+            -- least() and greatest() ignore NULL.
             ELSE least(
                 greatest(
                     '-infinity',
@@ -433,8 +432,8 @@ CREATE OR REPLACE TRIGGER locations_keep_history
     AFTER INSERT OR UPDATE OF timezone ON locations
     FOR EACH ROW EXECUTE FUNCTION keep_location_history();
 
--- May who asks change this organization's master data? As the constraints of the tables do, but inside of functions that run
--- with the owner's rights, where only the session knows who asked.
+-- Whether the caller may change the organization's master data. Same rule as the CHECK constraints of the tables, for
+-- functions that run with the owner's rights, where only the session tells who the caller is.
 CREATE OR REPLACE FUNCTION may_change(master regclass, org uuid)
 RETURNS boolean
 LANGUAGE plpgsql
@@ -451,7 +450,7 @@ BEGIN
         RETURN true;
     END IF;
     RETURN has_table_privilege(asker, master, 'UPDATE')
-        -- Row security holds back everybody but the table's owner.
+        -- Row security applies to everyone but the table's owner.
         AND (
             NOT master_table.relrowsecurity
             OR pg_has_role(asker, master_table.relowner, 'USAGE')
@@ -460,10 +459,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION may_change(regclass, uuid) IS
-    'May who asked this session for something change rows of this organization in this table: its owner, or its tenant?';
+    'Whether the user of this session may change rows of this organization in this table: as its owner, or as its tenant.';
 REVOKE ALL ON FUNCTION may_change(regclass, uuid) FROM PUBLIC;
 
--- The period of a change, checked. A clock that is a little ahead of the database's means now.
+-- Validate the period of a change. Small clock skew into the future counts as now.
 CREATE OR REPLACE FUNCTION change_period_start(period_start timestamptz, period_end timestamptz, may_be_future boolean)
 RETURNS timestamptz
 LANGUAGE plpgsql
@@ -473,25 +472,26 @@ DECLARE
     present CONSTANT timestamptz := clock_timestamp();
 BEGIN
     IF period_start IS NULL OR period_end IS NULL OR period_start >= period_end THEN
-        RAISE EXCEPTION 'the change would hold from % to %: its start must be before its end', period_start, period_end
+        RAISE EXCEPTION 'the change would be valid from % to %: its start must be before its end', period_start, period_end
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF may_be_future AND period_end = 'infinity' THEN
         RETURN period_start;
     END IF;
     IF period_start > present + interval '1 minute' THEN
-        RAISE EXCEPTION 'the change would count from % on, which has not come yet: record it when it has happened', period_start
+        RAISE EXCEPTION 'the change would take effect at %, which is in the future: record it once it has happened', period_start
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF period_end < 'infinity' AND period_end > present + interval '1 minute' THEN
-        RAISE EXCEPTION 'the change would end at %, which has not come yet: leave the end open, or give one in the past', period_end
+        RAISE EXCEPTION 'the change would end at %, which is in the future: leave the end open, or give one in the past', period_end
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     RETURN least(period_start, present);
 END
 $$;
 COMMENT ON FUNCTION change_period_start(timestamptz, timestamptz, boolean) IS
-    'From when on does this change count? Refuses a period that has no length, or that reaches into the future where only the present is known.';
+    'Time from which this change is valid. Refuses an empty period, and a period in the future where only present and past '
+    'values may be recorded.';
 REVOKE ALL ON FUNCTION change_period_start(timestamptz, timestamptz, boolean) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION change_resource(
@@ -530,10 +530,11 @@ BEGIN
     began_at := public.change_period_start(
         coalesce(period_start, public.history_change_time('resource', org, resource)), period_end, false
     );
-    -- Events that stand where the machine was believed to be go with it; those that say another place know better.
+    -- Events recorded at the location where the machine was believed to be move with it; events that name another location
+    -- are kept as they are.
     IF told ->> 'location_id' IS NOT NULL THEN
         IF public.database_edition() = 'community' THEN
-            -- As many as there are of this machine; none of another organization is unpacked.
+            -- Lift the decompression limit: only batches of this machine are decompressed, none of another organization.
             PERFORM set_config('timescaledb.max_tuples_decompressed_per_dml_transaction', '0', true);
         END IF;
         UPDATE public.operational_events AS e
@@ -575,9 +576,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION change_resource(uuid, uuid, jsonb, timestamptz, timestamptz) IS
-    'Says what a resource was from period_start (NULL: from now on) to period_end: changes holds any of location_id, rated_capacity_per_hour, capacity_unit, status or '
-    'is_in_service. Without an end it is so from then on, and the row of resources follows. Returns that row; none where the caller''s '
-    'organization has no such resource. Runs with the owner''s rights, for nobody else may write the history.';
+    'Sets the values of a resource from period_start (NULL: from now on) to period_end; changes may contain location_id, '
+    'rated_capacity_per_hour, capacity_unit, status and is_in_service. Without an end the values are valid from then on, '
+    'and the row of resources is updated. Returns that row, or no row if the caller''s organization has no such resource. '
+    'SECURITY DEFINER, because only the owner may write the history.';
 
 CREATE OR REPLACE FUNCTION change_employee(
     org uuid,
@@ -606,7 +608,7 @@ BEGIN
         RETURN;
     END IF;
 
-    -- That someone will leave, or come, is known beforehand.
+    -- Hiring and leaving may be known in advance.
     began_at := public.change_period_start(
         coalesce(period_start, public.history_change_time('employee', org, employee)), period_end, NOT changes ? 'location_id'
     );
@@ -636,9 +638,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION change_employee(uuid, uuid, jsonb, timestamptz, timestamptz) IS
-    'Says where an employee belonged (location_id) and whether they were employed (is_employed) from period_start (NULL: from now on) to period_end. Without an end '
-    'it is so from then on, and the row of employees follows; is_active stays true until an end that is to come has come. Returns that '
-    'row; none where the caller''s organization has no such employee. Runs with the owner''s rights, for nobody else may write the history.';
+    'Sets the location (location_id) or employment (is_employed) of an employee from period_start (NULL: from now on) to '
+    'period_end. Without an end the values are valid from then on, and the row of employees is updated; is_active stays '
+    'true until a future leaving date has passed. Returns that row, or no row if the caller''s organization has no such '
+    'employee. SECURITY DEFINER, because only the owner may write the history.';
 
 CREATE OR REPLACE FUNCTION change_location(
     org uuid,
@@ -684,6 +687,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION change_location(uuid, uuid, jsonb, timestamptz, timestamptz) IS
-    'Says by which time zone a location counted its days from period_start (NULL: from now on) to period_end. Without an end it is so from then on, and the row of '
-    'locations follows. Returns that row; none where the caller''s organization has no such location. Runs with the owner''s rights, for '
-    'nobody else may write the history.';
+    'Sets the time zone of a location from period_start (NULL: from now on) to period_end. Without an end it is valid from '
+    'then on, and the row of locations is updated. Returns that row, or no row if the caller''s organization has no such '
+    'location. SECURITY DEFINER, because only the owner may write the history.';

@@ -146,8 +146,8 @@ LEFT JOIN LATERAL (
 COMMENT ON VIEW resource_latest_status IS 'What does each resource do now: its status, its newest event and its newest metrics? What is dated ahead of the clock has not happened.';
 COMMENT ON COLUMN resource_latest_status.organization_id IS 'The tenant.';
 COMMENT ON COLUMN resource_latest_status.resource_id IS 'The resource.';
-COMMENT ON COLUMN resource_latest_status.location_id IS 'Where it stands or is based.';
-COMMENT ON COLUMN resource_latest_status.name IS 'Name shown to people.';
+COMMENT ON COLUMN resource_latest_status.location_id IS 'Location where the resource stands or is based.';
+COMMENT ON COLUMN resource_latest_status.name IS 'Display name.';
 COMMENT ON COLUMN resource_latest_status.resource_type IS 'Kind of resource.';
 COMMENT ON COLUMN resource_latest_status.status IS 'Status that the application keeps in resources.';
 COMMENT ON COLUMN resource_latest_status.last_event_at IS 'When the newest event began; NULL if there is none.';
@@ -158,7 +158,7 @@ COMMENT ON COLUMN resource_latest_status.utilization_pct IS 'Utilization in the 
 COMMENT ON COLUMN resource_latest_status.efficiency_pct IS 'Efficiency in the newest sample, 0 to 100.';
 COMMENT ON COLUMN resource_latest_status.downtime_minutes IS 'Minutes down in the newest sample.';
 COMMENT ON COLUMN resource_latest_status.sample_minutes IS 'Minutes that the newest sample speaks for.';
-COMMENT ON COLUMN resource_latest_status.metric_metadata IS 'Whatever else the source told in the newest sample.';
+COMMENT ON COLUMN resource_latest_status.metric_metadata IS 'Additional attributes of the newest sample.';
 
 CREATE OR REPLACE FUNCTION latest_resource_status(org uuid)
 RETURNS SETOF resource_latest_status
@@ -265,8 +265,8 @@ GROUP BY s.organization_id, s.shift_id, s.location_id, s.name, s.starts_at, s.en
 COMMENT ON VIEW shift_coverage IS 'Has each shift the people that it needs? Absent and cancelled assignments do not count, nor do people who are not employed when it begins.';
 COMMENT ON COLUMN shift_coverage.organization_id IS 'The tenant.';
 COMMENT ON COLUMN shift_coverage.shift_id IS 'The shift.';
-COMMENT ON COLUMN shift_coverage.location_id IS 'Where it is worked.';
-COMMENT ON COLUMN shift_coverage.name IS 'Name shown to people.';
+COMMENT ON COLUMN shift_coverage.location_id IS 'Location where the shift is worked.';
+COMMENT ON COLUMN shift_coverage.name IS 'Display name.';
 COMMENT ON COLUMN shift_coverage.starts_at IS 'First instant of the shift.';
 COMMENT ON COLUMN shift_coverage.ends_at IS 'First instant after the shift.';
 COMMENT ON COLUMN shift_coverage.required_employees IS 'How many people it needs.';
@@ -297,17 +297,17 @@ WHERE a.status IN ('active', 'acknowledged');
 COMMENT ON VIEW active_alerts IS 'Which alerts are not resolved yet?';
 COMMENT ON COLUMN active_alerts.organization_id IS 'The tenant.';
 COMMENT ON COLUMN active_alerts.alert_id IS 'The alert.';
-COMMENT ON COLUMN active_alerts.created_at IS 'When it was raised.';
+COMMENT ON COLUMN active_alerts.created_at IS 'When the alert was raised.';
 COMMENT ON COLUMN active_alerts.severity IS 'low, medium, high or critical.';
 COMMENT ON COLUMN active_alerts.alert_type IS 'Kind of alert.';
-COMMENT ON COLUMN active_alerts.title IS 'One line for people.';
+COMMENT ON COLUMN active_alerts.title IS 'One-line title.';
 COMMENT ON COLUMN active_alerts.message IS 'What happened and what to do.';
 COMMENT ON COLUMN active_alerts.status IS 'active or acknowledged.';
-COMMENT ON COLUMN active_alerts.location_id IS 'Where, if it is about a place.';
-COMMENT ON COLUMN active_alerts.resource_id IS 'Which resource, if it is about one.';
+COMMENT ON COLUMN active_alerts.location_id IS 'The location concerned, if any.';
+COMMENT ON COLUMN active_alerts.resource_id IS 'The resource concerned, if any.';
 COMMENT ON COLUMN active_alerts.resource_name IS 'Name of the resource.';
-COMMENT ON COLUMN active_alerts.anomaly_id IS 'The prediction that raised it, if one did.';
-COMMENT ON COLUMN active_alerts.acknowledged_at IS 'When it was acknowledged.';
+COMMENT ON COLUMN active_alerts.anomaly_id IS 'The prediction that raised the alert, if any.';
+COMMENT ON COLUMN active_alerts.acknowledged_at IS 'When the alert was acknowledged.';
 COMMENT ON COLUMN active_alerts.acknowledged_by IS 'Who took it on.';
 
 CREATE OR REPLACE VIEW current_demand_forecasts AS
@@ -361,17 +361,17 @@ JOIN location_history AS h
     AND h.valid_to > n.target_time;
 COMMENT ON VIEW current_demand_forecasts IS 'What do we expect now? For each target (its start and its length) the published prediction with the newest available_at, whichever model made it.';
 COMMENT ON COLUMN current_demand_forecasts.organization_id IS 'The tenant.';
-COMMENT ON COLUMN current_demand_forecasts.product_id IS 'The customer''s own product code.';
-COMMENT ON COLUMN current_demand_forecasts.location_id IS 'Where the demand is expected.';
-COMMENT ON COLUMN current_demand_forecasts.target_time IS 'Start of the bucket of time that is predicted.';
+COMMENT ON COLUMN current_demand_forecasts.product_id IS 'The customer''s product code.';
+COMMENT ON COLUMN current_demand_forecasts.location_id IS 'Location where the demand is expected.';
+COMMENT ON COLUMN current_demand_forecasts.target_time IS 'Start of the target bucket.';
 COMMENT ON COLUMN current_demand_forecasts.target_interval IS 'Length of that bucket; days are local days of the location.';
 COMMENT ON COLUMN current_demand_forecasts.predicted_quantity IS 'Quantity expected, in the product''s own unit.';
-COMMENT ON COLUMN current_demand_forecasts.lower_bound IS 'Lower end of the prediction interval.';
-COMMENT ON COLUMN current_demand_forecasts.upper_bound IS 'Upper end of the prediction interval.';
+COMMENT ON COLUMN current_demand_forecasts.lower_bound IS 'Lower bound of the prediction interval.';
+COMMENT ON COLUMN current_demand_forecasts.upper_bound IS 'Upper bound of the prediction interval.';
 COMMENT ON COLUMN current_demand_forecasts.interval_coverage_pct IS 'Share of outcomes that the interval is meant to hold, 0 to 100.';
 COMMENT ON COLUMN current_demand_forecasts.model_name IS 'Name of the model.';
 COMMENT ON COLUMN current_demand_forecasts.model_version IS 'Version of the model.';
-COMMENT ON COLUMN current_demand_forecasts.available_at IS 'When the model could have known it.';
+COMMENT ON COLUMN current_demand_forecasts.available_at IS 'When the model could have made the prediction.';
 COMMENT ON COLUMN current_demand_forecasts.recorded_at IS 'When it was saved.';
 COMMENT ON COLUMN current_demand_forecasts.target_end IS 'First instant after that bucket; the target is under way until then.';
 
@@ -418,10 +418,10 @@ COMMENT ON COLUMN current_absence_forecasts.organization_id IS 'The tenant.';
 COMMENT ON COLUMN current_absence_forecasts.forecast_id IS 'The prediction.';
 COMMENT ON COLUMN current_absence_forecasts.location_id IS 'The location, for a prediction of how many.';
 COMMENT ON COLUMN current_absence_forecasts.employee_id IS 'The employee, for a prediction about one person.';
-COMMENT ON COLUMN current_absence_forecasts.target_date IS 'Local day that is predicted.';
+COMMENT ON COLUMN current_absence_forecasts.target_date IS 'Local day that the prediction is for.';
 COMMENT ON COLUMN current_absence_forecasts.absence_probability IS 'Probability that the employee is away, 0 to 1.';
 COMMENT ON COLUMN current_absence_forecasts.expected_absences IS 'Expected number of absences at the location.';
 COMMENT ON COLUMN current_absence_forecasts.model_name IS 'Name of the model.';
 COMMENT ON COLUMN current_absence_forecasts.model_version IS 'Version of the model.';
-COMMENT ON COLUMN current_absence_forecasts.available_at IS 'When the model could have known it.';
+COMMENT ON COLUMN current_absence_forecasts.available_at IS 'When the model could have made the prediction.';
 COMMENT ON COLUMN current_absence_forecasts.recorded_at IS 'When it was saved.';

@@ -53,7 +53,7 @@ COMMENT ON COLUMN resource_time_sums.hours IS 'Length of the bucket: 1, 6, 24 fo
 COMMENT ON COLUMN resource_time_sums.bucket IS 'Start of the bucket, aligned in UTC.';
 COMMENT ON COLUMN resource_time_sums.number IS 'Tells rows of one bucket apart.';
 COMMENT ON COLUMN resource_time_sums.resource_id IS 'The machine; NULL for events that name none.';
-COMMENT ON COLUMN resource_time_sums.location_id IS 'Where it happened.';
+COMMENT ON COLUMN resource_time_sums.location_id IS 'Location of the event.';
 COMMENT ON COLUMN resource_time_sums.stood_location_id IS 'Where the machine stood, whose shifts plan its time.';
 COMMENT ON COLUMN resource_time_sums.state IS 'maintenance, breakdown, setup, idle or production.';
 COMMENT ON COLUMN resource_time_sums.cause IS 'Why it stood still or failed, if told.';

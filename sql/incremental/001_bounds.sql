@@ -1,5 +1,5 @@
--- Version 3: no time far in the future anywhere, no blank unit. A row that breaks one of these rules stops the upgrade,
--- which names the rule; put the row right and apply the schema again.
+-- Version 3: bounds on times in the future, and no blank units. A row that violates a constraint stops the upgrade with an
+-- error that names the constraint; correct the row and apply the schema again.
 
 DO $$
 DECLARE

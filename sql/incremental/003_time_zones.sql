@@ -1,4 +1,4 @@
--- Version 8: time zones are names. What an abbreviation or a POSIX rule was meant to be, nobody can tell but who wrote it.
+-- Version 8: time zones must be IANA names. Abbreviations and POSIX specifications cannot be converted automatically.
 DO $$
 DECLARE
     no_names text;
@@ -16,9 +16,9 @@ BEGIN
         LIMIT 20
     ) AS z;
     IF no_names IS NOT NULL THEN
-        RAISE EXCEPTION 'these are not names of time zones: %', no_names
+        RAISE EXCEPTION 'invalid time zone names: %', no_names
             USING ERRCODE = 'check_violation',
-                  HINT = 'Give each its name, such as Europe/Paris (SELECT name FROM pg_timezone_names), and apply the schema again.';
+                  HINT = 'Replace each with an IANA name, such as Europe/Paris (SELECT name FROM pg_timezone_names), and apply the schema again.';
     END IF;
 END
 $$;

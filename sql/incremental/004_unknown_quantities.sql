@@ -1,11 +1,11 @@
--- Version 8: what is not known is not 0, and what is not said is not 1. Rows that an earlier version wrote keep what stands in them.
+-- Version 8: unknown quantities are NULL instead of defaulting to 0 or 1. Rows written by earlier versions are unchanged.
 ALTER TABLE resource_metrics
     ALTER COLUMN downtime_minutes DROP NOT NULL,
     ALTER COLUMN downtime_minutes DROP DEFAULT,
     ALTER COLUMN sample_minutes DROP NOT NULL,
     ALTER COLUMN sample_minutes DROP DEFAULT;
 
--- Version 8: hours that nobody told are not known.
+-- Version 8: unreported hours are unknown (NULL), not 0.
 DO $$
 BEGIN
     IF EXISTS (
@@ -22,7 +22,7 @@ BEGIN
 END
 $$;
 
--- Version 8: an event whose duration nobody tells has none that is known; 0 is an event without duration.
+-- Version 8: an unreported duration is unknown (NULL); 0 means an instantaneous event.
 DO $$
 BEGIN
     IF EXISTS (

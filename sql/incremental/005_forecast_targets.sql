@@ -1,4 +1,4 @@
--- Version 8: what was forecast in the open and what on trial. What there is, is published.
+-- Version 8: separate published forecasts from trial (shadow) ones; existing rows are published.
 DO $$
 BEGIN
     IF NOT EXISTS (
@@ -15,7 +15,7 @@ BEGIN
 END
 $$;
 
--- Version 8: the length of a forecast target, and its purpose, are part of its key. No row is touched: what was unique stays so.
+-- Version 8: the length of a forecast target and its purpose become part of the key. No row is rewritten: what was unique stays unique.
 DO $$
 BEGIN
     IF NOT EXISTS (
@@ -33,5 +33,5 @@ BEGIN
     END IF;
 END
 $$;
--- Said here, because an earlier version has the column only now.
-COMMENT ON COLUMN demand_forecasts.purpose IS 'published: it counts; shadow: a challenger''s, or one of a trial, which moves neither the current forecasts nor the KPI.';
+-- Commented here, because databases of earlier versions get the column only now.
+COMMENT ON COLUMN demand_forecasts.purpose IS 'published, or shadow for a challenger or a trial; shadow forecasts affect neither the current forecasts nor the KPI.';

@@ -1,4 +1,4 @@
--- Version 8: demand knows since when it is known. Of the rows that there are, nobody can tell.
+-- Version 8: record when each demand value became known. Unknown (NULL) for existing rows.
 DO $$
 BEGIN
     IF NOT EXISTS (
@@ -16,5 +16,5 @@ BEGIN
     END IF;
 END
 $$;
--- Said here, because an earlier version has the column only now.
-COMMENT ON COLUMN demand_history.recorded_at IS 'Since when the quantity is known here: the database''s clock when it was written or corrected, unless who loads history tells better; NULL: not known, as of rows from before version 8.';
+-- Commented here, because databases of earlier versions get the column only now.
+COMMENT ON COLUMN demand_history.recorded_at IS 'When the quantity became known: the database clock when it was written or corrected, unless a loader of historical data supplies the time; NULL if unknown, as for rows from before version 8.';

@@ -1,5 +1,5 @@
--- Version 8: the customer's own codes of places, machines and shifts. What there is has none yet. (The comments of a new database stand
--- here too: an earlier version has the columns only now.)
+-- Version 8: customer-defined codes of locations, resources and shifts; NULL for existing rows. (Commented here for new
+-- databases too, because databases of earlier versions get the columns only now.)
 DO $$
 DECLARE
     added record;
@@ -11,11 +11,11 @@ BEGIN
             a.comment
         FROM (
             VALUES
-                ('locations', 'location_code', 'The customer''s own code of the facility, unique in the organization; NULL: it has none.'),
-                ('resources', 'resource_code', 'The customer''s own code of the resource, unique in the organization; NULL: it has none.'),
+                ('locations', 'location_code', 'The customer''s code for the facility, unique in the organization; NULL if none.'),
+                ('resources', 'resource_code', 'The customer''s code for the resource, unique in the organization; NULL if none.'),
                 (
                     'shifts', 'shift_code',
-                    'The customer''s own code of this very shift (of one day), unique in the organization; NULL: it has none.'
+                    'The customer''s code for this individual shift (of one day), unique in the organization; NULL if none.'
                 )
         ) AS a (table_name, column_name, comment)
     LOOP

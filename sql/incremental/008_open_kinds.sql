@@ -1,4 +1,4 @@
--- Version 8: a shift may last the 25 hours of the day on which the clock is set back, and kinds of places and events are open.
+-- Version 8: a shift may last 25 hours, for the day on which clocks are set back; kinds of locations and events are open.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = 'shifts'::regclass AND conname = 'shifts_at_most_25_hours_check') THEN

@@ -1,4 +1,4 @@
--- Version 8, before it was released, kept planned time too, by machine and hour, and nothing longer than a day: all is kept anew.
+-- Before its release, version 8 also stored planned time per machine and hour, and no buckets longer than a day; recompute everything.
 DO $$
 BEGIN
     IF to_regclass('resource_time_sums') IS NULL OR EXISTS (
