@@ -1,4 +1,4 @@
-"""`python -m db_utils`: the command line, with one sentence instead of a traceback for what a user can mend."""
+"""`python -m db_utils`: the command line, with a one-sentence error instead of a traceback where the user can fix the cause."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run_to_end(command: Callable[[], None]) -> None:
-    """Run a command that may be interrupted, or whose output may end nowhere; exit without a traceback."""
+    """Run a command and exit; an interrupt or a closed output causes no traceback."""
     try:
         try:
             interrupts.raise_again()
@@ -26,14 +26,14 @@ def run_to_end(command: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         _leave(130)
     except BrokenPipeError:
-        _leave(1)  # whoever reads has seen enough, as `head` has
+        _leave(1)  # the reader closed the pipe, as `head` does
     except OSError as error:
         print(f"error: standard output cannot be written: {error.strerror or error}", file=sys.stderr)
         _leave(1)
 
 
 def _run(arguments: Sequence[str] | None) -> None:
-    # Imported here, so that Ctrl-C while this is read leaves no traceback either.
+    # Imported here so that Ctrl-C during the import leaves no traceback either.
     from db_utils.cli import app
     from db_utils.errors import DbUtilsError
 
@@ -45,7 +45,7 @@ def _run(arguments: Sequence[str] | None) -> None:
 
 
 def _leave(code: int) -> None:
-    """Exit, and let Python's own last flush go nowhere: it could only fail once more."""
+    """Exit, sending Python's final flush to /dev/null: it could only fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 

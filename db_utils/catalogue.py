@@ -44,7 +44,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Read:
-    """The statement behind a read, for who streams or pages its rows; without a row limit."""
+    """The statement behind a read, without a row limit, for callers that stream or page its rows."""
 
     sql: str
     parameters: Mapping[str, Any]
@@ -56,10 +56,10 @@ class _Found(Exception):  # noqa: N818 - it is how the answer comes, no error
 
 
 class _Recorder:
-    """Stands where the database would, and takes down the first statement."""
+    """Takes the place of the database and records the first statement."""
 
     def execute_query(self, sql: str, parameters: Mapping[str, Any], **_: Any) -> NoReturn:
-        """Take it down."""
+        """Record it."""
         raise _Found(sql, parameters)
 
 
@@ -69,8 +69,8 @@ _recorded = OperationalDataQueries(cast(Any, _Recorder()))
 def read_of(name: str, organization_id: uuid.UUID, arguments: Mapping[str, Any]) -> Read:
     """Return the statement that this read sends for these arguments; nothing is sent.
 
-    For reads whose rows are those of one statement. A read that works on the rows afterwards (`get_demand_training_frame`)
-    gives what it begins with. Raises `InvalidInputError` as the read itself does.
+    For reads whose rows come from one statement. A read that post-processes its rows
+    (`get_demand_training_frame`) returns its first statement. Raises `InvalidInputError` as the read itself does.
     """
     method: Callable[..., Any] = getattr(_recorded, name)
     try:
@@ -81,7 +81,7 @@ def read_of(name: str, organization_id: uuid.UUID, arguments: Mapping[str, Any])
 
 
 def coded_parameters(name: str) -> list[str]:
-    """Return the parameters of a method that take a code for an identifier."""
+    """Return the parameters of a method that accept a code in place of an identifier."""
     return _coded_parameters(getattr(OperationalDataQueries, name))
 
 

@@ -41,7 +41,7 @@ _REDIS_SCHEMES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that can be set, with its default. Secrets are left out of `repr`.
+    """All settings, with their defaults. Secrets are left out of `repr`.
 
     Durations are seconds; 0 means no limit for the timeouts, and "always" for `pool_idle_check_seconds`.
     """
@@ -53,7 +53,7 @@ class Settings:
     replica_url: str | None = field(default=None, repr=False)
     """A read replica for reads outside a transaction. DATABASE_REPLICA_URL."""
     replica_max_lag_seconds: float = 10.0
-    """DATABASE_REPLICA_MAX_LAG_SECONDS: reads go to the primary where the replica is further behind."""
+    """DATABASE_REPLICA_MAX_LAG_SECONDS: reads go to the primary when the replica lags by more."""
     redis_url: str | None = field(default="redis://localhost:6379/0", repr=False)
     """The prediction cache; None (an empty REDIS_URL) runs without one."""
     sslmode: str | None = None
@@ -63,7 +63,7 @@ class Settings:
     application_name: str = "db_utils"
     """DB_APPLICATION_NAME: shown in pg_stat_activity."""
     pooler_mode: str = "transaction"
-    """DB_POOLER_MODE: what a pooler before the server, where one is found, gives a client: transaction or session."""
+    """DB_POOLER_MODE: how a pooler in front of the server, if one is detected, pools: transaction or session."""
     connect_timeout_seconds: float = 10.0
     statement_timeout_seconds: float = 60.0
     lock_timeout_seconds: float = 10.0
@@ -79,9 +79,9 @@ class Settings:
     cache_fresh_seconds: float = 86_400.0
     cache_stale_seconds: float = 604_800.0
     is_configured: bool = False
-    """Whether the environment or .env says anything about the database."""
+    """Whether the environment or .env configures the database."""
     redis_is_configured: bool = False
-    """Whether the environment or .env names a Redis."""
+    """Whether the environment or .env configures Redis."""
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))
@@ -98,8 +98,8 @@ class Settings:
     ) -> Settings:
         """Read the settings from the environment and `.env`.
 
-        `environment` defaults to `os.environ`. Variables of the file at `dotenv_path` (None: no file) count
-        where the environment has none of that name. `overrides` are fields of this class and win over both.
+        `environment` defaults to `os.environ`. Variables of the file at `dotenv_path` (None: no file) apply
+        where the environment does not define them. `overrides` are fields of this class and win over both.
         Raises one `ConfigurationError` that names every bad setting.
         """
         values = _collect(os.environ if environment is None else environment, dotenv_path)
@@ -130,7 +130,7 @@ class Settings:
         return settings
 
     def with_changes(self, **changes: Any) -> Settings:
-        """The same settings but for `changes` (fields of this class); a change that is None is left out."""
+        """Return a copy with `changes` (fields of this class) applied; a change that is None is ignored."""
         known = {item.name for item in fields(self)}
         unknown = sorted(set(changes) - known)
         if unknown:
@@ -138,18 +138,18 @@ class Settings:
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
 
     def without_replica(self) -> Settings:
-        """The same settings with all reads on the primary: a replica of some other database is of no use."""
+        """Return a copy with all reads on the primary, as the replica may be of another database."""
         return replace(self, replica_url=None)
 
     @property
     def safe_url(self) -> str:
-        """Where the database is, without the password: fit for logs and messages."""
+        """The address of the database without the password, for logs and messages."""
         return describe_url(self.database_url)
 
     def connection_parameters(self, url: str | None = None) -> dict[str, str]:
-        """What libpq is told to open a connection: the parts of the URL, TLS, timeouts and session settings.
+        """The libpq connection parameters: the parts of the URL, TLS, timeouts and session settings.
 
-        Session settings travel in the start-up packet, so that they cost no round trip. Times come back in
+        Session settings are sent in the start-up packet and cost no round trip. Times are returned in
         UTC whatever the server's own time zone is.
         """
         parameters = parse_url(self.database_url if url is None else url)
@@ -170,7 +170,7 @@ class Settings:
     def session_settings(self, url: str | None = None) -> dict[str, str]:
         """The session settings of a connection: those of the library, and those that the URL's `options` set.
 
-        For a pooler that does not pass `options` on. Raises `ConfigurationError` for an option that sets nothing.
+        For poolers that do not forward `options`. Raises `ConfigurationError` for an option that sets nothing.
         """
         session = self._own_session()
         words = iter(parse_url(self.database_url if url is None else url).get("options", "").split())

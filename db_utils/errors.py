@@ -1,4 +1,4 @@
-"""What can go wrong, as a small family that the handlers people already have will catch.
+"""The exceptions of this library: a small hierarchy that existing handlers catch.
 
 Every error of this library is a `DbUtilsError`. Most also inherit the builtin that fits (`ValueError`,
 `ConnectionError`, `TimeoutError`, `LookupError`), keep the server's SQLSTATE, survive pickling, and say in
@@ -15,7 +15,7 @@ import psycopg2
 
 
 class DbUtilsError(Exception):
-    """Anything that this library raises on purpose.
+    """Base class of all errors raised by this library.
 
     `sqlstate` is the server's five-character code, or None where the server said nothing.
     """
@@ -35,15 +35,15 @@ def _rebuild(kind: type[DbUtilsError], message: str, attributes: dict[str, Any])
 
 
 class ConfigurationError(DbUtilsError, ValueError):
-    """A setting is missing, malformed or contradicts another; all bad ones are named at once."""
+    """A setting is missing, malformed or contradicts another; all invalid settings are named at once."""
 
 
 class InvalidInputError(DbUtilsError, ValueError):
-    """An argument cannot be used: found here, before anything was sent to the server."""
+    """An argument is invalid; detected before anything was sent to the server."""
 
 
 class NotFoundError(DbUtilsError, LookupError):
-    """What was asked for does not exist (or belongs to another organization)."""
+    """The requested object does not exist (or belongs to another organization)."""
 
 
 class SchemaError(DbUtilsError):
@@ -51,7 +51,7 @@ class SchemaError(DbUtilsError):
 
 
 class BackupError(DbUtilsError):
-    """A backup could not be made, read or restored; what was there before is still there."""
+    """A backup could not be made, read or restored; existing data is unchanged."""
 
 
 class CacheError(DbUtilsError):
@@ -83,14 +83,14 @@ class TransactionStateError(DbUtilsError, RuntimeError):
 
 
 class SessionUnavailableError(DbUtilsError):
-    """Something that needs a session of its own was asked for behind a pooler that lends one for each transaction."""
+    """An operation that needs its own session was attempted behind a transaction-pooling pooler."""
 
 
 class QueryError(DbUtilsError):
     """The server refused a statement.
 
-    `constraint`, `table` and `column` name what it was about where the server says so; `detail` and `hint`
-    are the server's own further words. `detail` can quote row values, so it is kept out of the message.
+    `constraint`, `table` and `column` are set where the server reports them; `detail` and `hint` are the
+    server's. `detail` can quote row values, so it is kept out of the message.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class QueryError(DbUtilsError):
 
 
 class UndefinedObjectError(QueryError):
-    """The statement names a table, column, function, type or schema that is not there."""
+    """The statement names a table, column, function, type or schema that does not exist."""
 
 
 class InvalidDataError(QueryError, ValueError):
@@ -121,15 +121,15 @@ class InvalidDataError(QueryError, ValueError):
 
 
 class ConstraintViolationError(QueryError):
-    """A row breaks a rule of its table."""
+    """A row violates a constraint of its table."""
 
 
 class UniqueViolationError(ConstraintViolationError):
-    """A row with this key is there already."""
+    """A row with this key already exists."""
 
 
 class ForeignKeyViolationError(ConstraintViolationError):
-    """A row points to another one that is not there, or is still pointed to."""
+    """A row references a row that does not exist, or is still referenced."""
 
 
 class CheckViolationError(ConstraintViolationError):
@@ -137,11 +137,11 @@ class CheckViolationError(ConstraintViolationError):
 
 
 class NotNullViolationError(ConstraintViolationError):
-    """A value is missing that must be there."""
+    """A required value is missing."""
 
 
 class ExclusionViolationError(ConstraintViolationError):
-    """A row overlaps another one that it may not overlap."""
+    """A row overlaps another one that it must not overlap."""
 
 
 class PermissionDeniedError(QueryError):
@@ -149,7 +149,7 @@ class PermissionDeniedError(QueryError):
 
 
 class SerializationError(QueryError):
-    """Two transactions got in each other's way (serialization failure or deadlock): run it again."""
+    """Two transactions conflicted (serialization failure or deadlock): run it again."""
 
 
 class QueryTimeoutError(QueryError, TimeoutError):
@@ -196,11 +196,11 @@ _BY_CLASS: dict[str, type[QueryError]] = {
 }
 
 _ADVICE: dict[str, str] = {
-    "25006": "this connection only reads (a standby, or default_transaction_read_only): use the primary",
+    "25006": "this connection is read-only (a standby, or default_transaction_read_only): use the primary",
     "25P02": "an earlier statement failed: leave the block, or put what may fail into a nested transaction()",
     "25P03": "the transaction was idle too long: shorten it or raise DB_IDLE_IN_TRANSACTION_TIMEOUT_SECONDS",
-    "40001": "another transaction changed the same rows: use run_in_transaction, which tries again",
-    "40P01": "two transactions waited for each other: use run_in_transaction, which tries again",
+    "40001": "another transaction changed the same rows: use run_in_transaction, which retries",
+    "40P01": "two transactions deadlocked: use run_in_transaction, which retries",
     "44000": "the row does not belong to the organization of this scope",
     "53100": "the server's disk is full: free or add space, nothing of this statement was kept",
     "53200": "the server is out of memory: lower work_mem or the size of the statement",
@@ -212,7 +212,7 @@ _ADVICE: dict[str, str] = {
 
 
 def sqlstate_of(error: psycopg2.Error) -> str | None:
-    """Return the SQLSTATE; that which the words tell where Citus has lost it, as it does for a row of COPY that a worker refused."""
+    """Return the SQLSTATE; where Citus lost it, as for a COPY row that a worker refused, take it from the message text."""
     state: str | None = error.pgcode
     if state == "XX000":
         message = _primary(error)
@@ -223,7 +223,7 @@ def sqlstate_of(error: psycopg2.Error) -> str | None:
 def translate(error: psycopg2.Error) -> DbUtilsError:
     """Return the error of this family that corresponds to an error of the driver.
 
-    Picks by SQLSTATE; an error without one is a lost connection, or a misuse that the driver noticed itself.
+    Chosen by SQLSTATE; an error without one is a lost connection, or a misuse detected by the driver.
     The caller raises it `from` the driver's error.
     """
     sqlstate = sqlstate_of(error)
@@ -244,7 +244,7 @@ def translate(error: psycopg2.Error) -> DbUtilsError:
     diagnostics = error.diag
     constraint, detail = diagnostics.constraint_name, diagnostics.message_detail
     if sqlstate[:2] == "23" and constraint is None:
-        # A worker of Citus refused it: the rule stands in the words only, and names are those of a shard.
+        # A Citus worker refused it: only the message text names the constraint, with the shard's names.
         found = _RULE.search(message) or _TRIGGERS_RULE.match(detail or "")
         constraint = _SHARDS_NUMBER.sub("", found[1]) if found else None
         message, detail = (_SHARDS_NUMBER.sub("", words) if words else words for words in (message, detail))
@@ -263,7 +263,7 @@ def translate(error: psycopg2.Error) -> DbUtilsError:
     )
 
 
-# Citus: a slice moved, or was split, while the statement was planned.
+# Citus: a shard was moved or split while the statement was planned.
 _SPLIT_MEANWHILE = "could not find valid entry for shard"
 _REFUSALS = {
     "duplicate key value violates unique constraint": "23505",
@@ -274,7 +274,7 @@ _REFUSALS = {
     _SPLIT_MEANWHILE: "40001",
 }
 _RULE = re.compile(r'constraint "(\w+)"')
-_TRIGGERS_RULE = re.compile(r"Rule: (\w+)$")  # what triggers say beside the rule's name, which is lost
+_TRIGGERS_RULE = re.compile(r"Rule: (\w+)$")  # as triggers word it; the constraint field is lost
 _SHARDS_NUMBER = re.compile(r"(?<=[a-z])_\d{6,}(?=[_\"]|$)")
 
 _LAST_WORDS = {
@@ -286,14 +286,14 @@ _LAST_WORDS = {
 
 
 def rows_moved(error: SerializationError) -> bool:
-    """Whether Citus refused a statement because its rows went to another slice while it was planned: nothing of it has run."""
+    """Whether Citus refused a statement because its rows moved to another shard during planning: nothing was executed."""
     return _SPLIT_MEANWHILE in str(error)
 
 
 def explain_loss(error: DbUtilsError, notices: list[str]) -> DbUtilsError:
-    """This error, or a better one where the server said why it would end the connection before it did.
+    """Return this error, or a better one where the server announced why it would end the connection.
 
-    What it says while the client is not asking arrives as a notice, without a code.
+    Messages sent while the client is idle arrive as notices, without a code.
     """
     if not isinstance(error, ServerUnavailableError) or error.sqlstate is not None:
         return error
@@ -346,12 +346,12 @@ _CONNECT_STATES: tuple[tuple[str, str, type[DbUtilsError]], ...] = (
 def translate_connect(error: psycopg2.Error, *, where: str) -> DbUtilsError:
     """Return the error of this family that says why no connection could be opened.
 
-    `where` describes the server without its password. The driver gives no SQLSTATE here, so the server's
-    words decide; what is not recognised is a plain `ConnectionFailedError`.
+    `where` describes the server without its password. The driver gives no SQLSTATE here, so the message
+    text decides; an unrecognised one becomes `ConnectionFailedError`.
     """
     text = " ".join(str(error).split()).rstrip(".")
     reason = text.partition("FATAL: ")[2].strip() or text.rpartition("failed: ")[2].strip() or text
-    reason = reason.partition(" Is the server running")[0]  # libpq asks; the sentence below answers
+    reason = reason.partition(" Is the server running")[0]  # libpq's question; the advice below replaces it
     for words, sqlstate, kind in _CONNECT_STATES:
         if words in text:
             return kind(
@@ -375,7 +375,7 @@ def translate_connect(error: psycopg2.Error, *, where: str) -> DbUtilsError:
             "firewall."
         )
     return ConnectionFailedError(
-        f"cannot connect to {where}: {reason}. Check that the server runs and that host and port in "
+        f"cannot connect to {where}: {reason}. Check that the server is running and that host and port in "
         "DATABASE_URL or POSTGRES_* are right."
     )
 

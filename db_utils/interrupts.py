@@ -1,7 +1,7 @@
-"""Ctrl-C while a command's modules are still being read: it ends, without a traceback.
+"""End without a traceback when Ctrl-C arrives while a command's modules are being imported.
 
-Only where this is the command itself; a program that imports the library keeps its own way. Imports what Python has read
-already, and nothing else.
+Only when run as the command; a program that imports the library keeps its own handling. Imports only modules
+that Python has already loaded.
 """
 
 import os
@@ -14,13 +14,13 @@ _COMMANDS = ("db_utils", "db_utils.py", "db-utils", "barnameh")
 
 def _is_command() -> bool:
     name = sys.argv[0] if sys.argv else ""
-    if name == "-m":  # Python reads the package before it says where it is
+    if name == "-m":  # Python imports the package before it sets the path
         name = sys.orig_argv[sys.orig_argv.index("-m") + 1] if "-m" in sys.orig_argv[:-1] else ""
     return name.removesuffix(os.sep + "__main__.py").rpartition(os.sep)[2] in _COMMANDS
 
 
 def raise_again() -> None:
-    """From now on Ctrl-C raises KeyboardInterrupt, as it does in Python."""
+    """Restore Python's default: Ctrl-C raises KeyboardInterrupt."""
     _replace(SIG_DFL, default_int_handler)
 
 

@@ -1,6 +1,6 @@
-"""The smoke test: connect to what is configured, run every prebuilt read, show what came back.
+"""The smoke test: connect to the configured database, run every prebuilt read and show the results.
 
-It reads only. Nothing in the database changes, whoever's database it is.
+It is read-only: nothing in the database changes.
 """
 
 from __future__ import annotations
@@ -37,31 +37,31 @@ _SAMPLE_WIDTH = 60
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one prebuilt read answered."""
+    """The outcome of one prebuilt read."""
 
     name: str
     rows: int
     milliseconds: float
     sample: str
     error: str | None = None
-    missing: bool = False  # there is nothing yet that it could be asked about
+    missing: bool = False  # there is no data yet that it could be run for
 
 
 def run(settings: Settings, console: Console) -> bool:
-    """Does all of it work? Prints what it finds; False where a read failed.
+    """Run the smoke test and print the results; return False if a read failed.
 
-    Raises `DbUtilsError` with one sentence where nothing could be run at all.
+    Raises `DbUtilsError` if nothing could be run at all.
     """
     with contextlib.ExitStack() as stack:
         db, settings = stack.enter_context(_database(settings, console))
         cache = stack.enter_context(PredictionCache.from_settings(settings))
         console.print(_about(db, cache))
         if schema.version(db) is None:
-            raise SchemaError(f"{db.settings.safe_url} holds no schema yet: run python -m db_utils init")
+            raise SchemaError(f"{db.settings.safe_url} has no schema yet: run python -m db_utils init")
         queries = OperationalDataQueries(db, cache=cache)
         samples = sample_arguments(db)
         names = read_methods(OperationalDataQueries)
-        # What is cached is asked twice: the second answer comes from the cache.
+        # Cached reads run twice: the second result comes from the cache.
         names += [name for name in names if name.startswith("get_cached_")] if cache.enabled else []
         outcomes = [call(getattr(queries, name), samples) for name in names]
         console.print(_outcome_table(outcomes))
@@ -92,20 +92,20 @@ def read_methods(queries: type) -> list[str]:
 
 
 def sample_arguments(db: DatabaseManager) -> dict[str, Any]:
-    """Return something to ask about, found in the database: an argument for every required parameter of a read.
+    """Return sample arguments found in the database: one for every required parameter of a read.
 
-    The sample data's manufacturing company where it is there, else the organization that comes first.
+    The sample data's manufacturing company if it exists, else the first organization.
     """
     rows = db.execute_query(_SQL["sample_arguments"])
     if not rows:
         raise NotFoundError(
-            "the database holds no organization yet: load the sample data with python -m db_utils seed"
+            "the database has no organization yet: load the sample data with python -m db_utils seed"
         )
     return {**rows[0], **fixed_arguments(datetime.now(UTC))}
 
 
 def fixed_arguments(now: datetime) -> dict[str, Any]:
-    """What every database can be asked about."""
+    """Sample arguments that fit every database."""
     week = timedelta(days=7)
     return {"start": now - week, "end": now, "as_of": now, "horizon": 7, "history": 4 * week}
 
@@ -134,7 +134,7 @@ def call(method: Callable[..., Any], samples: dict[str, Any]) -> Outcome:
 
 @contextlib.contextmanager
 def _database(settings: Settings, console: Console) -> Iterator[tuple[DatabaseManager, Settings]]:
-    """What is configured, or what answers where the compose file puts it; else, and only then, the embedded server."""
+    """The configured database, or the one at the compose file's address; only failing both, the embedded server."""
     with DatabaseManager(settings=settings) as db:
         try:
             db.execute_query("SELECT 1 AS answer")
@@ -143,7 +143,9 @@ def _database(settings: Settings, console: Console) -> Iterator[tuple[DatabaseMa
                 raise
         else:
             if not settings.is_configured:
-                console.print(f"Nothing is configured: this is what answers at {settings.safe_url}.")
+                console.print(
+                    f"Nothing is configured: using the database that answers at {settings.safe_url}."
+                )
             yield db, settings
             return
     console.print(
@@ -196,7 +198,7 @@ def _outcome_table(outcomes: list[Outcome]) -> Table:
     table.add_column("query", no_wrap=True)
     table.add_column("rows", justify="right", no_wrap=True)
     table.add_column("ms", justify="right", no_wrap=True)
-    table.add_column("sample")  # the only one that a narrow terminal shortens
+    table.add_column("sample")  # the only column that a narrow terminal truncates
     for outcome in outcomes:
         table.add_row(
             outcome.name,
@@ -245,7 +247,7 @@ def _cache_line(cache: PredictionCache) -> str:
 
 
 def _source_lines(db: DatabaseManager) -> Iterator[str]:
-    """How old is what each public source gave last? Nothing where none was ever asked, or this role may not look."""
+    """Return how old the latest data of each public source is; nothing if no source was ever queried or the role may not read it."""
     try:
         known = sources(db)
     except QueryError:
@@ -253,9 +255,9 @@ def _source_lines(db: DatabaseManager) -> Iterator[str]:
     now = datetime.now(UTC)
     for source in known:
         age = (
-            "no good run yet"
+            "no successful run yet"
             if source.last_good_at is None
-            else f"last good run {duration((now - source.last_good_at).total_seconds())} ago"
+            else f"last successful run {duration((now - source.last_good_at).total_seconds())} ago"
         )
         failing = f", failing at {source.failing_places} of {source.places} places" * bool(
             source.failing_places

@@ -1,8 +1,8 @@
-"""Looks at SQL text just closely enough to tell one statement from two, a read from a write, and what leaves traces.
+"""Inspect SQL text closely enough to tell one statement from several, reads from writes, and what affects the session.
 
 It splits text into tokens by the rules of PostgreSQL's own lexer (with `standard_conforming_strings` on, which every
-connection of this library sets); it does not parse SQL. What decides in the end is always the server: a wrongly guessed
-read is refused by it, because guesses are tried on read-only ground.
+connection of this library sets); it does not parse SQL. The server always decides: it refuses a wrongly
+guessed read, because guesses run in a read-only transaction.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from psycopg2.extensions import adapt
 
-# As in PostgreSQL's scan.l: a carriage return ends a comment as a line feed does, every character beyond ASCII (a
-# no-break space too) is a letter, and a string goes on where another quote follows on a later line.
+# As in PostgreSQL's scan.l: a carriage return ends a comment as a line feed does, every non-ASCII character
+# (even a no-break space) is a letter, and a string continues where another quote follows on a later line.
 _LETTER = r"A-Za-z_\u0080-\U0010ffff"
-# Atomic groups and possessive repeats: no text makes this take long.
+# Atomic groups and possessive quantifiers prevent catastrophic backtracking.
 _GAP = r"(?: [\ \t\f\v] | (?>--[^\n\r]*) )*+ [\n\r] (?: [\ \t\n\r\f\v] | (?>--[^\n\r]*) [\n\r] )*+"
 _ESCAPED = r"'(?: [^'\\]++ | \\. | '' )*+'"
 _STANDARD = r"'(?: [^']++ | '' )*+'"
@@ -37,7 +37,7 @@ _TOKEN = re.compile(
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _PLACEHOLDER = re.compile(r"(?<!%)(?:%%)*%[s(]")
 LONGEST_READ = 20_000
-"""Longer texts are not looked at to find out what they leave behind."""
+"""Longer texts are not analysed for effects on the session."""
 
 _WRITING_WORDS = frozenset(("INSERT", "UPDATE", "DELETE", "MERGE", "INTO", "SHARE"))
 _READING_STARTS = frozenset(("SELECT", "WITH", "VALUES", "TABLE"))
@@ -68,7 +68,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Words that a bracket may follow without a function being called.
+# Keywords that a parenthesis may follow without a function call.
 _BEFORE_BRACKETS = _words(
     """
     ALL AND ANY ARRAY AS BETWEEN BY CASE CHECK CONFLICT CROSS CUBE DISTINCT ELSE EXCEPT EXISTS FILTER FROM GROUP
@@ -109,10 +109,10 @@ HARMLESS_FUNCTIONS = _words(
 
 
 class Shape(NamedTuple):
-    """What the text of a statement looks like from outside."""
+    """The outline of a statement's text."""
 
     first_words: tuple[str, ...]
-    """The word that each statement begins with, upper case."""
+    """The first word of each statement, upper case."""
     statements: int
     """How many statements the text holds."""
     words: frozenset[str]
@@ -120,17 +120,17 @@ class Shape(NamedTuple):
     literals: str
     """All quoted parts, lower case, one after the other."""
     functions: frozenset[str]
-    """What a bracket follows as it follows a function's name, upper case; `"` for every quoted name."""
+    """Names followed by a parenthesis, as in a function call, upper case; `"` for every quoted name."""
     escapes_names: bool
-    """Whether a name is written with Unicode escapes, so that it is not seen here as what it is."""
+    """Whether a name is written with Unicode escapes, so that it cannot be recognised here."""
     quotes_placeholder: bool
     """Whether a placeholder is inside quotes or a comment, where its value would not be one value."""
     may_leave_traces: bool
-    """Whether it may leave something in the session that outlives its transaction.
+    """Whether it may leave session state that outlives its transaction.
 
     A temporary table, a held cursor, a prepared statement, a setting, a lock or sequence of the session: any statement
     but plain reads and writes, those that read into a table, and those that call a function not known to be harmless.
-    What a trigger, a view or an operator does is not seen.
+    The effects of triggers, views and operators are not detected.
     """
 
     @property
@@ -140,12 +140,12 @@ class Shape(NamedTuple):
 
     @property
     def looks_read_only(self) -> bool:
-        """Whether it is one statement that reads, as far as its words tell."""
+        """Whether it is a single statement that reads, judging by its keywords."""
         return self.is_query and not self.words & _WRITING_WORDS
 
     @property
     def needs_session(self) -> bool:
-        """Whether what it does is meant to be there in the next transaction of the same session."""
+        """Whether its effect is meant to last into the session's next transaction."""
         first, words = self.first_words, self.words
         return (
             not _SESSION_STARTS.isdisjoint(first)
@@ -164,18 +164,18 @@ class Shape(NamedTuple):
 
 
 def leaves_traces(sql: str) -> bool:
-    """Whether the session may have to be reset after this text; a long one is not looked at."""
+    """Whether the session may have to be reset after this text; long texts are not analysed."""
     return len(sql) > LONGEST_READ or shape(sql).may_leave_traces
 
 
 def calls_maintenance(sql: str) -> bool:
-    """Whether it calls a procedure that works on all rows and commits on its way, such as refresh_rollups()."""
+    """Whether it calls a procedure that processes all rows and commits as it goes, such as refresh_rollups()."""
     return shape(sql).first_words == ("CALL",) and not _MAINTENANCE.isdisjoint(shape(sql).functions)
 
 
 @lru_cache(maxsize=1024)
 def shape(sql: str) -> Shape:
-    """Describe a text of SQL: how many statements, and of what kind."""
+    """Describe an SQL text: how many statements it holds, and of what kind."""
     first_words: list[str] = []
     statements = 0
     inside = False
@@ -250,7 +250,7 @@ def shape(sql: str) -> Shape:
 
 
 def statements(sql: str) -> Iterator[tuple[int, str]]:
-    """Yield the statements of a text one by one, each with the position in the text at which it begins."""
+    """Yield each statement of a text with the position at which it begins."""
     begin = position = 0
     is_empty = True
     while position < len(sql):

@@ -1,4 +1,4 @@
-"""Keys, identifiers and numbers as text: one spelling for one thing, wherever it comes from."""
+"""Keys, identifiers and numbers as text, each in one canonical spelling."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ CODED: Mapping[str, str] = {
     "employee_id": "employee",
     "shift_id": "shift",
 }
-"""Columns, keys and arguments in which a code will do for an identifier, and what they name."""
+"""Columns, keys and arguments that accept a code in place of an identifier, and what they name."""
 
 IDENTIFIED_BY: Mapping[str, str] = {f"{thing}s": column for column, thing in CODED.items()}
-"""Tables of what has codes, and the column of their identifiers."""
+"""Tables whose rows have codes, and their identifier columns."""
 
 _MOST_ZEROS = 400
 """More than a float can have; a decimal with more of them keeps its exponent."""
@@ -64,15 +64,15 @@ def is_identifier(value: object) -> bool:
 
 
 def takes_code(table: str, column: str) -> bool:
-    """Return whether a code will do in this column of a table: not for the identifiers of its own rows."""
+    """Return whether this column of a table accepts a code; the identifier of its own rows does not."""
     return column in CODED and IDENTIFIED_BY.get(table) != column
 
 
 def text_key(text: str) -> str:
-    """This key as it is compared and stored: in NFC, without blanks around it, a whole number without its `.0`.
+    """Return this key as it is compared and stored: in NFC, stripped, a whole number without its `.0`.
 
-    macOS writes é as e and an accent; spreadsheets leave blanks, no-break ones too; and a column of article numbers in
-    which one is missing comes out of pandas as floats. None of them is another article.
+    macOS decomposes é into e and an accent; spreadsheets leave blanks, even no-break spaces; and pandas turns
+    a column of article numbers with a gap into floats. All of them mean the same article.
     """
     text = text.strip()
     if not text.isascii():
@@ -83,18 +83,18 @@ def text_key(text: str) -> str:
 def storable(text: str, name: str) -> str:
     """Return this text, if PostgreSQL can store it. Raises `InvalidInputError`, which calls it `name`."""
     if "\0" in text:
-        raise InvalidInputError(f"{name} holds a NUL character, which PostgreSQL cannot store: take it out")
+        raise InvalidInputError(f"{name} holds a NUL character, which PostgreSQL cannot store: remove it")
     try:
         text.encode()
     except UnicodeEncodeError:
         raise InvalidInputError(
-            f"{name} holds a lone surrogate, which UTF-8 cannot express: take it out"
+            f"{name} holds a lone surrogate, which UTF-8 cannot encode: remove it"
         ) from None
     return text
 
 
 def number_text(value: float | Decimal) -> str:
-    """This number as a text for people: its shortest decimal, a whole one without point, never with an exponent."""
+    """Format this number for display: its shortest decimal, no point for whole numbers, never an exponent."""
     exact = value if isinstance(value, Decimal) else Decimal(repr(value))
     exponent = exact.as_tuple().exponent
     if not isinstance(exponent, int) or abs(exponent) > _MOST_ZEROS:
@@ -103,7 +103,7 @@ def number_text(value: float | Decimal) -> str:
 
 
 def code_of(value: object, name: str) -> str:
-    """This code in its one spelling: a text, or a whole number of a file or frame that has them as numbers."""
+    """Return this code in its canonical spelling; files and frames may hold codes as whole numbers."""
     if isinstance(value, Integral) and not isinstance(value, bool):
         return str(int(value))
     if isinstance(value, float) and value.is_integer():
@@ -128,7 +128,7 @@ def unknown_code(name: str, kind: str, codes: Sequence[str], advice: str = "") -
 
 
 def id_of_key(organization_id: uuid.UUID, table: str, values: Sequence[str]) -> uuid.UUID:
-    """The id of a row by its caller's key: UUID version 5 (RFC 9562) in the namespace of the organization's id.
+    """Derive the id of a row from its caller's key: UUID version 5 (RFC 9562) in the namespace of the organization's id.
 
     Of the text `table:key`; of a key of several columns `table:["one","two"]`, as JSON without blanks.
     """
@@ -139,7 +139,7 @@ def id_of_key(organization_id: uuid.UUID, table: str, values: Sequence[str]) -> 
 
 
 def event_identity(organization_id: uuid.UUID, value: object) -> uuid.UUID:
-    """The id of an event by what its producer calls it: a UUID is the id, of everything else, a key, the id is made."""
+    """Return the id of an event from its producer's name for it: a UUID is used as is, any other key is hashed."""
     if is_identifier(value):
         return parse_uuid(value, "event_id")
     return id_of_key(organization_id, "operational_events", [code_of(value, "event_id")])

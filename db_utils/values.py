@@ -1,13 +1,13 @@
-"""Values on their way in and out: what Python type each PostgreSQL type becomes, and back.
+"""Conversion of values between PostgreSQL types and Python types.
 
 Out: jsonb to dict and list, uuid to `uuid.UUID`, numeric to `Decimal`, timestamptz to aware `datetime` (UTC),
 interval to `timedelta` (which has no months: one counts as 30 days, a year as 365), bytea to `bytes`, ranges to
-psycopg2's, arrays of all of these to lists; `infinity` as a time to the last moment that Python knows, marked so
-that it goes back in as infinity. In: the same types as they came out; a dict, or a list of dicts, becomes jsonb;
+psycopg2's, arrays of all of these to lists; `infinity` as a time to the last moment that Python can
+represent, marked so that it goes back in as infinity. In: the same types; a dict, or a list of dicts, becomes jsonb;
 numpy's numbers and arrays, and the missing values of pandas, are what they stand for. A JSON list that was read
 is a `JsonList` and goes back in as JSON; one of your own needs `Json(…)`, because a bare list is an SQL array, and
-so do a bare text or number. Types are registered per connection, so other users of psycopg2 in the process notice
-nothing.
+so do a bare text or number. Types are registered per connection, so other users of psycopg2 in the process
+are unaffected.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _json_default(value: object) -> object:
 def dump_json(value: object) -> str:
     """Return this value as JSON text: dates in ISO 8601, UUIDs as text, decimals digit by digit.
 
-    Raises `InvalidInputError` for NaN, infinity and types that JSON has no form for.
+    Raises `InvalidInputError` for NaN, infinity and types that JSON cannot represent.
     """
     try:
         return _encode(value)
@@ -98,11 +98,11 @@ class JsonList(list[Any]):
 
 
 class InfiniteDate(dt.date):
-    """`infinity` or `-infinity` as a date: compares as the last or first day that Python knows."""
+    """`infinity` or `-infinity` as a date: compares as the last or first day that Python can represent."""
 
 
 class InfiniteDatetime(dt.datetime):
-    """`infinity` or `-infinity` as a time: compares as the last or first moment that Python knows."""
+    """`infinity` or `-infinity` as a time: compares as the last or first moment that Python can represent."""
 
 
 def infinity_text(value: object) -> str | None:
@@ -111,7 +111,7 @@ def infinity_text(value: object) -> str | None:
         return None
     if isinstance(value, dt.datetime):
         value = value.replace(tzinfo=None)
-    # What was computed from an infinite time is of its class, but is no longer infinite.
+    # A value computed from an infinite time has its class but is no longer infinite.
     return {value.max: "infinity", value.min: "-infinity"}.get(value)
 
 
@@ -152,12 +152,12 @@ def adapt(value: Any) -> Any:
 
 
 def is_missing(value: object) -> bool:
-    """Whether this is pandas' word for a value that is not there."""
+    """Whether this is one of pandas' missing values."""
     return type(value).__name__ in ("NAType", "NaTType")
 
 
 def plain(value: Any) -> Any:
-    """A number or an array of numpy, or an Enum, as the Python value that it stands for; all else as it is."""
+    """Return a numpy number or array, or an Enum, as the Python value; anything else unchanged."""
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         if value.dtype.kind in "mM":
             raise InvalidInputError(
@@ -170,7 +170,7 @@ def plain(value: Any) -> Any:
 
 
 def adapt_parameters(parameters: Parameters) -> Parameters:
-    """The parameters of one statement as the driver takes them; unchanged where that fits."""
+    """Return the parameters of one statement as the driver accepts them; unchanged where possible."""
     kind = type(parameters)
     if kind is tuple or kind is list:
         for value in parameters:
@@ -191,7 +191,7 @@ _date_of = dt.date.fromisoformat
 _scan_json = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 _MOST_UUIDS = 1000
-_seen_uuids: dict[str, uuid.UUID] = {}  # the same organizations and resources stand in row after row
+_seen_uuids: dict[str, uuid.UUID] = {}  # the same organizations and resources recur in row after row
 
 
 def _cast_uuid(text: str | None, cursor: object) -> uuid.UUID | None:
@@ -222,7 +222,7 @@ def _caster(parse: Callable[[str], Any], infinite: Mapping[str, Any], driver: An
             return None
         try:
             return parse(text)
-        except ValueError:  # infinity, or a year that Python has not: the driver says so
+        except ValueError:  # infinity, or a year that Python cannot represent: the driver reports it
             return infinite[text] if text in infinite else driver(text, cursor)
 
     return cast
@@ -286,8 +286,8 @@ def _adapt_infinite(value: dt.date) -> Any:
     return psycopg2.extensions.AsIs(f"'{text}'::{kind}")
 
 
-# Only the ways in for UUIDs and for our own classes are global: they make work what the driver refuses otherwise,
-# and change nothing else.
+# Only the adapters for UUIDs and for our own classes are global: they add types that the driver refuses
+# otherwise, and change nothing else.
 psycopg2.extensions.register_adapter(uuid.UUID, psycopg2.extras.UUID_adapter)
 for _class in (InfiniteDate, InfiniteDatetime):
     psycopg2.extensions.register_adapter(_class, _adapt_infinite)
@@ -305,7 +305,7 @@ def fetch_rows(cursor: Any) -> list[Row]:
     if description is None:
         return []
     names = [column.name for column in description]
-    # One by one: a list of all tuples beside all dicts would give the garbage collector twice as much to look through.
+    # One by one: a list of all tuples as well as all dicts would double the garbage collector's work.
     rows = [dict(zip(names, row, strict=False)) for row in cursor]
     if not rows or len(rows[0]) != len(names):
         column_names(description)
@@ -313,9 +313,9 @@ def fetch_rows(cursor: Any) -> list[Row]:
 
 
 def column_names(description: Sequence[Any]) -> list[str]:
-    """The names of the columns of a result, each once.
+    """Return the column names of a result.
 
-    Raises `InvalidInputError` where two columns share a name: one would silently win in a dict.
+    Raises `InvalidInputError` where two columns share a name, as a dict would silently keep only one.
     """
     names = [column.name for column in description]
     if len(set(names)) != len(names):
@@ -339,7 +339,7 @@ def fetch_count(cursor: Any) -> int:
 
 
 def unreadable(error: Exception) -> InvalidDataError:
-    """The error for a value that came back and has no Python equal (a year above 9999 or BC)."""
+    """Return the error for a result value that Python cannot represent (a year above 9999 or BC)."""
     return InvalidDataError(
-        f"a value of the result has no Python equal ({error}): convert it in SQL, e.g. to text"
+        f"a value of the result cannot be represented in Python ({error}): convert it in SQL, e.g. to text"
     )

@@ -1,4 +1,4 @@
-"""The prediction cache: predictions in Redis that say where they come from and how far they can be trusted.
+"""The prediction cache: predictions in Redis, with their source and freshness.
 
 See `PredictionCache`; docs/prediction-cache.md has the formats, the limits and what happens when Redis fails.
 """

@@ -1,4 +1,4 @@
-"""The breaker: keeps a Redis server that does not answer out of the callers' way until it answers again."""
+"""The circuit breaker: bypasses a Redis server that does not answer until it answers again."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ WARN_AGAIN_SECONDS = 60.0
 
 
 class BreakerState(StrEnum):
-    """CLOSED: calls go to Redis. OPEN: they do not. HALF_OPEN: neither, one probe is asking whether it is
-    back."""
+    """CLOSED: calls go to Redis. OPEN: they do not. HALF_OPEN: they do not, while one probe is under way."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -24,12 +23,12 @@ class BreakerState(StrEnum):
 
 
 class Breaker:
-    """Opens after `failures_to_open` failures in a row, asks for one probe at a time, closes when a call
+    """Opens after `failures_to_open` consecutive failures, allows one probe at a time, closes when a call
     succeeds.
 
-    The first probe is due `probe_seconds` after opening; each that fails doubles the wait, up to
-    `max_probe_seconds`, spread by a tenth so that many clients do not come back in one instant. Opening
-    logs one warning and, however often it flaps, no second one within a minute; closing logs at level INFO.
+    The first probe is due `probe_seconds` after opening; each failed one doubles the wait, up to
+    `max_probe_seconds`, with ten percent jitter so that clients do not return all at once. Opening logs a
+    warning, at most one a minute however often it flaps; closing logs at level INFO.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class Breaker:
         self._warned_at: float | None = None
 
     def failed(self, reason: str) -> None:
-        """Take note of a call or a probe that failed."""
+        """Record a failed call or probe."""
         warn = False
         with self._lock:
             self.failures += 1
@@ -77,14 +76,14 @@ class Breaker:
         if warn:
             logger.warning(
                 "The prediction cache is bypassed, predictions come from the database: %s, %s. "
-                "Check REDIS_URL and that server; it is asked again within %g s.",
+                "Check REDIS_URL and that server; it is probed again within %g s.",
                 self.name,
                 reason,
                 self._max_probe_seconds,
             )
 
     def succeeded(self) -> None:
-        """Take note of a call or a probe that was answered."""
+        """Record a successful call or probe."""
         if not self.failures and self.state is BreakerState.CLOSED:
             return
         with self._lock:
@@ -96,7 +95,7 @@ class Breaker:
             logger.info("The prediction cache is back: %s answers again after %.1f s.", self.name, seconds)
 
     def take_probe(self) -> bool:
-        """Whether the caller is the one who has to ask now if Redis is back."""
+        """Whether the caller has to run the probe now."""
         if self.state is not BreakerState.OPEN or self._clock() < self._probe_at:
             return False
         with self._lock:

@@ -1,4 +1,4 @@
-"""The cache's way to Redis: the right server for a slot, scripts by their digest, redirects, one deadline."""
+"""The cache's Redis client: slot routing, scripts by digest, redirects, one deadline per call."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ ASKING = ("ASKING",)
 TIME = ("TIME",)
 REDIRECTS = 3
 
-# Replies that say that this server is of no use now, whatever is asked of it. (redis-py closes the connection
-# and raises for those that concern a login or a server that loads its data.)
+# Replies that mean this server is unusable now, whatever the command. (redis-py closes the connection and
+# raises for those about a login or a server that is loading its data.)
 _OUT_OF_SERVICE = frozenset({"BUSY", "MASTERDOWN", "CLUSTERDOWN", "UNKILLABLE"})
-# What redis-py tells by the error's class, it takes off the text.
+# redis-py strips from the text what the error's class expresses.
 _CODES: dict[type, str] = {
     redis.exceptions.AskError: "ASK",
     redis.exceptions.ClusterDownError: "CLUSTERDOWN",
@@ -37,7 +37,7 @@ _CODES: dict[type, str] = {
     redis.exceptions.ReadOnlyError: "READONLY",
     redis.exceptions.TryAgainError: "TRYAGAIN",
 }
-# Before Redis 7, what went wrong inside a script is wrapped into an error of the script.
+# Before Redis 7, an error inside a script is wrapped in a script error.
 _inside_script = re.compile(r"Error running script.*? -([A-Z]+) ").search
 
 
@@ -50,7 +50,7 @@ class RefusedError(Exception):
 
 
 class Script:
-    """A Lua script of this package, sent by its digest and in full only where the server does not know it."""
+    """A Lua script of this package, sent by digest, and in full only if the server does not know it."""
 
     def __init__(self, name: str) -> None:
         self.text = resources.files("db_utils.cache").joinpath(f"scripts/{name}.lua").read_bytes()
@@ -63,11 +63,10 @@ class Script:
 
 
 class RedisClient:
-    """Runs commands that concern one slot on the server that has it, before a deadline.
+    """Runs commands for one slot on the server that owns it, before a deadline.
 
-    A cluster's slots are learnt as they are asked for: a server that does not have one names the one that
-    has. What is known of a server is forgotten when it fails, so that after a failover any other server is
-    asked again.
+    A cluster's slots are learnt on use: a server that does not own one redirects to its owner. A failed
+    server is forgotten, so that after a failover the other servers are asked again.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class RedisClient:
         node, (now, reply) = self._run(slot, (TIME, command), deadline)
         if isinstance(now, ResponseError) or isinstance(reply, ResponseError):
             error = now if isinstance(now, ResponseError) else reply
-            if reply_code(error) == "TRYAGAIN":  # a slot on the move, not a server in trouble
+            if reply_code(error) == "TRYAGAIN":  # a migrating slot, not a failing server
                 raise UnavailableError(f"{node.name}: {describe(error)}")
             node.note_failure(describe(error))
             raise UnavailableError(f"{node.name}: {describe(error)}")
@@ -151,7 +150,7 @@ class RedisClient:
                 if redirect is None:
                     break
                 node = self._node((redirect.host or self._host_of(node), int(redirect.port)))
-                if isinstance(redirect, MovedError):  # for good; the other kind is for this once
+                if isinstance(redirect, MovedError):  # MOVED is permanent, ASK is for this command only
                     self._slots[slot] = node
                     answer = node.run(commands, deadline)
                 else:
@@ -209,6 +208,6 @@ class RedisClient:
 
 
 def reply_code(error: ResponseError) -> str:
-    """What tells this error apart from others, whichever version replied it."""
+    """Return what identifies this error across server versions."""
     inner = _inside_script(str(error))
     return inner.group(1) if inner else _CODES.get(type(error)) or str(error).partition(" ")[0]

@@ -1,8 +1,8 @@
-"""A connection to Redis that ends what it does at a deadline.
+"""A connection to Redis with a deadline for each exchange.
 
 Opening it, logging in, packing commands and parsing replies are redis-py's work (with hiredis where that is
-installed). What its connections lack is a deadline for a whole exchange: their timeout starts anew with every
-read, so a reply that trickles in would hold its caller for ever.
+installed). What its connections lack is a deadline for a whole exchange: their timeout restarts with every
+read, so a reply that trickles in could block its caller forever.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ Command: TypeAlias = Sequence[bytes | str]
 class DeadlineSocket:
     """A socket whose reads and writes together end at a deadline, however slowly the bytes trickle in.
 
-    A socket's own timeout starts anew with every read: a peer that sends one byte in time, again and again,
-    would hold its caller for ever. The deadline is on `time.monotonic`. What has arrived by then is still
-    read, once and without waiting: a thread that did not get the processor in time is no fault of the
-    server's.
+    A socket's own timeout restarts with every read: a peer that keeps sending single bytes in time would
+    block its caller forever. The deadline is on `time.monotonic`. Data that has arrived by then is still
+    read, once and without waiting: a thread that was scheduled late is not the server's fault.
     """
 
     __slots__ = ("_deadline", "_overdue", "_socket")
@@ -34,7 +33,7 @@ class DeadlineSocket:
         self.begin(deadline)
 
     def begin(self, deadline: float) -> None:
-        """Start an exchange that ends at this moment."""
+        """Start an exchange that ends at this time."""
         self._deadline = deadline
         self._overdue = False
 
@@ -47,12 +46,12 @@ class DeadlineSocket:
         return socket
 
     def recv(self, size: int) -> bytes:
-        """What `socket.recv` does, before the deadline."""
+        """Like `socket.recv`, before the deadline."""
         data: bytes = self._receive(self._socket.recv, size)
         return data
 
     def recv_into(self, buffer: Any) -> int:
-        """What `socket.recv_into` does, before the deadline."""
+        """Like `socket.recv_into`, before the deadline."""
         count: int = self._receive(self._socket.recv_into, buffer)
         return count
 
@@ -70,7 +69,7 @@ class DeadlineSocket:
             raise TimeoutError("timed out") from None
 
     def sendall(self, data: bytes) -> None:
-        """What `socket.sendall` does, before the deadline."""
+        """Like `socket.sendall`, before the deadline."""
         sent = self._arm().send(data)
         if sent < len(data):
             rest = memoryview(data)[sent:]
@@ -78,20 +77,20 @@ class DeadlineSocket:
                 rest = rest[self._arm().send(rest) :]
 
     def settimeout(self, seconds: float | None) -> None:
-        """Nothing: the deadline decides."""
+        """Do nothing: the deadline applies."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
 
 
 class _Bounded:
-    """What makes a connection of redis-py keep to a deadline; see `DeadlineSocket`."""
+    """Mixin that makes a redis-py connection keep to a deadline; see `DeadlineSocket`."""
 
     connect_seconds: float
     bounded: DeadlineSocket | None = None
 
     def _connect(self) -> DeadlineSocket:
-        if self.bounded is not None:  # redis-py would connect again, in a caller's time
+        if self.bounded is not None:  # redis-py would reconnect within a caller's deadline
             raise ConnectionError("the connection was closed")
         deadline = time.monotonic() + self.connect_seconds
         self.bounded = DeadlineSocket(super()._connect(), deadline)  # type: ignore[misc]
@@ -120,7 +119,7 @@ _BOUNDED: dict[type, type] = {
 class BoundedConnection:
     """One connection to a server, opened with `open` and then used by one thread at a time.
 
-    `used` and `epoch` are its pool's notes: whether it has answered before, and since when it belongs there.
+    `used` and `epoch` belong to its pool: whether it has answered before, and its generation.
     """
 
     __slots__ = ("_connection", "epoch", "used")
@@ -140,9 +139,9 @@ class BoundedConnection:
             raise
 
     def converse(self, commands: Sequence[Command], deadline: float) -> list[Any]:
-        """Send commands and read their replies before the deadline; errors that Redis replied are in the list.
+        """Send commands and return their replies before the deadline; Redis' error replies are in the list.
 
-        Another RedisError, OSError or ValueError: the connection is of no more use.
+        After any other RedisError, OSError or ValueError the connection is unusable.
         """
         connection = self._connection
         socket = connection.bounded

@@ -1,4 +1,4 @@
-"""Which database do predictions come from? Two that share a Redis, or one before and after a restore, share nothing."""
+"""Identify the database that predictions come from: two databases on one Redis, or one before and after a restore, share no keys."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from db_utils.cache.keys import NO_DATABASE
 from db_utils.errors import DbUtilsError, PermissionDeniedError
 
 BELIEVED_SECONDS = 5.0
-"""How long the database's last word on which one it is, and whose, is believed."""
+"""How long the last known identity and organizations are trusted."""
 _ASK_AGAIN_SECONDS = 2.5
 _TIMEOUT_SECONDS = 5.0
 _WAIT_SECONDS = 0.25
-# Two questions: on Citus the second is answered by the node where the rows are, which is another server.
+# Two queries: on Citus the second runs on the node that holds the rows, which is another server.
 _WHICH = "SELECT database_id()::text AS database_id"
 _OF_WHOM = """
     SELECT o.organization_id::text
@@ -31,62 +31,62 @@ logger = logging.getLogger("db_utils.cache")
 
 
 class SupportsReading(Protocol):
-    """What is needed of a pool; see `db_utils.connections.pool.ConnectionPool`."""
+    """The interface required of a pool; see `db_utils.connections.pool.ConnectionPool`."""
 
     last_write: object
-    """Another object after each use that may have written."""
+    """Replaced after each use that may have written."""
 
     def read(self, sql: str, timeout_seconds: float) -> Sequence[Mapping[str, Any]]:
         """Rows."""
 
 
 class SupportsDatabase(Protocol):
-    """What is needed of a database; see `db_utils.DatabaseManager`."""
+    """The interface required of a database; see `db_utils.DatabaseManager`."""
 
     @property
     def pool(self) -> SupportsReading:
-        """What all that speaks to the same database shares."""
+        """The pool, shared by all users of the same database."""
 
 
 class _Word(NamedTuple):
-    """What the database has said."""
+    """The database's answer."""
 
     name: str
     organizations: frozenset[str]
     passing: str
-    """A name of the moment, for organizations that are not there."""
+    """A throwaway name for organizations that do not exist."""
     asked_at: float
     last_write: object
 
 
 class DatabaseIdentity:
-    """The name of a database in keys, and whether an organization is there: asked again and again in the background.
+    """The name of a database in keys, and whether an organization exists: refreshed in the background.
 
-    A read from the cache waits for that only where the last word is older than `BELIEVED_SECONDS`, or than what this process
-    itself has written, and then for a quarter of a second at most: it goes on with what is known, also while the database
-    is away, but `is_confirmed` says that nobody has confirmed it.
+    A cache read waits for that only if the last answer is older than `BELIEVED_SECONDS` or than this
+    process's own writes, and then for at most a quarter of a second: it continues with what is known, even
+    while the database is down, but `is_confirmed` is then false.
     """
 
     def __init__(
         self, pool: SupportsReading, clock: Callable[[], float] = time.monotonic, *, scope: str = ""
     ) -> None:
-        """`scope` is what a tenant scope's statements begin with: then it is asked there, of that organization."""
+        """`scope` is the SQL prefix of a tenant scope: queries then run there, for that organization."""
         self._pool = weakref.ref(pool)
         self._clock = clock
         self._scope = scope
         self.is_denied = False
-        """Whether the login may not ask this: an application's, which has rights in tenant scopes only."""
+        """Whether the login lacks permission: an application login has rights in tenant scopes only."""
         self._wanted: frozenset[str] = frozenset()
         self._asked_at = -math.inf
         self._known = _Word(NO_DATABASE, frozenset(), "", self._asked_at, None)
         self._asking: threading.Thread | None = None
 
     def is_known(self) -> bool:
-        """Whether the database has said which one it is."""
+        """Whether the database's identity is known."""
         return self._known.name != NO_DATABASE
 
     def is_confirmed(self) -> bool:
-        """Whether it has said so within `BELIEVED_SECONDS`, and since this process wrote to it."""
+        """Whether it was confirmed within `BELIEVED_SECONDS` and since this process last wrote."""
         known, pool = self._known, self._pool()
         return (
             pool is not None
@@ -95,10 +95,10 @@ class DatabaseIdentity:
         )
 
     def of_organization(self, organization: str) -> str:
-        """The name in the keys of this organization.
+        """Return the database name in the keys of this organization.
 
-        Where it is not among those that the database had when it was asked last, the database is asked at once; one
-        that is not there, because it has ended, has a name of the moment: what was kept of it before is not found.
+        An organization missing from the last answer is looked up at once; a deleted one gets a throwaway
+        name, so that its old entries are not found.
         """
         if organization not in self._known.organizations:
             self._wanted |= {organization}
@@ -111,7 +111,7 @@ class DatabaseIdentity:
         return known.name if organization in known.organizations else f"{known.name}.{known.passing}"
 
     def ask(self) -> None:
-        """Ask the database now. Where it cannot be asked, what is known stays."""
+        """Query the database now; on failure the known state stays."""
         pool = self._pool()
         asked_at = self._asked_at = self._clock()
         if pool is None:
@@ -127,13 +127,11 @@ class DatabaseIdentity:
             )
         except DbUtilsError as error:
             self.is_denied = isinstance(error, PermissionDeniedError)
-            logger.info("the database could not be asked which one it is: %s", type(error).__name__)
+            logger.info("the database's identity could not be determined: %s", type(error).__name__)
             return
         name = which["database_id"].replace("-", "")
         if self.is_known() and name != self._known.name:
-            logger.warning(
-                "the database is another one than before: nothing that the cache kept of that one is used"
-            )
+            logger.warning("the database has been replaced: cached entries of the previous one are ignored")
         organizations = frozenset(row["organization_id"] for row in rows)
         self._known = _Word(name, organizations, secrets.token_hex(4), asked_at, last_write)
 
@@ -147,7 +145,7 @@ class DatabaseIdentity:
         return asking
 
     def _wait_for_word(self) -> None:
-        """Ask, and where a question is under way, which may have been asked before a write, wait for that first."""
+        """Query, after waiting for a query under way, which may have started before a write."""
         for _ in range(2):
             if self.is_confirmed() or self._was_in_vain():
                 return
@@ -155,7 +153,7 @@ class DatabaseIdentity:
             asking.join(max(0.0, self._asked_at + _WAIT_SECONDS - self._clock()))
 
     def _was_in_vain(self) -> bool:
-        """Whether the last question has found no answer, and the next one is not due."""
+        """Whether the last query failed and the next one is not due yet."""
         return (
             (self._asking is None or not self._asking.is_alive())
             and self._known.asked_at < self._asked_at
@@ -164,7 +162,7 @@ class DatabaseIdentity:
 
 
 class _OfScope(DatabaseIdentity):
-    """The identity as one tenant scope may ask for it, where its login may not ask by itself."""
+    """Return the identity as seen from one tenant scope, if its login may not query it directly."""
 
     def __init__(self, general: DatabaseIdentity, pool: SupportsReading, scope: str) -> None:
         super().__init__(pool, scope=scope)
@@ -179,7 +177,7 @@ class _OfScope(DatabaseIdentity):
     def of_organization(self, organization: str) -> str:
         if not self._general.is_denied:
             name = self._general.of_organization(organization)
-            if not self._general.is_denied:  # which it may have found out just now
+            if not self._general.is_denied:  # which may have been determined just now
                 return name
         return super().of_organization(organization)
 
@@ -196,7 +194,7 @@ _identities: weakref.WeakKeyDictionary[SupportsReading, dict[str, DatabaseIdenti
 
 
 def identity_of(db: SupportsDatabase) -> DatabaseIdentity:
-    """The identity of this database, the same for all that share its pool; a tenant scope may have one of its own."""
+    """Return the identity of this database, shared by all users of its pool; a tenant scope may have its own."""
     pool = db.pool
     known = _identities.setdefault(pool, {})
     general = known.setdefault("", DatabaseIdentity(pool))

@@ -1,4 +1,4 @@
-"""Hearing of writes that did not go through this library, such as SQL in pgAdmin."""
+"""Invalidation after writes that bypass this library, such as SQL in pgAdmin."""
 
 from __future__ import annotations
 
@@ -30,46 +30,46 @@ KINDS_BY_TABLE: Mapping[str, str] = {
 
 
 class SupportsNotification(Protocol):
-    """What is read of a notification; see `db_utils.connections.listen.Notification`."""
+    """The part of a notification that is used; see `db_utils.connections.listen.Notification`."""
 
     @property
     def channel(self) -> str:
-        """Where it was announced."""
+        """The channel it was sent on."""
 
     @property
     def payload(self) -> dict[str, Any]:
-        """What was announced."""
+        """Its content."""
 
     @property
     def may_have_missed(self) -> bool:
-        """Whether it stands for others that were lost with a connection."""
+        """Whether notifications may have been lost with a connection."""
 
 
 class SupportsChannels(Protocol):
-    """What is needed of a listener; see `db_utils.connections.listen.Listener`."""
+    """The interface required of a listener; see `db_utils.connections.listen.Listener`."""
 
     def __iter__(self) -> Iterator[SupportsNotification]:
         """Notifications, as they come."""
 
     def get(self, timeout_seconds: float | None = None) -> SupportsNotification | None:
-        """The next notification, or None where none came in time."""
+        """Return the next notification, or None if none came in time."""
 
     def add(self, *channels: str) -> None:
         """Listen on these channels too."""
 
 
 class SupportsListening(SupportsDatabase, Protocol):
-    """What is needed of a database; see `db_utils.DatabaseManager`."""
+    """The interface required of a database; see `db_utils.DatabaseManager`."""
 
     def execute_query(self, sql: str, params: Any = None) -> list[dict[str, Any]]:
         """Rows."""
 
     def listen(self, *channels: str) -> SupportsChannels:
-        """A listener to these channels."""
+        """Return a listener on these channels."""
 
 
 class PredictionChanges:
-    """The schema's announcements on the channel "predictions" as changes: each drops a kind of an organization.
+    """Turns the schema's "predictions" notifications into changes: each drops one kind of an organization.
 
     `organizations` names the organization of each channel. Notifications that may have been missed count as a change
     of everything that the channel is about. `close()` closes the source, which ends the iteration.
@@ -103,10 +103,11 @@ class PredictionChanges:
 
 
 class _ChangesOfAll(PredictionChanges):
-    """The changes of all organizations, and from a few seconds after it was made also of each that is new.
+    """The changes of all organizations, including new ones a few seconds after they were added.
 
-    The table of organizations is asked for them: a channel of its own for that would tell every role of each new
-    customer. As nobody listened before, all that a new one has in the cache counts as changed when it is found.
+    It polls the table of organizations: a separate channel would reveal each new customer to every role. All
+    cached entries of a new organization count as changed when it is found, as its earlier notifications were
+    missed.
     """
 
     def __init__(self, db: SupportsListening) -> None:
@@ -134,7 +135,7 @@ class _ChangesOfAll(PredictionChanges):
 
     def _look_for_new(self) -> None:
         self._look_at = time.monotonic() + _LOOK_SECONDS
-        with suppress(DbUtilsError):  # a database that does not answer is asked again
+        with suppress(DbUtilsError):  # retried if the database does not answer
             channels = _channels(self._db, None)
             new = channels.keys() - self._organizations.keys()
             self._organizations = channels
@@ -154,12 +155,12 @@ def _channels(db: SupportsListening, chosen: list[str] | None) -> dict[str, UUID
 
 
 class CacheInvalidationListener:
-    """Makes the cache forget what changed in the database.
+    """Invalidates cache entries that changed in the database.
 
-    `changes` is any iterable that blocks until there is news: (organization_id, kind, entity), with None for "all
-    entities" and "all kinds"; and None alone, which means nothing, so that `stop` is noticed. Whoever produces it
-    sees to two things: that it names a whole organization after a connection was lost, because notifications are
-    lost with it, and that a tenant cannot forge it. `following` makes one for the schema of this library.
+    `changes` is any iterable that blocks until the next change: (organization_id, kind, entity), with None
+    for "all entities" and "all kinds"; a bare None is ignored and lets `stop` be noticed. Its producer must
+    name a whole organization after a lost connection, because notifications are lost with it, and must
+    prevent tenants from forging it. `following` creates one for the schema of this library.
     """
 
     def __init__(self, cache: PredictionCache, changes: Iterable[Change | None]) -> None:
@@ -178,9 +179,9 @@ class CacheInvalidationListener:
         db: SupportsListening,
         organizations: Iterable[UUID | str] | None = None,
     ) -> CacheInvalidationListener:
-        """One that hears what the schema announces about predictions, for these organizations or (None) for all.
+        """Return an invalidator fed by the schema's notifications, for these organizations or (None) all.
 
-        Of all, those that are added later are followed too, from a few seconds after they were added.
+        With None, organizations added later are included within a few seconds.
         """
         if organizations is None:
             made = cls(cache, _ChangesOfAll(db))
@@ -200,7 +201,7 @@ class CacheInvalidationListener:
                 try:
                     organization_id, kind, entity = change
                     for cache in self._caches:
-                        if kind is None:  # a connection was lost: it may be another database since
+                        if kind is None:  # a connection was lost: the database may have been replaced
                             cache.ask_which_database()
                         cache.invalidate(organization_id, kind, entity)
                 except (InvalidInputError, TypeError, ValueError):
@@ -215,9 +216,9 @@ class CacheInvalidationListener:
             self._thread.start()
 
     def stop(self, timeout_seconds: float | None = None) -> bool:
-        """Close the source, if it can be closed; whether the thread has ended within the time.
+        """Close the source, if possible, and return whether the thread ended within the time.
 
-        A source that cannot be closed, such as a generator, ends it with the next change or None.
+        With a source that cannot be closed, such as a generator, it ends at the next change or None.
         """
         self._stopped.set()
         _close(self._changes)
@@ -237,8 +238,8 @@ class CacheInvalidationListener:
         except Exception as error:
             self.error = error
             logger.warning(
-                "The prediction cache no longer receives changes made elsewhere, which it now notices when "
-                "a copy's lifetime ends: %s.",
+                "The prediction cache no longer receives changes made elsewhere; it notices them when "
+                "a copy expires: %s.",
                 error,
             )
 

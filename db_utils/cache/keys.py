@@ -1,14 +1,14 @@
-"""The cache's keys in Redis: how they are spelled, and why nobody can spell another tenant's.
+"""The cache's keys in Redis: their format, and why no tenant can form another tenant's.
 
     pred:v2:database:{organization_id}:kind:entity          one prediction
-    pred:v2:database:{organization_id}:kind:entity:!lease   who is reading it from the database now
+    pred:v2:database:{organization_id}:kind:entity:!lease   token of its current loader
     pred:v2:database:{organization_id}:kind:!generation     changes when a kind is invalidated
     pred:v2:database:{organization_id}:!generation          changes when an organization is invalidated
 
 `database` is which database the predictions come from, 32 hexadecimal digits, or `-` where a cache is used without one.
 
-The braces make Redis Cluster hash the organization alone, so that one tenant's keys share a slot and one
-command can name several of them. Every part is either a checked word or percent-escaped: a colon, a brace
+The braces make Redis Cluster hash only the organization, so that one tenant's keys share a slot and one
+command can access several. Every part is either a checked word or percent-escaped: a colon, a brace
 or an exclamation mark inside a part never reaches the key as such. An entity whose name would be longer than
 `MAX_ENTITY_LENGTH` is named `!sha256.` and the digest of that name instead.
 """
@@ -42,7 +42,7 @@ _namespace = re.compile(r"[A-Za-z0-9_.-]{1,64}").fullmatch
 
 
 class PredictionKind(StrEnum):
-    """The kinds that the schema has tables for; any other lowercase word is a kind of the user's own."""
+    """The kinds that the schema has tables for; any other lowercase word is a user-defined kind."""
 
     DEMAND_FORECAST = "demand_forecast"
     ANOMALY_PREDICTION = "anomaly_prediction"
@@ -70,7 +70,7 @@ class Space:
 
 
 def lease_key(key: str) -> str:
-    """The key that holds the token of whoever is reading the prediction from the database."""
+    """The key that holds the token of the prediction's current loader."""
     return key + ":!lease"
 
 
@@ -80,14 +80,14 @@ def hash_slot(tag: str) -> int:
 
 
 def check_namespace(namespace: str) -> str:
-    """The namespace as it is, or InvalidInputError when it could be mistaken for more than one part."""
+    """Return the namespace unchanged. Raises InvalidInputError if it could be mistaken for more than one part."""
     if not isinstance(namespace, str) or not _namespace(namespace):
         raise InvalidInputError(f"The cache namespace must match [A-Za-z0-9_.-]{{1,64}}, not {namespace!r}.")
     return namespace
 
 
 def space(namespace: str, organization_id: UUID | str, kind: str, database: str = NO_DATABASE) -> Space:
-    """The keys of this kind and organization; InvalidInputError when either is not one.
+    """Return the keys of this kind and organization. Raises InvalidInputError if either is invalid.
 
     The organization is a UUID in any of its spellings, the kind a lowercase word of at most 63 characters.
     """
@@ -110,10 +110,10 @@ def organization_name(organization_id: UUID | str) -> str:
 
 
 def entity_name(entity: Entity) -> str:
-    """An entity as the last part of a key: its parts percent-escaped and joined by colons.
+    """Return an entity as the last part of a key: its parts percent-escaped and joined by colons.
 
     Dates are spelled YYYYMMDD and times YYYYMMDDTHHMMSS[.ffffff]Z in UTC (a naive time is an error), so a
-    forecast may be named `(product_id, location_id, target_time)`. A number and its text are one name.
+    forecast may be named `(product_id, location_id, target_time)`. A number and its text are the same name.
     """
     parts: Sequence[object] = entity if isinstance(entity, tuple) else (entity,)
     if not parts:

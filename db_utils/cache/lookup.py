@@ -1,4 +1,4 @@
-"""The way that is taken most: what a look into Redis has found."""
+"""The hot path: decoding what a lookup in Redis found."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FRESH, _STALE = Freshness.FRESH, Freshness.STALE
 def answers_in(
     raws: Sequence[bytes | None], now_us: int, limits_us: tuple[int, int], statistics: Statistics
 ) -> list[CachedPrediction | None]:
-    """The answers in these values, counted; None for a value that is not there, is none, or says "nothing"."""
+    """Decode and count these values; None for one that is absent, undecodable, or says "nothing"."""
     answers: list[CachedPrediction | None] = []
     bytes_read = stale = expired = misses = undecodable = 0
     for raw in raws:

@@ -1,4 +1,4 @@
-"""One Redis server: its pool of connections, its breaker, and the probe that asks whether it is back."""
+"""One Redis server: its pool of connections, its breaker, and its probe."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONNECTING_AT_ONCE = 4
 
 
 class UnavailableError(CacheError):
-    """Redis could not be asked, or did not answer within the time; the caller goes to the database.
+    """Redis is unreachable or did not answer in time; the caller uses the database.
 
     `bypassed` means that the breaker was open and nothing was tried.
     """
@@ -33,9 +33,9 @@ class UnavailableError(CacheError):
 class Node:
     """A bounded pool of connections to one server.
 
-    Connections are opened by threads of their own, because a name that does not resolve, a TLS handshake or a
-    Sentinel that is gone can take far longer than a caller may wait: the caller leaves when its deadline
-    passes, and the connection, once open, serves the next one.
+    Separate threads open connections, because an unresolvable name, a TLS handshake or a dead Sentinel can
+    take far longer than a caller may wait: the caller leaves at its deadline, and the connection, once open,
+    serves the next one.
     """
 
     def __init__(
@@ -66,16 +66,15 @@ class Node:
         self._closed = False
 
     def run(self, commands: Sequence[Command], deadline: float) -> list[Any]:
-        """Send these commands and read their replies; an error that Redis replied is in the list.
+        """Send these commands and return their replies; Redis' error replies are in the list.
 
-        Raises UnavailableError. A connection that turns out to have been closed while it was idle is replaced
-        once.
+        Raises UnavailableError. A connection that was closed while idle is replaced once.
         """
         breaker = self.breaker
         if breaker.state is not BreakerState.CLOSED:
             self.ask_whether_back()
-            raise UnavailableError(f"{self.name} is being left alone", bypassed=True)
-        if time.monotonic() >= deadline:  # spent before it came to this
+            raise UnavailableError(f"{self.name} is being bypassed", bypassed=True)
+        if time.monotonic() >= deadline:  # spent before this call
             raise UnavailableError(f"there was no time left to ask {self.name}")
         while True:
             connection = self._borrow(deadline)
@@ -84,7 +83,7 @@ class Node:
                 answer = connection.converse(commands, deadline)
             except (RedisTimeoutError, TimeoutError):
                 self._discard(connection)
-                self.drop_connections()  # where one has died in silence, its neighbours have too
+                self.drop_connections()  # if one died silently, the other idle ones did too
                 self.note_failure("did not answer in time")
                 raise UnavailableError(f"{self.name} did not answer in time") from None
             except (RedisError, OSError, ValueError) as error:
@@ -106,13 +105,13 @@ class Node:
             return answer
 
     def note_failure(self, reason: str) -> None:
-        """Tell the breaker that a call failed."""
+        """Report a failed call to the breaker."""
         self.breaker.failed(reason)
         if self._on_failure is not None:
             self._on_failure(self)
 
     def note_success(self) -> None:
-        """Tell the breaker that a call was answered sensibly."""
+        """Report a successful call to the breaker."""
         self.breaker.succeeded()
 
     def drop_connections(self) -> None:
@@ -126,7 +125,7 @@ class Node:
             connection.close()
 
     def close(self) -> None:
-        """Close every connection, now or when it comes back; nothing can be run afterwards."""
+        """Close every connection, now or when it is returned; no command runs afterwards."""
         self._closed = True
         self.drop_connections()
         with self._condition:
@@ -163,8 +162,8 @@ class Node:
                 self._waiting -= 1
             failed = self._connecting > 0  # and not merely all in use
             if self._connecting == self._open > 0 and (self._late or not self.breaker.failures):
-                # A server that has not failed before may just be slow to connect to: that counts once, and the
-                # others need not wait for it too.
+                # A server that has not failed before may just be slow to connect to: that counts as one
+                # failure, and the other callers need not wait too.
                 failed = not self._late
                 self._late = True
         if failed:
@@ -223,13 +222,12 @@ class Node:
             self._condition.notify()
 
     def ask_whether_back(self) -> None:
-        """Send a probe to a server that is being left alone, if one is due."""
+        """Probe a bypassed server, if a probe is due."""
         if not self._closed and self.breaker.take_probe():
             self._spawn(self._probe)
 
     def _probe(self) -> None:
-        """Open a connection, however long that takes, then see whether it answers within a caller's
-        budget."""
+        """Open a connection, without a limit, then check that it answers within a caller's budget."""
         self.drop_connections()
         try:
             connection = self._connect()

@@ -1,4 +1,4 @@
-"""The prediction cache: what an application calls."""
+"""The prediction cache: its public interface."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ PROBE_ORGANIZATION = "00000000-0000-0000-0000-000000000000"
 
 
 class PredictionCache:
-    """Predictions in Redis, each with what one has to know before trusting it.
+    """Predictions in Redis, each with its source, age and freshness.
 
-    Whatever happens to Redis, no method raises for it, and none waits for it longer than `budget_seconds`
-    in all: `get` then finds nothing, `get_or_compute` asks the database. Without a URL (None or empty) it
-    is always so, and every call asks for itself.
+    No method raises because of Redis or waits for it longer than `budget_seconds` in all: `get` then finds
+    nothing, `get_or_compute` loads from the database. Without a URL (None or empty) the cache is disabled
+    and every call loads separately.
 
     A prediction is FRESH up to `fresh_seconds` after its `available_at`, STALE up to `stale_seconds`, then
-    EXPIRED; `limits` sets other limits for single kinds. A copy is believed for `lifetime_seconds` (spread
-    by `jitter`, a share of it) after it last agreed with the database; then it is STALE at best, the next
-    caller reads it again, and for `grace_seconds` more the others get it meanwhile. That a prediction is
-    not there, or has expired, is believed for `recheck_seconds`. `early_refresh` scales how early a copy
-    may be read again by chance (0: never).
+    EXPIRED; `limits` sets other limits for single kinds. A copy is trusted for `lifetime_seconds` (spread by
+    `jitter`, a fraction of it) after it last matched the database; then it is STALE at best, the next caller
+    reloads it, and for `grace_seconds` more the others get it meanwhile. Absence or expiry of a prediction
+    is trusted for `recheck_seconds`. `early_refresh` scales how early a copy may be refreshed at random (0:
+    never).
 
-    Whoever reads from the database has `lease_seconds` before another process may do so too. After
-    `failures_to_open` failures in a row Redis is left alone, and asked in the background whether it is
-    back, first after `probe_seconds`, later every `max_probe_seconds`. Connections are opened in the
-    background, within `connect_seconds`, at most `max_connections` per server. `namespace` starts every
+    A loader holds a lease for `lease_seconds` before another process may load too. After `failures_to_open`
+    consecutive failures Redis is bypassed and probed in the background, first after `probe_seconds`, later
+    every `max_probe_seconds`. Connections are opened in the
+    background, within `connect_seconds`, at most `max_connections` per server. `namespace` prefixes every
     key.
 
-    An instance may be used by any number of threads and after a fork. ConfigurationError for a URL that
-    cannot be read; InvalidInputError for limits that contradict each other.
+    An instance may be used by any number of threads and after a fork. Raises ConfigurationError for an
+    invalid URL and InvalidInputError for contradictory limits.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class PredictionCache:
             },
         )
         if jitter >= 1:
-            raise ConfigurationError("The cache's jitter is a share of the lifetime, less than 1.")
+            raise ConfigurationError("The cache's jitter is a fraction of the lifetime, less than 1.")
         self._namespace = check_namespace(namespace)
         self._limits = Limits(fresh_seconds, stale_seconds)
         self._limits_by_kind = dict(limits or {})
@@ -153,9 +153,9 @@ class PredictionCache:
 
     @classmethod
     def from_settings(cls, settings: Settings, **options: Any) -> PredictionCache:
-        """The cache that the settings describe.
+        """Create the cache that the settings describe.
 
-        Each setting `cache_something` is the argument `something`; `options` are arguments too, and win.
+        Each setting `cache_something` is the argument `something`; `options` override them.
         """
         described = {
             item.name.removeprefix("cache_"): getattr(settings, item.name)
@@ -166,29 +166,29 @@ class PredictionCache:
 
     @property
     def enabled(self) -> bool:
-        """Whether there is a Redis at all."""
+        """Whether Redis is configured."""
         return self._target is not None
 
     def of_database(self, db: SupportsDatabase) -> PredictionCache:
-        """The same cache, for the predictions of this database: none of any other is ever found in it.
+        """Return the same cache restricted to the predictions of this database.
 
-        It shares connections, statistics and limits with this one. Which database it is is asked with the first call, and in
-        the background every few seconds: after a restore nothing that was kept before is found. Where it cannot be
-        asked at first, nothing is kept.
+        It shares connections, statistics and limits with this one. The database's identity is queried with
+        the first call, and in the background every few seconds: after a restore no earlier entry is found.
+        Until it is known, nothing is cached.
         """
         return _OfDatabase(self, identity_of(db)) if self.enabled else self
 
     def ask_which_database(self) -> None:
-        """Ask now, and not only in the background: for writers, whose news has to reach the keys of all readers."""
+        """Query the identity now, not only in the background: for writers, which have to use the keys of all readers."""
 
     def _space(self, organization_id: UUID | str, kind: str) -> Space:
         return space(self._namespace, organization_id, kind)
 
     def get(self, organization_id: UUID | str, kind: str, entity: Entity) -> CachedPrediction | None:
-        """Return what the cache has for this entity.
+        """Return the cached prediction of this entity.
 
-        None when it has nothing, or knows that the database has nothing. EXPIRED predictions are returned,
-        and say so; see `get_or_compute` for one that asks the database instead.
+        None if there is none, or the cache knows that the database has none. EXPIRED predictions are
+        returned, marked as such; `get_or_compute` loads from the database instead.
         """
         own = self._space(organization_id, kind)
         raws, now_us = self._look(own, (own.key(entity),))
@@ -197,7 +197,7 @@ class PredictionCache:
     def get_many(
         self, organization_id: UUID | str, kind: str, entities: Iterable[E]
     ) -> dict[E, CachedPrediction]:
-        """What does the cache have for these entities, in one round trip? The others are left out."""
+        """Return the cached predictions of these entities, in one round trip; entities without one are left out."""
         own = self._space(organization_id, kind)
         make_key = own.key
         keys = {entity: make_key(entity) for entity in entities}
@@ -232,12 +232,11 @@ class PredictionCache:
     ) -> CachedPrediction | None:
         """Return the prediction for this entity from the cache, or else from the database through `load`.
 
-        `load()` returns a Prediction, or None when the database has none. Of the callers that miss at once,
-        in any number of threads, one runs it and the others wait for its answer, at most `wait_seconds`
-        (None: as long as that takes), and then run it themselves; a reader in another process is waited for
-        within the budget. Where an old copy that has not expired is there, they get that at once, with
-        `rebuilding` set. What `load` raises is raised, for all who waited; only when the database cannot be
-        reached does such an old copy answer instead.
+        `load()` returns a Prediction, or None when the database has none. Of the threads that miss at once,
+        one runs it and the others wait for its result, at most `wait_seconds` (None: without limit), and
+        then run it themselves; a loader in another process is waited for within the budget. If there is an
+        old copy that has not expired, they get that at once, with `rebuilding` set. Errors of `load` are
+        raised to all waiters; only if the database is unreachable does such an old copy answer instead.
         """
         own = self._space(organization_id, kind)
         key = own.key(entity)
@@ -257,10 +256,10 @@ class PredictionCache:
         *,
         wait_seconds: float | None = None,
     ) -> dict[E, CachedPrediction]:
-        """What are the predictions for these entities? As `get_or_compute`, with one `load` for all that it
-        has to read.
+        """Return the predictions for these entities, like `get_or_compute`, with one `load` for all missing
+        ones.
 
-        `load(entities)` returns those that the database has; an entity without a prediction is left out of
+        `load(entities)` returns those that the database has; entities without a prediction are left out of
         the result.
         """
         own = self._space(organization_id, kind)
@@ -297,12 +296,12 @@ class PredictionCache:
         *,
         create: bool = True,
     ) -> dict[E, PutOutcome]:
-        """Store predictions after their transaction has committed, and say what became of each.
+        """Store predictions after their transaction has committed, and return the outcome of each.
 
         An older one never replaces a newer one, by (available_at, recorded_at), neither in Redis nor within
         this batch; of two that tie, the later in the batch, or the later to arrive, wins. `create=False`
-        replaces what is there and adds nothing: right for rows that may not be the newest in the database,
-        such as a backfill. Where storing fails the older copy is removed, as soon as Redis can be reached.
+        only replaces existing entries: for rows that may not be the newest in the database, such as a
+        backfill. If storing fails, the older copy is removed as soon as Redis is reachable. Raises
         InvalidInputError, before anything is sent, for a value that the cache cannot hold.
         """
         own = self._space(organization_id, kind)
@@ -317,7 +316,7 @@ class PredictionCache:
         self._single_flight.forget(newest)
         items: list[Item] = []
         rejected: list[str] = []
-        # What reading it would take is not known yet: as long as others took, so that it is read again early too.
+        # The duration of its load is unknown: assume that of others, so that it is refreshed early too.
         rebuild_seconds = self._statistics.mean_rebuild_seconds() or 0.0
         for key, prediction in newest.items():
             item = self._timing.item(key, prediction, rebuild_seconds)
@@ -338,10 +337,10 @@ class PredictionCache:
     def invalidate(
         self, organization_id: UUID | str, kind: str | None = None, entity: Entity | None = None
     ) -> bool:
-        """Make the cache forget one prediction, all of a kind, or (without a kind) all of an organization.
+        """Invalidate one prediction, all of a kind, or (without a kind) all of an organization.
 
-        What is being read from the database meanwhile is not stored. True when Redis has done it; otherwise
-        it will be told as soon as it can be reached, and until then this process does not use what it has.
+        Loads under way are not stored. Returns True once Redis has done it; otherwise it is repeated as soon
+        as Redis is reachable, and until then this process ignores the entries.
         """
         if entity is not None and kind is None:
             raise InvalidInputError("invalidate needs the kind of the entity.")
@@ -357,8 +356,7 @@ class PredictionCache:
         )
 
     def ping(self) -> float | None:
-        """How many seconds does one round trip to Redis take at this moment? None when it is not there in
-        time."""
+        """Return the seconds of one round trip to Redis; None if it does not answer in time."""
         if self._client is None:
             return None
         began = time.monotonic()
@@ -368,12 +366,12 @@ class PredictionCache:
         return time.monotonic() - began
 
     def statistics(self) -> dict[str, Any]:
-        """Return what the cache has done since it was created, and its state.
+        """Return the counters since the cache was created, and its state.
 
         The counters of `db_utils.cache.statistics`, plus: `enabled`; `breaker` ("closed", "open" or
-        "half-open", that of the worst server of a cluster) and `breaker_opened` (how often); `connections`;
-        `pending_invalidations`; `hit_ratio` (0 to 1) and `mean_rebuild_seconds`, None where there is
-        nothing to divide by.
+        "half-open"; of a cluster, the worst) and `breaker_opened` (how often); `connections`;
+        `pending_invalidations`; `hit_ratio` (0 to 1) and `mean_rebuild_seconds`, None while their
+        denominator is zero.
         """
         nodes = self._client.nodes() if self._client is not None else []
         states = {node.breaker.state for node in nodes}
@@ -390,7 +388,7 @@ class PredictionCache:
         }
 
     def close(self) -> None:
-        """Close the connections; afterwards the cache finds nothing and loaders are asked."""
+        """Close the connections; afterwards every lookup misses and loaders run."""
         if self._client is not None:
             self._client.close()
 
@@ -411,8 +409,8 @@ class PredictionCache:
     ) -> Request:
         return Request(
             self._store,
-            # Without a cache nothing is shared, not even a read under way: each caller has its own, as it would
-            # have if it asked the database itself.
+            # Without a cache nothing is shared, not even a load under way: each caller loads for itself, as
+            # if it queried the database directly.
             self._single_flight if self.enabled else SingleFlight(),
             self._statistics,
             self._timing,
@@ -426,7 +424,7 @@ class PredictionCache:
 
 
 class _OfDatabase(PredictionCache):
-    """A cache whose keys name a database. What is not said here is the other cache's."""
+    """A cache whose keys name a database; everything else is inherited from the other cache."""
 
     def __init__(self, cache: PredictionCache, identity: DatabaseIdentity) -> None:
         self._cache = cache
@@ -439,7 +437,7 @@ class _OfDatabase(PredictionCache):
         database = self._identity.of_organization(organization_name(organization_id))
         name, _, is_passing = database.partition(".")
         if is_passing and self._store is not None:
-            # It has ended: should it come back under the same id, nothing of before is to be found either.
+            # Deleted: if it is recreated under the same id, earlier entries must not be found.
             own = space(self._namespace, organization_id, kind, name)
             self._store.renew_generation(own, own.generations[0], time.monotonic() + self._budget_seconds)
         return space(self._namespace, organization_id, kind, database)
@@ -464,14 +462,14 @@ class _OfDatabase(PredictionCache):
         return self._cache.ping()
 
     def close(self) -> None:
-        """Nothing: the connections are the other cache's."""
+        """Do nothing: the connections belong to the other cache."""
 
 
 def _check(*, positive: Mapping[str, float], not_negative: Mapping[str, float]) -> None:
     problems = [f"{name} must be more than 0" for name, value in positive.items() if not value > 0]
     problems += [f"{name} must not be negative" for name, value in not_negative.items() if not value >= 0]
     if problems:
-        raise ConfigurationError(f"The prediction cache cannot work like this: {', '.join(problems)}.")
+        raise ConfigurationError(f"Invalid options of the prediction cache: {', '.join(problems)}.")
 
 
 _instances: weakref.WeakSet[PredictionCache] = weakref.WeakSet()

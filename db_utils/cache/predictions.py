@@ -1,20 +1,19 @@
-"""What the cache holds and says: predictions, their freshness, and the bytes of a value in Redis.
+"""Predictions, their freshness, and the binary format of a value in Redis.
 
 A value is a header of 50 bytes and a body (numbers are big-endian and unsigned):
 
     offset  size  field
     0       1     format version, 1
-    1       1     flags: 1 = the value has tagged types, 2 = the body is deflated, 4 = the database had nothing
+    1       1     flags: 1 = the value has tagged types, 2 = the body is deflated, 4 = the database has no prediction
     2       8     available_at, microseconds since 1970 plus 2**63
-    10      8     recorded_at, likewise; the later breaks a tie of the former
+    10      8     recorded_at, likewise; breaks ties of the former
     18      4     lifetime of the copy in milliseconds
-    22      4     what reading it from the database took, in microseconds
+    22      4     duration of the load from the database, in microseconds
     26      8     checked_at by Redis' clock: seconds, then microseconds, 4 bytes each
-    34      16    the generations (organization's, then kind's) that must be in force for it to count
+    34      16    the generations (organization's, then kind's) that must be current for it to be valid
     50            UTF-8 JSON: [model_name, model_version, value]
 
-Bytes 26 to 49 are written by the script inside Redis, the others by the client. Nothing but JSON is ever
-decoded.
+Bytes 26 to 49 are written by the script inside Redis, the others by the client. Only JSON is ever decoded.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ _new_tuple = tuple.__new__
 
 
 class Freshness(StrEnum):
-    """How far a prediction can still be trusted, by its age and by when it was last checked."""
+    """The freshness of a prediction, by its age and by when it was last checked."""
 
     FRESH = "FRESH"
     STALE = "STALE"
@@ -64,10 +63,10 @@ _FRESH, _STALE, _EXPIRED = Freshness.FRESH, Freshness.STALE, Freshness.EXPIRED
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One prediction as the database has it, on its way into the cache.
+    """One prediction as stored in the database, to be cached.
 
     `value` is made of dict (str keys), list, tuple, str, int, float (finite), bool, None, Decimal, datetime,
-    date, time, timedelta and UUID. `available_at` is when the model could have known it, `recorded_at` the
+    date, time, timedelta and UUID. `available_at` is when the prediction became available, `recorded_at` the
     database's clock when it was stored (default: `available_at`); InvalidInputError where one has no time
     zone. Of two predictions the one with the later (available_at, recorded_at) is the newer.
     """
@@ -86,16 +85,16 @@ class Prediction:
 
     @property
     def order(self) -> tuple[datetime, datetime]:
-        """What decides which of two predictions is newer."""
+        """Return the sort key that decides which of two predictions is newer."""
         return self.available_at, self.recorded_at or self.available_at
 
 
 class CachedPrediction(NamedTuple):
-    """An answer, and everything one needs to know before trusting it.
+    """A prediction from the cache or the database, with its provenance and freshness.
 
-    `source` is "cache" or "database". `age_seconds` is the time since `available_at` and `checked_at` is when
-    the answer last agreed with the database, both by Redis' clock (by this machine's where Redis was not
-    asked). `rebuilding` means that a newer one is being read at this moment.
+    `source` is "cache" or "database". `age_seconds` is the time since `available_at` and `checked_at` is
+    when the value was last known to match the database, both by Redis' clock (by this machine's where Redis
+    was not used). `rebuilding` means that a newer one is being loaded.
     """
 
     source: str
@@ -123,27 +122,27 @@ class Limits:
 
 
 class UndecodableError(ValueError):
-    """The bytes in Redis are not a value of this format."""
+    """The bytes in Redis are not in this format."""
 
 
 class Encoded(NamedTuple):
-    """A value as the client sends it: the script puts the stamp between the two parts."""
+    """A value as the client sends it: the script inserts the stamp between the two parts."""
 
     fixed: bytes
     body: bytes
 
     def sealed(self, checked_us: int, generations: bytes) -> bytes:
-        """The bytes that Redis holds once the script has added when it was checked and the generations."""
+        """Return the bytes that Redis stores after the script has added the check time and the generations."""
         return self.fixed + _stamp.pack(*divmod(checked_us, 1_000_000)) + generations + self.body
 
 
 def encode(
     prediction: Prediction | None, *, lifetime_seconds: float, rebuild_seconds: float = 0.0
 ) -> Encoded:
-    """The bytes for a prediction, or for the fact that the database has none.
+    """Encode a prediction, or the fact that the database has none.
 
-    InvalidInputError when the value has a type that JSON and the tags do not cover, a number that is not
-    finite or a key that is not a str, or is larger than 16 MiB as JSON.
+    Raises InvalidInputError if the value has a type that JSON and the tags do not cover, a non-finite number
+    or a key that is not a str, or exceeds 16 MiB as JSON.
     """
     lifetime = min(max(round(lifetime_seconds * 1000), 0), _MAX_UINT32)
     rebuild = min(max(round(rebuild_seconds * 1_000_000), 0), _MAX_UINT32)
@@ -179,10 +178,10 @@ def encode(
 def decode(
     raw: bytes, now_us: int, limits_us: tuple[int, int], *, source: str = "cache"
 ) -> CachedPrediction | None:
-    """The answer in these bytes as of `now_us`, or None for "the database had nothing".
+    """Decode these bytes as of `now_us`; None means "the database has no prediction".
 
-    `limits_us` are the fresh and the stale limit in microseconds. A copy whose lifetime has passed is at
-    best STALE. UndecodableError when the bytes are anything else.
+    `limits_us` are the fresh and the stale limit in microseconds. An expired copy is at best STALE. Raises
+    UndecodableError for any other bytes.
     """
     return examine(raw, now_us, limits_us, source=source)[0]
 
@@ -190,9 +189,9 @@ def decode(
 def examine(
     raw: bytes, now_us: int, limits_us: tuple[int, int], recheck_us: int = 0, *, source: str = "cache"
 ) -> tuple[CachedPrediction | None, int, int]:
-    """What `decode` says, for how many microseconds more that is believed, and how many it took to read.
+    """Return the result of `decode`, its remaining lifetime and the duration of its load, in microseconds.
 
-    A prediction that has expired is believed for `recheck_us` at most.
+    An EXPIRED prediction is trusted for at most `recheck_us`.
     """
     try:
         version, flags, available, recorded, lifetime, rebuild, seconds, micros = _unpack_header(raw)
@@ -216,7 +215,7 @@ def examine(
             freshness = _STALE
         else:
             freshness = _FRESH
-        # What calling CachedPrediction comes to, in half the time: get_many makes as many as it has answers.
+        # Equivalent to CachedPrediction(...), in half the time: get_many creates one per result.
         answer = _new_tuple(
             CachedPrediction,
             (
@@ -233,7 +232,7 @@ def examine(
             ),
         )
         return answer, left, rebuild
-    except Exception as error:  # whatever a decoder makes of bytes that are not ours
+    except Exception as error:  # any error of a decoder on foreign bytes
         raise UndecodableError(str(error)) from None
 
 
@@ -244,7 +243,7 @@ def microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
-@lru_cache(maxsize=1024)  # the predictions of one run have their times in common
+@lru_cache(maxsize=1024)  # predictions of one run share their times
 def _moment(since_1970_us: int) -> datetime:
     return _EPOCH + timedelta(0, 0, since_1970_us)
 
@@ -268,10 +267,10 @@ _TAGS: dict[type, tuple[str, Callable[[Any], Any]]] = {
 
 
 def _decimal(text: str) -> Decimal:
-    """A number that PostgreSQL can have said: of 1e999999999 whoever calculates with it dies."""
+    """Parse a number that PostgreSQL can hold: calculating with 1e999999999 would exhaust memory."""
     number = Decimal(text)
     if "e" in text.lower() and number.is_finite() and abs(number.adjusted()) > _MOST_DIGITS:
-        raise UndecodableError("a number of more digits than the database can hold")
+        raise UndecodableError("a number with more digits than the database can hold")
     return number
 
 
@@ -291,7 +290,7 @@ _UNTAG: dict[str, Callable[[Any], Any]] = {
 
 
 def _prepare(value: Any) -> tuple[Any, bool]:
-    """The value with every type that JSON lacks replaced by a tag, and whether there was any."""
+    """Return the value with every type that JSON lacks replaced by a tag, and whether there was any."""
     kind = type(value)
     if value is None or kind in (str, int, float, bool):
         return value, False
@@ -327,6 +326,6 @@ def _untag(item: dict[str, Any]) -> Any:
     return item
 
 
-# json.loads would look for the encoding and for white space around the text first.
+# json.loads would first detect the encoding and skip white space.
 _decode_plain = json.JSONDecoder(parse_constant=_refuse).raw_decode
 _decode_tagged = json.JSONDecoder(object_hook=_untag, parse_constant=_refuse).raw_decode

@@ -1,5 +1,4 @@
-"""Reading through the cache: one caller reads what is missing or old, the others wait for it or get the old
-copy."""
+"""Read through the cache: one caller loads what is missing or old, the others wait or get the old copy."""
 
 from __future__ import annotations
 
@@ -40,7 +39,7 @@ from db_utils.errors import (
 Load: TypeAlias = Callable[[Sequence[str]], Mapping[str, Prediction]]
 Answers: TypeAlias = dict[str, CachedPrediction | None]
 
-# The database cannot be asked at all: better a copy that says how old it is than nothing.
+# The database is unreachable: a copy that states its age is better than nothing.
 OUTAGES = (
     ConnectionFailedError,
     ServerUnavailableError,
@@ -56,7 +55,7 @@ COUNTER_OF = {Freshness.FRESH: "hits", Freshness.STALE: "stale", Freshness.EXPIR
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """How long copies are believed and kept, in seconds; `random` returns numbers in [0, 1)."""
+    """How long copies are trusted and kept, in seconds; `random` returns numbers in [0, 1)."""
 
     lifetime_seconds: float
     grace_seconds: float
@@ -67,35 +66,34 @@ class Timing:
     random: Callable[[], float]
 
     def lifetime(self) -> float:
-        """A lifetime for one copy: not the same for all, so that those written together do not end
-        together."""
+        """Return a jittered lifetime, so that copies written together do not expire together."""
         return self.lifetime_seconds * (1 + self.jitter * (2 * self.random() - 1))
 
     def item(
         self, key: str, prediction: Prediction | None, rebuild_seconds: float = 0.0, replaceable: bytes = b""
     ) -> Item:
-        """What is to be written for one prediction, or for the fact that there is none."""
+        """Return what to write for one prediction, or for the fact that there is none."""
         lifetime = self.recheck_seconds if prediction is None else self.lifetime()
         keep = lifetime + (self.grace_seconds if prediction is not None else 0)
         encoded = encode(prediction, lifetime_seconds=lifetime, rebuild_seconds=rebuild_seconds)
         return Item(key, encoded, max(1, round(keep * 1000)), replaceable)
 
     def is_from_the_future(self, prediction: Prediction) -> bool:
-        """Whether this one would win over every true one for longer than clocks can differ."""
+        """Whether its timestamp lies further in the future than clock skew explains, so that it would replace every real one."""
         return microseconds(prediction.available_at) > (time.time() + self.max_future_seconds) * 1_000_000
 
     def refreshes_early(self, left_us: int, rebuild_us: int) -> bool:
-        """Whether a copy that is believed for `left_us` more is read again now, by chance.
+        """Decide at random whether to refresh a copy that has `left_us` to live.
 
-        The chance grows as the end comes near, the more so the longer the last read took (XFetch: Vattani,
+        The probability grows as expiry nears, faster the longer the last load took (XFetch: Vattani,
         Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015).
         """
         return rebuild_us * self.early_refresh * -math.log(1.0 - self.random()) >= left_us
 
 
 class Gap(NamedTuple):
-    """What a read left open for one key: the bytes that are there, if any, and whether they are none of a value, or one
-    that is not believed any more."""
+    """The unresolved state of one key: the bytes present, if any, and whether they are undecodable or no
+    longer trusted."""
 
     raw: bytes = b""
     broken: bool = False
@@ -103,13 +101,12 @@ class Gap(NamedTuple):
 
     @property
     def seen(self) -> bytes:
-        """The stamp of what is there."""
+        """The stamp of the bytes present."""
         return self.raw[STAMP]
 
 
 class Clock:
-    """Redis' clock as read a moment ago and carried on by this machine's; this machine's own where it was
-    not read."""
+    """Redis' clock, last read and advanced by this machine's; this machine's own if it was not read."""
 
     __slots__ = ("_base_us", "_read_at")
 
@@ -154,7 +151,7 @@ class Request:
         self._clock = Clock()
 
     def answer(self, keys: Sequence[str]) -> Answers:
-        """The answer for each key: None where the database has nothing."""
+        """Return the prediction for each key: None where the database has none."""
         self._look(keys)
         if self._gaps:
             self._fill_gaps()
@@ -162,7 +159,7 @@ class Request:
         return self._answers
 
     def _count(self) -> None:
-        """Count the answers that the look itself did not give."""
+        """Count the results that the first lookup did not give."""
         self._statistics.add(
             **Counter(
                 "misses" if answer is None or answer.source == "database" else COUNTER_OF[answer.freshness]
@@ -177,14 +174,14 @@ class Request:
             reading = self._store.read(self._space, keys, began + self._allowance.left)
             self._allowance.spend(began)
         if reading is None:
-            self._store = None  # out of reach: this call has no more to do with it
+            self._store = None  # unreachable: this call does not try it again
             self._gaps = {key: Gap() for key in keys}
             return
         now_us, raws = reading
         self._clock = Clock(now_us)
         limits, timing, answers = self._limits_of_copies_us, self._timing, self._answers
         recheck_us = round(timing.recheck_seconds * 1_000_000)
-        # Beyond twenty times the last read the chance of an early refresh is one in half a billion.
+        # Beyond twenty times the last load, an early refresh has a probability of one in half a billion.
         horizon = timing.early_refresh * 20
         bytes_read = stale = expired = undecodable = early = 0
         for key, raw in zip(keys, raws, strict=True):
@@ -210,7 +207,7 @@ class Request:
                     expired += known.freshness is Freshness.EXPIRED
         if early:
             self._statistics.add(early_refreshes=early)
-        # What is open still is counted when it has an answer.
+        # Unresolved keys are counted once they have a result.
         self._statistics.looked_up(len(answers) - stale - expired, stale, expired, 0, undecodable, bytes_read)
 
     def _fill_gaps(self) -> None:
@@ -236,7 +233,7 @@ class Request:
             self._read_database(abandoned, {}, {})
 
     def _fall_back(self, key: str, *, rebuilding: bool = True) -> bool:
-        """Answer with the old copy, if there is one and it has not expired, be it while the database was asked."""
+        """Answer with the old copy, if there is one and it has not expired, even during the load."""
         gap = self._gaps[key]
         if not gap.raw or gap.broken:
             return False
@@ -265,7 +262,7 @@ class Request:
     def _ask_for_leases(
         self, keys: Sequence[str], led: dict[str, Flight], leases: dict[str, RebuildLease]
     ) -> list[str]:
-        """Sort keys into leases of ours, answers that have arrived meanwhile, and (returned) leases of
+        """Sort keys into leases of ours, results that have arrived meanwhile, and (returned) leases of
         others."""
         if not keys or self._store is None:
             return list(keys)
@@ -295,7 +292,7 @@ class Request:
     def _wait_for_others(
         self, held: list[str], led: dict[str, Flight], leases: dict[str, RebuildLease]
     ) -> None:
-        """Look again and again for what another process is reading, as long as the budget lasts."""
+        """Poll for what another process is loading, while the budget lasts."""
         pause = FIRST_WAIT_SECONDS
         end = time.monotonic() + (math.inf if self._wait_seconds is None else self._wait_seconds)
         while held and self._store is not None:
@@ -336,7 +333,8 @@ class Request:
         for key in keys:
             prediction = predictions.get(key)
             gap = self._gaps[key]
-            # What is not believed gives way to what the database says, be that older: the newer row may have been deleted.
+            # An untrusted copy is replaced by the database's prediction even if that is older: the newer row
+            # may have been deleted.
             replaceable = gap.seen if gap.broken or gap.lapsed else b""
             answer, item = self._answer_of(key, prediction, seconds, now_us, replaceable)
             self._answers[key] = answer()
@@ -358,8 +356,7 @@ class Request:
     def _answer_of(
         self, key: str, prediction: Prediction | None, seconds: float, now_us: int, replaceable: bytes
     ) -> tuple[Answer, Item | None]:
-        """The answer from the database, in the same types as Redis will give it back, and what to write
-        there."""
+        """Return the database's prediction, in the types that Redis will return, and what to write there."""
         try:
             item = self._timing.item(key, prediction, seconds, replaceable)
         except InvalidInputError:
@@ -378,8 +375,7 @@ class Request:
 
 
 def from_database(encoded: Encoded, now_us: int, limits: tuple[int, int]) -> CachedPrediction | None:
-    """An answer that was just read from the database: decoded from its bytes, so each caller has a value of
-    its own."""
+    """Return a just-loaded prediction, decoded from its bytes so that each caller gets a separate value."""
     return decode(encoded.sealed(now_us, NO_GENERATIONS), now_us, limits, source="database")
 
 
@@ -389,12 +385,12 @@ def limits_us(limits: Limits) -> tuple[int, int]:
 
 
 def unconfirmed(limits: tuple[int, int]) -> tuple[int, int]:
-    """Limits by which nothing is FRESH: of what nobody has confirmed that it is this database's."""
+    """Return limits by which nothing is FRESH, for entries not confirmed to be this database's."""
     return -(2**63), limits[1]
 
 
 def _uncached(prediction: Prediction, now_us: int, limits: tuple[int, int]) -> CachedPrediction | None:
-    """The answer for a value that the cache cannot hold: as the database gave it."""
+    """Return the database's value as is, if the cache cannot hold it."""
     shell = Prediction(None, prediction.model_name, prediction.model_version, *prediction.order)
     answer = from_database(encode(shell, lifetime_seconds=1.0), now_us, limits)
     return answer._replace(value=prediction.value) if answer is not None else None

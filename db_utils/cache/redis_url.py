@@ -2,12 +2,12 @@
 
     redis://[user:password@]host[:6379][/database]                                one server; rediss:// for TLS
     unix:///path?db=0                                                             one server
-    redis+sentinel://[user:password@]host[:26379],…/service[/database]            the master that they name
-    redis+cluster://[user:password@]host[:6379],…                                 some nodes, which name the rest
+    redis+sentinel://[user:password@]host[:26379],…/service[/database]            the master that they report
+    redis+cluster://[user:password@]host[:6379],…                                 some nodes, which report the rest
 
 `rediss+sentinel://` and `rediss+cluster://` are the same over TLS. Options follow as a query: those of
 redis-py's connections (`ssl_ca_certs=`, `ssl_certfile=`, `ssl_keyfile=`, `ssl_cert_reqs=`, `client_name=`,
-…), and `sentinel_username=` and `sentinel_password=` for Sentinels that ask for a password of their own.
+…), and `sentinel_username=` and `sentinel_password=` for Sentinels with their own password.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from db_utils.errors import ConfigurationError
 
 Address = tuple[str, int]
 
-# What redis-py's parser takes but a bounded connection of ours decides itself.
+# Options of redis-py's parser that our bounded connections set themselves.
 _DECIDED_HERE = ("max_connections", "timeout", "retry_on_timeout", "retry_on_error", "socket_timeout")
 _PORTS = {"": 6379, "sentinel": 26379, "cluster": 6379}
 
 
 class RedisTarget:
-    """The servers behind a URL, and how to open a connection to one of them."""
+    """The servers behind a URL; opens connections to them."""
 
     def __init__(self, url: str, *, connect_seconds: float) -> None:
         scheme, hosts, rest = _split(url)
@@ -97,21 +97,19 @@ class RedisTarget:
             raise ConfigurationError(f"REDIS_URL has an option that does not fit: {error}") from None
 
     def connect(self, address: Address | None = None) -> BoundedConnection:
-        """A connection that is open, logged in and on its database; takes at most a few times
-        connect_seconds.
+        """Open a connection, log in and select the database, within a few times connect_seconds.
 
-        Without an address: to the only server, or to the one that the Sentinels name as master at this
-        moment.
+        Without an address: to the only server, or to the Sentinels' current master.
         """
         connection = self._build(address or self._main_address())
         connection.open()
         return connection
 
     def clients(self) -> Iterator[tuple[str, redis.Redis]]:
-        """For each server that is known from here, its name and redis-py's client for it, to ask it about itself.
+        """Yield the name and a redis-py client of each known server, for diagnostics.
 
-        Every operation takes at most connect_seconds. Of Sentinels it is the master that they name, of a cluster
-        the nodes that the URL names.
+        Every operation takes at most connect_seconds. For Sentinels it is their current master, for a
+        cluster the nodes in the URL.
         """
         for address in self.addresses if self.kind == "cluster" else [None]:
             pool = redis.ConnectionPool(
@@ -157,7 +155,7 @@ def _split(url: str) -> tuple[str, list[str], Any]:
     netloc = re.split("[/?#]", after, maxsplit=1)[0]
     login, at, places = netloc.rpartition("@")
     try:
-        # Without the hosts: it knows of one only, and newer Pythons refuse several with an IPv6 address among them.
+        # Without the hosts: urlsplit handles only one, and newer Pythons refuse several that include an IPv6 address.
         parts = urlsplit(f"{start}{mark}{login}{at}{after.removeprefix(netloc)}")
     except ValueError:
         raise ConfigurationError(_UNREADABLE) from None

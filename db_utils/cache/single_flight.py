@@ -1,5 +1,5 @@
-"""Single flight: of the threads that want the same prediction at once, one reads it and the others get its
-answer."""
+"""Single flight: of the threads that want the same prediction at once, one loads it and the others share its
+result."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Answer: TypeAlias = Callable[[], CachedPrediction | None]
 
 
 class AbandonedError(Exception):
-    """The thread that was reading was interrupted, or did not finish within the time one would wait."""
+    """The loading thread was interrupted, or did not finish within the wait."""
 
 
 class Flight:
-    """One read under way."""
+    """One load under way."""
 
     __slots__ = ("_answer", "_done", "_error", "owner")
 
@@ -29,19 +29,19 @@ class Flight:
         self._error: Exception | None = None
 
     def land(self, answer: Answer) -> None:
-        """Hand out the answer; every follower calls it for a value of its own."""
+        """Publish the result; each follower calls it for a separate value."""
         self._answer = answer
         self._done.set()
 
     def fail(self, error: Exception | None) -> None:
-        """Hand out an error; None sends the followers to read for themselves. Does nothing after `land`."""
+        """Publish an error; None makes the followers load for themselves. Does nothing after `land`."""
         if not self._done.is_set():
             self._error = error
             self._done.set()
 
     def wait(self, seconds: float | None) -> CachedPrediction | None:
-        """The answer, or the reader's error (a copy, so that threads do not share a traceback), or
-        AbandonedError."""
+        """Return the result, or raise the loader's error (a copy, so that threads do not share a traceback)
+        or AbandonedError."""
         if not self._done.wait(seconds):
             raise AbandonedError
         if self._answer is not None:
@@ -54,22 +54,21 @@ class Flight:
 def _copied(error: Exception) -> Exception:
     try:
         return copy.copy(error)
-    except Exception:  # an exception whose constructor wants more than its args
+    except Exception:  # an exception whose constructor needs more than its args
         return error
 
 
 class SingleFlight:
-    """The reads under way in this process, by key."""
+    """The loads under way in this process, by key."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._flights: dict[str, Flight] = {}
 
     def claim(self, keys: Iterable[str]) -> tuple[dict[str, Flight], dict[str, Flight]]:
-        """The flights of these keys: those that are the caller's to lead, and those of others to follow.
+        """Return the flights of these keys: those for the caller to lead, and those of others to follow.
 
-        A key that this very thread is reading already is in neither: to follow oneself would be to wait for
-        ever.
+        A key that this thread is already loading is in neither: following itself would deadlock.
         """
         led: dict[str, Flight] = {}
         followed: dict[str, Flight] = {}
@@ -84,7 +83,7 @@ class SingleFlight:
         return led, followed
 
     def finish(self, led: dict[str, Flight]) -> None:
-        """Take flights off the list; those without an answer are abandoned."""
+        """Remove flights; those without a result are abandoned."""
         with self._lock:
             for key, flight in led.items():
                 if self._flights.get(key) is flight:
@@ -93,7 +92,7 @@ class SingleFlight:
             flight.fail(None)
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Let nobody join the reads of these keys any more: they began before something was written."""
+        """Let no caller join the loads of these keys any more: they began before a write."""
         with self._lock:
             for key in keys:
                 self._flights.pop(key, None)

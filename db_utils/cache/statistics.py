@@ -1,4 +1,4 @@
-"""What the cache has done, counted."""
+"""Counters of the cache."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ COUNTERS = (
     "stale",  # answered from Redis, STALE
     "expired",  # answered from Redis, EXPIRED
     "misses",  # not answered from Redis
-    "undecodable",  # misses because the bytes in Redis were not a value
-    "errors",  # calls to Redis that failed, were refused or came too late
+    "undecodable",  # misses because the value in Redis could not be decoded
+    "errors",  # calls to Redis that failed, were refused or timed out
     "bypassed",  # calls that did not go to Redis because a breaker was open
-    "rebuilds",  # times that the database was asked
-    "rebuild_failures",  # times that asking it raised
-    "early_refreshes",  # predictions read again before their copy's lifetime was over
-    "waits",  # predictions for which a caller waited for another one's answer
-    "served_while_rebuilding",  # predictions served from a copy because another caller was reading a newer one
+    "rebuilds",  # loads from the database
+    "rebuild_failures",  # loads that raised
+    "early_refreshes",  # predictions refreshed before their copy expired
+    "waits",  # predictions for which a caller waited for another caller's load
+    "served_while_rebuilding",  # predictions served from an old copy while another caller was loading
     "stored",  # predictions written to Redis
     "kept_newer",  # predictions not written because Redis had a newer one
     "not_stored",  # predictions not written for another reason
@@ -44,7 +44,7 @@ class Statistics:
     def looked_up(
         self, hits: int, stale: int, expired: int, misses: int, undecodable: int, bytes_read: int
     ) -> None:
-        """Add the outcome of one look; what `add` does, for the one that is called most."""
+        """Add the outcome of one lookup; a faster `add` for the most frequent call."""
         counts = self._counts
         with self._lock:
             counts["hits"] += hits
@@ -56,21 +56,21 @@ class Statistics:
                 counts["undecodable"] += undecodable
 
     def rebuilt(self, seconds: float) -> None:
-        """Take note of one read from the database and how long it took."""
+        """Record one load from the database and its duration."""
         with self._lock:
             self._counts["rebuilds"] += 1
             self._rebuild_seconds += seconds
 
     def mean_rebuild_seconds(self) -> float | None:
-        """How long does a read from the database take? None as long as there was none."""
+        """Return the mean duration of a load from the database; None before the first."""
         rebuilds = self._counts["rebuilds"]
         return self._rebuild_seconds / rebuilds if rebuilds else None
 
     def snapshot(self) -> dict[str, Any]:
-        """All counters at one moment, with the share of lookups that Redis answered and the mean rebuild
-        time.
+        """Return a snapshot of all counters, with the share of lookups that Redis answered and the mean
+        rebuild time.
 
-        `hit_ratio` and `mean_rebuild_seconds` are None as long as there is nothing to divide by.
+        `hit_ratio` and `mean_rebuild_seconds` are None while their denominator is zero.
         """
         with self._lock:
             counts: dict[str, Any] = dict(self._counts)

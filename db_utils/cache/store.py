@@ -1,5 +1,4 @@
-"""What the cache does in Redis: every call keeps to a deadline, and every trouble is counted instead of
-raised."""
+"""The cache's operations in Redis: every call has a deadline, and errors are counted instead of raised."""
 
 from __future__ import annotations
 
@@ -34,12 +33,12 @@ _RELEASE = Script("release")
 
 
 class PutOutcome(StrEnum):
-    """What became of a prediction that was to be stored."""
+    """The outcome of storing a prediction."""
 
     STORED = "stored"
     KEPT_NEWER = "kept newer"  # Redis has a newer one, or the batch had
     ABSENT = "absent"  # create=False, and there was nothing to replace
-    REJECTED = "rejected"  # it says that it becomes available in the future; an older copy was removed
+    REJECTED = "rejected"  # its available_at is in the future; an older copy was removed
     REFUSED = "refused"  # Redis is full, read-only, or the key belongs to another application
     UNAVAILABLE = "unavailable"  # Redis could not be reached, or there is none
 
@@ -54,7 +53,7 @@ _OUTCOMES = {
 
 
 class Allowance:
-    """The time that one call may still spend on Redis; time spent in the database is not taken from it."""
+    """The time that one call may still spend on Redis; time spent in the database does not count."""
 
     __slots__ = ("left",)
 
@@ -62,12 +61,12 @@ class Allowance:
         self.left = seconds
 
     def spend(self, since: float) -> None:
-        """Take off what has passed since this moment of `time.monotonic`."""
+        """Deduct the time since this value of `time.monotonic`."""
         self.left -= time.monotonic() - since
 
 
 class RebuildLease(NamedTuple):
-    """What Redis said to the wish to read: one reply a key, and what a later fill has to show."""
+    """Redis' reply to a lease request: one result per key, and the tokens for a later fill."""
 
     now_us: int
     token: bytes
@@ -76,8 +75,8 @@ class RebuildLease(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One value to be written: its key, its bytes, when Redis drops it, and the stamp of what it may replace whatever
-    that says."""
+    """One value to write: its key, its bytes, its expiry, and the stamp of the value it may replace
+    unconditionally."""
 
     key: str
     encoded: Encoded
@@ -86,15 +85,15 @@ class Item(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What Redis must be told about a key: to drop it or, if it is a `generation`, to renew it."""
+    """A pending invalidation: drop the key or, if it is a `generation`, renew it."""
 
     space: Space
     generation: bool
-    until: float  # when whatever is out of date will have gone by itself
+    until: float  # when the outdated value will have expired
 
 
 class Store:
-    """The cache's commands. Each returns None where Redis was not there in time."""
+    """The cache's commands. Each returns None if Redis did not answer in time."""
 
     def __init__(
         self, client: RedisClient, statistics: Statistics, *, lease_seconds: float, keep_seconds: float
@@ -112,13 +111,13 @@ class Store:
 
     @property
     def pending(self) -> int:
-        """How many invalidations wait for Redis to come back."""
+        """Return the number of invalidations pending until Redis is back."""
         return len(self._pending)
 
     def read(
         self, space: Space, keys: Sequence[str], deadline: float
     ) -> tuple[int, list[bytes | None]] | None:
-        """Redis' clock in microseconds and the values of the keys that count, in one round trip."""
+        """Return Redis' clock in microseconds and the valid values of the keys, in one round trip."""
         if self._pending:
             self._settle(deadline)
         try:
@@ -141,15 +140,14 @@ class Store:
         return now_us, values
 
     def is_masked(self, space: Space, key: str) -> bool:
-        """Whether what Redis has for this key is known to be out of date, because telling it so failed."""
+        """Whether Redis' value for this key is known to be outdated, because its invalidation failed."""
         pending = self._pending
         return bool(pending) and (
             key in pending or space.generations[1] in pending or space.generations[0] in pending
         )
 
     def lease(self, space: Space, seen: Mapping[str, bytes], allowance: Allowance) -> RebuildLease | None:
-        """Ask for the right to read these keys from the database; `seen` has the stamps of the values
-        seen."""
+        """Request leases to load these keys from the database; `seen` has the stamps of the values seen."""
         began = time.monotonic()
         token = os.urandom(12)
         arguments: list[bytes | str] = [
@@ -171,8 +169,8 @@ class Store:
         return RebuildLease(int(now[0]) * 1_000_000 + int(now[1]), token, generations, replies)
 
     def fill(self, space: Space, items: Sequence[Item], lease: RebuildLease, allowance: Allowance) -> None:
-        """Store what was read under a lease, unless it was invalidated meanwhile or something newer is
-        there."""
+        """Store what was loaded under a lease, unless it was invalidated meanwhile or a newer value
+        exists."""
         began = time.monotonic()
         try:
             codes = self._put(space, items, lease.token, lease.generations, "1", began + allowance.left)
@@ -185,7 +183,7 @@ class Store:
             allowance.spend(began)
 
     def release(self, space: Space, keys: Sequence[str], lease: RebuildLease, allowance: Allowance) -> None:
-        """Give leases back without having stored anything."""
+        """Release leases without storing anything."""
         began = time.monotonic()
         try:
             leases = [lease_key(key) for key in keys]
@@ -198,11 +196,10 @@ class Store:
     def put(
         self, space: Space, items: Sequence[Item], *, create: bool, budget_seconds: float
     ) -> list[PutOutcome]:
-        """Store what a writer knows to be true now.
+        """Store current values on behalf of a writer.
 
-        Where that fails, the older copies are removed instead, now or as soon as Redis can be reached;
-        until then this process does not use them. The budget counts for each chunk, and nothing is tried
-        after one that failed.
+        If that fails, the older copies are removed instead, now or as soon as Redis is reachable; until then
+        this process ignores them. The budget applies per chunk, and a failure ends the call.
         """
         outcomes: list[PutOutcome] = []
         for start in range(0, len(items), CHUNK):
@@ -227,12 +224,12 @@ class Store:
         return outcomes
 
     def remove(self, space: Space, keys: Sequence[str], deadline: float) -> bool:
-        """Drop values; whether that is done, and not left until Redis can be reached."""
+        """Drop values; return whether that is done, not pending until Redis is reachable."""
         self._statistics.add(invalidations=len(keys))
         return self._remove(space, keys, deadline)
 
     def renew_generation(self, space: Space, key: str, deadline: float) -> bool:
-        """Make every value under a generation worthless at once; whether that is done already."""
+        """Invalidate every value under a generation at once; return whether that is done."""
         self._statistics.add(invalidations=1)
         try:
             self._client.write(space.slot, self._generation_command(key), deadline)
@@ -301,7 +298,7 @@ class Store:
         with self._lock:
             self._pending.update(dict.fromkeys(keys, mark))
             self._pending_at = now + RETRY_PENDING_SECONDS
-            if len(self._pending) > PENDING_LIMIT:  # forget which values: drop all of their kinds
+            if len(self._pending) > PENDING_LIMIT:  # do not list values: drop all of their kinds
                 known = list(self._pending.items())
                 self._pending = {
                     key if mark.generation else mark.space.generations[1]: mark._replace(generation=True)
@@ -309,7 +306,7 @@ class Store:
                 }
 
     def _settle(self, deadline: float) -> None:
-        """Tell Redis part of what it could not be told before; after a failure, at most once a second."""
+        """Retry some pending invalidations; after a failure, at most once a second."""
         now = time.monotonic()
         with self._lock:
             if now < self._pending_at:

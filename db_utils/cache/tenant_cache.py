@@ -15,10 +15,9 @@ E = TypeVar("E", bound=Entity)
 
 
 class TenantCache:
-    """The methods of PredictionCache for one organization; no argument of any of them can name another
-    one.
+    """The methods of PredictionCache for one organization; none of their arguments can name another one.
 
-    InvalidInputError where the organization is not a UUID.
+    Raises InvalidInputError if the organization is not a UUID.
     """
 
     __slots__ = ("_cache", "organization_id")

@@ -1,1 +1,1 @@
-"""Connections: the pool, transactions, the tenant scope, and the verbs that all of them share."""
+"""Connections: the pool, transactions, the tenant scope, and the methods that they share."""

@@ -1,9 +1,9 @@
-"""Stops statements that take too long: deadlines, a network that fell silent, and Ctrl-C.
+"""Cancel statements: on deadlines, on a dead network and on Ctrl-C.
 
-The driver waits inside C until the server answers, so neither a deadline nor a signal is noticed by the
-thread that waits. One daemon thread watches the statements under way. When a deadline passes, or SIGINT
-arrives while the main thread waits, it asks the server to cancel the statement (over a connection of its own,
-which works through TLS and does not block the interpreter as the driver's own `cancel()` does). Where the
+The driver waits inside C until the server answers, so the waiting thread notices neither a deadline nor
+a signal. One daemon thread watches the running statements. When a deadline passes, or SIGINT
+arrives while the main thread waits, it asks the server to cancel the statement (over a separate connection,
+which works through TLS and does not block the interpreter as the driver's `cancel()` does). Where the
 server does not react within a grace time it shuts the socket down, and the waiting thread gets an error
 instead of hanging.
 
@@ -28,7 +28,7 @@ import psycopg2
 from db_utils.connections.checkout import Cancellation, Checkout
 
 GRACE_SECONDS = 2.0
-"""How long the server may take to react to a cancel before the connection is given up."""
+"""How long the server may take to react to a cancel request before the connection is dropped."""
 _TICK_SECONDS = 1.0
 _REPEAT_SECONDS = 0.2
 
@@ -37,10 +37,10 @@ _log = logging.getLogger("db_utils.connections.cancellation")
 Entry: TypeAlias = "tuple[float, int, float | None]"
 
 under_way: dict[Checkout, Entry] = {}
-"""Statements that threads wait for now: since when (monotonic), which thread, until when if that was said."""
+"""Running statements: start (monotonic), thread, and deadline if any."""
 
 on_tick: list[Callable[[], None]] = []
-"""What else to do about once a second."""
+"""Other tasks to run about once a second."""
 
 prepared_threads: set[int] = set()
 """Threads for which `start` has run."""
@@ -57,7 +57,7 @@ class _Watch:
         self._rope: socket.socket | None = None
 
     def after_fork(self) -> None:
-        """Forget the parent's thread and its bell: a signal to the child must not ring it."""
+        """Forget the parent's thread and its wake-up pipe: a signal to the child must not write to it."""
         under_way.clear()
         prepared_threads.clear()
         self._lock = threading.Lock()
@@ -82,11 +82,11 @@ class _Watch:
         if threading.current_thread() is threading.main_thread():
             previous = signal.set_wakeup_fd(self._rope.fileno(), warn_on_full_buffer=False)
             if previous not in (-1, self._rope.fileno()):
-                signal.set_wakeup_fd(previous)  # another's, such as an event loop's: leave it
+                signal.set_wakeup_fd(previous)  # set by another, such as an event loop: leave it
         prepared_threads.add(threading.get_ident())
 
     def nudge(self, deadline: float) -> None:
-        """Wake the thread early if this deadline comes before it would wake by itself."""
+        """Wake the thread early if this deadline comes before its next wake-up."""
         if deadline < self._wake_at and self._rope is not None:
             with suppress(OSError):
                 self._rope.send(b"\0")
@@ -101,7 +101,7 @@ class _Watch:
                     tick_at = time.monotonic() + _TICK_SECONDS
                     for action in on_tick:
                         action()
-            except Exception:  # the watch must outlive whatever one connection does
+            except Exception:  # an error on one connection must not end the thread
                 _log.exception("watching statements failed")
 
     def _wait(self, bell: socket.socket) -> bytes:
@@ -125,7 +125,7 @@ class _Watch:
             return b""
 
     def _look(self, interrupted: bool) -> None:
-        # Where the application decides what Ctrl-C means, it may want to finish the statement.
+        # An application with its own SIGINT handler may want to finish the statement.
         interrupted = interrupted and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         now = time.monotonic()
         main_thread_id = threading.main_thread().ident
@@ -144,7 +144,7 @@ class _Watch:
                 cancellation = Cancellation(reason, now + GRACE_SECONDS)
                 checkout.cancellation = cancellation
                 if under_way.get(checkout) is not entry:
-                    checkout.cancellation = None  # it ended before it could see this
+                    checkout.cancellation = None  # it ended before it could notice this
                     continue
             if now >= cancellation.hard_at:
                 _sever(checkout, cancellation)
@@ -190,9 +190,9 @@ def _send_cancel(checkout: Checkout, cancellation: Cancellation) -> None:
 
 
 def _cancel_through_pooler(checkout: Checkout, cancellation: Cancellation) -> None:
-    """Only the pooler knows which server process is at work, and only the driver knows the pooler's key for it.
+    """Only the pooler knows which server process runs the statement, and only the driver knows the pooler's cancel key.
 
-    As the driver holds the interpreter while it asks, the pooler has to answer a knock first.
+    As the driver holds the GIL meanwhile, a probe checks first that the pooler accepts connections.
     """
     info = checkout.connection.info
     try:
@@ -204,7 +204,7 @@ def _cancel_through_pooler(checkout: Checkout, cancellation: Cancellation) -> No
 
 
 def _send_plain_cancel(checkout: Checkout, cancellation: Cancellation) -> None:
-    """The driver's own way, which needs no free slot: the server has just answered, so it will not block."""
+    """Use the driver's `cancel()`, which needs no free slot: the server has just answered, so it will not block."""
     with cancellation.lock, suppress(psycopg2.Error):
         if not cancellation.finished:
             checkout.connection.cancel()
@@ -224,9 +224,9 @@ def _sever(checkout: Checkout, cancellation: Cancellation) -> None:
 
 
 def settle(checkout: Checkout) -> Cancellation | None:
-    """Close the books on a statement that ended after someone tried to stop it.
+    """Settle a statement that ended after an attempt to cancel it.
 
-    Call it when the statement is out of `under_way`. Afterwards no late cancel can hit a later statement: the
+    Call it after removing the statement from `under_way`. Afterwards no late cancel can hit a later statement: the
     request has reached the server, or the connection is closed.
     """
     cancellation = checkout.cancellation
@@ -249,7 +249,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def cancel_parameters(parameters: dict[str, str]) -> dict[str, str]:
-    """How to open the short connection that cancels: as the others, but with a short timeout and without options."""
+    """Parameters of the short-lived cancel connection: as the others, but with a short timeout and no options."""
     changed = {name: value for name, value in parameters.items() if name != "options"}
     changed["connect_timeout"] = "2"
     changed["application_name"] = "db_utils cancel"

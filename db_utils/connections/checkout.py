@@ -1,4 +1,4 @@
-"""A connection while it is in use: the connection, and what the pool and the watch need to know about it."""
+"""A connection while it is in use: the connection, and the state that the pool and the cancellation thread need."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Cancellation:
 class Checkout:
     """A connection of the pool: `ConnectionPool.take` gives it, `ConnectionPool.give` takes it back.
 
-    One that is dropped instead (a Ctrl-C at the worst moment) gives its place back when it is collected.
+    One that is dropped instead (an ill-timed Ctrl-C) frees its place when it is collected.
     """
 
     __slots__ = (
@@ -84,26 +84,24 @@ class Checkout:
         self.slow_seconds = slow_seconds
         self.process_id = process_id
         self.is_counted = False  # whether it fills one of the pool's places
-        self.is_tainted = False  # its session may hold what the next user must not find
-        self.backend_pid = 0  # the server process that answered first
-        self.is_pooled = (
-            False  # a pooler stands between: what the driver calls the server's process is the pooler's
-        )
-        self.preamble = ""  # set where the session is another one in each transaction: what each begins with
-        self.session_text = ""  # what a pooler's session begins with, where it is one's own
+        self.is_tainted = False  # its session may hold state that the next user must not see
+        self.backend_pid = 0  # the server process that answered at connect
+        self.is_pooled = False  # behind a pooler: the driver's backend PID is the pooler's
+        self.preamble = ""  # set where each transaction gets another session: what it begins with
+        self.session_text = ""  # what a pooler's session begins with, where it is exclusive
         self.is_lent = False  # the driver's object was in the caller's hands
         self.types: dict[int, object] = {}  # how the driver read values before that
         _checkouts.add(self)
 
     def lend(self) -> psycopg2.extensions.connection:
-        """The driver's connection, for a caller who may do anything with it: it is made clean afterwards."""
+        """The driver's connection, for a caller that may do anything with it: it is reset afterwards."""
         if not self.is_lent:
             self.is_lent = self.is_tainted = True
             self.types = dict(self.connection.string_types)
         return self.connection
 
     def beginning(self, text: str) -> str:
-        """A text that begins a transaction, with the settings that this connection has to make in each."""
+        """Return SQL that begins a transaction, with the settings that this connection needs in each."""
         if not self.preamble:
             return text
         begin, end, rest = text.partition(";")
@@ -129,7 +127,7 @@ class Checkout:
         self.is_lent = False
 
     def has_news(self) -> bool:
-        """Whether the server sent something unasked: most likely that it has ended the connection."""
+        """Whether the server sent unsolicited data: most likely that it ended the connection."""
         if hasattr(select, "poll"):
             poller = select.poll()
             poller.register(self.connection.fileno(), select.POLLIN)
@@ -137,12 +135,12 @@ class Checkout:
         return bool(select.select([self.connection.fileno()], [], [], 0)[0])
 
     def take_news(self) -> None:
-        """Let the driver read it; what the server said last is in the connection's notices then."""
+        """Let the driver read it; the server's last message is then in the connection's notices."""
         with suppress(psycopg2.Error):
             self.connection.poll()
 
     def close(self) -> None:
-        """End the connection, if it is this process's own; that it is broken already is no error."""
+        """Close the connection if it belongs to this process; an already broken one is no error."""
         if self.process_id == os.getpid():
             with suppress(psycopg2.Error):
                 self.connection.close()
@@ -157,11 +155,11 @@ _checkouts: weakref.WeakSet[Checkout] = weakref.WeakSet()
 
 
 def _let_go_of_parents_sockets() -> None:
-    """Take a forked child off the lines between its parent and the server.
+    """Detach a forked child from its parent's connections.
 
-    Both processes hold the same sockets. Whatever the child would say on one (COMMIT at the end of a block that it
-    leaves, a goodbye when it collects the connection) the server would take for its parent's word. In the child each
-    becomes the end of a line that is dead; the parent's stays as it is.
+    Both processes hold the same sockets. The server would take anything the child sends (COMMIT at the end of
+    a block, a terminate message on collection) as sent by the parent. In the child each is replaced by a
+    dead socket; the parent's is unaffected.
     """
     checkouts = list(_checkouts)
     if not checkouts:

@@ -23,9 +23,9 @@ ORDER BY n.nodename, n.nodeport
 
 
 def dead_workers(pool: ConnectionPool) -> tuple[str, ...] | None:
-    """Return the workers that the coordinator does not reach within a second, as host:port; None where this role may not ask.
+    """Return the workers that the coordinator does not reach within a second, as host:port; None where this role lacks permission.
 
-    Asked on a connection of its own: the coordinator takes one that it has to a worker for an answer.
+    Uses a separate connection: the coordinator counts an existing one to a worker as an answer.
     """
     try:
         checkout = pool.open_beside()

@@ -13,7 +13,7 @@ from db_utils.values import Parameters, adapt_parameters
 
 
 class _Sink:
-    """Passes on what the server sends until the file refuses; the rest is thrown away while the statement ends.
+    """Forwards the server's data until the file raises; the rest is discarded while the statement ends.
 
     (An exception out of `write` would leave the connection in the middle of the copy.)
     """
@@ -23,7 +23,7 @@ class _Sink:
         self.refusal: BaseException | None = None
 
     def write(self, data: bytes) -> None:
-        """Pass it on."""
+        """Write it to the file."""
         if self.refusal is not None:
             return
         try:
@@ -37,9 +37,11 @@ _OPTIONS = re.compile(r"[\w ,.'\\|-]+")
 
 
 def check_copy_out(into: object, options: object) -> None:
-    """Refuse what cannot be written to, and options that are more than words, numbers and texts."""
+    """Refuse a file without `write`, and options other than words, numbers and texts."""
     if not callable(getattr(into, "write", None)):
-        raise InvalidInputError(f"into is {type(into).__name__}: give a binary file, or what has its write")
+        raise InvalidInputError(
+            f"into is {type(into).__name__}: give a binary file or an object with its write method"
+        )
     if not isinstance(options, str) or not _OPTIONS.fullmatch(options):
         raise InvalidInputError(
             f"options is {shown(options)}: give those of COPY, such as FORMAT csv, HEADER"

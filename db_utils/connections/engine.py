@@ -1,4 +1,4 @@
-"""Lets SQLAlchemy draw from the pool of a DatabaseManager: for pandas, and for one's own models."""
+"""A SQLAlchemy engine on the pool of a DatabaseManager, for pandas and for your own models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from db_utils.connections.pooler import check_session
 
 
 class _BorrowingPool(sqlalchemy.pool.NullPool):
-    """SQLAlchemy's pool that keeps nothing: it opens by borrowing from ours, and closes by giving back."""
+    """A SQLAlchemy pool that keeps no connections: it borrows from ours and returns them on close."""
 
     lender: ConnectionPool
 
@@ -35,7 +35,7 @@ _borrowed: dict[int, Checkout] = {}
 
 
 def engine(lender: ConnectionPool) -> sqlalchemy.Engine:
-    """A SQLAlchemy engine whose connections come from this pool, one for each that is in use."""
+    """Return a SQLAlchemy engine whose connections come from this pool."""
 
     def borrow() -> Any:
         checkout = lender.take_answering()
@@ -54,7 +54,7 @@ def engine(lender: ConnectionPool) -> sqlalchemy.Engine:
 
 
 def _begin(connection: sqlalchemy.Connection) -> None:
-    """Make the library's settings in a transaction behind a pooler, which keeps none between two."""
+    """Apply the library's settings in each transaction behind a pooler, which keeps none between them."""
     driver: Any = connection.connection.dbapi_connection
     checkout = _borrowed.get(id(driver))
     if checkout is None or not checkout.preamble:

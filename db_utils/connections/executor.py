@@ -1,4 +1,4 @@
-"""The verbs: what a manager, a tenant scope and a transaction can all be asked to do."""
+"""The methods shared by the manager, the tenant scope and the transaction."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 
 class FrameOptions(TypedDict):
-    """How a frame is to look."""
+    """Options of a frame."""
 
     backend: Backend
     decimals: Decimals
@@ -31,7 +31,7 @@ class FrameOptions(TypedDict):
 
 
 class Executor(ABC):
-    """Runs SQL. `DatabaseManager`, `TenantScope` and `Transaction` differ in where and as whom.
+    """Runs SQL. `DatabaseManager`, `TenantScope` and `Transaction` differ in connection and role.
 
     Placeholders are `%s` with a tuple or list, or `%(name)s` with a dict; a literal percent sign is `%%`
     where parameters are given and `%` where none are. Times come back aware, in UTC. All errors are
@@ -57,9 +57,9 @@ class Executor(ABC):
 
     @abstractmethod
     def _loading(self, timeout_seconds: float | None, sql: str | None = None) -> AbstractContextManager[Any]:
-        """A driver connection inside a transaction whose statements may take as long as they need.
+        """Open a transaction without a statement timeout and return its driver connection.
 
-        `sql` is the caller's own statement where that is what will be run: it has to be one that may be run here.
+        `sql` is the caller's statement, if one will be run: it is checked here.
         """
 
     @contextmanager
@@ -75,9 +75,9 @@ class Executor(ABC):
 
     @abstractmethod
     def transaction(self, *, isolation: Isolation | None = None, read_only: bool = False) -> Transaction:
-        """All or nothing: commits when the block ends, rolls back when it raises.
+        """Begin a transaction: it commits when the block ends and rolls back when it raises.
 
-        Inside a transaction this is a savepoint: what fails in the inner block is undone alone.
+        Inside a transaction this is a savepoint: a failure undoes the inner block only.
         `isolation` is "read committed", "repeatable read" or "serializable"; None takes the server's default.
         """
 
@@ -92,8 +92,8 @@ class Executor(ABC):
         """Run `function(transaction)` in a transaction, commit, and return its result.
 
         On a serialization failure or a deadlock it runs again from the start, at most `retries` times, after
-        `delay(number of failures)` seconds. It must do nothing outside the transaction that cannot be done
-        twice.
+        `delay(number of failures)` seconds. Its effects outside the transaction must be
+        repeatable.
         """
         return run_with_retries(
             lambda: self.transaction(isolation=isolation), function, retries=retries, delay=delay
@@ -101,7 +101,7 @@ class Executor(ABC):
 
     @abstractmethod
     def connection(self) -> AbstractContextManager[Any]:
-        """The psycopg2 connection itself, for what this library did not think of.
+        """Lend the psycopg2 connection, for anything this library does not cover.
 
         It is in psycopg2's usual mode (a transaction begins by itself); it commits when the block ends, rolls
         back when it raises, and goes back to the pool with all its session settings reset. Behind a pooler that lends
@@ -127,11 +127,11 @@ class Executor(ABC):
         options: str = "FORMAT csv, HEADER",
         timeout_seconds: float | None = None,
     ) -> int:
-        """Write the rows of a query to a binary file with COPY and return how many there were.
+        """Write the rows of a query to a binary file with COPY and return the number of rows.
 
-        The fastest way out, in constant memory: `into.write(bytes)` gets what the server sends as it comes. `options` are
-        those of COPY. What `write` raises ends the statement on the server and is raised here. Without
-        `timeout_seconds` it may take as long as it needs.
+        The fastest export, in constant memory: `into.write(bytes)` receives the server's data as it arrives.
+        `options` are those of COPY. What `write` raises ends the statement on the server and is raised here. Without
+        `timeout_seconds` there is no limit.
         """
         from db_utils.connections.copy_out import check_copy_out, copy_out
 
@@ -152,8 +152,8 @@ class Executor(ABC):
         """Run a statement and return its rows as plain dicts, [] when there are none.
 
         `timeout_seconds` cancels the statement on the server when it takes longer (`QueryTimeoutError`); the
-        connection stays usable. Outside a transaction a read is tried once more when the connection is lost;
-        `idempotent=True` says that this holds for a write too. `primary=True` keeps a read off the replica.
+        connection stays usable. Outside a transaction a read is retried once if the connection is lost;
+        `idempotent=True` allows this for a write too. `primary=True` keeps a read off the replica.
         """
         return self._run(sql, params, fetch_rows, timeout_seconds, True, idempotent, primary)
 
@@ -168,8 +168,8 @@ class Executor(ABC):
         """Run a statement and return how many rows it touched, 0 where the server does not count (CREATE TABLE).
 
         Committed when it returns, unless inside a transaction. Never run twice, unless `idempotent=True`
-        allows it when the connection was lost. CALL of refresh_rollups() and its like is held to no limit but
-        `timeout_seconds`: it takes as long as there are rows.
+        allows it when the connection was lost. CALL of refresh_rollups() and similar procedures has no limit
+        but `timeout_seconds`, as its duration depends on the data.
         """
         return self._run(sql, params, fetch_count, timeout_seconds, False, idempotent, True)
 
@@ -205,10 +205,10 @@ class Executor(ABC):
         progress: RowProgress | None = None,
         timeout_seconds: float | None = None,
     ) -> int:
-        """How many rows did COPY load into `table`? The fastest way in, for any iterable, in constant memory.
+        """Load rows into `table` with COPY and return their number: the fastest load, of any iterable, in constant memory.
 
         All rows or none; with `on_reject` all good rows, the others reported. In a tenant scope the rows go
-        through a temporary table and its view, so a foreign row is refused.
+        through a temporary table and its view, so another organization's row is refused.
         """
         from db_utils import copy
 
@@ -235,7 +235,7 @@ class Executor(ABC):
         progress: RowProgress | None = None,
         timeout_seconds: float | None = None,
     ) -> int:
-        """Insert rows, or update those that `conflict_columns` find already there, and return how many were written.
+        """Insert rows, or update those that exist by `conflict_columns`, and return the number written.
 
         `update_columns` are the ones that a newer row overwrites (None: all but the key; empty: keep the old
         row).
@@ -278,10 +278,10 @@ class Executor(ABC):
     ) -> Any:
         """Return the rows of a query as a frame of pandas, polars or Arrow (`backend`).
 
-        Outside a transaction it is read through ADBC, several times as fast as rows, over a connection of its
-        own beside the pool, read-only, for as long as it takes or until `timeout_seconds`. Inside a
-        transaction it is read on the transaction's connection and sees what was changed there. Types, options
-        and errors are those of `db_utils.dataframes.read_frame`. Needs the extra `frames`.
+        Outside a transaction it is read through ADBC, several times faster than rows, over a separate
+        read-only connection outside the pool, limited only by `timeout_seconds`. Inside a transaction it is
+        read on the transaction's connection and sees its changes. Types, options and errors are those of
+        `db_utils.dataframes.read_frame`. Needs the extra `frames`.
         """
         options: FrameOptions = {
             "backend": backend,
@@ -305,7 +305,7 @@ class Executor(ABC):
         """Load a frame (pandas, polars, Arrow) into the columns of the same names and return the number of rows.
 
         All rows or none; with `on_reject` all good rows, the others reported. With `conflict_columns` rows
-        that are there already are updated, as by `upsert_many`. Types and errors are those of
+        that already exist are updated, as by `upsert_many`. Types and errors are those of
         `db_utils.dataframes.write_frame`. Needs the extra `frames`.
         """
         from db_utils import dataframes

@@ -1,4 +1,4 @@
-"""Receive changes as they are committed: LISTEN/NOTIFY on a dedicated connection that reconnects by itself."""
+"""Receive changes as they are committed: LISTEN/NOTIFY on a dedicated connection that reconnects automatically."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ _PASSING = (ConnectionFailedError, ServerUnavailableError, QueryTimeoutError, Po
 
 @dataclass(frozen=True)
 class Notification:
-    """One thing that was announced.
+    """One notification.
 
-    `payload` is the announced JSON object; a payload that is none is under the key "text". `received_at` is
-    this machine's clock, in UTC. With `may_have_missed` nothing was announced: the connection was lost for a
-    while and is back, so read afresh what the channel is about.
+    `payload` is the JSON object sent; any other payload is under the key "text". `received_at` is this
+    machine's clock, in UTC. `may_have_missed` marks a gap: the connection was lost for a while and is back,
+    so reload what the channel is about.
     """
 
     channel: str
@@ -61,8 +61,8 @@ class Notification:
 class Listener:
     """An endless iterator of `Notification`s; made by `DatabaseManager.listen` and `TenantScope.listen`.
 
-    It listens from the moment it is made. Use it with `with`, or `close()` it, which another thread may do
-    too. After a fork it is the parent's: the child makes one of its own.
+    It listens from its creation. Use it with `with`, or `close()` it, also from another thread. After a fork
+    it belongs to the parent: the child creates its own.
     """
 
     def __init__(
@@ -109,11 +109,11 @@ class Listener:
         return notification
 
     def get(self, timeout_seconds: float | None = None) -> Notification | None:
-        """What is the next announcement? Waits `timeout_seconds` for it (None: forever).
+        """Return the next notification, waiting `timeout_seconds` for it (None: forever).
 
-        None when nothing came in time or the listener was closed. A lost connection is opened again, for as
-        long as that takes within the time; a `Notification` with `may_have_missed` for each channel tells of
-        it. Raises `TransactionStateError` in a process forked off since it was made.
+        Returns None if nothing came in time or the listener was closed. A lost connection is reopened within
+        that time; a `Notification` with `may_have_missed` for each channel reports it. Raises
+        `TransactionStateError` in a process forked since it was created.
         """
         give_up_at = (
             float("inf") if timeout_seconds is None else time.monotonic() + check_timeout(timeout_seconds)
@@ -145,17 +145,17 @@ class Listener:
         return None
 
     def add(self, *channels: str) -> None:
-        """Listen on these channels too, from now on; for the thread that reads.
+        """Listen on these channels too, from now on; to be called by the reading thread.
 
-        What was announced on them before is not heard: a `Notification` with `may_have_missed` for each new one
-        says so.
+        Earlier notifications on them are not received: a `Notification` with `may_have_missed` for each new
+        one says so.
         """
         self._check_process()
         added = {name: kept for name, kept in check_channels(channels).items() if name not in self._channels}
         self._added.update(added)
         checkout = self._checkout
         if checkout is None:
-            return  # the next connection listens to them and tells of the gap
+            return  # the next connection listens to them and reports the gap
         try:
             _listen(checkout, added)
         except _PASSING as error:
@@ -170,7 +170,7 @@ class Listener:
         """Stop listening. Safe to call again, and from another thread."""
         if not self._closed:
             self._closed = True
-            if self._process_id == os.getpid():  # else it would wake the parent, who still listens
+            if self._process_id == os.getpid():  # else it would wake the parent, which still listens
                 with suppress(OSError):
                     self._rope.send(b"\0")
             self._drop()
@@ -178,7 +178,7 @@ class Listener:
     def _check_process(self) -> None:
         if self._process_id != os.getpid():
             raise TransactionStateError(
-                "this listener belongs to the parent process: make one after the fork"
+                "this listener belongs to the parent process: create one after the fork"
             )
 
     # -- the connection ----------------------------------------------------------------------------
@@ -212,7 +212,7 @@ class Listener:
         select.select([self._bell], [], [], seconds)
 
     def _wait(self, checkout: Checkout, left: float) -> None:
-        """Wait for the server to say something, and ask whether it is there when it is silent for long."""
+        """Wait for data from the server, and probe it after a long silence."""
         connection = checkout.connection
         seconds = min(left, _HEARTBEAT_SECONDS)
         try:
@@ -270,11 +270,11 @@ def _payload(text: str) -> dict[str, Any]:
 
 
 KINDS = ("alerts", "anomalies", "predictions", "changes")
-"""What the schema announces, to each organization on a channel of its own."""
+"""The kinds of notification that the schema sends, each organization having its own channel."""
 
 
 def check_kinds(kinds: tuple[str, ...]) -> None:
-    """Raise `InvalidInputError` for news that nobody announces."""
+    """Raise `InvalidInputError` for a kind that is never sent."""
     check_channels(kinds)
     for kind in kinds:
         if kind not in KINDS:
@@ -284,16 +284,16 @@ def check_kinds(kinds: tuple[str, ...]) -> None:
 
 
 def check_no_kinds(channels: tuple[str, ...]) -> None:
-    """Raise `InvalidInputError` for what is announced by organization: on the bare channel one would wait for ever."""
+    """Raise `InvalidInputError` for a kind sent by organization: the bare channel would wait forever."""
     for kind in channels:
         if kind in KINDS:
             raise InvalidInputError(
-                f"{kind} are announced to each organization by itself: listen with tenant(organization_id).listen({kind!r})"
+                f"{kind} are announced to each organization separately: listen with tenant(organization_id).listen({kind!r})"
             )
 
 
 def check_channels(channels: tuple[str, ...]) -> dict[str, str]:
-    """These channel names, each reported as itself; `InvalidInputError` where one cannot be a channel."""
+    """Return these channel names, each reported as itself. Raises `InvalidInputError` for an invalid one."""
     if not channels:
         raise InvalidInputError("name at least one channel to listen to")
     for name in channels:

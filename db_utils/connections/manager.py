@@ -1,4 +1,4 @@
-"""DatabaseManager: the door to the database."""
+"""DatabaseManager: the entry point to the database."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_RETRIES = 5  # of a statement whose rows moved while it was planned
+_RETRIES = 5  # of a statement whose rows moved during planning
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ class Health:
     pool: PoolStats
     error: str | None
     replica: ReplicaState | None = None
-    """What is known of the read replica; None where none is set."""
+    """The state of the read replica; None where none is configured."""
     dead_workers: tuple[str, ...] | None = None
-    """Workers of Citus that do not answer, as host:port: their organizations wait, others do not. None: no Citus, or not to be asked."""
+    """Citus workers that do not answer, as host:port; only their organizations are affected. None: no Citus, or no permission."""
 
 
 _HEALTH = (
@@ -89,23 +89,23 @@ _preparations: list[Callable[[DatabaseManager, bool], None]] = []
 
 
 def on_embedded(prepare: Callable[[DatabaseManager, bool], None]) -> Callable[[DatabaseManager, bool], None]:
-    """Have a function called with each embedded server's manager, and whether the sample data was asked for.
+    """Register a function to be called with each embedded server's manager and whether sample data was requested.
 
-    The schema is a floor above the connections: it says here what it does, so that they need not know it.
+    The schema is a layer above the connections: it registers itself here, so that they need not import it.
     """
     _preparations.append(prepare)
     return prepare
 
 
 _MAINTENANCE_SECONDS = 7 * 86_400.0
-"""How long a procedure may take that works on all rows: its time follows from how many there are."""
+"""Lift the limit for a procedure that processes all rows: its duration depends on their number."""
 
 
 class DatabaseManager(Executor):
     """A pool of connections to one database, and the verbs of `Executor` on it.
 
     Safe to share between threads, and after a fork each process has its own connections. Without a `url` the
-    environment and `.env` say where the database is. Nothing is opened until the first statement.
+    environment and `.env` configure it. Nothing is opened until the first statement.
     """
 
     def __init__(
@@ -149,10 +149,10 @@ class DatabaseManager(Executor):
 
     @classmethod
     def embedded(cls, data_dir: str | Path | None = None, seed: bool = False) -> DatabaseManager:
-        """A manager on PostgreSQL 16 from a Python wheel: no Docker, no system package, schema applied.
+        """Start PostgreSQL 16 from a Python wheel (no Docker, no system package), apply the schema and return a manager on it.
 
-        Without `data_dir` the data is temporary and gone at `close()`. With `seed=True` the sample data is
-        there too. Needs the extra `embedded`.
+        Without `data_dir` the data is temporary and deleted by `close()`. `seed=True` loads the sample data
+        too. Needs the extra `embedded`.
         """
         from db_utils.embedded.server import EmbeddedServer
 
@@ -216,7 +216,7 @@ class DatabaseManager(Executor):
                 if not (reads or idempotent):
                     raise
                 if not idempotent:
-                    # The server itself says whether this reads only: on read-only ground a write is refused.
+                    # The server decides whether this only reads: a read-only transaction refuses writes.
                     settings = f"SET TRANSACTION READ ONLY; {settings}"
                 return self._again(error, settings, sql, parameters, fetch, timeout_seconds)
             time.sleep(exponential_delay(failures))
@@ -254,7 +254,7 @@ class DatabaseManager(Executor):
             raise
         if pool.give(checkout, is_read):
             raise TransactionStateError(
-                "the statement began a transaction, which was rolled back because nothing could follow in "
+                "the statement began a transaction, which was rolled back because no statement could follow in "
                 "it: use db.transaction()"
             )
         return result
@@ -269,7 +269,7 @@ class DatabaseManager(Executor):
         timeout_seconds: float | None,
     ) -> Result:
         """Run a statement behind a pooler: the server takes a text of several as one transaction."""
-        # SET TRANSACTION has to come before the rest, and does nothing to it.
+        # SET TRANSACTION has to come first, and does not affect the rest.
         whole = f"{settings} {checkout.preamble}\n{text}"
         try:
             return run(checkout, whole, parameters, fetch, timeout_seconds)
@@ -278,7 +278,7 @@ class DatabaseManager(Executor):
                 raise
         return run(
             checkout, text, parameters, fetch, timeout_seconds
-        )  # VACUUM and its like, without settings
+        )  # VACUUM and the like, without settings
 
     def _again(
         self,
@@ -294,12 +294,12 @@ class DatabaseManager(Executor):
         except ReadOnlyError:
             raise first_error from None
         except QueryError as error:
-            if error.sqlstate == "25001":  # it cannot run inside a transaction, so it is no plain read
+            if error.sqlstate == "25001":  # it cannot run inside a transaction, so it is not a plain read
                 raise first_error from None
             raise
 
     def _is_plain_read(self, sql: Statement) -> bool:
-        """Whether this is known to write nothing; of use only where reads wait for a replica to have the writes."""
+        """Whether this is known to write nothing; needed only where reads wait for a replica to catch up."""
         return self._replica is not None and (
             sql is _HEALTH or (isinstance(sql, str) and self._replica.is_plain_read(sql))
         )
@@ -321,7 +321,7 @@ class DatabaseManager(Executor):
             self._pool.give(checkout, is_read=True)
 
     def transaction(self, *, isolation: Isolation | None = None, read_only: bool = False) -> Transaction:
-        """All or nothing on a connection of its own; see `Executor.transaction`."""
+        """Run a transaction on its own connection; see `Executor.transaction`."""
         return Transaction(self._pool, begin_text(isolation, read_only))
 
     @property
@@ -332,18 +332,18 @@ class DatabaseManager(Executor):
         return self._is_citus
 
     def tenant(self, organization_id: uuid.UUID | str) -> TenantScope:
-        """The same verbs on the rows of one organization only.
+        """Return the same methods restricted to the rows of one organization.
 
         Raises `InvalidInputError` where `organization_id` is not a UUID. One that does not exist has no rows.
         """
         return TenantScope(self, organization_id)
 
     def listen(self, *channels: str, timeout_seconds: float | None = None) -> Listener:
-        """Listen for what is announced with NOTIFY on these channels, as it is committed.
+        """Listen for notifications (NOTIFY) on these channels, as they are committed.
 
-        The listener has a connection of its own beside the pool. Iteration ends when nothing came for
-        `timeout_seconds` (None: never). For one organization's news use `tenant(…).listen("alerts")`: the bare names of what the
-        schema announces are refused, as nobody announces there.
+        The listener has its own connection outside the pool. Iteration ends after `timeout_seconds`
+        without a notification (None: never). For one organization's notifications use
+        `tenant(…).listen("alerts")`: the schema's bare channel names are refused, as nothing is sent there.
         """
         names = check_channels(channels)
         check_no_kinds(channels)
@@ -430,7 +430,7 @@ class DatabaseManager(Executor):
         check_query(sql)
         limit = 0 if timeout_seconds is None else max(1, round(check_timeout(timeout_seconds) * 1000))
         session = dataframes.SessionSettings({"statement_timeout": str(limit), **settings}, first)
-        checkout = self._pool.take()  # it only writes the parameters, and is back before the rows come
+        checkout = self._pool.take()  # it only binds the parameters, and returns before the rows come
         try:
             if checkout.preamble:
                 check_statement(checkout, sql)
@@ -456,7 +456,7 @@ class DatabaseManager(Executor):
 
     @property
     def engine(self) -> sqlalchemy.Engine:
-        """A SQLAlchemy engine that shares this manager's pool: for pandas and SQLAlchemy users."""
+        """Return a SQLAlchemy engine that shares this manager's pool, for pandas and SQLAlchemy users."""
         if self._engine is None:
             from db_utils.connections import engine
 
@@ -466,7 +466,7 @@ class DatabaseManager(Executor):
     # -- state -----------------------------------------------------------------------------------------------
 
     def health(self, *, timeout_seconds: float = 5.0) -> Health:
-        """Does the database answer, how fast, and what is it? Never raises for a database that does not."""
+        """Check whether the database answers, how fast, and what it is. Never raises for one that does not."""
         started = time.perf_counter()
         try:
             row = self._run(
@@ -505,15 +505,15 @@ class DatabaseManager(Executor):
         )
 
     def replica_state(self) -> ReplicaState | None:
-        """Whether reads go to the read replica now, and why not; None where none is set. Asks both servers."""
+        """Return whether reads go to the read replica now, or why not; None where none is configured. Queries both servers."""
         return None if self._replica is None else self._replica.state()
 
     def pool_stats(self) -> PoolStats:
-        """Return how full the pool is and what it has been through."""
+        """Return the state of the pool and its totals."""
         return self._pool.pool_stats()
 
     def wait(self, timeout_seconds: float = 30.0) -> None:
-        """Return as soon as the database accepts a connection, or raise why it does not in time."""
+        """Wait until the database accepts a connection; raise the reason if it does not in time."""
         self._pool.wait(timeout_seconds)
 
     def close(self) -> None:
@@ -530,5 +530,5 @@ class DatabaseManager(Executor):
 
 
 def connection_for_one_transaction(db: DatabaseManager) -> AbstractContextManager[Any]:
-    """Lend the psycopg2 connection to a caller who ends no transaction before the block does: behind a pooler too."""
+    """Lend the psycopg2 connection, behind a pooler too, to a caller that ends no transaction within the block."""
     return raw_connection(db._pool, one_transaction=True)

@@ -1,11 +1,8 @@
 """A bounded pool of psycopg2 connections.
 
-Each small query pays for checkout and return: 0.97 µs together for one thread and 1.35 µs when 32 threads share
-40 connections, beside 4.08 and 16.88 µs of SQLAlchemy's QueuePool, 2.35 and 1.96 µs of psycopg_pool, and 0.63 and
-0.67 µs of psycopg2's own pool, which neither waits nor checks (`python -m tests.benchmarks --only pool`, two
-cores, CPython 3.11). A connection that sat idle is checked before it is handed out, one dead
-connection renews all idle ones, a process forked off starts with an empty pool, and a full pool says how full
-it is. `db_utils.connections.engine` lets SQLAlchemy draw from it.
+A connection that was idle is checked before checkout, one dead connection renews all idle ones, a forked
+process starts with an empty pool, and an exhausted pool reports its state. `db_utils.connections.engine`
+lets SQLAlchemy use it. Compare its speed with other pools by `python -m tests.benchmarks --only pool`.
 """
 
 from __future__ import annotations
@@ -39,7 +36,7 @@ from db_utils.values import Row, fetch_count, fetch_rows, register
 
 _CHECK_TIMEOUT_SECONDS = 5.0
 _TRUSTED_SECONDS = 0.1
-_CLOSED_BY_US = 1  # psycopg2 says 2 where the connection broke
+_CLOSED_BY_US = 1  # psycopg2 sets 2 where the connection broke
 _IDLE = psycopg2.extensions.TRANSACTION_STATUS_IDLE
 
 
@@ -61,7 +58,7 @@ class ConnectionPool:
     """Connections to one server, at most `max_connections` of them, opened when first needed.
 
     Idle ones are taken last in, first out. A deque's `pop` and `append` are atomic, so only a thread that
-    finds none idle takes a lock and lines up; who waits longest is served first.
+    finds none idle takes a lock and queues; waiters are served first in, first out.
     """
 
     def __init__(self, settings: Settings, url: str | None = None) -> None:
@@ -74,7 +71,7 @@ class ConnectionPool:
         self._opened_total = 0
         self._failed_total = 0
         self._timeouts_total = 0
-        self.last_write: object = None  # another one after each use that may have written
+        self.last_write: object = None  # replaced after each use that may have written
         self._start_empty()
         _pools.add(self)
         spans.look()
@@ -90,13 +87,13 @@ class ConnectionPool:
 
     @property
     def dsn(self) -> str:
-        """How to connect, in libpq's words, with the password: for a driver of its own, never to be shown."""
+        """The libpq connection string, with the password: for another driver, never to be shown."""
         return str(psycopg2.extensions.make_dsn(**self._parameters))
 
     # -- opening -----------------------------------------------------------------------------------
 
     def open_beside(self) -> Checkout:
-        """A connection like those of the pool that is not part of it; whoever asked for it closes it."""
+        """Open a connection like the pool's that is not part of it; the caller closes it."""
         self._check_open()
         connection = self._connect()
         connection.autocommit = True
@@ -139,7 +136,7 @@ class ConnectionPool:
             except psycopg2.OperationalError as error:
                 if pooler.UNSUPPORTED not in str(error) or "options" not in parameters:
                     raise
-                # A pooler that does not take them: what they set is set by statements.
+                # The pooler rejects `options`: statements make the settings instead.
                 parameters = {name: value for name, value in parameters.items() if name != "options"}
                 connection = psycopg2.connect(**parameters)
                 self._parameters = parameters
@@ -149,7 +146,7 @@ class ConnectionPool:
             raise translate_connect(error, where=self.safe_url) from error
 
     def open_session(self, what: str) -> Checkout:
-        """A connection beside the pool that has a session of its own, for `what`."""
+        """Open a connection outside the pool with its own session, for `what`."""
         checkout = self.open_beside()
         try:
             pooler.check_session(checkout, what)
@@ -159,7 +156,7 @@ class ConnectionPool:
         return checkout
 
     def _replace(self, checkout: Checkout) -> Checkout:
-        """A new connection in the place of one that is no good: whoever waited for it keeps the turn."""
+        """Open a new connection to replace a broken one: the waiter keeps its turn."""
         try:
             checkout.close()
             fresh = self.open_beside()
@@ -171,12 +168,12 @@ class ConnectionPool:
 
     def _check_open(self) -> None:
         if self.closed:
-            raise PoolClosedError("the DatabaseManager is closed: make a new one")
+            raise PoolClosedError("the DatabaseManager is closed: create a new one")
 
     # -- taking ------------------------------------------------------------------------------------
 
     def take(self) -> Checkout:
-        """A connection, idle or new, waiting for at most the pool's timeout.
+        """Check out a connection, idle or new, waiting for at most the pool's timeout.
 
         Raises `PoolTimeoutError`, `PoolClosedError`, or what opening a connection raises.
         """
@@ -219,7 +216,7 @@ class ConnectionPool:
         )
 
     def _is_fit(self, checkout: Checkout) -> bool:
-        """Whether a connection that sat idle, or is old, can be used: looks at it, or asks the server."""
+        """Whether a connection that was idle, or is old, is usable: checks its socket, or asks the server."""
         now = monotonic()
         idle_seconds = now - checkout.used_at
         max_idle_seconds = self.settings.pool_max_idle_seconds
@@ -238,12 +235,12 @@ class ConnectionPool:
         return True
 
     def take_answering(self) -> Checkout:
-        """A connection that answered just now: for whoever cannot try again on another one."""
+        """Check out a connection that has just answered, for callers that cannot retry on another one."""
         checkout = self.take()
         return checkout if self._answers(checkout) else self._replace(checkout)
 
     def read(self, sql: str, timeout_seconds: float) -> list[Row]:
-        """The rows of a question of this library's own, such as which database this is."""
+        """Run a query of this library's own, such as which database this is, and return its rows."""
         checkout = self.take()
         try:
             return run(checkout, sql, None, fetch_rows, timeout_seconds)
@@ -251,9 +248,9 @@ class ConnectionPool:
             self.give(checkout, is_read=True)
 
     def begin(self, text: str, timeout_seconds: float | None = None) -> Checkout:
-        """A connection on which `text` has begun a transaction, within `timeout_seconds` if given.
+        """Check out a connection on which `text` has begun a transaction, within `timeout_seconds` if given.
 
-        Tried on a second connection where the first turns out to be lost: nothing has been done on it yet.
+        Retried on a second connection if the first turns out to be lost, as nothing was done on it yet.
         """
         checkout = self.take()
         try:
@@ -279,7 +276,7 @@ class ConnectionPool:
         return checkout.process_id == self._process_id
 
     def give(self, checkout: Checkout, is_read: bool = False) -> bool:
-        """Take a connection back, as clean as it was; a broken one is closed, and the idle ones renewed.
+        """Return a connection to the pool, reset; a broken one is closed, and the idle ones renewed.
 
         True where a transaction was still open and had to be rolled back. `is_read` says that nothing can
         have been written through it.
@@ -319,7 +316,7 @@ class ConnectionPool:
         return False
 
     def _is_cleaned(self, checkout: Checkout) -> bool:
-        """Whether nothing of its last user is left on a connection: no transaction, and nothing in the session."""
+        """Whether its last user left no state on a connection: no transaction, nothing in the session."""
         connection = checkout.connection
         try:
             if connection.closed:
@@ -329,7 +326,7 @@ class ConnectionPool:
             if connection.get_transaction_status() != _IDLE:
                 run(checkout, "ROLLBACK", None, fetch_count, _CHECK_TIMEOUT_SECONDS)
             if checkout.is_tainted:
-                if not checkout.preamble:  # else the session of the next transaction is another one
+                if not checkout.preamble:  # else the next transaction gets another session
                     run(checkout, "DISCARD ALL", None, fetch_count, _CHECK_TIMEOUT_SECONDS)
                 if checkout.session_text:
                     run(checkout, checkout.session_text, None, fetch_count, _CHECK_TIMEOUT_SECONDS)
@@ -342,16 +339,16 @@ class ConnectionPool:
         return not connection.closed and connection.get_transaction_status() == _IDLE
 
     def discard(self, checkout: Checkout) -> None:
-        """Take a connection back and close it; whoever waits longest may open another."""
+        """Take a connection back and close it; the longest waiter may open another."""
         if self.owns(checkout):
             checkout.close()
             self._queue.remove(checkout)
         checkout.is_counted = False
 
     def renew(self, dead: Checkout | None = None) -> None:
-        """Close every idle connection: one was found dead, so the others may be.
+        """Close every idle connection: one was found dead, so the others may be too.
 
-        A `dead` one from before the last renewal tells nothing new.
+        A `dead` one opened before the last renewal is ignored.
         """
         if dead is None or dead.opened_at >= self._renewed_at:
             self._renewed_at = monotonic()
@@ -379,7 +376,7 @@ class ConnectionPool:
     # -- state -------------------------------------------------------------------------------------
 
     def pool_stats(self) -> PoolStats:
-        """Return how full the pool is and what it has been through."""
+        """Return the state of the pool and its totals."""
         idle, places = len(self._idle), self._queue.places
         return PoolStats(
             max_connections=self.settings.pool_max_connections,
@@ -393,7 +390,7 @@ class ConnectionPool:
         )
 
     def wait(self, timeout_seconds: float) -> None:
-        """Return as soon as the server answers, or raise why it does not in time."""
+        """Wait until the server answers; raise the reason if it does not in time."""
         give_up_at = monotonic() + check_timeout(timeout_seconds)
         pause_seconds = 0.05
         while True:
@@ -419,7 +416,7 @@ class ConnectionPool:
         return self._queue.is_closed
 
     def after_fork(self) -> None:
-        """Start empty in a child process: the open connections are the parent's to use and to close."""
+        """Start empty in a child process: the open connections belong to the parent."""
         self._start_empty(self._queue.is_closed)
 
 

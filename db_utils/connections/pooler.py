@@ -1,10 +1,10 @@
-"""Poolers between the client and the server (PgBouncer, pgcat, RDS Proxy): found at connect, and kept to what they can.
+"""Poolers between the client and the server (PgBouncer, pgcat, RDS Proxy): detected at connect.
 
-A pooler answers the driver itself: the process number that the driver was given at the start, for cancelling, is the
-pooler's, not that of the server process which runs the statements. Where `pg_backend_pid()` is another number, there is
-a pooler. Whether it lends a server process for each transaction or for the whole session cannot be seen from outside
-(two clients on a quiet pooler may look the same in both), so the former is taken for granted unless DB_POOLER_MODE says
-otherwise: what needs a session is refused, and settings are made in each transaction.
+A pooler answers the driver itself: the process number that the driver received for cancelling is the
+pooler's, not that of the server process which runs the statements. If `pg_backend_pid()` differs, there is a
+pooler. Whether it lends a server process for each transaction or for the whole session cannot be seen from
+outside (two clients on a quiet pooler may look the same in both), so the former is assumed unless
+DB_POOLER_MODE says otherwise: what needs a session is refused, and settings are made in each transaction.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from db_utils.sql_text import LONGEST_READ, shape
 from db_utils.values import fetch_count, fetch_tuples
 
 UNSUPPORTED = "unsupported startup parameter"
-"""What a pooler says that does not take `options`."""
+"""The error of a pooler that does not accept `options`."""
 NO_BLOCK_STATES = frozenset(("25001", "2D000"))
-"""SQLSTATEs of a statement that runs outside of transaction blocks only, and so did nothing."""
+"""SQLSTATEs of a statement that only runs outside transaction blocks, and so did nothing."""
 _ADVICE = "connect to the server itself for this, or set DB_POOLER_MODE=session if the pooler's pool_mode is session"
 
 
 def examine(checkout: Checkout, session: Mapping[str, str], mode: str, timeout_seconds: float | None) -> None:
-    """Find out whether a pooler stands before the server, and prepare a new connection for it."""
+    """Detect whether a pooler is in front of the server, and prepare a new connection for it."""
     checkout.backend_pid = _backend_pid(checkout, timeout_seconds)
     checkout.is_pooled = checkout.backend_pid != checkout.connection.get_backend_pid()
     if not checkout.is_pooled:
@@ -49,10 +49,10 @@ def _backend_pid(checkout: Checkout, timeout_seconds: float | None) -> int:
 
 
 def check_session(checkout: Checkout, what: str) -> None:
-    """Refuse what needs a session where the connection has none of its own."""
+    """Refuse an operation that needs its own session on a connection without one."""
     if checkout.preamble:
         raise SessionUnavailableError(
-            f"{what} needs a session of its own, and a pooler before the server lends one for each transaction: {_ADVICE}"
+            f"{what} needs its own session, but the pooler in front of the server assigns one per transaction: {_ADVICE}"
         )
     if checkout.is_pooled and _backend_pid(checkout, None) != checkout.backend_pid:
         raise SessionUnavailableError(
@@ -62,6 +62,6 @@ def check_session(checkout: Checkout, what: str) -> None:
 
 
 def check_statement(checkout: Checkout, sql: str) -> None:
-    """Refuse a statement whose effect the next transaction would look for in its session, where that is another one."""
+    """Refuse a statement that changes the session where the next transaction gets another session."""
     if checkout.preamble and len(sql) <= LONGEST_READ and shape(sql).needs_session:
         check_session(checkout, f"{shape(sql).first_words[0]} of something that outlives the transaction")

@@ -1,4 +1,4 @@
-"""The driver's own connection, lent to the caller and cleaned afterwards."""
+"""The driver's own connection, lent to the caller and reset afterwards."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def raw_connection(
 ) -> Iterator[Any]:
     """A psycopg2 connection in its usual mode, after the statements in `settings`.
 
-    Behind a pooler that lends sessions by transaction it is refused, unless the caller says that it stays within
-    `one_transaction`. Commits when the block ends, rolls back when it raises; its session is reset before anyone else gets it. A process
-    forked off inside the block ends it without a word to the server.
+    Refused behind a transaction-pooling pooler, unless the caller stays within
+    `one_transaction`. Commits when the block ends, rolls back when it raises; its session is reset before
+    anyone else gets it. A process forked inside the block leaves it without contacting the server.
     """
     checkout = pool.take_answering()
     connection = checkout.lend()

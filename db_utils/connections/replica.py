@@ -1,8 +1,8 @@
 """A read replica: takes reads outside transactions while it is known to be fresh enough.
 
-What it holds is compared with what the primary has written by positions in the write-ahead log, so no clock of
-another machine is believed. A read goes to the replica when that held, at most `replica_max_lag_seconds` ago, all
-that the primary had written then, and all that this manager has written until now; else to the primary.
+Its state is compared with the primary's by positions in the write-ahead log, so no other machine's clock
+matters. A read goes to the replica if that had replayed, at most `replica_max_lag_seconds` ago, all that the
+primary had written then, and all that this manager has written until now; else to the primary.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Result = TypeVar("Result")
 log = logging.getLogger("db_utils")
 
 _PAUSE_SECONDS = 5.0
-_LOOK_SECONDS = 0.02  # between two looks at a replica that is behind
+_LOOK_SECONDS = 0.02  # between two checks of a lagging replica
 _LOOK_TIMEOUT_SECONDS = 1.0
 _TEXTS = 4096
 
@@ -58,7 +58,7 @@ class ReplicaState:
 
 @dataclass(frozen=True)
 class _Mark:
-    """Where the primary's log ended, when, and which write of this manager was its last."""
+    """The end of the primary's log, when it was read, and this manager's last write."""
 
     position: int
     at: float
@@ -83,11 +83,11 @@ class Replica:
         self._plain: set[int] = set()
 
     def answer(self, sql: str, ask: Callable[[ConnectionPool], Result]) -> tuple[Result] | None:
-        """What the replica answers, in a tuple of one; None where the primary has to be asked.
+        """Return the replica's result in a tuple of one; None where the primary has to be used.
 
-        That is where the statement is no plain read, by its words or because the replica refused it as a
-        write; where the replica is too far behind or dropped the snapshot that the read needed; and for some
-        seconds after it did not answer.
+        That is the case if the statement is not a plain read, by its keywords or because the replica
+        refused it as a write; if the replica is too far behind or dropped the snapshot that the read needed;
+        and for some seconds after it did not answer.
         """
         if not shape(sql).looks_read_only or not self._is_fresh():
             return None
@@ -99,7 +99,7 @@ class Replica:
             self._pause(str(error))
             return None
         except QueryTimeoutError as error:
-            if error.sqlstate is None:  # silence: no server said so, and the next read need not wait for it
+            if error.sqlstate is None:  # no answer from any server: the next read need not wait for it
                 self._pause(str(error))
             raise
         if len(self._plain) > _TEXTS:
@@ -110,12 +110,12 @@ class Replica:
     def is_plain_read(self, sql: str) -> bool:
         """Return whether the replica has answered this text before, so that it writes nothing.
 
-        A function that writes looks like a read; what is not known for a read counts as a write.
+        A call of a writing function looks like a read; a text not known to be a read counts as a write.
         """
         return hash(sql) in self._plain
 
     def state(self) -> ReplicaState:
-        """Whether it is used now, and how far behind it is at most. Asks both servers."""
+        """Return whether it is used now, and its maximum lag. Queries both servers."""
         with self._lock:
             self._look(time.monotonic())
         held, reason = self._held, self._reason
@@ -128,7 +128,7 @@ class Replica:
             return True
         if now < self._paused_until or now - self._looked_at < _LOOK_SECONDS:
             return self._suffices(now, self._max_lag_seconds)
-        if self._lock.acquire(blocking=False):  # one thread looks, and the others go by what is known
+        if self._lock.acquire(blocking=False):  # one thread checks, the others use the last known state
             try:
                 self._look(now)
             finally:
@@ -145,7 +145,7 @@ class Replica:
         )
 
     def _look(self, now: float) -> None:
-        """Compare the two logs. The mark that is waited for stays until it is reached: writes go on meanwhile."""
+        """Compare the two logs. The target position stays until it is reached, as writes continue meanwhile."""
         self._looked_at = now
         if now < self._paused_until:
             return
@@ -167,7 +167,7 @@ class Replica:
         if held is not None and time.monotonic() - held.at > self._max_lag_seconds:
             self._reason = f"it is more than {self._max_lag_seconds:g} s behind"
         elif held is None or held.last_write is not self._primary.last_write:
-            self._reason = "it has not replayed yet what was written last"
+            self._reason = "it has not yet replayed the latest writes"
         else:
             self._reason = None
 
@@ -175,15 +175,15 @@ class Replica:
         last_write, at = self._primary.last_write, time.monotonic()
         try:
             row = self._primary.read(_WRITTEN, _LOOK_TIMEOUT_SECONDS)[0]
-        except DbUtilsError as error:  # the read that follows will say so, where it is not answered here
-            log.debug("the primary does not say where its log ends: %s", error)
+        except DbUtilsError as error:  # the following read raises if it fails too
+            log.debug("the primary did not report the end of its log: %s", error)
             return None
         return _Mark(int(row["position"]), at, last_write, row["system"])
 
     def _compare(self, mark: _Mark) -> None:
         row = self.pool.read(_REPLAYED, _LOOK_TIMEOUT_SECONDS)[0]
         if row["system"] != mark.system:
-            raise _NotAStandbyError(f"{self.pool.safe_url} is no copy of this database's server")
+            raise _NotAStandbyError(f"{self.pool.safe_url} is not a copy of this database's server")
         if not row["is_standby"]:
             raise _NotAStandbyError(f"{self.pool.safe_url} is not a standby: it was promoted")
         if row["position"] is not None and int(row["position"]) >= mark.position:
@@ -195,4 +195,4 @@ class Replica:
 
 
 class _NotAStandbyError(Exception):
-    """What the replica's address leads to is no standby of the primary."""
+    """The replica's address is not that of a standby of the primary."""

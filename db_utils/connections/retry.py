@@ -1,4 +1,4 @@
-"""Retry after a conflict: how often is one decision, how long to wait another."""
+"""Retry after a conflict; the number of retries and the delay are configured separately."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 def exponential_delay(failures: int) -> float:
-    """Seconds to wait after so many failures: 10 ms, doubling up to 1 s, each time a random part of it."""
+    """Return the seconds to wait after so many failures: 10 ms, doubling up to 1 s, with full jitter."""
     return random.uniform(0.5, 1.0) * min(1.0, 0.01 * 2.0 ** (failures - 1))
 
 
@@ -29,7 +29,7 @@ def run_with_retries(
 ) -> Result:
     """Run `function` until its transaction commits, and return its result.
 
-    Run again from the start, at most `retries` times, while the server reports a serialization failure or a
+    Retries from the start, at most `retries` times, while the server reports a serialization failure or a
     deadlock; the last such error is raised. Every other error is raised at once.
     """
     if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:

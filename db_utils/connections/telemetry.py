@@ -27,7 +27,7 @@ _PASSWORD = re.compile(
 class _Spans:
     """Whether spans are wanted: OpenTelemetry is installed and a provider was set up.
 
-    Looked up about once a second instead of with each statement.
+    Checked about once a second instead of for each statement.
     """
 
     wanted = False
@@ -42,29 +42,29 @@ spans = _Spans()
 
 
 def safe_text(sql: str) -> str:
-    """This statement's text in one line, shortened, with the text of passwords taken out."""
+    """Return this statement's text in one line, truncated, with passwords removed."""
     text = _PASSWORD.sub(lambda match: f"{match[1] or match[3]}***", " ".join(sql.split()))
     return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
 
 
 def cause_of(sql: str, error: BaseException) -> BaseException | None:
-    """What a translated error may be raised from.
+    """Return what a translated error may be raised from.
 
-    The driver's error can quote the line of the statement that the server refused, parameters and all: where that may
-    hold a password it must not come with the traceback.
+    The driver's error can quote the line of the statement that the server refused, parameters included: where
+    that may hold a password, it must not appear in the traceback.
     """
     return None if _PASSWORD_WORD.search(sql) else error
 
 
 def log_slow(sql: str, seconds: float, limit_seconds: float) -> None:
-    """Say that a statement took longer than the setting allows; its parameters are never logged."""
+    """Log that a statement took longer than the setting allows; its parameters are never logged."""
     query_log.warning(
         "slow query: %.3f s (DB_SLOW_QUERY_SECONDS=%g): %s", seconds, limit_seconds, safe_text(sql)
     )
 
 
 def watched(operation: str, text: str, connection: Any) -> AbstractContextManager[None]:
-    """A span where a provider is configured."""
+    """Open a span if a provider is configured."""
     return span(operation, text, connection) if spans.wanted else nullcontext()
 
 

@@ -1,4 +1,4 @@
-"""The tenant scope: the same verbs, one organization's rows only."""
+"""The tenant scope: the same methods, restricted to one organization's rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ Result = TypeVar("Result")
 TENANT_ROLE = "barnameh_tenant"
 TENANT_SEARCH_PATH = "tenant_load, tenant, public, pg_temp"
 
-# Citus passes a SET LOCAL on to the workers, where row security asks it, only if told to, and as the whole text that it stands in.
+# Citus forwards a SET LOCAL to the workers, where row security needs it, only if so configured, and then the
+# whole text that contains it.
 _TELL_WORKERS = (
     "DO $$ BEGIN SET LOCAL citus.propagate_set_commands = 'local'; {} "
     "SET LOCAL citus.propagate_set_commands = 'none'; END $$;"
@@ -54,11 +55,11 @@ _TEXT_RUNNERS = frozenset(
 )
 
 
-@lru_cache(maxsize=1024)  # a verdict for each text; what it refuses is looked at again
+@lru_cache(maxsize=1024)  # one verdict per text; refused texts are checked again
 def stay_in_scope(sql: str) -> None:
     """Refuse a statement that would leave the scope: a change of role or organization, or two at once.
 
-    This catches slips. What a person who means harm may not see is decided by the grants of their login role.
+    This catches mistakes. Against malicious users, only the grants of their login role protect.
     """
     look = shape(sql)
     if look.statements == 0:
@@ -66,9 +67,7 @@ def stay_in_scope(sql: str) -> None:
     if look.statements > 1:
         raise InvalidInputError("a tenant scope runs one statement at a time: use transaction() for several")
     if look.controls_transaction:
-        raise PermissionDeniedError(
-            "a tenant scope begins and ends its transactions itself: use transaction()"
-        )
+        raise PermissionDeniedError("a tenant scope manages its own transactions: use transaction()")
     leaves = not _LEAVING_STARTS.isdisjoint(look.first_words)
     if "SET" in look.first_words:
         leaves = leaves or not _LEAVING_WORDS.isdisjoint(look.words)
@@ -80,13 +79,13 @@ def stay_in_scope(sql: str) -> None:
         )
     if look.escapes_names or not look.words.isdisjoint(_TEXT_RUNNERS):
         raise PermissionDeniedError(
-            "a tenant scope runs what it can read: write names without Unicode escapes (U&), and queries as "
-            "statements rather than as a text for another function"
+            "a tenant scope only runs statements that it can inspect: write names without Unicode escapes (U&), and queries as "
+            "statements rather than as text for another function"
         )
 
 
 class TenantScope(Executor):
-    """One organization's view of the database; made by `DatabaseManager.tenant`.
+    """One organization's view of the database; created by `DatabaseManager.tenant`.
 
     Every statement runs as the role `barnameh_tenant`, on the views of schema `tenant`, and ends with it: a
     scope holds no connection. It may be shared by threads, kept as long as the manager, and used with or
@@ -108,7 +107,7 @@ class TenantScope(Executor):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Nothing to give back: each statement returned its connection."""
+        """Do nothing: each statement has returned its connection."""
 
     @property
     def _settings(self) -> str:
@@ -123,7 +122,7 @@ class TenantScope(Executor):
 
     @property
     def settings_text(self) -> str:
-        """What each of its statements begins with: the role, the search path and the organization."""
+        """The SQL that precedes each of its statements: the role, the search path and the organization."""
         return self._settings
 
     @property
@@ -149,7 +148,7 @@ class TenantScope(Executor):
         )
 
     def transaction(self, *, isolation: Isolation | None = None, read_only: bool = False) -> Transaction:
-        """All or nothing, in this organization's rows; see `Executor.transaction`."""
+        """Begin a transaction on this organization's rows; see `Executor.transaction`."""
         return Transaction(
             self._manager._pool,
             begin_text(isolation, read_only),
@@ -159,10 +158,10 @@ class TenantScope(Executor):
         )
 
     def _checked(self, sql: Statement, parameters: Parameters | None) -> tuple[str, Parameters | None]:
-        """The text and the parameters to run, where they stay in the scope."""
+        """Return the text and the parameters to run, if they stay in the scope."""
         text = self._manager._text(sql)
         if parameters is not None and shape(text).quotes_placeholder:
-            # What looks like the inside of a quoted text ends with the first quote of a value.
+            # Apparently quoted text would end at the first quote in a value.
             text, parameters = self._manager._bound(text, parameters), None
         stay_in_scope(text)
         return text, parameters
@@ -179,14 +178,14 @@ class TenantScope(Executor):
         return True
 
     def connection(self) -> AbstractContextManager[Any]:
-        """The psycopg2 connection itself, as this organization; see `Executor.connection`.
+        """Lend the psycopg2 connection, as this organization; see `Executor.connection`.
 
-        Whoever holds it can also leave the scope with RESET ROLE: hand it to trusted code only. Over the several machines of
-        Citus an organization is chosen for a transaction: `SessionUnavailableError`, use `transaction()`.
+        Its holder can leave the scope with RESET ROLE: give it to trusted code only. On Citus the
+        organization is set per transaction, so this raises `SessionUnavailableError`: use `transaction()`.
         """
         if self._manager.is_citus:
             raise SessionUnavailableError(
-                "on Citus a tenant scope chooses its organization in each transaction: use transaction() instead of connection()"
+                "on Citus a tenant scope sets its organization in each transaction: use transaction() instead of connection()"
             )
         return raw_connection(self._manager._pool, self._settings.replace("SET LOCAL", "SET"))
 
@@ -210,18 +209,19 @@ class TenantScope(Executor):
         )
 
     def listen(self, *kinds: str, timeout_seconds: float | None = None) -> Listener:
-        """Listen for this organization's news as they are committed.
+        """Listen for this organization's notifications as they are committed.
 
         `kinds` are what the schema announces: "alerts", "anomalies", "predictions" and "changes" (of an organization with a target of
         the outbox), anything else is an `InvalidInputError`; each `Notification` has
-        its kind as `channel`. Iteration ends when nothing came for `timeout_seconds` (None: never). Raises
-        `NotFoundError` for an organization that does not exist, `SessionUnavailableError` on Citus, where nothing is announced.
+        its kind as `channel`. Iteration ends after `timeout_seconds` without one (None: never). Raises
+        `NotFoundError` for an organization that does not exist, `SessionUnavailableError` on Citus, which
+        sends no notifications.
         """
         check_kinds(kinds)
         if self._manager.is_citus:
             raise SessionUnavailableError(
-                "on Citus nothing is announced, for NOTIFY does not cross nodes: ask Outbox.changes_since() once a second, which "
-                "tells the same (docs/citus.md)"
+                "Citus sends no notifications, as NOTIFY does not cross nodes: poll Outbox.changes_since() once a second "
+                "instead (docs/citus.md)"
             )
         return Listener(
             lambda: self._manager._pool.open_session("listen()"),
@@ -230,7 +230,7 @@ class TenantScope(Executor):
         )
 
     def _find_channels(self, kinds: tuple[str, ...]) -> dict[str, str]:
-        """The organization's channels. Their names hold a secret, as any role may listen on any channel."""
+        """Return the organization's channels. Their names contain a secret, as any role may listen on any channel."""
         rows = self.execute_query(
             "SELECT kind, notification_channel(kind, %s) AS channel FROM unnest(%s::text[]) AS kinds (kind)",
             (self.organization_id, list(kinds)),

@@ -1,4 +1,4 @@
-"""Transactions: all or nothing, nested by savepoints, refused to a second thread, tried again on conflict."""
+"""Transactions: nested by savepoints, bound to one thread, retried on conflict."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _END_TIMEOUT_SECONDS = 30.0
 _LONG_PAUSE_SECONDS = 0.05
 
 LIFT_TIMEOUT = "SET LOCAL statement_timeout = 0;"
-"""A load takes as long as it needs; its caller may set a deadline for the whole of it."""
+"""A load has no statement timeout; its caller may set a deadline for the whole of it."""
 
 
 def begin_text(isolation: str | None, read_only: bool) -> str:
-    """The statement that begins such a transaction."""
+    """Return the statement that begins such a transaction."""
     if isolation is not None and isolation not in _ISOLATIONS:
         raise InvalidInputError(f"isolation is {isolation!r}: give one of {', '.join(_ISOLATIONS)}")
     level = f" ISOLATION LEVEL {isolation.upper()}" if isolation else ""
@@ -52,7 +52,7 @@ class Transaction(Executor):
     """One transaction on one connection, for the thread that opened it; made by `transaction()`.
 
     Use it with `with`. It commits when the block ends and rolls back when the block raises. A block that
-    swallowed the failure of a statement raises `TransactionStateError` at its end, because nothing was kept.
+    swallowed a statement's error raises `TransactionStateError` at its end, because everything was rolled back.
     """
 
     def __init__(
@@ -97,19 +97,19 @@ class Transaction(Executor):
         if checkout is None:
             return
         try:
-            if kind is None and self._pool.owns(checkout):  # else a forked child leaves its parent's block
+            if kind is None and self._pool.owns(checkout):  # else forked: the parent's block
                 self._commit(checkout)
         finally:
             self._pool.give(checkout)  # rolls back what is still open
             self._call_back()
 
     def after_commit(self, callback: Callable[[], object], *, also_if_unknown: bool = False) -> None:
-        """Call this once what the transaction wrote is committed, and never where it is rolled back.
+        """Call this function after the transaction has committed, never after a rollback.
 
-        In a nested transaction the commit of the outermost one counts. Callbacks run in their order, in this
-        thread, when the connection is back in the pool. One that raises is logged and nothing more: the
-        transaction did commit. With `also_if_unknown` it is called too where the connection was lost during
-        COMMIT, so that nobody knows whether the transaction took effect.
+        In a nested transaction the commit of the outermost one counts. Callbacks run in order, in this
+        thread, after the connection is back in the pool. An exception in one is only logged, as the
+        transaction has committed. With `also_if_unknown` it is called too if the connection was lost during
+        COMMIT, when it is unknown whether the transaction took effect.
         """
         self._usable()
         if not callable(callback):
@@ -123,15 +123,13 @@ class Transaction(Executor):
                     callback()
                 except Exception:
                     query_log.exception(
-                        "a callback that was to run after a commit failed; the transaction's outcome: %s",
+                        "a callback after a commit failed; the transaction's outcome: %s",
                         self._outcome,
                     )
 
     def _commit(self, checkout: Checkout) -> None:
         if checkout.connection.closed:
-            raise ServerUnavailableError(
-                "the connection was lost during the transaction: nothing of it was kept"
-            )
+            raise ServerUnavailableError("the connection was lost during the transaction: it was rolled back")
         if checkout.connection.get_transaction_status() == _FAILED:
             raise TransactionStateError(
                 "the transaction was rolled back, because a statement in it failed and the error was "
@@ -145,7 +143,7 @@ class Transaction(Executor):
         except ServerUnavailableError as error:
             raise ServerUnavailableError(
                 "the connection was lost during COMMIT: whether the transaction took effect is unknown, so "
-                "look before running it again",
+                "check before running it again",
                 sqlstate=error.sqlstate,
             ) from error
         except DbUtilsError:
@@ -165,7 +163,7 @@ class Transaction(Executor):
         if self._checkout is None:
             raise TransactionStateError("this transaction is not open: use it inside its with block")
         if monotonic() - self._checkout.used_at > _LONG_PAUSE_SECONDS and self._checkout.has_news():
-            self._checkout.take_news()  # or nobody would learn why the server ended it
+            self._checkout.take_news()  # else the server's reason for ending it would be lost
         return self._checkout
 
     # -- verbs -----------------------------------------------------------------------------------------------
@@ -190,7 +188,7 @@ class Transaction(Executor):
         return run(checkout, text, parameters, fetch, timeout_seconds)
 
     def _allowed(self, sql: Statement, parameters: Parameters | None = None) -> tuple[str, Parameters | None]:
-        """The text and the parameters to run, where they may be run here."""
+        """Return the text and the parameters to run, if they may be run here."""
         checkout = self._usable()
         text = text_of(sql, checkout.connection)
         if parameters is not None and self._check is not None and shape(text).quotes_placeholder:
@@ -219,7 +217,7 @@ class Transaction(Executor):
         finally:
             checkout.guard_seconds = guard_seconds
         if connection.get_transaction_status() != _FAILED:
-            # Behind a pooler the session's own is not what this library set.
+            # Behind a pooler the session's default is not the one this library set.
             restore = checkout.preamble or "SET LOCAL statement_timeout TO DEFAULT"
             run(checkout, restore, None, fetch_count, timeout_seconds)
 
@@ -235,13 +233,13 @@ class Transaction(Executor):
         isolation: Isolation | None = None,
         delay: Callable[[int], float] = exponential_delay,
     ) -> Result:
-        """Refused: after a conflict the outermost transaction has to run again, not this one."""
+        """Refuse: after a conflict the outermost transaction has to be rerun, not this one."""
         raise TransactionStateError(
             "run_in_transaction belongs around the outermost transaction, not inside one"
         )
 
     def transaction(self, *, isolation: Isolation | None = None, read_only: bool = False) -> Transaction:
-        """A savepoint: what fails in its block is undone alone. Its isolation is that of the outermost."""
+        """Set a savepoint: a failure undoes its block only. Isolation is that of the outermost transaction."""
         if isolation is not None or read_only:
             raise InvalidInputError("isolation and read_only belong to the outermost transaction()")
         self._usable()
@@ -250,10 +248,10 @@ class Transaction(Executor):
 
     @contextmanager
     def connection(self) -> Iterator[Any]:
-        """The psycopg2 connection inside this transaction; its own commit() and rollback() do nothing.
+        """Lend the psycopg2 connection inside this transaction; its commit() and rollback() do nothing.
 
-        What it leaves in the session is reset after the transaction, and a tenant scope's role, search path and
-        organization after the block.
+        Session state is reset after the transaction; a tenant scope's role, search path and organization,
+        after the block.
         """
         checkout = self._usable()
         yield checkout.lend()
@@ -329,7 +327,7 @@ class _Savepoint(Transaction):
             run(checkout, f'RELEASE SAVEPOINT "{self._name}"', None, fetch_count)
             self._outer._callbacks.extend(self._callbacks)
             return
-        with suppress(DbUtilsError):  # the error that is under way tells more
+        with suppress(DbUtilsError):  # the error being raised is more informative
             run(
                 checkout,
                 f'ROLLBACK TO SAVEPOINT "{self._name}"; RELEASE SAVEPOINT "{self._name}"',
@@ -345,10 +343,10 @@ class _Savepoint(Transaction):
 
 
 def run_script(transaction: Transaction, text: str) -> None:
-    """Run a text of several statements of this library's own, such as a file of the schema."""
+    """Run this library's own text of several statements, such as a schema file."""
     checkout = transaction._usable()
     checkout.is_tainted = True
-    slow_seconds, checkout.slow_seconds = checkout.slow_seconds, 0.0  # a whole file is no slow query
+    slow_seconds, checkout.slow_seconds = checkout.slow_seconds, 0.0  # a whole file is not a slow query
     try:
         run(checkout, text, None, fetch_count)
     finally:
@@ -357,13 +355,13 @@ def run_script(transaction: Transaction, text: str) -> None:
 
 @contextmanager
 def without_deadline(transaction: Transaction) -> Iterator[None]:
-    """Let the statements of this block take as long as they need, whatever DB_STATEMENT_TIMEOUT_SECONDS says."""
+    """Lift DB_STATEMENT_TIMEOUT_SECONDS for the statements of this block."""
     with transaction._loading(None):
         yield
 
 
 def check_stream(sql: str, batch_size: int) -> None:
-    """Refuse what is not one query, and a batch of no rows."""
+    """Refuse anything but a single query, and an invalid batch size."""
     check_query(sql)
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise InvalidInputError(f"batch_size is {batch_size!r}: give a whole number, 1 or more")
@@ -372,7 +370,7 @@ def check_stream(sql: str, batch_size: int) -> None:
 def stream_rows(
     usable: Callable[[], Checkout], sql: str, parameters: Parameters | None, batch_size: int
 ) -> Iterator[Row]:
-    """The rows of a cursor on the server, fetched in batches; `usable` gives the connection or refuses it."""
+    """Yield the rows of a server-side cursor, fetched in batches; `usable` returns the connection or raises."""
     name = f"db_utils_{next(_cursor_numbers)}"
     run(
         usable(), f'DECLARE "{name}" NO SCROLL CURSOR FOR {sql.rstrip().rstrip(";")}', parameters, fetch_count

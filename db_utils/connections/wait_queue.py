@@ -1,8 +1,7 @@
-"""Whose turn is it to get a connection: the idle ones, the places to open more in, and the queue of those who wait.
+"""The queue for connections: the idle ones, the capacity to open more, and the waiters.
 
-Who waits longest is handed what comes next, whether a connection that is given back or a place that becomes
-free. While a caller waits nothing is put among the idle ones, so a newcomer finds nothing to take before
-them: it can be first only in the moment in which the other lines up.
+The longest waiter gets whatever comes next, a returned connection or a freed place. While a caller waits,
+nothing is added to the idle connections, so a newcomer cannot overtake it, except at the very moment it queues.
 """
 
 from __future__ import annotations
@@ -15,38 +14,38 @@ from db_utils.connections.checkout import Checkout
 
 
 class Waiter:
-    """A thread that waits, and what it was handed: a connection, or a place to open one in."""
+    """A waiting thread, and what it was given: a connection, or a place to open one in."""
 
     __slots__ = ("asleep", "checkout", "has_place")
 
     def __init__(self) -> None:
         self.checkout: Checkout | None = None
         self.has_place = False
-        # A bare lock: an Event has locks of its own, which a Ctrl-C can leave held.
+        # A bare lock: an Event has internal locks, which a Ctrl-C can leave held.
         self.asleep = threading.Lock()
         self.asleep.acquire()
 
 
 class WaitQueue:
-    """The idle connections of a pool, its places, and the queue before it.
+    """The idle connections of a pool, its places, and its waiters.
 
-    Whoever takes and gives without contention pops and appends `idle`, which a deque does atomically, and
-    only looks at `is_watched` after an append.
+    Without contention, callers pop and append to `idle`, which a deque does atomically, and check
+    `is_watched` after an append.
     """
 
     def __init__(self, size: int, is_closed: bool = False) -> None:
         self.size = size
         self.idle: deque[Checkout] = deque()
         self.places = 0  # connections that are open or being opened
-        self.waiters: deque[Waiter] = deque()  # who waits longest is first
+        self.waiters: deque[Waiter] = deque()  # the longest waiter is first
         self.is_closed = is_closed
-        self.is_watched = is_closed  # a caller waits, or it is closed: what comes back is handed to `serve`
-        # Reentrant: a checkout may be collected, and its place become free, while it is held.
+        self.is_watched = is_closed  # a caller waits, or it is closed: returned connections go to `serve`
+        # Reentrant: a checkout may be collected, freeing its place, while it is held.
         self._lock = threading.RLock()
         self._is_serving = False
 
     def wait(self, waiter: Waiter, timeout_seconds: float) -> None:
-        """Line up; returns when the waiter was handed something, time is up, or the pool is closed."""
+        """Queue; return when the waiter was served, the time is up, or the pool is closed."""
         with self._lock:
             if not self.is_closed:
                 self.waiters.append(waiter)
@@ -56,7 +55,7 @@ class WaitQueue:
             waiter.asleep.acquire(timeout=timeout_seconds)
 
     def leave(self, waiter: Waiter) -> Checkout | None:
-        """Leave the queue, and the place that it was handed to the next; the connection is returned."""
+        """Leave the queue; a place it was given passes to the next waiter, a connection is returned."""
         with self._lock:
             with suppress(ValueError):
                 self.waiters.remove(waiter)
@@ -66,7 +65,7 @@ class WaitQueue:
         return waiter.checkout
 
     def serve(self, returned: Checkout | None = None) -> None:
-        """Hand a connection that came back, and what else is free, to those who wait."""
+        """Give a returned connection, and whatever else is free, to the waiters."""
         with self._lock:
             self._serve(returned)
 
@@ -78,15 +77,15 @@ class WaitQueue:
                 self._serve()
 
     def close(self) -> None:
-        """Nobody is handed anything any more, and those who wait are woken."""
+        """Close the queue and wake all waiters."""
         with self._lock:
             self.is_closed = self.is_watched = True
             self._serve()
 
     def _serve(self, returned: Checkout | None = None) -> None:
-        # A Ctrl-C may end this anywhere, and the next call goes on where it stopped: a waiter leaves the queue
-        # after it was woken, and a checkout that nobody holds any more frees its place.
-        if self._is_serving:  # a checkout, or its holder, was collected in the midst of the loop below
+        # A Ctrl-C may end this anywhere, and the next call resumes: a waiter leaves the queue after it was
+        # woken, and an unreferenced checkout frees its place.
+        if self._is_serving:  # a checkout, or its holder, was collected during the loop below
             if returned is not None:
                 self.idle.append(returned)
             return

@@ -209,7 +209,7 @@ def _row_literal(connection: Any) -> Callable[[Any], str]:
             return text.decode()
         except UnicodeError:
             raise BadRowError(
-                0, None, "a text holds characters that UTF-8 cannot express (lone surrogates)"
+                0, None, "a text holds characters that UTF-8 cannot encode (lone surrogates)"
             ) from None
         except (psycopg2.ProgrammingError, ValueError, TypeError) as error:
             raise BadRowError(0, None, f"a value cannot be sent: {error}") from None

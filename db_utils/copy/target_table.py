@@ -82,7 +82,7 @@ def find_target(connection: Any, table: str) -> TargetTable:
             cursor.execute(_SQL["lookup"], {"name": table})
         except UnicodeEncodeError:
             raise InvalidInputError(
-                "the name of the table holds characters that UTF-8 cannot express (lone surrogates)"
+                "the name of the table holds characters that UTF-8 cannot encode (lone surrogates)"
             ) from None
         except (psycopg2.errors.SyntaxError, psycopg2.errors.FeatureNotSupported) as error:
             reason = error.diag.message_primary

@@ -415,7 +415,7 @@ class RowEncoder:
                         raise BadValueError("a text holds the character NUL, which PostgreSQL cannot store")
                     text.encode()
             except UnicodeEncodeError:
-                reason = "a text holds characters that UTF-8 cannot express (lone surrogates)"
+                reason = "a text holds characters that UTF-8 cannot encode (lone surrogates)"
                 raise BadRowError(index, column.name, reason) from None
             except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
                 raise BadRowError(index, column.name, str(error)) from None

@@ -112,7 +112,7 @@ def bind(connection: Any, statement: str, parameters: Parameters | None) -> str:
         statement.encode()
     except UnicodeEncodeError:
         raise InvalidInputError(
-            "the statement holds characters that UTF-8 cannot express (lone surrogates)"
+            "the statement holds characters that UTF-8 cannot encode (lone surrogates)"
         ) from None
     return statement + "\n"  # so that a comment at its end ends there
 

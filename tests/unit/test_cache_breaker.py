@@ -118,7 +118,7 @@ def test_one_warning_however_many_failures(
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert caplog.messages == [
         "The prediction cache is bypassed, predictions come from the database: Redis at cache:6379, "
-        "did not answer in time. Check REDIS_URL and that server; it is asked again within 10 s."
+        "did not answer in time. Check REDIS_URL and that server; it is probed again within 10 s."
     ]
     clock.now += 20
     assert breaker.take_probe()

@@ -81,7 +81,7 @@ def test_it_says_how_old_the_last_good_run_of_each_source_is(seeded_database: Da
     )
     lines = [line for line in shown(db, None).splitlines() if line.startswith("Source ")]
     assert lines == [
-        "Source ecb: last good run 3.0 days ago, failing at 1 of 1 places.",
-        "Source fred: no good run yet, failing at 1 of 1 places.",
-        "Source open-meteo: last good run 2.5 days ago.",
+        "Source ecb: last successful run 3.0 days ago, failing at 1 of 1 places.",
+        "Source fred: no successful run yet, failing at 1 of 1 places.",
+        "Source open-meteo: last successful run 2.5 days ago.",
     ]

@@ -118,5 +118,5 @@ def test_a_stream_tells_each_change_once(citus: DatabaseManager, cluster_urls: l
 
 
 def test_who_would_listen_for_ever_is_told_what_to_do(citus: DatabaseManager, org: uuid.UUID) -> None:
-    with pytest.raises(SessionUnavailableError, match=r"ask Outbox.changes_since\(\) once a second"):
+    with pytest.raises(SessionUnavailableError, match=r"poll Outbox.changes_since\(\) once a second"):
         citus.tenant(org).listen("alerts")

@@ -218,4 +218,4 @@ def test_another_server_is_no_replica(own_server: OwnServer, library_url: str) -
         state = db.replica_state()
         assert state is not None
         assert state.reason is not None
-        assert "no copy of this database's server" in state.reason
+        assert "not a copy of this database's server" in state.reason
