@@ -46,7 +46,16 @@ DECLARE
     );
 BEGIN
     IF database_edition() = 'citus' THEN
-        RETURN;  -- tenants write to the tables themselves; see 90_tenants.sql
+        -- Tenants write to the tables themselves (90_tenants.sql): what a database brought along from another edition goes.
+        FOR base IN
+            SELECT p.oid::regprocedure AS name
+            FROM pg_proc AS p
+            WHERE p.pronamespace = 'public'::regnamespace
+                AND p.proname LIKE 'write\_tenants\_%'
+        LOOP
+            EXECUTE format('DROP FUNCTION %s CASCADE', base.name);
+        END LOOP;
+        RETURN;
     END IF;
     FOR base IN
         WITH columns AS (
