@@ -41,6 +41,10 @@ class _Pipe:
         self._send, self._buffer = send, bytearray()
 
     def write(self, data: Any) -> int:
+        if len(data) >= CHUNK_BYTES:  # gathered already
+            self.flush()
+            anyio.from_thread.run(self._send.send, bytes(data))
+            return len(data)
         self._buffer += data
         if len(self._buffer) >= CHUNK_BYTES:
             self.flush()

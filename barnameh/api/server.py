@@ -2,16 +2,57 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from types import FrameType
+from typing import Any, cast
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from barnameh.api.app import Application
 from barnameh.api.guard import Cut, JsonLines
 
 GRACE_SECONDS = 2
 """After SIGTERM: what is still under way then is cut."""
+
+
+class _Together:
+    """A connection that sends an answer's head together with the begin of its body.
+
+    Two calls of the system for a small answer, each of which wakes up who asked, take two fifths of the time that it costs.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop, self._head = transport, loop, b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send this; a head waits for what follows at once, if anything does."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(b"HTTP/1.1 "):
+            self._head = data
+            self._loop.call_soon(self._flush)
+            return
+        self._transport.write(data)
+
+    def close(self) -> None:
+        """Close once all is sent."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        head, self._head = self._head, b""
+        if head and not self._transport.is_closing():
+            self._transport.write(head)
+
+
+class _Protocol(HttpToolsProtocol):
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(cast("asyncio.Transport", _Together(transport, self.loop)))
 
 
 class Server(uvicorn.Server):
@@ -31,6 +72,7 @@ def serve(app: Application, host: str, port: int, *, forwarded_allow_ips: str = 
         app,
         host=host,
         port=port,
+        http=_Protocol,
         log_config=None,
         access_log=False,
         server_header=False,

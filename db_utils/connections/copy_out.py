@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Any
 
@@ -12,7 +13,11 @@ from db_utils.text_keys import shown
 from db_utils.values import Parameters, adapt_parameters
 
 
-class _Sink:
+BUFFER_BYTES = 256 * 1024
+"""The driver delivers row by row: this many bytes are collected before each write to the file."""
+
+
+class _Sink(io.RawIOBase):
     """Forwards the server's data until the file raises; the rest is discarded while the statement ends.
 
     (An exception out of `write` would leave the connection in the middle of the copy.)
@@ -22,15 +27,19 @@ class _Sink:
         self._connection, self._write = connection, into.write
         self.refusal: BaseException | None = None
 
-    def write(self, data: bytes) -> None:
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def write(self, data: Any) -> int:
         """Write it to the file."""
-        if self.refusal is not None:
-            return
-        try:
-            self._write(data)
-        except BaseException as refusal:
-            self.refusal = refusal
-            self._connection.cancel()
+        if self.refusal is None:
+            try:
+                self._write(bytes(data))
+            except BaseException as refusal:
+                self.refusal = refusal
+                self._connection.cancel()
+        return len(data)
 
 
 _OPTIONS = re.compile(r"[\w ,.'\\|-]+")
@@ -51,13 +60,15 @@ def check_copy_out(into: object, options: object) -> None:
 def copy_out(connection: Any, sql: str, parameters: Parameters | None, into: Any, options: str) -> int:
     """See `Executor.copy_out`; raises the driver's errors."""
     sink = _Sink(connection, into)
+    buffer = io.BufferedWriter(sink, BUFFER_BYTES)
     with connection.cursor() as cursor:
         try:
             text = sql if parameters is None else cursor.mogrify(sql, adapt_parameters(parameters)).decode()
         except (ValueError, TypeError, LookupError, OverflowError) as error:
             raise InvalidInputError(f"placeholders and parameters do not match: {error}") from error
         try:
-            cursor.copy_expert(f"COPY ({text}) TO STDOUT WITH ({options})", sink)
+            cursor.copy_expert(f"COPY ({text}) TO STDOUT WITH ({options})", buffer)
+            buffer.flush()
         except psycopg2.Error:
             if sink.refusal is not None:
                 raise sink.refusal from None
