@@ -352,20 +352,6 @@ DECLARE
     row_count bigint;
     last_id bigint;
 BEGIN
-    -- Wakes readers up where there are any, and says whether there are.
-    PERFORM
-        CASE
-            WHEN public.may_announce() THEN
-                pg_notify('changes_' || replace(o.notification_key::text, '-', ''), '{"kind": "changes"}')
-        END
-    FROM public.sync_targets AS t
-    JOIN public.organizations AS o ON o.organization_id = t.organization_id
-    WHERE t.organization_id = org
-        AND changed_kind = ANY (t.kinds);
-    IF NOT FOUND THEN
-        RETURN;
-    END IF;
-
     INSERT INTO public.sync_outbox (organization_id, consumer, kind, entity_key)
     SELECT
         t.organization_id,
@@ -378,6 +364,10 @@ BEGIN
         AND changed_kind = ANY (t.kinds);
     GET DIAGNOSTICS row_count = ROW_COUNT;
     IF row_count > 0 THEN
+        PERFORM pg_notify('changes_' || replace(o.notification_key::text, '-', ''), '{"kind": "changes"}')
+        FROM public.organizations AS o
+        WHERE o.organization_id = org
+            AND public.may_announce();
         last_id := lastval();
         IF last_id / 100000 <> (last_id - row_count) / 100000 THEN
             PERFORM public.trim_outbox_in_passing();
@@ -448,7 +438,7 @@ BEGIN
                         PERFORM public.enqueue_changes(target.organization_id, target.consumer, '{%2$s}');
                     END LOOP;
                 ELSIF TG_OP = 'UPDATE' THEN
-                    PERFORM public.write_outbox(c.organization_id, '%2$s', array_agg(DISTINCT %3$s))
+                    PERFORM public.write_outbox(c.organization_id, '%2$s', array_agg(%3$s))
                     FROM (
                         SELECT organization_id, %4$s FROM earlier_rows
                         UNION
@@ -457,7 +447,7 @@ BEGIN
                     WHERE %3$s IS NOT NULL
                     GROUP BY c.organization_id;
                 ELSE
-                    PERFORM public.write_outbox(c.organization_id, '%2$s', array_agg(DISTINCT %3$s))
+                    PERFORM public.write_outbox(c.organization_id, '%2$s', array_agg(%3$s))
                     FROM (
                         -- A thousand readings of a machine are one change of it.
                         SELECT DISTINCT organization_id, %4$s FROM changed_rows
