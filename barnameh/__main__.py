@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -11,7 +12,14 @@ from db_utils.__main__ import run_to_end
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit; `barnameh.cli` lists the exit codes."""
-    run_to_end(partial(_run, arguments))
+    try:
+        run_to_end(partial(_run, arguments))
+    except SystemExit as end:
+        if os.getpid() != 1:
+            raise
+        # The first process of a container: a busy machine takes longer to take Python apart than Docker waits before it kills.
+        sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
 
 
 def _run(arguments: Sequence[str] | None) -> None:

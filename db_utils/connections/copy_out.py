@@ -12,7 +12,6 @@ from db_utils.errors import InvalidInputError
 from db_utils.text_keys import shown
 from db_utils.values import Parameters, adapt_parameters
 
-
 BUFFER_BYTES = 256 * 1024
 """The driver delivers row by row: this many bytes are collected before each write to the file."""
 
@@ -26,6 +25,8 @@ class _Sink(io.RawIOBase):
     def __init__(self, connection: Any, into: Any) -> None:
         self._connection, self._write = connection, into.write
         self.refusal: BaseException | None = None
+        self.is_over = False
+        """Whether the statement has ended, so that there is nothing to cancel."""
 
     def writable(self) -> bool:
         """Always."""
@@ -38,7 +39,8 @@ class _Sink(io.RawIOBase):
                 self._write(bytes(data))
             except BaseException as refusal:
                 self.refusal = refusal
-                self._connection.cancel()
+                if not self.is_over:
+                    self._connection.cancel()
         return len(data)
 
 
@@ -68,10 +70,12 @@ def copy_out(connection: Any, sql: str, parameters: Parameters | None, into: Any
             raise InvalidInputError(f"placeholders and parameters do not match: {error}") from error
         try:
             cursor.copy_expert(f"COPY ({text}) TO STDOUT WITH ({options})", buffer)
+            sink.is_over = True
             buffer.flush()
-        except psycopg2.Error:
+        except psycopg2.Error as error:
             if sink.refusal is not None:
                 raise sink.refusal from None
+            sink.refusal = error  # what is gathered goes nowhere
             raise
         if sink.refusal is not None:  # it was over before the cancel reached it
             raise sink.refusal

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from barnameh import __main__ as services
 from db_utils import __main__ as command_line
 from tests.support.readme import ROOT
 
@@ -71,3 +72,12 @@ def test_ctrl_c_while_modules_are_read_ends_a_command_and_is_a_librarys_callers(
     assert done.returncode == -signal.SIGINT
     assert ("KeyboardInterrupt" in done.stderr) != is_command
     assert bool(done.stderr) != is_command
+
+
+def test_the_first_process_of_a_container_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    monkeypatch.setattr(os, "_exit", left.append)
+    services.main(["--help"])
+    services.main(["no-such-command"])
+    assert left == [0, 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 from typing import Any
 
@@ -52,10 +53,20 @@ def test_what_the_file_raises_is_raised_and_the_connection_goes_on(notes: Databa
         def write(self, data: Any) -> int:
             raise OSError("the disk is full")
 
-    with pytest.raises(OSError, match="the disk is full"):
-        notes.copy_out("SELECT repeat('x', 10000) FROM generate_series(1, 10000)", into=Full())
-    assert notes.execute_query("SELECT 1 AS one") == [{"one": 1}]
-    assert notes.pool_stats().in_use == 0
+    for rows in (1, 10_000):  # at its end, and in the middle
+        with pytest.raises(OSError, match="the disk is full"):
+            notes.copy_out(f"SELECT repeat('x', 10000) FROM generate_series(1, {rows})", into=Full())
+        assert notes.execute_query("SELECT 1 AS one") == [{"one": 1}]
+        assert notes.pool_stats().in_use == 0
+
+
+def test_what_fails_midway_writes_nothing_afterwards(notes: DatabaseManager) -> None:
+    written = io.BytesIO()
+    with pytest.raises(errors.InvalidDataError):
+        notes.copy_out("SELECT 1 / (1000 - n) FROM generate_series(1, 1000) AS n", into=written)
+    seen = written.getvalue()
+    gc.collect()
+    assert written.getvalue() == seen
 
 
 @pytest.mark.parametrize(
