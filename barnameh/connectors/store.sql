@@ -52,6 +52,7 @@ WHERE r.organization_id = %(organization_id)s
 -- times slower.
 INSERT INTO external_factors (
     organization_id,
+    factor_id,
     time,
     location_id,
     factor_type,
@@ -63,6 +64,7 @@ INSERT INTO external_factors (
 )
 WITH readings AS (
     SELECT
+        g.factor_id,
         g.time,
         %(kinds)s::jsonb -> g.kind ->> 'name' AS name,
         g.value,
@@ -71,13 +73,15 @@ WITH readings AS (
         nullif(%(kinds)s::jsonb -> g.kind -> 'metadata', 'null') AS metadata,
         true AS is_given
     FROM unnest(
+        %(factor_id)s::uuid[],
         %(kind)s::integer[],
         %(time)s::timestamptz[],
         %(value)s::numeric[],
         %(available_at)s::timestamptz[]
-    ) AS g (kind, time, value, available_at)
+    ) AS g (factor_id, kind, time, value, available_at)
     UNION ALL
     SELECT
+        NULL,
         f.time,
         f.name,
         f.value,
@@ -95,6 +99,7 @@ WITH readings AS (
 ),
 compared AS (
     SELECT
+        r.factor_id,
         r.time,
         r.name,
         r.value,
@@ -109,6 +114,7 @@ compared AS (
 ),
 ordered AS (
     SELECT
+        d.factor_id,
         d.time,
         d.name,
         d.value,
@@ -119,6 +125,7 @@ ordered AS (
         lag(d.value) OVER (PARTITION BY d.name, d.time ORDER BY d.known_at, d.is_given) AS known_value
     FROM (
         SELECT
+            c.factor_id,
             c.time,
             c.name,
             c.value,
@@ -138,6 +145,7 @@ ordered AS (
 )
 SELECT
     %(organization_id)s,
+    o.factor_id,
     o.time,
     %(location_id)s::uuid,
     %(factor_type)s,

@@ -176,7 +176,7 @@ def test_writing_needs_no_statistics(desk: Desk) -> None:
         "last": FIRST + DAY,
         "revised_at": FIRST,
         "kinds": "[]",
-        **dict.fromkeys(("kind", "time", "value", "available_at"), "{}"),
+        **dict.fromkeys(("factor_id", "kind", "time", "value", "available_at"), "{}"),
     }
     for asked in (parameters, parameters | {"location_id": None}):
         plan = desk.db.tenant(desk.organization_id).execute_query("EXPLAIN " + SQL["write_readings"], asked)
