@@ -27,7 +27,7 @@ Container = Annotated[
     str | None,
     typer.Option(
         "--container",
-        help="Work through this container (barnameh_postgres) with the programs inside it: only Docker is needed here.",
+        help="Use the programs inside this container (barnameh_postgres): only Docker is needed here.",
         show_default=False,
     ),
 ]
@@ -49,7 +49,7 @@ def backup(
         typer.Option(
             "--out",
             "-o",
-            help="An existing folder, in which the backup gets a folder of its own; or the name of the folder to make.",
+            help="An existing folder, in which the backup creates its own folder; or the name of the folder to create.",
         ),
     ],
     url: Url = None,
@@ -59,20 +59,25 @@ def backup(
         bool,
         typer.Option(
             "--verify",
-            help="Restore it into a scratch database, compare every table, and say how long that took.",
+            help="Restore it into a scratch database, compare every table, and print how long that took.",
         ),
     ] = False,
     every: Annotated[
         str,
         typer.Option(
-            help="Go on until SIGTERM: a backup each day at HH:MM (UTC), or every 6h or 30m; the first at once where there is none.",
+            help="Run until SIGTERM: a backup each day at HH:MM (UTC), or every 6h or 30m; the first at once if there is none.",
             show_default=False,
         ),
     ] = "",
     keep_days: Annotated[
-        int, typer.Option(min=1, help="With --every: remove backups that are older, but for the newest ones.")
+        int,
+        typer.Option(
+            min=1, help="With --every: remove backups older than this many days, except the newest ones."
+        ),
     ] = 14,
-    keep_count: Annotated[int, typer.Option(min=1, help="With --every: the newest so many always stay.")] = 7,
+    keep_count: Annotated[
+        int, typer.Option(min=1, help="With --every: always keep this many of the newest backups.")
+    ] = 7,
     encrypted: Annotated[
         bool, typer.Option("--encrypted", help="Refuse to make a backup without a key.")
     ] = False,
@@ -122,7 +127,7 @@ def backup(
         typer.echo(f"It restores: every table is equal to the original, seen in {seconds:.1f} s.")
     if not made.is_recorded:
         typer.echo(
-            "It is not written down in backup_runs: this user may not, or the schema is older (db-utils migrate)."
+            "It is not recorded in backup_runs: this user lacks permission, or the schema is older (db-utils migrate)."
         )
 
 
@@ -136,7 +141,7 @@ def _keep_backing_up(
     *,
     verify: bool,
 ) -> None:
-    """A backup at each time of the schedule, old ones removed; what fails is said, and tried again the next time."""
+    """Make a backup at each scheduled time and remove old ones; failures are logged and retried at the next time."""
     if not out.is_dir():
         raise ConfigurationError(f"{out} is no folder: make it, the backups get folders of their own in it")
     is_due = not schedules.complete(out)
@@ -169,11 +174,11 @@ def backup_health(
     out: Annotated[
         Path, typer.Option("--out", "-o", exists=True, file_okay=False, help="The folder of the backups.")
     ],
-    max_age_hours: Annotated[int, typer.Option(min=1, help="How old the newest may be.")] = 26,
+    max_age_hours: Annotated[int, typer.Option(min=1, help="Maximum age of the newest backup.")] = 26,
 ) -> None:
-    """Say whether the newest backup of a folder is there and young enough, and whether the last one of `backup --every` went well.
+    """Check that the newest backup of a folder is recent enough, and that the last run of `backup --every` succeeded.
 
-    Exit code 1 where it is not so. It asks no database and opens no backup.
+    Exit code 1 if not. It connects to no database and opens no backup.
 
     Example: db-utils backup-health --out /backups
     """
@@ -202,7 +207,7 @@ def restore(
     ] = None,
     create_database: Annotated[
         bool,
-        typer.Option("--create-database", help="Make the database where the server has none of that name."),
+        typer.Option("--create-database", help="Create the database if it does not exist."),
     ] = False,
     key_file: KeyFile = None,
     verify: Annotated[
@@ -222,11 +227,13 @@ def restore(
 ) -> None:
     """Restore a backup into an EMPTY database: all of it or nothing. It never touches a database that holds anything.
 
-    It is restored into a scratch database beside, checked there, and takes the empty one's place at the end. So after a
-    failure, or a power cut, the database is as empty as before, and you run the command again. TimescaleDB must be there in
+    It is restored into a scratch database, checked there, and renamed to replace the empty one at the end.
+    So after a failure, or a power cut, the database is still empty, and you run the command
+    again. TimescaleDB must be there in
     the version of the backup, PostgreSQL in the same or a later one. Roles that the server lacks are made, tenants' logins with
-    their passwords; roles that it has stay as they are. With a key only a backup that was made with it is taken. Without one,
-    whoever wrote the backup decides what runs here as you: restore what you or people you trust have made.
+    their passwords; roles that it has stay as they are. With a key only a backup that was made with it is
+    taken. Without one, the author of the backup decides what runs here as you: restore only backups from
+    people you trust.
 
     Example: db-utils restore /backups/barnameh_ops-20260101T020000Z --url postgresql://user:password@host/barnameh_ops
     """

@@ -32,7 +32,7 @@ def nodes() -> None:
 
 @group.command()
 def status(url: Url = None, json: AsJson = False) -> None:
-    """Show every node: whether it answers, and how many organizations, slices and bytes lie there.
+    """Show every node: whether it answers, and how many organizations, shard groups and bytes it holds.
 
     Exit code 4 where one does not answer.
 
@@ -65,9 +65,9 @@ def add(
     dry_run: DryRun = False,
     json: AsJson = False,
 ) -> None:
-    """Take a server into the cluster, and give tenants their rights there. It holds nothing until rebalance.
+    """Add a server to the cluster and grant tenants their rights there. It holds no rows until rebalance.
 
-    It has PostgreSQL and Citus as the others, and the same database with CREATE EXTENSION citus. Safe to repeat.
+    It needs the same PostgreSQL, Citus and database as the others, with CREATE EXTENSION citus. Safe to repeat.
 
     Example: db-utils cluster add 10.0.0.4:5432
     """
@@ -82,9 +82,9 @@ def add(
 
 @group.command()
 def rebalance(url: Url = None, dry_run: DryRun = False, json: AsJson = False) -> None:
-    """Move slices until every node holds about as much. People read and write meanwhile.
+    """Move shards until all nodes hold about the same amount. Reads and writes continue meanwhile.
 
-    Who writes to a slice waits a moment when it changes over. It goes on if this command is interrupted:
+    Writes to a shard wait briefly when it switches over. The rebalance continues if this command is interrupted:
     SELECT citus_rebalance_stop() ends it. Needs wal_level = logical on every node.
 
     Example: db-utils cluster rebalance --dry-run
@@ -106,7 +106,7 @@ def rebalance(url: Url = None, dry_run: DryRun = False, json: AsJson = False) ->
     if moves:
         screen.print(table)
     else:
-        screen.print("Nothing to move: every node holds about as much.")
+        screen.print("Nothing to move: all nodes hold about the same amount.")
 
 
 @group.command()
@@ -116,13 +116,13 @@ def isolate(
     dry_run: DryRun = False,
     json: AsJson = False,
 ) -> None:
-    """Give a large organization a slice of its own, which rebalance then moves by itself. People read and write meanwhile.
+    """Isolate a large organization in its own shard, which rebalance can then move. Reads and writes continue meanwhile.
 
     Example: db-utils cluster isolate 11111111-1111-1111-1111-111111111111
     """
     with database(url) as db:
         had_none = cluster.isolate(db, organization_id, show=_show(), dry_run=dry_run)
-    words = "It has a slice of its own now." if had_none else "It has a slice of its own already."
+    words = "It now has its own shard." if had_none else "It already has its own shard."
     _say(
         {"isolated": had_none and not dry_run},
         json,

@@ -50,7 +50,7 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON document instead of tables, for scripts.")
 ]
 
-# People read answers on standard output; what is only said while they wait goes to standard error.
+# Results go to standard output, progress and notices to standard error.
 screen = Console()
 aside = Console(stderr=True)
 
@@ -88,7 +88,7 @@ def _plain(value: Any) -> str:
 
 @contextlib.contextmanager
 def progress(*, quiet: bool = False) -> Iterator[Progress]:
-    """Bars on standard error for long work; none where nobody watches, and none that stays behind."""
+    """Progress bars on standard error; none without a terminal, and removed at the end."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),

@@ -1,4 +1,4 @@
-"""`doctor`: what is wrong, how bad is it, and what mends it?"""
+"""`doctor`: what is wrong, how severe is it, and how is it fixed?"""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def doctor(
     url: Url = None,
     as_json: AsJson = False,
     only: Annotated[
-        str, typer.Option(help="Run these checks alone: names, separated by commas.", show_default=False)
+        str, typer.Option(help="Run only these checks: names, separated by commas.", show_default=False)
     ] = "",
     skip: Annotated[
-        str, typer.Option(help="Leave these checks out: names, separated by commas.", show_default=False)
+        str, typer.Option(help="Skip these checks: names, separated by commas.", show_default=False)
     ] = "",
     list_checks: Annotated[
-        bool, typer.Option("--list", help="Name the checks and the limits, run nothing.")
+        bool, typer.Option("--list", help="List the checks and the limits without running them.")
     ] = False,
     limit: Annotated[
         list[str] | None,
@@ -46,21 +46,21 @@ def doctor(
     disk_free: Annotated[
         str,
         typer.Option(
-            help="Free space on the server's disk, such as 40GB, where it cannot be seen from here.",
+            help="Free space on the server's disk, such as 40GB, if it cannot be determined from here.",
             show_default=False,
         ),
     ] = "",
-    show_all: Annotated[bool, typer.Option("--all", help="Show what is well, too.")] = False,
-    check_seconds: Annotated[float, typer.Option(min=0.1, help="Longest time for one check (s).")] = 5.0,
+    show_all: Annotated[bool, typer.Option("--all", help="Also show checks that passed.")] = False,
+    check_seconds: Annotated[float, typer.Option(min=0.1, help="Time limit for one check (s).")] = 5.0,
     total_seconds: Annotated[
-        float, typer.Option(min=0.1, help="Longest time for all checks together (s).")
+        float, typer.Option(min=0.1, help="Time limit for all checks together (s).")
     ] = 60.0,
 ) -> None:
-    """Examine the database and its cache: what is wrong, how bad it is, and the statement that mends it.
+    """Examine the database and its cache: what is wrong, how severe it is, and the statement that fixes it.
 
     Reads only, never runs a fix, holds no lock, and ends within --total-seconds. Most severe first. Tries the
     documented default password and says whether it works; prints no password. Exit code: 0 nothing or notes, 3 warnings, 4
-    critical, 1 it could not run. pg_monitor and barnameh_readonly are rights enough.
+    critical, 1 it could not run. The roles pg_monitor and barnameh_readonly are sufficient.
 
     Example: python -m db_utils doctor --skip sample-data --limit backup-days=2,7
     """

@@ -46,13 +46,13 @@ def import_(
     into: Annotated[str, typer.Option("--into", help="The table.")],
     organization: Organization = None,
     all_organizations: Annotated[
-        bool, typer.Option("--all-organizations", help="Each row names its own in organization_id.")
+        bool, typer.Option("--all-organizations", help="Each row names its organization in organization_id.")
     ] = False,
     mapping: Annotated[
         list[str] | None,
         typer.Option(
             "--map",
-            help="A column of the file and its place, or several: 'Units sold=quantity', 'Route=cause,product_id'. May be repeated.",
+            help="A column of the file and its target columns: 'Units sold=quantity', 'Route=cause,product_id'. May be repeated.",
         ),
     ] = None,
     constants: Annotated[
@@ -61,7 +61,7 @@ def import_(
     ] = None,
     ignore: Annotated[
         list[str] | None,
-        typer.Option("--ignore", help="A column of the file to leave out; several with commas."),
+        typer.Option("--ignore", help="Columns of the file to ignore, separated by commas."),
     ] = None,
     units: Annotated[
         list[str] | None,
@@ -70,7 +70,7 @@ def import_(
     time_zone: Annotated[
         str | None,
         typer.Option(
-            help="Zone of times that do not say theirs, such as Europe/Paris; location: that of each row's own place."
+            help="Time zone of times without an offset, such as Europe/Paris; location: that of each row's location."
         ),
     ] = None,
     time_format: Annotated[
@@ -84,11 +84,11 @@ def import_(
     ambiguous: Annotated[
         Ambiguous,
         typer.Option(
-            help="A local time that came twice when the clock was set back; order: the rows of a series are in order."
+            help="How to read a local time that occurred twice when the clock was set back; order: by the order of the rows of a series."
         ),
     ] = "reject",
     nonexistent: Annotated[
-        Nonexistent, typer.Option(help="A local time that never was when the clock was set forward.")
+        Nonexistent, typer.Option(help="How to read a local time skipped when the clock was set forward.")
     ] = "reject",
     format: Annotated[Format | None, typer.Option(help="Default: by the file's ending or content.")] = None,
     encoding: Annotated[str, typer.Option(help="Of text files, such as latin-1 or cp1252.")] = "utf-8",
@@ -97,7 +97,7 @@ def import_(
     ] = None,
     quote: Annotated[str, typer.Option(help="Of CSV.")] = '"',
     no_header: Annotated[
-        bool, typer.Option("--no-header", help="The first line of CSV is a row already.")
+        bool, typer.Option("--no-header", help="The first line of CSV is data, not a header.")
     ] = False,
     columns: Annotated[
         str | None, typer.Option(help="Names of the columns of CSV without header, with commas between.")
@@ -106,7 +106,7 @@ def import_(
     decimal: Annotated[str, typer.Option(help="Decimal sign of CSV.")] = ".",
     thousands: Annotated[str | None, typer.Option(help="Sign between groups of three digits in CSV.")] = None,
     update: Annotated[
-        bool, typer.Option("--update", help="Overwrite rows that are there already, where they can change.")
+        bool, typer.Option("--update", help="Overwrite existing rows, where they can change.")
     ] = False,
     sum_: Annotated[
         list[str] | None,
@@ -126,7 +126,7 @@ def import_(
         bool, typer.Option("--escaped-formulas", help="The CSV was exported with --escape-formulas.")
     ] = False,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Import the good rows although some are bad.")
+        bool, typer.Option("--skip-bad", help="Import the good rows even if some are bad.")
     ] = False,
     rejects: Annotated[
         Path | None,
@@ -135,18 +135,19 @@ def import_(
         ),
     ] = None,
     max_rejects: Annotated[
-        int, typer.Option(help="Stop, and write nothing, above so many bad rows.")
+        int, typer.Option(help="Stop without writing anything above this many bad rows.")
     ] = 10_000,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check and count everything, and write nothing.")
+        bool, typer.Option("--dry-run", help="Check and count everything without writing.")
     ] = False,
     url: Url = None,
     json: AsJson = False,
 ) -> None:
     """Import CSV, JSON Lines, Parquet or Arrow files (gzip too) into a table of one organization: all rows or none.
 
-    Bad rows are written to a file with their line and the reason; put right, that file can be imported as it is. A row that
-    is there already is left alone, so that running it twice adds nothing; the same key twice in the files is bad.
+    Bad rows are written to a file with their line and the reason; once corrected, that file can be imported
+    as it is. An existing row is left
+    unchanged, so that running it twice adds nothing; the same key twice in the files is bad.
     Locations, resources and employees may be named by name or employee_code. Nothing is guessed: a local time
     that could mean two moments is a bad row, an unknown column an error.
 
@@ -231,13 +232,13 @@ def export(
     format: Annotated[Format | None, typer.Option(help="Default: by the file's ending.")] = None,
     gzip: Annotated[bool | None, typer.Option("--gzip/--no-gzip", help="Default: by the ending .gz.")] = None,
     delimiter: Annotated[str, typer.Option(help="Of CSV.")] = ",",
-    no_header: Annotated[bool, typer.Option("--no-header", help="CSV without the line of names.")] = False,
-    null: Annotated[str, typer.Option(help="What no value is written as in CSV.")] = "",
+    no_header: Annotated[bool, typer.Option("--no-header", help="CSV without a header line.")] = False,
+    null: Annotated[str, typer.Option(help="The text written for NULL in CSV.")] = "",
     escape_formulas: Annotated[
         bool,
         typer.Option(
             "--escape-formulas",
-            help="CSV for a spreadsheet: texts that it would run get an apostrophe in front.",
+            help="CSV for a spreadsheet: texts that it would run as formulas are prefixed with an apostrophe.",
         ),
     ] = False,
     url: Url = None,
@@ -245,8 +246,9 @@ def export(
 ) -> None:
     r"""Export a table, view, rollup or prebuilt query to CSV, JSON Lines, Parquet or Arrow. Reads only.
 
-    All rows come from one moment. Times are UTC, numbers exact. The file appears when it is whole; what was exported can be
-    imported again. In CSV an empty text and no value look the same: where that matters, write and read with --null '\N'.
+    All rows come from one snapshot. Times are UTC, numbers exact. The file appears once complete; an export
+    can be imported
+    again. In CSV an empty text and no value look the same: where that matters, write and read with --null '\N'.
 
     Example: db-utils export demand_history --organization "Sample Manufacturing" --start 2026-01-01 -o demand.parquet
 

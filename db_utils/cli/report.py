@@ -29,7 +29,11 @@ def report(
     ],
     days: Annotated[
         int | None,
-        typer.Option("--days", help="The last so many times 24 hours. Default: 30.", show_default=False),
+        typer.Option(
+            "--days",
+            help="Length of the period in days of 24 hours, up to now. Default: 30.",
+            show_default=False,
+        ),
     ] = None,
     start: Annotated[
         str | None,
@@ -46,18 +50,19 @@ def report(
     ] = None,
     url: Url = None,
 ) -> None:
-    """Show how an organization does: OEE and its losses, demand and forecasts, utilization, plans, attendance, anomalies.
+    """Show how an organization performs: OEE and its losses, demand and forecasts, utilization, plans, attendance, anomalies.
 
-    Writes one HTML file that holds everything: it asks no server for anything, runs no script, and can be mailed, read on a
-    phone and printed. Reads only. What cannot be computed says why. An existing file is replaced, or stays as it is if
-    anything goes wrong. Works in a customer's own login, with that customer's rows. Needs the extra `report`.
+    Writes one self-contained HTML file without scripts or external resources, which can be mailed, read on a
+    phone and printed. Reads only. Figures that cannot be computed give the reason. An existing file is
+    replaced, or left unchanged on failure. Also works with a customer's login, on that customer's
+    rows. Needs the extra `report`.
 
     Example: db-utils report --organization "Sample Manufacturing" --out report.html --days 7
     """
     path = None if out == "-" else _writable(Path(out))
     began = time.monotonic()
     try:
-        # It adds up weeks and months: that takes its time, and nobody need be warned of it.
+        # It aggregates weeks and months: slow queries are expected here.
         settings = settings_for(url).with_changes(slow_query_seconds=0.0)
         with DatabaseManager(settings=settings) as db:
             page = reports.build(db, organization, days=days, start=start, end=end).encode()

@@ -24,11 +24,11 @@ from db_utils.schema import applying
 app = typer.Typer()
 
 _KINDS = {
-    "init": "There is no schema here yet: init makes it.",
-    "none": "Nothing to do: this version, from these very files.",
+    "init": "There is no schema yet: init creates it.",
+    "none": "Nothing to do: this version, from these same files.",
     "reapply": "The same version, but not (or not surely) from these files: migrate applies them again.",
-    "upgrade": "An older version: migrate brings it up.",
-    "newer": "The database is ahead of this library, which never takes a schema back: use a newer release.",
+    "upgrade": "An older version: migrate upgrades it.",
+    "newer": "The database is newer than this library, which never downgrades a schema: use a newer release.",
 }
 
 
@@ -37,15 +37,13 @@ def init(
     url: Url = None,
     create_database: Annotated[
         bool,
-        typer.Option(
-            "--create-database", help="Make the database first where the server has none of that name."
-        ),
+        typer.Option("--create-database", help="Create the database first if it does not exist."),
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Put the schema into a database that has none yet: all of it or nothing.
+    """Create the schema in a database that has none, in one transaction.
 
-    Where it is already, in this version, nothing changes. An older one is not touched: see migrate. Needs PostgreSQL 16
+    If this version exists already, nothing changes. An older one is left alone: see migrate. Needs PostgreSQL 16
     or later; TimescaleDB is used where the server has loaded it.
 
     Example: db-utils init --url postgresql://user:password@host/database
@@ -69,14 +67,14 @@ def init(
 def migrate(
     url: Url = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Only show what would run, and change nothing.")
+        bool, typer.Option("--plan", help="Only show what would run, without changing anything.")
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Bring an existing schema to this version: all of it or nothing, with the same files as the container's first start.
+    """Upgrade an existing schema to this version, in one transaction, with the same files as the container's first start.
 
-    No row is lost. Two migrations at once wait for each other; one that is interrupted leaves the old schema whole. A
-    database of a newer version than this library's is refused, never taken back.
+    No row is lost. Concurrent migrations wait for each other; an interrupted one leaves the old schema
+    intact. A database with a newer version than this library's is refused, never downgraded.
 
     Example: db-utils migrate --plan
     """
@@ -86,8 +84,8 @@ def migrate(
             _show_plan(db, planned, json)
             return
         if planned.kind == "init":
-            raise SchemaError(f"{db.settings.safe_url} holds no schema yet: run db-utils init")
-        # The same files again, where something of theirs was lost since.
+            raise SchemaError(f"{db.settings.safe_url} has no schema yet: run db-utils init")
+        # Reapply the same files if some of their objects are missing.
         changed = planned.kind != "none" or bool(schema.problems(db))
         if changed:
             _apply(db, quiet=json)
@@ -101,7 +99,7 @@ def verify(
         bool,
         typer.Option(
             "--rows",
-            help="Also count every row: primary keys that are there twice, rollups that differ from their rows. Takes some "
+            help="Also check every row: duplicate primary keys, rollups that differ from their rows. Takes some "
             "seconds for a million rows.",
         ),
     ] = False,
@@ -109,8 +107,8 @@ def verify(
 ) -> None:
     """Check that a database has everything that this version needs, and name what is missing or wrong. Reads only.
 
-    Run it as the schema's owner. Exit code 1 where something is missing; migrate brings it back. What --rows finds, after a dump
-    was loaded twice, CALL remove_double_rows() mends.
+    Run it as the schema's owner. Exit code 1 if something is missing; migrate restores it. CALL
+    remove_double_rows() fixes what --rows finds after a dump was loaded twice.
     """
     with database(url) as db:
         found = schema.problems(db)
@@ -149,14 +147,15 @@ def verify(
 def reset(
     url: Url = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Do it. Without this, only say what would be lost.")
+        bool, typer.Option("--yes", help="Do it. Without this, only show what would be lost.")
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Take the schema away WITH ALL ITS ROWS, and apply it anew: all of it or nothing.
+    """Drop the schema WITH ALL ITS ROWS and apply it again, in one transaction.
 
-    Without --yes it changes nothing: it says what would be lost and exits with 2. Logins of customers (tenant_logins) go
-    too. Whatever else stands in the database stays; where something else depends on the schema, reset refuses and names it. The
+    Without --yes it changes nothing: it shows what would be lost and exits with 2. Logins of customers
+    (tenant_logins) are dropped too. Other objects in the database stay; if one depends on the schema, reset
+    refuses and names it. The
     roles barnameh_tenant, barnameh_tenant_login and barnameh_readonly stay: other databases of the server may use them.
 
     Example: db-utils reset --url postgresql://user:password@host/scratch --yes
@@ -195,16 +194,18 @@ def seed(
     scale: Annotated[
         int, typer.Option(help="Plants in each organization, with their machines, people and products.")
     ] = 1,
-    organizations: Annotated[int, typer.Option(help="Organizations: makers and carriers in turn.")] = 2,
-    metric_days: Annotated[int, typer.Option(help="Days of metrics, one a minute from each machine.")] = 7,
-    jobs: Annotated[int, typer.Option(help="Connections that load at once.", min=1)] = 2,
+    organizations: Annotated[
+        int, typer.Option(help="Organizations: manufacturers and carriers alternately.")
+    ] = 2,
+    metric_days: Annotated[int, typer.Option(help="Days of metrics, one a minute for each machine.")] = 7,
+    jobs: Annotated[int, typer.Option(help="Number of parallel connections.", min=1)] = 2,
     json: AsJson = False,
 ) -> None:
-    """Load the sample data: two organizations, their last weeks, relative to now. Where it is already, nothing changes.
+    """Load the sample data: two organizations, their last weeks, relative to now. If it is loaded already, nothing changes.
 
-    More than that for trying things at size: a machine makes about 33 events a day and 1,440 metrics, a plant has four or
-    five machines (three at a carrier's). The same arguments give the same rows; a load that was broken off goes on where it
-    stood, and a larger one adds what is missing. It never changes or removes a row.
+    Options load more, for tests at scale: a machine makes about 33 events a day and 1,440 metrics, a plant has four or
+    five machines (three at a carrier's). The same arguments give the same rows; an interrupted load resumes
+    where it stopped, and a larger one adds what is missing. It never changes or removes a row.
 
     Example: about 10 million events of 10 organizations: db-utils seed --days 1095 --scale 7 --organizations 10
     """
@@ -231,7 +232,7 @@ def seed(
     for name, count in added.items():
         typer.echo(f"{count:>14,}  {name}")
     more = f", {added.total():,} rows more than before ({seconds:.0f} s)" if added else ""
-    typer.echo(f"{db.settings.safe_url} holds the sample data{more}.")
+    typer.echo(f"{db.settings.safe_url} has the sample data{more}.")
 
 
 def _apply(db: DatabaseManager, *, quiet: bool) -> None:
@@ -310,7 +311,7 @@ def _say_what_would_go(db: DatabaseManager, json: bool) -> None:
         )
         return
     if not removed.relations:
-        typer.echo(f"{db.settings.safe_url} holds nothing of the schema: db-utils init puts it there.")
+        typer.echo(f"{db.settings.safe_url} has no schema: db-utils init creates it.")
         return
     typer.echo(f"reset would delete from {db.settings.safe_url}:")
     table = Table("table", "rows")

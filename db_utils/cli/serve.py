@@ -1,4 +1,4 @@
-"""`serve`: an embedded server that one can keep."""
+"""`serve`: a persistent embedded server."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ app = typer.Typer()
 def serve(
     folder: Annotated[
         Path | None,
-        typer.Argument(
-            help="Where the data are kept. Default: the folder that smoke uses.", show_default=False
-        ),
+        typer.Argument(help="The data folder. Default: the folder that smoke uses.", show_default=False),
     ] = None,
     port: Annotated[
         int | None,
@@ -39,8 +37,8 @@ def serve(
 ) -> None:
     """Start the embedded PostgreSQL 16, print its URL, and stay until Ctrl-C or SIGTERM.
 
-    Needs no Docker. The folder is made and the schema applied where there is none; data stay there when it stops. Other
-    commands use the folder too, whether this runs or not: --url embedded:FOLDER.
+    Needs no Docker. Creates the folder and applies the schema if missing; the data stay when it stops. Other
+    commands can use the folder too, whether this runs or not: --url embedded:FOLDER.
 
     Example: db-utils serve ./operations-data --seed
     """

@@ -34,11 +34,13 @@ def status(
     exact: Annotated[bool, typer.Option("--exact", help="Count all rows, however long it takes.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Say what runs, where, which versions, how large, how fresh, and whether something needs attention. Reads only.
+    """Show what runs, where, which versions, sizes and freshness, and whether something needs attention. Reads only.
 
-    Rows of large tables are estimates and say so (about …). Works with any role: what it may not see is said. A password is
-    never shown. Exit code 0 where all answers, 3 where something needs attention (no schema or another version than this
-    library's, a job whose last run failed, a Redis that was configured and is silent), 1 where the database does not answer.
+    Rows of large tables are estimates and say so (about …). Works with any role: what it may not see is
+    listed. Passwords are never shown. Exit code 0 if all is
+    well, 3 where something needs attention (no schema or another version than this
+    library's, a job whose last run failed, a configured Redis that does not answer), 1 if the database does
+    not answer.
 
     Example: db-utils status --json
     """

@@ -1,4 +1,4 @@
-"""Makes a database on a server that has none of that name yet."""
+"""Create a database on a server if it does not exist yet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MAINTENANCE = "postgres"
 
 
 def create_database(settings: Settings) -> bool:
-    """Make the database that `settings` name, owned by their user. False where it was there already.
+    """Create the database that `settings` name, owned by their user. Return False if it exists.
 
     Connects to the database `postgres` of the same server for it. Raises `PermissionDeniedError` where the user may
     not create databases.

@@ -72,7 +72,7 @@ def start(*options: str, port: int | None = None) -> Iterator[str]:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
+    """Return a free loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

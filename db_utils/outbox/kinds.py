@@ -1,4 +1,4 @@
-"""Of what the outbox speaks: one list of kinds and of their columns, for every reader."""
+"""The kinds in the outbox and their columns, in one list for all readers."""
 
 from __future__ import annotations
 

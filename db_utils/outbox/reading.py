@@ -1,4 +1,4 @@
-"""Reads the outbox: what changed since, and what it is now."""
+"""Read the outbox: changes since a position, and current rows."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ class Outbox:
         wanted = list(KINDS) if kinds is None else list(kinds)
         if unknown := [kind for kind in wanted if kind not in KINDS]:
             raise InvalidInputError(
-                f"{unknown[0]!r} is no kind of the outbox: give some of {', '.join(KINDS)}"
+                f"{unknown[0]!r} is not a kind of the outbox: give some of {', '.join(KINDS)}"
             )
         return wanted
 
@@ -204,7 +204,7 @@ def _parse(position: str | None) -> tuple[str | None, str | None, tuple[int, int
     found = _POSITION.fullmatch(position) if isinstance(position, str) and len(position) < 100_000 else None
     if found is None:
         raise InvalidInputError(
-            "this is no position in the outbox: give one that changes_since() returned, or None"
+            "this is not a position in the outbox: give one that changes_since() returned, or None"
         )
     after = None if found[3] is None else (int(found[3]), int(found[4]))
     return found[1], found[2], after

@@ -48,7 +48,7 @@ def apply(db: DatabaseManager, *, on_file: Callable[[SchemaFile], object] | None
 
 
 def take_lock(transaction: Transaction) -> None:
-    """Wait until nobody else changes the schema, and keep others waiting until the transaction ends."""
+    """Take the schema lock until the transaction ends."""
     transaction.execute("SET LOCAL lock_timeout = 0")
     transaction.execute_query("SELECT pg_advisory_xact_lock(hashtextextended('barnameh schema', 0))")
 

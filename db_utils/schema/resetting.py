@@ -1,4 +1,4 @@
-"""Takes the schema away with everything in it, and applies it anew."""
+"""Drops the schema with all of its rows, and applies it again."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class SchemaObjects:
 
 
 def folder(name: str) -> Path:
-    """Where the files of `sql` or `seeds` are: in the installed package, or beside it in the source tree."""
+    """Where the files of `sql` or `seeds` are: in the installed package, or next to it in the source tree."""
     package = Path(__file__).resolve().parents[1]
     for candidate in (package / name, package.parent / name):
         if candidate.is_dir():

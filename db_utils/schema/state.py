@@ -72,7 +72,7 @@ def version(db: Executor) -> int | None:
 def applied_files(db: Executor) -> dict[str, str] | None:
     """Return the files that were applied to this database last, each with its SHA-256.
 
-    None where nobody wrote it down: an older version, or psql alone.
+    None if it was not recorded: an older version, or psql alone.
     """
     rows = db.execute_query(_SQL["applied_files"])
     remembered: dict[str, str] | None = rows[0]["file_checksums"] if rows else None

@@ -22,7 +22,7 @@ def verify(db: DatabaseManager) -> None:
             run_file(transaction, source.file("sql", "verify.sql"))
         except SchemaError as error:
             if error.sqlstate == _RAISED and isinstance(error.__cause__, QueryError):
-                # Our own RAISE EXCEPTION says all; where in the file it stands helps nobody.
+                # Our own RAISE EXCEPTION is complete; its line in the file does not help.
                 raise SchemaError(str(error.__cause__), sqlstate=error.sqlstate) from error.__cause__
             raise
 
@@ -41,7 +41,7 @@ def problems(db: DatabaseManager) -> list[str]:
 
 
 def row_problems(db: DatabaseManager) -> list[str]:
-    """Which rows are there twice, and which rollups do not say what their rows say? One line each; [] where all is well.
+    """Return duplicate rows and rollups that differ from their rows, one line each; [] if there are none.
 
     Reads every row, without an index (some seconds for a million rows), and changes nothing: `CALL remove_double_rows()` mends
     what it finds. Run it as the schema's owner.

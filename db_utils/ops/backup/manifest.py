@@ -87,7 +87,7 @@ class Manifest:
     format: int = field(default=FORMAT)
 
     def text(self) -> str:
-        """As it is written."""
+        """The manifest as written."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     def unsigned(self) -> bytes:
@@ -169,7 +169,7 @@ def check(folder: Path, manifest: Manifest, key: Key | None) -> None:
     """
     if manifest.key is None and key is not None:
         raise BackupError(
-            f"a key was given, and {folder} is not encrypted, so nobody can tell who made it: if you trust everyone who can write "
+            f"a key was given, and {folder} is not encrypted, so its origin cannot be verified: if you trust everyone who can write "
             "there, restore it without --key-file and BACKUP_KEY"
         )
     if manifest.key is not None:

@@ -52,7 +52,7 @@ class PsqlSession:
         self._said.close()
 
     def script(self, text: str) -> list[str]:
-        """What does psql print for this script? Line by line. Raises `BackupError` with the server's words where it fails."""
+        """Run this script and return the lines that psql prints. Raises `BackupError` with the server's words where it fails."""
         assert self._psql.stdin is not None
         assert self._psql.stdout is not None
         end = uuid.uuid4().hex

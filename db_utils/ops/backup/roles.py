@@ -112,7 +112,7 @@ def restore_roles(server: PsqlSession, roles: list[Role], owner: str) -> Restore
 
 def _make(role: Role) -> str:
     quoted = identifier(role.name)
-    # Neither superuser, nor one who makes roles or databases.
+    # Neither superuser, nor allowed to create roles or databases.
     statements = [
         f"CREATE ROLE {quoted} {'LOGIN' if role.can_login else 'NOLOGIN'} {'INHERIT' if role.inherits else 'NOINHERIT'} "
         f"NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT {role.connection_limit};"

@@ -34,7 +34,7 @@ class Schedule:
             unit = {"m": "minutes", "h": "hours"}[found[2]]
             return cls(text, every=dt.timedelta(**{unit: int(found[1])}))
         raise ConfigurationError(
-            f"{text!r} is no schedule: write HH:MM (UTC), or an interval such as 6h or 30m"
+            f"{text!r} is not a schedule: write HH:MM (UTC), or an interval such as 6h or 30m"
         )
 
     def seconds_from(self, now: dt.datetime) -> float:

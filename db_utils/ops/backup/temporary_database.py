@@ -1,4 +1,4 @@
-"""Databases that stand for a while beside the one that is meant, and are gone whatever happens."""
+"""Temporary databases next to the target, dropped whatever happens."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def temporary_database(endpoint: Endpoint, *, like: str) -> Iterator[tuple[str, 
 
 
 def swap(server: PsqlSession, scratch: str, target: str) -> None:
-    """Let the scratch database take the target's name, place and rights, in one transaction; the empty target goes.
+    """Rename the scratch database to the target, with its settings and rights, in one transaction; the empty target is dropped.
 
-    Nobody can be connected to either while it is renamed: sessions are ended, and new ones wait for a moment.
+    No session can be connected to either during the rename: sessions are terminated, and new ones refused briefly.
     """
     gone = f"{scratch}_old"[-_LONGEST_NAME:]
     settings = _settings(server, scratch, target)

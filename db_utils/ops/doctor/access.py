@@ -34,7 +34,7 @@ def default_passwords(context: CheckContext) -> Findings:
             yield Finding(
                 severity,
                 f"{user} gets in without a password on {reach}",
-                "pg_hba.conf trusts whoever comes from there. Find the line, write scram-sha-256 in place of trust, reload.",
+                "pg_hba.conf trusts every client from there. Find the line, write scram-sha-256 in place of trust, reload.",
                 Fix(
                     "SELECT rule_number, file_name, line_number, type, address, auth_method FROM pg_hba_file_rules;"
                 ),
@@ -43,8 +43,8 @@ def default_passwords(context: CheckContext) -> Findings:
             bad = True
             yield Finding(
                 severity,
-                f"{user} has a password that everybody knows (the documented default, or its own name) on {reach}",
-                "Whoever reaches the port reads and changes everything. Choose another, then POSTGRES_PASSWORD in .env."
+                f"{user} has a well-known password (the documented default, or its own name) on {reach}",
+                "Anyone who reaches the port can read and change everything. Choose another, then POSTGRES_PASSWORD in .env."
                 if opened
                 else "Fine on a laptop; change it before BIND_ADDRESS or listen_addresses open the port.",
                 Fix(f"\\password {identifier(user)}"),

@@ -94,7 +94,7 @@ def reachable(context: CheckContext) -> Findings:
             yield Finding(
                 Severity.WARNING,
                 f"{server.name} is version {version}; 6.2 is the oldest that this library is tested with",
-                "Scripts and expiry may behave otherwise there.",
+                "Scripts and expiry may behave differently there.",
                 Fix("docker compose pull redis && docker compose up -d --wait redis", "shell"),
             )
         else:
@@ -200,7 +200,7 @@ def password(context: CheckContext) -> Findings:
         yield Finding(
             Severity.CRITICAL,
             f"Redis answers at {place}:{port} without a password, beyond this machine",
-            "Whoever reaches it reads every customer's predictions, and can have the library serve false ones. Then put the password "
+            "Anyone who reaches it can read every customer's predictions, and can have the library serve false ones. Then put the password "
             "into REDIS_URL (REDIS_PASSWORD in the compose stack), or let it listen on loopback only.",
             Fix("CONFIG SET requirepass 'a long password of your own'", "redis-cli"),
         )

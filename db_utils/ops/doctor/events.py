@@ -61,7 +61,7 @@ def kept(context: CheckContext) -> Findings:
             Severity.WARNING,
             f"keeping the machine time of organization {row['organization_id']} failed at {row['failed_at']:%Y-%m-%d %H:%M} UTC: "
             f"{row['failure']}",
-            "KPIs are right and slower: they are computed from the events. Mend what the message names; the statement tries again.",
+            "KPIs are right and slower: they are computed from the events. Fix what the message names; the statement retries.",
             Fix("CALL refresh_rollups();"),
         )
 

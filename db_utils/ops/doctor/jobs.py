@@ -32,7 +32,7 @@ def failing(context: CheckContext) -> Findings:
             f"job {job['job_id']} ({job['application_name']}{_of(job)}) failed {job['total_failures']} times, {lasting}: "
             f"{job['error'] or 'the reason is shown to its owner only'}"
             + "".join(f"; {one}" for one in beyond),
-            "Chunks stay uncompressed, rollups old or rows unremoved for as long as it fails. Mend the cause, then run it again.",
+            "Chunks stay uncompressed, rollups old or rows unremoved for as long as it fails. Fix the cause, then run it again.",
             Fix(f"SELECT alter_job({job['job_id']}, scheduled => true, next_start => now());"),
             {"job_id": job["job_id"], "total_failures": job["total_failures"]},
         )
@@ -111,7 +111,7 @@ def rollups(context: CheckContext) -> Findings:
             yield Finding(
                 Severity.WARNING,
                 f"{rollup['name']} has no refresh policy",
-                "It grows older every day, and each read adds more rows by hand.",
+                "It falls further behind every day, and each read aggregates more rows.",
                 Fix(
                     f"SELECT add_continuous_aggregate_policy({literal(rollup['name'])}, start_offset => NULL, "
                     "end_offset => INTERVAL '1 hour', schedule_interval => INTERVAL '1 hour');"

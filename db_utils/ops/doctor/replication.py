@@ -14,7 +14,7 @@ _MEGABYTE = 1024**2
 
 @check("replication-slots")
 def slots(context: CheckContext) -> Findings:
-    """Does a replication slot keep write-ahead log for nobody?"""
+    """Does an inactive replication slot retain write-ahead log?"""
     limit = context.limits["slot-retained-megabytes"]
     for slot in context.rows(_SQL["slots"]):
         retained = float(slot["retained_bytes"])

@@ -137,7 +137,7 @@ def backups(context: CheckContext) -> Findings:
                 if row["finished_seconds"]
                 else ""
             ),
-            "A backup that nobody restored is a hope. One disk failure and the rows are gone. In the compose stack "
+            "A backup that was never restored may be unusable. One disk failure and the rows are lost. In the compose stack "
             "--profile backup does it on a schedule.",
             fix,
             {"run_count": row["run_count"]},
@@ -160,7 +160,7 @@ def backups(context: CheckContext) -> Findings:
 
 @check("sample-data")
 def sample_data(context: CheckContext) -> Findings:
-    """Do the sample organizations stand beside real ones?"""
+    """Are there sample organizations among real ones?"""
     row = context.rows(_SQL["organizations"])[0]
     was_seeded = context.rows(_SQL["seeded"])[0]["was_seeded"]
     if not (was_seeded and row["samples"] and row["other_count"]):

@@ -35,7 +35,7 @@ def extensions(context: CheckContext) -> Findings:
         yield Finding(
             Severity.WARNING,
             f"extension {row['name']} is at {row['installed_version']}, the server brings {row['default_version']}",
-            "Its faults that are mended stay in use. Run it as the first statement of a new session (psql -X), after a backup.",
+            "Bugs fixed since remain. Run it as the first statement of a new session (psql -X), after a backup.",
             Fix(f"ALTER EXTENSION {identifier(row['name'])} UPDATE;"),
             {"installed": row["installed_version"], "available": row["default_version"]},
         )
@@ -50,7 +50,7 @@ def schema_state(context: CheckContext) -> Findings:
         yield Finding(
             Severity.CRITICAL,
             "this database has no schema",
-            "Nothing of the library works here.",
+            "Nothing in the library works here.",
             Fix("python -m db_utils init", "shell"),
             {"needed": needed},
         )
@@ -71,7 +71,7 @@ def schema_state(context: CheckContext) -> Findings:
         yield Finding(
             Severity.WARNING,
             f"the schema is not whole: {'; '.join(problems[:_SHOWN])}{rest}",
-            "What this version of the library relies on is missing or was changed. Applying the schema again makes what is missing; "
+            "Objects that this version of the library relies on are missing or changed. Applying the schema again creates missing ones; "
             "python -m db_utils verify lists all.",
             fix,
             {"problems": problems},
