@@ -81,9 +81,12 @@ def alike(page: Iterable[Encoded], key: Sequence[str]) -> list[list[Encoded]]:
 
     Ordered by key, so that two writers of the same rows do not wait for each other.
     """
-    groups: dict[tuple[str, ...], list[Encoded]] = {}
+    as_told: dict[tuple[str, ...], list[Encoded]] = {}
     for row in page:
-        groups.setdefault(tuple(sorted(row)), []).append(row)
+        as_told.setdefault(tuple(row), []).append(row)
+    groups: dict[tuple[str, ...], list[Encoded]] = {}
+    for columns, rows in as_told.items():
+        groups.setdefault(tuple(sorted(columns)), []).extend(rows)
     identity_of = itemgetter(*key)
     return [sorted(groups[columns], key=identity_of) for columns in sorted(groups)]
 
