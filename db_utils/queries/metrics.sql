@@ -132,7 +132,7 @@ buckets AS MATERIALIZED (
         %(bucket_unit)s,
         -- To look for the first sample takes longer than the buckets of some months.
         CASE
-            WHEN %(period_start)s > now() - CASE %(bucket_unit)s WHEN 'hour' THEN interval '15 days' ELSE interval '100 days' END
+            WHEN %(period_start)s > now() - CASE %(bucket_unit)s WHEN 'hour' THEN 15 ELSE 100 END * interval '1 day'
                 THEN %(period_start)s
             ELSE greatest(%(period_start)s, first_sample_at(%(organization_id)s) - interval '1 day')
         END,

@@ -424,7 +424,7 @@ def _by_column(
         for name in names:
             encode, column = encoders[name], [row[name] for row in rows]
             kinds = set(map(type, column))
-            if kinds == {dt.datetime} and {value.tzinfo for value in column} == {dt.UTC}:
+            if encode is _time and kinds == {dt.datetime} and {value.tzinfo for value in column} == {dt.UTC}:
                 columns.append([value.isoformat() for value in column])
                 continue
             # Of one kind, for 1 and True are equal, too; and not of times, of which two in the hour that comes twice are.

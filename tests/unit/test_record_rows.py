@@ -41,7 +41,7 @@ BAD: dict[str, st.SearchStrategy[Any]] = {
     "time": st.sampled_from([None, dt.datetime(2025, 3, 1), "2025-03-01"]),
     "event_type": st.sampled_from([None, "prodcution", 3, ""]),
     "event_id": st.just(""),
-    "quantity": st.sampled_from([True, "1", -1, float("inf")]),
+    "quantity": st.sampled_from([True, "1", -1, float("inf"), dt.datetime(2025, 3, 1, tzinfo=dt.UTC)]),
     "cause": st.sampled_from(["", 4]),
     "colour": st.just("red"),
 }
