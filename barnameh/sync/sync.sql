@@ -22,7 +22,7 @@ SELECT
         WHEN p.call_credit IS NULL THEN %(burst)s::numeric
         ELSE least(
             %(burst)s::numeric,
-            p.call_credit + extract(epoch FROM clock_timestamp() - p.credited_at) * %(calls_per_second)s::numeric
+            p.call_credit + extract(epoch FROM statement_timestamp() - p.credited_at) * %(calls_per_second)s::numeric
         )
     END AS credit
 FROM sync_progress AS p
@@ -30,19 +30,16 @@ WHERE p.organization_id = %(organization_id)s
     AND p.consumer = %(consumer)s;
 
 -- name: next_version
--- Which number does the next call have? No row where another sender took over.
+-- Which number does the next call have? No row where another sender took over. Where no credit is known, least() is the burst.
 UPDATE sync_progress AS p
 SET
     version = greatest(p.version, %(at_least)s) + 1,
     call_count = p.call_count + 1,
     call_credit = least(
         %(burst)s::numeric,
-        coalesce(
-            p.call_credit + extract(epoch FROM clock_timestamp() - p.credited_at) * %(calls_per_second)s::numeric,
-            %(burst)s::numeric
-        )
+        p.call_credit + extract(epoch FROM statement_timestamp() - p.credited_at) * %(calls_per_second)s::numeric
     ) - 1,
-    credited_at = clock_timestamp()
+    credited_at = statement_timestamp()
 WHERE p.organization_id = %(organization_id)s
     AND p.consumer = %(consumer)s
     AND p.sender = %(sender)s
@@ -53,7 +50,7 @@ RETURNING p.version;
 UPDATE sync_progress AS p
 SET
     sent_count = p.sent_count + %(sent)s,
-    last_success_at = clock_timestamp(),
+    last_success_at = statement_timestamp(),
     last_error = NULL
 WHERE p.organization_id = %(organization_id)s
     AND p.consumer = %(consumer)s;
@@ -64,7 +61,7 @@ UPDATE sync_progress AS p
 SET
     failed_call_count = p.failed_call_count + 1,
     last_error = left(%(error)s, 2000),
-    last_error_at = clock_timestamp()
+    last_error_at = statement_timestamp()
 WHERE p.organization_id = %(organization_id)s
     AND p.consumer = %(consumer)s;
 
