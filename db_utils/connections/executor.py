@@ -129,7 +129,7 @@ class Executor(ABC):
     ) -> int:
         """Write the rows of a query to a binary file with COPY and return the number of rows.
 
-        The fastest export, in constant memory: `into.write(bytes)` receives the server's data as it arrives.
+        The fastest export, in constant memory: `into.write(bytes)` receives the data in parts of 256 KiB.
         `options` are those of COPY. What `write` raises ends the statement on the server and is raised here. Without
         `timeout_seconds` there is no limit.
         """
