@@ -659,7 +659,7 @@ placed AS (
     ) AS i (position)
 ),
 -- At which steps of its bucket does a reading count in this version?
-stepped AS MATERIALIZED (
+counted AS (
     SELECT
         p.location_id,
         p.name,
@@ -668,6 +668,7 @@ stepped AS MATERIALIZED (
         p.time,
         p.value,
         p.unit,
+        coalesce(b.step, 1)::integer AS least_step,
         s.first_step,
         s.last_step
     FROM placed AS p
@@ -684,47 +685,96 @@ stepped AS MATERIALIZED (
             END AS last_step
     ) AS s
     WHERE s.last_step >= s.first_step
+    OFFSET 0
 ),
-points AS (
+-- One that is carried stands only where no later one does: else each step would look through all readings of the time that they are carried.
+stepped AS MATERIALIZED (
     SELECT
         s.location_id,
         s.name,
         s.position,
-        s.first_step AS step
-    FROM stepped AS s
-    UNION
-    SELECT
-        s.location_id,
-        s.name,
-        s.position,
-        s.last_step + 1
-    FROM stepped AS s
-    WHERE s.last_step < %(horizon)s
+        s.is_own,
+        s.time,
+        s.value,
+        s.unit,
+        s.first_step,
+        s.last_step
+    FROM (
+        SELECT
+            c.location_id,
+            c.name,
+            c.position,
+            c.is_own,
+            c.time,
+            c.value,
+            c.unit,
+            CASE
+                WHEN c.is_own THEN c.first_step
+                ELSE greatest(c.first_step, 1 + max(c.last_step) FILTER (
+                    WHERE c.first_step = c.least_step
+                        AND c.value IS NOT NULL
+                ) OVER (
+                    PARTITION BY c.location_id, c.name, c.position
+                    ORDER BY c.time DESC
+                    GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ))
+            END AS first_step,
+            c.last_step
+        FROM counted AS c
+    ) AS s
+    WHERE s.last_step >= s.first_step
 ),
+-- Each bucket by itself: joined as a whole, a table without statistics would have the planner hold every point against every reading.
 valued AS (
     SELECT
-        p.location_id,
-        p.name,
-        p.position,
-        p.step,
-        coalesce(
-            avg(s.value ORDER BY s.time) FILTER (WHERE s.is_own),
-            (array_agg(s.value ORDER BY s.time DESC) FILTER (WHERE s.value IS NOT NULL))[1]
-        ) AS value,
-        min(s.unit) AS unit,
-        max(s.unit) AS other_unit
-    FROM points AS p
-    LEFT JOIN stepped AS s
-        ON s.location_id = p.location_id
-        AND s.name = p.name
-        AND s.position = p.position
-        AND p.step >= s.first_step
-        AND p.step <= s.last_step
-    GROUP BY
-        p.location_id,
-        p.name,
-        p.position,
-        p.step
+        g.location_id,
+        g.name,
+        g.position,
+        v.step,
+        v.value,
+        v.unit,
+        v.other_unit
+    FROM (
+        SELECT
+            s.location_id,
+            s.name,
+            s.position,
+            array_agg(s.is_own) AS own_flags,
+            array_agg(s.time) AS times,
+            array_agg(s.value) AS known_values,
+            array_agg(s.unit) AS units,
+            array_agg(s.first_step) AS first_steps,
+            array_agg(s.last_step) AS last_steps
+        FROM stepped AS s
+        GROUP BY
+            s.location_id,
+            s.name,
+            s.position
+    ) AS g
+    CROSS JOIN LATERAL (
+        SELECT
+            p.step,
+            coalesce(
+                avg(s.value ORDER BY s.time) FILTER (WHERE s.is_own),
+                (array_agg(s.value ORDER BY s.time DESC) FILTER (WHERE s.value IS NOT NULL))[1]
+            ) AS value,
+            min(s.unit) AS unit,
+            max(s.unit) AS other_unit
+        FROM (
+            SELECT f.step
+            FROM unnest(g.first_steps) AS f (step)
+            UNION
+            SELECT l.step + 1
+            FROM unnest(g.last_steps) AS l (step)
+            WHERE l.step < %(horizon)s
+        ) AS p
+        LEFT JOIN unnest(g.own_flags, g.times, g.known_values, g.units, g.first_steps, g.last_steps)
+            AS s (is_own, time, value, unit, first_step, last_step)
+            ON p.step >= s.first_step
+            AND p.step <= s.last_step
+        GROUP BY
+            p.step
+    ) AS v
 ),
 mixed AS (
     SELECT
