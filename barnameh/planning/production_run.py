@@ -27,7 +27,7 @@ from barnameh.planning.recording import (
     teller,
     write_down,
 )
-from barnameh.planning.shop import Ability, Job, Shop, Work, on_time_pct
+from barnameh.planning.shop import SMALLEST_HOURS, Ability, Job, Shop, Work, on_time_pct
 from barnameh.planning.solve import SEED, SOLVER, SOLVER_VERSION
 from barnameh.statements import statements
 from db_utils import DatabaseManager, OperationalDataQueries, Transaction
@@ -305,7 +305,11 @@ def late_plans(read: Read, work: list[Work]) -> list[dict[str, Any]]:
             room = sum(shop.hours.get((r, d), 0.0) for r in able for d in days)
             taken = sum(load[r, d] for r in able for d in days)
             names = ", ".join(read.names[r] for r in able)
-            why = f"{names}: {taken:.0f} of {room:.0f} h up to {job.due} are taken, by what weighs more or was due as well"
+            why = (
+                f"{names}: {taken:.0f} of {room:.0f} h up to {job.due} are taken, by what weighs more or was due as well"
+                if room > SMALLEST_HOURS
+                else f"{names}: no hours up to {job.due}"
+            )
         found.append(
             {
                 "plan_id": str(job.plan_id),

@@ -83,7 +83,7 @@ def _schedule(proposal: Proposal, data: ReportData) -> Section:
     if not work:
         return Section("schedule", question, title, tables=tables, reason="No resource has work to do.")
     names = sorted({item["resource_name"] for item in work})
-    caption = "A bar for each part of a plan, by resource and local day."
+    caption = "A bar for each part of a plan, by resource and local day; what is not made has none."
     if len(names) > MAX_BARS:
         caption += f" The first {MAX_BARS} of {len(names)} resources are drawn."
     return Section("schedule", question, title, charts.schedule(names[:MAX_BARS], work), caption, tables)

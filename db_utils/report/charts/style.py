@@ -150,7 +150,15 @@ def ink_on(colour: tuple[float, float, float, float]) -> str:
 
 def time_axis(axes: Any, zone: ZoneInfo, width: Width) -> None:
     """Local time below the axes, no more ticks than have room."""
-    locator = dates.AutoDateLocator(tz=zone, minticks=3, maxticks=5 if width.is_narrow else 9)
+    first, last = axes.get_xlim()
+    locator = dates.AutoDateLocator(
+        tz=zone,
+        minticks=3,
+        maxticks=5 if width.is_narrow else 9,
+        # Multiples of days begin anew with each month: the 29th and the 1st would write into each other.
+        interval_multiples=not 3 <= last - first <= 60,
+    )
+    locator.intervald[dates.DAILY] = [1, 2, 4, 7, 14]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(
         dates.ConciseDateFormatter(
