@@ -24,7 +24,7 @@ CORNER_NODES = 5
 IDLE_ROUNDS = 2
 """The search ends after so many rounds in which nothing became better."""
 PAIRS_AT_ONCE = 600
-"""A shop with no more pairs is tried as a whole at the end."""
+"""A shop with no more pairs is solved as a whole at the end; of a larger one the first node, whose cuts raise the bound."""
 
 
 @dataclass
@@ -97,7 +97,7 @@ def _search(
     stop: Callable[[], bool],
     progress: Callable[[dict[str, object]], None],
 ) -> tuple[list[Work], float, bool]:
-    """The relaxation, a corner of it rounded, then some resources after the other planned anew; a small shop as a whole for the proof."""
+    """The relaxation, a corner of it rounded, then some resources after the other planned anew; the whole for the proof."""
     shop = model.shop
     cost, bound = price_of(shop, work), 0.0
 
@@ -136,11 +136,20 @@ def _search(
                 return work, bound, True
             improve(model.solution(work), model.columns_of(group), GROUP_NODES)
         idle = 0 if cost < before - 1e-6 * abs(before) else idle + 1
-    if is_done() or len(model.used) > PAIRS_AT_ONCE:
+    if is_done():
         return work, bound, False
-    answer = solve(model.model, seconds=left(), start=model.solution(work), gap=gap, stop=stop)
+    is_small = len(model.used) <= PAIRS_AT_ONCE
+    answer = solve(
+        model.model,
+        seconds=left(),
+        start=model.solution(work),
+        gap=gap,
+        nodes=None if is_small else 1,
+        stop=stop,
+    )
     take(answer.x)
-    return work, max(bound, answer.bound), answer.hit_limit
+    by_clock = answer.hit_limit and (is_small or left() <= 0.05 or stop())
+    return work, max(bound, answer.bound), by_clock
 
 
 def _groups(model: ShopModel, work: list[Work], chance: random.Random) -> Iterator[set[UUID]]:
