@@ -37,9 +37,8 @@ def origins(series: Series, part: str) -> list[int]:
     """Where runs are made: buckets that are over then. The first ones only set what the scored ones are made with."""
     apart, before = APART[series.bucket], BEFORE[series.bucket]
     last = series.length - series.horizon
-    least = max(last // 4, before * apart)
-    every = list(range(last, least, -apart))[::-1]
-    third = max(len(every) - before, 3) // 3
+    every = list(range(last, last // 4, -apart))[::-1]
+    third = max((len(every) - before) // 3, min(len(every) - before, 6))
     report = every[-min(third, MOST_SCORED[series.bucket]) - before :]
     if part == "report":
         return report
@@ -87,6 +86,10 @@ def measured(series: Series, part: str) -> tuple[dict[str, float], dict[str, int
         name: _pinball(said, outcome, scale) for name, said in (("published", published), *naive.items())
     }
     known = np.isfinite(outcome)
+    scaled = {
+        name: float((np.abs(said.point - outcome) / scale[:, :, None])[known].mean())
+        for name, said in (("published", published), ("seasonal-naive", naive["seasonal-naive"]))
+    }
     inside = (outcome >= published.lower) & (outcome <= published.upper)
     better = min(figures[name] for name in NAIVES)
     return {
@@ -95,6 +98,7 @@ def measured(series: Series, part: str) -> tuple[dict[str, float], dict[str, int
         "naive": figures["seasonal-naive"],
         "better_naive": better,
         "skill": 100 * (1 - figures["published"] / figures["seasonal-naive"]),
+        "skill_mase": 100 * (1 - scaled["published"] / scaled["seasonal-naive"]),
         "skill_better": 100 * (1 - figures["published"] / better),
         "coverage": 100 * float(inside[known].mean()),
         "pinball": losses["published"],
@@ -142,11 +146,11 @@ def _pinball(said: Said, outcome: Floats, scale: Floats) -> float:
 def accuracy(folder: Path, only: list[str], part: str) -> None:
     """Print a row of the table for each data set."""
     heads = (
-        "data", "origins", "WAPE %", "seasonal naive %", "skill %", "over the better naive %", "coverage %", "pinball", "naive's",
+        "data", "origins", "WAPE %", "seasonal naive %", "skill %", "by MASE %", "over the better naive %", "coverage %", "pinball", "naive's",
         "CPU s an origin", "published",
     )  # fmt: skip
     print(f"| {' | '.join(heads)} |")
-    print("|" + "---|" * 11)
+    print("|" + "---|" * len(heads))
     for name, load in {**RULES_WERE_SET_ON, **KEPT}.items():
         if only and name not in only:
             continue
@@ -154,7 +158,7 @@ def accuracy(folder: Path, only: list[str], part: str) -> None:
         kept = " (kept)" if name in KEPT else ""
         print(
             f"| {name}{kept} | {figures['origins']:.0f} | {figures['wape']:.2f} | {figures['naive']:.2f} | {figures['skill']:.1f} "
-            f"| {figures['skill_better']:.1f} | {figures['coverage']:.1f} | {figures['pinball']:.3f} | {figures['pinball_naive']:.3f} "
+            f"| {figures['skill_mase']:.1f} | {figures['skill_better']:.1f} | {figures['coverage']:.1f} | {figures['pinball']:.3f} | {figures['pinball_naive']:.3f} "
             f"| {figures['seconds']:.1f} | {', '.join(f'{k} {v}' for k, v in sorted(speakers.items()))} |",
             flush=True,
         )
