@@ -24,7 +24,7 @@ CORNER_NODES = 5
 IDLE_ROUNDS = 2
 """The search ends after so many rounds in which nothing became better."""
 PAIRS_AT_ONCE = 600
-"""A shop with no more pairs is solved as a whole at the end; of a larger one the first node, whose cuts raise the bound."""
+"""A shop with no more pairs is solved as a whole at the end; of a larger one the first node after a round: its cuts raise the bound."""
 
 
 @dataclass
@@ -114,6 +114,14 @@ def _search(
             x[free] = answer.x
             take(x)
 
+    def solve_whole(nodes: int | None) -> bool:
+        nonlocal bound
+        start = model.solution(work)
+        answer = solve(model.model, seconds=left(), start=start, gap=gap, nodes=nodes, stop=stop)
+        bound = max(bound, answer.bound)
+        take(answer.x)
+        return answer.hit_limit
+
     def is_done() -> bool:
         return cost - bound <= 1e-6 + gap * abs(cost)
 
@@ -126,7 +134,7 @@ def _search(
         now = model.solution(work)
         improve(now, model.columns_near(relaxed.x + now), CORNER_NODES)
     chance = random.Random(len(shop.jobs))
-    idle = 0
+    idle, is_small, has_cuts = 0, len(model.used) <= PAIRS_AT_ONCE, False
     while idle < IDLE_ROUNDS and not is_done():
         before = cost
         for group in _groups(model, work, chance):
@@ -136,20 +144,13 @@ def _search(
                 return work, bound, True
             improve(model.solution(work), model.columns_of(group), GROUP_NODES)
         idle = 0 if cost < before - 1e-6 * abs(before) else idle + 1
-    if is_done():
+        if not is_small and not has_cuts and not is_done():
+            solve_whole(1)
+            has_cuts = True
+    if is_done() or not is_small:
         return work, bound, False
-    is_small = len(model.used) <= PAIRS_AT_ONCE
-    answer = solve(
-        model.model,
-        seconds=left(),
-        start=model.solution(work),
-        gap=gap,
-        nodes=None if is_small else 1,
-        stop=stop,
-    )
-    take(answer.x)
-    by_clock = answer.hit_limit and (is_small or left() <= 0.05 or stop())
-    return work, max(bound, answer.bound), by_clock
+    hit_limit = solve_whole(None)
+    return work, bound, hit_limit
 
 
 def _groups(model: ShopModel, work: list[Work], chance: random.Random) -> Iterator[set[UUID]]:

@@ -673,9 +673,11 @@ counted AS (
         s.last_step
     FROM placed AS p
     JOIN edges AS e ON e.location_id = p.location_id
-    JOIN buckets AS b
-        ON b.location_id = p.location_id
-        AND b.position = p.position
+    CROSS JOIN LATERAL (
+        SELECT
+            CASE WHEN p.position > e.first_target THEN p.position - e.first_target END AS step,
+            extract(epoch FROM e.starts[p.position])::double precision AS start_second
+    ) AS b
     CROSS JOIN LATERAL (
         SELECT
             coalesce(b.step, width_bucket(b.start_second - p.valid_to, e.leads) + 1)::integer AS first_step,
@@ -687,7 +689,7 @@ counted AS (
     WHERE s.last_step >= s.first_step
     OFFSET 0
 ),
--- One that is carried stands only where no later one does: else each step would look through all readings of the time that they are carried.
+-- One that is carried stands only where no later one does: else each step would look through all that are carried.
 stepped AS MATERIALIZED (
     SELECT
         s.location_id,
@@ -724,7 +726,8 @@ stepped AS MATERIALIZED (
     ) AS s
     WHERE s.last_step >= s.first_step
 ),
--- Each bucket by itself: joined as a whole, a table without statistics would have the planner hold every point against every reading.
+-- Each bucket by itself, and its start from the edges: where a table has no statistics yet, a planner would join
+-- every bucket to every reading.
 valued AS (
     SELECT
         g.location_id,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from barnameh.forecasting import DemandFrame
+from db_utils.queries.loader import query
 from tests.integration.forecasting.conftest import LAST, ORIGIN, Shop, days, make_shop, midnight, quantity_of
 
 DAY = dt.timedelta(days=1)
@@ -142,3 +143,41 @@ def test_hours_look_back_by_the_clock_on_the_wall(bare: Shop) -> None:
     positions = np.arange(panel.first_target, panel.first_target + 24)
     back = panel.seasons_back(positions, np.full(24, panel.over_count))[:, 0]
     assert [local[b] + dt.timedelta(weeks=1) for b in back] == [local[p] for p in positions]
+
+
+def test_a_frame_costs_what_its_buckets_cost_whatever_the_planner_knows(bare: Shop) -> None:
+    """Right after a load there are no statistics, and a planner that expects one row joins by nested loops."""
+    start, horizon, count = dt.datetime(2026, 10, 12, tzinfo=dt.UTC), 24, 24 * 10
+    hours = [start + dt.timedelta(hours=h) for h in range(count)]
+    bare.queries.record_demand(
+        bare.organization_id,
+        [{"time": t, "location_id": bare.location_id, "product_id": "A", "quantity": 1} for t in hours],
+    )
+    bare.queries.record_external_factors(
+        bare.organization_id,
+        [
+            {
+                "time": t, "location_id": bare.location_id, "factor_type": "weather", "name": "temperature", "unit": "C", "value": t.hour,
+                "available_at": t,
+            }
+            for t in hours
+        ],
+    )  # fmt: skip
+    until = hours[-1] + dt.timedelta(hours=1)
+    parameters = {
+        "organization_id": bare.organization_id, "as_of": until, "bucket": "hour", "horizon": horizon, "location_id": None,
+        "products": None, "factor_names": None, "carry": dt.timedelta(hours=25), "delay": dt.timedelta(0),
+        "period_start": start, "period_end": until + dt.timedelta(days=2),
+    }  # fmt: skip
+    with bare.db.transaction() as tx:
+        tx.execute("SET LOCAL enable_hashjoin = off")
+        tx.execute("SET LOCAL enable_mergejoin = off")
+        explain = "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) "
+        plan = tx.execute_query(explain + query("get_demand_frame_as_of").sql, parameters)[0]["QUERY PLAN"]
+
+    def removed(node: dict[str, Any]) -> float:
+        mine = node.get("Rows Removed by Join Filter", 0) * node["Actual Loops"]
+        return float(mine + sum(map(removed, node.get("Plans", ()))))
+
+    # Of each bucket its steps against the readings that stand in it, and no bucket's against another's.
+    assert removed(plan[0]["Plan"]) <= (count + horizon) * horizon * (horizon + 3)
