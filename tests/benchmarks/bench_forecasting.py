@@ -146,7 +146,8 @@ def _pinball(said: Said, outcome: Floats, scale: Floats) -> float:
 def accuracy(folder: Path, only: list[str], part: str) -> None:
     """Print a row of the table for each data set."""
     heads = (
-        "data", "origins", "WAPE %", "seasonal naive %", "skill %", "by MASE %", "over the better naive %", "coverage %", "pinball", "naive's",
+        "data", "origins", "WAPE %", "seasonal naive %", "skill %", "by MASE %", "over the better naive %",
+        "coverage %", "pinball", "naive's",
         "CPU s an origin", "published",
     )  # fmt: skip
     print(f"| {' | '.join(heads)} |")
@@ -158,7 +159,8 @@ def accuracy(folder: Path, only: list[str], part: str) -> None:
         kept = " (kept)" if name in KEPT else ""
         print(
             f"| {name}{kept} | {figures['origins']:.0f} | {figures['wape']:.2f} | {figures['naive']:.2f} | {figures['skill']:.1f} "
-            f"| {figures['skill_mase']:.1f} | {figures['skill_better']:.1f} | {figures['coverage']:.1f} | {figures['pinball']:.3f} | {figures['pinball_naive']:.3f} "
+            f"| {figures['skill_mase']:.1f} | {figures['skill_better']:.1f} "
+            f"| {figures['coverage']:.1f} | {figures['pinball']:.3f} | {figures['pinball_naive']:.3f} "
             f"| {figures['seconds']:.1f} | {', '.join(f'{k} {v}' for k, v in sorted(speakers.items()))} |",
             flush=True,
         )
