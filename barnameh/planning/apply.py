@@ -1,4 +1,4 @@
-"""Applies a proposal, in one transaction and only while all that it was made from is as it was; or rejects it."""
+"""Apply a proposal, in one transaction and only while its inputs are unchanged; or reject it."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class Weights:
     missing: float = 1000.0
     """A place without a person, at priority 3; half as much more or less at 1 and 5."""
     skill: float = 400.0
-    """A required skill that nobody of the crew has."""
+    """A required skill that no one in the crew has."""
     change: float = 80.0
     """Someone taken off a shift. Who comes instead is no cost of its own: nobody is replaced for nothing."""
     absence: float = 30.0

@@ -1,4 +1,4 @@
-"""Rows that were refused: what is told about each."""
+"""Rejected rows: what is reported about each."""
 
 from __future__ import annotations
 

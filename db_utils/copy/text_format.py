@@ -49,7 +49,7 @@ class BadRowError(ValueError):
         self.reason = reason
 
     def at(self, number: int) -> InvalidInputError:
-        """The error that tells the caller, where nobody collects the bad rows."""
+        """The error to raise if bad rows are not collected."""
         column = "" if self.column is None else f", column {self.column}"
         return InvalidInputError(f"row {number}{column}: {self.reason}")
 

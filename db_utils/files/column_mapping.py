@@ -28,10 +28,10 @@ from db_utils.text_keys import CODED, event_identity, takes_code, text_key
 
 _CHUNK_ROWS = 4000
 REJECT_COLUMNS = ("rejected_line", "rejected_column", "rejected_reason")
-"""What a file of rejects has in front: ignored where such a file, put right, is imported."""
+"""The leading columns of a reject file: ignored when a corrected one is imported."""
 
 OnBad = Callable[[int, str | None, str], None]
-"""Told of a row that is refused: its line, the column and the reason."""
+"""Called for a rejected row with its line, the column and the reason."""
 
 
 def columns_of(source: Source, relation: Relation, options: ImportOptions) -> list[tuple[int, str]]:
@@ -94,7 +94,7 @@ def _word(name: str) -> str:
 
 
 class Mapping:
-    """One file's rows as rows of the table, in `sent` order; what cannot be is told to `on_bad`.
+    """Yield one file's rows as rows of the table, in `sent` order; `on_bad` is called for the others.
 
     `shared` are the values that all rows have, as `constants` gives them.
     """

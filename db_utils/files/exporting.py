@@ -147,7 +147,7 @@ def _how(out: str, options: ExportOptions) -> tuple[Format, bool]:
     kind = options.format or format_of(out)
     if kind is None:
         raise InvalidInputError(
-            f"the name {out} tells no format: end it in .csv, .jsonl, .parquet or .arrow, or say --format"
+            f"the name {out} does not indicate a format: end it in .csv, .jsonl, .parquet or .arrow, or say --format"
         )
     packed = out.lower().endswith(".gz") if options.gzip is None else options.gzip
     if packed and kind in ("parquet", "arrow"):
@@ -223,4 +223,4 @@ def _period(
 
 def _check_time(target: TargetTable, column: str) -> None:
     if target.pick([column])[0].type not in ("timestamptz", "date"):
-        raise InvalidInputError(f"{column} of {target.name} is no time: a period cannot be about it")
+        raise InvalidInputError(f"{column} of {target.name} is not a time: a period cannot refer to it")

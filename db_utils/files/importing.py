@@ -31,7 +31,7 @@ from db_utils.files.staging_table import line_key
 _LEAST_REFRESH_SECONDS = 1.0
 
 FileProgress = Callable[[int, int], None]
-"""Told how many bytes were read, and of how many."""
+"""Called with the number of bytes read, and the total."""
 
 # One transaction may take as long as the file is long, and standard input may pause.
 _SESSION = (
@@ -107,7 +107,7 @@ def import_files(
     refreshed = None
     if job.written and job.period is not None and job.added + job.updated:
         first, last = job.period
-        # As long as the load itself took: whoever has much beside it is not to wait for their neighbours.
+        # As long as the load itself took, so that organizations do not wait for each other.
         seconds = max(_LEAST_REFRESH_SECONDS, time.monotonic() - started)
         end = last + dt.timedelta(microseconds=1)
         refreshed = schema.refresh_newest_rollups(db, start=first, end=end, seconds=seconds), last

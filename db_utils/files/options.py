@@ -69,7 +69,7 @@ class ImportOptions:
     """How times are written: strptime's way, `epoch` (Unix seconds) or `epoch_ms` (milliseconds); None: ISO 8601."""
     date_format: str | None = None
     ambiguous: Ambiguous = "reject"
-    """What becomes of a local time that came twice, when the clock was set back; order: the rows' order tells which it is."""
+    """How to read a local time that occurred twice when the clock was set back; order: decided by the order of the rows."""
     nonexistent: Nonexistent = "reject"
     """What becomes of a local time that never was, when the clock was set forward; shift: moved on by that hour."""
     skip_bad: bool = False
@@ -82,7 +82,7 @@ class ImportOptions:
     """The CSV was exported with `escape_formulas`: its mark is taken off again."""
     dry_run: bool = False
     rejects: Path | None = None
-    """Where refused rows are written; None: beside nothing, in `<file>.rejects.csv` (or `.jsonl`) of the current folder."""
+    """Where rejected rows are written; None: in `<file>.rejects.csv` (or `.jsonl`) of the current folder."""
     max_rejects: int = 10_000
     """More refused rows than this end the import with nothing written: the mapping is wrong then."""
 

@@ -94,7 +94,7 @@ def reading_errors(name: str) -> Iterator[None]:
     try:
         yield
     except DbUtilsError:
-        raise  # some are an OSError as well: a lost connection is no broken file
+        raise  # some are also an OSError: a lost connection is not a broken file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InvalidInputError(f"{name} is damaged or was cut off: {error}") from error
     except UnicodeError as error:
@@ -135,7 +135,7 @@ def _found(path: str) -> Opened:
     if file.is_dir():
         raise InvalidInputError(f"{path} is a folder: name the files in it, such as {path.rstrip('/')}/*.csv")
     if not file.exists():
-        raise InvalidInputError(f"there is no file {path}")
+        raise InvalidInputError(f"file {path} does not exist")
     if not file.is_file():
         raise InvalidInputError(
             f"{path} is not a regular file: send what it gives to standard input, and name it -"

@@ -1,4 +1,4 @@
-"""Rows that were refused, and the file that tells of them: the row as it was, with line, column and reason in front."""
+"""Rejected rows and their file: the original row, preceded by line, column and reason."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def default_file(sources: Sequence[Source]) -> Path:
 def write(path: Path, sources: Sequence[Source], refusals: Sequence[Refusal]) -> None:
     """Read the files once more as far as the last refused row, and write what was refused.
 
-    CSV in the dialect and encoding of the first file, all else as JSON Lines: put right, it can be imported as it is.
+    CSV in the dialect and encoding of the first file, all else as JSON Lines: once corrected, it can be
+    imported as it is.
     """
     by_key = {refusal.key: refusal for refusal in refusals}
     with written_whole(path) as stream:

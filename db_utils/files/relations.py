@@ -164,7 +164,7 @@ def organization_named(connection: Any, given: str) -> str:
         given.encode()
     except UnicodeEncodeError:
         raise InvalidInputError(
-            f"{given!r} is no name of an organization: it is not written in UTF-8"
+            f"{given!r} is not the name of an organization: it is not valid UTF-8"
         ) from None
     with plain_cursor(connection) as cursor:
         cursor.execute(

@@ -1,4 +1,4 @@
-"""Which of the two moments a local time that came twice was, told by the order of the rows of its series."""
+"""Decide which of two instants a repeated local time was, by the order of the rows of its series."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Doubt(Exception):  # noqa: N818 - a signal: the order does not tell, and 
 
 
 class RepeatedHours:
-    """Settles the `Unresolved` times in a stream of rows, for each series by itself.
+    """Resolves the `Unresolved` times in a stream of rows, for each series separately.
 
     A series is the rows that agree in the values at `series_at`. Its rows of a double hour are held back until its next
     row outside of it. They are taken as written in the order of time: the clock goes through the hour, goes back once, and
@@ -35,7 +35,7 @@ class RepeatedHours:
         self._held: dict[tuple[Any, ...], list[Line]] = {}
 
     def rows(self, rows: Iterator[Line], on_bad: Any) -> Iterator[Line]:
-        """The rows, with all times settled; what cannot be is told to `on_bad`."""
+        """Yield the rows with all times resolved; `on_bad` is called for those that cannot be."""
         for line, values in rows:
             series = tuple(values[place] for place in self._series_at)
             time = values[self._time_at]

@@ -50,7 +50,7 @@ class CheckedStage(StageTable):
                     self._on_reject(line, ", ".join(key[1:] or key), reason)
 
     def _told(self, alias: str | None, key: Sequence[str]) -> sql.Composable:
-        """Whether a row has a shift, where that is part of what tells it from others."""
+        """Whether a row has a shift, if that is part of its identity."""
         shift = sql.Identifier("shift_id") if alias is None else sql.Identifier(alias, "shift_id")
         return sql.SQL("{} IS NOT NULL").format(shift) if "shift_id" in key else sql.SQL("true")
 
@@ -71,7 +71,7 @@ class CheckedStage(StageTable):
         key = self.identity
         for name in sums:
             if name not in self._numbers(key):
-                raise InvalidInputError(f"--sum: {name} is no column of numbers that the file fills")
+                raise InvalidInputError(f"--sum: {name} is not a numeric column that the file fills")
         others = [c for c in self._columns if c not in key and c not in sums]
         statement = sql.SQL(_SQL["add_up"]).format(
             key=identifiers(key),
@@ -189,7 +189,7 @@ class CheckedStage(StageTable):
         if update is None:
             for line, time in found:
                 self._on_reject(
-                    line, "time", f"this row is there already, at {time.isoformat()}: --update moves it"
+                    line, "time", f"this row already exists, at {time.isoformat()}: --update moves it"
                 )
         elif found:
             # A row that stood at two times (version 7 let it) becomes one.

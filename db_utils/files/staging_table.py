@@ -1,4 +1,4 @@
-"""The temporary table that an import's rows pass through: which columns it has, and what tells its rows apart."""
+"""The temporary table that an import's rows pass through: its columns, and what identifies its rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OnReject = Callable[[int, str | None, str], None]
 
 
 class StageTable:
-    """Rows of one import. `key` is what tells whether a row is there already."""
+    """Rows of one import. `key` decides whether a row already exists."""
 
     def __init__(
         self,
@@ -44,13 +44,13 @@ class StageTable:
 
     @property
     def identity(self) -> list[str]:
-        """What tells one row from another: the key, without the time where a row has an id and its time may change."""
+        """What identifies a row: the key, without the time where a row has an id and its time may change."""
         movable = self._relation.has_movable_rows and self.derives is None
         return [column for column in self.key if not (movable and column == "time")]
 
     @property
     def moves_by(self) -> list[str] | None:
-        """What tells that a row is there at another time: its id, or the employee and shift of an attendance."""
+        """What identifies a row that exists at another time: its id, or the employee and shift of an attendance."""
         if self._relation.name == "employee_attendance" and "shift_id" in self._columns:
             return ["organization_id", "employee_id", "shift_id"]
         return self.identity if self._relation.has_movable_rows and self.derives is None else None

@@ -85,7 +85,7 @@ _FORMULA = re.compile(FORMULA)
 
 
 def escaped(value: Any) -> Any:
-    """This value so that no spreadsheet runs it; what is no text is no formula."""
+    """Return this value escaped so that no spreadsheet runs it; only text can be a formula."""
     return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 

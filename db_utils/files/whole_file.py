@@ -16,7 +16,7 @@ from db_utils.errors import DbUtilsError, InvalidInputError
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A new file beside `path` that takes its name at the end of the block, and is gone where the block raises."""
+    """Write a temporary file next to `path`, renamed to it at the end of the block and removed if the block raises."""
     if path.is_dir():
         raise InvalidInputError(f"{path} is a folder: name a file in it")
     try:

@@ -71,7 +71,7 @@ def test_added_up_a_second_time_all_is_there(db: DatabaseManager, write: Write) 
     # Revenue that nobody asked to add up, and that differs, leaves nothing that could be written.
     other = run(db, file, sum=("quantity",))
     assert [r.line for r in other.first_rejects] == [2, 3, 5, 6, 7]
-    with pytest.raises(InvalidInputError, match="product_id is no column of numbers"):
+    with pytest.raises(InvalidInputError, match="product_id is not a numeric column"):
         run(db, file, sum=("product_id",))
 
 

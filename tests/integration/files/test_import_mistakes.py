@@ -49,7 +49,7 @@ def test_killed_in_the_middle_nothing_is_written(
 
 
 BAD = [
-    (["missing.csv"], "there is no file missing.csv"),
+    (["missing.csv"], "file missing.csv does not exist"),
     (["folder"], "is a folder"),
     (["empty.csv"], "is empty"),
     (["twice.csv"], "two columns named time"),

@@ -252,7 +252,7 @@ def test_a_reader_that_was_away_too_long_is_told(db: DatabaseManager, org: UUID)
     # Of a server that is ahead of this one, or of none.
     assert stream.changes_since("9999999:9999999:").may_have_missed
     for wrong in ("", "12", "a:b:", "1:2:3/4", "1:2:;DROP TABLE sync_outbox"):
-        with pytest.raises(InvalidInputError, match="no position"):
+        with pytest.raises(InvalidInputError, match="not a position in the outbox"):
             stream.changes_since(wrong)
 
 
