@@ -45,6 +45,7 @@ class SchemaObjects:
 
     relations: tuple[str, ...]
     functions: frozenset[str]
+    types: tuple[str, ...]
 
 
 def folder(name: str) -> Path:
@@ -88,4 +89,6 @@ def latest_version() -> int:
 def schema_objects() -> SchemaObjects:
     """Return the relations and functions of `public` that are the schema's."""
     objects = json.loads(file("sql", "objects.json").text)
-    return SchemaObjects(tuple(objects["relations"]), frozenset(objects["functions"]))
+    return SchemaObjects(
+        tuple(objects["relations"]), frozenset(objects["functions"]), tuple(objects["types"])
+    )

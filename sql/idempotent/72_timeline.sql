@@ -30,8 +30,38 @@ BEGIN
     LOOP
         EXECUTE format('DROP FUNCTION %s', earlier.signature);
     END LOOP;
+    DROP TYPE IF EXISTS resource_time_row;
+    CREATE TYPE resource_time_row AS (
+        part integer,
+        resource_id uuid,
+        location_id uuid,
+        stood_location_id uuid,
+        state text,
+        cause text,
+        capacity_unit text,
+        is_rated boolean,
+        event_count bigint,
+        failure_count bigint,
+        untimed_count bigint,
+        untimed_failure_count bigint,
+        seconds numeric,
+        planned_seconds numeric,
+        quality_score_sum numeric,
+        quality_score_count bigint,
+        quantity numeric,
+        scrap_quantity numeric,
+        inspected_quantity numeric,
+        timed_quantity numeric,
+        counted_seconds numeric,
+        inspected_seconds numeric,
+        rated_counted_seconds numeric,
+        rated_seconds numeric,
+        output_planned_seconds numeric,
+        good_planned_seconds numeric
+    );
 END
 $$;
+COMMENT ON TYPE resource_time_row IS 'Time and quantities of one machine in one state and for one cause, within one part of the period that was asked for.';
 
 CREATE FUNCTION machine_events(org uuid, period_start timestamptz, period_end timestamptz)
 RETURNS TABLE (
@@ -90,34 +120,7 @@ CREATE FUNCTION resource_time_raw(
     part_locations uuid[],      -- NULL in it, or instead of it: machines of all locations
     slot interval               -- how finely events and shifts are cut before they are compared
 )
-RETURNS TABLE (
-    part integer,
-    resource_id uuid,
-    location_id uuid,
-    stood_location_id uuid,
-    state text,
-    cause text,
-    capacity_unit text,
-    is_rated boolean,
-    event_count bigint,
-    failure_count bigint,
-    untimed_count bigint,
-    untimed_failure_count bigint,
-    seconds numeric,
-    planned_seconds numeric,
-    quality_score_sum numeric,
-    quality_score_count bigint,
-    quantity numeric,
-    scrap_quantity numeric,
-    inspected_quantity numeric,
-    timed_quantity numeric,
-    counted_seconds numeric,
-    inspected_seconds numeric,
-    rated_counted_seconds numeric,
-    rated_seconds numeric,
-    output_planned_seconds numeric,
-    good_planned_seconds numeric
-)
+RETURNS SETOF resource_time_row
 LANGUAGE plpgsql
 STABLE
 -- Planned once a session: planning takes ten times as long as an hour's events. Joined in the order of the text: how many rows functions

@@ -408,34 +408,7 @@ CREATE FUNCTION resource_time_rest(
     usable tstzmultirange,      -- kept_resource_time()
     only_states text[]
 )
-RETURNS TABLE (
-    part integer,
-    resource_id uuid,
-    location_id uuid,
-    stood_location_id uuid,
-    state text,
-    cause text,
-    capacity_unit text,
-    is_rated boolean,
-    event_count bigint,
-    failure_count bigint,
-    untimed_count bigint,
-    untimed_failure_count bigint,
-    seconds numeric,
-    planned_seconds numeric,
-    quality_score_sum numeric,
-    quality_score_count bigint,
-    quantity numeric,
-    scrap_quantity numeric,
-    inspected_quantity numeric,
-    timed_quantity numeric,
-    counted_seconds numeric,
-    inspected_seconds numeric,
-    rated_counted_seconds numeric,
-    rated_seconds numeric,
-    output_planned_seconds numeric,
-    good_planned_seconds numeric
-)
+RETURNS SETOF resource_time_row
 LANGUAGE plpgsql
 STABLE
 SET plan_cache_mode = force_generic_plan
@@ -493,33 +466,7 @@ BEGIN
         GROUP BY n.place
     LOOP
         RETURN QUERY
-        SELECT
-            t.part,
-            t.resource_id,
-            t.location_id,
-            t.stood_location_id,
-            t.state,
-            t.cause,
-            t.capacity_unit,
-            t.is_rated,
-            t.event_count,
-            t.failure_count,
-            t.untimed_count,
-            t.untimed_failure_count,
-            t.seconds,
-            t.planned_seconds,
-            t.quality_score_sum,
-            t.quality_score_count,
-            t.quantity,
-            t.scrap_quantity,
-            t.inspected_quantity,
-            t.timed_quantity,
-            t.counted_seconds,
-            t.inspected_seconds,
-            t.rated_counted_seconds,
-            t.rated_seconds,
-            t.output_planned_seconds,
-            t.good_planned_seconds
+        SELECT t.*
         FROM resource_time_raw(org, piece.parts, piece.starts, piece.ends, piece.places, interval '24 hours') AS t
         WHERE only_states IS NULL OR t.state = ANY (only_states);
     END LOOP;
@@ -536,34 +483,7 @@ CREATE FUNCTION resource_time(
     part_locations uuid[] DEFAULT NULL,
     only_states text[] DEFAULT NULL
 )
-RETURNS TABLE (
-    part integer,
-    resource_id uuid,
-    location_id uuid,
-    stood_location_id uuid,
-    state text,
-    cause text,
-    capacity_unit text,
-    is_rated boolean,
-    event_count bigint,
-    failure_count bigint,
-    untimed_count bigint,
-    untimed_failure_count bigint,
-    seconds numeric,
-    planned_seconds numeric,
-    quality_score_sum numeric,
-    quality_score_count bigint,
-    quantity numeric,
-    scrap_quantity numeric,
-    inspected_quantity numeric,
-    timed_quantity numeric,
-    counted_seconds numeric,
-    inspected_seconds numeric,
-    rated_counted_seconds numeric,
-    rated_seconds numeric,
-    output_planned_seconds numeric,
-    good_planned_seconds numeric
-)
+RETURNS SETOF resource_time_row
 LANGUAGE plpgsql
 STABLE
 SET plan_cache_mode = force_generic_plan

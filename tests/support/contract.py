@@ -25,7 +25,7 @@ FROM pg_attribute WHERE attrelid = %(oid)s AND attnum > 0 AND NOT attisdropped
 UNION ALL
 SELECT 'checks', regexp_replace(conname, '^' || %(name)s || '_(.*)_check$', '\\1'), 0 FROM pg_constraint
 WHERE conrelid = %(oid)s AND contype = 'c' AND conname !~ 'is_tenants_own_check$'
-    AND conname NOT IN (SELECT check_name FROM value_bounds())
+    AND conname <> ALL (%(bounds)s)
 UNION ALL
 SELECT 'keys', name, place
 FROM (
@@ -62,9 +62,9 @@ def functions(db: DatabaseManager) -> list[str]:
     return [row["name"] for row in rows]
 
 
-def _paragraph(db: DatabaseManager, kind: str, oid: int, name: str) -> str:
+def _paragraph(db: DatabaseManager, bounds: list[str], kind: str, oid: int, name: str) -> str:
     lines = [f"{kind} {name}"]
-    items = db.execute_query(_ITEMS, {"oid": oid, "name": name})
+    items = db.execute_query(_ITEMS, {"oid": oid, "name": name, "bounds": bounds})
     for label in ("columns", "checks", "keys", "triggers"):
         line = f"    {label:9}"
         for item in (row["item"] for row in items if row["label"] == label):
@@ -80,7 +80,8 @@ def _paragraph(db: DatabaseManager, kind: str, oid: int, name: str) -> str:
 def verify_file(db: DatabaseManager) -> str:
     """What sql/verify.sql must say, given what it says now."""
     text = VERIFY.read_text(encoding="utf-8")
-    paragraphs = "\n\n".join(_paragraph(db, *relation) for relation in relations(db))
+    bounds = [row["check_name"] for row in db.execute_query("SELECT check_name FROM value_bounds()")]
+    paragraphs = "\n\n".join(_paragraph(db, bounds, *relation) for relation in relations(db))
     signatures = ",\n".join(f"        '{name}'" for name in functions(db))
     for pattern, content in (
         (r"(?<=contract CONSTANT text := \$contract\$\n).*?(?=\n\$contract\$;)", paragraphs),
@@ -91,11 +92,22 @@ def verify_file(db: DatabaseManager) -> str:
     return text
 
 
+def types(db: DatabaseManager) -> list[str]:
+    """Composite and range types."""
+    rows = db.execute_query(
+        "SELECT t.typname AS name FROM pg_type AS t LEFT JOIN pg_class AS c ON c.oid = t.typrelid "
+        "WHERE t.typnamespace = 'public'::regnamespace AND (t.typtype = 'r' OR c.relkind = 'c') "
+        f"AND NOT {_OF_AN_EXTENSION % 't.oid'} ORDER BY t.typname"
+    )
+    return [row["name"] for row in rows]
+
+
 def objects_file(db: DatabaseManager) -> str:
     """What sql/objects.json must say."""
     found = {
         "relations": [name for _, _, name in relations(db)],
         "functions": sorted({name.split("(")[0] for name in functions(db)} | {"time_bucket"}),
+        "types": types(db),
     }
     return json.dumps(found, indent=1) + "\n"
 
