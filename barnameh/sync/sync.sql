@@ -77,7 +77,7 @@ VALUES (
 )
 ON CONFLICT (organization_id, consumer, kind, entity_key) DO UPDATE
 SET
-    rejected_at = now(),
+    rejected_at = excluded.rejected_at,
     error_message = excluded.error_message;
 
 -- name: accept!
