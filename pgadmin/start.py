@@ -1,4 +1,4 @@
-"""What the pgAdmin container runs, in front of the image's own entry point.
+"""Entry point of the pgAdmin container, run before the image's own.
 
 servers.json registers the database on pgAdmin's first start. This script puts POSTGRES_USER and POSTGRES_DB
 into a copy of it, and on every start writes POSTGRES_PASSWORD where pgAdmin looks for it: the server opens
@@ -19,12 +19,12 @@ LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 
 
 def pgpass_line(*fields: str) -> str:
-    r"""One line of a .pgpass file; ``:`` and ``\`` inside a field are escaped."""
+    r"""Return a line of a .pgpass file; ``:`` and ``\`` in fields are escaped."""
     return ":".join(field.replace("\\", "\\\\").replace(":", "\\:") for field in fields)
 
 
 def refusal() -> str | None:
-    """Why this must not start: the network can reach a login whose password everybody knows. None where it may."""
+    """Return why pgAdmin must not start (a default password exposed to the network), or None if it may."""
     address = os.environ.get("BIND_ADDRESS") or "127.0.0.1"
     password, file = (
         os.environ.get("PGADMIN_DEFAULT_PASSWORD"),
@@ -35,17 +35,17 @@ def refusal() -> str | None:
     if address.startswith(LOOPBACK) or password not in ("admin", "", None):
         return None
     return (
-        f"barnameh: BIND_ADDRESS={address} opens pgAdmin to the network with the password that everybody knows: set "
-        "PGADMIN_DEFAULT_PASSWORD in .env (it counts on pgAdmin's first start; later, change it in pgAdmin first), or "
+        f"barnameh: BIND_ADDRESS={address} exposes pgAdmin to the network with the publicly known default password: set "
+        "PGADMIN_DEFAULT_PASSWORD in .env (it takes effect on pgAdmin's first start; later, change it in pgAdmin first), or "
         "BIND_ADDRESS=127.0.0.1, then: docker compose up -d --wait"
     )
 
 
 def main() -> None:
-    """Write both files and hand over to the image."""
+    """Write both files and run the image's entry point."""
     reason = refusal()
     if reason is not None:
-        # Up, without serving: the reason stays the last thing in the log, and the health check never passes.
+        # Keep running without serving: the reason remains the last log entry, and the health check never passes.
         print(reason, file=sys.stderr, flush=True)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         while True:
@@ -64,7 +64,7 @@ def main() -> None:
     SERVERS.write_text(json.dumps(servers), encoding="utf-8")
     os.environ["PGADMIN_SERVER_JSON_FILE"] = str(SERVERS)
 
-    # pgAdmin reads a passfile from the login's own storage folder. Other lines that someone put there stay.
+    # pgAdmin reads a passfile from the login's storage folder. Unrelated lines are preserved.
     folder = STORAGE / os.environ["PGADMIN_DEFAULT_EMAIL"].replace("@", "_")
     folder.mkdir(parents=True, exist_ok=True)
     passfile = folder / ".pgpass"

@@ -1,12 +1,12 @@
 #!/bin/sh
-# The `backup` service of docker-compose.yml: a backup at each time of BACKUP_SCHEDULE, old ones removed.
+# The `backup` service of docker-compose.yml: back up at each time of BACKUP_SCHEDULE, and remove old backups.
 #
-#     sh backup.sh          wait for the next time, back up, rotate, again and again
-#     sh backup.sh once     back up now, rotate, and say whether it went well
-#     sh backup.sh health   whether the newest backup is there and young enough
+#     sh backup.sh          wait for the next time, back up, rotate; repeat
+#     sh backup.sh once     back up now, rotate, and report the result
+#     sh backup.sh health   check that the newest backup exists and is recent enough
 #
-# Each backup is a folder as `db_utils backup` makes it (database.dump, roles.json, manifest.json), so `db_utils restore`
-# checks and restores it. It is written under a hidden name and renamed when it is complete.
+# Each backup is a folder in the format of `db_utils backup` (database.dump, roles.json, manifest.json), so `db_utils
+# restore` can verify and restore it. It is written under a hidden name, and renamed once it is complete.
 set -u
 
 backups=/var/lib/postgresql/data
@@ -22,7 +22,7 @@ export PGPASSWORD
 
 say() { echo "barnameh backup: $*"; }
 
-# Seconds from now until the next backup: HH:MM is that time of each day in UTC, 6h or 30m an interval.
+# Seconds until the next backup: HH:MM is a daily time in UTC, 6h or 30m an interval.
 seconds_to_wait() {
     case $BACKUP_SCHEDULE in
         [0-2][0-9]:[0-5][0-9])
@@ -43,7 +43,7 @@ check_settings() {
     esac
     for number in "$BACKUP_KEEP_DAYS" "$BACKUP_KEEP_COUNT" "$BACKUP_MAX_AGE_HOURS"; do
         case $number in
-            '' | *[!0-9]* | 0) say "BACKUP_KEEP_DAYS, BACKUP_KEEP_COUNT and BACKUP_MAX_AGE_HOURS are whole numbers from 1."; exit 2 ;;
+            '' | *[!0-9]* | 0) say "BACKUP_KEEP_DAYS, BACKUP_KEEP_COUNT and BACKUP_MAX_AGE_HOURS must be positive integers."; exit 2 ;;
         esac
     done
 }
@@ -61,7 +61,7 @@ back_up() (
     rm -rf "$backups"/.*.partial # of a backup that was killed
     mkdir "$PARTIAL"
     trap 'rm -rf "$PARTIAL"' EXIT
-    # One transaction for all of it: its snapshot is what pg_dump dumps, and what is counted.
+    # A single transaction: pg_dump and the row counts use the same snapshot.
     psql -X -q --no-password -v ON_ERROR_STOP=1 -v folder="$PARTIAL" <<SQL
 \i $queries/snapshot.sql
 \setenv SNAPSHOT :snapshot
@@ -94,7 +94,7 @@ SQL
     cd "$backups/$name"
     size=$(wc -c <database.dump | tr -d ' ') sum=$(sha256sum database.dump | cut -d ' ' -f 1)
     psql -X -q --no-password -v ON_ERROR_STOP=1 -v id="$id" -v at="$taken_at" -v location="backup service:$backups/$name" \
-        -v size="$size" -v sum="$sum" <<'SQL' || say "not written down in backup_runs"
+        -v size="$size" -v sum="$sum" <<'SQL' || say "could not record it in backup_runs"
 INSERT INTO backup_runs (backup_id, started_at, location, size_bytes, sha256, is_encrypted)
 VALUES (:'id', :'at', :'location', :size, :'sum', false);
 SQL
@@ -105,7 +105,7 @@ described() {
     printf '{"file": "%s", "size_bytes": %s, "sha256": "%s"}' "$1" "$(wc -c <"$1" | tr -d ' ')" "$(sha256sum "$1" | cut -d ' ' -f 1)"
 }
 
-# What is older than BACKUP_KEEP_DAYS goes, but never the newest BACKUP_KEEP_COUNT.
+# Remove backups older than BACKUP_KEEP_DAYS, but always keep the newest BACKUP_KEEP_COUNT.
 rotate() {
     complete | head -n "-$BACKUP_KEEP_COUNT" | while read -r folder; do
         if [ -n "$(find "$folder/manifest.json" -mmin "+$((BACKUP_KEEP_DAYS * 1440))")" ]; then
@@ -120,12 +120,12 @@ run_once() {
         rotate
     else
         date -u '+%Y-%m-%dT%H:%M:%SZ' >"$failed"
-        say "THE BACKUP FAILED; the reason stands above"
+        say "THE BACKUP FAILED; see the reason above"
         return 1
     fi
 }
 
-# While the first backup is under way this waits instead of failing; below the timeout of the health check.
+# Wait during the first backup instead of failing, for less than the timeout of the health check.
 health() {
     give_up=$(($(date +%s) + 540))
     while [ ! -e "$failed" ] && [ -z "$(complete)" ] && [ "$(date +%s)" -lt "$give_up" ]; do
@@ -153,7 +153,7 @@ case ${1:-} in
     once) run_once ;;
     *)
         trap 'exit 0' INT TERM
-        # The first one at once, so that a wrong setting shows today and not tonight.
+        # The first backup runs immediately, so that configuration errors show up now rather than at night.
         if [ -z "$(complete)" ] || [ -e "$failed" ]; then run_once; fi
         while :; do
             sleep "$(seconds_to_wait)" &

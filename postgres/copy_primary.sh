@@ -1,8 +1,8 @@
 #!/bin/sh
-# First start of the replica: copy the primary's data folder, and follow it from there.
+# First start of the replica: copy the primary's data directory, then stream from it.
 #
-# The slot keeps on the primary what this copy has not received yet, up to max_slot_wal_keep_size. A copy that was cut
-# off is made anew: it has nothing of its own.
+# The replication slot keeps WAL on the primary until this replica has received it, up to max_slot_wal_keep_size. A replica
+# that fell too far behind is copied again; it holds no data of its own.
 set -eu
 
 slot=barnameh_replica
@@ -10,7 +10,7 @@ slot=barnameh_replica
 PGPASSWORD=$(password)
 export PGHOST="$REPLICA_OF" PGPORT=5432 PGUSER="$POSTGRES_USER" PGPASSWORD PGCONNECT_TIMEOUT=10
 
-echo "barnameh: copying the data of $REPLICA_OF"
+echo "barnameh: copying the data directory of $REPLICA_OF"
 find "$PGDATA" -mindepth 1 -delete
 chmod 700 "$PGDATA"
 PGDATABASE=$POSTGRES_DB psql -X -q --no-password -v ON_ERROR_STOP=1 -o /dev/null -c \

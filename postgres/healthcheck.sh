@@ -1,9 +1,9 @@
 #!/bin/sh
-# Healthy means: the first start ran to its end, the server answers over TCP as the configured user, and the schema is
-# there. (During the first start the server listens on its socket only, so a check there would turn green too early.)
+# Healthy means that the first start has finished, the server answers over TCP as the configured user, and the schema
+# exists. (During the first start the server listens on its socket only, where a check would succeed too early.)
 #
-# While the database is on its way (first start, crash recovery) this waits instead of failing: no guess at how long a
-# slow disk takes is needed, and `docker compose up --wait` returns the moment it is ready.
+# While the database is starting (first start, crash recovery) the check waits instead of failing, so no timeout has to be
+# guessed for slow disks, and `docker compose up --wait` returns as soon as it is ready.
 set -u
 
 marker=$PGDATA/barnameh_initialised
@@ -27,7 +27,7 @@ fi
 
 listens() { pg_isready -q -t 5 || [ $? -ne 2 ]; } # 2: no answer; 1: starting up or recovering
 
-# The first start ends with a restart: the marker is written before the server opens its port.
+# The first start ends with a restart; the marker is written before the server opens its port.
 while [ -e "$first_start" ] && ! { [ -e "$marker" ] && listens; }; do
     wait_or_fail "the first start has been running for nine minutes"
 done

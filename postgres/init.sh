@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# First start only: the schema, the sample data, the rollups, a check, and last the marker that this went well.
+# First start only: apply the schema, load the sample data, refresh the rollups, verify, and finally write the marker of success.
 #
-# The image runs this file after its own 000_ and 001_ scripts; where the executable bit was lost (a zip download,
-# Windows) it sources the file instead, hence the subshell: nothing set here leaks into the image's script.
+# The image runs this file after its own 000_ and 001_ scripts. If the executable bit was lost (zip download, Windows), it
+# sources the file instead; the subshell keeps settings from leaking into the image's script.
 #
 # PGDATA, POSTGRES_USER, POSTGRES_DB: set by the image.   SEED_SAMPLE_DATA: true (default) or false.
 (
@@ -11,7 +11,7 @@ set -euo pipefail
 . /barnameh/common.sh
 step="nothing yet"
 
-# Names are passed in the environment: as arguments psql would read some of them as connection strings.
+# Names are passed in the environment, because psql would interpret some arguments as connection strings.
 export PGUSER=$POSTGRES_USER PGDATABASE=$POSTGRES_DB
 export PGOPTIONS=$schema_options
 
@@ -22,7 +22,7 @@ finish() {
     [ "$status" -eq 0 ] && return
     {
         say "FIRST START FAILED in this step: $step."
-        say "The psql line above names the file, the line and the error. Correct that, then remove the half-made"
+        say "The psql line above names the file, the line and the error. Correct that, then remove the incomplete"
         say "volume and start again:"
         say "  docker compose down -v"
         say "  docker compose up -d --wait"
@@ -30,8 +30,8 @@ finish() {
 }
 trap finish EXIT
 
-# TimescaleDB would start the schema's jobs while this script is still at work, and two refreshes of one rollup refuse
-# each other. The jobs begin with the server's restart, right after this script.
+# TimescaleDB would start the schema's jobs while this script is running, and two refreshes of one rollup conflict. The
+# jobs start when the server is restarted, right after this script.
 step="pausing TimescaleDB's jobs"
 apply <<'SQL'
 DO $$
@@ -59,10 +59,10 @@ else
 fi
 
 step="rollups (CALL refresh_rollups())"
-# TimescaleDB logs two messages with their contexts for each bucket that it looks at: thousands of lines for nothing.
+# TimescaleDB logs two messages with context for each bucket it examines: thousands of useless lines.
 apply -c 'SET log_min_messages = fatal' -c 'CALL refresh_rollups()'
 
-# In the database postgres: its view shows the statements of all databases, and a dump of ours stays free of it.
+# In the database postgres: the view covers the statements of all databases, and dumps of our database do not include it.
 step="statement statistics (pg_stat_statements)"
 if [ "$POSTGRES_DB" != postgres ]; then
     PGDATABASE=postgres apply <<'SQL'

@@ -1,9 +1,9 @@
 #!/bin/sh
-# What the postgres container runs, in front of the image's own entry point.
+# Entry point of the postgres container, run before the image's own.
 #
-# The image looks only at whether the data folder is empty, so a first start that was killed or met an error would be
-# followed by a second one that serves half a schema. This script tells the three cases apart: an empty folder
-# (first start: init.sh leaves a marker as its very last act), a finished one, and one that never got that far.
+# The image only checks whether the data directory is empty, so after an interrupted or failed first start the next one
+# would serve an incomplete schema. This script distinguishes an empty directory (first start; init.sh writes a marker when
+# it is done), an initialised one, and an incomplete one.
 set -eu
 
 . "${0%/*}/common.sh"
@@ -12,8 +12,8 @@ first_start=/tmp/barnameh_first_start
 refused=/tmp/barnameh_refused
 rm -f "$first_start" "$refused"
 
-# Stay up without serving: the reason stays the last thing in the log, the health check repeats it, and a restart
-# policy does not turn it into a loop.
+# Keep running without serving, so that the reason remains the last log entry, the health check can report it, and a
+# restart policy does not loop.
 refuse() {
     printf 'barnameh: %s\n' "$@" >"$refused"
     cat "$refused" >&2
@@ -24,7 +24,7 @@ refuse() {
     done
 }
 
-# Files that Compose mounts keep their owner and rights; what cannot be read is said before the server says it its way.
+# Files mounted by Compose keep their owner and permissions; report unreadable ones clearly, before the server fails on them.
 for file in "${POSTGRES_PASSWORD_FILE:-}" "${POSTGRES_TLS_CERT_FILE:-}" "${POSTGRES_TLS_KEY_FILE:-}"; do
     [ -z "$file" ] || [ -r "$file" ] || refuse \
         "The container cannot read $file." \
@@ -34,17 +34,17 @@ done
 
 ! is_open_to_all || refuse "$open_to_all"
 
-# Statement statistics, where the image has the module; the image's own default loads TimescaleDB alone.
+# Statement statistics, if the image has the module; by default the image preloads TimescaleDB only.
 if [ -e "$(pg_config --pkglibdir 2>/dev/null)/pg_stat_statements.so" ]; then
     set -- "$@" -c shared_preload_libraries=timescaledb,pg_stat_statements
 fi
 
-# TLS. The server wants a key that is its own and private, and /tmp is memory that ends with the container.
+# TLS. The server requires a private key that it owns; /tmp is in memory and ends with the container.
 if [ -n "${POSTGRES_TLS_CERT_FILE:-}" ]; then
     install -m 600 "$POSTGRES_TLS_CERT_FILE" /tmp/server.crt
     install -m 600 "$POSTGRES_TLS_KEY_FILE" /tmp/server.key
     cat >/tmp/pg_hba.conf <<'HBA'
-# Inside the container as the image has it; from outside only through TLS.
+# Inside the container as in the image; from outside through TLS only.
 local   all         all                trust
 host    all         all 127.0.0.1/32   scram-sha-256
 host    all         all ::1/128        scram-sha-256
@@ -55,14 +55,14 @@ HBA
         -c ssl_min_protocol_version=TLSv1.2 -c hba_file=/tmp/pg_hba.conf
 fi
 
-# A replica is a copy of the primary's folder, marker included. One that was promoted stays what it has become.
+# A replica is a copy of the primary's data directory, including the marker. A promoted replica is left alone.
 if [ -n "${REPLICA_OF:-}" ]; then
     [ -e "$PGDATA/barnameh_replica" ] || { touch "$first_start"; sh /barnameh/copy_primary.sh; }
     exec docker-entrypoint.sh "$@"
 fi
 
 if [ -e "$marker" ]; then
-    # Volumes of before have no line for replicas; each of these needs a password and the right to replicate.
+    # Volumes from earlier versions have no replication line; these connections require a password and the REPLICATION privilege.
     grep -Eq '^host +replication +all +all ' "$PGDATA/pg_hba.conf" ||
         echo "host replication all all scram-sha-256" >>"$PGDATA/pg_hba.conf"
     exec docker-entrypoint.sh "$@"
@@ -71,19 +71,19 @@ fi
 if [ -n "$(ls -A "$PGDATA" 2>/dev/null)" ]; then
     refuse \
         "THE FIRST START OF THIS DATABASE DID NOT FINISH, so its schema or its data is incomplete." \
-        "Nothing is served from it, and nothing was ever stored in it by you. The reason is further up in" \
+        "It is not served, and contains none of your data. The reason is further up in" \
         "  docker compose logs postgres" \
-        "Remove the half-made volume and start again:" \
+        "Remove the incomplete volume and start again:" \
         "  docker compose down -v" \
         "  docker compose up -d --wait" \
-        "(A complete data folder that you brought from elsewhere, such as a restored base backup, only lacks the" \
+        "(A complete data directory from elsewhere, such as a restored base backup, only lacks the" \
         "marker:  docker compose exec postgres touch $marker  and  docker compose restart postgres)"
 fi
 
-# What would stop the first start half-way is looked at before it begins.
+# Check in advance for problems that would make the first start fail midway.
 case $POSTGRES_DB in
     *=* | postgres://* | postgresql://*)
-        # The image's own scripts hand the name to psql, which would read it as a connection string.
+        # The image's scripts pass the name to psql, which would treat it as a connection string.
         refuse "POSTGRES_DB is '$POSTGRES_DB'. Choose a name without '=' or '://' in .env, then: docker compose up -d --wait"
         ;;
 esac

@@ -1,9 +1,9 @@
--- More data than the sample data, for trying things at size: a longer history, larger organizations, more of them.
+-- Additional sample data for testing at scale: a longer history, larger organizations, and more of them.
 --
 --     db-utils seed --days 1095 --scale 37 --organizations 10
 --
--- This file only makes functions that live as long as the session; db_utils.schema.seed calls them, batch by batch, each
--- batch a transaction. By hand, after seeds/seed_data.sql:
+-- This file only creates session-local functions; db_utils.schema.seed calls them in batches, one transaction each.
+-- Manually, after seeds/seed_data.sql:
 --
 --     \i seeds/more_data.sql
 --     SELECT pg_temp.load_world(scale => 2, organization_count => 4, days => 365, metric_days => 7);
@@ -11,18 +11,17 @@
 --     SELECT * FROM pg_temp.load_events(organization_number => 1, first_day => '2025-01-01', end_day => '2025-02-01');
 --     (and load_people, load_demand, load_metrics in the same way)
 --
--- Organizations 1 and 2 are those of the sample data, and the first plant of each is the sample data's own: its story stays,
--- and only what lies before it is added. All others get the same kinds of machines, people and products, `scale`
--- plants to an organization; odd numbers make things, even ones carry parcels.
+-- Organizations 1 and 2 are those of the sample data, and the first plant of each is that of the sample data: its story is
+-- kept, and only the time before it is filled. All others get the same types of machines, people and products, `scale`
+-- plants per organization; odd-numbered organizations are manufacturers, even-numbered ones parcel carriers.
 --
--- A row is a function of its own key and time: what looks like chance is a hash of both. So a day is the same whatever
--- the number of days, the scale or the day on which it was loaded. Nothing is dated after the sample data's anchor. A day that is
--- there already is left as it is, so that a load that was broken off goes on where it stood, and a larger one adds
--- what is missing.
+-- A row is a function of its key and time: apparent randomness is a hash of both. So a day is the same whatever the number
+-- of days, the scale, or the day on which it was loaded. Nothing is dated after the sample data's anchor. Existing days are
+-- left alone, so that an interrupted load resumes where it stopped, and a larger one adds what is missing.
 
 DROP TABLE IF EXISTS pg_temp.load_options, pg_temp.load_locations, pg_temp.load_resources, pg_temp.load_employees, pg_temp.load_products;
 
--- until: where what is loaded ends, because the story or the anchor begins there. Instants are UTC's, days are local.
+-- until: end of the data to load, where the story or the anchor begins. Instants are in UTC, days are local.
 CREATE TEMPORARY TABLE load_options (
     zone text, today date, events_from date, demand_from date, metrics_from date, now_hour timestamptz
 );
@@ -44,7 +43,7 @@ CREATE TEMPORARY TABLE load_products (
     days_until date
 );
 
--- Chance: 0 <= chance < 1; the same key and number give the same everywhere and for ever.
+-- Random number: 0 <= chance < 1; the same key and number always give the same result.
 CREATE OR REPLACE FUNCTION pg_temp.chance(key text, number integer)
 RETURNS double precision
 LANGUAGE sql
@@ -61,14 +60,14 @@ DECLARE
     zone CONSTANT text := 'Europe/Paris';
     anchor CONSTANT timestamptz := (SELECT s.anchor_at FROM seed_runs AS s WHERE s.seed_name = 'sample_data');
     today CONSTANT date := (anchor AT TIME ZONE zone)::date;
-    -- Where the sample data's own rows begin.
+    -- Start of the sample data's own rows.
     story_events_day CONSTANT date := today - 30;
     story_demand_day CONSTANT date := today - 90;
     story_metrics_at CONSTANT timestamptz := date_trunc('minute', anchor) - interval '168 hours';
     now_hour CONSTANT timestamptz := date_trunc('hour', anchor);
 BEGIN
     IF anchor IS NULL THEN
-        RAISE EXCEPTION 'the sample data comes first: seeds/seed_data.sql';
+        RAISE EXCEPTION 'load the sample data first: seeds/seed_data.sql';
     END IF;
     TRUNCATE load_options, load_locations, load_resources, load_employees, load_products;
     INSERT INTO load_options
@@ -191,7 +190,7 @@ BEGIN
 END
 $$;
 
--- The organizations, plants, machines and people that are not there yet; how many rows that were.
+-- Creates the missing organizations, plants, machines and people, and returns the number of rows.
 CREATE OR REPLACE FUNCTION pg_temp.load_entities()
 RETURNS bigint
 LANGUAGE sql
@@ -242,7 +241,7 @@ AS $$
         + (SELECT count(*) FROM new_resources) + (SELECT count(*) FROM new_employees)
 $$;
 
--- The working hours of machines from one local day to another: setup, then production, then perhaps a stop, 60 minutes together.
+-- Working hours of machines from one local day to another: setup, then production, then possibly a stop, 60 minutes in total.
 CREATE OR REPLACE FUNCTION pg_temp.load_hours(resource_id uuid, maintenance_isodow integer, first_at timestamptz, end_at timestamptz)
 RETURNS TABLE (
     starts_at timestamptz, local_hour integer, key text, setup_minutes integer, production_minutes integer, stop_minutes integer,
@@ -296,7 +295,7 @@ AS $$
     ) AS m
 $$;
 
--- Shifts (those of two weeks to come too), who worked them and who came, of one organization from first_day to before end_day (local days).
+-- Shifts (including two weeks ahead), assignments and attendance of one organization, first_day <= day < end_day (local days).
 CREATE OR REPLACE FUNCTION pg_temp.load_people(organization_number integer, first_day date, end_day date)
 RETURNS TABLE (relation text, row_count bigint)
 LANGUAGE plpgsql
@@ -347,7 +346,7 @@ BEGIN
     relation := 'shifts';
     RETURN NEXT;
 
-    -- Asked beforehand: not every edition has a constraint that ON CONFLICT could pass over.
+    -- Checked in advance, because not every edition has a constraint for ON CONFLICT.
     CREATE TEMPORARY TABLE taken ON COMMIT DROP AS
     SELECT
         a.employee_id,
@@ -412,7 +411,7 @@ BEGIN
 END
 $$;
 
--- Demand day by day, and each Monday's forecast of the four weeks that follow.
+-- Demand day by day, and each Monday's forecast for the following four weeks.
 CREATE OR REPLACE FUNCTION pg_temp.load_demand(organization_number integer, first_day date, end_day date)
 RETURNS TABLE (relation text, row_count bigint)
 LANGUAGE plpgsql
@@ -502,7 +501,7 @@ BEGIN
 END
 $$;
 
--- Is there something of that day already? Functions, for Citus does not look into a distributed table from a query over local ones.
+-- Whether a day already has data. Functions, because Citus cannot read a distributed table from a query over local ones.
 CREATE OR REPLACE FUNCTION pg_temp.has_events(organization uuid, resource uuid, first_at timestamptz, end_at timestamptz)
 RETURNS boolean
 LANGUAGE plpgsql
@@ -537,7 +536,7 @@ BEGIN
 END
 $$;
 
--- What happened to machines, and what was planned of it.
+-- Events of machines, and production plans.
 CREATE OR REPLACE FUNCTION pg_temp.load_events(organization_number integer, first_day date, end_day date)
 RETURNS TABLE (relation text, row_count bigint)
 LANGUAGE plpgsql
@@ -561,13 +560,13 @@ BEGIN
         ) AS d
         WHERE r.number = organization_number
             AND d.starts_at < d.ends_at
-            -- As a question to be asked for each machine and day: a join would read the whole table.
+            -- Checked per machine and day: a join would read the whole table.
             AND NOT pg_temp.has_events(organization, r.resource_id, d.starts_at, d.ends_at)
     )
     SELECT
         m.organization_id,
         e.time,
-        -- The time comes first, as in a UUID of version 7: rows that are written together stand together in the key.
+        -- Time first, as in a version 7 UUID, so that rows written together are adjacent in the key.
         (lpad(to_hex((extract(epoch FROM e.time) * 1000)::bigint), 12, '0') || right(md5(e.event_type || h.key), 20))::uuid AS event_id,
         m.location_id,
         m.resource_id,
@@ -657,7 +656,7 @@ BEGIN
 END
 $$;
 
--- The same hours, minute by minute, as machines report them.
+-- The same hours minute by minute, as machines report them.
 CREATE OR REPLACE FUNCTION pg_temp.load_metrics(organization_number integer, first_day date, end_day date)
 RETURNS TABLE (relation text, row_count bigint)
 LANGUAGE plpgsql

@@ -17,8 +17,8 @@
 -- Applied again, today or later, it does nothing: what users changed or added stays. One statement does all of
 -- it or nothing, whatever the client's transaction mode.
 
--- Chance: the same key gives the same number everywhere and for ever. Uniform, 0 <= noise < 1; the mask keeps the 53 bits
--- that a double holds.
+-- Pseudo-random number: the same key always gives the same result. Uniform, 0 <= noise < 1; the mask keeps the 53 bits of a
+-- double's mantissa.
 CREATE OR REPLACE FUNCTION pg_temp.noise(key text)
 RETURNS double precision
 LANGUAGE sql
@@ -27,7 +27,7 @@ AS $$
     SELECT (hashtextextended(key, 20240229) & 9007199254740991) / 9007199254740992::double precision
 $$;
 
--- Bell-shaped chance with mean 0 and standard deviation 1, never beyond 3.5: a sum of four.
+-- Approximately normal, with mean 0 and standard deviation 1, never beyond 3.5: the sum of four uniforms.
 CREATE OR REPLACE FUNCTION pg_temp.gauss(key text)
 RETURNS double precision
 LANGUAGE sql
@@ -40,7 +40,7 @@ AS $$
         )
 $$;
 
--- Keys must not depend on the session's time zone or date style: days and instants enter them as numbers.
+-- Keys must not depend on the session's time zone or date style, so days and instants are encoded as numbers.
 CREATE OR REPLACE FUNCTION pg_temp.number_of(day date)
 RETURNS text
 LANGUAGE sql
@@ -89,10 +89,10 @@ $$;
 DO $seed$
 DECLARE
     anchor CONSTANT timestamptz := coalesce(nullif(current_setting('app.seed_now', true), '')::timestamptz, now());
-    -- The last whole minute: machines report minutes.
+    -- The last full minute: machines report by the minute.
     cut CONSTANT timestamptz := date_trunc('minute', anchor);
-    -- All places of the story share a time zone. Days are added to dates and hours to instants, never days to
-    -- instants, so that neither a change of daylight-saving time nor the session's time zone moves anything.
+    -- All locations of the story share a time zone. Days are added to dates and hours to instants, never days to instants,
+    -- so that neither daylight-saving changes nor the session's time zone shift anything.
     zone CONSTANT text := 'Europe/Paris';
     today CONSTANT date := (anchor AT TIME ZONE zone)::date;
 
@@ -118,7 +118,7 @@ DECLARE
     sorter_b1 CONSTANT uuid := '22222222-2222-2222-0003-000000000001';
     driver_b2 CONSTANT uuid := '22222222-2222-2222-0003-000000000002';
 
-    -- When the story's breakdowns began.
+    -- Start of the story's breakdowns.
     bearing_failed_at CONSTANT timestamptz := (today - 3 + time '15:10') AT TIME ZONE zone;
     belt_tore_at CONSTANT timestamptz := (today - 15 + time '09:40') AT TIME ZONE zone;
     truck_failed_at CONSTANT timestamptz := cut - interval '45 minutes';
@@ -127,17 +127,17 @@ DECLARE
     -- The vibration of CNC Machine 2 rises over the last two.
     shaking_from CONSTANT timestamptz := cut - interval '48 hours';
 BEGIN
-    -- One seed at a time: a second one waits here, and then finds the first one's marker.
+    -- Serialize seeding: a second session waits here, and then finds the marker of the first.
     PERFORM pg_advisory_xact_lock(hashtextextended('barnameh seed', 0));
     IF EXISTS (SELECT FROM seed_runs WHERE seed_name = 'sample_data') THEN
-        RAISE NOTICE 'the sample data is already there: nothing to do';
+        RAISE NOTICE 'the sample data is already loaded: nothing to do';
         RETURN;
     END IF;
-    -- Many small statements over tables without statistics: compiling them costs more than it saves.
+    -- Many small statements over tables without statistics: JIT compilation costs more than it saves.
     PERFORM set_config('jit', 'off', true);
 
     ---------------------------------------------------------------------------------------------------------------
-    -- Who and what there is
+    -- Master data
     ---------------------------------------------------------------------------------------------------------------
 
     INSERT INTO organizations (organization_id, name, industry, timezone, settings)
@@ -185,7 +185,7 @@ BEGIN
         location_id,
         name,
         resource_type,
-        'idle',     -- put right below, once it is known what each does at the anchor
+        'idle',     -- corrected below, once the state at the anchor is known
         rated_capacity_per_hour,
         capacity_unit,
         jsonb_build_object('max_speed', max_speed, 'maintenance_interval_hours', 168, 'sensors', sensor_names)
@@ -203,7 +203,7 @@ BEGIN
         (logistics, sorter_b1, hub, 'B1', 'Sorter B1', 'sorter', '{sorting,scanning}', today - 380, '{}'),
         (logistics, driver_b2, hub, 'B2', 'Driver B2', 'driver', '{truck_licence,van_licence}', today - 2000, '{}');
 
-    -- French contracts: 35 hours agreed, 48 at most. (The same as planning's defaults, but for the first.)
+    -- French contracts: 35 contracted hours, 48 at most. (Same as planning's defaults, except for the first.)
     INSERT INTO employee_contracts (organization_id, employee_id, valid_from, hours_per_week, max_hours_per_week)
     SELECT
         e.organization_id,
@@ -220,7 +220,7 @@ BEGIN
         (logistics, driver_b2, (today + 20)::timestamp AT TIME ZONE zone, (today + 34)::timestamp AT TIME ZONE zone, 'vacation', true),
         (manufacturing, operator_a2, (today + 8)::timestamp AT TIME ZONE zone, (today + 9)::timestamp AT TIME ZONE zone, 'wish', false);
 
-    -- What each resource makes; either assembly line can take over the other's product after a setup, at a lower rate.
+    -- Products of each resource; either assembly line can take over the other's product after a setup, at a lower rate.
     INSERT INTO resource_capabilities (organization_id, resource_id, product_id, rate_per_hour, setup_minutes)
     SELECT
         organization_id,
@@ -320,9 +320,9 @@ BEGIN
         required_skills
     FROM sample_shifts;
 
-    -- Who works when. The night workers of warehouse and distribution center also come on the first of a month, for the
-    -- stocktaking, whatever weekday it is; and each of them stays away from the first stretch of work of a month and from
-    -- every sixth after it. So their attendance is below 90 from the first minute of a month on.
+    -- Shift assignments. The night workers of the warehouse and the distribution center also work on the first of a month,
+    -- for stocktaking, whatever the weekday; and each of them misses the first shift of a month and every sixth one after
+    -- it, so their attendance is below 90 from the first minute of a month on.
     CREATE TEMPORARY TABLE sample_crew ON COMMIT DROP AS
     WITH duties (employee_id, shift_location_id, shift_name, isodows, takes_stock, away_pct, usual_score) AS (
         VALUES
@@ -347,7 +347,7 @@ BEGIN
             u.away_pct,
             u.usual_score,
             pg_temp.noise(concat_ws('/', 'presence', u.employee_id, pg_temp.number_of(s.day))) AS luck,
-            -- Which stretch of work of its month this is, counted from 1.
+            -- Number of this shift within its month, from 1.
             (
                 SELECT count(*)
                 FROM generate_series(0, extract(day FROM s.day)::integer - 1) AS n
@@ -420,8 +420,8 @@ BEGIN
     WHERE c.starts_at <= cut;
 
     ---------------------------------------------------------------------------------------------------------------
-    -- When machines stood still. First the story's own breakdowns, then weekly maintenance, then what chance brings;
-    -- each only where nothing else stands yet, so that no two overlap.
+    -- Stops of machines. First the story's breakdowns, then weekly maintenance, then random stops; each only where there is
+    -- no other stop yet, so that no two overlap.
     ---------------------------------------------------------------------------------------------------------------
 
     CREATE TEMPORARY TABLE sample_stops (
@@ -438,7 +438,7 @@ BEGIN
         (sorter, belt_tore_at, belt_tore_at + interval '80 minutes', 'breakdown', 'belt_tear'),
         (truck, truck_failed_at, cut, 'breakdown', 'engine_overheating');
 
-    -- Where nothing may go wrong by chance: a bottleneck never waits, and a false alarm is one because nothing failed.
+    -- Exempt from random stops: a bottleneck never waits, and a false alarm requires that nothing failed.
     CREATE TEMPORARY TABLE sample_quiet ON COMMIT DROP AS
     SELECT v.*
     FROM (
@@ -514,7 +514,7 @@ BEGIN
                 AND q.span && tstzrange(b.starts_at, b.ends_at)
         );
 
-    -- Hours of work: the hours of each shift, the last one as far as it has come.
+    -- Working hours: the hours of each shift, the last one up to the anchor.
     CREATE TEMPORARY TABLE sample_hours ON COMMIT DROP AS
     SELECT
         r.resource_id,
@@ -586,8 +586,8 @@ BEGIN
         );
 
     ---------------------------------------------------------------------------------------------------------------
-    -- What machines made: each hour of work less the time it stood still. While it runs, a resource is busy for
-    -- utilization_pct of the time at efficiency_pct of its rated speed:
+    -- Production: each working hour less its stops. While running, a resource is busy for utilization_pct of the time at
+    -- efficiency_pct of its rated speed:
     --     quantity = rated capacity * hours * utilization * efficiency
     ---------------------------------------------------------------------------------------------------------------
 
@@ -599,7 +599,7 @@ BEGIN
         FROM sample_stops
         GROUP BY resource_id
     ),
-    -- The one who works the shift; NULL when nobody is assigned.
+    -- The employee working the shift; NULL if nobody is assigned.
     crews AS (
         SELECT
             shift_id,
@@ -633,7 +633,7 @@ BEGIN
                 99,
                 r.utilization_pct + 2.5 * (1 - p.pressure) * pg_temp.gauss('utilization/' || g.key) + 18 * p.pressure
             ) AS utilization_pct,
-            -- A shift whose worker stays away runs slower; a line at its limit does so anyway.
+            -- A shift whose worker is absent runs slower, as does a line at its limit.
             least(
                 99,
                 r.efficiency_pct + 1.2 * pg_temp.gauss('efficiency/' || g.key)
@@ -674,7 +674,7 @@ BEGIN
         m.utilization_pct,
         m.efficiency_pct,
         m.quantity,
-        -- Rounded up or down by chance, so that small quantities have their share of scrap too.
+        -- Randomly rounded up or down, so that small quantities have scrap too.
         least(
             m.quantity,
             floor((m.quantity * m.scrap_pct / 100)::numeric + pg_temp.noise('remainder/' || m.key)::numeric)
@@ -725,7 +725,7 @@ BEGIN
             round(extract(epoch FROM s.ends_at - s.starts_at) / 60)
         FROM sample_stops AS s
         UNION ALL
-        -- Once a shift someone looks at what comes off the line.
+        -- One inspection per shift.
         SELECT
             p.resource_id,
             p.starts_at,
@@ -740,7 +740,7 @@ BEGIN
         WHERE p.hour_starts_at = p.shift_starts_at + interval '3 hours'
             AND p.starts_at = p.hour_starts_at
         UNION ALL
-        -- Faults that stop nothing.
+        -- Errors that stop nothing.
         SELECT
             p.resource_id,
             p.starts_at + make_interval(mins => (extract(epoch FROM p.ends_at - p.starts_at) / 120)::integer),
@@ -786,7 +786,7 @@ BEGIN
     WHERE e.time <= cut
     ORDER BY e.time;
 
-    -- What each resource does at the anchor: what it did in the last minute before it.
+    -- State of each resource at the anchor: that of the minute before it.
     UPDATE resources AS r
     SET status = n.status
     FROM (
@@ -849,7 +849,7 @@ BEGIN
                 WHEN g.minute IS NULL THEN 0
                 ELSE least(100, g.utilization_pct + 3 * (pg_temp.noise('u/' || k.key) - 0.5))
             END AS utilization_pct,
-            -- NULL while it does not produce: least() would make 100 of it.
+            -- NULL if not producing: least() would return 100.
             CASE
                 WHEN g.minute IS NOT NULL THEN least(100, g.efficiency_pct + 3 * (pg_temp.noise('e/' || k.key) - 0.5))
             END AS efficiency_pct,
@@ -857,7 +857,7 @@ BEGIN
             CASE
                 WHEN m.resource_type <> 'cnc_machine' THEN NULL
                 WHEN g.minute IS NULL THEN 0.1 + 0.1 * pg_temp.noise('v/' || k.key)
-                -- A bearing announces its end half a day ahead.
+                -- A failing bearing shows signs half a day ahead.
                 ELSE 1.8 + 0.4 * pg_temp.noise('v/' || k.key) + 2.6 * CASE m.resource_id
                     WHEN cnc_1 THEN
                         CASE
@@ -898,8 +898,8 @@ BEGIN
     ORDER BY minute;
 
     ---------------------------------------------------------------------------------------------------------------
-    -- Plans, per resource and local day. What was made of them is the good quantity (quantity less scrap) of the
-    -- production events that began on that day.
+    -- Plans per resource and local day. The actual quantity is the good quantity (quantity less scrap) of the production
+    -- events that began on that day.
     ---------------------------------------------------------------------------------------------------------------
 
     INSERT INTO production_plans (
@@ -962,10 +962,10 @@ BEGIN
         AND g.day = h.day;
 
     ---------------------------------------------------------------------------------------------------------------
-    -- What the world did: weather, holidays, promotions, prices
+    -- External factors: weather, holidays, promotions, prices
     ---------------------------------------------------------------------------------------------------------------
 
-    -- Daily mean temperature: the time of year, and spells of warm and cold that last about three days.
+    -- Daily mean temperature: seasonal, with warm and cold spells of about three days.
     CREATE TEMPORARY TABLE sample_weather ON COMMIT DROP AS
     SELECT
         l.organization_id,
@@ -978,7 +978,7 @@ BEGIN
             SELECT sum(pg_temp.gauss(concat_ws('/', 'weather', l.location_id, pg_temp.number_of(d.day - lag))))
             FROM generate_series(0, 2) AS lag
         ) AS celsius
-    -- Functions of this session are not known where a distributed table's rows are (OFFSET 0 has them brought here first).
+    -- Session-local functions do not exist on the nodes of a distributed table (OFFSET 0 fetches the rows first).
     FROM (
         SELECT
             organization_id,
@@ -993,7 +993,7 @@ BEGIN
         SELECT 12 + 8 * cos(2 * pi() * (d.doy - 200) / 365.25) - 0.4 * (l.latitude_degrees - 47)::double precision AS normal_celsius
     ) AS n;
 
-    -- Prices swing over weeks.
+    -- Prices fluctuate over weeks.
     CREATE TEMPORARY TABLE sample_prices ON COMMIT DROP AS
     SELECT
         p.organization_id,
@@ -1031,7 +1031,7 @@ BEGIN
         f.available_at,
         f.metadata
     FROM (
-        -- What was measured is known when the day is over.
+        -- Observations become known at the end of the day.
         SELECT
             w.organization_id,
             w.starts_at AS time,
@@ -1045,7 +1045,7 @@ BEGIN
         FROM sample_weather AS w
         WHERE w.day_offset BETWEEN -90 AND -1
         UNION ALL
-        -- What was forecast: at six in the evening before; and yesterday evening for the days to come, the further the vaguer.
+        -- Forecasts: made at 18:00 on the day before; and yesterday evening for the coming days, less accurate the further ahead.
         SELECT
             w.organization_id,
             w.starts_at,
@@ -1108,8 +1108,8 @@ BEGIN
     ) AS f;
 
     ---------------------------------------------------------------------------------------------------------------
-    -- Demand. expected_quantity is what the calendar explains: level and trend, weekday, time of year, holidays,
-    -- promotions. Weather and prices move what then really happens, and the rest is chance.
+    -- Demand. expected_quantity is the part explained by the calendar: level and trend, weekday, season, holidays,
+    -- promotions. Actual demand also depends on weather, prices and chance.
     ---------------------------------------------------------------------------------------------------------------
 
     CREATE TEMPORARY TABLE sample_demand ON COMMIT DROP AS
@@ -1167,9 +1167,9 @@ BEGIN
     WHERE day_offset BETWEEN -90 AND -1
     ORDER BY starts_at;
 
-    -- Forecasts. Each midnight two versions of a model looked 14 days ahead, for 30 days; today's midnight the better
-    -- one looks 30 days ahead. The models know the calendar, not the weather and the prices to come, and err the more the
-    -- further they look. The interval is meant to hold 90 of 100 outcomes.
+    -- Forecasts. For the last 30 days, two model versions made a forecast 14 days ahead at each midnight; today at
+    -- midnight, the better one forecast 30 days ahead. The models know the calendar, but not future weather and prices, and
+    -- their error grows with lead time. The interval has a nominal coverage of 90 %.
     INSERT INTO demand_forecasts (
         organization_id, product_id, location_id, target_time, target_interval, predicted_quantity, lower_bound, upper_bound,
         interval_coverage_pct, model_name, model_version, available_at
@@ -1202,13 +1202,13 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT
             f.expected_quantity * (1 + e.model_error * e.luck) AS predicted,
-            -- What the model does not know besides: chance, weather, prices.
+            -- What the model does not know: chance, weather, prices.
             sqrt(e.model_error ^ 2 + 0.05 ^ 2) AS spread
     ) AS p
     WHERE r.day_offset BETWEEN -30 AND 0
         AND (r.day_offset < 0 OR v.model_version = '2.0');
 
-    -- Absences: each midnight for the next day, and from today's midnight for 14 days.
+    -- Absences: each midnight for the next day, and today at midnight for 14 days.
     INSERT INTO absence_forecasts (
         organization_id, forecast_id, location_id, employee_id, target_date, absence_probability, expected_absences, model_name,
         model_version, available_at
@@ -1263,7 +1263,7 @@ BEGIN
     FROM subjects;
 
     ---------------------------------------------------------------------------------------------------------------
-    -- What models saw coming, and what became of it
+    -- Anomaly predictions and their outcomes
     ---------------------------------------------------------------------------------------------------------------
 
     INSERT INTO anomaly_predictions (
@@ -1440,7 +1440,7 @@ BEGIN
     INSERT INTO seed_runs (seed_name, seed_version, anchor_at)
     VALUES ('sample_data', 1, anchor);
 
-    -- The first questions come at once, before autovacuum has counted anything.
+    -- The first queries may run before autovacuum has analyzed anything.
     ANALYZE
         organizations, locations, resources, employees, operational_events, demand_history, resource_metrics,
         employee_attendance, shifts, shift_assignments, production_plans, demand_forecasts, anomaly_predictions,

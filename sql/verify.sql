@@ -1,5 +1,5 @@
--- Is this database's schema whole? Raises one exception that lists whatever is missing or wrong; says nothing when all is
--- there. Reads only. Run it as the schema's owner:
+-- Verify that this database's schema is complete. Raises a single exception that lists everything that is missing or wrong,
+-- and prints nothing otherwise. Read-only. Run it as the owner of the schema:
 --
 --     psql "$DATABASE_URL" -X -v ON_ERROR_STOP=1 -f sql/verify.sql
 --
@@ -578,7 +578,7 @@ $contract$;
     problems text[] := '{}';
     declared jsonb;  -- the contract as rows: relation, kind, label, item
 BEGIN
-    -- Names are printed as the rules below expect them, whatever the database's or role's settings are.
+    -- Names are printed in the form that the rules below expect, whatever the settings of the database or role.
     PERFORM set_config('standard_conforming_strings', 'on', true);
     PERFORM set_config('quote_all_identifiers', 'off', true);
     PERFORM set_config('search_path', 'public, pg_temp', true);
@@ -586,7 +586,7 @@ BEGIN
     SELECT jsonb_agg(jsonb_build_object('relation', b.relation, 'kind', b.kind, 'label', l.label, 'item', i.item))
     INTO declared
     FROM (
-        -- A block is a relation; a line that goes on stands further in than its label.
+        -- Each block is a relation; continuation lines are indented further than their label.
         SELECT
             split_part(block, E'\n', 1) AS title,
             regexp_replace(block, '\n {13}', ' ', 'g') AS text
@@ -597,7 +597,7 @@ BEGIN
     CROSS JOIN LATERAL (SELECT split_part(btrim(line), ' ', 1) AS label, substring(btrim(line) FROM '^\w+ +(.*)$') AS list) AS l
     CROSS JOIN LATERAL regexp_split_to_table(l.list, ', *') AS i (item);
 
-    -- What the contract names -----------------------------------------------------------------------------------------
+    -- Objects in the contract -----------------------------------------------------------------------------------------
 
     problems := problems || ARRAY(
         SELECT format('%s %s is missing', d.kind, d.relation)
@@ -720,7 +720,7 @@ BEGIN
         WHERE to_regnamespace(n.name) IS NULL
     );
 
-    -- Without these the rules below cannot even be asked about.
+    -- Prerequisites of the rules below.
     <<rules>>
     BEGIN
         EXIT rules WHEN EXISTS (
@@ -850,7 +850,7 @@ BEGIN
 
         -- What the edition adds ---------------------------------------------------------------------------------------------
 
-        -- Where rollups are views they are found by the hour; where no chunk says what period it holds, a BRIN index does.
+        -- Where rollups are views, they use an index on the hour; without chunks, a BRIN index finds a period.
         problems := problems || ARRAY(
             SELECT format('index %s_%s of %s is missing', l.relation, w.name, l.relation)
             FROM public.time_series_layout() AS l
@@ -963,7 +963,7 @@ BEGIN
             );
         END IF;
 
-        -- Tenants: one view per relation, showing the same columns -------------------------------------------------------------
+        -- Tenants: one view per relation, with the same columns    -------------------------------------------------------------
 
         problems := problems || ARRAY(
             SELECT
@@ -1017,7 +1017,7 @@ BEGIN
             WHERE c.relnamespace = to_regnamespace('tenant')
                 AND to_regclass('public.' || quote_ident(c.relname)) IS NULL
         );
-        -- The same for loading, and the triggers that keep tenants' statements away from the columnstore.
+        -- Likewise for loading, and the triggers that keep tenants' statements away from the columnstore.
         problems := problems || ARRAY(
             SELECT
                 CASE
@@ -1129,8 +1129,8 @@ BEGIN
                 OR NOT pg_has_role(r.oid, 'barnameh_tenant_login', 'USAGE')
         );
 
-        -- Every right on a relation or column of public, of its chunks and materializations, and of schema tenant, against
-        -- what it should be.
+        -- Compare every privilege on a relation or column of public, on its chunks and materializations, and on schema
+        -- tenant with the expected ones.
         problems := problems || ARRAY(
             WITH relations AS (
                 SELECT
@@ -1183,7 +1183,7 @@ BEGIN
                         AND (p.privilege <> 'DELETE' OR NOT r.keeps_history OR base.relname ~ '^(resource|employee|location)_history$')
                     )
                 UNION ALL
-                -- A customer's login does not say whose rows it loads.
+                -- A customer's login cannot set the organization of the rows that it loads.
                 SELECT
                     r.oid,
                     t.role_name::text,
@@ -1213,7 +1213,7 @@ BEGIN
                     CROSS JOIN LATERAL aclexplode(col.attacl) AS acl
                     WHERE col.attrelid = r.oid
                 ) AS a
-                -- Chunks and materializations carry what their hypertable grants; readers have it there too.
+                -- Chunks and materializations inherit the grants of their hypertable, including those of the readers.
                 WHERE a.grantee = 0
                     OR a.grantee::regrole = ANY (tenant_roles)
                     OR a.grantee::regrole = 'barnameh_readonly'::regrole
@@ -1260,7 +1260,7 @@ BEGIN
             FROM expected AS e
             FULL JOIN granted AS g USING (schema_name, grantee, privilege)
             WHERE (e.grantee IS NULL OR g.grantee IS NULL)
-                AND e.grantee IS DISTINCT FROM 'PUBLIC'  -- what PUBLIC may do less is no fault
+                AND e.grantee IS DISTINCT FROM 'PUBLIC'  -- missing privileges of PUBLIC are not an error
         );
 
         problems := problems || ARRAY(
@@ -1269,14 +1269,14 @@ BEGIN
             WHERE has_function_privilege('barnameh_tenant', p.oid, 'EXECUTE')
                 AND pg_has_role(p.proowner, 'USAGE')
                 AND (
-                    -- What runs with the owner's rights, and what manages the database.
+                    -- SECURITY DEFINER functions, and procedures that manage the database.
                     p.pronamespace = 'public'::regnamespace
                     AND (
-                        -- These look by themselves at who asks.
+                        -- These check the caller themselves.
                         p.prosecdef AND p.proname NOT IN (
                             'current_organization_id', 'change_resource', 'change_employee', 'change_location',
-                            'raw_spans',  -- this one tells times only
-                            'use_api_key'  -- and this one whose key it is, to who holds the key
+                            'raw_spans',  -- discloses times only
+                            'use_api_key'  -- requires the whole key
                         )
                         OR p.proname IN (
                             'set_retention', 'refresh_rollups', 'double_rows', 'remove_double_rows',
@@ -1334,7 +1334,7 @@ BEGIN
                     AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = c.oid AND d.deptype = 'e')
                 ORDER BY c.relname
             );
-            -- Every policy that there is, against what there should be.
+            -- Compare every existing policy with the expected ones.
             problems := problems || ARRAY(
                 WITH tables AS (
                     SELECT c.oid
@@ -1385,7 +1385,7 @@ BEGIN
                     r.result
                 FROM pg_dist_node AS n
                 LEFT JOIN run_command_on_workers(
-                    -- Rights that come with applying the schema, which a node that was added later has not.
+                    -- Privileges granted when the schema is applied, which a node added later lacks.
                     $node$
                     SELECT concat_ws('; ',
                         (
@@ -1416,7 +1416,7 @@ BEGIN
             END LOOP;
         END IF;
 
-        -- What else is missing may have taken a bound with it, or have brought a column that has none yet.
+        -- Checked last: other missing objects may have taken a bound with them, or have added a column without one.
         IF cardinality(array_remove(problems, NULL)) = 0 THEN
             problems := ARRAY(
                 SELECT format('column %s.%s has no bound: CHECK %s is missing', b.table_name, b.column_name, b.check_name)
@@ -1439,7 +1439,7 @@ BEGIN
             CASE cardinality(problems) WHEN 1 THEN '1 thing is' ELSE cardinality(problems) || ' things are' END,
             array_to_string(problems, E'\n- ')
             USING HINT = 'Apply the schema again (sql/schema.sql): it makes missing tables, views, functions, indexes, triggers, '
-                'comments and rights. A column or rule that a table has lost comes back with ALTER TABLE, as the table''s file says it.';
+                'comments and rights. Restore a lost column or constraint with ALTER TABLE, as defined in the table''s file.';
     END IF;
 END
 $verify$;

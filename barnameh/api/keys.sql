@@ -38,7 +38,7 @@ ORDER BY
 
 -- name: revoke_key
 UPDATE api_keys AS k
-SET revoked_at = least(k.revoked_at, now()) -- the first time counts; Citus takes no now() in coalesce()
+SET revoked_at = least(k.revoked_at, now()) -- the first revocation counts; Citus does not accept now() in coalesce()
 WHERE k.prefix = %(key)s
     OR k.key_id::text = lower(%(key)s)
 RETURNING

@@ -1,7 +1,7 @@
--- What connectors read and write, in the scope of one organization.
+-- Queries of the connectors, within one organization.
 
 -- name: places
--- Of each location, or of the one that is named, what a source needs to know. A name or an identifier names it.
+-- Settings of each location, or of the one given by name or identifier, that a source needs.
 SELECT
     l.location_id,
     l.name,
@@ -20,7 +20,7 @@ ORDER BY
     l.name;
 
 -- name: choose_source!
--- Take the choice of a source for a kind and place, if none was made or if it may be changed.
+-- Set the source for a kind and location if none was chosen, or if it may be changed.
 INSERT INTO connector_sources AS s (organization_id, kind, location_id, connector)
 VALUES (%(organization_id)s, %(kind)s, %(location_id)s, %(connector)s)
 ON CONFLICT (organization_id, kind, location_id) DO UPDATE
@@ -28,7 +28,7 @@ SET connector = excluded.connector
 WHERE %(switch)s;
 
 -- name: chosen_source
--- Which source does this place use?
+-- The source that this location uses.
 SELECT s.connector
 FROM connector_sources AS s
 WHERE s.organization_id = %(organization_id)s
@@ -36,7 +36,7 @@ WHERE s.organization_id = %(organization_id)s
     AND s.location_id IS NOT DISTINCT FROM %(location_id)s;
 
 -- name: last_good_end
--- Up to when has this connector asked for what had happened by then?
+-- Time up to which this connector has fetched past data.
 SELECT max(least(r.window_end, r.started_at)) AS known_until
 FROM connector_runs AS r
 WHERE r.organization_id = %(organization_id)s
@@ -45,11 +45,10 @@ WHERE r.organization_id = %(organization_id)s
     AND r.error_message IS NULL;
 
 -- name: write_readings!
--- Store what says something new: a value that differs from the newest one known at that time for the same name, place and time.
--- A value other than the one stored under the same available_at is a revision, known since the run; of several readings of
--- one time (the leads of a forecast, the vintages of a series) only the newest can be revised: what was known before it is past.
--- Sorted and compared with the row before, never joined: a plan whose estimates were made before the rows came was a hundred
--- times slower.
+-- Store new information: values that differ from the newest one known at that time for the same name, location and time. A
+-- different value under a stored available_at is a revision, known as of this run; of several readings for one time (the leads of
+-- a forecast, the vintages of a series) only the newest can be revised, because earlier knowledge is in the past. Sorted and
+-- compared with the previous row rather than joined: a plan estimated before the rows existed was a hundred times slower.
 INSERT INTO external_factors (
     organization_id,
     factor_id,
@@ -92,7 +91,7 @@ WITH readings AS (
     FROM external_factors AS f
     WHERE f.organization_id = %(organization_id)s
         AND f.name = ANY (%(names)s::text[])
-        -- Folded by the planner to the one or the other, which the index serves; IS NOT DISTINCT FROM it does not.
+        -- Simplified by the planner to one branch, which can use the index; IS NOT DISTINCT FROM cannot.
         AND (f.location_id = %(location_id)s::uuid OR f.location_id IS NULL AND %(location_id)s::uuid IS NULL)
         AND f.time >= %(first)s
         AND f.time <= %(last)s
@@ -164,7 +163,7 @@ ORDER BY
 ON CONFLICT (organization_id, name, location_id, time, available_at) DO NOTHING;
 
 -- name: write_run!
--- Write down what came of a window.
+-- Record the result of a window.
 INSERT INTO connector_runs (
     organization_id,
     connector,
@@ -193,7 +192,7 @@ VALUES (
 );
 
 -- name: forget_runs!
--- Of a connector's runs at a place keep the newest, and the good one that reached farthest: the next window begins there.
+-- Keep the newest runs of a connector at a location, and the successful one that reached furthest, where the next window begins.
 DELETE FROM connector_runs AS r
 WHERE r.organization_id = %(organization_id)s
     AND r.run_id IN (

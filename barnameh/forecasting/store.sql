@@ -1,7 +1,7 @@
--- What the forecasting service reads and writes beside the prebuilt queries, in the scope of one organization.
+-- Queries of the forecasting service beyond the prebuilt ones, within one organization.
 
 -- name: open_alerts
--- Which alerts of a kind are open, by what they are about?
+-- Open alerts of a kind, by subject.
 SELECT
     a.alert_id,
     a.metadata ->> 'subject' AS subject
@@ -15,7 +15,7 @@ ORDER BY
     a.alert_id;
 
 -- name: newest_demand
--- When did the newest bucket of each place begin for which anything was recorded by then?
+-- Start of each location's newest bucket with demand recorded by then.
 SELECT
     l.location_id,
     l.name,
@@ -34,7 +34,7 @@ ORDER BY
     l.location_id;
 
 -- name: hourly_metrics
--- What did each resource's samples say, hour by hour? Readings of the metadata that are numbers, as medians.
+-- Hourly samples of each resource. Numeric readings in the metadata, as medians.
 SELECT
     m.resource_id,
     r.name AS resource_name,
@@ -75,7 +75,7 @@ ORDER BY
     date_trunc('hour', m.time, 'UTC');
 
 -- name: open_predictions
--- Which predictions of these models are open, and what happened to the resource since?
+-- Open predictions of these models, and what happened to the resource since.
 SELECT
     p.anomaly_id,
     p.resource_id,
@@ -102,7 +102,7 @@ ORDER BY
     p.anomaly_id;
 
 -- name: predictions_of_a_day
--- Which resources were spoken of in the day before?
+-- Resources with a prediction in the previous day.
 SELECT
     p.resource_id,
     p.anomaly_type
@@ -113,7 +113,7 @@ WHERE p.organization_id = %(organization_id)s
     AND p.available_at < %(as_of)s;
 
 -- name: attended_days
--- Who was away on which local day of the place, of those who were due? Days that were over at a time.
+-- Absent employees by local day of the location, among those scheduled; days that had ended at a given time.
 SELECT
     e.employee_id,
     e.location_id,
@@ -140,7 +140,7 @@ ORDER BY
     local_date(a.time, l.timezone);
 
 -- name: people_due
--- Who is employed where, and on which of the coming local days assigned to a shift?
+-- Employees by location, and the coming local days on which each is assigned to a shift.
 SELECT
     e.employee_id,
     e.location_id,

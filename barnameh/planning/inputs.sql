@@ -1,7 +1,7 @@
--- What a roster is made of, in the scope of one organization.
+-- Inputs of a roster, within one organization.
 
 -- name: locations
--- Places by name or identifier; all where none is named.
+-- Locations by name or identifier; all if none is given.
 SELECT
     l.location_id,
     l.name,
@@ -18,7 +18,7 @@ ORDER BY
     l.location_id;
 
 -- name: organization
--- Clock and defaults of the organization.
+-- Time zone and defaults of the organization.
 SELECT
     o.timezone,
     o.settings,
@@ -27,7 +27,7 @@ FROM organizations AS o
 WHERE o.organization_id = %(organization_id)s;
 
 -- name: shifts
--- The shifts that begin in the window.
+-- Shifts that begin in the window.
 SELECT
     s.shift_id,
     s.location_id,
@@ -51,7 +51,7 @@ ORDER BY
     s.shift_id;
 
 -- name: workers
--- Everybody of the organization who is employed at some time of the window, with what they may do.
+-- Employees employed at some time in the window, with the work they may do.
 SELECT
     e.employee_id,
     e.full_name,
@@ -97,7 +97,7 @@ ORDER BY
     e.employee_id;
 
 -- name: unavailability
--- Who cannot work in the window, or would rather not.
+-- Employees who cannot, or would rather not, work in the window.
 SELECT
     u.employee_id,
     u.starts_at,
@@ -115,7 +115,7 @@ ORDER BY
     u.reason;
 
 -- name: standing
--- Assignments in the window and around it, as far as rules reach.
+-- Assignments in the window, and around it as far as the rules require.
 SELECT
     a.shift_id,
     a.employee_id,
@@ -133,7 +133,7 @@ ORDER BY
     a.employee_id;
 
 -- name: absences
--- How likely it is that someone is away, by local day.
+-- Predicted probability of absence, by local day.
 SELECT
     f.employee_id,
     f.target_date,
@@ -148,7 +148,7 @@ ORDER BY
     f.target_date;
 
 -- name: lock_shifts
--- Nobody assigns anybody to these shifts meanwhile.
+-- Prevent concurrent assignments to these shifts.
 SELECT
     s.shift_id
 FROM shifts AS s
@@ -161,7 +161,7 @@ ORDER BY
 FOR UPDATE;
 
 -- name: lock_employees
--- Nobody changes what people may do meanwhile, nor gives them other shifts.
+-- Prevent concurrent changes of these employees, and assignments to other shifts.
 SELECT
     e.employee_id
 FROM employees AS e
@@ -171,7 +171,7 @@ ORDER BY
 FOR UPDATE;
 
 -- name: lock_contracts
--- Nor their contracts.
+-- Likewise for their contracts.
 SELECT
     c.employee_id
 FROM employee_contracts AS c
@@ -182,7 +182,7 @@ ORDER BY
 FOR UPDATE;
 
 -- name: lock_unavailability
--- Nor when they are away.
+-- Likewise for their unavailability.
 SELECT
     u.employee_id
 FROM employee_unavailability AS u
@@ -195,7 +195,7 @@ ORDER BY
 FOR UPDATE;
 
 -- name: lock_assignments
--- Nor their assignments.
+-- Likewise for their assignments.
 SELECT
     a.shift_id
 FROM shift_assignments AS a
@@ -208,7 +208,7 @@ ORDER BY
 FOR UPDATE;
 
 -- name: fail_dead_runs!
--- Runs of planning that nobody runs any more: their process was killed.
+-- Mark abandoned planning runs as failed: their process was killed.
 UPDATE optimization_runs AS r
 SET
     status = 'failed',
@@ -219,7 +219,7 @@ WHERE r.organization_id = %(organization_id)s
     AND r.parameters ? 'planning';
 
 -- name: tell_progress!
--- How far a run is.
+-- Record the progress of a run.
 UPDATE optimization_runs AS r
 SET result = %(result)s
 WHERE r.organization_id = %(organization_id)s
@@ -227,7 +227,7 @@ WHERE r.organization_id = %(organization_id)s
     AND r.status = 'running';
 
 -- name: run
--- One run.
+-- A run.
 SELECT
     r.run_id,
     r.run_type,
@@ -242,7 +242,7 @@ WHERE r.organization_id = %(organization_id)s
     AND r.run_id = %(run_id)s;
 
 -- name: mark_stale!
--- What it was made from has changed.
+-- Mark a proposal as stale: its inputs have changed.
 UPDATE schedule_proposals AS p
 SET
     status = 'stale',

@@ -1,7 +1,7 @@
--- What a production plan is made of, in the scope of one organization.
+-- Inputs of a production plan, within one organization.
 
 -- name: plans
--- Open plans that are due up to the end of the window, overdue ones among them.
+-- Open plans due by the end of the window, including overdue ones.
 SELECT
     p.plan_id,
     p.location_id,
@@ -27,7 +27,7 @@ ORDER BY
     p.plan_id;
 
 -- name: lock_plans
--- Nobody changes them meanwhile.
+-- Prevent concurrent changes of these plans.
 SELECT
     p.plan_id
 FROM production_plans AS p
@@ -39,7 +39,7 @@ ORDER BY
 FOR UPDATE;
 
 -- name: resources
--- The resources that are in service.
+-- Resources in service.
 SELECT
     r.resource_id,
     r.location_id,
@@ -52,7 +52,7 @@ ORDER BY
     r.resource_id;
 
 -- name: capabilities
--- Who makes what.
+-- Products that each resource can make.
 SELECT
     c.resource_id,
     c.product_id,
@@ -65,7 +65,7 @@ ORDER BY
     c.product_id;
 
 -- name: realized
--- What each resource made of each product in an hour of production, in 30 days.
+-- Output per hour of production of each resource and product in 30 days.
 SELECT
     e.resource_id,
     e.product_id,
@@ -88,7 +88,7 @@ ORDER BY
     e.product_id;
 
 -- name: stops
--- Minutes of breakdown, maintenance and errors of each resource in 30 days, and how many breakdowns.
+-- Minutes of breakdown, maintenance and errors of each resource in 30 days, and the number of breakdowns.
 SELECT
     e.resource_id,
     sum(e.duration_minutes) AS stopped_minutes,
@@ -106,7 +106,7 @@ ORDER BY
     e.resource_id;
 
 -- name: failures
--- Failures that are predicted for the window.
+-- Failures predicted for the window.
 SELECT
     a.resource_id,
     local_date(a.predicted_for, l.timezone) AS day,
@@ -128,7 +128,7 @@ ORDER BY
     day;
 
 -- name: hours
--- In how many hours of shifts a location works on each local day, what overlaps counted once; past hours are over.
+-- Shift hours of a location by local day, with overlaps counted once; past hours are excluded.
 WITH days AS (
     SELECT
         l.location_id,
@@ -172,7 +172,7 @@ ORDER BY
     m.day;
 
 -- name: past_hours
--- Hours of shifts of each location in the 30 days before, as far as they overlap counted once.
+-- Shift hours of each location in the previous 30 days, with overlaps counted once.
 SELECT
     g.location_id,
     sum(extract(epoch FROM upper(b.span) - lower(b.span))) / 3600 AS hours

@@ -1,11 +1,11 @@
--- How far the sender of an organization is.
+-- Progress of an organization's sender.
 
 -- name: do_not_wait!
--- What the server forgets of this where it fails is found out: a number that was used is refused, what was sent is sent again.
+-- After a crash the server may lose some of these commits, which is detected: a used number is rejected, and changes are sent again.
 SET LOCAL synchronous_commit = off;
 
 -- name: begin!
--- This sender is at it from now on; another one that still runs finds that out at its next call.
+-- Register this sender as the active one; a previous one that is still running notices at its next call.
 INSERT INTO sync_progress AS p (organization_id, consumer, sender)
 VALUES (
     %(organization_id)s,
@@ -16,7 +16,7 @@ ON CONFLICT (organization_id, consumer) DO UPDATE
 SET sender = excluded.sender;
 
 -- name: credit
--- How many calls may be made now? Those of a month come bit by bit; what was not used gathers up to a burst.
+-- Number of calls allowed now. The monthly allowance accrues continuously; unused calls accumulate up to a burst.
 SELECT
     CASE
         WHEN p.call_credit IS NULL THEN %(burst)s::numeric
@@ -30,7 +30,7 @@ WHERE p.organization_id = %(organization_id)s
     AND p.consumer = %(consumer)s;
 
 -- name: next_version
--- Which number does the next call have? No row where another sender took over. Where no credit is known, least() is the burst.
+-- Number of the next call. No row if another sender has taken over. If the credit is unknown, least() returns the burst.
 UPDATE sync_progress AS p
 SET
     version = greatest(p.version, %(at_least)s) + 1,
@@ -46,7 +46,7 @@ WHERE p.organization_id = %(organization_id)s
 RETURNING p.version;
 
 -- name: succeeded!
--- A call was taken.
+-- Record a successful call.
 UPDATE sync_progress AS p
 SET
     sent_count = p.sent_count + %(sent)s,
@@ -56,7 +56,7 @@ WHERE p.organization_id = %(organization_id)s
     AND p.consumer = %(consumer)s;
 
 -- name: failed!
--- A call failed.
+-- Record a failed call.
 UPDATE sync_progress AS p
 SET
     failed_call_count = p.failed_call_count + 1,
@@ -66,7 +66,7 @@ WHERE p.organization_id = %(organization_id)s
     AND p.consumer = %(consumer)s;
 
 -- name: reject!
--- The other side refuses this one for its content.
+-- Record that the receiver rejected this change because of its content.
 INSERT INTO sync_rejected AS r (organization_id, consumer, kind, entity_key, error_message)
 VALUES (
     %(organization_id)s,
@@ -81,7 +81,7 @@ SET
     error_message = excluded.error_message;
 
 -- name: accept!
--- What was refused once was taken now.
+-- Record that a previously rejected change was accepted.
 DELETE FROM sync_rejected AS r
 USING unnest(%(kinds)s::text[], %(entity_keys)s::text[]) AS taken (kind, entity_key)
 WHERE r.organization_id = %(organization_id)s
@@ -90,7 +90,7 @@ WHERE r.organization_id = %(organization_id)s
     AND r.entity_key = taken.entity_key;
 
 -- name: rejected
--- What does the other side refuse?
+-- Changes rejected by the receiver.
 SELECT
     r.kind,
     r.entity_key,
@@ -105,7 +105,7 @@ ORDER BY
     r.entity_key;
 
 -- name: targets
--- Which organizations have a copy, and on which channel do they wake up their sender?
+-- Organizations with a copy, and the channel on which each wakes up its sender.
 SELECT
     t.organization_id,
     notification_channel('changes', t.organization_id) AS channel

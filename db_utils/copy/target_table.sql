@@ -23,7 +23,7 @@ LEFT JOIN pg_type AS t ON t.oid = a.atttypid
 LEFT JOIN pg_type AS base ON base.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
 LEFT JOIN pg_type AS element ON element.oid = base.typelem AND base.typcategory = 'A'
 WHERE c.oid = coalesce(
-    -- Time series of tenants are loaded through a view beside the one that they are read from.
+    -- Time series of tenants are loaded through a different view than they are read from.
     (
         SELECT l.oid
         FROM pg_class AS given

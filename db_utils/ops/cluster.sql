@@ -1,7 +1,7 @@
--- What the nodes of Citus hold, and what moves between them.
+-- Contents of the Citus nodes, and moves between them.
 
 -- name: nodes
--- Which nodes are there, and how many slices lie on each? Tables that lie together are cut alike: those of organizations count for all.
+-- Nodes, and the number of shards on each. Co-located tables are sharded alike, so those of organizations count for all.
 SELECT
     format('%s:%s', n.nodename, n.nodeport) AS node,
     CASE n.groupid WHEN 0 THEN 'coordinator' ELSE 'worker' END AS role,
@@ -24,7 +24,7 @@ ORDER BY
     n.nodeport;
 
 -- name: held
--- How many organizations lie on each node, and how large is its database? Each node is asked.
+-- Number of organizations on each node, and the size of its database, queried from each node.
 WITH sizes AS (
     SELECT
         r.nodeid,
@@ -50,7 +50,7 @@ LEFT JOIN held AS h ON h.groupid = n.groupid
 ORDER BY 1;
 
 -- name: planned_moves
--- Which slices would move, from where to where, so that every node holds about as much?
+-- Shard moves, with source and target, that would balance the nodes.
 SELECT
     m.shardid AS shard_id,
     format('%s:%s', m.sourcename, m.sourceport) AS from_node,
@@ -60,7 +60,7 @@ FROM get_rebalance_table_shards_plan('organizations') AS m
 ORDER BY m.shardid;
 
 -- name: job
--- How far is this move?
+-- Progress of this move.
 SELECT
     j.state::text AS state,
     count(*) FILTER (WHERE t.status = 'done') AS done,
@@ -72,13 +72,13 @@ WHERE j.job_id = %(job_id)s
 GROUP BY j.state;
 
 -- name: is_alone
--- Has this organization a slice of its own?
+-- Whether this organization has its own shard.
 SELECT s.shardminvalue = s.shardmaxvalue AS is_alone
 FROM pg_dist_shard AS s
 WHERE s.shardid = get_shard_id_for_distribution_column('organizations', %(organization_id)s::uuid);
 
 -- name: begin_afresh
--- Readers of the outbox that resume where they were look at everything once more.
+-- Readers of the outbox that resume from a position reload everything once.
 UPDATE sync_targets AS t
 SET trimmed_to = greatest(t.trimmed_to, n.newest)
 FROM (

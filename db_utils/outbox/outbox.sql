@@ -1,7 +1,7 @@
--- The outbox: what changed, for whom, and what it is now. Bare names: the operator reads all, a tenant's scope its own.
+-- Queries of the outbox. Unqualified names: the operator reads all rows, a tenant scope its own.
 
 -- name: add_target!
--- Have an organization's changes written down for a consumer, from now on.
+-- Record an organization's changes for a consumer, from now on.
 INSERT INTO sync_targets AS t (organization_id, consumer, kinds, keep_for)
 VALUES (
     %(organization_id)s,
@@ -28,7 +28,7 @@ WHERE t.organization_id = %(organization_id)s
     AND t.consumer = %(consumer)s;
 
 -- name: remove_target!
--- Write nothing down for this consumer any more, and forget what waits for it.
+-- Stop recording changes for this consumer, and delete its pending ones.
 WITH waiting AS (
     DELETE FROM sync_outbox AS o
     WHERE o.organization_id = %(organization_id)s
@@ -39,11 +39,11 @@ WHERE t.organization_id = %(organization_id)s
     AND t.consumer = %(consumer)s;
 
 -- name: enqueue
--- How many keys wait now that did not before: all that are current, of these kinds?
+-- Enqueue all current keys of these kinds, and return how many were added.
 SELECT enqueue_changes(%(organization_id)s, %(consumer)s, %(kinds)s::text[]) AS written;
 
 -- name: enqueue_keys!
--- Have these sent again.
+-- Enqueue these keys again.
 INSERT INTO sync_outbox (organization_id, consumer, kind, entity_key)
 SELECT
     t.organization_id,
@@ -56,11 +56,11 @@ JOIN sync_targets AS t
     AND t.consumer = %(consumer)s;
 
 -- name: trim
--- How many rows that nobody needs were taken away?
+-- Trim the outbox, and return the number of rows removed.
 SELECT trim_sync_outbox() AS deleted;
 
 -- name: waiting
--- Which changes wait for this consumer, those of the oldest transaction first?
+-- Pending changes of this consumer, oldest transaction first.
 SELECT
     o.transaction_id,
     o.outbox_id,
@@ -76,7 +76,7 @@ ORDER BY
 LIMIT %(limit)s;
 
 -- name: acknowledge!
--- These were taken. One that is being made one with others of its key stays, and comes again.
+-- Delete these processed changes. One that is concurrently merged with others of its key stays, and is delivered again.
 DELETE FROM sync_outbox AS o
 USING (
     SELECT
@@ -96,8 +96,8 @@ WHERE o.organization_id = %(organization_id)s
     AND o.outbox_id = found.outbox_id;
 
 -- name: changes_since
--- Which changes were committed since a snapshot, up to another one or now; and is everything since then still there? A snapshot that is
--- ahead of the server comes from another one, and so does a mark of what was trimmed. The first row stands even where nothing changed.
+-- Changes committed since a snapshot, up to another one or now, and whether all of them are still available. A snapshot ahead of the
+-- server's comes from another server, as does such a trim mark. The first row is returned even if nothing changed.
 WITH look AS (
     SELECT
         t.consumer IS NOT NULL AS has_target,

@@ -98,7 +98,7 @@ WHERE f.organization_id = %(organization_id)s
     AND l.organization_id = %(organization_id)s
     AND (%(location_id)s::uuid IS NULL OR f.location_id = %(location_id)s)
     AND (%(employee_id)s::uuid IS NULL OR f.employee_id = %(employee_id)s)
-    -- What can be today anywhere; today is the place's.
+    -- Range of dates that can be today in any time zone; the location's own date decides.
     AND f.target_date >= coalesce(%(first_date)s::date, local_date(now(), 'UTC') - 1)
     AND f.target_date >= coalesce(%(first_date)s::date, local_date(now(), l.timezone))
     AND f.target_date < CASE

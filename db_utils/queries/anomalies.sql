@@ -200,7 +200,7 @@ RETURNING
 -- name: close_anomaly_prediction<!
 -- Close a prediction with its outcome and return its row.
 -- Parameters: organization_id uuid, anomaly_id uuid, outcome text, occurred_at timestamptz?, closed_at timestamptz?
--- A model's clock may run up to an hour ahead of the database's: nothing is closed before it was said.
+-- A model's clock may be up to an hour ahead of the database's: closed_at is never before the prediction.
 UPDATE anomaly_predictions AS p
 SET
     status = 'closed',

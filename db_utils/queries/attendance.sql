@@ -3,9 +3,9 @@
 -- name: record_attendance!
 -- Record attendance and return the rows that are new or differ from what was recorded.
 -- Parameters: organization_id uuid, attendance jsonb, given text[], replace boolean
--- All rows give the same columns, those in given; where a row is there, the others stay as they are. An employee has one row
--- for a shift: where it stands at another time, it moves (see remove_moved_attendance). Hours and score follow from being away,
--- and are unknown where an employee was away and came after all.
+-- All rows supply the same columns, those in given; for existing rows the other columns are kept. An employee has one row
+-- per shift: a row recorded at another time is moved (see remove_moved_attendance). Hours and score are derived from
+-- absence, and unknown if an employee was absent and attended after all.
 WITH told AS MATERIALIZED (
     SELECT
         g.time,
@@ -123,7 +123,7 @@ WHERE %(replace)s
 -- name: remove_moved_attendance!
 -- Remove the rows of employees and shifts that were recorded at another time before.
 -- Parameters: organization_id uuid, attendance jsonb
--- Asked after the rows were written, by itself: Citus does not delete in a WITH. What was written at the same time stays.
+-- Runs separately after the rows were written, because Citus does not support DELETE in a WITH clause. Concurrently written rows are kept.
 WITH told AS (
     SELECT
         g.time,
@@ -152,8 +152,8 @@ WHERE a.organization_id = %(organization_id)s
 -- Who came to work, and who did not, newest first?
 -- Parameters: organization_id uuid, employee_id uuid?, location_id uuid?, period_start timestamptz,
 --     period_end timestamptz
--- Where they belonged then. Of two rows of one employee and shift, which only plain SQL can write, the later one counts; they
--- lie within a day of each other, for a shift lasts no longer.
+-- At the location where they belonged then. Of two rows of one employee and shift, which only plain SQL can write, the
+-- later one counts; they are within a day of each other, because no shift is longer.
 WITH stretches AS (
     SELECT
         a.time,
@@ -202,8 +202,7 @@ ORDER BY
 -- How regularly did each employee come to work, by the organization's local month?
 -- Parameters: organization_id uuid, employee_id uuid?, location_id uuid?, this_month boolean,
 --     period_start timestamptz?, period_end timestamptz
--- this_month: from the beginning of the organization's local month on. With a location: what they worked while they belonged
--- there. Up to now.
+-- this_month: from the start of the organization's local month. With a location: only while they belonged there. Up to now.
 WITH attended AS (
     SELECT
         a.employee_id,
@@ -256,7 +255,7 @@ ORDER BY
 -- Which employees came to work less often than they should, least often first?
 -- Parameters: organization_id uuid, below_pct numeric, location_id uuid?, this_month boolean,
 --     period_start timestamptz?, period_end timestamptz
--- this_month: from the beginning of the organization's local month on. With a location: while they belonged there. Up to now.
+-- this_month: from the start of the organization's local month. With a location: only while they belonged there. Up to now.
 WITH attended AS (
     SELECT
         a.employee_id,

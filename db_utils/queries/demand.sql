@@ -3,8 +3,8 @@
 -- name: record_demand!
 -- Record demand and return the rows that are new or differ from what was recorded.
 -- Parameters: organization_id uuid, demand jsonb, given text[], replace boolean
--- All rows give the same columns, those in given; where a row is there, the others stay as they are. What is corrected is known from
--- now on, whatever recorded_at says.
+-- All rows supply the same columns, those in given; for existing rows the other columns are kept. A correction is known
+-- from now on, whatever recorded_at says.
 INSERT INTO demand_history AS d (
     organization_id,
     time,
@@ -126,7 +126,7 @@ WITH sums AS (
         max(d.time) AS last_bucket,
         count(*) AS row_count,
         sum(d.quantity) AS quantity,
-        -- Of rows of which one is not known, the sum is not known either.
+        -- If one row is unknown, so is the sum.
         CASE WHEN count(d.revenue) = count(*) THEN sum(d.revenue) END AS revenue
     FROM demand_history AS d
     WHERE d.organization_id = %(organization_id)s
@@ -157,7 +157,7 @@ ORDER BY
 -- How much of a product was demanded in each local bucket of time, gaps included?
 -- Parameters: organization_id uuid, product_id text, location_id uuid?, bucket text, fill_quantity numeric?,
 --     period_start timestamptz, period_end timestamptz
--- bucket is quarter_hour, half_hour, hour, day, week or month, by the clock of the location (see location_buckets()).
+-- bucket is quarter_hour, half_hour, hour, day, week or month, in the location's time zone (see location_buckets()).
 WITH places AS (
     SELECT
         l.location_id
@@ -188,7 +188,7 @@ buckets AS MATERIALIZED (
         %(period_end)s
     ) AS b
 ),
--- A bucket ends where the next one begins: so a row's bucket is found among the starts.
+-- A bucket ends where the next one begins, so a row's bucket is found among the starts.
 edges AS (
     SELECT
         b.location_id,
@@ -205,7 +205,7 @@ observed AS (
         e.starts[width_bucket(d.time, e.starts)] AS bucket,
         count(*) AS row_count,
         sum(d.quantity) AS quantity,
-        -- Of rows of which one is not known, the sum is not known either.
+        -- If one row is unknown, so is the sum.
         CASE WHEN count(d.revenue) = count(*) THEN sum(d.revenue) END AS revenue
     FROM edges AS e
     JOIN demand_history AS d
@@ -225,7 +225,7 @@ SELECT
     b.bucket_end,
     b.location_id,
     %(product_id)s::text AS product_id,
-    -- That nothing was demanded is known of a bucket that is over.
+    -- Only for buckets that have ended is it known that there was no demand.
     coalesce(o.quantity, CASE WHEN b.bucket_end <= now() THEN %(fill_quantity)s::numeric END) AS quantity,
     o.revenue,
     coalesce(o.row_count, 0) AS row_count,
@@ -242,9 +242,10 @@ ORDER BY
 -- What was demanded in each local bucket, and what was known of the world a given time before it began?
 -- Parameters: organization_id uuid, product_id text?, location_id uuid?, bucket text, lead interval, carry interval,
 --     factor_names text[]?, period_start timestamptz, period_end timestamptz
--- Without product_id of every product at the places where it was demanded. bucket as in get_demand_series. Of each reading of an external factor the newest version with available_at <= bucket - lead
--- counts. A factor's value in a bucket is the mean of its readings in it; where there is none, its last reading before, not
--- older than carry. A factor whose readings have two units is left out, and left_out says so.
+-- Without product_id, every product at the locations where it was demanded. bucket as in get_demand_series. For each reading of an
+-- external factor the newest version with available_at <= bucket - lead is used. A factor's value in a bucket is the mean of its
+-- readings in it or, if there are none, its last reading before, unless that is older than carry. A factor whose readings have two
+-- units is excluded and listed in left_out.
 WITH places AS (
     SELECT
         l.location_id
@@ -282,8 +283,8 @@ buckets AS MATERIALIZED (
         p.location_id,
         b.bucket_start AS bucket,
         b.bucket_end,
-        -- Computed here, so that the conditions below compare columns with columns: a tenant's view lets only such
-        -- through to the index.
+        -- Computed here, so that the conditions below compare columns with columns: only such conditions can be pushed down
+        -- through a tenant's view to the index.
         b.bucket_start - %(carry)s::interval AS readings_from,
         b.bucket_start - %(lead)s::interval AS known_by
     FROM places AS p
@@ -335,8 +336,8 @@ known AS (
         r.value,
         r.unit
     FROM buckets AS b
-    -- LATERAL with DISTINCT ON is planned by itself, so that each bucket finds its readings by index behind a tenant's
-    -- view too: conditions of a join do not get there.
+    -- LATERAL with DISTINCT ON is planned separately, so that each bucket finds its readings by index behind a tenant's
+    -- view too, where join conditions cannot be pushed down.
     CROSS JOIN LATERAL (
         SELECT DISTINCT ON (f.name, f.time)
             f.name,
@@ -422,14 +423,14 @@ ORDER BY
 -- What was known at a given time of the demand of all products, and of the world that many buckets before each bucket?
 -- Parameters: organization_id uuid, as_of timestamptz, bucket text, horizon integer, location_id uuid?, products text[]?,
 --     factor_names text[]?, carry interval, delay interval, period_start timestamptz, period_end timestamptz
--- One row a location. Buckets as in get_demand_series, from the first of the history to the horizon-th that begins at as_of or later.
+-- One row per location. Buckets as in get_demand_series, from the first of the history to the horizon-th that begins at as_of or later.
 --
--- Demand: the version of each row that was recorded by as_of, in buckets that had ended delay before. What a series was loaded with on
--- its first day counts as known when it happened, in its first version; later rows and corrections count by the clock.
--- Factors: step h is the h-th bucket from as_of on, and begins a certain time after as_of, its lead. In bucket b the value of step h is
--- what was known that same time before b. Per step: the newest version, the location's own before the organization's, the mean of the
--- readings in the bucket, or the last one before it that is not older than carry. Only where the value changes with the step there
--- is an entry: it holds up to the next one. A factor whose readings have two units is left out, and left_out says so.
+-- Demand: the version of each row that was recorded by as_of, in buckets that had ended delay earlier. Rows loaded on the first day of
+-- a series are assumed to have been known when they happened, in their first version; later rows and corrections from recorded_at on.
+-- Factors: step h is the h-th bucket from as_of on; its lead is the time from as_of to its start. In bucket b the value of step h is
+-- what was known that lead before b. Per step: the newest version, the location's readings before the organization's, the mean of the
+-- readings in the bucket, or the last one before it that is not older than carry. There is an entry only where the value changes with
+-- the step; it is valid up to the next entry. A factor whose readings have two units is excluded and listed in left_out.
 WITH places AS (
     SELECT
         l.location_id,
@@ -536,7 +537,8 @@ versions AS (
         r.is_first
     FROM revised_rows AS r
 ),
--- One order for all that follows: by series, then by bucket. OFFSET 0 leaves the edges' arrays behind: they would be sorted with each row.
+-- One sort order for all that follows: by series, then by bucket. OFFSET 0 drops the arrays of edges, which would otherwise
+-- be sorted with each row.
 known AS (
     SELECT
         v.location_id,

@@ -44,7 +44,7 @@ RETURNING
 -- name: get_employees
 -- Who works here, and who has this skill?
 -- Parameters: organization_id uuid, employee_id uuid?, location_id uuid?, skill text?, include_inactive boolean
--- Active is who is employed now, or will be: employees.is_active does not know yet that an end has come.
+-- Active means employed now or in the future: employees.is_active is not updated when a scheduled end has passed.
 SELECT
     e.employee_id,
     e.location_id,
@@ -172,7 +172,7 @@ FROM change_employee(
 -- name: find_local_day_start
 -- When does a day, or the day so many days after it, begin where an employee belongs?
 -- Parameters: organization_id uuid, employee_id uuid, day date, days_after integer
--- Asked by itself: over several machines nothing is changed from where a row is read.
+-- A separate query, because on Citus a row cannot be changed from where it is read.
 SELECT local_day_start(%(day)s::date + %(days_after)s, l.timezone) AS day_start
 FROM employees AS e
 JOIN locations AS l

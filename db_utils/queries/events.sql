@@ -3,7 +3,7 @@
 -- name: record_events!
 -- Record events and return those that are new or differ from what was recorded.
 -- Parameters: organization_id uuid, events jsonb, given text[], replace boolean
--- All rows give the same columns, those in given; where a row is there, the others stay as they are.
+-- All rows supply the same columns, those in given; for existing rows the other columns are kept.
 INSERT INTO operational_events AS e (
     organization_id,
     time,
@@ -50,7 +50,7 @@ FROM jsonb_to_recordset(%(events)s::jsonb) AS g (
     duration_minutes numeric,
     metadata jsonb
 )
--- No place told: where the machine stood then.
+-- No location given: where the machine stood at the time.
 LEFT JOIN resource_history AS r
     ON r.organization_id = %(organization_id)s
     AND r.resource_id = g.resource_id
@@ -59,7 +59,7 @@ LEFT JOIN resource_history AS r
 ON CONFLICT (organization_id, event_id, time) DO UPDATE
 SET
     event_type = excluded.event_type,
-    -- Of another machine, and no place told: that machine's.
+    -- Moved to another machine, and no location given: that machine's location.
     location_id = CASE
         WHEN 'location_id' = ANY (%(given)s) THEN excluded.location_id
         WHEN 'resource_id' = ANY (%(given)s) AND e.resource_id IS DISTINCT FROM excluded.resource_id
@@ -168,7 +168,7 @@ LIMIT %(row_limit)s;
 -- How much was produced, hour by hour or day by day (local ones of the place that begin in the period)?
 -- Parameters: organization_id uuid, bucket text, resource_id uuid?, location_id uuid?, period_start timestamptz,
 --     period_end timestamptz
--- From organizations: over several machines all of it is computed where that row is, instead of question by question.
+-- FROM organizations, so that on Citus everything is computed on the node of that row rather than subquery by subquery.
 SELECT
     p.bucket_start AS bucket,
     p.bucket_end,

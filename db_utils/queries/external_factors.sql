@@ -82,7 +82,7 @@ LIMIT 3;
 -- What was known of the world outside at a given time, reading by reading?
 -- Parameters: organization_id uuid, as_of timestamptz, factor_type text?, name text?, location_id uuid?,
 --     period_start timestamptz, period_end timestamptz
--- With location_id: the readings of that location and those of the whole organization.
+-- With location_id: the readings of that location, and those of the whole organization.
 SELECT DISTINCT ON (f.time, f.name, f.location_id)
     f.time,
     f.location_id,

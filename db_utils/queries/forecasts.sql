@@ -116,7 +116,7 @@ LIMIT 3;
 -- What demand do we expect now, for each target the newest prediction?
 -- Parameters: organization_id uuid, product_id text?, location_id uuid?, with_under_way boolean, period_start timestamptz,
 --     period_end timestamptz
--- with_under_way: and the targets that have begun before the period and not ended by then.
+-- with_under_way: include targets that began before the period and have not ended by its start.
 SELECT
     f.product_id,
     f.location_id,
@@ -136,7 +136,7 @@ WHERE f.organization_id = %(organization_id)s
     AND (%(product_id)s::text IS NULL OR f.product_id = %(product_id)s)
     AND (%(location_id)s::uuid IS NULL OR f.location_id = %(location_id)s)
     AND f.target_time < %(period_end)s
-    -- What can be under way at all: found by index, before anything is sorted.
+    -- Candidates in progress, found by index before anything is sorted.
     AND (
         f.target_time >= %(period_start)s
         OR %(with_under_way)s

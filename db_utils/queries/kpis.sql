@@ -121,7 +121,7 @@ ORDER BY
 -- How did the KPIs go, local bucket by local bucket?
 -- Parameters: organization_id uuid, grouping_level text, bucket text, location_id uuid?, resource_id uuid?,
 --     days integer?, period_start timestamptz?, period_end timestamptz?
--- With days: so many local days that are over; else from period_start to period_end or now.
+-- With days: that many past local days; otherwise from period_start to period_end or now.
 WITH clocks AS (
     SELECT o.timezone
     FROM organizations AS o
@@ -201,7 +201,7 @@ ORDER BY
 -- name: list_local_days
 -- Which local days of the organization are over, oldest first?
 -- Parameters: organization_id uuid, days integer
--- For people's own statements; the trend finds its buckets by itself.
+-- For ad hoc statements; the trend computes its buckets itself.
 SELECT
     b.local_start::date AS day,
     b.bucket_start AS starts_at,

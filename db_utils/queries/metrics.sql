@@ -3,7 +3,7 @@
 -- name: record_resource_metrics!
 -- Record samples of resources and return those that are new or differ from what was recorded.
 -- Parameters: organization_id uuid, metrics jsonb, given text[], replace boolean
--- All rows give the same columns, those in given; where a row is there, the others stay as they are.
+-- All rows supply the same columns, those in given; for existing rows the other columns are kept.
 INSERT INTO resource_metrics AS m (
     organization_id,
     time,
@@ -104,7 +104,7 @@ ORDER BY
 -- name: get_resource_utilization
 -- How busy was each resource, hour by hour or day by day (local buckets that begin in the period)?
 -- Parameters: organization_id uuid, resource_id uuid?, bucket_unit text, period_start timestamptz, period_end timestamptz
--- bucket_unit: hour or day, of the place where the resource stood then.
+-- bucket_unit: hour or day, local to the location where the resource stood then.
 WITH stays AS MATERIALIZED (
     SELECT
         r.resource_id,
@@ -141,7 +141,7 @@ buckets AS MATERIALIZED (
     ) AS b
     WHERE b.bucket_start >= %(period_start)s
 ),
--- The buckets of each zone as arrays, so that a piece is looked up in them, not compared with each.
+-- The buckets of each zone as arrays, so that a piece is looked up rather than compared with each bucket.
 calendars AS MATERIALIZED (
     SELECT
         b.timezone,
@@ -219,7 +219,7 @@ SELECT
     coalesce(sum(p.downtime_known_minutes), 0) AS downtime_known_minutes,
     sum(p.sample_count)::bigint AS sample_count
 FROM placed AS p
--- What is before a zone's first bucket, or behind its last, is in another zone's only.
+-- Pieces before a zone's first bucket or after its last belong to another zone only.
 WHERE p.bucket_end > p.starts_at
 GROUP BY
     p.bucket,
@@ -233,7 +233,7 @@ ORDER BY
 -- name: get_resource_utilization_summary
 -- How busy was each resource, busiest first?
 -- Parameters: organization_id uuid, location_id uuid?, period_start timestamptz, period_end timestamptz
--- Of one location: while the resource stood there.
+-- With a location: only while the resource stood there.
 WITH cuts AS MATERIALIZED (
     SELECT array_agg(c.edge ORDER BY c.edge) AS edges
     FROM (

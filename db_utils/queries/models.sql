@@ -3,7 +3,7 @@
 -- name: save_forecast_model!
 -- Save a model; return whether it is new here.
 -- Parameters: organization_id uuid, model_name text, model_version text, kind text, config jsonb
--- It begins as a challenger.
+-- New models are challengers.
 INSERT INTO forecast_models (organization_id, model_name, model_version, kind, config)
 VALUES (
     %(organization_id)s,

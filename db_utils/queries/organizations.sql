@@ -48,7 +48,7 @@ ORDER BY
 -- name: lock_organization_name
 -- Is nobody else making an organization of this name?
 -- Parameters: name text
--- Waits until it is so; until the end of the transaction nobody is.
+-- Waits for the lock, and holds it until the end of the transaction.
 SELECT pg_advisory_xact_lock(hashtextextended('organization ' || %(name)s, 0));
 
 -- name: get_organizations

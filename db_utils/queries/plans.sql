@@ -67,7 +67,7 @@ RETURNING
 -- name: complete_production_plan<!
 -- Complete a plan and return its row.
 -- Parameters: organization_id uuid, plan_id uuid, actual_quantity numeric?
--- Without actual_quantity the quantity of the last recorded progress counts; no row where there is none.
+-- Without actual_quantity the last recorded progress is used; no row if there is none.
 UPDATE production_plans AS p
 SET
     actual_quantity = coalesce(%(actual_quantity)s, p.actual_quantity),

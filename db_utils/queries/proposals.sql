@@ -211,7 +211,7 @@ WITH applied AS (
         i.plan_id,
         i.run_id,
         p.decided_at,
-        -- What was applied last to a plan holds.
+        -- The proposal applied last to a plan takes precedence.
         rank() OVER (PARTITION BY i.plan_id ORDER BY p.decided_at DESC, i.run_id) AS place
     FROM schedule_proposals AS p
     JOIN schedule_proposal_items AS i

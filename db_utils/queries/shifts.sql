@@ -64,7 +64,7 @@ WHERE s.organization_id = %(organization_id)s
 -- Who works when: the shifts under way in the period, one row for each assigned employee?
 -- Parameters: organization_id uuid, location_id uuid?, employee_id uuid?, period_start timestamptz,
 --     period_end timestamptz
--- Who is not employed any more when it begins covers no shift and is left out.
+-- Employees who are no longer employed when the shift begins do not count as coverage and are excluded.
 SELECT
     s.shift_id,
     s.shift_code,
@@ -192,7 +192,7 @@ RETURNING
 -- name: assign_employee<!
 -- Assign an employee to a shift and return the assignment.
 -- Parameters: organization_id uuid, shift_id uuid, employee_id uuid, status text
--- A cancelled assignment comes back to life; no row where the employee is assigned already.
+-- Reactivates a cancelled assignment; no row if the employee is already assigned.
 INSERT INTO shift_assignments AS a (organization_id, shift_id, employee_id, status)
 VALUES (%(organization_id)s, %(shift_id)s, %(employee_id)s, %(status)s)
 ON CONFLICT (organization_id, shift_id, employee_id) DO UPDATE

@@ -1,5 +1,5 @@
 -- name: data_extent
--- First and last time of any row, found at the ends of each table.
+-- First and last time of any row, from the ends of each table.
 SELECT
     min(s.time) AS oldest,
     max(s.time) AS newest
@@ -22,7 +22,7 @@ FROM (
 ) AS s
 
 -- name: stops
--- Minutes of stops by place, resource, kind and cause.
+-- Minutes of stops by location, resource, state and cause.
 SELECT
     l.name AS location_name,
     r.resource_id,
@@ -60,7 +60,7 @@ ORDER BY
     t.cause
 
 -- name: attendance_by_day
--- By local day of the place where the employee belonged.
+-- By local day of the location where the employee belonged.
 SELECT
     local_date(a.time, z.timezone) AS day,
     count(*) FILTER (WHERE a.status IN ('present', 'late', 'remote')) AS attended_count,
@@ -100,7 +100,7 @@ ORDER BY
     p.anomaly_id
 
 -- name: coverage
--- Which local days of the organization have rows: one series a resource, product, or all employees together.
+-- Local days with rows: one series per resource or product, or for all employees together.
 WITH days AS MATERIALIZED (
     SELECT
         array_agg(d.edge ORDER BY d.edge) AS edges,

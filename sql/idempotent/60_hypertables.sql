@@ -1,4 +1,4 @@
--- The one place where the time-series tables get their physical form: chunks, columnstore, refresh, retention.
+-- Physical layout of the time-series tables, defined in one place: chunks, columnstore, refresh, retention.
 --
 -- table                 rows a day per resource (or employee, product)   chunk     columnstore after
 -- resource_metrics      1,440 at a minute's sampling                     7 days    3 days
@@ -6,15 +6,14 @@
 -- demand_history        1 (daily) to 48 (half-hourly)                    90 days   60 days
 -- employee_attendance   1 to 3                                           180 days  90 days
 --
--- A chunk should hold enough rows of each segment to fill the columnstore's batches (up to 1,000 rows), there should be
--- few enough of them that planning a query costs little, and the indexes of the one being written should stay in a
--- quarter of memory. At 100 resources resource_metrics writes a million rows (250 MB with its indexes) a chunk; at 2,000
--- resources give the server 20 GB or lower the interval with set_chunk_time_interval().
--- A chunk is compressed so long after its end, when corrections have become rare; late rows still go in afterwards and are
--- compressed with the next run.
+-- A chunk should hold enough rows of each segment to fill the columnstore's batches (up to 1,000 rows); there should be few
+-- enough chunks to keep planning cheap; and the indexes of the chunk being written should fit in a quarter of memory. With
+-- 100 resources, resource_metrics writes a million rows (250 MB with indexes) per chunk; with 2,000 resources give the
+-- server 20 GB or reduce the interval with set_chunk_time_interval(). A chunk is compressed this long after its end, once
+-- corrections have become rare; late rows are still accepted and are compressed by the next run.
 --
--- The segments are what queries name: organization and resource (employee, product). Within a segment rows stand newest
--- first, as dashboards read them; the rest of the primary key follows so that a duplicate is found without unpacking.
+-- Segments match the filters of queries: organization and resource (employee, product). Within a segment, rows are ordered newest
+-- first, as dashboards read them; the rest of the primary key follows so that duplicates are found without decompression.
 
 CREATE OR REPLACE FUNCTION time_series_layout()
 RETURNS TABLE (
@@ -34,7 +33,7 @@ AS $$
         ('employee_attendance', interval '180 days', interval '90 days', 'organization_id, employee_id', 'time DESC')
 $$;
 COMMENT ON FUNCTION time_series_layout() IS
-    'How is each time-series table cut into chunks and compressed? The policies are made from this table when the schema is applied.';
+    'Chunk and columnstore layout of each time-series table. The policies are created from it when the schema is applied.';
 
 DO $$
 DECLARE
@@ -55,13 +54,13 @@ BEGIN
             );
         END IF;
         IF database_edition() IN ('plain', 'citus') THEN
-            -- In insertion order of time a BRIN index is tiny, and serves questions over all organizations.
+            -- With rows inserted in time order a BRIN index is tiny; it serves queries over all organizations.
             EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %I USING brin (time)', layout.relation || '_time_idx', layout.relation);
-            EXECUTE format('COMMENT ON INDEX %I IS %L', layout.relation || '_time_idx', 'Serves questions over all organizations in a period.');
+            EXECUTE format('COMMENT ON INDEX %I IS %L', layout.relation || '_time_idx', 'Serves queries over all organizations in a period.');
             CONTINUE;
         END IF;
 
-        -- Rows that a plain database already held move into chunks.
+        -- Move existing rows of a plain database into chunks.
         PERFORM create_hypertable(
             layout.relation::regclass,
             by_range('time', layout.chunk_interval),
@@ -73,7 +72,7 @@ BEGIN
         IF database_edition() <> 'community' THEN
             CONTINUE;
         END IF;
-        -- Chunks that are compressed already keep the form in which they are.
+        -- Chunks that are already compressed keep their layout.
         IF NOT EXISTS (
             SELECT FROM timescaledb_information.hypertable_columnstore_settings AS s
             WHERE s.hypertable = layout.relation::regclass
@@ -92,9 +91,9 @@ BEGIN
 END
 $$;
 
--- TimescaleDB 2.29.2 damages text, or brings the server down, where rows go out of the columnstore straight into a new table
--- (github.com/timescale/timescaledb/issues/10585, open in September 2026). Rows that are decompressed one by one instead of in
--- batches come out whole. To be taken away with the release that mends it.
+-- TimescaleDB 2.29.2 corrupts text or crashes the server when rows are read from the columnstore directly into a new table
+-- (github.com/timescale/timescaledb/issues/10585, open in September 2026). Rows that are decompressed one by one instead of
+-- in batches are not affected. Remove this once a release fixes it.
 CREATE OR REPLACE FUNCTION decompress_row_by_row()
 RETURNS event_trigger
 LANGUAGE plpgsql
@@ -104,7 +103,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION decompress_row_by_row() IS
-    'Until the end of the transaction, rows come out of the columnstore one by one: called before a statement that makes a table of a query.';
+    'Decompresses columnstore rows one by one until the end of the transaction; called before a statement that creates a table from a query.';
 REVOKE ALL ON FUNCTION decompress_row_by_row() FROM PUBLIC;
 
 DO $$
@@ -114,12 +113,12 @@ BEGIN
     END IF;
     IF NOT (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user) THEN
         RAISE WARNING 'CREATE TABLE AS, SELECT INTO and materialized views may damage text from the columnstore (TimescaleDB issue 10585)'
-            USING HINT = 'Let a superuser apply the schema, who may create the event trigger that prevents it.';
+            USING HINT = 'Apply the schema as a superuser to create the event trigger that prevents it.';
         RETURN;
     END IF;
     CREATE EVENT TRIGGER decompress_row_by_row ON ddl_command_start
         WHEN TAG IN ('CREATE TABLE AS', 'SELECT INTO', 'CREATE MATERIALIZED VIEW', 'REFRESH MATERIALIZED VIEW')
         EXECUTE FUNCTION decompress_row_by_row();
-    COMMENT ON EVENT TRIGGER decompress_row_by_row IS 'Keeps text whole that goes out of the columnstore into a new table.';
+    COMMENT ON EVENT TRIGGER decompress_row_by_row IS 'Prevents corruption of text read from the columnstore into a new table.';
 END
 $$;

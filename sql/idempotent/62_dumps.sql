@@ -1,8 +1,8 @@
--- A dump goes into an empty database, and nowhere else. psql and pg_restore go on after an error: on top of what is there they would
--- print hundreds of them, and load the rows of the columnstore, which no unique index looks at, a second time.
+-- Refuse to restore a dump into a database that already has the schema. psql and pg_restore continue after errors: they
+-- would print hundreds of them, and load the columnstore's rows, which no unique index covers, a second time.
 --
--- The container's first start runs this file in template1 too, so that databases made there later are guarded while they are
--- empty. (No event trigger sees COPY: a dump of data alone is not stopped. docs/backup.md says what is.)
+-- The container's first start runs this file in template1 too, so that databases created later are protected while they are
+-- empty. (No event trigger fires for COPY, so a data-only dump is not refused; docs/backup.md describes what is.)
 
 CREATE OR REPLACE FUNCTION public.refuse_dump()
 RETURNS event_trigger
@@ -19,7 +19,7 @@ DECLARE
         )
     )[1];
 BEGIN
-    -- What pg_dump and pg_restore set before anything else, and nobody else does.
+    -- These settings are made at the start by pg_dump and pg_restore, and by no one else.
     IF pg_catalog.current_setting('search_path') NOT IN ('', '""')
         OR pg_catalog.current_setting('check_function_bodies')::boolean
         OR pg_catalog.current_setting('row_security')::boolean
@@ -28,13 +28,13 @@ BEGIN
     END IF;
 
     IF is_empty AND coalesce(nullif(pg_catalog.current_setting('timescaledb.restoring', true), ''), 'off')::boolean THEN
-        -- As it should be. The dump brings these two itself, which would be there already in a copy of template1.
+        -- The correct procedure. The dump contains these two itself; in a copy of template1 they would already exist.
         DROP EVENT TRIGGER IF EXISTS refuse_dump;
         DROP FUNCTION IF EXISTS public.refuse_dump();
         RETURN;
     END IF;
 
-    -- The dump of a table of someone's own may go on; one of this schema, whole or in part, makes something that is there.
+    -- A dump of an unrelated table may proceed; one of this schema, whole or in part, creates an object that already exists.
     is_there := CASE
         WHEN tg_tag = 'CREATE EXTENSION' THEN named = 'timescaledb'
         WHEN tg_tag = 'CREATE SCHEMA' THEN pg_catalog.to_regnamespace(named) IS NOT NULL
@@ -57,7 +57,7 @@ BEGIN
             pg_catalog.current_database()
         )
     END;
-    -- pg_restore shows errors only, and goes on; the lock tells that this session had its error. psql shows a warning, too.
+    -- pg_restore prints errors only, and continues; the lock marks a session that has had its error. psql prints warnings, too.
     IF pg_catalog.current_setting('application_name') = 'pg_restore'
         AND NOT EXISTS (
             SELECT
@@ -72,20 +72,20 @@ BEGIN
         RAISE EXCEPTION '%', sentence;
     END IF;
     RAISE WARNING '%', sentence;
-    -- An error alone would stop this statement, and psql would go on with the next one.
+    -- An error alone would stop this statement only, and psql would continue with the next one.
     PERFORM pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid());
     PERFORM pg_catalog.pg_sleep(10);
     RAISE EXCEPTION '%', sentence;
 END
 $$;
 COMMENT ON FUNCTION public.refuse_dump() IS
-    'Ends a session that is about to load a dump into a database that has the schema, or into an empty one that was not prepared for '
-    'TimescaleDB''s: called before each statement that changes the schema; ordinary sessions pass.';
+    'Ends a session that is about to load a dump into a database that has the schema, or into an empty one that was not '
+    'prepared for a TimescaleDB dump. Called before each DDL command; ordinary sessions are unaffected.';
 REVOKE ALL ON FUNCTION public.refuse_dump() FROM PUBLIC;
 
 DO $$
 BEGIN
-    -- On plain PostgreSQL unique keys look at every row, and a dump with an event trigger takes a superuser to restore.
+    -- On plain PostgreSQL unique keys cover every row, and restoring a dump with an event trigger requires a superuser.
     IF EXISTS (SELECT FROM pg_event_trigger AS t WHERE t.evtname = 'refuse_dump')
         OR current_database() <> 'template1' AND NOT EXISTS (SELECT FROM pg_extension AS e WHERE e.extname = 'timescaledb')
         OR NOT (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user)
@@ -94,6 +94,6 @@ BEGIN
     END IF;
     CREATE EVENT TRIGGER refuse_dump ON ddl_command_start
         EXECUTE FUNCTION public.refuse_dump();
-    COMMENT ON EVENT TRIGGER refuse_dump IS 'No dump on top of what is there.';
+    COMMENT ON EVENT TRIGGER refuse_dump IS 'Refuses to load a dump into a database that has the schema.';
 END
 $$;

@@ -1,23 +1,24 @@
--- Rollups: hourly and daily summaries under the same names in every edition. Community: continuous aggregates, real-time
--- (rows newer than the last refresh are added from the table), the daily ones built on the hourly ones. Apache and
--- plain: views that compute the same.
+-- Rollups: hourly and daily summaries under the same names in every edition. Community: continuous aggregates in real-time
+-- mode (rows newer than the last refresh are added from the table), the daily ones built on the hourly ones. Apache and
+-- plain: views that compute the same results.
 --
--- Buckets are aligned in UTC. A rollup keeps sums and counts, never averages, so that any two buckets can be added;
--- divide at the end. An event counts whole in the bucket in which it began: operation_totals() puts right what reaches
--- over the edge of a period.
+-- Buckets are aligned in UTC. A rollup stores sums and counts, never averages, so that any two buckets can be added; divide
+-- at the end. An event counts entirely in the bucket in which it began: operation_totals() corrects for events that extend
+-- across the edge of a period.
 --
--- The refresh covers all of the past, so a late row of any age is seen after the next one: only buckets whose rows
--- changed are computed again. set_retention() narrows it to what retention leaves.
+-- The refresh covers the entire past, so a late row of any age is included by the next one; only buckets whose rows changed
+-- are recomputed. set_retention() limits it to the rows that retention keeps.
 --
--- end_offset is how late rows usually come. A bucket that ended so long ago is computed and stored; rows of newer ones are added
--- up by whoever asks, so the shorter it is, the less there is to add up, and the more late rows wait for the next refresh.
--- Events are written down when they end, or by hand: the hourly rollup leaves them an hour. Samples come by themselves.
+-- end_offset is how late rows usually arrive. A bucket that ended this long ago is materialized; rows of newer ones are
+-- aggregated at query time. A shorter offset leaves less to aggregate, but more late rows wait for the next refresh. Events
+-- are recorded when they end, or by hand, so their hourly rollup waits an hour. Samples arrive automatically.
 --
--- Rollups have finer groups than one thinks (an hour, a machine, a kind, a cause): in rowstore that of events is larger than the
--- events in the columnstore. So old chunks of rollups go there too, segmented by organization and ordered by bucket: a period of
--- one organization lies together, and a late row of long ago unpacks one batch of each organization, not the chunk.
+-- Rollups have many groups (hour, machine, type, cause): in rowstore the rollup of events is larger than the events
+-- themselves in the columnstore. So old chunks of rollups are compressed too, segmented by organization and ordered by
+-- bucket: a period of one organization is stored together, and a very late row decompresses one batch per organization
+-- rather than the whole chunk.
 
--- What samples of one stretch say; see resource_samples().
+-- Aggregates of consecutive samples; see resource_samples().
 DO $$
 BEGIN
     IF to_regtype('public.resource_sample_totals') IS NULL THEN
@@ -38,7 +39,8 @@ BEGIN
 END
 $$;
 COMMENT ON TYPE resource_sample_totals IS
-    'Samples of an hour: weighted sums of all but the last, in seconds, and the last one, which speaks up to the next hour''s first at most.';
+    'Samples of an hour: weighted sums of all but the last, in seconds, and the last sample, which extends to the first '
+    'one of the next hour at most.';
 
 CREATE OR REPLACE FUNCTION down_seconds(downtime_minutes numeric, sample_minutes numeric, seconds numeric, all_seconds numeric)
 RETURNS numeric
@@ -53,8 +55,8 @@ AS $$
         END
 $$;
 COMMENT ON FUNCTION down_seconds(numeric, numeric, numeric, numeric) IS
-    'How many of these seconds of a sample was it down? Its downtime spreads evenly over sample_minutes, or over all_seconds up to the next '
-    'sample where it tells none; NULL where that would be more than there are.';
+    'Seconds of a sample in which the resource was down. Downtime is spread evenly over sample_minutes or, if that is '
+    'NULL, over all_seconds up to the next sample; NULL if it exceeds that length.';
 
 CREATE OR REPLACE FUNCTION multirange_minutes(ranges tstzmultirange)
 RETURNS numeric
@@ -63,7 +65,7 @@ IMMUTABLE STRICT PARALLEL SAFE
 AS $$
     SELECT coalesce(sum(extract(epoch FROM upper(r) - lower(r))) / 60, 0) FROM unnest(ranges) AS r
 $$;
-COMMENT ON FUNCTION multirange_minutes(tstzmultirange) IS 'How many minutes do these ranges hold? Elapsed time, so that a day of daylight-saving change has 23 or 25 hours.';
+COMMENT ON FUNCTION multirange_minutes(tstzmultirange) IS 'Total length of the ranges in minutes, as elapsed time: the day of a daylight-saving change has 23 or 25 hours.';
 
 CREATE OR REPLACE FUNCTION add_samples(
     times timestamptz[],
@@ -111,9 +113,10 @@ AS $$
     FROM samples AS s
 $$;
 COMMENT ON FUNCTION add_samples(timestamptz[], numeric[], numeric[], numeric[], numeric[]) IS
-    'What do these samples of one resource say, each up to the next, the last one left for who knows what follows?';
+    'Aggregates samples of one resource, each extending to the next one; the last one is kept separately, since its end '
+    'depends on the sample that follows.';
 
--- Since version 7 it has more columns, which CREATE OR REPLACE cannot add.
+-- Version 7 added columns, which CREATE OR REPLACE cannot do.
 DROP FUNCTION IF EXISTS rollup_definitions();
 CREATE FUNCTION rollup_definitions()
 RETURNS TABLE (
@@ -148,7 +151,7 @@ AS $$
                     ['quality_score_count', 'count(quality_score)']
                 ],
                 interval '15 minutes', interval '1 hour', interval '30 days', interval '1 hour', interval '180 days',
-                'Events by %s of their beginning, place, resource, kind and cause.'
+                'Events by %s in which they began, location, resource, type and cause.'
             ),
             (
                 'resource_metrics',
@@ -165,9 +168,9 @@ AS $$
                     ['utilization_pct_max', 'max(utilization_pct)']
                 ],
                 interval '15 minutes', interval '15 minutes', interval '30 days', interval '1 hour', interval '365 days',
-                'Metrics by %s and resource, of samples that tell their sample_minutes, as of the last refresh (newer rows are added). Mean '
-                'utilization = utilization_pct_minutes / utilization_minutes, and so for efficiency. resource_samples() gives them as they '
-                'are now, whatever was told.'
+                'Metrics by %s and resource, for samples with sample_minutes, as of the last refresh (newer rows are '
+                'added). Mean utilization = utilization_pct_minutes / utilization_minutes, and likewise for efficiency. '
+                'resource_samples() returns current values for all samples.'
             ),
             (
                 'demand_history',
@@ -195,12 +198,12 @@ AS $$
                     ['performance_score_count', 'count(performance_score)']
                 ],
                 interval '1 hour', interval '1 hour', interval '180 days', interval '2 hours', interval '365 days',
-                'Attendance by %s in which the work was due to begin, and employee, row by row. Attendance rate = attended_count / '
-                'scheduled_count. Of two rows of one employee and shift, which only plain SQL writes, both count here, and the later one in '
-                'get_attendance_rate.'
+                'Attendance by %s of the scheduled start of work and employee, row by row. Attendance rate = '
+                'attended_count / scheduled_count. If an employee has two rows for one shift, which only plain SQL can '
+                'write, both count here, but only the later one in get_attendance_rate.'
             )
     ),
-    -- Least and greatest stay so by day; all others add up.
+    -- Minimum and maximum are aggregated as such by day; everything else is summed.
     measures AS (
         SELECT
             s.relation,
@@ -270,13 +273,13 @@ AS $$
                 date_add(time, interval '1 minute' * sample_minutes::double precision, 'UTC')
             ))) <> sum(sample_minutes)
         $query$,
-        'Hours whose samples do not simply add up (sample_minutes not told, overlaps, gaps at the beginning, reaching into the next hour): '
-        'read by resource_samples(), which says what they mean.'
-    ORDER BY 3, 1  -- what is built on another comes after it
+        'Hours whose samples cannot simply be added up (sample_minutes missing, overlaps, gaps at the beginning, extending '
+        'into the next hour); read by resource_samples(), which interprets them.'
+    ORDER BY 3, 1  -- rollups come after the rollups that they are built on
 $$;
 COMMENT ON FUNCTION rollup_definitions() IS
-    'Which rollups are there, from what, how often are they refreshed, and how are they cut into chunks and compressed? They are '
-    'made from this table when the schema is applied.';
+    'Definitions of the rollups: source, refresh schedule, chunks and compression. The rollups are created from it when '
+    'the schema is applied.';
 
 DO $$
 DECLARE
@@ -286,7 +289,7 @@ BEGIN
         IF database_edition() <> 'community' THEN
             EXECUTE format('CREATE OR REPLACE VIEW %I AS %s', definition.rollup, definition.query);
         ELSIF to_regclass(definition.rollup) IS NULL THEN
-            -- Filled by the first refresh: filling it here would need to stand outside a transaction.
+            -- Filled by the first refresh, because filling it here is not possible inside a transaction.
             EXECUTE format(
                 'CREATE MATERIALIZED VIEW %I WITH (timescaledb.continuous, timescaledb.materialized_only = %s, '
                 'timescaledb.create_group_indexes = false) AS %s WITH NO DATA',
@@ -298,7 +301,7 @@ BEGIN
         EXECUTE format('COMMENT ON VIEW %I IS %L', definition.rollup, definition.description);
 
         CONTINUE WHEN database_edition() <> 'community';
-        -- A policy that is there stays as it is: set_retention() may have narrowed its window.
+        -- An existing policy is left alone: set_retention() may have narrowed its window.
         IF NOT EXISTS (
             SELECT
             FROM timescaledb_information.jobs AS j
@@ -308,7 +311,7 @@ BEGIN
         ) THEN
             PERFORM add_continuous_aggregate_policy(
                 definition.rollup::regclass,
-                -- All of the past, unless retention was set and someone took the policy away since.
+                -- The entire past, unless retention was set and the refresh policy was removed since.
                 start_offset => (
                     SELECT (j.config ->> 'drop_after')::interval - l.chunk_interval
                     FROM time_series_layout() AS l
@@ -320,7 +323,7 @@ BEGIN
                 ),
                 end_offset => definition.end_offset,
                 schedule_interval => definition.refresh_every,
-                -- Not at once: the first rows may be loading, and two refreshes of one rollup do not go together.
+                -- Delayed, because an initial load may be running, and two refreshes of one rollup cannot run at the same time.
                 initial_start => now() + definition.refresh_every
             );
         END IF;
@@ -328,7 +331,7 @@ BEGIN
 END
 $$;
 
--- Where rollups lie: chunks, columnstore. Whoever set another interval for chunks to come keeps it.
+-- Physical layout of the rollups: chunks, columnstore. A chunk interval set by the owner is preserved.
 DO $$
 DECLARE
     stored record;
@@ -364,7 +367,7 @@ BEGIN
 END
 $$;
 
--- Version 7: up to version 6 each rollup left its last whole bucket to whoever asks. (Once: afterwards it is the owner's choice.)
+-- Version 7: until version 6, rollups left their last whole bucket to query time. (Changed once only; afterwards it is the owner's choice.)
 DO $$
 DECLARE
     earlier record;
@@ -392,11 +395,11 @@ BEGIN
 END
 $$;
 
--- How rollups are read. The rows of a bucket are those of all organizations side by side, so an index that only points to them
--- reads a page for each row, or all rows of the period, and so what one organization asks would cost more with each neighbour:
--- the first index holds the rows themselves, by organization. The second finds one resource (product, employee) in a long
--- period. Version 5 had an index on each column of the grouping instead, as TimescaleDB makes them unless told otherwise:
--- half as large a rollup, and at ten organizations half as quick (docs/storage.md).
+-- Indexes of the rollups. A bucket stores the rows of all organizations side by side, so an index without the columns would
+-- fetch a page per row, or read all rows of the period, and a query for one organization would get slower with each
+-- additional tenant: the first index covers the whole row, by organization. The second finds one resource (product,
+-- employee) over a long period. Version 5 had an index on each grouping column instead, TimescaleDB's default: the rollup
+-- was half as large, and half as fast with ten organizations (docs/storage.md).
 DO $$
 DECLARE
     stored record;
@@ -442,7 +445,7 @@ BEGIN
 END
 $$;
 
--- What the columns of the rollups mean; a column of the same name means the same in each of them.
+-- Comments on the rollup columns; columns of the same name have the same meaning in each rollup.
 DO $$
 DECLARE
     described record;
@@ -462,34 +465,34 @@ BEGIN
                 ('resource_id', 'The resource; NULL for events of the location.'),
                 ('employee_id', 'The worker.'),
                 ('product_id', 'The customer''s own product code.'),
-                ('event_type', 'Kind of event, as in operational_events.'),
-                ('cause', 'Why it stood still or failed, if told.'),
+                ('event_type', 'Type of event, as in operational_events.'),
+                ('cause', 'Cause of the stop or failure, if reported.'),
                 ('event_count', 'Number of events that began in the bucket.'),
-                ('duration_minutes', 'Minutes that these events lasted, whole, even past the end of the bucket.'),
+                ('duration_minutes', 'Total duration of these events in minutes, including time past the end of the bucket.'),
                 ('scrap_quantity', 'Part of quantity that is scrap.'),
                 ('quality_score_sum', 'Sum of quality scores (0 to 100 each).'),
                 ('quality_score_count', 'Number of quality scores.'),
                 ('sample_count', 'Number of samples.'),
-                ('sample_minutes', 'Sum of sample_minutes as the samples tell them: overlaps count twice, samples that tell none not at all.'),
-                ('downtime_minutes', 'Minutes down, as the samples tell them.'),
+                ('sample_minutes', 'Sum of sample_minutes as reported: overlaps count twice, samples without sample_minutes do not count.'),
+                ('downtime_minutes', 'Minutes down, as reported by the samples.'),
                 ('first_at', 'The first sample of the hour.'),
                 ('last_at', 'The last sample of the hour.'),
-                ('totals', 'Weighted sums of all samples of the hour but the last, in seconds, and the last one itself.'),
+                ('totals', 'Weighted sums of all samples of the hour except the last, in seconds, and the last sample itself.'),
                 ('utilization_pct_minutes', 'Sum of utilization_pct times sample_minutes.'),
                 ('utilization_minutes', 'Minutes for which utilization is known.'),
                 ('efficiency_pct_minutes', 'Sum of efficiency_pct times sample_minutes.'),
                 ('efficiency_minutes', 'Minutes for which efficiency is known.'),
-                ('utilization_pct_min', 'Least utilization of a sample, 0 to 100.'),
-                ('utilization_pct_max', 'Greatest utilization of a sample, 0 to 100.'),
+                ('utilization_pct_min', 'Minimum utilization of a sample, 0 to 100.'),
+                ('utilization_pct_max', 'Maximum utilization of a sample, 0 to 100.'),
                 ('row_count', 'Number of rows of demand_history.'),
                 ('quantity', 'Sum of quantities, in the unit of the rows.'),
                 ('revenue', 'Sum of revenues, in the organization''s currency.'),
-                ('quantity_min', 'Least quantity of a row.'),
-                ('quantity_max', 'Greatest quantity of a row.'),
-                ('scheduled_count', 'Shifts due, vacation left out.'),
+                ('quantity_min', 'Minimum quantity of a row.'),
+                ('quantity_max', 'Maximum quantity of a row.'),
+                ('scheduled_count', 'Shifts scheduled, excluding vacation.'),
                 ('attended_count', 'Shifts attended: present, late or remote.'),
-                ('late_count', 'Shifts begun late.'),
-                ('scheduled_hours', 'Hours due, vacation left out.'),
+                ('late_count', 'Shifts attended late.'),
+                ('scheduled_hours', 'Hours scheduled, excluding vacation.'),
                 ('hours_worked', 'Hours worked.'),
                 ('performance_score_sum', 'Sum of performance scores (0 to 100 each).'),
                 ('performance_score_count', 'Number of performance scores.')
@@ -500,8 +503,8 @@ BEGIN
 END
 $$;
 
--- Where raw rows were dropped, a refresh would compute empty buckets. So no refresh, scheduled or by hand, looks further
--- back than this, and once retention has narrowed it, it stays narrow: nobody knows any more what is gone.
+-- Refreshing buckets whose raw rows were dropped would empty them. So no refresh, scheduled or manual, looks further back
+-- than this window, and once retention has narrowed it, it is never widened again: what was dropped is no longer known.
 CREATE OR REPLACE FUNCTION rollup_refresh_window(rollup text)
 RETURNS interval
 LANGUAGE plpgsql
@@ -521,7 +524,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION rollup_refresh_window(text) IS
-    'How far back may a refresh of this rollup look? NULL: over all of the past, as long as no retention was ever set.';
+    'How far back a refresh of this rollup may look. NULL: the entire past, if retention was never set.';
 
 CREATE OR REPLACE PROCEDURE refresh_rollups(start_time timestamptz DEFAULT NULL, end_time timestamptz DEFAULT NULL)
 LANGUAGE plpgsql
@@ -536,14 +539,14 @@ BEGIN
         RAISE EXCEPTION 'the period must start before it ends: % to %', start_time, end_time
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    -- Events last a day at most: where a late one ends, hours have changed, too.
+    -- Events last at most a day: a late event may change the hours up to its end, too.
     hours := touched_hours(start_time, end_time + interval '24 hours');
     IF database_edition() <> 'community' THEN
         CALL refresh_resource_time(NULL, hours);
         RETURN;
     END IF;
     FOR definition IN SELECT * FROM rollup_definitions() LOOP
-        -- Whole buckets, the period's edges in them.
+        -- Whole buckets, including those that contain the ends of the period.
         first_bucket := time_bucket(definition.bucket_width, start_time);
         end_bucket := time_bucket(definition.bucket_width, end_time - interval '1 microsecond') + definition.bucket_width;
         first_bucket := greatest(
@@ -557,16 +560,16 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE refresh_rollups(timestamptz, timestamptz) IS
-    'Brings the rollups up to date now, for rows of the period (all of it by default), instead of at the next scheduled '
-    'refresh, and keeps the hours of resource_time() in it. Where retention is set it leaves alone what is older than the refresh window, '
-    'because the raw rows are gone. Call it outside a transaction.';
+    'Refreshes the rollups now, for rows of the period (all by default), rather than at the next scheduled refresh, and '
+    'stores the hours of resource_time() in it. If retention is set, data older than the refresh window is left alone, '
+    'because its raw rows are gone. Call it outside a transaction.';
 REVOKE ALL ON PROCEDURE refresh_rollups(timestamptz, timestamptz) FROM PUBLIC;
 
 CREATE OR REPLACE PROCEDURE set_retention(relation regclass, keep interval)
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    -- Late rows may come this long after the fact: raw rows must outlive the refresh that counts them.
+    -- How late rows may arrive: raw rows must be kept until the refresh that includes them.
     least_window CONSTANT interval := interval '30 days';
     definition record;
     layout record;
@@ -580,16 +583,16 @@ BEGIN
     IF database_edition() <> 'community' THEN
         RAISE EXCEPTION 'retention policies need the community edition of TimescaleDB, this is the % edition', database_edition()
             USING ERRCODE = 'feature_not_supported',
-                  HINT = 'A scheduled DELETE removes old rows instead; the rollups are views here and lose them too.';
+                  HINT = 'Use a scheduled DELETE instead; the rollups are views here, so they lose these rows too.';
     END IF;
     IF keep IS NOT NULL AND keep < least_window + layout.chunk_interval THEN
         RAISE EXCEPTION 'keep % of % is shorter than the refresh window of its rollups (%) and one chunk (%)',
             keep, relation, least_window, layout.chunk_interval
             USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Rollups whose rows are gone would be emptied by their next refresh: name a longer period.';
+                  HINT = 'The next refresh would empty rollups whose rows were dropped: use a longer period.';
     END IF;
 
-    -- Narrower, never wider: see rollup_refresh_window().
+    -- Narrow the window, never widen it: see rollup_refresh_window().
     FOR definition IN
         WITH RECURSIVE built_on AS (
             SELECT d.* FROM rollup_definitions() AS d WHERE d.source = layout.relation
@@ -616,7 +619,7 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE set_retention(regclass, interval) IS
-    'Keeps the raw rows of a time-series table for this period (NULL: for ever, the default); the rollups stay. Refuses a '
-    'period shorter than the rollups'' refresh window plus a chunk. From then on the rollups take in late rows of the last '
-    'keep less one chunk only; a longer period later does not widen that again. Community edition only.';
+    'Keeps the raw rows of a time-series table for this period (NULL: forever, the default); the rollups are kept. Refuses '
+    'a period shorter than the rollups'' refresh window plus a chunk. From then on the rollups include late rows only if '
+    'they are newer than keep less one chunk; a longer period later does not widen that again. Community edition only.';
 REVOKE ALL ON PROCEDURE set_retention(regclass, interval) FROM PUBLIC;

@@ -1,7 +1,7 @@
--- How large may a value be? Tenants share indexes, rollups, columnstore and answers over all organizations: one text that no index
--- can hold, one sum that no number can hold, one megabyte of JSON in each of a thousand rows stops the work for all.
+-- Bounds on the size of values. Tenants share indexes, rollups, columnstore and queries over all organizations: a text too long
+-- for an index, a sum that overflows, or a megabyte of JSON in each of a thousand rows would stop the work for everyone.
 --
--- Every column of every table with tenants' rows has a bound, which its CHECK's name says:
+-- Every column of every tenant table has a bound, named in its CHECK constraint:
 --
 -- text in an index, or in a time series (its rollups group by it)    at most 200 characters: three of four bytes each fit an index
 -- other text                                                          at most 10,000 characters
@@ -19,8 +19,8 @@
 --                                                                     and one row must not end a list of all organizations' rows
 -- interval                                                            at most 10 years
 --
--- A column whose values a CHECK lists needs none. Exceptions stand in the list below. In a database that has rows already the
--- CHECK counts for new rows at once; rows beyond it are named in a warning, and the doctor names them until they are mended.
+-- A column whose values are listed in a CHECK needs none. Exceptions are listed below. In a database with existing rows the
+-- CHECK applies to new rows at once; existing violations are reported in a warning and by doctor until they are corrected.
 
 CREATE OR REPLACE FUNCTION value_bounds()
 RETURNS TABLE (
@@ -52,7 +52,7 @@ AS $$
         LEFT JOIN exceptions AS e ON e.table_name = c.relname AND e.column_name = a.attname
         WHERE c.relnamespace = 'public'::regnamespace
             AND c.relkind IN ('r', 'p')
-            -- Sums of what is bounded are the database's own; see 73_timeline_sums.sql.
+            -- Sums of bounded values are maintained by the database; see 73_timeline_sums.sql.
             AND c.relname NOT IN ('tenant_logins', 'resource_time_sums', 'resource_time_states', 'resource_time_marks')
             AND EXISTS (
                 SELECT
@@ -86,12 +86,12 @@ AS $$
             END AS rule,
             CASE
                 WHEN c.type_name IN ('text', 'character varying') THEN format('char_length(%I) <= %s', c.column_name, l.most_characters)
-                -- A million NULLs are no bytes, unless each is written as one.
+                -- An array of NULLs would have no bytes, unless each NULL is written as a character.
                 WHEN c.type_name = 'text[]' THEN
                     format('octet_length(array_to_string(%1$I, '' '', ''-'')) <= 2000 AND coalesce(array_ndims(%1$I), 1) = 1', c.column_name)
                 WHEN c.type_name = 'uuid[]' THEN format('cardinality(%1$I) <= 1000 AND coalesce(array_ndims(%1$I), 1) = 1', c.column_name)
-                -- In 8 bytes there is no value: a number takes 19, and what was compressed or moved out 18.
-                -- What is short is neither deep nor long, and looking costs a load.
+                -- A value of 8 bytes or less is empty: a number takes 19, and a compressed or TOASTed value 18. Short
+                -- values are neither deep nor long, and checking them slows loading.
                 WHEN c.type_name = 'jsonb' THEN
                     format(
                         CASE WHEN c.is_series THEN 'pg_column_size(%1$I) <= 8 OR ' ELSE '' END
@@ -105,7 +105,7 @@ AS $$
                 WHEN c.type_name = 'numeric' THEN format('abs(%1$I) < 1e15 AND scale(%1$I) <= 100', c.column_name)
                 WHEN c.type_name IN ('double precision', 'real') THEN format('abs(%I) < 1e15', c.column_name)
                 WHEN c.is_series AND c.column_name = 'time' THEN format('%I >= ''2000-01-01 00:00+00''', c.column_name)
-                -- A day from either end: the zone of whoever reads it decides the year.
+                -- A day from either end, because the session's time zone decides the year.
                 WHEN c.type_name IN ('timestamp with time zone', 'timestamp without time zone', 'date') THEN
                     format('%1$I >= ''0001-01-02 00:00+00'' AND %1$I < ''9999-12-31 00:00+00'' OR NOT isfinite(%1$I)', c.column_name)
                 WHEN c.type_name = 'interval' THEN format('%I <= ''10 years''', c.column_name)
@@ -129,8 +129,8 @@ AS $$
         b.column_name
 $$;
 COMMENT ON FUNCTION value_bounds() IS
-    'How large may a value of each column be, and which CHECK says so? For every table with tenants'' rows, from the catalog; a column that '
-    'is added gets its bound when the schema is applied.';
+    'Bounds on the values of each column of every tenant table, and the CHECKs that enforce them, derived from the '
+    'catalog; a new column gets its bound when the schema is applied.';
 
 CREATE OR REPLACE FUNCTION rows_beyond_bounds()
 RETURNS TABLE (
@@ -169,7 +169,7 @@ BEGIN
         GROUP BY b.table_name
         ORDER BY b.table_name
     LOOP
-        -- One look at the rows for all of a table's bounds; another only where one is broken.
+        -- One scan for all bounds of a table; further ones only for bounds that are violated.
         EXECUTE format('SELECT ARRAY[%s] FROM public.%I AS t', unproved.counts, unproved.table_name) INTO offending;
         FOR i IN 1 .. cardinality(offending) LOOP
             CONTINUE WHEN offending[i] = 0;
@@ -188,7 +188,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION rows_beyond_bounds() IS
-    'Which rows from before the bounds break one of them? For each such CHECK how many, and the keys of up to three.';
+    'Rows that predate the bounds and violate one: for each such CHECK, their number and the keys of up to three.';
 
 DO $$
 DECLARE
@@ -218,8 +218,8 @@ BEGIN
     FOR beyond IN SELECT r.table_name, r.check_name, r.row_count, r.examples FROM rows_beyond_bounds() AS r LOOP
         broken := broken || beyond.check_name;
         RAISE WARNING '% rows of % are beyond %, for example %', beyond.row_count, beyond.table_name, beyond.check_name, beyond.examples[1]
-            USING HINT = 'They may stop rollups and columnstore, and new rows are held to it already. SELECT * FROM rows_beyond_bounds() '
-                'names them; put them right and apply the schema again.';
+            USING HINT = 'They may block rollups and the columnstore; new rows are checked already. SELECT * FROM rows_beyond_bounds() '
+                'lists them; correct them and apply the schema again.';
     END LOOP;
     FOR bound IN
         SELECT
@@ -231,7 +231,7 @@ BEGIN
             AND obj_description(k.oid, 'pg_constraint') IS NULL
             AND b.check_name <> ALL (broken)
     LOOP
-        -- TimescaleDB validates nothing where there is a columnstore: a comment says that its rows were looked at.
+        -- TimescaleDB does not validate constraints where there is a columnstore: a comment marks that the rows were checked.
         IF database_edition() = 'community' AND bound.table_name IN (SELECT l.relation FROM time_series_layout() AS l) THEN
             EXECUTE format('COMMENT ON CONSTRAINT %I ON %I IS %L', bound.check_name, bound.table_name, 'Holds for all rows.');
         ELSE

@@ -1,17 +1,17 @@
--- How prebuilt queries read rollups: from the rollup what it holds as it is now, from the raw rows the rest, in one snapshot.
+-- How prebuilt queries read rollups: current buckets from the rollup and the rest from the raw rows, in one snapshot.
 --
--- A rollup of the community edition is as it was at its last refresh: a row that came late is in the table and not in the rollup until
--- the next one (15 minutes to 2 hours). TimescaleDB writes down which times are waiting, in the transaction that
--- changed the rows, and takes the note away in the transaction that refreshed them. Whoever reads the notes and both kinds of rows in one
--- snapshot therefore misses nothing and counts nothing twice:
+-- A continuous aggregate reflects its last refresh: a late row is in the table but not in the rollup until the next one (15
+-- minutes to 2 hours later). TimescaleDB logs invalidated times in the transaction that changes the rows, and removes the
+-- entries in the transaction that refreshes them. Reading the logs, the rollup and the rows in one snapshot therefore
+-- misses nothing and counts nothing twice:
 --
---     invalidation log of the table      written by the rows' own transaction, for what lies before the invalidation threshold
---     invalidation log of the rollup     where a refresh moves it first (and what no refresh has ever reached)
---     materialization ranges             where releases before 2.29 keep it while they work
---     watermark                          what lies behind it is in no rollup yet (of one that holds few buckets it says nothing, and what was
---                                        not refreshed yet stands in its log)
+--     invalidation log of the table      written by the rows' transaction, for times before the invalidation threshold
+--     invalidation log of the rollup     to which a refresh moves the entries first (and times never refreshed)
+--     materialization ranges             where releases before 2.29 keep the entries during a refresh
+--     watermark                          later times are not in the rollup yet (meaningless for a rollup of few buckets, whose times not
+--                                        refreshed yet are in its log)
 --
--- A rollup on a rollup waits for what its source waits for, too.
+-- A rollup on a rollup also has to wait for the refresh of its source.
 
 CREATE OR REPLACE FUNCTION raw_spans(rollups text[], period_start timestamptz, period_end timestamptz)
 RETURNS tstzmultirange
@@ -21,7 +21,7 @@ SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    -- In microseconds, as TimescaleDB keeps time; within what timestamptz has, so that infinite ends can be counted with.
+    -- In microseconds, TimescaleDB's internal unit; clamped to the range of timestamptz, so that infinite ends can be used in arithmetic.
     first_instant CONSTANT bigint := (1000000 * extract(epoch FROM greatest(period_start, '0001-01-01 00:00+00')))::bigint;
     last_instant CONSTANT bigint := (1000000 * extract(epoch FROM least(period_end, '9999-01-01 00:00+00')))::bigint;
     epoch CONSTANT timestamptz := '1970-01-01 00:00+00';
@@ -44,7 +44,7 @@ BEGIN
     END IF;
 
     IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
-        -- What this transaction wrote is noted when it commits, not before.
+        -- The current transaction's own writes are logged at commit only.
         waiting := int8multirange(int8range(first_instant, last_instant));
     ELSE
         WITH RECURSIVE read AS (
@@ -118,7 +118,7 @@ BEGIN
     INTO spans
     FROM unnest(waiting) AS w (span);
 
-    -- Where retention has dropped rows, the rollup is all that is left. (It leaves at least 30 days to the refresh.)
+    -- Where retention has dropped rows, only the rollup is left. (Retention keeps at least 30 days for the refresh.)
     IF lower(spans) < now() - interval '30 days' THEN
         oldest := (
             SELECT max(public.time_bucket(bucket_width, now() - public.rollup_refresh_window(r.name)) + bucket_width)
@@ -129,7 +129,7 @@ BEGIN
         END IF;
     END IF;
 
-    -- Buckets that lie over an edge of the period count in part.
+    -- Buckets that extend across an edge of the period count in part.
     IF isfinite(period_start) AND public.time_bucket(bucket_width, period_start) < period_start THEN
         spans := spans + tstzmultirange(tstzrange(period_start, public.time_bucket(bucket_width, period_start) + bucket_width));
     END IF;
@@ -140,13 +140,13 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION raw_spans(text[], timestamptz, timestamptz) IS
-    'Which parts of a period do these rollups not hold as they are now, so that they must be added up from the raw rows? Times '
-    'of rows that came late since the last refresh, what was not refreshed yet, and buckets that lie over an edge of the period; everything '
-    'where rollups are views, and in a transaction that has written. Tells when someone''s rows changed (to the hour), never whose. Runs with '
-    'the owner''s rights to read TimescaleDB''s notes.';
+    'Parts of a period for which these rollups are not current, and which must be aggregated from the raw rows: times of '
+    'rows that arrived late since the last refresh, times not refreshed yet, and buckets that extend across an edge of the '
+    'period. Returns everything where rollups are views, and in a transaction that has written. Discloses when some '
+    'organization''s rows changed (to the hour), but not whose. SECURITY DEFINER, to read TimescaleDB''s catalog.';
 
--- A COPY that goes row by row, as it does where a trigger asks for the rows of the statement, leaves no note in TimescaleDB 2.29: what
--- came late would be in no rollup, and be missed by no refresh. (INSERT notes its rows itself.)
+-- A COPY that inserts row by row, as it does where a trigger has a transition table, logs no invalidation in TimescaleDB
+-- 2.29: late rows would never be included in a rollup. (INSERT logs its rows itself.)
 CREATE OR REPLACE FUNCTION note_copied_rows(copied_into text, earliest timestamptz, latest timestamptz)
 RETURNS void
 LANGUAGE plpgsql
@@ -169,7 +169,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION note_copied_rows(text, timestamptz, timestamptz) IS
-    'Notes for the rollups of a hypertable that rows between these times were copied into it. For triggers, which have the owner''s rights.';
+    'Logs an invalidation for the rollups of a hypertable: rows between these times were copied into it. For triggers, '
+    'which run with the owner''s rights.';
 REVOKE ALL ON FUNCTION note_copied_rows(text, timestamptz, timestamptz) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION cut_hours(edges timestamptz[])
@@ -188,15 +189,15 @@ BEGIN
     );
 END
 $$;
-COMMENT ON FUNCTION cut_hours(timestamptz[]) IS 'Which UTC hours have one of these instants inside, so that a rollup of hours cannot tell what lies on which side?';
+COMMENT ON FUNCTION cut_hours(timestamptz[]) IS 'UTC hours that contain one of these instants in their interior, so that an hourly rollup cannot be split at it.';
 
--- What samples of resources say. A sample speaks for the time from its own on: for its sample_minutes where it tells them, else for an
--- hour at most, and never past the next sample of the resource, nor past now. So no hour has more than 60 minutes, however often
--- or unevenly is sampled, and what reaches over the edge of a period counts with its share.
+-- Aggregation of resource samples. A sample covers the time from its timestamp on: for its sample_minutes if given, otherwise up
+-- to an hour, and never past the next sample of the resource, nor past now. So an hour never has more than 60 minutes, however
+-- often or irregularly samples are taken, and a sample that extends across the edge of a period is prorated.
 --
--- Hours whose samples are all told, do not overlap and fill the hour from its first minute are taken from resource_metrics_hourly. Of
--- all others resource_samples_hourly keeps what add_samples() made of them, and the sample that was the last: how far that one
--- reaches is known when the next one has come.
+-- Hours whose samples all have sample_minutes, do not overlap, and fill the hour from its first minute are read from
+-- resource_metrics_hourly. For all others, resource_samples_hourly stores the result of add_samples() and the last sample:
+-- how far that one extends is known only once the next one has arrived.
 CREATE OR REPLACE FUNCTION resource_samples(org uuid, edges timestamptz[], only_resource uuid DEFAULT NULL)
 RETURNS TABLE (
     resource_id uuid,
@@ -214,16 +215,16 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
--- Planned once a session: planning took longer than the answer.
+-- Planned once per session, because planning took longer than execution.
 SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-    -- The CHECK of sample_minutes lets a sample speak for a day at most.
+    -- The CHECK of sample_minutes limits a sample to a day.
     longest CONSTANT interval := interval '1 day';
     untold CONSTANT interval := interval '1 hour';
     period_start CONSTANT timestamptz := edges[1];
     period_end CONSTANT timestamptz := least(edges[cardinality(edges)], now());
-    -- Read are the samples that may reach into the period, and the one that ends its last.
+    -- Read the samples that may extend into the period, and the one that ends its last.
     read_start CONSTANT timestamptz := time_bucket(interval '1 hour', period_start) - longest;
     read_end CONSTANT timestamptz := least(time_bucket(interval '1 hour', period_end) + interval '2 hours', now());
     raw tstzmultirange;
@@ -241,12 +242,12 @@ BEGIN
         raw_spans(ARRAY['resource_metrics_hourly', 'resource_samples_hourly'], read_start, read_end)
         + cut_hours(edges || period_end)
     ) * tstzmultirange(tstzrange(read_start, read_end));
-    -- The longest stretch that the rollup holds whole needs no look at each hour.
+    -- A single contiguous stored range needs no check of each hour.
     stored := tstzmultirange(tstzrange(period_start, period_end)) - raw;
     stored_start := coalesce(lower(stored), period_end);
     stored_end := coalesce(upper(stored), period_end);
     is_whole := stored = tstzmultirange(tstzrange(stored_start, stored_end));
-    -- What is added up from raw rows is cut at the edges, and where reading from the rollup begins and ends.
+    -- Raw rows are cut at the edges, and where reading from the rollup begins and ends.
     cuts := ARRAY(
         SELECT c.cut
         FROM (
@@ -289,7 +290,7 @@ BEGIN
             m.cut,
             lead(m.time) OVER (PARTITION BY m.resource_id, m.cut ORDER BY m.time) AS next_at
         FROM spans AS s
-        -- One scan by index a span, behind a tenant's view too: OFFSET 0 keeps this from becoming one scan of all spans.
+        -- One index scan per span, behind a tenant's view too: OFFSET 0 prevents merging them into one scan of all spans.
         CROSS JOIN LATERAL (
             SELECT
                 m.resource_id,
@@ -309,7 +310,7 @@ BEGIN
             OFFSET 0
         ) AS m
     ),
-    -- The last of a stretch has no seconds yet, and so is in no sum.
+    -- The last sample of a run has no seconds yet, and so is in no sum.
     weighed AS (
         SELECT
             w.resource_id,
@@ -342,7 +343,7 @@ BEGIN
         ) AS w
         OFFSET 0
     ),
-    -- All samples of a stretch but the last, and the last one by itself.
+    -- All samples of a run but the last, and the last one separately.
     stretches AS MATERIALIZED (
         SELECT
             w.resource_id,
@@ -404,7 +405,7 @@ BEGIN
             ) AS until
         FROM stretches AS s
     ),
-    -- A whole hour begins with a sample.
+    -- A complete hour begins with a sample.
     reached AS MATERIALIZED (
         SELECT
             l.resource_id,
@@ -472,7 +473,7 @@ BEGIN
         WHERE r.until > period_start
             AND r.last_at < period_end
     ),
-    -- Added up once, below: a group of its own for each hour cost twice its rows.
+    -- Summed once, below: grouping each hour separately would double the rows.
     summed AS (
         SELECT
             h.resource_id,
@@ -500,7 +501,7 @@ BEGIN
                 h.efficiency_pct_minutes,
                 h.efficiency_minutes,
                 h.downtime_minutes,
-                -- Not a join: a hash of a size that nobody knows beforehand took longer than all the rest.
+                -- Not a join, because a hash join without a size estimate took longer than everything else.
                 (h.resource_id, h.bucket) NOT IN (SELECT a.resource_id, a.bucket FROM added AS a) AS adds_up
             FROM resource_metrics_hourly AS h
             WHERE h.organization_id = org
@@ -566,9 +567,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION resource_samples(uuid, timestamptz[], uuid) IS
-    'What did the samples say between each of these instants and the next (piece 1 lies between the first two), by resource? A sample '
-    'speaks up to the next one of its resource: for its sample_minutes, or an hour at most where it has none. Mean utilization = '
-    'utilization_pct_minutes / utilization_minutes, and so for efficiency; downtime_minutes is of downtime_known_minutes.';
+    'Aggregates the samples between each of these instants and the next (piece 1 is between the first two), by resource. A '
+    'sample covers the time up to the next one of its resource: its sample_minutes, or at most an hour if that is NULL. '
+    'Mean utilization = utilization_pct_minutes / utilization_minutes, and likewise for efficiency; downtime_minutes '
+    'refers to downtime_known_minutes.';
 
 CREATE OR REPLACE FUNCTION first_sample_at(org uuid)
 RETURNS timestamptz
@@ -585,7 +587,7 @@ DECLARE
     );
 BEGIN
     IF database_edition() = 'community' THEN
-        -- Retention leaves rollups of rows that are gone.
+        -- The rollups outlive rows dropped by retention.
         first_at := least(
             first_at,
             (
@@ -601,7 +603,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION first_sample_at(uuid) IS
-    'Since when are there samples of the organization, so that nobody counts hours before? NULL: none. Of rows that are gone, the hour.';
+    'Time of the organization''s first sample, so that earlier hours need not be read; NULL if there is none. For dropped '
+    'rows, accurate to the hour.';
 
 CREATE OR REPLACE FUNCTION demand_totals(org uuid, edges timestamptz[])
 RETURNS TABLE (
@@ -699,5 +702,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION demand_totals(uuid, timestamptz[]) IS
-    'How much was demanded between each of these instants and the next (piece 1 lies between the first two), by product and location? From '
-    'the hourly rollup what it holds as it is now, and the rows else; first_bucket and last_bucket are the UTC hours of the first and last row.';
+    'Demand between each of these instants and the next (piece 1 is between the first two), by product and location. Read '
+    'from the hourly rollup where it is current, otherwise from the rows; first_bucket and last_bucket are the UTC hours '
+    'of the first and last row.';

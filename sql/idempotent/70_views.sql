@@ -1,4 +1,4 @@
--- Views for common analytics. Each is read with organization_id in the WHERE clause.
+-- Views for common analytics. Query them with organization_id in the WHERE clause.
 
 CREATE OR REPLACE VIEW employee_attendance_rate AS
 WITH stretches AS (
@@ -9,7 +9,7 @@ WITH stretches AS (
         a.status,
         a.hours_worked,
         a.performance_score,
-        -- Written twice for one shift (by plain SQL; record_attendance() moves the row): the later one counts.
+        -- If a shift has two rows (written by plain SQL; record_attendance() moves the row), the later one counts.
         a.shift_id IS NOT NULL
             AND lead(a.time) OVER (PARTITION BY a.organization_id, a.employee_id, a.shift_id ORDER BY a.time) IS NOT NULL
             AS is_corrected
@@ -18,8 +18,8 @@ WITH stretches AS (
 SELECT
     a.organization_id,
     a.employee_id,
-    -- The local month of the organization, written as midnight in the session's zone, so that
-    -- month = date_trunc('month', CURRENT_DATE) holds in any session.
+    -- The organization's local month, as midnight in the session's time zone, so that month = date_trunc('month',
+    -- CURRENT_DATE) works in any session.
     date_trunc('month', a.time AT TIME ZONE o.timezone)::timestamptz AS month,
     round(
         100.0 * count(*) FILTER (WHERE a.status IN ('present', 'late', 'remote')) / count(*),
@@ -42,16 +42,16 @@ WHERE a.status <> 'vacation'
     AND NOT a.is_corrected
     AND a.time < statement_timestamp()
 GROUP BY a.organization_id, a.employee_id, date_trunc('month', a.time AT TIME ZONE o.timezone);
-COMMENT ON VIEW employee_attendance_rate IS 'How regularly did each employee come to work, month by month, up to now? Vacation is not due and does not count, nor does who was not employed.';
+COMMENT ON VIEW employee_attendance_rate IS 'Attendance rate of each employee by month, up to now. Vacation and times without employment are excluded.';
 COMMENT ON COLUMN employee_attendance_rate.organization_id IS 'The tenant.';
 COMMENT ON COLUMN employee_attendance_rate.employee_id IS 'The worker.';
 COMMENT ON COLUMN employee_attendance_rate.month IS 'First day of the organization''s local month, as midnight in the session''s time zone.';
 COMMENT ON COLUMN employee_attendance_rate.attendance_rate IS 'Share of scheduled shifts attended, 0 to 100.';
-COMMENT ON COLUMN employee_attendance_rate.attended_count IS 'Stretches attended: present, late or remote.';
-COMMENT ON COLUMN employee_attendance_rate.scheduled_count IS 'Stretches due.';
-COMMENT ON COLUMN employee_attendance_rate.hours_worked IS 'Hours worked in the month, of the stretches whose hours are known; NULL if of none.';
-COMMENT ON COLUMN employee_attendance_rate.performance_score_mean IS 'Mean performance score, 0 to 100; NULL if none was given.';
-COMMENT ON COLUMN employee_attendance_rate.hours_known_count IS 'Stretches due whose hours are known.';
+COMMENT ON COLUMN employee_attendance_rate.attended_count IS 'Shifts attended: present, late or remote.';
+COMMENT ON COLUMN employee_attendance_rate.scheduled_count IS 'Shifts scheduled.';
+COMMENT ON COLUMN employee_attendance_rate.hours_worked IS 'Hours worked in the month, over shifts whose hours are known; NULL if none are.';
+COMMENT ON COLUMN employee_attendance_rate.performance_score_mean IS 'Mean performance score, 0 to 100; NULL if there is none.';
+COMMENT ON COLUMN employee_attendance_rate.hours_known_count IS 'Number of scheduled shifts whose hours are known.';
 
 CREATE OR REPLACE VIEW production_efficiency AS
 WITH days AS (
@@ -62,7 +62,8 @@ WITH days AS (
         count(*) AS plan_count,
         sum(p.planned_quantity) AS planned_quantity,
         sum(p.actual_quantity) AS actual_quantity,
-        -- As in the KPIs: plans of one product count in its unit; those of several in the units of the products, or else of the machines.
+        -- As in the KPIs: plans for one product use its unit; plans for several use the units of the products or, failing
+        -- that, of the resources.
         count(DISTINCT coalesce(o.unit, h.capacity_unit)) <= 1 OR count(DISTINCT p.product_id) = 1 AS is_of_one_unit,
         string_agg(DISTINCT coalesce(o.unit, h.capacity_unit), ', ' ORDER BY coalesce(o.unit, h.capacity_unit)) AS units
     FROM production_plans AS p
@@ -87,17 +88,17 @@ SELECT
     CASE WHEN d.is_of_one_unit THEN round(100.0 * d.actual_quantity / d.planned_quantity, 2) END AS efficiency_pct,
     CASE WHEN NOT d.is_of_one_unit THEN 'products are counted in different units: ' || d.units END AS reason
 FROM days AS d;
-COMMENT ON VIEW production_efficiency IS 'How much of what was planned was made, by location and day? Completed plans only.';
+COMMENT ON VIEW production_efficiency IS 'Actual against planned production, by location and day. Completed plans only.';
 COMMENT ON COLUMN production_efficiency.organization_id IS 'The tenant.';
 COMMENT ON COLUMN production_efficiency.location_id IS 'The location.';
 COMMENT ON COLUMN production_efficiency.plan_date IS 'Local day of the location.';
 COMMENT ON COLUMN production_efficiency.plan_count IS 'Completed plans of the day.';
-COMMENT ON COLUMN production_efficiency.planned_quantity IS 'Quantity planned, over all products; NULL where they count in different units.';
-COMMENT ON COLUMN production_efficiency.actual_quantity IS 'Quantity made, over all products; NULL where they count in different units.';
-COMMENT ON COLUMN production_efficiency.efficiency_pct IS '100 times made by planned; above 100 when more was made.';
-COMMENT ON COLUMN production_efficiency.reason IS 'Why quantities and efficiency_pct are NULL: the products count in different units.';
+COMMENT ON COLUMN production_efficiency.planned_quantity IS 'Quantity planned, over all products; NULL if their units differ.';
+COMMENT ON COLUMN production_efficiency.actual_quantity IS 'Quantity made, over all products; NULL if their units differ.';
+COMMENT ON COLUMN production_efficiency.efficiency_pct IS '100 * actual / planned quantity; above 100 if more was made than planned.';
+COMMENT ON COLUMN production_efficiency.reason IS 'Why quantities and efficiency_pct are NULL: the units of the products differ.';
 
--- The clock is the statement's: what was committed after a transaction began, and is in its snapshot, has happened too.
+-- Uses the statement's clock: what was committed after the transaction began, and is in its snapshot, has happened too.
 CREATE OR REPLACE VIEW resource_latest_status AS
 SELECT
     r.organization_id,
@@ -143,28 +144,28 @@ LEFT JOIN LATERAL (
     ORDER BY rm.time DESC
     LIMIT 1
 ) AS m ON true;
-COMMENT ON VIEW resource_latest_status IS 'What does each resource do now: its status, its newest event and its newest metrics? What is dated ahead of the clock has not happened.';
+COMMENT ON VIEW resource_latest_status IS 'Current status of each resource, with its newest event and its newest metrics. Rows dated in the future are ignored.';
 COMMENT ON COLUMN resource_latest_status.organization_id IS 'The tenant.';
 COMMENT ON COLUMN resource_latest_status.resource_id IS 'The resource.';
 COMMENT ON COLUMN resource_latest_status.location_id IS 'Location where the resource stands or is based.';
 COMMENT ON COLUMN resource_latest_status.name IS 'Display name.';
 COMMENT ON COLUMN resource_latest_status.resource_type IS 'Kind of resource.';
-COMMENT ON COLUMN resource_latest_status.status IS 'Status that the application keeps in resources.';
+COMMENT ON COLUMN resource_latest_status.status IS 'Status in resources, as set by the application.';
 COMMENT ON COLUMN resource_latest_status.last_event_at IS 'When the newest event began; NULL if there is none.';
-COMMENT ON COLUMN resource_latest_status.last_event_type IS 'Kind of the newest event.';
-COMMENT ON COLUMN resource_latest_status.last_event_cause IS 'Its cause, if told.';
+COMMENT ON COLUMN resource_latest_status.last_event_type IS 'Type of the newest event.';
+COMMENT ON COLUMN resource_latest_status.last_event_cause IS 'Cause of the newest event, if reported.';
 COMMENT ON COLUMN resource_latest_status.last_metric_at IS 'Time of the newest sample; NULL if there is none.';
 COMMENT ON COLUMN resource_latest_status.utilization_pct IS 'Utilization in the newest sample, 0 to 100.';
 COMMENT ON COLUMN resource_latest_status.efficiency_pct IS 'Efficiency in the newest sample, 0 to 100.';
 COMMENT ON COLUMN resource_latest_status.downtime_minutes IS 'Minutes down in the newest sample.';
-COMMENT ON COLUMN resource_latest_status.sample_minutes IS 'Minutes that the newest sample speaks for.';
+COMMENT ON COLUMN resource_latest_status.sample_minutes IS 'Minutes that the newest sample covers.';
 COMMENT ON COLUMN resource_latest_status.metric_metadata IS 'Additional attributes of the newest sample.';
 
 CREATE OR REPLACE FUNCTION latest_resource_status(org uuid)
 RETURNS SETOF resource_latest_status
 LANGUAGE plpgsql
 STABLE
--- Planned with the time at hand, so that chunks before it cost nothing however long the history is.
+-- Planned with the current time, so that older chunks are excluded and cost nothing, however long the history is.
 SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
@@ -172,7 +173,7 @@ DECLARE
     quiet uuid[] := '{}';
     since timestamptz;
 BEGIN
-    -- As the views say, with the organization named at each table: so Citus knows where its rows are.
+    -- Same as the views, but with the organization on each table, so that Citus can route the query.
     FOREACH since IN ARRAY ARRAY[now() - interval '7 days', '-infinity']
     LOOP
         FOR status IN
@@ -236,8 +237,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION latest_resource_status(uuid) IS
-    'What does each resource of the organization do now? The rows of resource_latest_status; only for resources that were quiet for '
-    'seven days is all of the past looked through.';
+    'Current status of the organization''s resources: the rows of resource_latest_status. The entire past is searched only '
+    'for resources without rows in the last seven days.';
 
 CREATE OR REPLACE VIEW shift_coverage AS
 SELECT
@@ -262,16 +263,16 @@ LEFT JOIN employee_history AS h
     AND h.valid_to > a.starts_at
     AND h.is_employed
 GROUP BY s.organization_id, s.shift_id, s.location_id, s.name, s.starts_at, s.ends_at, s.required_employees;
-COMMENT ON VIEW shift_coverage IS 'Has each shift the people that it needs? Absent and cancelled assignments do not count, nor do people who are not employed when it begins.';
+COMMENT ON VIEW shift_coverage IS 'Required and assigned employees of each shift. Absent and cancelled assignments do not count, nor do employees who are not employed when the shift begins.';
 COMMENT ON COLUMN shift_coverage.organization_id IS 'The tenant.';
 COMMENT ON COLUMN shift_coverage.shift_id IS 'The shift.';
 COMMENT ON COLUMN shift_coverage.location_id IS 'Location where the shift is worked.';
 COMMENT ON COLUMN shift_coverage.name IS 'Display name.';
 COMMENT ON COLUMN shift_coverage.starts_at IS 'First instant of the shift.';
 COMMENT ON COLUMN shift_coverage.ends_at IS 'First instant after the shift.';
-COMMENT ON COLUMN shift_coverage.required_employees IS 'How many people it needs.';
-COMMENT ON COLUMN shift_coverage.assigned_employees IS 'How many are assigned.';
-COMMENT ON COLUMN shift_coverage.missing_employees IS 'How many are missing, 0 or more.';
+COMMENT ON COLUMN shift_coverage.required_employees IS 'Number of employees required.';
+COMMENT ON COLUMN shift_coverage.assigned_employees IS 'Number of employees assigned.';
+COMMENT ON COLUMN shift_coverage.missing_employees IS 'Number of employees missing, 0 or more.';
 
 CREATE OR REPLACE VIEW active_alerts AS
 SELECT
@@ -294,21 +295,21 @@ LEFT JOIN resources AS r
     ON r.organization_id = a.organization_id
     AND r.resource_id = a.resource_id
 WHERE a.status IN ('active', 'acknowledged');
-COMMENT ON VIEW active_alerts IS 'Which alerts are not resolved yet?';
+COMMENT ON VIEW active_alerts IS 'Alerts that are not resolved.';
 COMMENT ON COLUMN active_alerts.organization_id IS 'The tenant.';
 COMMENT ON COLUMN active_alerts.alert_id IS 'The alert.';
 COMMENT ON COLUMN active_alerts.created_at IS 'When the alert was raised.';
 COMMENT ON COLUMN active_alerts.severity IS 'low, medium, high or critical.';
 COMMENT ON COLUMN active_alerts.alert_type IS 'Kind of alert.';
 COMMENT ON COLUMN active_alerts.title IS 'One-line title.';
-COMMENT ON COLUMN active_alerts.message IS 'What happened and what to do.';
+COMMENT ON COLUMN active_alerts.message IS 'What happened and what to do, in plain language.';
 COMMENT ON COLUMN active_alerts.status IS 'active or acknowledged.';
 COMMENT ON COLUMN active_alerts.location_id IS 'The location concerned, if any.';
 COMMENT ON COLUMN active_alerts.resource_id IS 'The resource concerned, if any.';
 COMMENT ON COLUMN active_alerts.resource_name IS 'Name of the resource.';
 COMMENT ON COLUMN active_alerts.anomaly_id IS 'The prediction that raised the alert, if any.';
 COMMENT ON COLUMN active_alerts.acknowledged_at IS 'When the alert was acknowledged.';
-COMMENT ON COLUMN active_alerts.acknowledged_by IS 'Who took it on.';
+COMMENT ON COLUMN active_alerts.acknowledged_by IS 'User who acknowledged the alert.';
 
 CREATE OR REPLACE VIEW current_demand_forecasts AS
 SELECT
@@ -359,21 +360,21 @@ JOIN location_history AS h
     AND h.location_id = n.location_id
     AND h.valid_from <= n.target_time
     AND h.valid_to > n.target_time;
-COMMENT ON VIEW current_demand_forecasts IS 'What do we expect now? For each target (its start and its length) the published prediction with the newest available_at, whichever model made it.';
+COMMENT ON VIEW current_demand_forecasts IS 'Current demand forecasts: for each target (start and length), the published prediction with the newest available_at, from any model.';
 COMMENT ON COLUMN current_demand_forecasts.organization_id IS 'The tenant.';
 COMMENT ON COLUMN current_demand_forecasts.product_id IS 'The customer''s product code.';
 COMMENT ON COLUMN current_demand_forecasts.location_id IS 'Location where the demand is expected.';
 COMMENT ON COLUMN current_demand_forecasts.target_time IS 'Start of the target bucket.';
-COMMENT ON COLUMN current_demand_forecasts.target_interval IS 'Length of that bucket; days are local days of the location.';
-COMMENT ON COLUMN current_demand_forecasts.predicted_quantity IS 'Quantity expected, in the product''s own unit.';
+COMMENT ON COLUMN current_demand_forecasts.target_interval IS 'Length of the target bucket; days are local days of the location.';
+COMMENT ON COLUMN current_demand_forecasts.predicted_quantity IS 'Quantity expected, in the product''s unit.';
 COMMENT ON COLUMN current_demand_forecasts.lower_bound IS 'Lower bound of the prediction interval.';
 COMMENT ON COLUMN current_demand_forecasts.upper_bound IS 'Upper bound of the prediction interval.';
-COMMENT ON COLUMN current_demand_forecasts.interval_coverage_pct IS 'Share of outcomes that the interval is meant to hold, 0 to 100.';
+COMMENT ON COLUMN current_demand_forecasts.interval_coverage_pct IS 'Nominal coverage of the interval, 0 to 100.';
 COMMENT ON COLUMN current_demand_forecasts.model_name IS 'Name of the model.';
 COMMENT ON COLUMN current_demand_forecasts.model_version IS 'Version of the model.';
 COMMENT ON COLUMN current_demand_forecasts.available_at IS 'When the model could have made the prediction.';
 COMMENT ON COLUMN current_demand_forecasts.recorded_at IS 'When it was saved.';
-COMMENT ON COLUMN current_demand_forecasts.target_end IS 'First instant after that bucket; the target is under way until then.';
+COMMENT ON COLUMN current_demand_forecasts.target_end IS 'First instant after the target bucket, which is in progress until then.';
 
 CREATE OR REPLACE VIEW current_absence_forecasts AS
 SELECT DISTINCT ON (f.organization_id, f.target_date, f.location_id, f.employee_id)
@@ -389,8 +390,8 @@ SELECT DISTINCT ON (f.organization_id, f.target_date, f.location_id, f.employee_
     f.available_at,
     f.recorded_at
 FROM absence_forecasts AS f
--- Nobody is away who does not belong here on that day. (Joined, so that Citus sees that all of it is one organization's; who came
--- twice that day is found twice, and told once.)
+-- Only employees who belong to the location on that day. (A join, so that Citus can tell that all of it concerns one
+-- organization; an employee who attended twice that day matches twice and is reported once.)
 LEFT JOIN (
     employee_history AS h
     JOIN locations AS l
@@ -413,10 +414,10 @@ ORDER BY
     f.recorded_at DESC,
     f.model_name,
     f.model_version DESC;
-COMMENT ON VIEW current_absence_forecasts IS 'Who is expected to be away, and how many at each location? For each day the prediction with the newest available_at.';
+COMMENT ON VIEW current_absence_forecasts IS 'Current absence forecasts, by employee and by location: for each day, the prediction with the newest available_at.';
 COMMENT ON COLUMN current_absence_forecasts.organization_id IS 'The tenant.';
 COMMENT ON COLUMN current_absence_forecasts.forecast_id IS 'The prediction.';
-COMMENT ON COLUMN current_absence_forecasts.location_id IS 'The location, for a prediction of how many.';
+COMMENT ON COLUMN current_absence_forecasts.location_id IS 'The location, for a prediction of the number of absences.';
 COMMENT ON COLUMN current_absence_forecasts.employee_id IS 'The employee, for a prediction about one person.';
 COMMENT ON COLUMN current_absence_forecasts.target_date IS 'Local day that the prediction is for.';
 COMMENT ON COLUMN current_absence_forecasts.absence_probability IS 'Probability that the employee is away, 0 to 1.';

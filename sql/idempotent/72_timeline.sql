@@ -1,19 +1,20 @@
--- Where the time of machines went: one definition, which KPIs, shifts, downtime and production read.
+-- Machine time by state: the single definition behind KPIs, shifts, downtime and production.
 --
--- One machine is in one state at an instant. Where events of a machine overlap, a minute belongs to the first of
+-- A machine is in one state at a time. Where events of a machine overlap, a minute belongs to the first of these states
+-- that is recorded for it:
 --
 --   maintenance (planned stop), breakdown, setup, idle, production
 --
--- that is recorded of it: a stop inside a production order is a stop. Of several events of one kind it belongs to the one that
--- began first (then to the lower event_id), so that causes add up to their kind. Breakdowns of a machine that overlap or touch are
--- one standstill and one failure, which counts where it began; an event cut in two changes nothing.
+-- A stop within a production order is a stop. Of several events of one state, a minute belongs to the one that began first
+-- (then to the lower event_id), so that causes add up to their state. Breakdowns of a machine that overlap or touch are one
+-- stop and one failure, counted where it began; splitting an event in two changes nothing.
 --
--- Planned are the shifts of the place where the machine stood at that time, while it was in service (resource_history), overlapping
--- shifts once; planned busy time is that less planned maintenance. Rated capacity and unit are those of the time, too.
--- Nothing is counted beyond now(): the future has not happened.
+-- Planned time is the shifts of the location where the machine stood at the time, while it was in service
+-- (resource_history), with overlapping shifts counted once; planned busy time is that less planned maintenance. Rated
+-- capacity and unit are those of the time, too. Nothing is counted beyond now().
 --
--- Quantities go by the minutes of the event itself: an event that reaches over an edge counts with the share inside. What is not
--- reported (NULL) is no zero: each ratio has sums of its own, over what is known to it.
+-- Quantities are prorated over the event's duration: an event that extends across an edge counts with the share inside.
+-- Unreported (NULL) is not zero: each ratio has its own sums, over the events for which its terms are known.
 
 DO $$
 DECLARE
@@ -78,15 +79,15 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
--- Planned with the period at hand: in a plan for any period each chunk of the history is looked at, with all its CHECKs, whenever
--- it starts, which takes longer than what an hour's events cost.
+-- Planned with the actual period: a generic plan would examine every chunk of the history with all its CHECKs at startup,
+-- which takes longer than reading the events of an hour.
 SET plan_cache_mode = force_custom_plan
 SET constraint_exclusion = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    -- How far back an event may have begun that reaches into the period, or that touches one there: an hour, or a day if it is one
-    -- of the few long ones, which have an index of their own.
+    -- How long before the period an event that extends into it, or touches an event there, may have begun: an hour, or a
+    -- day for the few long ones, which have their own index.
     hour_before CONSTANT timestamptz := period_start - interval '1 hour';
     day_before CONSTANT timestamptz := period_start - interval '24 hours';
 BEGIN
@@ -110,21 +111,22 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION machine_events(uuid, timestamptz, timestamptz) IS
-    'Which events of machines reach into the period, or touch one that does? Those of the hour before it, and longer ones of the day before it, too.';
+    'Events of machines that extend into the period, or touch one that does: events from the hour before it, and longer '
+    'ones from the day before it.';
 
 CREATE FUNCTION resource_time_raw(
     org uuid,
     part_numbers integer[],
     part_starts timestamptz[],
     part_ends timestamptz[],
-    part_locations uuid[],      -- NULL in it, or instead of it: machines of all locations
-    slot interval               -- how finely events and shifts are cut before they are compared
+    part_locations uuid[],      -- NULL as an element, or instead of the array: machines of all locations
+    slot interval               -- width of the slots into which events and shifts are cut before they are compared
 )
 RETURNS SETOF resource_time_row
 LANGUAGE plpgsql
 STABLE
--- Planned once a session: planning takes ten times as long as an hour's events. Joined in the order of the text: how many rows functions
--- give is guessed, and places times parts of the question could be joined first.
+-- Planned once per session, because planning takes ten times as long as the events of an hour. Joined in the order of the
+-- text: row estimates of functions are guesses, and the planner might start with a cross join of locations and parts.
 SET plan_cache_mode = force_generic_plan
 SET join_collapse_limit = 1
 AS $$
@@ -134,7 +136,7 @@ DECLARE
     end_instant CONSTANT timestamptz := least((SELECT max(e) FROM unnest(part_ends) AS e), now());
     day_before CONSTANT timestamptz := first_instant - interval '24 hours';
     whole CONSTANT tstzmultirange := tstzmultirange(tstzrange(first_instant, greatest(end_instant, first_instant)));
-    nowhere CONSTANT uuid := '00000000-0000-0000-0000-000000000000';  -- the place that plans nothing
+    nowhere CONSTANT uuid := '00000000-0000-0000-0000-000000000000';  -- a location without shifts
 BEGIN
     IF first_instant IS NULL OR first_instant >= end_instant THEN
         RETURN;
@@ -156,7 +158,7 @@ BEGIN
             e.event_id,
             e.location_id,
             e.resource_id,
-            -- Texts are compared as bytes: sorting them by a language takes longer than all the rest.
+            -- Text is compared bytewise: sorting by a language collation takes longer than everything else.
             e.event_type COLLATE "C" AS event_type,
             e.cause COLLATE "C" AS cause,
             e.duration_minutes,
@@ -171,7 +173,7 @@ BEGIN
         FROM events AS e
         WHERE e.resource_id IS NULL
     ),
-    -- Until when do events that began earlier last: any of the machine, and those of the same kind?
+    -- Latest end of the events that began earlier: of any on the machine, and of the same state.
     ordered AS (
         SELECT
             e.*,
@@ -192,7 +194,7 @@ BEGIN
                 OVER (PARTITION BY o.resource_id ORDER BY o.time, o.event_id) AS island
         FROM ordered AS o
     ),
-    -- What goes before each kind, where events of several kinds overlap.
+    -- States that take precedence over each state where events overlap.
     contested AS (
         SELECT
             c.resource_id,
@@ -224,7 +226,7 @@ BEGIN
             greatest(i.time, i.earlier_end_of_kind) AS own_start,
             i.event_type = 'breakdown' AND (i.earlier_end_of_kind IS NULL OR i.time > i.earlier_end_of_kind) AS is_failure,
             extract(epoch FROM i.ended_at - i.time) AS whole_seconds,
-            -- Only where it is not simply what begins at own_start.
+            -- Set only where more than the part before own_start is cut off.
             CASE
                 WHEN c.island IS NULL OR i.event_type = 'maintenance' OR i.ended_at <= i.earlier_end_of_kind THEN NULL
                 ELSE tstzmultirange(tstzrange(greatest(i.time, i.earlier_end_of_kind), i.ended_at)) - CASE i.event_type
@@ -245,7 +247,7 @@ BEGIN
             range_agg(tstzrange(s.starts_at, s.ends_at)) AS ranges
         FROM shifts AS s
         WHERE s.organization_id = org
-            -- Shifts last a day at most, which has an hour more where the clock is set back.
+            -- Shifts last at most a day, which has one more hour where clocks are set back.
             AND s.starts_at > day_before - interval '1 hour'
             AND s.starts_at < end_instant
         GROUP BY s.location_id
@@ -265,7 +267,7 @@ BEGIN
             AND h.valid_from < end_instant
             AND h.valid_to > first_instant
     ),
-    -- Stretches of a place, planned or not, in one slot; of places, not of machines, which are many more.
+    -- Intervals of a location, planned or not, within one slot; per location rather than per machine, of which there are many more.
     stretches AS MATERIALIZED (
         SELECT
             s.location_id,
@@ -298,7 +300,7 @@ BEGIN
             time_bucket(slot, p.starts_at), p.ends_at - interval '1 microsecond', slot
         ) AS cell (slot_start)
     ),
-    -- An event cut where anything about its machine changes: in one part of the question, planned or not, in one slot.
+    -- Events cut where anything about their machine changes: within one part of the query, planned or not, and within one slot.
     pieces AS (
         SELECT
             p.part,
@@ -316,7 +318,7 @@ BEGIN
             r.quality_score,
             r.quantity,
             r.scrap_quantity,
-            -- The share of the event's own minutes; an event without duration is where it began.
+            -- Prorated over the event's own minutes; an instantaneous event counts where it began.
             CASE
                 WHEN r.time >= w.starts_at AND r.ended_at <= w.ends_at THEN 1
                 ELSE extract(epoch FROM least(r.ended_at, w.ends_at) - greatest(r.time, w.starts_at)) / r.whole_seconds
@@ -386,7 +388,7 @@ BEGIN
     FROM pieces AS p
     GROUP BY p.part, p.resource_id, p.location_id, p.stood_location_id, p.event_type, p.cause, p.capacity_unit, 8
     UNION ALL
-    -- Events that name no machine: as they were recorded. They belong to no machine's time; coverage names them.
+    -- Events without a machine are returned as recorded. They belong to no machine's time; coverage reports them.
     SELECT
         p.part,
         NULL,
@@ -434,4 +436,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION resource_time_raw(uuid, integer[], timestamptz[], timestamptz[], uuid[], interval) IS
-    'As resource_time() but for rows of state planned, from the events themselves, read in one piece from the first part to the last.';
+    'Like resource_time(), but without the rows of state planned, and computed from the events themselves, read in one '
+    'piece from the first part to the last.';

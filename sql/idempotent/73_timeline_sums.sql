@@ -1,16 +1,16 @@
--- The hours of resource_time_raw() that are over, kept: so that a KPI costs what its period has hours, not what it has events.
+-- Stored hours of resource_time_raw(), so that the cost of a KPI depends on the hours of its period, not on its number of events.
 --
--- What is kept is never another figure than the events tell. Whoever changes events, shifts or the history of machines leaves, in
--- the same transaction, a mark of the hours that this touches, and who asks reads hours with no mark from here and computes all
--- others from the events, in one snapshot. So a late row is in every answer at once, in every edition, whoever wrote it.
+-- Stored hours never differ from the events. A change of events, shifts or machine history marks the affected hours as
+-- stale in the same transaction; queries read unmarked hours from here and compute all others from the events, in one
+-- snapshot. So a late row is included in every answer at once, in every edition, whoever wrote it.
 --
--- refresh_resource_time() fills hours. It first takes away the marks that it sees, and then reads: what is committed in between is read,
--- and its mark stays; what is committed later is not read, and its mark is there. Marks are rows of their own, so that no writer waits
--- for another one or for the refresh.
+-- refresh_resource_time() fills hours. It first deletes the marks that it sees, and then reads the events: a change
+-- committed in between is read and its mark is kept; a change committed later is not read, and has its own mark. Marks are
+-- separate rows, so that writers wait neither for each other nor for the refresh.
 --
--- Planned time is not kept: shifts of a place are few, and its machines many.
+-- Planned time is not stored: a location has few shifts and many machines.
 --
--- What retention drops leaves no mark and stays kept: hours older than the refresh window of the rollups are not computed again.
+-- Retention leaves no mark, and the hours that it drops remain stored: hours older than the refresh window of the rollups are not recomputed.
 
 CREATE TABLE IF NOT EXISTS resource_time_sums (
     organization_id uuid NOT NULL,
@@ -47,28 +47,28 @@ CREATE TABLE IF NOT EXISTS resource_time_sums (
     CONSTRAINT resource_time_sums_hours_check CHECK (hours IN (1, 6, 24, 168, 672)),
     CONSTRAINT resource_time_sums_state_check CHECK (state IN ('maintenance', 'breakdown', 'setup', 'idle', 'production'))
 );
-COMMENT ON TABLE resource_time_sums IS 'Where the time of machines went in each hour, six hours, UTC day, week and four weeks that are over: rows of resource_time(), kept. Written by refresh_resource_time() only; valid where resource_time_states says so and no mark speaks against it.';
+COMMENT ON TABLE resource_time_sums IS 'Stored rows of resource_time(): machine time by state for each past hour, six hours, UTC day, week and four weeks. Written by refresh_resource_time() only; valid where resource_time_states covers the hour and no mark does.';
 COMMENT ON COLUMN resource_time_sums.organization_id IS 'The tenant.';
-COMMENT ON COLUMN resource_time_sums.hours IS 'Length of the bucket: 1, 6, 24 for the sums of a UTC day, 168 of a week, 672 of four weeks.';
+COMMENT ON COLUMN resource_time_sums.hours IS 'Length of the bucket in hours: 1, 6, 24 (a UTC day), 168 (a week) or 672 (four weeks).';
 COMMENT ON COLUMN resource_time_sums.bucket IS 'Start of the bucket, aligned in UTC.';
-COMMENT ON COLUMN resource_time_sums.number IS 'Tells rows of one bucket apart.';
-COMMENT ON COLUMN resource_time_sums.resource_id IS 'The machine; NULL for events that name none.';
+COMMENT ON COLUMN resource_time_sums.number IS 'Distinguishes rows of the same bucket.';
+COMMENT ON COLUMN resource_time_sums.resource_id IS 'The machine; NULL for events without a machine.';
 COMMENT ON COLUMN resource_time_sums.location_id IS 'Location of the event.';
-COMMENT ON COLUMN resource_time_sums.stood_location_id IS 'Where the machine stood, whose shifts plan its time.';
+COMMENT ON COLUMN resource_time_sums.stood_location_id IS 'Location where the machine stood, whose shifts determine its planned time.';
 COMMENT ON COLUMN resource_time_sums.state IS 'maintenance, breakdown, setup, idle or production.';
-COMMENT ON COLUMN resource_time_sums.cause IS 'Why it stood still or failed, if told.';
-COMMENT ON COLUMN resource_time_sums.capacity_unit IS 'Unit in which the machine counted then.';
-COMMENT ON COLUMN resource_time_sums.is_rated IS 'Whether the machine had a rated capacity then.';
+COMMENT ON COLUMN resource_time_sums.cause IS 'Cause of the stop or failure, if reported.';
+COMMENT ON COLUMN resource_time_sums.capacity_unit IS 'Unit of the machine''s quantities at the time.';
+COMMENT ON COLUMN resource_time_sums.is_rated IS 'Whether the machine had a rated capacity at the time.';
 COMMENT ON COLUMN resource_time_sums.event_count IS 'Events that began in the bucket.';
 COMMENT ON COLUMN resource_time_sums.failure_count IS 'Failures that began in the bucket: breakdowns that overlap or touch are one.';
-COMMENT ON COLUMN resource_time_sums.untimed_count IS 'Events that began in the bucket and whose duration is not known.';
-COMMENT ON COLUMN resource_time_sums.untimed_failure_count IS 'Failures that began in the bucket and whose duration is not known.';
-COMMENT ON COLUMN resource_time_sums.seconds IS 'Seconds in this state, each instant of a machine in one state only.';
-COMMENT ON COLUMN resource_time_sums.planned_seconds IS 'Seconds of them within shifts of the place where the machine stood in service.';
-COMMENT ON COLUMN resource_time_sums.quality_score_sum IS 'Sum of quality scores (0 to 100 each) of events that began in the bucket.';
+COMMENT ON COLUMN resource_time_sums.untimed_count IS 'Events that began in the bucket and whose duration is unknown.';
+COMMENT ON COLUMN resource_time_sums.untimed_failure_count IS 'Failures that began in the bucket and whose duration is unknown.';
+COMMENT ON COLUMN resource_time_sums.seconds IS 'Seconds in this state; a machine is in one state at a time.';
+COMMENT ON COLUMN resource_time_sums.planned_seconds IS 'Part of seconds that is within shifts of the location where the machine stood in service.';
+COMMENT ON COLUMN resource_time_sums.quality_score_sum IS 'Sum of quality scores (0 to 100 each) of the events that began in the bucket.';
 COMMENT ON COLUMN resource_time_sums.quality_score_count IS 'Number of these quality scores.';
-COMMENT ON COLUMN resource_time_sums.quantity IS 'Quantity made, scrap included, in capacity_unit; NULL: not reported.';
-COMMENT ON COLUMN resource_time_sums.scrap_quantity IS 'Part of quantity that is scrap; NULL: not reported.';
+COMMENT ON COLUMN resource_time_sums.quantity IS 'Quantity produced, including scrap, in capacity_unit; NULL if not reported.';
+COMMENT ON COLUMN resource_time_sums.scrap_quantity IS 'Part of quantity that is scrap; NULL if not reported.';
 COMMENT ON COLUMN resource_time_sums.inspected_quantity IS 'Quantity of events whose scrap is known.';
 COMMENT ON COLUMN resource_time_sums.timed_quantity IS 'Quantity of events whose duration is known.';
 COMMENT ON COLUMN resource_time_sums.counted_seconds IS 'Seconds of production whose quantity is known.';
@@ -80,17 +80,17 @@ COMMENT ON COLUMN resource_time_sums.good_planned_seconds IS 'Seconds that the g
 
 CREATE INDEX IF NOT EXISTS resource_time_sums_organization_id_resource_id_reported_idx
     ON resource_time_sums (organization_id, resource_id, bucket) WHERE hours = 24;
-COMMENT ON INDEX resource_time_sums_organization_id_resource_id_reported_idx IS 'Serves resource_reporting(): days in which a machine recorded an event.';
+COMMENT ON INDEX resource_time_sums_organization_id_resource_id_reported_idx IS 'Serves resource_reporting(): days on which a machine recorded an event.';
 CREATE INDEX IF NOT EXISTS resource_time_sums_organization_id_resource_id_counted_idx
     ON resource_time_sums (organization_id, resource_id, bucket) WHERE hours = 24 AND state = 'production' AND quantity IS NOT NULL;
-COMMENT ON INDEX resource_time_sums_organization_id_resource_id_counted_idx IS 'Serves resource_reporting(): days in which a machine recorded a quantity.';
+COMMENT ON INDEX resource_time_sums_organization_id_resource_id_counted_idx IS 'Serves resource_reporting(): days on which a machine recorded a quantity.';
 CREATE INDEX IF NOT EXISTS resource_time_sums_organization_id_resource_id_inspected_idx
     ON resource_time_sums (organization_id, resource_id, bucket) WHERE hours = 24 AND state = 'production' AND inspected_quantity IS NOT NULL;
-COMMENT ON INDEX resource_time_sums_organization_id_resource_id_inspected_idx IS 'Serves resource_reporting(): days in which a machine recorded a quantity with its scrap.';
+COMMENT ON INDEX resource_time_sums_organization_id_resource_id_inspected_idx IS 'Serves resource_reporting(): days on which a machine recorded a quantity with its scrap.';
 
 CREATE INDEX IF NOT EXISTS resource_time_sums_organization_id_hours_bucket_production_idx
     ON resource_time_sums (organization_id, hours, bucket) WHERE state = 'production';
-COMMENT ON INDEX resource_time_sums_organization_id_hours_bucket_production_idx IS 'Serves production_by_bucket(): what was produced in some hours, without the rest of what is kept of them.';
+COMMENT ON INDEX resource_time_sums_organization_id_hours_bucket_production_idx IS 'Serves production_by_bucket(): production by hour, without the other stored rows.';
 
 CREATE TABLE IF NOT EXISTS resource_time_states (
     organization_id uuid NOT NULL,
@@ -102,13 +102,13 @@ CREATE TABLE IF NOT EXISTS resource_time_states (
     CONSTRAINT resource_time_states_pkey PRIMARY KEY (organization_id),
     CONSTRAINT resource_time_states_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations ON DELETE CASCADE
 );
-COMMENT ON TABLE resource_time_states IS 'Of which hours resource_time_sums holds what the events tell. Written by refresh_resource_time() only.';
+COMMENT ON TABLE resource_time_states IS 'Hours for which resource_time_sums is complete. Written by refresh_resource_time() only.';
 COMMENT ON COLUMN resource_time_states.organization_id IS 'The tenant.';
-COMMENT ON COLUMN resource_time_states.kept IS 'The hours that are kept; those with a mark are to be computed again.';
-COMMENT ON COLUMN resource_time_states.frozen_before IS 'Hours before this stay as they are kept: retention may have dropped their events.';
-COMMENT ON COLUMN resource_time_states.refreshed_at IS 'When all hours that were over were last kept.';
+COMMENT ON COLUMN resource_time_states.kept IS 'Hours that are stored; those with a mark have to be recomputed.';
+COMMENT ON COLUMN resource_time_states.frozen_before IS 'Hours before this are not recomputed: retention may have dropped their events.';
+COMMENT ON COLUMN resource_time_states.refreshed_at IS 'When all past hours were last stored.';
 COMMENT ON COLUMN resource_time_states.failed_at IS 'When a refresh last failed; NULL once one succeeded.';
-COMMENT ON COLUMN resource_time_states.failure IS 'What it said.';
+COMMENT ON COLUMN resource_time_states.failure IS 'Error message of the last failure.';
 
 CREATE TABLE IF NOT EXISTS resource_time_marks (
     organization_id uuid NOT NULL,
@@ -117,10 +117,10 @@ CREATE TABLE IF NOT EXISTS resource_time_marks (
     CONSTRAINT resource_time_marks_pkey PRIMARY KEY (organization_id, mark_id),
     CONSTRAINT resource_time_marks_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations ON DELETE CASCADE
 );
-COMMENT ON TABLE resource_time_marks IS 'Hours that someone changed since they were kept. Written by triggers in the transaction of the change, taken away by refresh_resource_time().';
+COMMENT ON TABLE resource_time_marks IS 'Hours that changed since they were stored. Written by triggers in the transaction of the change, deleted by refresh_resource_time().';
 COMMENT ON COLUMN resource_time_marks.organization_id IS 'The tenant.';
-COMMENT ON COLUMN resource_time_marks.mark_id IS 'Tells marks apart.';
-COMMENT ON COLUMN resource_time_marks.stale IS 'Whole hours that the change touches.';
+COMMENT ON COLUMN resource_time_marks.mark_id IS 'Identifier of the mark.';
+COMMENT ON COLUMN resource_time_marks.stale IS 'Whole hours affected by the change.';
 
 CREATE OR REPLACE FUNCTION touched_hours(starts_at timestamptz, ends_at timestamptz)
 RETURNS tstzrange
@@ -133,9 +133,10 @@ AS $$
     )
 $$;
 COMMENT ON FUNCTION touched_hours(timestamptz, timestamptz) IS
-    'The whole UTC hours from one instant to another, that of the end among them: a breakdown that begins at the end of another one is the same failure.';
+    'Whole UTC hours from one instant to another, including that of the end: a breakdown that begins where another one '
+    'ends is the same failure.';
 
--- Events: once a statement and organization. Runs with the owner's rights, because tenants may not write marks.
+-- Events: once per statement and organization. SECURITY DEFINER, because tenants may not write marks.
 CREATE OR REPLACE FUNCTION mark_hours(org uuid, hours tstzmultirange)
 RETURNS void
 LANGUAGE plpgsql
@@ -146,8 +147,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION mark_hours(uuid, tstzmultirange) IS
-    'Marks these hours of an organization. A statement of its own, because rows that a trigger is shown are on one node of several, and '
-    'cannot be read together with a table.';
+    'Marks these hours of an organization as stale. A separate statement, because on Citus transition tables are local to '
+    'one node and cannot be joined with a table.';
 REVOKE ALL ON FUNCTION mark_hours(uuid, tstzmultirange) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION mark_events()
@@ -191,11 +192,12 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION mark_events() IS 'Trigger: marks the hours of events that were written or changed, once a statement and organization.';
+COMMENT ON FUNCTION mark_events() IS 'Trigger: marks the hours of inserted or updated events, once per statement and organization.';
 REVOKE ALL ON FUNCTION mark_events() FROM PUBLIC;
 
--- Row by row, because TimescaleDB has no statement triggers with rows for DELETE. Rows of one day leave one mark a transaction: its
--- mark_id says whose and of which day it is. (A setting that remembers it could be set by anybody, and then no mark would be left.)
+-- Row by row, because TimescaleDB has no DELETE statement triggers with transition tables. Rows of one day leave one mark
+-- per transaction, whose mark_id encodes the transaction and the day. (A setting used as a marker could be set by anyone,
+-- and then no mark would be left.)
 CREATE OR REPLACE FUNCTION mark_deleted_event()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -212,14 +214,14 @@ BEGIN
             lpad(to_hex(pg_current_xact_id()::text::bigint), 16, '0')
             || lpad(to_hex(extract(epoch FROM first_day)::bigint), 16, '0')
         )::uuid,
-        -- Events last a day at most.
+        -- Events last at most a day.
         tstzmultirange(tstzrange(first_day, first_day + interval '49 hours'))
     )
     ON CONFLICT DO NOTHING;
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION mark_deleted_event() IS 'Trigger: marks the hours of an event that was deleted.';
+COMMENT ON FUNCTION mark_deleted_event() IS 'Trigger: marks the hours of a deleted event.';
 REVOKE ALL ON FUNCTION mark_deleted_event() FROM PUBLIC;
 
 CREATE OR REPLACE TRIGGER operational_events_mark_inserted
@@ -237,7 +239,7 @@ CREATE OR REPLACE TRIGGER operational_events_mark_truncated
     AFTER TRUNCATE ON operational_events
     FOR EACH STATEMENT EXECUTE FUNCTION mark_events();
 
--- Shifts, and the history of machines: from when to when the row says another thing than before.
+-- Shifts and machine history: mark the period in which the row's values changed.
 CREATE OR REPLACE FUNCTION mark_settings()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -266,7 +268,7 @@ BEGIN
     IF changed IS NOT NULL THEN
         hours := hours + tstzmultirange(public.touched_hours((changed ->> starts)::timestamptz, (changed ->> ends)::timestamptz));
     END IF;
-    -- Of a row that only began or ended at another time, what lies in between.
+    -- If only the start or end moved, just the time in between.
     IF earlier - starts - ends = changed - starts - ends THEN
         hours := hours - (
             tstzmultirange(tstzrange((earlier ->> starts)::timestamptz, (earlier ->> ends)::timestamptz))
@@ -282,7 +284,7 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION mark_settings() IS 'Trigger(start column, end column): marks the hours in which a shift or a version of a machine says another thing than before.';
+COMMENT ON FUNCTION mark_settings() IS 'Trigger(start column, end column): marks the hours in which a shift or a version of a machine has changed.';
 REVOKE ALL ON FUNCTION mark_settings() FROM PUBLIC;
 
 CREATE OR REPLACE TRIGGER shifts_mark_changed
@@ -318,7 +320,7 @@ BEGIN
     );
 END
 $$;
-COMMENT ON FUNCTION kept_resource_time(uuid) IS 'The hours of an organization that resource_time_sums tells as the events do: kept, and with no mark.';
+COMMENT ON FUNCTION kept_resource_time(uuid) IS 'Hours for which the organization''s resource_time_sums is current: stored, and not marked.';
 
 CREATE FUNCTION kept_time_reads(
     part_numbers integer[],
@@ -336,7 +338,7 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
--- Planned once a session, whoever asks: planning takes longer than adding up.
+-- Planned once per session, because planning takes longer than the aggregation.
 SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
@@ -347,8 +349,8 @@ BEGIN
         RETURN;
     END IF;
 
-    -- Four weeks at once where they are whole, beside them weeks, then UTC days, six hours, and hours one by one. Each width is so many
-    -- of the next, and all are counted from one instant: what a wider one leaves begins and ends between buckets of the narrower one.
+    -- Whole periods of four weeks first, then weeks, UTC days, six hours, and single hours. Each width is a multiple of the next, and
+    -- all share one origin: the remainder around the buckets of one width starts and ends at bucket edges of the next narrower one.
     RETURN QUERY
     SELECT
         p.part,
@@ -396,8 +398,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION kept_time_reads(integer[], timestamptz[], timestamptz[], uuid[], tstzmultirange) IS
-    'Which rows of resource_time_sums tell the kept hours of each part of the question: of which length, from when to when? What they leave '
-    'is computed by resource_time_rest().';
+    'Rows of resource_time_sums to read for the stored hours of each part of the query: bucket length, start and end. '
+    'resource_time_rest() computes the remainder.';
 
 CREATE FUNCTION resource_time_rest(
     org uuid,
@@ -418,7 +420,7 @@ DECLARE
     origin CONSTANT timestamptz := '2000-01-03 00:00:00+00';
     piece record;
 BEGIN
-    -- What lies close together in one piece.
+    -- Merge periods that are close together.
     FOR piece IN
         WITH rest AS (
             SELECT
@@ -473,7 +475,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION resource_time_rest(uuid, integer[], timestamptz[], timestamptz[], uuid[], tstzmultirange, text[]) IS
-    'Rows of resource_time() of the hours that are not kept, and of the edges of the parts, from the events.';
+    'Rows of resource_time() for hours that are not stored, and for the edges of the parts, computed from the events.';
 
 CREATE FUNCTION resource_time(
     org uuid,
@@ -518,7 +520,7 @@ BEGIN
                     range_agg(tstzrange(s.starts_at, s.ends_at)) AS ranges
                 FROM shifts AS s
                 WHERE s.organization_id = org
-                    -- Shifts last a day at most, which has an hour more where the clock is set back.
+                    -- Shifts last at most a day, which has one more hour where clocks are set back.
                     AND s.starts_at > first_instant - interval '25 hours'
                     AND s.starts_at < end_instant
                 GROUP BY s.location_id
@@ -527,7 +529,7 @@ BEGIN
         ) AS t
         GROUP BY t.location_id
     ),
-    -- Machines that stood at one place from the same instant to the same instant have the same shifts.
+    -- Machines that stood at one location over the same period share its shifts.
     planned AS MATERIALIZED (
         SELECT
             p.part,
@@ -635,7 +637,7 @@ BEGIN
             k.resource_id,
             k.location_id,
             k.stood_location_id,
-            -- Texts are compared as bytes: sorting them by a language takes longer than adding up.
+            -- Text is compared bytewise: sorting by a language collation takes longer than the aggregation.
             k.state COLLATE "C" AS state,
             k.cause COLLATE "C" AS cause,
             k.capacity_unit COLLATE "C" AS capacity_unit,
@@ -675,11 +677,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION resource_time(uuid, integer[], timestamptz[], timestamptz[], uuid[], text[]) IS
-    'Where did the time of machines go in each part of the question (half-open periods; part_locations: only machines that stood '
-    'there; only_states: only these)? Rows to be added up, by part, machine, place of the event, place where the machine stood, state and cause, unit, and '
-    'whether a rated capacity was known; columns as in resource_time_sums. Rows of state planned hold the shift time itself, planned '
-    'maintenance not yet taken off. Rows without resource_id: events that name no machine, as recorded. Kept hours are read, all '
-    'others computed, in one state of the data.';
+    'Machine time by state in each part of the query (half-open periods; part_locations: only machines that stood there; '
+    'only_states: only these states). Returns rows to be added up, by part, machine, location of the event, location where '
+    'the machine stood, state and cause, unit, and whether a rated capacity was known; columns as in resource_time_sums. '
+    'Rows of state planned hold the shift time itself, before planned maintenance is subtracted. Rows without resource_id: '
+    'events without a machine, as recorded. Stored hours are read and all others computed, in one snapshot.';
 
 CREATE FUNCTION resource_reporting(org uuid, reported uuid[] DEFAULT '{}', counted uuid[] DEFAULT '{}', inspected uuid[] DEFAULT '{}')
 RETURNS TABLE (
@@ -690,8 +692,8 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
--- Planned once a session; chunks beside a stretch are left out when the plan starts. Of arrays is asked by IN, which looks each up by its hash:
--- with thousands of machines ANY takes longer than all the rest.
+-- Planned once per session; chunks outside a period are excluded at startup. Arrays are tested with IN, which hashes them:
+-- with thousands of machines ANY takes longer than everything else.
 SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
@@ -718,8 +720,8 @@ BEGIN
         ) AS d
         WHERE d.first_day < d.last_day;
 
-        -- Kept days, by index: a machine that never reports costs no look at its history. (OFFSET 0: each is planned by itself, so that
-        -- the index is used behind a tenant's view too.)
+        -- Stored days, by index: machines that never report need no scan of their history. (OFFSET 0: each subquery is
+        -- planned separately, so that the index is used behind a tenant's view too.)
         SELECT
             reported || coalesce(array_agg(f.resource_id) FILTER (WHERE f.has_events), '{}'),
             counted || coalesce(array_agg(f.resource_id) FILTER (WHERE f.has_quantity), '{}'),
@@ -767,7 +769,7 @@ BEGIN
             SELECT
                 coalesce(lower(r), '-infinity') AS starts_at,
                 upper(r) AS ends_at
-            -- What is dated ahead of the clock has not been recorded of anything that happened.
+            -- Rows dated in the future do not count as reported.
             FROM unnest(tstzmultirange(tstzrange(NULL, now())) - whole_days) AS r
             ORDER BY r DESC
         LOOP
@@ -834,11 +836,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION resource_reporting(uuid, uuid[], uuid[], uuid[]) IS
-    'Which machines can be measured: has each one ever recorded an event, a quantity, a quantity with its scrap? (A machine that stood '
-    'still all period keeps its planned time; one that never reports is left out, and coverage says so.) The arrays name those '
-    'of which it is known already.';
+    'Whether each machine can be measured: whether it ever recorded an event, a quantity, and a quantity with its scrap. '
+    '(A machine that was idle for the whole period keeps its planned time; one that never reports is excluded, which '
+    'coverage shows.) The arrays list machines for which this is already known.';
 
--- One step of a refresh, in the caller's transaction: the newest hours that are to be kept and are not yet.
+-- One step of a refresh, in the caller's transaction: the newest past hours that are not stored yet.
 DROP FUNCTION IF EXISTS keep_resource_time(uuid, interval, interval);
 CREATE OR REPLACE FUNCTION keep_resource_time(
     org uuid,
@@ -848,7 +850,7 @@ CREATE OR REPLACE FUNCTION keep_resource_time(
 )
 RETURNS boolean
 LANGUAGE plpgsql
--- Of times of sessions nothing depends: days here are 24 hours.
+-- Independent of the session's time zone: days are 24 hours here.
 SET timezone = 'UTC'
 AS $$
 #variable_conflict use_column
@@ -868,7 +870,7 @@ DECLARE
     touched timestamptz[];
     width integer;
 BEGIN
-    -- One at a time for each organization; another one is doing it.
+    -- One refresh at a time per organization; another one is running.
     IF NOT pg_try_advisory_xact_lock(hashtext('keep_resource_time'), hashtext(org::text)) THEN
         RETURN false;
     END IF;
@@ -905,7 +907,7 @@ BEGIN
             AND e.event_type = k.kind
     ) AS f;
     missing := CASE
-        -- Before the first event there is nothing to keep.
+        -- There is nothing to store before the first event.
         WHEN first_event IS NULL OR greatest(first_event, frozen) >= over_since THEN '{}'
         ELSE tstzmultirange(tstzrange(greatest(date_bin('24 hours', first_event, origin), frozen), over_since)) - kept
     END;
@@ -916,7 +918,7 @@ BEGIN
         chunk := wanted * tstzmultirange(
             tstzrange(date_bin('24 hours', newest - interval '1 microsecond', origin) + interval '24 hours' - step, newest)
         );
-        -- From when to when, said in every statement: each reads no more, whatever the planner thinks of the rest.
+        -- Explicit bounds in every statement, so that no plan reads more.
         first_bucket := lower(chunk);
         end_bucket := upper(chunk);
         DELETE FROM resource_time_sums AS d
@@ -973,7 +975,7 @@ BEGIN
         CROSS JOIN LATERAL resource_time_raw(org, cells.numbers, cells.starts, cells.ends, NULL, interval '1 hour') AS t;
         kept := kept + chunk;
 
-        -- Six hours, days, weeks and four weeks that are whole now.
+        -- Six hours, days, weeks and four weeks that are complete now.
         FOREACH width IN ARRAY ARRAY[6, 24, 168, 672] LOOP
             first_bucket := date_bin(make_interval(hours => width), lower(chunk), origin);
             end_bucket := date_bin(make_interval(hours => width), upper(chunk) - interval '1 microsecond', origin)
@@ -1047,8 +1049,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION keep_resource_time(uuid, interval, tstzrange, interval) IS
-    'Keeps the newest hours of an organization that are over and not kept, of this period if one is given, at most so many at once. Is there '
-    'more to keep? Hours older than horizon stay as they are. See refresh_resource_time().';
+    'Stores the newest past hours of an organization that are not stored, within the period if given, at most step at '
+    'once. Returns whether there is more to do. Hours older than horizon are not changed. See refresh_resource_time().';
 REVOKE ALL ON FUNCTION keep_resource_time(uuid, interval, tstzrange, interval) FROM PUBLIC;
 
 DROP PROCEDURE IF EXISTS refresh_resource_time(uuid);
@@ -1072,7 +1074,7 @@ BEGIN
             BEGIN
                 is_more := keep_resource_time(served, horizon, only_within);
             EXCEPTION
-                -- One organization's rows do not keep the others waiting.
+                -- Commit per organization, so that the others do not wait.
                 WHEN OTHERS THEN
                     is_more := false;
                     trouble := SQLERRM;
@@ -1091,8 +1093,8 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE refresh_resource_time(uuid, tstzrange) IS
-    'Keeps where the time of machines went in all hours that are over (of a period: whole hours), of all organizations or one, newest first, '
-    'each week in a transaction of its own. Answers are the same before and after; they cost less. Call it outside a transaction.';
+    'Stores machine time by state for all past hours (of a period: whole hours), of one organization or all, newest first, each '
+    'week in its own transaction. Query results are the same before and after, but cost less. Call it outside a transaction.';
 REVOKE ALL ON PROCEDURE refresh_resource_time(uuid, tstzrange) FROM PUBLIC;
 
 CREATE OR REPLACE PROCEDURE refresh_resource_time_job(job_id integer, config jsonb)
@@ -1102,7 +1104,7 @@ BEGIN
     CALL refresh_resource_time();
 END
 $$;
-COMMENT ON PROCEDURE refresh_resource_time_job(integer, jsonb) IS 'What TimescaleDB''s scheduler calls every quarter of an hour.';
+COMMENT ON PROCEDURE refresh_resource_time_job(integer, jsonb) IS 'Job that TimescaleDB''s scheduler runs every quarter of an hour.';
 REVOKE ALL ON PROCEDURE refresh_resource_time_job(integer, jsonb) FROM PUBLIC;
 
 DO $$

@@ -1,18 +1,18 @@
--- Predictions as they stood, and how good they turned out to be.
+-- Predictions as of a given time, and their accuracy.
 --
--- as_of      only what the model could have known by then (available_at <= as_of)
--- known_by   besides, only what had been saved by then (recorded_at <= known_by): for audits. Leave it out when past
---            runs were loaded later (a backtest), or nothing would be found.
+-- as_of: only predictions the model could have made by then (available_at <= as_of)
+-- known_by: additionally, only what had been saved by then (recorded_at <= known_by), for audits. Omit it if past runs were
+-- loaded later (a backtest), or nothing will be found.
 --
--- What is predicted is an interval: a target is its start and its length. Accuracy counts what was said before the fact
--- (available_at <= target) of intervals that are over, each length by itself. Lead time = days between, by the local calendar.
+-- The target of a prediction is an interval, given by its start and length. Accuracy covers forecasts made before the fact
+-- (available_at <= target) of intervals that have ended, each length separately. Lead time = days in between, by the local calendar.
 --   WAPE  = 100 * sum(|actual - predicted|) / sum(|actual|)       MAE = mean(|actual - predicted|)
---   bias  = mean(predicted - actual), above 0 when too much was expected
+--   bias  = mean(predicted - actual), above 0 for overforecasts
 -- (Hyndman and Koehler, Another look at measures of forecast accuracy, 2006; Kolassa and Schuetz, Advantages of the
 -- MAD/Mean ratio over the MAPE, 2007.)
 
--- Functions hold no data, and CREATE OR REPLACE cannot change what they return: those of this file and the next are made
--- anew each time, so that a later version may give them other columns.
+-- CREATE OR REPLACE cannot change the result columns of a function, so the functions in this file and the next are dropped
+-- and recreated each time, which lets a later version change them.
 DO $$
 DECLARE
     earlier regprocedure;
@@ -74,7 +74,7 @@ BEGIN
     END IF;
 
     RETURN QUERY
-    -- The zone in which the location counted may have changed: pieces of its history, each by its own clock.
+    -- The location's time zone may have changed: split by its history, and use the zone of each part.
     WITH pieces AS (
         SELECT
             h.valid_from,
@@ -94,7 +94,7 @@ BEGIN
             AND h.valid_from < period_end
             AND h.valid_to > period_start
     ),
-    -- A day that began by one clock and ends by another is one day.
+    -- A day that began in one time zone and ended in another is one day.
     numbered AS (
         SELECT
             p.piece_start,
@@ -133,8 +133,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION location_buckets(uuid, uuid, text, timestamptz, timestamptz) IS
-    'Which quarters of an hour (quarter_hour, half_hour), hours, days, weeks or months of a location lie wholly in the period, by the clock '
-    'that was on its wall at the time? A bucket ends where the next one begins.';
+    'Quarter hours (quarter_hour), half hours (half_hour), hours, days, weeks or months of a location that lie entirely in '
+    'the period, in the location''s time zone at the time. A bucket ends where the next one begins.';
 
 CREATE FUNCTION counted_attendance(org uuid, period_start timestamptz, period_end timestamptz)
 RETURNS TABLE (
@@ -147,14 +147,14 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
--- Planned with the period at hand, so that chunks beside it cost nothing however long the history is.
+-- Planned with the actual period, so that chunks outside it cost nothing, however long the history is.
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 DECLARE
-    -- The future has not happened.
+    -- Nothing is counted beyond now().
     known_until CONSTANT timestamptz := least(period_end, now());
-    -- A shift lasts a day at most, and its rows lie within it.
+    -- A shift lasts at most a day, and its rows are within it.
     corrected_until CONSTANT timestamptz := known_until + interval '25 hours';
 BEGIN
     RETURN QUERY
@@ -192,8 +192,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION counted_attendance(uuid, timestamptz, timestamptz) IS
-    'Who was due at work in the period, up to now, and came or did not? One row for an employee and shift (of two, which only plain SQL can '
-    'write, the later one), at the place where the employee belonged then. Vacation is not due, and nobody is due who was not employed.';
+    'Scheduled attendance in the period, up to now. One row per employee and shift (if plain SQL wrote two, the later '
+    'one), at the location where the employee belonged then. Vacation and times without employment are excluded.';
 
 CREATE FUNCTION demand_forecasts_as_of(
     org uuid,
@@ -254,9 +254,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION demand_forecasts_as_of(uuid, timestamptz, timestamptz, timestamptz, timestamptz) IS
-    'What did we expect at as_of, for targets of the period? One row per target: the newest published prediction that was available then.';
+    'Demand forecasts as of a given time, for targets of the period. One row per target: the newest published prediction that was available then.';
 
--- The end of the last interval that was kept, of those in order that neither overlap nor were left out for it.
+-- End of the last interval kept when intervals, in order, are dropped if they overlap one that was kept.
 CREATE OR REPLACE FUNCTION end_of_last_kept(kept_until timestamptz, starts_at timestamptz, ends_at timestamptz)
 RETURNS timestamptz
 LANGUAGE sql
@@ -265,11 +265,11 @@ AS $$
     SELECT CASE WHEN starts_at < kept_until THEN kept_until ELSE ends_at END
 $$;
 COMMENT ON FUNCTION end_of_last_kept(timestamptz, timestamptz, timestamptz) IS
-    'Step of kept_until(): the interval is kept unless it begins before the last kept one has ended.';
+    'Transition function of kept_until(): the interval is kept unless it begins before the last kept one has ended.';
 CREATE OR REPLACE AGGREGATE kept_until(timestamptz, timestamptz) (SFUNC = end_of_last_kept, STYPE = timestamptz);
 COMMENT ON AGGREGATE kept_until(timestamptz, timestamptz) IS
-    'Over intervals (start, end) in order of their start: the end of the last one that is kept, where each that begins before it is '
-    'left out. An interval whose own end it is, is kept: so that no sale is counted in two of them.';
+    'Over intervals (start, end) ordered by start: the end of the last interval kept, where intervals that begin before it '
+    'are dropped. An interval was kept if the result equals its own end. Ensures that no sale is counted in two intervals.';
 
 CREATE FUNCTION demand_forecast_outcomes(
     org uuid,
@@ -297,12 +297,12 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
--- Planned with the period at hand, so that chunks beside it cost nothing however long the history is.
+-- Planned with the actual period, so that chunks outside it cost nothing, however long the history is.
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 DECLARE
-    -- The future has not happened.
+    -- Nothing is counted beyond now().
     known_until CONSTANT timestamptz := least(period_end, now());
 BEGIN
     RETURN QUERY
@@ -315,7 +315,7 @@ BEGIN
             AND f.available_at <= f.target_time
     ),
     newest AS (
-        -- What tells most rows apart at least cost goes first, and texts as bytes.
+        -- The most selective and cheapest columns first, and text bytewise.
         SELECT DISTINCT ON (k.target_time, k.location_id, k.product_id COLLATE "C", k.target_interval)
             k.*
         FROM known AS k
@@ -373,7 +373,7 @@ BEGIN
             AND h.valid_to > c.target_time
         WHERE h.organization_id = org
     ),
-    -- Products share their days: the calendar is asked once for each.
+    -- Products share their days: compute the end of each target once.
     ends AS MATERIALIZED (
         SELECT
             t.target_time,
@@ -404,7 +404,7 @@ BEGIN
                     ELSE e.target_end
                 END AS kept_until
             FROM ended AS e
-            -- A week of which a day was forecast, too, is told by its days; months have several lengths, and overlap none.
+            -- Where a day of a week was forecast too, the days are used rather than the week; months vary in length, but never overlap.
             WHERE e.is_shortest
                 OR NOT EXISTS (
                     SELECT
@@ -418,7 +418,7 @@ BEGIN
         ) AS k
         WHERE k.kept_until = k.target_end
     ),
-    -- Each target looks once, however many runs forecast it, and tells the others of it.
+    -- Each target is looked up once, however many runs forecast it, and shared with the others.
     targets AS (
         SELECT
             f.*,
@@ -430,8 +430,8 @@ BEGIN
             t.*,
             max(observed.quantity) OVER (PARTITION BY t.product_id, t.location_id, t.target_time, t.target_end) AS quantity
         FROM targets AS t
-        -- An aggregate is planned by itself: each target finds its demand by key, whatever the planner knows of the tables,
-        -- and behind a tenant's view too, where conditions of a join do not get.
+        -- An aggregate is planned separately: each target finds its demand by key, whatever the statistics, and behind a
+        -- tenant's view too, where join conditions cannot be pushed down.
         CROSS JOIN LATERAL (
             SELECT sum(d.quantity) AS quantity
             FROM demand_history AS d
@@ -442,7 +442,7 @@ BEGIN
                 AND d.time < t.target_end
                 AND t.target_end <= known_until
                 AND t.looks
-                -- Follows from the rest; said so that chunks beside the period are left out once, not for each target.
+                -- Redundant, but lets chunks outside the period be excluded once rather than for each target.
                 AND d.time >= period_start
                 AND d.time < period_end
         ) AS observed
@@ -467,10 +467,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION demand_forecast_outcomes(uuid, timestamptz, timestamptz, boolean, numeric) IS
-    'What was said before the fact about each target of the period, and what happened? actual_quantity is NULL while the target has not ended '
-    'within the period (is_over is false then), and fill_quantity (by default NULL) where no demand was recorded in it. With '
-    'newest_only the newest published forecast of each target, of a product and place''s targets that overlap the shortest, and of '
-    'these those that follow each other: no sale is counted twice.';
+    'Forecasts made before the fact for the targets of the period, with their outcomes. actual_quantity is NULL while the '
+    'target has not ended within the period (is_over is then false), and fill_quantity (NULL by default) if no demand was '
+    'recorded for it. With newest_only, only the newest published forecast of each target; of overlapping targets of a '
+    'product and location, the shortest ones, and of these a sequence without overlaps, so that no sale is counted twice.';
 
 CREATE FUNCTION demand_forecast_accuracy(
     org uuid,
@@ -590,10 +590,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION demand_forecast_accuracy(uuid, timestamptz, timestamptz, numeric) IS
-    'How good were the demand forecasts for targets that ended in the period, by model, version, purpose, length of the target and lead time in local days? '
-    'WAPE in percent, MAE and bias in the product''s unit, share of outcomes within the interval; target_count targets with an outcome, '
-    'no_outcome_count without (fill_quantity is taken for them where it is given); reason where WAPE is NULL. Of several runs of '
-    'one lead time the newest, of targets that overlap those that follow each other.';
+    'Accuracy of the demand forecasts for targets that ended in the period, by model, version, purpose, target length and lead '
+    'time in local days. WAPE in percent, MAE and bias in the product''s unit, share of outcomes within the interval; '
+    'target_count targets with an outcome, no_outcome_count without (fill_quantity is used for them if given); reason if WAPE is '
+    'NULL. Of several runs with the same lead time the newest counts, of overlapping targets a sequence without overlaps.';
 
 CREATE FUNCTION absence_forecasts_as_of(
     org uuid,
@@ -646,7 +646,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION absence_forecasts_as_of(uuid, timestamptz, date, date, timestamptz) IS
-    'Who was expected at as_of to be away, on local days first_date <= day < end_date?';
+    'Absence forecasts as of a given time, for local days first_date <= day < end_date.';
 
 CREATE FUNCTION absence_forecast_accuracy(org uuid, first_date date, end_date date)
 RETURNS TABLE (
@@ -663,13 +663,13 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
--- A plan made without knowing the period expects few rows of attendance and looks through all of them for each forecast.
+-- A generic plan expects few attendance rows and would scan all of them for each forecast.
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    -- Where the employee belonged then, by the calendar of that place then; days that are over.
+    -- The employee's location at the time, in its time zone at the time; past days only.
     WITH attended AS (
         SELECT
             a.employee_id,
@@ -740,7 +740,7 @@ BEGIN
         CASE o.subject WHEN 'employee' THEN avg((o.predicted - o.actual) ^ 2) END
     FROM outcomes AS o
     CROSS JOIN LATERAL (SELECT local_date(o.available_at, o.timezone)) AS said (on_date)
-    -- The most days before the target day of which none had begun when it was said: 0 for what was said on the day before.
+    -- Whole days between the forecast and the start of the target day: 0 for a forecast made on the day before.
     CROSS JOIN LATERAL (
         SELECT o.target_date - said.on_date - (o.available_at > local_day_start(said.on_date, o.timezone))::integer
     ) AS lead (days)
@@ -750,8 +750,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION absence_forecast_accuracy(uuid, date, date) IS
-    'How good were the absence forecasts for local days first_date <= day < end_date that are over, by subject (employee or location), '
-    'model, version and lead time in whole local days of the place? Brier score (Brier, 1950) for probabilities: 0 is best, 0.25 is a coin.';
+    'Accuracy of the absence forecasts for past local days first_date <= day < end_date, by subject (employee or '
+    'location), model, version and lead time in whole local days of the location. Brier score (Brier, 1950) for '
+    'probabilities: 0 is best, 0.25 is a coin toss.';
 
 CREATE FUNCTION anomaly_predictions_as_of(
     org uuid,
@@ -798,7 +799,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION anomaly_predictions_as_of(uuid, timestamptz, timestamptz) IS
-    'Which anomalies were predicted and not yet closed at as_of? Most probable first.';
+    'Anomaly predictions that were open at as_of, most probable first.';
 
 CREATE FUNCTION anomaly_prediction_scores(org uuid, period_start timestamptz, period_end timestamptz)
 RETURNS TABLE (
@@ -839,7 +840,8 @@ BEGIN
             AND p.predicted_for < period_end
         GROUP BY p.anomaly_type, p.model_name, p.model_version
     ),
-    -- As in the KPIs: breakdowns of a machine that overlap or touch are one failure, where it began, and nothing counts beyond now.
+    -- As in the KPIs: breakdowns of a machine that overlap or touch are one failure, counted where it began, and nothing is
+    -- counted beyond now.
     ordered AS (
         SELECT
             b.resource_id,
@@ -859,7 +861,7 @@ BEGIN
             WHERE e.organization_id = org
                 AND e.resource_id IS NOT NULL
                 AND e.event_type = 'breakdown'
-                -- Events last a day at most.
+                -- Events last at most a day.
                 AND e.time >= period_start - interval '24 hours'
                 AND e.time < least(period_end + interval '24 hours', now())
         ) AS b
@@ -924,7 +926,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION anomaly_prediction_scores(uuid, timestamptz, timestamptz) IS
-    'How good were the anomaly predictions for the period, by type, model and version? precision = confirmed / (confirmed + '
-    'false alarms); recall, for failures only = failures that a confirmed prediction had announced / failures (breakdowns of one machine that '
-    'overlap or touch are one); lead time = '
-    'occurred_at - available_at. NULL where there is nothing to divide by.';
+    'Accuracy of the anomaly predictions for the period, by type, model and version. precision = confirmed / (confirmed + '
+    'false alarms); recall (failures only) = failures announced by a confirmed prediction / failures (breakdowns of one '
+    'machine that overlap or touch are one); lead time = occurred_at - available_at. NULL if the denominator is 0.';

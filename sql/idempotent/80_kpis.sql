@@ -1,5 +1,5 @@
 -- KPIs that explain themselves, after ISO 22400-2 (Automation systems and integration: KPIs for manufacturing operations
--- management, part 2: definitions and descriptions), with its time model. docs/kpis.md says it in full.
+-- management, part 2: definitions and descriptions), with its time model. See docs/kpis.md for details.
 --
 --   planned busy time         the shifts of the place where the machine stood, less planned maintenance, up to now
 --   actual production time    production events, less what is a stop of the same machine at that time
@@ -14,17 +14,17 @@
 --   oee                       planned run time of the good quantity made within shifts / planned busy time; for one machine
 --                             that produces in its shifts only: availability * effectiveness * quality ratio
 --   utilisation efficiency    production time / busy time
---   throughput rate           quantity / busy time (orders are not timed here: busy time stands for order execution time)
+--   throughput rate           quantity / busy time (orders are not timed: busy time replaces order execution time)
 --   scrap ratio               scrap quantity / quantity
 --   mtbf, mttr                production time / failures, time to repair / failures
 --
--- Three more that operations count by: plan attainment (actual / planned quantity of plans whose day ended in the period),
+-- Three more operational KPIs: plan attainment (actual / planned quantity of plans whose day ended in the period),
 -- attendance rate, forecast WAPE (of the newest forecast before each target).
 --
--- A period is half-open: start <= t < end. What reaches over an edge counts with the share inside (72_timeline.sql), so the KPIs'
--- numerators and denominators of adjacent periods add up. A ratio compares like with like: what is not known to one side is in
--- neither, and coverage says how much of what should have data is in it. What cannot be computed, or would be impossible, is
--- NULL with a reason, never 0 and never 100.
+-- A period is half-open: start <= t < end. What extends across an edge is prorated (72_timeline.sql), so numerators and
+-- denominators of adjacent periods add up. A ratio compares like with like: what is unknown on one side is excluded from
+-- both, and coverage shows how much of what should have data is included. What cannot be computed, or would be impossible,
+-- is NULL with a reason, never 0 and never 100.
 
 CREATE OR REPLACE FUNCTION kpi_names()
 RETURNS text[]
@@ -36,7 +36,7 @@ AS $$
         'mtbf', 'mttr', 'plan_attainment', 'attendance_rate', 'forecast_wape'
     ]
 $$;
-COMMENT ON FUNCTION kpi_names() IS 'Which KPIs are there, in the order in which they are shown?';
+COMMENT ON FUNCTION kpi_names() IS 'Names of the KPIs, in display order.';
 
 CREATE FUNCTION operation_totals(
     org uuid,
@@ -79,9 +79,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION operation_totals(uuid, timestamptz, timestamptz, text[]) IS
-    'How many minutes and how much quantity fell into the period, by location, resource, kind of event (production, setup, idle, '
-    'breakdown, maintenance) and cause? Minutes are resolved: a machine is in one state at an instant. Quantities of events that '
-    'reach over an edge count with their share inside; event_count counts those that began inside.';
+    'Minutes and quantity in the period, by location, resource, state (production, setup, idle, breakdown, maintenance) '
+    'and cause. Minutes are resolved: a machine is in one state at a time. Quantities of events that extend across an edge '
+    'are prorated; event_count counts the events that began in the period.';
 
 CREATE OR REPLACE FUNCTION location_clocks(org uuid)
 RETURNS TABLE (
@@ -109,7 +109,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION location_clocks(uuid) IS
-    'Which location stands for all whose clocks have always shown the same, changes of their time zone included?';
+    'Representative location for all locations whose clocks have always shown the same time, including changes of their time zone.';
 
 CREATE FUNCTION production_by_bucket(
     org uuid,
@@ -143,8 +143,8 @@ DECLARE
     starts timestamptz[];
     ends timestamptz[];
 BEGIN
-    -- Nothing was produced before the first event: buckets of the years before need not be counted out. (To look for it takes longer than
-    -- the buckets of some months.)
+    -- Nothing was produced before the first event, so buckets of earlier years need not be generated. (For periods of some
+    -- months, looking for the first event takes longer than generating the buckets.)
     IF period_start < now() - few_buckets THEN
         SELECT greatest(period_start, coalesce(min(e.time), now()) - interval '3 days')
         INTO counted_from
@@ -153,7 +153,7 @@ BEGIN
             AND e.event_type = 'production';
     END IF;
 
-    -- Places whose clocks always showed the same share their buckets: those of one of them, of all clocks side by side.
+    -- Locations whose clocks always showed the same time share their buckets.
     SELECT
         array_agg(b.number ORDER BY b.number),
         array_agg(b.clock ORDER BY b.number),
@@ -171,7 +171,7 @@ BEGIN
             FROM location_clocks(org) AS l
             WHERE place IS NULL OR l.location_id = place
         ) AS c
-        -- A bucket that is under way is one, too; the longest is a day in which the zone was changed.
+        -- A bucket in progress counts as well; the longest is a day on which the time zone was changed.
         CROSS JOIN LATERAL location_buckets(
             org, c.clock, bucket, counted_from, least(period_end, now()) + interval '3 days'
         ) AS e
@@ -243,9 +243,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION production_by_bucket(uuid, text, timestamptz, timestamptz, uuid) IS
-    'How much was produced in each local hour or day of the place that begins in the period, up to now, by place and resource? '
-    'Minutes are resolved and quantities go by their share, as in operational_kpis(). Quantities of a bucket in which the unit '
-    'changed are NULL.';
+    'Production in each local hour or day of the location that begins in the period, up to now, by location and resource. Minutes are '
+    'resolved and quantities prorated, as in operational_kpis(). Quantities of a bucket in which the unit changed are NULL.';
 
 CREATE FUNCTION planned_busy_time(org uuid, period_start timestamptz, period_end timestamptz)
 RETURNS TABLE (
@@ -271,8 +270,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION planned_busy_time(uuid, timestamptz, timestamptz) IS
-    'How many minutes was each resource planned to be busy in the period, where it stood and while it was in service, up to now? The '
-    'location''s shifts, less planned maintenance. No row for a resource whose location planned no shift.';
+    'Planned busy time of each resource in the period, in minutes, where it stood and while it was in service, up to now: '
+    'the location''s shifts less planned maintenance. No row for a resource whose location planned no shift.';
 
 CREATE FUNCTION resource_time_model(org uuid, period_start timestamptz, period_end timestamptz)
 RETURNS TABLE (
@@ -334,7 +333,7 @@ BEGIN
     FROM resource_history AS h
     LEFT JOIN totals AS t ON t.resource_id = h.resource_id
     WHERE h.organization_id = org
-        -- As it was at the end of the period.
+        -- As of the end of the period.
         AND h.valid_from < least(period_end, now())
         AND h.valid_to >= least(period_end, now())
         AND (h.is_in_service OR t.resource_id IS NOT NULL)
@@ -342,16 +341,17 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION resource_time_model(uuid, timestamptz, timestamptz) IS
-    'Where did each resource''s time go in the period? The time model of ISO 22400-2, in minutes, with quantities (NULL: not '
-    'reported, or in two units) and failures. Place, capacity and unit are those at the end of the period. has_data is false where no event says anything.';
+    'Time model of each resource according to ISO 22400-2 for the period, in minutes, with quantities (NULL if not '
+    'reported, or in two units) and failures. Location, capacity and unit are those at the end of the period. has_data is '
+    'false if there are no events.';
 
--- From a time model to rows of KPIs; used for any grouping. Adds nothing up and reads nothing. Times are in seconds.
+-- Compute KPI rows from an aggregated time model, for any grouping. Reads nothing and aggregates nothing. Times are in seconds.
 CREATE FUNCTION event_kpis(
     has_data boolean,
-    has_nameless boolean,               -- events that name no machine
+    has_nameless boolean,               -- events without a machine
     planned numeric,                    -- planned busy time of all machines in service
-    recorded_planned numeric,           -- of which a state is recorded
-    base numeric,                       -- time that should have data: planned, or recorded outside of it
+    recorded_planned numeric,           -- part with a recorded state
+    base numeric,                       -- time that should have data: planned time, and time recorded outside of it
     measured_planned numeric,           -- planned busy time of machines that report
     production_planned numeric,         -- production within planned busy time
     production numeric,
@@ -361,21 +361,21 @@ CREATE FUNCTION event_kpis(
     timed_failure_count numeric,
     has_production boolean,
     has_untimed_production boolean,
-    quantity_unit text,                 -- NULL where units differ
+    quantity_unit text,                 -- NULL if units differ
     inspected_unit text,
-    quantity numeric,                   -- NULL: in no event known
+    quantity numeric,                   -- NULL if unknown for all events
     timed_quantity numeric,
-    counted numeric,                    -- production time whose quantity is known
-    counting_busy numeric,              -- busy time of machines that count, less production time whose quantity is not known
+    counted numeric,                    -- production time with known quantity
+    counting_busy numeric,              -- busy time of machines that report quantities, less production time with unknown quantity
     inspected_quantity numeric,
     scrap_quantity numeric,
-    inspected numeric,                  -- production time whose quantity and scrap are known
+    inspected numeric,                  -- production time with known quantity and scrap
     rated_time numeric,
     rated_counted numeric,
     rated_planned numeric,              -- planned busy time of machines with a rated capacity
-    output_planned numeric,             -- of these, of machines that report quantity and scrap, less production of which they are not known
-    output_recorded numeric,            -- of which a state is recorded
-    good_time numeric                   -- rated time of good quantity made within shifts
+    output_planned numeric,             -- part of it by machines that report quantity and scrap, less production for which they are unknown
+    output_recorded numeric,            -- part with a recorded state
+    good_time numeric                   -- rated time of the good quantity made within shifts
 )
 RETURNS TABLE (
     kpi text,
@@ -417,7 +417,7 @@ BEGIN
     FROM (
         SELECT
             n.kpi, n.scale, n.unit, n.numerator_unit, n.denominator_unit, n.covered, n.base, n.reason, n.reason_if_zero,
-            -- Shares of quantities are quotients: what is added up in another order differs beyond any digit that was meant.
+            -- Prorated quantities are quotients: the order of addition affects digits beyond any meaningful precision.
             round(n.numerator, 15) AS numerator,
             round(n.denominator, 15) AS denominator
         FROM (
@@ -473,7 +473,7 @@ BEGIN
     ) AS f;
 END
 $$;
-COMMENT ON FUNCTION event_kpis IS 'KPIs of one summed-up time model; see operational_kpis(). Times in seconds.';
+COMMENT ON FUNCTION event_kpis IS 'KPIs of an aggregated time model; see operational_kpis(). Times in seconds.';
 
 CREATE FUNCTION time_kpis(
     org uuid,
@@ -499,7 +499,7 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
--- Planned once a session, whoever asks: planning takes longer than adding up.
+-- Planned once per session, because planning takes longer than the aggregation.
 SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
@@ -538,7 +538,7 @@ BEGIN
         WHERE l.organization_id = org
             AND by_location
         UNION ALL
-        -- Where it stood at the end; no machine that was out of service all the time and did nothing.
+        -- Location at the end of the period; excludes machines that were out of service throughout and did nothing.
         SELECT h.location_id, h.resource_id
         FROM resource_history AS h
         WHERE h.organization_id = org
@@ -558,7 +558,7 @@ BEGIN
                 OR EXISTS (SELECT FROM facts AS f WHERE f.resource_id = h.resource_id)
             )
     ),
-    -- By the place where it happened.
+    -- By location of the event.
     happened AS (
         SELECT
             f.part,
@@ -604,7 +604,7 @@ BEGIN
         WHERE f.state <> 'planned'
         GROUP BY 1, 2, 3
     ),
-    -- By the place where the machine stood, whose shifts plan its time.
+    -- By location where the machine stood, whose shifts determine its planned time.
     stood AS (
         SELECT
             f.part,
@@ -692,9 +692,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION time_kpis(uuid, integer[], timestamptz[], timestamptz[], uuid[], text) IS
-    'The KPIs that events tell, of each part of the question (see resource_time()), by organization, location or resource; see '
-    'operational_kpis(). A location''s planned time, and what was made within it, is that of the machines that stood there; everything else '
-    'counts where it happened. A resource''s location_id is where it stood at the end.';
+    'KPIs computed from events for each part of the query (see resource_time()), by organization, location or resource; '
+    'see operational_kpis(). Planned time of a location, and production within it, is that of the machines that stood '
+    'there; everything else counts at the location of the event. The location_id of a resource is its location at the end.';
 
 CREATE FUNCTION operational_kpis(
     org uuid,
@@ -717,16 +717,16 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
--- Planned once a session: planning takes longer than adding up. What reads chunks is planned with the period at hand, by itself, so
--- that those beside it cost nothing however long the history is.
+-- Planned once per session, because planning takes longer than the aggregation. Statements that read chunks are planned separately
+-- with the actual period, so that chunks outside it cost nothing, however long the history is.
 SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
     by_location CONSTANT boolean := grouping_level = 'location';
     by_resource CONSTANT boolean := grouping_level = 'resource';
-    -- Who comes early is recorded early, and a shift lasts a day at most: attendance of assignments lies in between, and chunks
-    -- outside are left out once instead of for each assignment.
+    -- Early arrivals are recorded early, and a shift lasts at most a day: attendance of the assignments is within this
+    -- range, so chunks outside it are excluded once rather than for each assignment.
     early CONSTANT interval := interval '2 hours';
     recorded_since CONSTANT timestamptz := period_start - early;
     recorded_until CONSTANT timestamptz := period_end + interval '25 hours';
@@ -767,10 +767,10 @@ BEGIN
             t.resource_id
         FROM timed AS t
     ),
-    -- Of plans whose local day is over. Plans of one product count in its unit; those of several add up where no two units are known,
-    -- of the products or else of the machines.
+    -- Plans whose local day has ended. Plans for one product use its unit; plans for several are added up unless they have
+    -- two different known units, of the products or, failing that, of the machines.
     plan_days AS MATERIALIZED (
-        -- A day more at both ends than any time zone can shift; then exactly, once for each day of a calendar.
+        -- One day more at either end than any time zone can shift; then exactly, once per day and calendar.
         SELECT
             d.day::date AS plan_date,
             z.timezone
@@ -839,7 +839,7 @@ BEGIN
             AND sa.starts_at >= period_start
             AND sa.starts_at < least(period_end, now())
     ),
-    -- Each assignment with the next attendance of its employee: both in one order, so that neither looks for the other.
+    -- Match each assignment with the next attendance of its employee in a single ordered pass instead of lookups.
     recorded AS (
         SELECT
             t.employee_id,
@@ -992,10 +992,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION operational_kpis(uuid, timestamptz, timestamptz, text) IS
-    'What are the KPIs of the period, for the organization, each location or each resource? One row per KPI: value and unit, '
-    'numerator and denominator with theirs, coverage_pct (share of what should have data that is in the KPI: of planned busy time and of '
-    'time recorded outside of it, of planned quantity, assignments or forecast targets; NULL where there is none), and the reason '
-    'where value is NULL. Attendance and WAPE are not to be had by resource.';
+    'KPIs of the period, for the organization, each location or each resource. One row per KPI: value with unit, numerator '
+    'and denominator with their units, coverage_pct (share of what should have data that is included in the KPI: of '
+    'planned busy time and time recorded outside of it, of planned quantity, assignments or forecast targets; NULL if '
+    'there is none), and the reason if value is NULL. Attendance and WAPE are not available by resource.';
 
 CREATE FUNCTION shift_kpis(org uuid, period_start timestamptz, period_end timestamptz)
 RETURNS TABLE (
@@ -1015,12 +1015,12 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
--- A plan made without knowing the period joins all events with all shifts.
+-- A generic plan would join all events with all shifts.
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 DECLARE
-    -- Shifts last a day at most, and who comes early is recorded early.
+    -- Shifts last at most a day, and early arrivals are recorded early.
     recorded_since CONSTANT timestamptz := period_start - interval '25 hours';
     recorded_until CONSTANT timestamptz := period_end + interval '25 hours';
     numbers integer[];
@@ -1067,7 +1067,7 @@ BEGIN
             count(*) AS scheduled_count,
             count(*) FILTER (WHERE a.status IN ('present', 'late', 'remote')) AS attended_count
         FROM (
-            -- One for one employee and shift: of several, the one that begins last corrects the others.
+            -- One per employee and shift: the one that begins last overrides the others.
             SELECT DISTINCT ON (a.employee_id, a.shift_id)
                 a.shift_id,
                 a.status,
@@ -1163,8 +1163,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION shift_kpis(uuid, timestamptz, timestamptz) IS
-    'What are the KPIs of each shift that starts in the period? Rows as in operational_kpis(), over the machines that stood at '
-    'the shift''s location, up to now. Plan attainment and WAPE are not to be had by shift.';
+    'KPIs of each shift that starts in the period. Rows as in operational_kpis(), over the machines that stood at the '
+    'shift''s location, up to now. Plan attainment and WAPE are not available by shift.';
 
 CREATE FUNCTION get_kpi_summary(org uuid, days integer DEFAULT 7)
 RETURNS TABLE (
@@ -1209,11 +1209,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION get_kpi_summary(uuid, integer) IS
-    'What are the organization''s KPIs of the last so many times 24 hours? Rows as in operational_kpis().';
+    'KPIs of the organization for the last N times 24 hours. Rows as in operational_kpis().';
 
--- Each forecast target looks for its demand, and each assignment for its attendance, by key in the few chunks of the period.
--- Asking first which of them its time is in costs ten times as much as looking. (Plain PostgreSQL does not ask, and lets only
--- superusers name a setting that it does not know.)
+-- Each forecast target looks up its demand, and each assignment its attendance, by key in the few chunks of the period.
+-- Checking chunk constraints first costs ten times as much as the lookup. (Plain PostgreSQL does not check them, and lets
+-- only superusers name an unknown setting.)
 DO $$
 BEGIN
     IF database_edition() NOT IN ('plain', 'citus') THEN

@@ -1,5 +1,5 @@
--- What no index sees: rows whose primary key is there twice (a unique index looks at no row of the columnstore, and a damaged one at
--- nothing), and rollups that say something else than their rows. Both read all of it, so nothing calls them by itself.
+-- Checks that indexes cannot make: rows with a duplicate primary key (unique indexes do not cover the columnstore, and a damaged
+-- index covers nothing), and rollups that differ from their rows. Both read everything, so nothing calls them automatically.
 
 CREATE OR REPLACE FUNCTION double_rows()
 RETURNS TABLE (
@@ -13,7 +13,7 @@ RETURNS TABLE (
 LANGUAGE plpgsql
 VOLATILE
 SET search_path = public, pg_temp
--- The rows themselves are asked, not an index.
+-- Read the rows themselves, not an index.
 SET enable_indexscan = off
 SET enable_indexonlyscan = off
 SET enable_bitmapscan = off
@@ -63,8 +63,8 @@ BEGIN
         period_start := piece.period_start;
         period_end := piece.period_end;
         chunk := piece.chunk;
-        -- As one value: rows of the columnstore that are there twice come in an order that it is wrong about. Citus has no columnstore
-        -- here, and cannot send such a value from node to node.
+        -- As one value, because duplicate rows in the columnstore are not in the order that it claims. Citus has no
+        -- columnstore here, and cannot send such a value between nodes.
         EXECUTE format(
             'SELECT count(*), coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM %I %s GROUP BY %s(%s) HAVING count(*) > 1) AS q',
             piece.relation,
@@ -83,8 +83,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION double_rows() IS
-    'Which rows are there more than once by their primary key? One line a table or chunk that has any; no line where all is well. Counts '
-    'every row, of the columnstore too, without an index: a second or two for a million rows.';
+    'Tables or chunks with duplicate primary keys, one row each; no rows if there are none. Counts every row, including '
+    'the columnstore, without using an index: a second or two per million rows.';
 
 CREATE OR REPLACE FUNCTION rollup_differences()
 RETURNS TABLE (
@@ -111,14 +111,14 @@ BEGIN
             format('%I.%I', h.schema_name, h.table_name) AS materialized,
             _timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(h.id)) AS watermark,
             d.bucket_width,
-            -- Retention took what is older; a bucket that it cut in two is left out.
+            -- Retention dropped older rows; a bucket that it cut in two is excluded.
             (
                 SELECT min(c.range_start)
                 FROM timescaledb_information.chunks AS c
                 WHERE c.hypertable_schema = 'public'
                     AND c.hypertable_name = coalesce(parent.source, d.source)
             ) AS oldest,
-            -- What it is made of: rows, and where it is built on another rollup, that one.
+            -- Its sources: the raw rows and, where it is built on another rollup, that one.
             ARRAY(
                 SELECT s.raw_hypertable_id
                 FROM _timescaledb_catalog.continuous_agg AS s
@@ -147,7 +147,7 @@ BEGIN
         EXECUTE format(
             $query$
             WITH late AS (
-                -- What came since the last refresh is in the next one.
+                -- Rows that arrived since the last refresh are in the next one.
                 SELECT lowest_modified_value AS lowest, greatest_modified_value AS greatest
                 FROM _timescaledb_catalog.continuous_aggs_hypertable_invalidation_log
                 WHERE hypertable_id = ANY (%7$L::integer[])
@@ -188,9 +188,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION rollup_differences() IS
-    'Which rollups say something else than the rows that they are made of? One line a rollup that does; no line where all is well, and where '
-    'rollups are views. Makes each rollup anew from its rows to compare: some seconds for a million rows. What came since the last '
-    'refresh, and what retention has left of rows that are gone, is not looked at.';
+    'Rollups that differ from the rows they are built on, one row each; no rows if there are none, or where rollups are '
+    'views. Recomputes each rollup from its rows for comparison: a few seconds per million rows. Rows that arrived since '
+    'the last refresh, and buckets whose rows were dropped by retention, are not compared.';
 
 CREATE OR REPLACE PROCEDURE remove_double_rows(keep_any boolean DEFAULT false)
 LANGUAGE plpgsql
@@ -207,7 +207,7 @@ DECLARE
 BEGIN
     FOR piece IN SELECT * FROM public.double_rows() LOOP
         IF piece.chunk IS NULL THEN
-            RAISE WARNING '% rows of % are there twice in spite of its primary key: its index is damaged, restore a backup', piece.surplus_count, piece.relation;
+            RAISE WARNING '% rows of % are duplicates despite its primary key: the index is damaged, restore a backup', piece.surplus_count, piece.relation;
             CONTINUE;
         END IF;
         EXECUTE format('LOCK TABLE public.%I IN SHARE ROW EXCLUSIVE MODE', piece.relation);
@@ -232,11 +232,11 @@ BEGIN
         )
         INTO differing_count;
         IF differing_count > 0 AND NOT keep_any THEN
-            RAISE EXCEPTION '% keys of % between % and % have copies that differ, so one of them is old, and nothing tells which',
+            RAISE EXCEPTION '% keys of % between % and % have copies that differ, and it is unknown which of them is current',
                 differing_count, piece.relation, piece.period_start, piece.period_end
-                USING HINT = 'Restore a backup; or CALL remove_double_rows(true), which keeps either of them.';
+                USING HINT = 'Restore a backup, or CALL remove_double_rows(true) to keep an arbitrary one.';
         END IF;
-        -- With all that is compressed of it; TRUNCATE leaves rows behind where a chunk is compressed in part.
+        -- Including its compressed data; TRUNCATE leaves rows behind where a chunk is partially compressed.
         EXECUTE format('DROP TABLE %s', piece.chunk);
         EXECUTE format(
             'INSERT INTO public.%I (%s) SELECT DISTINCT ON (%s) %s FROM pg_temp.double_rows_all ORDER BY %s',
@@ -255,7 +255,7 @@ BEGIN
                 AND c.range_start < piece.period_end
                 AND c.range_end > piece.period_start;
         END IF;
-        RAISE NOTICE '% rows of % between % and % were there twice: removed', piece.surplus_count, piece.relation, piece.period_start, piece.period_end;
+        RAISE NOTICE '% rows of % between % and % were duplicates: removed', piece.surplus_count, piece.relation, piece.period_start, piece.period_end;
         is_mended := true;
         COMMIT;
     END LOOP;
@@ -263,7 +263,7 @@ BEGIN
         RETURN;
     END IF;
 
-    -- Those that are built on others come after them. What is older than the rows stays as it is.
+    -- Rollups that are built on others come after them. Buckets older than the rows are left alone.
     FOR definition IN
         SELECT
             d.rollup,
@@ -281,7 +281,7 @@ BEGIN
         CALL public.refresh_continuous_aggregate(format('public.%I', definition.rollup)::regclass, definition.first_bucket, NULL, true);
     END LOOP;
 
-    -- A dump sets TimescaleDB's counters back to where they stood: chunks that came later have those numbers.
+    -- Restoring a dump resets TimescaleDB's sequences: chunks created later already use these numbers.
     FOR next_number IN
         SELECT
             d.adrelid::regclass AS relation,
@@ -300,8 +300,9 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE remove_double_rows(boolean) IS
-    'Mends a database that a dump was loaded into twice: keeps one of the rows with the same primary key, chunk by chunk, and makes the '
-    'rollups anew from their rows. Refuses where two copies differ, because nothing tells which one is old, unless any may be kept. Call '
-    'it outside a transaction, after a backup; it locks a time series against writers, one chunk after the other.';
+    'Repairs a database into which a dump was loaded twice: keeps one of the rows with the same primary key, chunk by '
+    'chunk, and recomputes the rollups from the rows. Refuses if two copies differ, because it is unknown which one is '
+    'current, unless any may be kept. Call it outside a transaction, after a backup; it locks one chunk of a time series '
+    'after the other against writers.';
 REVOKE ALL ON FUNCTION double_rows(), rollup_differences() FROM PUBLIC;
 REVOKE ALL ON PROCEDURE remove_double_rows(boolean) FROM PUBLIC;

@@ -1,6 +1,6 @@
--- What writes the outbox (53_outbox.sql): once a statement, with the owner's rights, in the transaction of the change.
+-- Triggers that write the outbox (53_outbox.sql): once per statement, SECURITY DEFINER, in the transaction of the change.
 
--- With the rights and the search path of the triggers that call it: settings of its own would cost each write more than the rest.
+-- Runs with the privileges and search_path of the calling triggers: its own settings would cost each write more than the rest.
 CREATE OR REPLACE FUNCTION announce_changes(organization_ids uuid[])
 RETURNS void
 LANGUAGE plpgsql
@@ -13,11 +13,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION announce_changes(uuid[]) IS
-    'Wakes up who listens to the channel changes of these organizations. Nobody depends on it: readers look by themselves once a second.';
+    'Wakes up listeners on the channel changes of these organizations. Only an optimization: readers also poll once a second.';
 REVOKE ALL ON FUNCTION announce_changes(uuid[]) FROM PUBLIC;
 
--- A key's rows become one new row, which nobody has read yet: whoever reads it reads all that was committed before. A row that
--- another transaction is just deleting is left alone, and so are those of readers that stop for a moment.
+-- All rows of a key are replaced by one new row, which no one has read yet: its reader will see everything committed
+-- before. Rows that another transaction is deleting are skipped, as are those of readers that resume from a position.
 DROP FUNCTION IF EXISTS trim_sync_outbox();
 CREATE OR REPLACE FUNCTION trim_sync_outbox(only_organization uuid DEFAULT NULL)
 RETURNS bigint
@@ -34,7 +34,7 @@ BEGIN
         RETURN 0;
     END IF;
 
-    -- What is older than its target keeps it, once every transaction up to it has ended: nobody can come in late among these.
+    -- Rows older than their target keeps them, once every earlier transaction has ended, so that none can commit late among them.
     WITH expired AS (
         SELECT
             o.organization_id,
@@ -137,7 +137,7 @@ BEGIN
             g.entity_key,
             CASE WHEN t.keep_for IS NULL THEN min(g.changed_at) ELSE max(g.changed_at) END
         FROM gone AS g
-        -- A target that was taken away needs nothing any more.
+        -- Removed targets need nothing.
         JOIN public.sync_targets AS t
             ON t.organization_id = g.organization_id
             AND t.consumer = g.consumer
@@ -180,9 +180,10 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION trim_sync_outbox(uuid) IS
-    'How many rows were taken out of the outbox? Several of a key become one, those that a stream need not keep any longer go, and those whose '
-    'target is gone. Called by whoever writes each 100,000th row, so that the outbox is bounded even where nobody reads it, and by the sender. '
-    'Waits for nobody. With an organization, only its keys become one: so a customer''s login, whose transaction may stay open, holds no row of others.';
+    'Trims the outbox and returns the number of rows removed: several rows of a key are merged into one; rows past their '
+    'target''s keep_for and rows of removed targets are deleted. Called by the writer of each 100,000th row, so that the '
+    'outbox is bounded even if no one reads it, and by the sender. Never waits. With an organization, only merges its '
+    'keys, so that a customer''s login, whose transaction may stay open, locks no rows of others.';
 REVOKE ALL ON FUNCTION trim_sync_outbox(uuid) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION trim_outbox_in_passing()
@@ -190,20 +191,21 @@ RETURNS void
 LANGUAGE plpgsql
 AS $$
 BEGIN
-    -- Under another isolation, rows that the sender deletes at this moment would fail the writer.
+    -- At other isolation levels, rows that the sender deletes concurrently would make the writer fail.
     IF current_setting('transaction_isolation') = 'read committed' THEN
         PERFORM public.trim_sync_outbox((SELECT l.organization_id FROM public.tenant_logins AS l WHERE l.role_name = session_user));
     END IF;
 EXCEPTION
     WHEN OTHERS THEN
-        RAISE WARNING 'the outbox could not be trimmed: %', SQLERRM;  -- no row is refused for it
+        RAISE WARNING 'the outbox could not be trimmed: %', SQLERRM;  -- never fail the write because of this
 END
 $$;
 COMMENT ON FUNCTION trim_outbox_in_passing() IS
-    'Trims the outbox for who has just written each 100,000th row of it, and never fails that writer. A customer''s login trims its own organization''s.';
+    'Trims the outbox on behalf of the writer of each 100,000th row, and never fails that writer. A customer''s login trims its own '
+    'organization''s rows.';
 REVOKE ALL ON FUNCTION trim_outbox_in_passing() FROM PUBLIC;
 
--- A forecast's target as text: equal intervals (1 day, 24 hours) give the same one, whatever the session's settings are.
+-- A forecast target as text: equal intervals (1 day, 24 hours) give the same text, whatever the session's settings.
 CREATE OR REPLACE FUNCTION forecast_key(product_id text, location_id uuid, target_time timestamptz, target_interval interval)
 RETURNS text
 LANGUAGE sql
@@ -213,14 +215,14 @@ AS $$
         product_id,
         location_id,
         target_time AT TIME ZONE 'UTC',
-        -- Intervals are compared with years of 360 days; an epoch counts 365.25.
+        -- Interval comparison assumes years of 360 days; EXTRACT(epoch) 365.25.
         (extract(epoch FROM target_interval) - extract(year FROM target_interval) * 453600)::double precision
     )::text
 $$;
 COMMENT ON FUNCTION forecast_key(text, uuid, timestamptz, interval) IS
     'Key of a forecast''s target in the outbox: the JSON array of product, location, target time in UTC, and interval in seconds (a month is 30 days, as in the primary key).';
 
--- Dashboards show what is open, and what was over for so long. What a copy holds beyond that it drops by itself.
+-- Dashboards show open items, and closed ones for this long. A copy expires older ones itself.
 CREATE OR REPLACE FUNCTION sync_kept_for(kind text)
 RETURNS interval
 LANGUAGE sql
@@ -229,8 +231,8 @@ AS $$
     SELECT CASE WHEN kind = 'forecast' THEN interval '7 days' ELSE interval '30 days' END
 $$;
 COMMENT ON FUNCTION sync_kept_for(text) IS
-    'How long is something current for readers of the outbox after it is over: a resolved alert, a closed anomaly, a plan that is completed or '
-    'cancelled, a forecast whose time has passed?';
+    'How long an item remains current for outbox readers after it has ended: a resolved alert, a closed anomaly, a '
+    'completed or cancelled plan, a past forecast.';
 
 CREATE OR REPLACE FUNCTION enqueue_changes(organization_id uuid, consumer text, wanted text[])
 RETURNS bigint
@@ -307,12 +309,12 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION enqueue_changes(uuid, text, text[]) IS
-    'How many keys were written to the outbox of this target: all that are current, of the kinds wanted? For a copy that begins, and for KPIs, which '
-    'change with the clock.';
+    'Writes all current keys of the requested kinds to the outbox of this target, and returns their number. For the '
+    'initial copy, and for KPIs, which change with the clock.';
 REVOKE ALL ON FUNCTION enqueue_changes(uuid, text, text[]) FROM PUBLIC;
 
--- Row by row, because TimescaleDB has no statement triggers with rows for DELETE. Rows of one resource leave one row a transaction,
--- whose outbox_id says of which it is.
+-- Row by row, because TimescaleDB has no DELETE statement triggers with transition tables. Rows of one resource leave one
+-- row per transaction, with an outbox_id derived from the resource.
 CREATE OR REPLACE FUNCTION outbox_deleted_reading()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -341,7 +343,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION outbox_deleted_reading() IS
-    'Trigger: writes the resource of a deleted event or metric to the outbox, for organizations that have a target. Runs with the owner''s rights.';
+    'Trigger: writes the resource of a deleted event or metric to the outbox, for organizations with a target. SECURITY DEFINER.';
 REVOKE ALL ON FUNCTION outbox_deleted_reading() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION write_outbox(org uuid, changed_kind text, entity_keys text[])
@@ -376,8 +378,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION write_outbox(uuid, text, text[]) IS
-    'Writes these keys to the outbox of each of the organization''s targets that wants the kind, with the rights and the search path of '
-    'the triggers that call it.';
+    'Writes these keys to the outbox of each target of the organization that receives the kind, with the privileges and '
+    'search_path of the calling triggers.';
 REVOKE ALL ON FUNCTION write_outbox(uuid, text, text[]) FROM PUBLIC;
 
 DO $$
@@ -398,7 +400,7 @@ BEGIN
                 ('alert', 'alerts', 'alert_id', 'c.alert_id::text'),
                 ('anomaly', 'anomaly_predictions', 'anomaly_id', 'c.anomaly_id::text'),
                 ('plan', 'production_plans', 'plan_id', 'c.plan_id::text'),
-                -- Challengers' shadows are not read by anybody who reads the copy.
+                -- Shadow forecasts of challengers are not copied.
                 (
                     'forecast', 'demand_forecasts', 'product_id, location_id, target_time, target_interval, purpose',
                     'CASE WHEN c.purpose = ''published'' '
@@ -421,13 +423,13 @@ BEGIN
                 target record;
             BEGIN
                 %6$s
-                -- Who has no target pays for this line. A statement more costs a single row more than what it does.
+                -- The only cost for databases without targets. A second statement would cost a single row more than the work itself.
                 IF %5$s THEN
                     RETURN NULL;
                 END IF;
 
                 IF TG_OP = 'TRUNCATE' THEN
-                    -- One after the other: asked in a query, it would be asked on the nodes of the rows, of which each sees its own.
+                    -- One at a time: within a query it would run on the nodes of the rows, each of which sees its own only.
                     FOR target IN
                         SELECT
                             t.organization_id,
@@ -449,7 +451,7 @@ BEGIN
                 ELSE
                     PERFORM public.write_outbox(c.organization_id, '%2$s', array_agg(%3$s))
                     FROM (
-                        -- A thousand readings of a machine are one change of it.
+                        -- A thousand readings of a machine are a single change.
                         SELECT DISTINCT organization_id, %4$s FROM changed_rows
                     ) AS c
                     WHERE %3$s IS NOT NULL
@@ -463,9 +465,9 @@ BEGIN
             kept.kind,
             kept.entity_key,
             kept.columns,
-            -- A trigger on one node of several sees the targets of its own rows only.
+            -- On Citus, a trigger on a worker sees the targets of its own rows only.
             CASE database_edition() WHEN 'citus' THEN 'false' ELSE 'NOT EXISTS (SELECT FROM public.sync_targets)' END,
-            -- As these triggers ask for the rows of a statement, COPY goes row by row: see note_copied_rows().
+            -- Because of the transition tables of these triggers, COPY inserts row by row: see note_copied_rows().
             CASE
                 WHEN kept.is_series AND may_note THEN
                     format(
@@ -479,8 +481,7 @@ BEGIN
         EXECUTE format(
             'COMMENT ON FUNCTION %I() IS %L',
             'outbox_' || kept.relation,
-            'Trigger: writes the keys of changed ' || kept.relation || ' to the outbox, once a statement, for organizations that have a target. '
-            'Runs with the owner''s rights.'
+            'Trigger: writes the keys of changed rows to the outbox, once per statement, for organizations with a target. SECURITY DEFINER.'
         );
         EXECUTE format('REVOKE ALL ON FUNCTION %I() FROM PUBLIC', 'outbox_' || kept.relation);
 
@@ -510,7 +511,7 @@ BEGIN
             kept.relation,
             'outbox_' || kept.relation
         );
-        -- Before, while the keys are still there.
+        -- Before, while the keys still exist.
         EXECUTE format(
             'CREATE OR REPLACE TRIGGER %1$I BEFORE TRUNCATE ON %2$I FOR EACH STATEMENT EXECUTE FUNCTION %3$I()',
             kept.relation || '_outbox_truncated',

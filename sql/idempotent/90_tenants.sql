@@ -1,18 +1,18 @@
--- Tenant isolation by role and view. (Row-level security cannot be had beside columnstore and continuous aggregates.)
+-- Tenant isolation by roles and views. (Row-level security is not available with columnstore and continuous aggregates.)
 --
--- barnameh_tenant        the role that an application takes (SET LOCAL ROLE) to act for one organization. It has no right
---                        on any relation of public. It has rights on schema tenant: one view per relation, which
---                        shows the rows of current_organization_id() and takes no others.
--- barnameh_tenant_login  the same rights, for logins of the customers' own tools; made by create_tenant_login(). It is a
---                        role apart, so that no login shares an owner with what an application's session leaves behind.
--- barnameh_readonly      reads everything, of all organizations: for the operator's own dashboards. Writes nothing.
+-- barnameh_tenant: role that an application takes (SET LOCAL ROLE) to act for one organization. It has no privileges on any
+-- relation of public, only on schema tenant: one view per relation, which shows and accepts the rows of
+-- current_organization_id() only.
+-- barnameh_tenant_login: the same privileges, for the logins of customers' own tools; granted by create_tenant_login(). A
+-- separate role, so that no login shares an owner with objects that an application's session leaves behind.
+-- barnameh_readonly: reads the rows of all organizations, for the operator's dashboards. Writes nothing.
 --
--- With search_path = tenant, public, pg_temp the same bare names, and so the same queries and functions, mean the
--- tenant's own rows. pg_temp stands last, so that no temporary table shadows a view.
+-- With search_path = tenant, public, pg_temp the same unqualified names, and so the same queries and functions, refer to
+-- the tenant's own rows. pg_temp comes last, so that no temporary table can shadow a view.
 --
--- docs/tenants.md says what this guarantees and what it does not; tests/integration/schema/test_isolation.py attacks it.
+-- docs/tenants.md describes what this guarantees and what it does not; tests/integration/schema/test_isolation.py attacks it.
 
--- Roles belong to the whole server: another database of it may be set up at the same moment.
+-- Roles are global to the server: another of its databases may be set up at the same moment.
 DO $$
 DECLARE
     wanted record;
@@ -37,11 +37,11 @@ BEGIN
             END IF;
         EXCEPTION
             WHEN duplicate_object OR unique_violation OR internal_error THEN
-                NULL;  -- the other one did it
+                NULL;  -- created concurrently by the other one
         END;
     END LOOP;
 
-    -- Who owns the schema may act as a tenant: the library's tenant scope is SET LOCAL ROLE.
+    -- The schema's owner may act as a tenant: the library's tenant scope uses SET LOCAL ROLE.
     IF NOT pg_has_role(current_user, 'barnameh_tenant', 'SET') THEN
         GRANT barnameh_tenant TO CURRENT_USER;
     END IF;
@@ -54,17 +54,16 @@ CREATE TABLE IF NOT EXISTS tenant_logins (
     created_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT tenant_logins_pkey PRIMARY KEY (organization_id, role_name),
     CONSTRAINT tenant_logins_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations,
-    -- A login belongs to one organization. (As an exclusion constraint, so that every key keeps the rule that
-    -- organization_id comes first.)
+    -- A login belongs to one organization. (An exclusion constraint, so that every key still begins with organization_id.)
     CONSTRAINT tenant_logins_role_of_one_organization_excl EXCLUDE USING btree (role_name WITH =)
 );
-COMMENT ON TABLE tenant_logins IS 'Which login belongs to which organization. Written by create_tenant_login() and drop_tenant_login() only.';
+COMMENT ON TABLE tenant_logins IS 'The organization of each tenant login. Written by create_tenant_login() and drop_tenant_login() only.';
 COMMENT ON COLUMN tenant_logins.organization_id IS 'The tenant.';
 COMMENT ON COLUMN tenant_logins.role_name IS 'The login role.';
-COMMENT ON COLUMN tenant_logins.created_at IS 'When the login was made.';
+COMMENT ON COLUMN tenant_logins.created_at IS 'When the login was created.';
 
 CREATE SCHEMA IF NOT EXISTS tenant;
-COMMENT ON SCHEMA tenant IS 'The relations of public, each as a view of one organization''s rows: that of current_organization_id().';
+COMMENT ON SCHEMA tenant IS 'Views of the relations in public, restricted to the rows of current_organization_id().';
 
 CREATE OR REPLACE FUNCTION current_organization_id()
 RETURNS uuid
@@ -85,8 +84,8 @@ BEGIN
     IF FOUND THEN
         RETURN own_organization_id;
     END IF;
-    -- The setting counts only for a login that may take the role barnameh_tenant, which no customer's login may. So a
-    -- login that was renamed, or that was made for another database of this server, sees nothing instead of anything.
+    -- The setting counts only for logins that may take the role barnameh_tenant, which no customer's login may. So a login
+    -- that was renamed, or created for another database of this server, sees no rows rather than any rows.
     IF NOT pg_has_role(session_user, 'barnameh_tenant', 'SET') THEN
         RETURN NULL;
     END IF;
@@ -94,13 +93,14 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION current_organization_id() IS
-    'Whose rows does the tenant scope show? The organization that the login belongs to, whatever any setting says; for '
-    'a login that may act for any organization (it may SET ROLE barnameh_tenant), the setting app.organization_id; else NULL: '
-    'no row. Runs with the owner''s rights to read tenant_logins. Never IMMUTABLE: a cached plan would keep the first caller''s answer.';
+    'Organization whose rows the tenant scope shows. For a tenant login, its organization, whatever the settings; for a login that may '
+    'act for any organization (it may SET ROLE barnameh_tenant), the setting app.organization_id; otherwise NULL, which matches no '
+    'row. SECURITY DEFINER, to read tenant_logins. Never IMMUTABLE: a cached plan would keep the first caller''s result.';
 
--- Where Citus distributes the tables, a view neither can be written to nor reads with its owner's rights. There the tables themselves are
--- open, for the rows of the organization that the setting names: a policy may ask nothing else, since it is asked on the workers too. A
--- customer's login, which could set that, has a policy of its own instead (92_citus.sql). Only what is not so yet is said.
+-- On Citus, views over distributed tables are neither writable nor read with their owner's rights. There, tenants access
+-- the tables themselves, restricted to the organization in the setting: policies cannot use anything else, because they are
+-- evaluated on the workers too. A customer's login, which could change the setting, has its own policy instead
+-- (92_citus.sql). Only missing grants are issued.
 CREATE OR REPLACE PROCEDURE secure_rows(relation regclass, rights text)
 LANGUAGE plpgsql
 AS $$
@@ -113,7 +113,7 @@ BEGIN
     WHERE c.oid = relation;
 
     IF base.relkind = 'v' THEN
-        -- Each time: a node that comes later has the view and not the rights.
+        -- Every time, because a node added later has the view, but not the grants.
         EXECUTE format('ALTER VIEW %s SET (security_invoker = true)', relation);
         EXECUTE format('GRANT SELECT ON %s TO barnameh_tenant, barnameh_tenant_login, barnameh_readonly', relation);
         RETURN;
@@ -139,7 +139,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = relation AND p.polname = 'all_rows') THEN
         EXECUTE format('CREATE POLICY all_rows ON %s FOR SELECT TO barnameh_readonly USING (true)', relation);
     END IF;
-    -- Whose rows they are need not be said.
+    -- The organization may be omitted on insert.
     IF base.relname <> 'organizations' AND NOT EXISTS (
         SELECT
         FROM pg_attrdef AS d
@@ -152,16 +152,16 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE secure_rows(regclass, text) IS
-    'In the citus edition: gives tenants these rights on a table, on their own rows, or on a view, which then reads with its reader''s rights.';
+    'In the citus edition: grants tenants these privileges on a table, restricted to their own rows, or on a view, which '
+    'then reads with the privileges of its user.';
 REVOKE ALL ON PROCEDURE secure_rows(regclass, text) FROM PUBLIC;
 
--- One view per relation of public that holds tenants' rows. Applying the schema again makes what is new and replaces
--- what changed.
+-- One view per relation of public with tenants' rows. Applying the schema again creates new views and replaces changed ones.
 --
--- The view's own CHECK OPTION looks at a row after it was written: after unique keys told whether a row of that key is
--- there, and after ON CONFLICT DO UPDATE has read, and perhaps taken over, another organization's row. A CHECK of the
--- table comes before all of that: who has no right to write to the table itself writes rows of their own organization.
--- (Rows that stand there already were written by who might, hence NOT VALID. A trigger instead would slow COPY down.)
+-- A view's CHECK OPTION is evaluated after the row was written: after unique keys revealed whether a row with that key exists,
+-- and after ON CONFLICT DO UPDATE has read, and possibly taken over, another organization's row. A CHECK of the table is
+-- evaluated before all of that: users without privileges on the table itself may write rows of their own organization only. (NOT
+-- VALID, because existing rows were written by users with privileges. A trigger instead would slow down COPY.)
 DO $$
 DECLARE
     base record;
@@ -170,7 +170,7 @@ DECLARE
     is_citus CONSTANT boolean := database_edition() = 'citus';
     usual_search_path CONSTANT text := current_setting('search_path');
 BEGIN
-    -- TimescaleDB looks at compressed chunks under a search_path of its own: names are to be printed with their schema.
+    -- TimescaleDB handles compressed chunks under its own search_path, so names must be printed schema-qualified.
     PERFORM set_config('search_path', 'pg_catalog', true);
     FOR base IN
         SELECT
@@ -199,16 +199,16 @@ BEGIN
     LOOP
         tenant_rights := CASE
             WHEN NOT base.is_table OR base.relname = 'organizations' THEN 'SELECT'
-            -- Only the database itself writes these; see 55_triggers.sql, 57_history.sql, 73_timeline_sums.sql.
+            -- Written by the database only; see 55_triggers.sql, 57_history.sql, 73_timeline_sums.sql.
             WHEN base.relname = 'demand_revisions' THEN 'SELECT'
             WHEN base.relname IN ('resource_history', 'employee_history', 'location_history') AND NOT is_citus THEN 'SELECT'
             WHEN base.relname IN ('resource_history', 'employee_history', 'location_history') THEN 'SELECT, INSERT, UPDATE, DELETE'
             WHEN base.relname IN ('resource_time_sums', 'resource_time_states', 'resource_time_marks') THEN 'SELECT'
-            -- The worker acts on it with the operator's rights and keys.
+            -- The worker runs schedules with the operator's rights and keys.
             WHEN base.relname = 'service_schedules' THEN 'SELECT'
-            -- Made and revoked by the operator: barnameh keys.
+            -- Created and revoked by the operator with "barnameh keys".
             WHEN base.relname = 'api_keys' THEN 'SELECT'
-            -- Nobody forges a change or a target, or takes one away; see 88_outbox_triggers.sql.
+            -- Tenants must not forge or delete changes or targets; see 88_outbox_triggers.sql.
             WHEN base.relname IN ('sync_targets', 'sync_outbox', 'sync_progress', 'sync_rejected') THEN 'SELECT'
             WHEN base.keeps_history THEN 'SELECT, INSERT, UPDATE'
             ELSE 'SELECT, INSERT, UPDATE, DELETE'
@@ -230,18 +230,18 @@ BEGIN
             );
         EXCEPTION
             WHEN invalid_table_definition THEN
-                RAISE EXCEPTION 'view tenant.% stands in the way: its columns cannot be brought to those of public.%',
+                RAISE EXCEPTION 'view tenant.% cannot be replaced: its columns do not match those of public.%',
                     base.relname, base.relname
-                    USING HINT = 'Drop the view, with what depends on it, and apply the schema again.';
+                    USING HINT = 'Drop the view and its dependent objects, and apply the schema again.';
         END;
-        -- Whose rows they are need not be said.
+        -- The organization may be omitted on insert.
         IF base.is_table AND base.relname <> 'organizations' THEN
             EXECUTE format('ALTER VIEW tenant.%I ALTER COLUMN organization_id SET DEFAULT public.current_organization_id()', base.relname);
         END IF;
-        EXECUTE format('COMMENT ON VIEW tenant.%I IS %L', base.relname, 'Own rows of public.' || base.relname || '. ' || coalesce(base.description, ''));
+        EXECUTE format('COMMENT ON VIEW tenant.%I IS %L', base.relname, 'Rows of the current organization in public.' || base.relname || '. ' || coalesce(base.description, ''));
 
-        -- Rights on a hypertable are written to each of its chunks, which a refresh may be making at this moment: only what
-        -- is not so yet is said.
+        -- Grants on a hypertable are written to each of its chunks, which a refresh may be creating at this moment, so only
+        -- missing ones are issued.
         IF base.is_open THEN
             EXECUTE format('REVOKE ALL ON public.%I FROM PUBLIC, barnameh_tenant, barnameh_tenant_login', base.relname);
         END IF;
@@ -265,7 +265,7 @@ BEGIN
 END
 $$;
 
--- Columns of the tenant's views keep the comments of what they show.
+-- Columns of the tenant views have the comments of the underlying columns.
 DO $$
 DECLARE
     described record;
@@ -300,12 +300,12 @@ BEGIN
             VALUES
                 ('search_path', 'tenant, public, pg_temp', false),
                 ('statement_timeout', '''5min''', false),
-                -- What another's open transaction holds is waited for so long: a row, a table, or the entry of a chunk that is written
-                -- to for the first time since it went into the columnstore.
+                -- Limits the wait for another session's open transaction: for a row, a table, or the catalog entry of a
+                -- chunk that is first written to after its compression.
                 ('lock_timeout', '''10s''', false),
                 ('idle_in_transaction_session_timeout', '''1min''', false),
                 ('idle_session_timeout', '''1h''', false),
-                -- The one of these that the login itself cannot change.
+                -- The only one of these that the login cannot change itself.
                 ('temp_file_limit', '''1GB''', true)
         ) AS l (name, value, needs_superuser)
         WHERE (NOT l.needs_superuser OR (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user))
@@ -323,8 +323,8 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE limit_tenant_login(text) IS
-    'Gives a customer''s login the limits that it does not have yet: search path, time of a statement, of a wait for a lock, of an idle '
-    'session, and temporary files. What was set for it otherwise stays.';
+    'Sets the limits that a customer''s login does not have yet: search path, statement timeout, lock timeout, idle '
+    'session timeouts, and temporary file size. Existing settings are kept.';
 
 CREATE OR REPLACE PROCEDURE keep_login_to_own_rows(role_name text)
 LANGUAGE plpgsql
@@ -350,7 +350,8 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE keep_login_to_own_rows(text) IS
-    'Where row security keeps tenants apart (citus): gives a customer''s login the rows of its organization in every table, whatever it sets.';
+    'Where row security separates tenants (citus): restricts a customer''s login to the rows of its organization in every '
+    'table, whatever its settings.';
 
 CREATE OR REPLACE PROCEDURE create_tenant_login(organization_id uuid, role_name text, password text)
 LANGUAGE plpgsql
@@ -364,7 +365,7 @@ BEGIN
         RAISE EXCEPTION 'organization % does not exist', organization_id USING ERRCODE = 'foreign_key_violation';
     END IF;
     IF role_name IS NULL OR role_name !~ '^[a-z][a-z0-9_]{0,62}$' THEN
-        RAISE EXCEPTION 'a login''s name is 1 to 63 of a-z, 0-9 and _, beginning with a letter' USING ERRCODE = 'invalid_name';
+        RAISE EXCEPTION 'a login name must be 1 to 63 characters of a-z, 0-9 and _, starting with a letter' USING ERRCODE = 'invalid_name';
     END IF;
     IF to_regrole(role_name) IS NOT NULL THEN
         RAISE EXCEPTION 'role % exists already', role_name USING ERRCODE = 'duplicate_object';
@@ -373,7 +374,7 @@ BEGIN
         RAISE EXCEPTION 'a password of at least 12 characters is needed' USING ERRCODE = 'invalid_password';
     END IF;
 
-    -- The password comes in the last statement, so that no failure of another one prints it.
+    -- The password is set by the last statement, so that a failure of another statement never prints it.
     EXECUTE format(
         'CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION INHERIT CONNECTION LIMIT 20',
         role_name
@@ -385,7 +386,7 @@ BEGIN
     VALUES (create_tenant_login.organization_id, create_tenant_login.role_name);
     CALL public.keep_login_to_own_rows(role_name);
 
-    -- Everybody may connect to these two, and keep things there that nobody looks for, or keep CREATE DATABASE waiting.
+    -- Everyone may connect to these two by default, and store objects there unnoticed, or block CREATE DATABASE.
     FOR shared IN
         SELECT d.datname
         FROM pg_database AS d
@@ -400,7 +401,7 @@ BEGIN
     LOOP
         IF NOT is_superuser THEN
             RAISE WARNING 'login % may connect to database %', role_name, shared.datname
-                USING HINT = format('Let its owner say: REVOKE CONNECT, TEMPORARY ON DATABASE %I FROM PUBLIC', shared.datname);
+                USING HINT = format('As its owner, run: REVOKE CONNECT, TEMPORARY ON DATABASE %I FROM PUBLIC', shared.datname);
             CONTINUE;
         END IF;
         BEGIN
@@ -417,21 +418,21 @@ BEGIN
             EXECUTE format('REVOKE CONNECT, TEMPORARY ON DATABASE %I FROM PUBLIC', shared.datname);
         EXCEPTION
             WHEN internal_error THEN
-                NULL;  -- another database of this server does the same at this moment
+                NULL;  -- done concurrently from another database of this server
         END;
     END LOOP;
     EXECUTE format('ALTER ROLE %I PASSWORD %L', role_name, password);
 END
 $$;
 COMMENT ON PROCEDURE create_tenant_login(uuid, text, text) IS
-    'Makes a login for a customer''s own tools. It sees and writes that organization''s rows only, and no setting changes '
-    'which. The password may be a SCRAM-SHA-256 verifier, so that the server''s log never sees the word itself.';
+    'Creates a login for a customer''s own tools. It can read and write that organization''s rows only, whatever its settings. '
+    'The password may be a SCRAM-SHA-256 verifier, so that the plain-text password never appears in the server log.';
 
 CREATE OR REPLACE PROCEDURE drop_tenant_login(role_name text)
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    -- A CALL that is a transaction of its own may commit on the way.
+    -- A CALL outside a transaction block may commit midway.
     is_alone CONSTANT boolean := transaction_timestamp() = statement_timestamp() AND current_query() !~ ';\s*\S';
     login_id oid;
     policy record;
@@ -442,9 +443,9 @@ BEGIN
     END IF;
     login_id := to_regrole(quote_ident(role_name));
 
-    -- The role may be gone already.
+    -- The role may already have been dropped.
     IF login_id IS NOT NULL THEN
-        -- Whatever comes of the rest, the access ends here.
+        -- Whatever happens next, revoke access now.
         EXECUTE format('ALTER ROLE %I NOLOGIN', role_name);
         IF is_alone THEN
             COMMIT;
@@ -480,11 +481,11 @@ BEGIN
             GROUP BY d.datname
         ) AS h;
         IF holding IS NOT NULL THEN
-            RAISE EXCEPTION 'login % owns things elsewhere, or has rights on them: %', role_name, holding
+            RAISE EXCEPTION 'login % owns objects or has privileges elsewhere: %', role_name, holding
                 USING ERRCODE = 'dependent_objects_still_exist',
                       DETAIL = CASE
                           WHEN is_alone THEN 'It cannot log in any more; its sessions were ended.'
-                          ELSE 'Nothing was changed. CALL it outside a transaction: then the access ends first.'
+                          ELSE 'Nothing was changed. CALL it outside a transaction to revoke access first.'
                       END,
                       HINT = format('In each of these databases: DROP OWNED BY %I; then call drop_tenant_login again.', role_name);
         END IF;
@@ -496,8 +497,8 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE drop_tenant_login(text) IS
-    'Ends the access and the sessions of a tenant login, commits that where it is called outside a transaction, and drops the login; '
-    'names the databases where something holds it. The organization''s rows stay.';
+    'Revokes the access and ends the sessions of a tenant login, commits that if called outside a transaction, and drops '
+    'the login. Lists the databases that have objects depending on it. The organization''s rows are kept.';
 
 CREATE OR REPLACE PROCEDURE end_long_tenant_transactions(job_id integer DEFAULT NULL, config jsonb DEFAULT '{"longest_minutes": 10}')
 LANGUAGE plpgsql
@@ -509,12 +510,12 @@ BEGIN
     WHERE a.datname = current_database()
         AND (
             a.xact_start < clock_timestamp() - (config ->> 'longest_minutes')::numeric * interval '1 minute'
-            -- A temporary table, which VACUUM of nobody else can reach, keeps the server's oldest transaction from moving on.
+            -- A temporary table, which no other session can vacuum, holds back the oldest transaction of the server.
             OR a.backend_start < clock_timestamp() - coalesce((config ->> 'longest_days')::numeric, 7) * interval '1 day'
-            -- Who listens and sits in a transaction keeps all notifications of the server since then in its one queue.
+            -- A listener in an open transaction holds back the server's notification queue.
             OR a.xact_start < clock_timestamp() - coalesce((config ->> 'queue_held_seconds')::numeric, 10) * interval '1 second'
                 AND pg_notification_queue_usage() > coalesce((config ->> 'queue_usage')::numeric, 0.1)
-            -- Reading and writing take none of these on a table of the schema, and making a chunk the weaker of them: it was LOCK.
+            -- Reading and writing take none of these on a table of the schema, and chunk creation only weaker ones, so it was LOCK.
             OR EXISTS (
                 SELECT
                 FROM pg_locks AS k
@@ -523,7 +524,7 @@ BEGIN
                     AND k.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
                     AND k.mode IN ('ShareLock', 'ExclusiveLock', 'AccessExclusiveLock')
             )
-            -- Whom someone else waits for, be it a lock of a table or the making of a chunk.
+            -- Sessions that block others, by a table lock or while creating a chunk.
             OR a.xact_start < clock_timestamp() - coalesce((config ->> 'waited_for_minutes')::numeric, 1) * interval '1 minute' AND EXISTS (
                 SELECT
                 FROM pg_stat_activity AS w
@@ -536,10 +537,11 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE end_long_tenant_transactions(integer, jsonb) IS
-    'Ends sessions of customers'' logins that keep others from working: whose transaction is open for longer than config.longest_minutes '
-    '(10); for longer than config.waited_for_minutes (1), while another role waits for it; for config.queue_held_seconds (10), while a tenth '
-    '(config.queue_usage) of the server''s queue of notifications is full; which is connected for longer than config.longest_days (7); or '
-    'which locked a table whole (LOCK TABLE). A login can lift its own time limits, and not this. Runs every minute as a job of TimescaleDB; without it, let cron call it.';
+    'Terminates sessions of customers'' logins that block others: with a transaction open for longer than '
+    'config.longest_minutes (10); for longer than config.waited_for_minutes (1) while another role waits for it; for '
+    'config.queue_held_seconds (10) while a tenth (config.queue_usage) of the server''s notification queue is full; '
+    'connected for longer than config.longest_days (7); or holding a table lock (LOCK TABLE). A login can lift its own '
+    'time limits, but not these. Runs every minute as a TimescaleDB job; without it, call it from cron.';
 DO $$
 BEGIN
     IF database_edition() = 'community' THEN
@@ -555,7 +557,7 @@ BEGIN
 END
 $$;
 
--- Logins that were made before a limit came.
+-- Logins created before a limit was introduced.
 DO $$
 DECLARE
     earlier record;
@@ -572,7 +574,7 @@ BEGIN
 EXCEPTION
     WHEN insufficient_privilege THEN
         RAISE WARNING 'the limits of customers'' logins were not set: %', SQLERRM
-            USING HINT = 'Let who made them say: CALL limit_tenant_login(role_name) for each of tenant_logins.';
+            USING HINT = 'As the role that created them, CALL limit_tenant_login(role_name) for each row of tenant_logins.';
 END
 $$;
 
@@ -583,7 +585,7 @@ REVOKE ALL ON PROCEDURE
     drop_tenant_login(text),
     end_long_tenant_transactions(integer, jsonb)
 FROM PUBLIC;
--- An application's login asks whose key it was given; a customer's login has no use for it.
+-- An application's login looks up the keys it is given; a customer's login has no use for that.
 GRANT EXECUTE ON FUNCTION use_api_key(text, text) TO barnameh_tenant;
 REVOKE ALL ON tenant_logins FROM PUBLIC;
 
@@ -615,20 +617,19 @@ END
 $$;
 REVOKE ALL ON tenant_logins FROM barnameh_readonly;
 
--- What the server lets everybody do, and tenants need not. Only the owner of a thing can say so: where the schema's owner
--- does not own the extension (managed services) this stays as the provider made it.
+-- Default privileges of PUBLIC that tenants do not need. Only an object's owner can revoke them: where the schema's owner
+-- does not own the extension (managed services), they stay as the provider set them.
 DO $$
 DECLARE
     thing record;
 BEGIN
-    -- A database that was upgraded from PostgreSQL 14 lets everybody make objects that other people's queries may find.
+    -- A database upgraded from PostgreSQL 14 lets everyone create objects in public that other users' queries may resolve to.
     IF has_schema_privilege('public', 'CREATE') THEN
         REVOKE CREATE ON SCHEMA public FROM PUBLIC;
     END IF;
 
     FOR thing IN
-        -- Large objects know owners, not organizations: sessions that act for two tenants share a role, so neither may
-        -- make one.
+        -- Large objects are owned by roles, not organizations: sessions that act for two tenants share a role, so neither may create one.
         SELECT
             p.oid::regprocedure AS routine,
             NULL AS reader
@@ -637,8 +638,8 @@ BEGIN
             AND p.proname IN ('lo_creat', 'lo_create', 'lo_from_bytea', 'lo_import')
             AND pg_has_role(p.proowner, 'USAGE')
         UNION ALL
-        -- Locks by number, which applying the schema and loading wait for; a text of any length in every row of a statement for the
-        -- server's one queue of notifications (NOTIFY itself, one a statement, cannot be forbidden).
+        -- Advisory locks, which applying the schema and loading wait for; and pg_notify, with which a single statement
+        -- could fill the server's notification queue (NOTIFY itself, one per statement, cannot be forbidden).
         SELECT
             p.oid::regprocedure,
             'barnameh_tenant'
@@ -648,9 +649,9 @@ BEGIN
             AND pg_has_role(p.proowner, 'USAGE')
             AND has_function_privilege('barnameh_tenant_login', p.oid, 'EXECUTE')
         UNION ALL
-        -- TimescaleDB's management: add_job() and its like (a job outlives the session that made it, and stands in the way of
-        -- dropping the login), sizes of tables of all organizations, functions meant for its own use. What queries
-        -- call is not volatile, but for the few named here.
+        -- TimescaleDB's administration: add_job() and the like (a job outlives the session that created it, and prevents
+        -- dropping the login), table sizes across all organizations, internal functions. Functions that queries use are not
+        -- volatile, apart from the few listed here.
         SELECT
             p.oid::regprocedure,
             CASE WHEN p.proname ~ '(_size|_stats|_row_count|^show_.*)$' THEN 'barnameh_readonly' END
@@ -667,8 +668,8 @@ BEGIN
         END IF;
     END LOOP;
 
-    -- Its own tables, and its views of chunks, jobs and their errors. (The schemas stay open to everybody: TimescaleDB
-    -- looks its functions up there in the name of whoever runs a query.)
+    -- Its own tables, and its views of chunks, jobs and their errors. (The schemas stay accessible: TimescaleDB resolves
+    -- its functions there as the user who runs a query.)
     FOR thing IN
         SELECT
             n.nspname,

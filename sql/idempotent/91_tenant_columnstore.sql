@@ -1,30 +1,30 @@
--- How tenants write to tables that have old rows in the columnstore.
+-- Writes by tenants to tables with old rows in the columnstore.
 --
--- Before the executor looks at any condition or CHECK, TimescaleDB unpacks every batch that the conditions of an UPDATE or
--- DELETE may touch, and looks a new row's key up in the batches: whoever's they are. What it then refuses tells of other
--- organizations' rows, and one tenant can unpack, and lock, the rows of all. So no statement of a tenant reaches such a table:
+-- Before the executor evaluates any condition or CHECK, TimescaleDB decompresses every batch that the conditions of an
+-- UPDATE or DELETE may match, and looks up a new row's key in the batches, whichever organization they belong to. The
+-- resulting errors disclose other organizations' rows, and one tenant can decompress, and lock, the rows of all. So no
+-- statement of a tenant reaches such a table directly:
 --
---   tenant.demand_history       INSERT, UPDATE and DELETE go through a trigger of the view. It is given the rows that the view
---                               showed (reading is safe: no batch of others is ever opened), and writes each by its whole
---                               primary key with the organization first, so only the batch that holds it is unpacked.
---   tenant_load.demand_history  the same, but INSERT is the server's own: as fast as the table's, with ON CONFLICT. For
---                               barnameh_tenant, which may act for any organization in turn, and which the library uses. A
---                               customer's login may leave out organization_id there, and not name it: a default says whose rows
---                               these are before TimescaleDB looks at any.
+-- tenant.demand_history: INSERT, UPDATE and DELETE go through a trigger of the view. It receives the rows that the view
+-- returned (reading is safe: batches of others are never opened), and writes each by its whole primary key, organization
+-- first, so that only the batch that holds it is decompressed.
+-- tenant_load.demand_history: the same, but INSERT is the native one: as fast as the table's, with ON CONFLICT. For
+-- barnameh_tenant, which may act for any organization in turn, and which the library uses. A customer's login has to omit
+-- organization_id there: a default supplies it before TimescaleDB looks at any row.
 --
--- Where there are no hypertables both views are plain ones, under the same names and with the same rights. Where there are, without a
--- columnstore, the triggers are there for UPDATE and DELETE: TimescaleDB for PostgreSQL 17 cannot plan them through a view where the
--- statement names its organization ("variable not found in subplan target list").
+-- Without hypertables both views are plain views, with the same names and privileges. With hypertables but no columnstore,
+-- triggers exist for UPDATE and DELETE: TimescaleDB for PostgreSQL 17 cannot plan these through a view if the statement
+-- names its organization ("variable not found in subplan target list").
 
 CREATE SCHEMA IF NOT EXISTS tenant_load;
-COMMENT ON SCHEMA tenant_load IS 'The views of schema tenant whose tables may be in the columnstore, for loading many rows: INSERT with ON CONFLICT.';
+COMMENT ON SCHEMA tenant_load IS 'Views for bulk loading (INSERT with ON CONFLICT) of the tables in schema tenant that may be in the columnstore.';
 REVOKE ALL ON SCHEMA tenant_load FROM PUBLIC;
 GRANT USAGE ON SCHEMA tenant_load TO barnameh_tenant, barnameh_tenant_login;
 
 DO $$
 DECLARE
     base record;
-    -- Whatever a session has set, the triggers' own statements are planned and run as the server does by itself.
+    -- Pin the server defaults for the triggers' own statements, whatever the session has set.
     pinned CONSTANT text := (
         SELECT coalesce(string_agg(format('SET %s = %L', s.name, p.value), E'\n' ORDER BY s.name), '')
         FROM (
@@ -83,7 +83,7 @@ BEGIN
                 FILTER (WHERE c.in_key) AS of_old_key,
             string_agg('t.' || c.name, ', ' ORDER BY c.position) FILTER (WHERE NOT c.in_key) AS row_values,
             string_agg('OLD.' || c.name, ', ' ORDER BY c.position) FILTER (WHERE NOT c.in_key) AS old_values,
-            -- A trigger of the table says itself when a row was recorded.
+            -- recorded_at is set by a trigger of the table.
             string_agg('t.' || c.name, ', ' ORDER BY c.position) FILTER (WHERE NOT c.in_key AND c.name <> 'recorded_at') AS said_values,
             string_agg('NEW.' || c.name, ', ' ORDER BY c.position) FILTER (WHERE NOT c.in_key AND c.name <> 'recorded_at') AS new_said,
             string_agg('OLD.' || c.name, ', ' ORDER BY c.position) FILTER (WHERE c.in_key) AS old_key,
@@ -122,7 +122,7 @@ BEGIN
             DECLARE
                 written record;
             BEGIN
-                -- The writer's rights are the owner's here: the table's own CHECK lets everything pass.
+                -- Runs with the owner's rights, for which the table's own CHECK always passes.
                 IF TG_OP <> 'DELETE' AND NEW.organization_id IS DISTINCT FROM public.current_organization_id() THEN
                     RAISE EXCEPTION 'new row for relation "%3$s" violates check constraint "%3$s_organization_id_is_tenants_own_check"'
                         USING ERRCODE = 'check_violation',
@@ -165,14 +165,14 @@ BEGIN
                     RETURN written;
                 END IF;
 
-                -- The row is not any more what the statement saw. Gone, or changed already to what this would make of it (by a
-                -- join that named it twice, say): nothing is left to do, and it does not count.
+                -- The row has changed since the statement's snapshot. If it is gone, or already has the new values (for
+                -- instance because a join matched it twice), there is nothing left to do, and it is not counted.
                 PERFORM
                 FROM public.%3$I AS t
                 WHERE %7$s
                     AND (TG_OP = 'DELETE' OR (%13$s) IS DISTINCT FROM (%14$s));
                 IF FOUND THEN
-                    RAISE EXCEPTION 'a row of %3$s was changed by someone else at the same moment'
+                    RAISE EXCEPTION 'a row of %3$s was changed concurrently by another transaction'
                         USING ERRCODE = 'serialization_failure',
                               HINT = 'Run the transaction again.';
                 END IF;
@@ -198,8 +198,8 @@ BEGIN
         EXECUTE format(
             'COMMENT ON FUNCTION %I() IS %L',
             'write_tenants_' || base.relation,
-            'Trigger of the tenants'' views of ' || base.relation || ': writes one own row by its primary key, so that no batch of another '
-            'organization in the columnstore is touched. Runs with the owner''s rights.'
+            'Trigger of the tenant views: writes a single own row by its primary key, so that no batch of another '
+            'organization in the columnstore is touched. SECURITY DEFINER.'
         );
         EXECUTE format('REVOKE ALL ON FUNCTION %I() FROM PUBLIC', 'write_tenants_' || base.relation);
 
@@ -208,7 +208,7 @@ BEGIN
             EXECUTE format('DROP TRIGGER IF EXISTS %1$I ON tenant_load.%2$I', base.relation || '_write', base.relation);
             CONTINUE;
         END IF;
-        -- A view with a trigger for INSERT does not know the table's defaults.
+        -- A view with an INSERT trigger does not use the table's defaults.
         FOR i IN 1 .. cardinality(base.defaulted) LOOP
             EXECUTE format('ALTER VIEW tenant.%I ALTER COLUMN %s SET DEFAULT %s', base.relation, base.defaulted[i], base.defaults[i]);
         END LOOP;

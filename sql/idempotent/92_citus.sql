@@ -1,9 +1,9 @@
--- Citus: the tables of tenants over several machines, by organization. Everything that only that edition needs; elsewhere this does
--- nothing. It is applied on the coordinator, again after a node was added. docs/citus.md says what it is for.
+-- Citus: distribute the tenants' tables over several nodes, by organization. Everything specific to that edition; does
+-- nothing elsewhere. Apply it on the coordinator, and again after adding a node. See docs/citus.md.
 --
--- All tables that have organization_id (but tenant_logins) are distributed by it and lie together: rows of one organization are on one node, so that
--- keys, foreign keys, triggers and the prebuilt queries stay there. Views of schema tenant cannot be written to on Citus, so tenants
--- are kept apart by row security (90_tenants.sql).
+-- All tables with organization_id (except tenant_logins) are distributed by it and co-located: the rows of an organization
+-- are on one node, so that keys, foreign keys, triggers and the prebuilt queries are local to it. Views over distributed
+-- tables are not writable on Citus, so tenants are separated by row security (90_tenants.sql).
 
 DO $$
 BEGIN
@@ -11,18 +11,18 @@ BEGIN
         RETURN;
     END IF;
     IF NOT current_setting('citus.enable_unsafe_triggers')::boolean THEN
-        RAISE EXCEPTION 'the tables have triggers, which Citus distributes only if told to'
+        RAISE EXCEPTION 'the tables have triggers, which Citus does not distribute by default'
             USING HINT = 'Set citus.enable_unsafe_triggers = on on every node (each reads and writes its own organization only).';
     END IF;
     IF current_setting('wal_level') <> 'logical' THEN
-        RAISE WARNING 'wal_level is %: shards can be moved only while nobody writes', current_setting('wal_level')
+        RAISE WARNING 'wal_level is %: shards can be moved only while there are no writes', current_setting('wal_level')
             USING HINT = 'Set wal_level = logical on every node and restart it.';
     END IF;
 END
 $$;
 
--- A range of uuid cannot be a part of a distributed table. One employee is in one shift at a time by a trigger instead: who assigns
--- someone waits for the other who does.
+-- A range of uuid cannot be used in a distributed table. Instead, a trigger ensures that an employee is in one shift at a
+-- time: concurrent assignments of one employee wait for each other.
 CREATE OR REPLACE FUNCTION refuse_second_shift()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -31,7 +31,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF current_setting('transaction_isolation') = 'repeatable read' THEN
-        RAISE EXCEPTION 'shifts are assigned in transactions that are read committed or serializable: repeatable read does not see the other one'
+        RAISE EXCEPTION 'shifts are assigned in transactions that are read committed or serializable: repeatable read does not see concurrent assignments'
             USING ERRCODE = 'feature_not_supported';
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended(NEW.employee_id::text, 0));
@@ -56,11 +56,11 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION refuse_second_shift() IS
-    'Trigger of the citus edition: one employee is in one shift at a time, as an exclusion constraint says elsewhere. Runs with the '
-    'owner''s rights; it compares rows of the new row''s own organization.';
+    'Trigger of the citus edition: an employee is in one shift at a time, as an exclusion constraint ensures elsewhere. '
+    'SECURITY DEFINER; compares rows of the new row''s own organization only.';
 REVOKE ALL ON FUNCTION refuse_second_shift() FROM PUBLIC;
 
--- A foreign key of a distributed table cannot cascade an update.
+-- A foreign key of a distributed table does not support ON UPDATE CASCADE.
 CREATE OR REPLACE FUNCTION move_assignments()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -78,7 +78,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION move_assignments() IS
-    'Trigger of the citus edition: a shift''s assignments move with it, as ON UPDATE CASCADE does elsewhere. Runs with the owner''s rights.';
+    'Trigger of the citus edition: updates the assignments when their shift moves, as ON UPDATE CASCADE does elsewhere. SECURITY DEFINER.';
 REVOKE ALL ON FUNCTION move_assignments() FROM PUBLIC;
 
 DO $$
@@ -88,7 +88,7 @@ BEGIN
     IF database_edition() <> 'citus' THEN
         RETURN;
     END IF;
-    -- A plain database that became a coordinator: tenants find the tables instead.
+    -- A plain database that became a coordinator: tenants use the tables directly instead.
     FOR former IN
         SELECT v.oid::regclass AS name
         FROM pg_class AS v
@@ -107,8 +107,8 @@ BEGIN
     LOOP
         EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', former.relation, former.name);
     END LOOP;
-    -- Only the coordinator asks whose login it is, in the middle of a tenant's transaction too: so that table stays here, and can
-    -- point to none that is distributed.
+    -- tenant_logins is read on the coordinator only, even in the middle of a tenant's transaction, so it is a local table,
+    -- which cannot reference distributed ones.
     IF EXISTS (SELECT FROM pg_constraint AS k WHERE k.conname = 'tenant_logins_organization_id_fkey') THEN
         ALTER TABLE tenant_logins DROP CONSTRAINT tenant_logins_organization_id_fkey;
     END IF;
@@ -131,13 +131,13 @@ BEGIN
             FOREIGN KEY (organization_id, shift_id, starts_at, ends_at)
             REFERENCES shifts (organization_id, shift_id, starts_at, ends_at);
     END IF;
-    -- Before the trigger of the foreign key, in the order of names.
+    -- Fires before the foreign key's trigger, in name order.
     CREATE OR REPLACE TRIGGER "Move assignments with their shift"
         AFTER UPDATE ON shifts
         FOR EACH ROW WHEN ((OLD.starts_at, OLD.ends_at) IS DISTINCT FROM (NEW.starts_at, NEW.ends_at))
         EXECUTE FUNCTION move_assignments();
-    -- In one transaction two roles may not write to rows that lie together. So a tenant changes the history of its own things with its
-    -- own rights (90_tenants.sql).
+    -- Two roles may not write to co-located rows in one transaction, so tenants change the history of their own entities
+    -- with their own privileges (90_tenants.sql).
     FOR former IN
         SELECT
             p.oid::regprocedure AS name,
@@ -155,7 +155,7 @@ BEGIN
             EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO barnameh_tenant, barnameh_tenant_login', former.name);
         END IF;
     END LOOP;
-    -- Who commits on several nodes may not NOTIFY, and nobody listens to a worker.
+    -- Transactions on several nodes cannot NOTIFY, and nobody listens on a worker.
     CREATE OR REPLACE FUNCTION may_announce()
     RETURNS boolean
     LANGUAGE sql
@@ -164,8 +164,9 @@ BEGIN
 END
 $$;
 
--- Each node counts its own transactions, and a default is computed where the statement begins. An organization's changes are ordered
--- by the node where its rows are, which its readers ask too; where the rows move to another one, readers begin afresh or go on.
+-- Each node has its own transaction counter, and defaults are evaluated where the statement starts. An organization's
+-- changes are ordered by the counter of the node that stores its rows, which its readers query too; when the rows move to
+-- another node, readers reload or continue.
 CREATE OR REPLACE FUNCTION count_here()
 RETURNS trigger
 LANGUAGE plpgsql
@@ -180,7 +181,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION count_here() IS
-    'Trigger of the citus edition: a row of the outbox, or of its targets, bears the number of the transaction on the node where it is.';
+    'Trigger of the citus edition: sets the transaction number of a row of the outbox, or of its targets, to that of the '
+    'node that stores it.';
 REVOKE ALL ON FUNCTION count_here() FROM PUBLIC;
 
 DO $$
@@ -195,7 +197,7 @@ BEGIN
         BEFORE INSERT ON sync_targets
         FOR EACH ROW EXECUTE FUNCTION count_here('targets');
 
-    -- As elsewhere, organization by organization. Whoever deletes the same row at that moment is waited for.
+    -- Same as elsewhere, organization by organization. Waits for concurrent deletes of the same row.
     CREATE OR REPLACE FUNCTION trim_sync_outbox(only_organization uuid DEFAULT NULL)
     RETURNS bigint
     LANGUAGE plpgsql
@@ -235,7 +237,7 @@ BEGIN
                 CONTINUE;
             END IF;
 
-            -- What is older than its target keeps it, once every transaction up to it has ended on that node.
+            -- Rows older than their target keeps them, once every earlier transaction on that node has ended.
             IF target.keep_for IS NOT NULL AND only_organization IS NULL THEN
                 SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint
                 INTO before_all
@@ -266,7 +268,7 @@ BEGIN
                 END IF;
             END IF;
 
-            -- A key's rows become one new row, which nobody has read yet.
+            -- All rows of a key are replaced by one new row, which no one has read yet.
             FOR twice IN
                 SELECT
                     o.kind,
@@ -304,8 +306,8 @@ BEGIN
 END
 $$;
 
--- A table comes after those that its foreign keys point to. Rows that are there are copied to the workers, and have fired what they had
--- to fire: the triggers come last.
+-- Tables are distributed after those that their foreign keys reference. Existing rows are copied to the workers; their
+-- triggers have already fired, so triggers are created last.
 DO $$
 DECLARE
     base record;
@@ -370,9 +372,9 @@ BEGIN
 END
 $$;
 
--- Rights are a node's own: after a node was added this is called again (`db-utils cluster add` does). What Citus lets everybody do on every
--- node, and tenants need not, is taken away: functions that run a text, on other nodes too and with settings of its own; its catalogues,
--- which name shards and nodes. What executing a query calls stays open.
+-- Privileges are local to a node, so this is called again after adding a node (`db-utils cluster add` does so). Revokes
+-- what Citus grants to PUBLIC on every node and tenants do not need: functions that execute SQL text, on other nodes too
+-- and with their own settings; and its catalogs, which list shards and nodes. What queries call stays granted.
 CREATE OR REPLACE PROCEDURE secure_nodes()
 LANGUAGE plpgsql
 AS $secure$
@@ -405,7 +407,7 @@ DECLARE
                     AND EXISTS (SELECT FROM aclexplode(c.relacl) AS acl WHERE acl.grantee = 0)
             LOOP
                 EXECUTE format('REVOKE ALL ON %s %s FROM PUBLIC', thing.kind, thing.name);
-                -- Another session's transaction may not have made the role here yet.
+                -- The role may not exist here yet if another session's transaction is creating it.
                 IF thing.kind = 'TABLE' AND to_regrole('barnameh_readonly') IS NOT NULL THEN
                     EXECUTE format('GRANT SELECT ON %s TO barnameh_readonly', thing.name);
                 END IF;
@@ -429,7 +431,7 @@ BEGIN
         CALL secure_rows(base.name, 'SELECT');
     END LOOP;
 
-    -- A worker is connected to as whoever asks: who takes this role on the coordinator has it there.
+    -- Connections to workers use the current user: a role taken on the coordinator is taken there too.
     IF NOT (SELECT r.rolcanlogin FROM pg_roles AS r WHERE r.rolname = 'barnameh_tenant') THEN
         ALTER ROLE barnameh_tenant LOGIN;
     END IF;
@@ -447,8 +449,8 @@ BEGIN
 END
 $secure$;
 COMMENT ON PROCEDURE secure_nodes() IS
-    'Gives tenants their rights on every node of the citus edition, and takes away those that Citus gives to everybody there. To be called '
-    'again after a node was added.';
+    'Grants tenants their privileges on every node of the citus edition, and revokes those that Citus grants to PUBLIC. '
+    'Call it again after adding a node.';
 REVOKE ALL ON PROCEDURE secure_nodes() FROM PUBLIC;
 
 DO $$
@@ -459,8 +461,8 @@ BEGIN
 END
 $$;
 
--- A function in a query runs where that query's rows are, and reads rows of the same organization there: Citus must be told that it
--- may. It plans for one organization: a plan for whichever comes is none.
+-- A function in a query runs on the node of that query's rows, and reads rows of the same organization there, which Citus
+-- must be told to allow. It plans for one organization only, so there are no generic plans.
 DO $$
 DECLARE
     reading regprocedure;

@@ -1,5 +1,5 @@
--- The jobs of a new database start one after the other. All of them are due at once when the scheduler first runs; there are more
--- of them than background workers, and those that find none count as failed. Jobs that ran once keep their time.
+-- Stagger the jobs of a new database. All of them are due when the scheduler first runs, there are more of them than
+-- background workers, and jobs that get no worker count as failed. Jobs that have run keep their schedule.
 
 DO $$
 DECLARE

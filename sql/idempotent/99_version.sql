@@ -1,4 +1,4 @@
--- The marker: it stands in the same transaction as all of the above, so where it is, all of it is.
+-- The version marker, committed in the same transaction as everything above: if it exists, the schema is complete.
 
 CREATE TABLE IF NOT EXISTS schema_version (
     version integer NOT NULL,
@@ -8,11 +8,11 @@ CREATE TABLE IF NOT EXISTS schema_version (
     CONSTRAINT schema_version_pkey PRIMARY KEY (version)
 );
 ALTER TABLE schema_version ADD COLUMN IF NOT EXISTS file_checksums jsonb;     -- since version 2
-COMMENT ON TABLE schema_version IS 'Which versions of the schema were applied to this database, and when. The greatest is the one it has.';
-COMMENT ON COLUMN schema_version.version IS 'Version of the schema, counted up with each change of it.';
-COMMENT ON COLUMN schema_version.description IS 'What the version brought.';
-COMMENT ON COLUMN schema_version.applied_at IS 'When it was applied here first.';
-COMMENT ON COLUMN schema_version.file_checksums IS 'SHA-256 of each file of sql/ as it was applied last, by its name; NULL where psql alone applied them.';
+COMMENT ON TABLE schema_version IS 'Schema versions that were applied to this database. The highest is the current one.';
+COMMENT ON COLUMN schema_version.version IS 'Version of the schema, incremented with each change.';
+COMMENT ON COLUMN schema_version.description IS 'What changed in the version.';
+COMMENT ON COLUMN schema_version.applied_at IS 'When the version was first applied here.';
+COMMENT ON COLUMN schema_version.file_checksums IS 'SHA-256 of each file of sql/ as last applied, by file name; NULL if applied with psql alone.';
 
 CREATE TABLE IF NOT EXISTS seed_runs (
     seed_name text NOT NULL,
@@ -21,11 +21,11 @@ CREATE TABLE IF NOT EXISTS seed_runs (
     seeded_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT seed_runs_pkey PRIMARY KEY (seed_name)
 );
-COMMENT ON TABLE seed_runs IS 'Which sample data was loaded into this database; a seed that stands here is not loaded again.';
+COMMENT ON TABLE seed_runs IS 'Sample data loaded into this database; a seed listed here is not loaded again.';
 COMMENT ON COLUMN seed_runs.seed_name IS 'Name of the seed.';
 COMMENT ON COLUMN seed_runs.seed_version IS 'Version of the seed.';
-COMMENT ON COLUMN seed_runs.anchor_at IS 'The instant that the seed took for now.';
-COMMENT ON COLUMN seed_runs.seeded_at IS 'When it was loaded.';
+COMMENT ON COLUMN seed_runs.anchor_at IS 'The time that the seed used as now.';
+COMMENT ON COLUMN seed_runs.seeded_at IS 'When the seed was loaded.';
 
 -- Since version 4.
 CREATE TABLE IF NOT EXISTS backup_runs (
@@ -40,19 +40,19 @@ CREATE TABLE IF NOT EXISTS backup_runs (
     is_encrypted boolean NOT NULL,
     CONSTRAINT backup_runs_pkey PRIMARY KEY (backup_id)
 );
-COMMENT ON TABLE backup_runs IS 'Which backups of this database succeeded. Each is written down after its file was complete, so its own dump lacks it.';
-COMMENT ON COLUMN backup_runs.backup_id IS 'The backup, as its manifest names it.';
-COMMENT ON COLUMN backup_runs.started_at IS 'When its snapshot was taken: it holds what was committed before.';
+COMMENT ON TABLE backup_runs IS 'Successful backups of this database. A backup is recorded after its file is complete, so its own dump does not include it.';
+COMMENT ON COLUMN backup_runs.backup_id IS 'The backup, as named in its manifest.';
+COMMENT ON COLUMN backup_runs.started_at IS 'When its snapshot was taken: it contains what was committed before.';
 COMMENT ON COLUMN backup_runs.finished_at IS 'When its file was complete.';
-COMMENT ON COLUMN backup_runs.verified_at IS 'When it was restored into a scratch database and every table found equal; NULL while nobody did.';
-COMMENT ON COLUMN backup_runs.verification_seconds IS 'How long that restore and comparison took, in seconds.';
-COMMENT ON COLUMN backup_runs.location IS 'Where the backup was written: host and folder, as its maker saw them.';
+COMMENT ON COLUMN backup_runs.verified_at IS 'When it was restored into a scratch database and every table was found equal; NULL if never.';
+COMMENT ON COLUMN backup_runs.verification_seconds IS 'Duration of that restore and comparison, in seconds.';
+COMMENT ON COLUMN backup_runs.location IS 'Host and folder where the backup was written.';
 COMMENT ON COLUMN backup_runs.size_bytes IS 'Size of the dump as stored, in bytes.';
 COMMENT ON COLUMN backup_runs.sha256 IS 'SHA-256 of that file.';
-COMMENT ON COLUMN backup_runs.is_encrypted IS 'Whether a key is needed to restore it.';
+COMMENT ON COLUMN backup_runs.is_encrypted IS 'Whether a key is required to restore it.';
 
--- Since version 8. Nothing is stored, so nothing can be copied: a dump that is restored by whatever means makes the tables anew,
--- another database has another number, another server another identifier, and a restore in time begins another timeline.
+-- Since version 8. Nothing is stored, so nothing can be copied: restoring a dump by any means recreates the tables, another
+-- database has a different OID, another server a different system identifier, and point-in-time recovery starts a new timeline.
 CREATE OR REPLACE FUNCTION database_id()
 RETURNS uuid
 LANGUAGE sql
@@ -72,20 +72,20 @@ AS $$
         )::uuid
 $$;
 COMMENT ON FUNCTION database_id() IS
-    'Which database is this? Another one after every restore, and after a failover; the same after a restart, a new name or an '
-    'upgrade of the schema. What is kept outside of the database, such as a cache, belongs to one of these. Ask the primary: a '
-    'replica may answer with the old timeline for some minutes after a failover. (A copy of the data folder is the same '
-    'database until it is promoted: give it a cache of its own.)';
+    'Identifier of this database. It changes with every restore and after a failover, but not with a restart, a rename or '
+    'a schema upgrade. Data kept outside the database, such as a cache, belongs to one identifier. Query the primary: a '
+    'replica may return the old timeline for some minutes after a failover. (A copy of the data directory is the same '
+    'database until it is promoted: use a separate cache for it.)';
 
 CREATE OR REPLACE VIEW database_identity AS
 SELECT database_id() AS database_id;
-COMMENT ON VIEW database_identity IS 'Which database this is, as database_id() says it: one row.';
-COMMENT ON COLUMN database_identity.database_id IS 'Another one after every restore of this database.';
+COMMENT ON VIEW database_identity IS 'Identifier of this database, as returned by database_id(): one row.';
+COMMENT ON COLUMN database_identity.database_id IS 'Changes with every restore of this database.';
 
 REVOKE ALL ON schema_version, seed_runs, backup_runs, database_identity FROM PUBLIC;
 GRANT SELECT ON schema_version, seed_runs, backup_runs, database_identity TO barnameh_readonly;
 
--- All of the above was done by these files: older ones must not take a newer schema back.
+-- These files must not downgrade a newer schema.
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM schema_version WHERE version > 8) THEN
@@ -107,7 +107,7 @@ VALUES
     (8, 'Master data have a history; figures are of what was true at the time; tenants write no chunk of others.')
 ON CONFLICT (version) DO NOTHING;
 
--- What was written down about the files before is no longer true; who applies them writes it down anew.
+-- The recorded checksums are outdated now; the caller records new ones.
 UPDATE schema_version
 SET file_checksums = NULL
 WHERE file_checksums IS NOT NULL;

@@ -13,7 +13,7 @@ UNION
 SELECT format('%I.%I()', s.nspname, p.proname)
 FROM pg_proc AS p
 JOIN own_schemas AS s ON s.oid = p.pronamespace
-WHERE p.proname <> 'refuse_dump'  -- a new database of the container has it
+WHERE p.proname <> 'refuse_dump'  -- exists in new databases of the container
     AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
 UNION
 SELECT format('schema %I', s.nspname) FROM own_schemas AS s WHERE s.nspname <> 'public'

@@ -21,7 +21,7 @@ GROUP BY 1, 2
 ORDER BY 3 DESC, 1, 2
 
 -- name: grants
--- Every right on relations of public, and on the chunks and materializations behind them, that tenants or everybody have.
+-- Privileges of tenants and PUBLIC on relations of public, and on their chunks and materializations.
 SELECT
     format('%I.%I', n.nspname, c.relname) AS name,
     CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END AS grantee,

@@ -1,5 +1,5 @@
 -- name: double
--- A unique key of a hypertable holds the time, so the database cannot refuse these.
+-- A unique key of a hypertable must include time, so the database cannot prevent these.
 SELECT
     d.organization_id,
     sum(d.row_count - 1)::bigint AS too_many,

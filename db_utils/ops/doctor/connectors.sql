@@ -4,7 +4,7 @@ SELECT
     s.task,
     l.name AS location,
     s.last_succeeded_at,
-    -- What a worker is doing now, or was killed at, says no more than its age.
+    -- For runs in progress, or killed midway, only their age is known.
     nullif(s.last_error, 'interrupted') AS error,
     extract(epoch FROM s.run_every)::double precision AS every_seconds,
     extract(epoch FROM now() - coalesce(s.last_succeeded_at, s.created_at))::double precision AS age_seconds

@@ -1,5 +1,5 @@
 -- name: overlapping
--- Minutes that an earlier event of the machine has already: recorded minutes less those of the union.
+-- Overlapping minutes of the machine's events: recorded minutes less those of their union.
 SELECT
     t.organization_id,
     t.resource_id,
@@ -38,7 +38,7 @@ FROM (
 JOIN public.resources AS r
     ON r.organization_id = t.organization_id
     AND r.resource_id = t.resource_id
--- Clocks are never quite even.
+-- Allow for clock skew.
 WHERE t.time < t.earlier_end - interval '1 second'
 GROUP BY
     t.organization_id,
@@ -95,7 +95,7 @@ LEFT JOIN public.resource_history AS h
 WHERE e.time >= now() - interval '7 days'
     AND e.time < now()
     AND e.event_type = 'production'
-    -- No version of that time at all: only rows written by hand.
+    -- No version covers that time: only manually written rows.
     AND h.is_in_service IS NOT TRUE
 GROUP BY
     e.organization_id,

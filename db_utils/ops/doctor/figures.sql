@@ -1,5 +1,5 @@
 -- name: units
--- Two writers at once, the first of a series both, do not see each other's unit; and rows from before version 8 had no rule.
+-- Concurrent writers that both start a series do not see each other's unit, and rows from before version 8 were not checked.
 SELECT
     f.organization_id,
     f.name,
@@ -89,7 +89,7 @@ FROM (
     WHERE m.time >= now() - interval '1 day'
         AND m.time < now()
 ) AS s
--- Clocks are never quite even.
+-- Allow for clock skew.
 WHERE s.next_at < s.time + interval '1 minute' * s.sample_minutes::double precision - interval '1 second'
 GROUP BY s.organization_id
 ORDER BY overlapping DESC, s.organization_id

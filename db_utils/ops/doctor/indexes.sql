@@ -10,8 +10,8 @@ WHERE NOT i.indisvalid
 ORDER BY 1
 
 -- name: duplicate
--- Same table, columns, operator classes, collations, order, expressions and condition. The one without a constraint goes;
--- of two alike the younger. Indexes of chunks follow those of their hypertable.
+-- Same table, columns, operator classes, collations, order, expressions and condition. The one without a constraint is
+-- redundant; of two equal ones, the newer. Indexes of chunks follow those of their hypertable.
 WITH described AS (
     SELECT
         i.indexrelid,
@@ -45,7 +45,7 @@ JOIN described AS b
 ORDER BY b.indexrelid, a.indexrelid
 
 -- name: unused
--- What a chunk's index counts is its hypertable's: the same columns and condition, on a child of its table.
+-- Usage of a chunk's index counts for its hypertable's: the same columns and condition, on a child table.
 WITH described AS (
     SELECT
         i.indexrelid,
@@ -86,8 +86,8 @@ HAVING sum(s.idx_scan) = 0
 ORDER BY 3 DESC
 
 -- name: foreign_keys
--- Supported is a key whose first two columns (or its only one) an index begins with, in any order: organization_id alone
--- still leaves a whole organization's rows.
+-- A foreign key is supported if an index begins with its first two columns (or its only one), in any order: organization_id
+-- alone would still match all rows of an organization.
 WITH sizes AS (
     SELECT
         c.oid,

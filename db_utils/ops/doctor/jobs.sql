@@ -89,7 +89,7 @@ SELECT
         coalesce(parent.view_name, c.hypertable_name)
     ) AS source,
     d.column_name AS source_time,
-    -- Of a rollup that holds nothing it is the beginning of time, which no client reads.
+    -- For an empty rollup this is the minimum timestamp, which clients cannot represent.
     CASE WHEN w.watermark >= timestamptz '0001-01-01 00:00 UTC' THEN w.watermark END AS watermark,
     extract(epoch FROM (j.config ->> 'end_offset')::interval) AS end_offset_seconds,
     extract(epoch FROM b.bucket_width::interval) AS bucket_seconds,

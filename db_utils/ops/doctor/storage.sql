@@ -1,6 +1,6 @@
 -- name: growth_by_chunk
--- Bytes a day of each time-series table: chunks that ended within the last 90 days, over the days that they cover. Where
--- retention removes what is as old as the oldest chunk, old rows make room for new ones.
+-- Bytes per day of each time-series table: chunks that ended within the last 90 days, over the days they cover. Where
+-- retention removes data as old as the oldest chunk, new rows replace old ones.
 SELECT
     c.hypertable_name AS name,
     sum(s.total_bytes)::float8 AS total_bytes,
@@ -21,7 +21,7 @@ GROUP BY c.hypertable_name
 ORDER BY 2 DESC
 
 -- name: growth_by_histogram
--- Without chunks: the size of the table over the span of its rows' own time, whose ends the planner's histogram knows.
+-- Without chunks: the size of the table over the time span of its rows, estimated from the planner's histogram.
 SELECT
     s.tablename AS name,
     pg_total_relation_size(format('%I.%I', s.schemaname, s.tablename)::regclass)::float8 AS total_bytes,
@@ -45,7 +45,7 @@ SELECT
 FROM backup_runs
 
 -- name: organizations
--- Two organizations of the sample data, and those that `seed --organizations` adds.
+-- Two organizations of the sample data, and those added by `seed --organizations`.
 WITH samples AS (
     SELECT unnest(ARRAY[
         '11111111-1111-1111-1111-111111111111', '22222222-2222-2222-2222-222222222222'
@@ -65,7 +65,7 @@ LEFT JOIN samples AS s ON s.organization_id = o.organization_id
 SELECT EXISTS (SELECT FROM seed_runs) AS was_seeded
 
 -- name: delete_order
--- Tables that point to others come first.
+-- Referencing tables first.
 WITH RECURSIVE tables AS (
     SELECT c.oid, c.relname
     FROM pg_class AS c

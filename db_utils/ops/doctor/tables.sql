@@ -10,7 +10,7 @@ WHERE n_dead_tup >= 10000
 ORDER BY n_dead_tup DESC
 
 -- name: autovacuum_off
--- TimescaleDB itself switches autovacuum off where it compresses: only tables of users count.
+-- TimescaleDB disables autovacuum on compressed chunks itself: only user tables count.
 SELECT c.oid::regclass::text AS name, format('%I.%I', n.nspname, c.relname) AS qualified_name
 FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -24,8 +24,8 @@ WHERE c.relkind IN ('r', 'm')
 ORDER BY 1
 
 -- name: bloat
--- Pages that the rows would fill, from the mean width of each column that ANALYZE saw: 24 bytes of header and 4 of line
--- pointer per row, padding of 4 bytes on average. Rows that nobody analyzed are not judged.
+-- Expected pages, from the mean width of each analyzed column: 24 bytes of header and 4 of line pointer per row, padding of
+-- 4 bytes on average. Tables that were never analyzed are not judged.
 WITH widths AS (
     SELECT
         format('%I.%I', schemaname, tablename)::regclass AS oid,
