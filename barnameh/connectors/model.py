@@ -32,7 +32,7 @@ KNOWN_FACTORS: dict[str, tuple[str, Decimal, Decimal]] = {
 
 @dataclass(frozen=True)
 class Window:
-    """A half-open time, start <= t < end, aware."""
+    """A half-open time, start <= t < end, kept in UTC."""
 
     start: dt.datetime
     end: dt.datetime
@@ -40,6 +40,9 @@ class Window:
     def __post_init__(self) -> None:
         if self.start.tzinfo is None or self.end.tzinfo is None:
             raise UsageError("a window needs times with a UTC offset")
+        # Adding to a time in a zone moves its clock, not the instant: two hours on the night of a clock change.
+        object.__setattr__(self, "start", self.start.astimezone(dt.UTC))
+        object.__setattr__(self, "end", self.end.astimezone(dt.UTC))
         if self.start >= self.end:
             raise UsageError(f"the window must start before it ends: {self.start} to {self.end}")
 

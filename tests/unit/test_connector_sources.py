@@ -290,3 +290,11 @@ def test_a_local_day_begins_at_its_first_instant(zone: str) -> None:
         assert start.astimezone(info).date() == day
         assert (start - dt.timedelta(seconds=1)).astimezone(info).date() == day - dt.timedelta(days=1)
         day += dt.timedelta(days=1)
+
+
+def test_a_window_is_split_by_elapsed_time() -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    window = Window(dt.datetime(2026, 10, 25, tzinfo=zone), dt.datetime(2026, 10, 26, tzinfo=zone))
+    hours = list(window.split(dt.timedelta(hours=1)))
+    assert len(hours) == 25
+    assert {one.end - one.start for one in hours} == {dt.timedelta(hours=1)}
