@@ -48,7 +48,10 @@ def convex(
             "--verify", help="Send what waits, compare both sides, have what differs sent again, and end."
         ),
     ] = False,
-    once: Annotated[bool, typer.Option("--once", help="Send what waits and end.")] = False,
+    once: Annotated[
+        bool,
+        typer.Option("--once", help="Send what is waiting and exit."),
+    ] = False,
     remove: Annotated[
         bool, typer.Option("--remove", help="Write nothing down for this organization any more, and end.")
     ] = False,
@@ -145,7 +148,7 @@ def status(url: Url = None, as_json: AsJson = False) -> None:
             table.add_column(heading)
         for target in found:
             table.add_row(
-                str(target.organization_id),
+                target.organization_name,
                 target.consumer,
                 f"{target.waiting:,}",
                 "" if target.lag_seconds is None else f"{target.lag_seconds:,.0f} s",
@@ -211,6 +214,9 @@ def _verify(
             screen.print(f"{target}: {held}; {len(differences):,} differ", highlight=False)
             for d in differences[:_SHOWN]:
                 screen.print(f"  {d.kind} {d.key}: {d.problem}", highlight=False, markup=False)
-        screen.print(f"{sent:,} changes were sent before; what differs will be sent again.", highlight=False)
+        if sent:
+            screen.print(f"{sent:,} changes were sent before that.", highlight=False)
+        if any(differences for _, differences, _ in report):
+            screen.print("The documents that differ will be sent again.", highlight=False)
     if any(differences for _, differences, _ in report):
         raise typer.Exit(Exit.ATTENTION)

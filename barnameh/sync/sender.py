@@ -92,6 +92,8 @@ class Sender:
         self._sent = 0
         self._may_be_rejected = True
         self.not_before = 0.0
+        self.denied: DeniedError | None = None
+        """Why the deployment did not accept the key at the last call, if it did not."""
         """Until when, by `time.monotonic()`, nothing is sent: after a failure, or where calls are used up."""
 
     def begin(self) -> None:
@@ -255,6 +257,7 @@ class Sender:
         self._may_be_rejected = bool(self._db.execute_query(SQL["rejected"], self._names))
 
     def _failed(self, error: UnreachableError | DeniedError) -> None:
+        self.denied = error if isinstance(error, DeniedError) else None
         _log.warning("organization %s: %s", self.organization_id, error)
         self._db.execute(SQL["failed"], {**self._names, "error": str(error)})
         asked = error.retry_after_seconds if isinstance(error, UnreachableError) else _LONGEST_PAUSE_SECONDS

@@ -62,7 +62,8 @@ class SyncService:
     def run(self, *, once: bool = False) -> int:
         """Send until stopped, or until nothing waits; how many changes were sent?
 
-        With `once`, `UsageError` where another one sends for the organization; otherwise it waits to take over.
+        With `once`, raises `UsageError` if another process sends for the organization (otherwise it waits to take over),
+        and `DeniedError` if the deployment does not accept the key.
         """
         sent = 0
         with ExitStack() as stack:
@@ -79,6 +80,9 @@ class SyncService:
                     self._look()
                     look_at = now + LOOK_EVERY_SECONDS
                 sent += self._send_what_is_due(cursor)
+                denied = [sender.denied for sender in self._senders.values() if sender.denied]
+                if once and denied:
+                    raise denied[0]
                 if once and not any(sender.has_work() for sender in self._senders.values()):
                     break
                 self._wait(listener, min(look_at, look_for_targets_at))

@@ -221,7 +221,7 @@ def _copies(found: Status) -> Table:
     table = Table("copy of", "for", "waiting", "oldest", "sent", "refused", "last success", "last error")
     for copy in found.copies:
         table.add_row(
-            str(copy.organization_id),
+            copy.organization_name,
             copy.consumer,
             f"{copy.waiting:,}",
             "" if copy.lag_seconds is None else f"{copy.lag_seconds:,.0f} s",

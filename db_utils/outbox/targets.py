@@ -18,6 +18,7 @@ class TargetFacts:
     """A target of the outbox: what waits, what was sent, what is refused."""
 
     organization_id: UUID
+    organization_name: str
     consumer: str
     is_stream: bool
     """Whether its rows are kept for readers that resume: then waiting and lag say how much, not that anybody is late."""

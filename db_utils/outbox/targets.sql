@@ -1,6 +1,7 @@
 -- name: targets
 SELECT
     t.organization_id,
+    o.name AS organization_name,
     t.consumer,
     t.keep_for IS NOT NULL AS is_stream,
     w.waiting,
@@ -18,16 +19,17 @@ SELECT
     p.last_error,
     p.last_error_at
 FROM public.sync_targets AS t
+JOIN public.organizations AS o ON o.organization_id = t.organization_id
 LEFT JOIN public.sync_progress AS p
     ON p.organization_id = t.organization_id
     AND p.consumer = t.consumer
 CROSS JOIN LATERAL (
     SELECT
         count(*) AS waiting,
-        extract(epoch FROM clock_timestamp() - min(o.changed_at))::double precision AS lag_seconds
-    FROM public.sync_outbox AS o
-    WHERE o.organization_id = t.organization_id
-        AND o.consumer = t.consumer
+        extract(epoch FROM clock_timestamp() - min(w.changed_at))::double precision AS lag_seconds
+    FROM public.sync_outbox AS w
+    WHERE w.organization_id = t.organization_id
+        AND w.consumer = t.consumer
 ) AS w
 ORDER BY
     t.consumer,

@@ -24,7 +24,7 @@ def test_a_source_that_was_not_asked_in_time(url: str) -> None:
     execute(url, "UPDATE service_schedules SET last_succeeded_at = now() - interval '49 hours'")
     late = ailment(url, CHECK)
     assert late.severity == Severity.WARNING
-    assert "last successful run 2.0 days ago" in late.found
+    assert "last good run 2.0 days ago" in late.found
     assert abs(late.figures["age_seconds"] - 49 * 3600) < 600
     assert late.figures["every_seconds"] == 86_400
     # The line that it prints does what is due.

@@ -103,7 +103,7 @@ def test_what_has_not_come_yet_is_refused(site: Site) -> None:
             o, "X", location_id=site.location, resource_type="x", in_service_from=later
         ),
     ):
-        refused(site, InvalidDataError, call, "has not come yet")
+        refused(site, InvalidDataError, call, "is in the future")
     refused(
         site,
         InvalidInputError,

@@ -190,9 +190,9 @@ def test_an_employment_ends_when_its_end_has_come(db: DatabaseManager) -> None:
 def test_what_cannot_be_is_refused(db: DatabaseManager) -> None:
     later = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
     before = versions(db, "resource", "location_id", "rated_capacity_per_hour", "is_in_service")
-    with pytest.raises(InvalidDataError, match="has not come yet"):
+    with pytest.raises(InvalidDataError, match="is in the future"):
         change(db, "resource", MACHINE, '{"status": "retired"}', later)
-    with pytest.raises(InvalidDataError, match="has not come yet"):
+    with pytest.raises(InvalidDataError, match="is in the future"):
         change(db, "resource", MACHINE, '{"status": "retired"}', at(1), later)
     with pytest.raises(InvalidDataError, match="start must be before"):
         change(db, "resource", MACHINE, '{"status": "retired"}', at(2), at(2))

@@ -18,7 +18,7 @@ import pytest
 
 from barnameh.sync import CONSUMER
 from db_utils import DatabaseManager, OperationalDataQueries
-from db_utils.outbox import Outbox
+from db_utils.outbox import Outbox, targets
 from tests.support.convex import Peer
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -88,6 +88,16 @@ def test_without_a_deployment_nothing_is_begun(call: Call, db: DatabaseManager) 
     assert done.returncode == 1
     assert "CONVEX_URL" in done.stderr
     assert db.execute_query("SELECT 1 FROM sync_targets") == []
+
+
+def test_a_key_that_is_not_taken_ends_it(call: Call, db: DatabaseManager) -> None:
+    done = call(*ONCE, "--organization", "Sample Manufacturing", CONVEX_DEPLOY_KEY="wrong")
+    assert done.returncode == 1
+    assert "give the deploy key of this deployment" in done.stderr
+    assert "Traceback" not in done.stderr
+    (target,) = targets(db)
+    assert target.waiting > 0
+    assert target.failed_calls == 1
 
 
 def test_several_organizations_each_into_its_own(call: Call, db: DatabaseManager, peer: Peer) -> None:
@@ -212,7 +222,7 @@ def test_what_waits_is_sent_and_is_refused_is_seen(
     assert target["waiting"] == len(outbox.waiting(100_000))
     assert "does not answer" in target["last_error"]
     shown = call("sync", "status").stdout
-    assert str(org) in shown
+    assert "Sample Manufacturing" in shown
     assert "does not answer" in shown
     (same,) = json.loads(call("status", "--json", module="db_utils").stdout)["copies"]
     assert (same["waiting"], same["rejected"]) == (target["waiting"], 1)
