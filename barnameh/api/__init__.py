@@ -1,4 +1,4 @@
 """HTTP API and wall board: every prebuilt query and write for one organization at a time, a live stream, and a page.
 
-`app.create_app` puts it together; `operations` makes the endpoints out of the catalogue of `db_utils`.
+`app.create_app` assembles it; `operations` generates the endpoints from the catalogue of `db_utils`.
 """

@@ -1,4 +1,4 @@
-"""The application: routes, errors, and what begins and ends with it."""
+"""The ASGI application: routes, error handling, startup and shutdown."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from db_utils import DatabaseManager, DbUtilsError
 from db_utils.errors import SchemaError
 
 OPENAPI = Path(__file__).with_name("openapi.json")
-"""A file that is made from the same operations (`document`), so that no start waits for it."""
+"""Generated from the same operations (`document`) and stored, so that startup does not wait for it."""
 
 _BEFORE_ID = ROOT.partition("{")[0]
 _METHODS = frozenset(("GET", "HEAD", "POST"))
 
 
 class Application:
-    """The API as an ASGI application: prebuilt queries by a look into a dictionary, the few other paths by routes."""
+    """The API as an ASGI application: prebuilt queries by dictionary lookup, other paths by routes."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
         live = Live(service)
-        # A hundred patterns tried in a row would cost as much as a small read does.
+        # Trying a hundred route patterns in turn would cost as much as a small read.
         self._endpoints = {
             operation.path.removeprefix(ROOT + "/"): (operation.writes, endpoint(service, operation))
             for operation in operations()
@@ -56,7 +56,7 @@ class Application:
         self._guarded = Guard(self._answer, service.metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or begin and end."""
+        """Handle one request, or the lifespan events."""
         scope["app"] = self
         await self._guarded(scope, receive, send)
 
@@ -108,7 +108,7 @@ class Application:
 
 
 def create_app(db: DatabaseManager, settings: ApiSettings | None = None) -> Application:
-    """The API on this database, whose login should be an application's own (docs/tenants.md); `db` stays the caller's."""
+    """Create the API for this database, an application login (docs/tenants.md). The caller closes `db`."""
     return Application(Service(db, settings or ApiSettings()))
 
 
@@ -123,7 +123,7 @@ _READY = "SELECT to_regprocedure('public.use_api_key(text, text)') IS NOT NULL A
 
 
 def _check_database(service: Service) -> None:
-    """Raises `Problem` 503 where the database does not answer, or has not the schema that this service needs."""
+    """Raise `Problem` 503 if the database does not answer, or lacks the schema that this service needs."""
     try:
         row = service.db.execute_query(_READY, timeout_seconds=2.0, primary=True)[0]
     except DbUtilsError as error:

@@ -1,4 +1,4 @@
-"""The wall board: one page of what goes on in an organization, its parts written here and fetched anew as things change."""
+"""The wall board: one page on an organization's operations; its parts are rendered here on each change."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from barnameh.api.problems import Problem
 from barnameh.api.service import COOKIE, Service
 
 COOKIE_SECONDS = 30 * 86_400
-"""A wall board stays logged in; the key itself says when it is over."""
+"""A wall board stays logged in until its key expires."""
 KEPT_SECONDS = 2.0
-"""Several boards of an organization read a part once in this time."""
+"""How long the boards of an organization share one read of a part."""
 
 HEADERS = {
     "cache-control": "no-store",
@@ -44,7 +44,7 @@ Page = Callable[[Request], Awaitable[Response]]
 
 
 class Board:
-    """The pages, on the service's database and live streams."""
+    """The routes of the pages, using the service's database and live streams."""
 
     def __init__(self, service: Service, live: Live) -> None:
         self._service, self._live = service, live
@@ -62,7 +62,7 @@ class Board:
         ]
 
     async def page(self, request: Request) -> Response:
-        """The board, or where to log in."""
+        """Return the board, or the login page."""
         request.scope["note"]["endpoint"] = "board"
         try:
             caller = await self._caller(request)
@@ -79,7 +79,7 @@ class Board:
         return _html("board.html", organization=organization, parts=parts)
 
     async def part(self, request: Request) -> Response:
-        """One part, as it is now."""
+        """Return the current state of one part."""
         request.scope["note"]["endpoint"] = "board part"
         caller = await self._caller(request)
         name = request.path_params["part"]
@@ -88,14 +88,14 @@ class Board:
         return Response(await self._rendered(caller, name), 200, HEADERS, media_type="text/html")
 
     async def stream(self, request: Request) -> Response:
-        """What changes, for the page's script."""
+        """Stream changes to the page's script."""
         request.scope["note"].update(endpoint="board stream", is_stream=True)
         caller = await self._caller(request)
         kinds = frozenset(("alert", "anomaly", "resource_status", "forecast", "plan"))
         return await self._live.response(request, caller, kinds, {})
 
     async def login(self, request: Request) -> Response:
-        """Take a key, and remember it in a cookie that no script can read."""
+        """Accept a key and store it in a cookie that scripts cannot read."""
         request.scope["note"]["endpoint"] = "login"
         _same_site(request)
         async with request.form(max_files=0, max_fields=4, max_part_size=1024) as form:
@@ -129,7 +129,7 @@ class Board:
         return answer
 
     async def asset(self, request: Request) -> Response:
-        """A style sheet or script of the page; nothing comes from elsewhere."""
+        """Serve a style sheet or script of the page; nothing is loaded from other hosts."""
         request.scope["note"]["endpoint"] = "static"
         name = request.path_params["name"]
         found = _assets().get(name)
@@ -144,7 +144,7 @@ class Board:
         return await self._service.caller(request.cookies.get(COOKIE), request)
 
     async def _rendered(self, caller: Caller, name: str) -> str:
-        """The part, read at most once in two seconds for all boards of the organization."""
+        """Return the part, read at most once in two seconds for all boards of the organization."""
         known = self._kept.get((caller.organization_id, name))
         if known is not None and known[0] > time.monotonic():
             return known[1]
@@ -158,7 +158,7 @@ class Board:
 
 
 def _same_site(request: Request) -> None:
-    """Refuse a form that another site's page has sent."""
+    """Reject forms submitted from other sites."""
     origin = request.headers.get("origin")
     if origin not in (None, "null") and urlsplit(origin).netloc != request.headers.get("host"):
         raise Problem(403, "not-allowed", "This may not be done", "The form came from another site.")
@@ -170,7 +170,7 @@ def _html(template: str, **values: Any) -> Response:
 
 @cache
 def templates() -> jinja2.Environment:
-    """The pages and parts; every value is escaped."""
+    """The templates of pages and parts; every value is escaped."""
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER / "templates"),
         autoescape=True,

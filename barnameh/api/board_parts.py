@@ -1,4 +1,4 @@
-"""What the parts of the wall board show: each one's values, out of the prebuilt queries; the templates say them."""
+"""The parts of the wall board: each one's values, from the prebuilt queries, for the templates."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _LOSSES = {
 
 
 def organization(scope: TenantScope) -> Values:
-    """Whose board it is."""
+    """The organization of the board."""
     return _queries(scope).get_organization(scope.organization_id)
 
 
 def kpis(scope: TenantScope) -> Values:
-    """OEE of the last 24 hours, its three factors, and what stood still for which reason."""
+    """OEE of the last 24 hours, its three factors, and downtime by reason."""
     queries = _queries(scope)
     found = {row["kpi"]: row for row in queries.get_kpi_summary(scope.organization_id, days=1)}
     causes = queries.get_downtime_by_cause(scope.organization_id, days=1)[:4]
@@ -49,7 +49,7 @@ def kpis(scope: TenantScope) -> Values:
 
 
 def machines(scope: TenantScope) -> Values:
-    """Each machine and its state, those that need someone first."""
+    """Each machine and its state, those that need attention first."""
     queries = _queries(scope)
     places = {row["location_id"]: row["name"] for row in queries.get_locations(scope.organization_id)}
     rows = [row for row in queries.get_resource_status(scope.organization_id) if row["status"] != "retired"]
@@ -59,12 +59,12 @@ def machines(scope: TenantScope) -> Values:
 
 
 def _as_read(name: str) -> list[tuple[int, str]]:
-    """By which a name is put in order as people do: Press 2 before Press 10."""
+    """Natural sort key of a name: Press 2 before Press 10."""
     return [(int(part) if part.isdecimal() else -1, part) for part in re.split(r"(\d+)", name)]
 
 
 def alerts(scope: TenantScope) -> Values:
-    """What is not resolved yet, worst first."""
+    """Unresolved alerts, worst first."""
     rows = _queries(scope).get_active_alerts(scope.organization_id)
     counts = {severity: sum(row["severity"] == severity for row in rows) for severity in _SEVERITY}
     newest = max(rows, key=lambda row: row["created_at"], default=None)
@@ -79,7 +79,7 @@ def alerts(scope: TenantScope) -> Values:
 
 
 def demand(scope: TenantScope) -> Values:
-    """Daily demand of the products that are asked for most, and what is expected of the days ahead."""
+    """Daily demand of the products with the most demand, and the forecast of the coming days."""
     queries, organization_id = _queries(scope), scope.organization_id
     zone = _zone(scope)
     products = queries.get_products(organization_id, days=PAST_DAYS)
@@ -104,7 +104,7 @@ def demand(scope: TenantScope) -> Values:
 
 
 def roster(scope: TenantScope) -> Values:
-    """Who works now, and in the hours ahead; what is missing."""
+    """Current and coming shifts with their crews, and how many people are missing."""
     queries, organization_id, now = _queries(scope), scope.organization_id, _now()
     start, end = now - dt.timedelta(days=1), now + dt.timedelta(hours=ROSTER_HOURS)
     places = {row["location_id"]: row for row in queries.get_locations(organization_id)}
@@ -157,7 +157,7 @@ _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _DIGIT = 360, 130, 40, 18, 6
 def _forecast(
     queries: OperationalDataQueries, scope: TenantScope, product_id: str, zone: ZoneInfo
 ) -> dict[dt.date, Span]:
-    """What is expected of each local day, over all locations; bounds only where there is one location to speak of."""
+    """The forecast of each local day, over all locations; bounds only if there is a single location."""
     found: dict[dt.date, list[Values]] = defaultdict(list)
     rows = queries.get_current_demand_forecasts(scope.organization_id, product_id=product_id, days=AHEAD_DAYS)
     for row in rows:
@@ -181,7 +181,7 @@ def _table(actual: Mapping[dt.date, Decimal], forecast: Mapping[dt.date, Span]) 
 
 
 def chart(actual: Mapping[dt.date, Decimal], forecast: Mapping[dt.date, Span]) -> Values | None:
-    """Points of a chart of 360 by 130, for SVG; None where there is nothing to draw."""
+    """Points of a chart of 360 by 130, for SVG; None if there is nothing to draw."""
     days = sorted({*actual, *forecast})
     if not days:
         return None
@@ -217,7 +217,7 @@ def chart(actual: Mapping[dt.date, Decimal], forecast: Mapping[dt.date, Span]) -
 
 
 def _round_up(value: Decimal) -> Decimal:
-    """The next of 1, 2, 2.5 or 5 times a power of ten, so that the axis reads well."""
+    """Round up to 1, 2, 2.5 or 5 times a power of ten, for a readable axis."""
     power = Decimal(10) ** value.adjusted()
     for step in ("1", "2", "2.5", "5", "10"):
         if value <= Decimal(step) * power:
@@ -225,7 +225,7 @@ def _round_up(value: Decimal) -> Decimal:
     return value
 
 
-# -- how values are said --------------------------------------------------------------------------------------
+# -- formatting ---------------------------------------------------------------------------------------------
 
 
 def _queries(scope: TenantScope) -> OperationalDataQueries:
@@ -241,22 +241,22 @@ def _now() -> dt.datetime:
 
 
 def say_number(value: Decimal | None, digits: int = 0) -> str:
-    """With separators; a dash where it is not known."""
+    """A number with separators; a dash if unknown."""
     return "\u2013" if value is None else f"{value:,.{digits}f}".replace(",", "\u202f")
 
 
 def say_clock(time: dt.datetime | None, zone: ZoneInfo) -> str:
-    """Hours and minutes at the place."""
+    """Hours and minutes in the location's time zone."""
     return "\u2013" if time is None else f"{time.astimezone(zone):%H:%M}"
 
 
 def say_day(day: dt.date) -> str:
-    """Such as 3 Nov."""
+    """A date, such as 3 Nov."""
     return f"{day.day} {day:%b}"
 
 
 def say_ago(time: dt.datetime | None, now: dt.datetime) -> str:
-    """Such as 5 min ago."""
+    """An age, such as 5 min ago."""
     if time is None:
         return "never"
     minutes = int((now - time).total_seconds() // 60)
@@ -268,7 +268,7 @@ def say_ago(time: dt.datetime | None, now: dt.datetime) -> str:
 
 
 def say_words(name: str | None) -> str:
-    """A name of the database as words."""
+    """A database name as words."""
     return "" if name is None else name.replace("_", " ")
 
 

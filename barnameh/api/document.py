@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from the operations: `python -m barnameh.api.document` writes it anew."""
+"""The OpenAPI document, generated from the operations; `python -m barnameh.api.document` writes it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ERRORS = {
     504: "It took longer than allowed",
 }
 OTHER_PATHS: tuple[str, ...] = (f"{ROOT}/stream",)
-"""Paths that are no prebuilt query."""
+"""Paths that are not prebuilt queries."""
 
 _KEY = HTTPBearer(scheme_name="key", description="An API key: barnameh keys create", auto_error=False)
 _OF_READS = {406: "No form that can be had"}
@@ -58,7 +58,7 @@ def document() -> dict[str, Any]:
     for path in found["paths"].values():
         for described in path.values():
             for status, response in described["responses"].items():
-                if int(status) >= 300:  # the same everywhere: written once
+                if int(status) >= 300:  # identical everywhere, so written once
                     if known.setdefault(f"Status{status}", response) != response:
                         continue
                     described["responses"][status] = {"$ref": f"#/components/responses/Status{status}"}
@@ -166,7 +166,7 @@ def _without_arguments(path: Any) -> Any:
 
 
 def text_of(found: dict[str, Any]) -> str:
-    """As the file holds it."""
+    """The document as the file has it."""
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The generated endpoints at work: arguments in, rows out."""
+"""The handlers of the generated endpoints: arguments in, rows out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FORMS: Mapping[str, str] = {JSON: "json", "application/*": "json", "*/*": "json
 
 
 def endpoint(service: Service, operation: Operation) -> Endpoint:
-    """What answers this operation's path."""
+    """Return the handler of this operation's path."""
     return (_Write if operation.writes else _Read)(service, operation).answer
 
 
@@ -115,7 +115,7 @@ class _Read:
     ) -> Response:
         service, operation = self._service, self._operation
         if request.scope["http_version"] == "1.0":
-            # It has no way to tell an answer that was cut from one that is whole.
+            # HTTP/1.0 cannot distinguish a truncated response from a complete one.
             raise Problem(
                 505,
                 "http-version",
@@ -142,7 +142,7 @@ class _Read:
         produce = await service.run(self._producer, scope, arguments, form)
         body = exports.chunks(produce, service.exports)
         try:
-            first = await anext(body, b"")  # what fails before this is an answer that says so
+            first = await anext(body, b"")  # earlier failures are still reported as error responses
         except BaseException:
             await body.aclose()  # type: ignore[attr-defined]
             raise
@@ -208,7 +208,7 @@ class _Write:
 
 
 def _identified(scope: TenantScope, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments with identifiers in place of codes."""
+    """Replace codes in the arguments by identifiers."""
     coded = coded_arguments(arguments)
     if not coded:
         return arguments
@@ -216,7 +216,7 @@ def _identified(scope: TenantScope, arguments: dict[str, Any]) -> dict[str, Any]
 
 
 def values_of(model: type[BaseModel], validate: Callable[[], BaseModel], where: str) -> dict[str, Any]:
-    """What was given, as values; what was not given is left out. Raises `Problem` 422."""
+    """Return the given parameters as values, without those not given. Raises `Problem` 422."""
     try:
         return validate().model_dump(exclude_unset=True)
     except ValidationError as error:
@@ -224,7 +224,7 @@ def values_of(model: type[BaseModel], validate: Callable[[], BaseModel], where: 
 
 
 async def json_body(request: Request, limit_bytes: int) -> bytes:
-    """The body. Raises `Problem` 415 where it is no JSON, 413 where it is too large."""
+    """Read the body. Raises `Problem` 415 if it is not JSON, 413 if it is too large."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != JSON:
         raise Problem(
@@ -248,7 +248,7 @@ async def json_body(request: Request, limit_bytes: int) -> bytes:
 
 
 class Answer(Response):
-    """A body with its tag, or 304 where the caller has it already; its headers are written once and not translated."""
+    """A body with its ETag, or 304 if the caller has it already; its headers are encoded only once."""
 
     _USUAL = (
         (b"content-type", JSON.encode()),
@@ -264,7 +264,7 @@ class Answer(Response):
         )
         self.status_code, self.body, self.background = (304, b"", None) if has_it else (200, body, None)
         self.raw_headers = [
-            *self._USUAL[1 if has_it else 0 :],  # without a body it has no type
+            *self._USUAL[1 if has_it else 0 :],  # no body, so no content type
             (b"etag", tag),
             *((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()),
         ]
@@ -273,7 +273,7 @@ class Answer(Response):
 
 
 def _form(request: Request, given: str | None) -> str:
-    """json, csv, ndjson or arrow: what the caller prefers. Raises `Problem` 406."""
+    """Return the format that the caller prefers: json, csv, ndjson or arrow. Raises `Problem` 406."""
     if given is not None:
         return given
     accepted = request.headers.get("accept", "").strip()

@@ -1,4 +1,4 @@
-"""Downloads: all rows as CSV, NDJSON or Arrow, in constant memory. One that fails is cut off, never a short whole file."""
+"""Downloads: all rows as CSV, NDJSON or Arrow, in constant memory. A failed download never looks complete."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Sink(Protocol):
 
 
 class _Pipe:
-    """Collects what a thread writes into chunks, and hands them to the event loop; waits where nobody takes them."""
+    """Collects a thread's writes into chunks for the event loop; blocks until they are consumed."""
 
     def __init__(self, send: MemoryObjectSendStream[bytes]) -> None:
         self._send, self._buffer = send, bytearray()
 
     def write(self, data: Any) -> int:
-        if len(data) >= CHUNK_BYTES:  # gathered already
+        if len(data) >= CHUNK_BYTES:  # large enough already
             self.flush()
             anyio.from_thread.run(self._send.send, bytes(data))
             return len(data)
@@ -61,9 +61,9 @@ class _Pipe:
 
 
 async def chunks(produce: Callable[[Sink], Any], limiter: anyio.CapacityLimiter) -> AsyncIterator[bytes]:
-    """What `produce` writes in a thread of its own, chunk by chunk; raises what it raises.
+    """Run `produce` in a thread and yield what it writes, chunk by chunk; exceptions are passed on.
 
-    Whoever stops taking chunks ends it.
+    It ends when the consumer stops.
     """
     send, receive = anyio.create_memory_object_stream[bytes](CHUNKS_AHEAD)
 
@@ -82,7 +82,7 @@ async def chunks(produce: Callable[[Sink], Any], limiter: anyio.CapacityLimiter)
             yield chunk
         await task
     finally:
-        receive.close()  # the thread's next chunk is refused, which ends its statement
+        receive.close()  # the thread's next chunk is rejected, which ends its statement
         if not task.done():
             with contextlib.suppress(BaseException):
                 await asyncio.shield(task)
@@ -91,7 +91,7 @@ async def chunks(produce: Callable[[Sink], Any], limiter: anyio.CapacityLimiter)
 def write_csv(
     scope: TenantScope, read: Read, types: Mapping[str, str], timeout_seconds: float
 ) -> Callable[[Sink], Any]:
-    """CSV, straight from the server: true and false as such, lists as JSON, NULL as nothing between two commas."""
+    """CSV directly from the server: true and false, lists as JSON, NULL as an empty field."""
     shown = ", ".join(_as_csv(name, kind) for name, kind in types.items())
     sql = f"SELECT {shown} FROM (\n{_statement(read)}\n) AS q"
     return lambda sink: scope.copy_out(
@@ -112,7 +112,7 @@ def _as_csv(name: str, kind: str) -> str:
 
 
 def write_ndjson(rows: Iterable[dict[str, Any]]) -> Callable[[Sink], Any]:
-    """One JSON document a row, as the pages have it."""
+    """One JSON document per row, as in the pages."""
 
     def write(sink: Sink) -> None:
         with _closing(rows) as iterator:
@@ -178,7 +178,7 @@ def _statement(read: Read) -> str:
 
 
 def write_csv_rows(rows: Iterable[dict[str, Any]], types: Mapping[str, str]) -> Callable[[Sink], Any]:
-    """The same CSV, of rows that are in memory."""
+    """The same CSV, from rows in memory."""
 
     def cell(value: Any) -> str | None:
         if value is None or isinstance(value, str):

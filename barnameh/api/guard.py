@@ -1,4 +1,4 @@
-"""Around every request: an id, a line in the log, a count, and an answer whatever goes wrong."""
+"""Around every request: an id, a log line, metrics, and an answer whatever goes wrong."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Guard:
                 _log.exception("request %s failed", request_id)
                 await internal().response()(scope, receive, answer)
         except Exception as failure:
-            # It had begun: the connection is closed before its end, so that nobody takes what came for the whole.
+            # The response had begun: close the connection, so that it is not taken for a complete one.
             error = f"cut off: {type(failure).__name__}: {failure}"
             self._metrics.cut.inc()
             raise Cut(error) from None
@@ -87,7 +87,7 @@ class Guard:
 def _tell(
     scope: Scope, note: dict[str, Any], request_id: str, status: int, seconds: float, error: str | None
 ) -> None:
-    """A line in the log. Which line of code says so is always this one, and costs more to find out than the rest."""
+    """Write a log line, without looking up its source line, which costs more than the rest."""
     client = scope.get("client")
     record = _access.makeRecord(_access.name, logging.INFO, "guard", 0, "request", (), None)
     record.fields = {
@@ -106,11 +106,11 @@ def _tell(
 
 
 class Cut(Exception):  # noqa: N818 - what the server does about it is to close the connection
-    """An answer that had begun and cannot be finished."""
+    """A response that has begun and cannot be completed."""
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, and a request's own fields."""
+    """One JSON object per line: time, level, logger, message, and the request's fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""

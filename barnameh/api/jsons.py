@@ -1,4 +1,4 @@
-"""JSON of answers: exact decimals as numbers, times in UTC, durations in ISO 8601."""
+"""JSON serialization: exact decimals as numbers, times in UTC, durations in ISO 8601."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 def _other(value: Any) -> Any:
-    if isinstance(value, dt.date):  # a subclass: infinity, which JSON has no word for
+    if isinstance(value, dt.date):  # a subclass: infinity, which JSON cannot represent
         return None
     raise NotImplementedError(f"a value of type {type(value).__name__} has no form in JSON")
 
@@ -18,10 +18,10 @@ _encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_other)
 
 
 def encode(value: Any) -> bytes:
-    """As JSON. An instant without end (`infinity`) is null."""
+    """Serialize as JSON. The timestamp `infinity` becomes null."""
     return _encoder.encode(value)
 
 
 def encode_lines(rows: list[dict[str, Any]]) -> bytes:
-    """One line a row."""
+    """Serialize one row per line."""
     return _encoder.encode_lines(rows)

@@ -1,4 +1,4 @@
-"""API keys: made, listed, revoked, and told by who asks. A key is `bn_`, 12 public characters, `_` and 43 secret ones."""
+"""API keys: create, list, revoke, authenticate. A key is `bn_`, 12 public, `_` and 43 secret characters."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROLES = ("reader", "writer")
 Role = Literal["reader", "writer"]
 
 CONSUMER = "api"
-"""The target of the outbox that live streams read; its rows are kept for a while, and no reader deletes them."""
+"""The outbox target that live streams read; its rows are kept for a while, and no reader deletes them."""
 KEEP_FOR = dt.timedelta(hours=1)
 
 _NOBODY = UUID(int=0)
@@ -37,17 +37,17 @@ _MOST_CACHED = 10_000
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: for which organization, with which key, and what they may."""
+    """An authenticated caller: organization, key and role."""
 
     organization_id: UUID
     key: str
-    """What limits and logs know it by: the public part of a key, or the subject of a token."""
+    """Its identity in limits and logs: the public part of a key, or the subject of a token."""
     role: str
     expires_at: dt.datetime | None = None
 
     @property
     def writes(self) -> bool:
-        """Whether it may record and change."""
+        """Whether it may write."""
         return self.role == "writer"
 
 
@@ -58,7 +58,7 @@ def create(
     role: str,
     expires_in: dt.timedelta | None = None,
 ) -> tuple[str, dict[str, Any]]:
-    """Make a key and return it, which is the only time that anybody sees it, with its row. Needs the owner's rights."""
+    """Create a key and return it with its row; it cannot be retrieved later. Needs the owner's rights."""
     if role not in ROLES:
         raise UsageError(f"{role!r} is no role of a key: give reader or writer")
     prefix = "bn_" + "".join(secrets.choice(_PUBLIC) for _ in range(12))
@@ -79,12 +79,12 @@ def create(
 
 
 def make_live(db: DatabaseManager, organization_id: UUID) -> None:
-    """Have the organization's changes written down for live streams, which resume for an hour. Needs the owner's rights."""
+    """Record the organization's changes for live streams, resumable for an hour. Needs the owner's rights."""
     Outbox(db, organization_id, CONSUMER).add_target(keep_for=KEEP_FOR)
 
 
 def revoke(db: DatabaseManager, key: str) -> dict[str, Any]:
-    """Revoke a key, named by its id, its public part or the whole of it; again is no error. Needs the owner's rights."""
+    """Revoke a key, given by id, public part or in full. Safe to repeat. Needs the owner's rights."""
     whole = _KEY.fullmatch(key)
     rows = db.execute_query(SQL["revoke_key"], {"key": whole[1] if whole else key}, primary=True)
     if not rows:
@@ -93,12 +93,12 @@ def revoke(db: DatabaseManager, key: str) -> dict[str, Any]:
 
 
 def digest(key: str) -> str:
-    """What is stored of a key."""
+    """Return the stored form of a key."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 class KeyRing:
-    """Tells whose key it is, and believes what it found for `cache_seconds`. Safe to share between threads."""
+    """Authenticates keys and caches the result for `cache_seconds`. Safe to share between threads."""
 
     def __init__(
         self, db: DatabaseManager, cache_seconds: float, *, clock: Callable[[], float] = time.monotonic
@@ -108,7 +108,7 @@ class KeyRing:
         self._known: dict[str, tuple[Caller, float]] = {}
 
     def known(self, key: str) -> Caller | None:
-        """The caller, where this was found a moment ago; never waits."""
+        """Return the caller from the cache, or None. Never blocks."""
         found = self._known.get(key)
         if found is None or found[1] < self._clock():
             return None
@@ -116,7 +116,7 @@ class KeyRing:
         return None if _is_over(caller) else caller
 
     def find(self, key: str) -> Caller:
-        """The caller, as the database says. Raises `Problem` 401 for a key that opens nothing, and why."""
+        """Look up the caller in the database. Raises `Problem` 401, with the reason, for an invalid key."""
         match = _KEY.fullmatch(key)
         if match is None:
             raise unauthorized("This is no key of this service: it looks like bn_…")
@@ -136,14 +136,14 @@ class KeyRing:
         return caller
 
     def remember(self, key: str, caller: Caller) -> None:
-        """Believe for a while that this key, or token, is this caller's."""
+        """Cache this key, or token, as this caller's."""
         with self._lock:
             if len(self._known) >= _MOST_CACHED:
                 self._known.clear()
             self._known[key] = (caller, self._clock() + self._cache_seconds)
 
     def forget(self, key: str) -> None:
-        """Ask again the next time."""
+        """Remove it from the cache."""
         with self._lock:
             self._known.pop(key, None)
 
@@ -153,7 +153,7 @@ def _is_over(caller: Caller) -> bool:
 
 
 def unauthorized(detail: str) -> Problem:
-    """The answer to who is not known."""
+    """The response to an unauthenticated request."""
     return Problem(
         401,
         "unauthorized",

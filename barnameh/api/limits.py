@@ -1,4 +1,4 @@
-"""What one key may ask for: a token bucket of requests, and how many are under way. In the memory of one process."""
+"""Limits per key: a token bucket of requests, and concurrent requests. Held in the memory of one process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Bucket:
 
 
 class Limits:
-    """Used by one thread: the event loop's."""
+    """Used only by the event loop's thread."""
 
     def __init__(
         self, rate_per_second: float, burst: int, concurrency: int, *, clock: Callable[[], float] = monotonic
@@ -32,7 +32,7 @@ class Limits:
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     def take(self, key: str) -> dict[str, str]:
-        """Count one request of this key; returns the headers that say what is left. Raises `Problem` 429."""
+        """Count one request of this key and return the rate-limit headers. Raises `Problem` 429."""
         if not self._rate:
             return {}
         bucket, now = self._bucket(key), self._clock()
@@ -53,7 +53,7 @@ class Limits:
 
     @contextmanager
     def under_way(self, key: str) -> Iterator[None]:
-        """One request of this key is under way; raises `Problem` 429 where there are too many already."""
+        """Count a request of this key as in progress; raises `Problem` 429 if there are too many already."""
         bucket = self._bucket(key)
         if self._concurrency and bucket.under_way >= self._concurrency:
             raise Problem(

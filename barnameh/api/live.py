@@ -1,8 +1,8 @@
-"""The live stream: Server-Sent Events of what changed, out of the outbox, which a client resumes where it was.
+"""The live stream: Server-Sent Events of changes, from the outbox, which a client can resume.
 
-An organization with clients has one feed: a listener that is woken up by the database, one read of the outbox for all, and
-a queue a client. An event's id is a position of the outbox: a client that comes back with it is first brought to where the
-feed is and hears each change once, or `gap` where some are not there any more.
+An organization with clients has one feed: a listener for the database's notifications, one read of the outbox
+for all, and a queue per client. An event's id is a position in the outbox: a client that returns with it
+first catches up with the feed and receives each change once, or `gap` if some have been deleted.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from db_utils.outbox import KINDS, Change, Outbox
 
 PING_SECONDS = 15.0
 LOOK_SECONDS = 1.0
-"""A notification may be lost: the outbox is looked at as often as this anyhow."""
+"""Interval for checking the outbox anyway, because a notification may be lost."""
 MOST_WAITING = 1_000
-"""Events that wait for a client before it is cut off; it comes back and resumes."""
+"""Events queued for a client before it is disconnected; it can reconnect and resume."""
 
 _log = logging.getLogger("barnameh.api.live")
 
@@ -47,7 +47,7 @@ class Event:
 
     @cached_property
     def encoded(self) -> bytes:
-        """As it is sent, written once for all clients."""
+        """The event as sent, encoded once for all clients."""
         return b"id: %b\nevent: %b\ndata: %b\n\n" % (self.position.encode(), self.kind.encode(), self.data)
 
 
@@ -67,7 +67,7 @@ class _Client:
             self.queue.put_nowait(event)
 
     def ping(self, now: float) -> None:
-        # Also where events come all the time: it is then that a key is looked at again.
+        # Even under constant events, because the key is checked again on a ping.
         if now - self.pinged_at >= PING_SECONDS:
             self.pinged_at = now
             if self.queue.qsize() < MOST_WAITING:
@@ -80,7 +80,7 @@ class _Client:
 
 
 class Feed:
-    """What changes in one organization, for all its clients."""
+    """The changes of one organization, for all its clients."""
 
     def __init__(self, service: Service, organization_id: UUID) -> None:
         self._service = service
@@ -96,7 +96,7 @@ class Feed:
         self.position: str | None = None
 
     def start(self) -> None:
-        """Begin to listen and to look."""
+        """Start listening and reading the outbox."""
         self._task = asyncio.create_task(self._work())
         self._ping()
         threading.Thread(target=self._listen, name="barnameh-live", daemon=True).start()
@@ -113,25 +113,25 @@ class Feed:
 
     @property
     def is_unused(self) -> bool:
-        """Whether nobody hears it, or is about to."""
+        """Whether it has no clients, and none joining."""
         return not self.clients and not self._asked
 
     async def look(self) -> None:
-        """Look at the outbox once more; on return `position` is not older than this call. Raises what the database says."""
+        """Read the outbox again; on return `position` is not older than this call. Raises database errors."""
         asked = self._loop.create_future()
         self._asked.append(asked)
         self._wake.set()
         await asked
 
     def _ping(self) -> None:
-        """Ping everybody each 15 seconds. One timer for all: one for each wait would cost more than an event does."""
+        """Ping all clients every 15 seconds. One timer, because one per wait would cost more than an event."""
         now = self._loop.time()
         for client in self.clients:
             client.ping(now)
         self._timer = self._loop.call_later(1.0, self._ping)
 
     def _listen(self) -> None:
-        """In a thread of its own: wake the feed up whenever the database announces something."""
+        """Wake the feed on each notification from the database; runs in its own thread."""
         while not self._closed.is_set():
             try:
                 with self._service.scope(self.organization_id).listen("changes") as listener:
@@ -139,8 +139,8 @@ class Feed:
                         if listener.get(1.0) is not None:
                             self._loop.call_soon_threadsafe(self._wake.set)
             except SessionUnavailableError:
-                return  # nobody announces anything there: the feed looks by itself
-            except (DbUtilsError, RuntimeError) as error:  # the latter: the loop has ended
+                return  # no notifications there: the feed polls
+            except (DbUtilsError, RuntimeError) as error:  # RuntimeError: the loop is closed
                 _log.info("not woken up for a while: %s", error)
                 self._closed.wait(LOOK_SECONDS)
 
@@ -165,7 +165,7 @@ class Feed:
                 await asyncio.sleep(LOOK_SECONDS / 2)
 
     async def _step(self) -> bool:
-        """Tell the clients what was committed since; returns whether that is all."""
+        """Send the clients newly committed changes; return whether these are all."""
         found = await self._service.run(self.outbox.changes_since, self.position)
         events = await self._service.run(events_of, self.outbox, found.changes) if found.changes else []
         if found.may_have_missed and self.position is not None:
@@ -178,14 +178,14 @@ class Feed:
 
 
 def gap(position: str) -> Event:
-    """Says that some changes cannot be told any more."""
+    """The event that reports changes no longer available."""
     return Event(
         "gap", b'{"detail":"Some changes are not there any more: read afresh what you show."}', position
     )
 
 
 def events_of(outbox: Outbox, changes: Iterable[Change]) -> list[Event]:
-    """The changes with what each thing is now; null where it is not current any more."""
+    """The changes, each with its current row; null if it is no longer current."""
     changes = list(changes)
     rows: dict[str, dict[str, Any]] = {}
     for kind in {change.kind for change in changes}:
@@ -218,7 +218,7 @@ class Live:
         service.at_end(self.end)
 
     def end(self) -> None:
-        """End every stream; from the thread of the loop."""
+        """End all streams. Call it from the loop's thread."""
         self._ended = True
         for feed in self._feeds.values():
             feed.close()
@@ -240,7 +240,7 @@ class Live:
     async def response(
         self, request: Request, caller: Caller, kinds: frozenset[str], headers: dict[str, str]
     ) -> Response:
-        """A stream for this caller, from the position in Last-Event-ID on. Raises `Problem`."""
+        """Open a stream for this caller, from the position in Last-Event-ID on. Raises `Problem`."""
         if self._ended:
             raise Problem(
                 503,
@@ -263,7 +263,7 @@ class Live:
         except BaseException:
             self._leave(caller, None, None)
             raise
-        # From here on the queue takes what comes; what the client missed before is told first.
+        # New events are queued from here on; missed ones are sent first.
         start = feed.position
         assert start is not None
         try:
@@ -312,7 +312,7 @@ class Live:
     async def _missed(
         self, feed: Feed, position: str | None, until: str, kinds: frozenset[str]
     ) -> list[Event]:
-        """What a client that comes back has not heard, up to where the feed was when it joined."""
+        """Yield the events that a returning client missed, up to the feed's position when it joined."""
         if not position:
             return []
         outbox = feed.outbox
@@ -341,11 +341,11 @@ class Live:
             try:
                 await self._service.caller(key, request)
             except Problem as problem:
-                if problem.status == 401:  # revoked, or over
+                if problem.status == 401:  # revoked or expired
                     return
             except DbUtilsError:
-                pass  # the database is away: that says nothing of the key
-            # Without data no event is raised, but the client remembers the position.
+                pass  # the database is unavailable, which says nothing about the key
+            # Without data the client raises no event, but remembers the position.
             yield (
                 b": ping\nid: %b\n\n" % (feed.position or "").encode()
                 if client.queue.empty()
@@ -368,7 +368,7 @@ class Live:
 
 
 def kinds_of(topics: str | None) -> frozenset[str]:
-    """The kinds that a client asks for; all if it does not say. Raises `Problem` 422."""
+    """Return the kinds that a client requests, by default all. Raises `Problem` 422."""
     if topics is None:
         return frozenset(KINDS)
     wanted = frozenset(topic.strip() for topic in topics.split(",") if topic.strip())

@@ -1,6 +1,6 @@
-"""The login that the API works as: one of an application, which has no right but to act for one organization at a time.
+"""The database login of the API: an application login, which may only act for one organization at a time.
 
-Whoever gets hold of the process, or finds a hole in it, has what that login has and not the owner's rights.
+An attacker who takes over the process gets this login's rights, not the owner's.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _EXISTS = "SELECT FROM pg_roles WHERE rolname = %s"
 
 
 def owns_schema(db: DatabaseManager) -> bool:
-    """Whether the login of this manager is the owner of the schema, or may do all that the owner may."""
+    """Whether this manager's login owns the schema, or has all rights of its owner."""
     rows = db.execute_query(_STATE, primary=True)
     return bool(rows and rows[0]["owns"])
 
 
 def application_settings(owner: DatabaseManager, name: str = NAME) -> Settings:
-    """Settings of an application's login, which is made where it is not there; `owner` has the owner's rights.
+    """Return the settings of the application login, creating it if missing; `owner` has the owner's rights.
 
-    Its password follows from the owner's, so that all processes of the service know it without being told; the server gets
-    its verifier only. Where the owner needs no password (the embedded server), neither does it.
+    Its password is derived from the owner's, so all processes of the service can compute it; the server only
+    gets its verifier. If the owner needs no password (the embedded server), neither does this login.
     """
     where = psycopg2.extensions.parse_dsn(owner.settings.database_url)
     password = None

@@ -1,4 +1,4 @@
-"""What `/metrics` says, in Prometheus' text format: counts and times by endpoint, never whose."""
+"""The metrics of the API, in Prometheus' text format: counts and times by endpoint, without callers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class Metrics:
-    """The service's counters; one registry an application, so that two in a process do not mix."""
+    """The service's counters; one registry per application, so that two in a process stay separate."""
 
     content_type = CONTENT_TYPE_LATEST
 
@@ -48,7 +48,7 @@ class Metrics:
         self._timed: dict[str, Histogram] = {}
 
     def count(self, endpoint: str, status: int, seconds: float | None) -> None:
-        """Count an answer, and how long it took (None: how long a stream was open says nothing)."""
+        """Count a response and its duration (None for streams, whose duration means nothing)."""
         counted = self._counted.get((endpoint, status))
         if counted is None:
             counted = self._counted[endpoint, status] = self.requests.labels(endpoint, str(status))
@@ -60,7 +60,7 @@ class Metrics:
             timed.observe(seconds)
 
     def text(self) -> bytes:
-        """The answer of `/metrics`."""
+        """Return the response of `/metrics`."""
         return generate_latest(self.registry)
 
 
@@ -69,7 +69,7 @@ class _Pool:
         self._stats = pool_stats
 
     def collect(self) -> Iterator[Metric]:
-        """Connections, by what they do."""
+        """Connections by state."""
         found = GaugeMetricFamily("barnameh_api_connections", "Connections of the pool.", labels=["state"])
         stats = self._stats()
         for state in ("max_connections", "open", "in_use", "waiting"):

@@ -1,4 +1,4 @@
-"""The endpoints, made out of the catalogue of prebuilt queries: one path for each, or a reason for none."""
+"""The endpoints, generated from the catalogue of prebuilt queries: one path each, or a reason for none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEFT_OUT: Mapping[str, str] = {
 """Methods without a path, and why."""
 
 _WORKED_ON = frozenset(("get_demand_training_frame",))
-"""Reads whose rows are not those of one statement: they are answered whole, from memory."""
+"""Reads whose rows do not come from a single statement: answered whole, from memory."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,19 @@ class Operation:
     description: str
     writes: bool
     paged: bool
-    """Whether the answer is a list that comes in pages, and may be downloaded as a stream."""
+    """Whether the response is a list, which is paged and can be downloaded as a stream."""
     streams: bool
-    """Whether the rows are those of one statement, so that a stream of them takes constant memory."""
+    """Whether a single statement returns the rows, so that streaming them takes constant memory."""
 
     @cached_property
     def arguments(self) -> type[BaseModel]:
-        """Query parameters of a read, body of a write. Made when first asked for: all together take a second."""
+        """Query parameters of a read, body of a write. Built on first use: all together take a second."""
         model = parameters_model(self.name, ("limit",) if self.paged else ())
         return _with_pages(model) if self.paged else model
 
     @property
     def answer(self) -> type[BaseModel]:
-        """The document that it answers with."""
+        """The response document."""
         return answer_model(self.name, paged=self.paged)
 
     @property
@@ -62,7 +62,7 @@ class Operation:
 
 @cache
 def operations() -> tuple[Operation, ...]:
-    """All of them, in the catalogue's order."""
+    """Return all operations, in the catalogue's order."""
     return tuple(_operation(entry) for entry in catalogue.entries() if entry.name not in LEFT_OUT)
 
 

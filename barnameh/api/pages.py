@@ -1,7 +1,7 @@
-"""Keyset pages: where a page ended is where the next begins, whatever was written in between; nothing is cut in silence.
+"""Keyset pagination: each page begins where the previous one ended, whatever was written in between.
 
-The order is the one that each prebuilt query states at its end. A query whose order is not told by its columns is answered
-whole.
+The order is that of each prebuilt query's ORDER BY. A query whose columns do not determine its order is
+answered whole.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Key:
     """One key of an order: an expression over columns of the answer."""
 
     template: str
-    """With {column} where a column stands."""
+    """The expression, with {column} as placeholder of a column."""
     columns: tuple[str, ...]
     descending: bool
     nulls_last: bool
@@ -57,18 +57,18 @@ class Order:
 
     @property
     def columns(self) -> list[str]:
-        """The columns that say where a row stands."""
+        """The columns that determine a row's position."""
         return list(dict.fromkeys(name for key in self.keys for name in key.columns))
 
     def clause(self) -> str:
-        """As ORDER BY has it."""
+        """The ORDER BY clause."""
         return ", ".join(
             f"{key.of_row()}{' DESC' if key.descending else ''} NULLS {'LAST' if key.nulls_last else 'FIRST'}"
             for key in self.keys
         )
 
     def condition(self, types: Mapping[str, str]) -> str:
-        """What holds for the rows after the cursor's."""
+        """The condition for rows after the cursor."""
         alternatives, equal = [], ""
         for key in self.keys:
             row, cursor = key.of_row(), key.of_cursor(types)
@@ -81,14 +81,14 @@ class Order:
 
 @cache
 def order_of(sql: str, columns: tuple[str, ...]) -> Order | None:
-    """The order that a query states, where its columns tell it."""
+    """Parse the order of a query; None if its columns do not determine it."""
     found = _ORDER.search(sql)
     if found is None:
         return None
     keys = []
     for text in _split(found["keys"]):
         match = _KEY.fullmatch(text)
-        assert match is not None  # it takes any text
+        assert match is not None  # the pattern matches any text
         value = match["value"]
         shown = {name: _shown_as(sql, name) for name in _QUALIFIED.findall(value)}
         if not shown and value.isidentifier():
@@ -108,7 +108,7 @@ def order_of(sql: str, columns: tuple[str, ...]) -> Order | None:
 
 
 def _shown_as(sql: str, name: str) -> str:
-    """Which column of the answer is the value that the statement calls like this, such as `l.name`; empty: none is."""
+    """Return the result column for an expression of the statement, such as `l.name`; empty if none."""
     selected = sql[sql.rindex("\nSELECT\n") if "\nSELECT\n" in sql else 0 :].partition("\nFROM ")[0]
     shown = re.search(rf"^\s*{re.escape(name)}(?: AS (\w+))?,?$", selected, re.MULTILINE)
     if shown is None:
@@ -128,7 +128,7 @@ def _split(keys: str) -> list[str]:
 
 
 def first_page(read: Read, order: Order, limit: int) -> Read:
-    """The statement that gives one row more than the first page has."""
+    """The statement for the first page, plus one row."""
     if order.has_limit:
         return Read(read.sql, {**read.parameters, "row_limit": limit + 1})
     return Read(f"{read.sql.rstrip().rstrip(';')}\nLIMIT {limit + 1:d}", read.parameters)
@@ -137,7 +137,7 @@ def first_page(read: Read, order: Order, limit: int) -> Read:
 def next_page(
     read: Read, order: Order, types: Mapping[str, str], limit: int, after: Mapping[str, Any]
 ) -> Read:
-    """The statement that gives one row more than the page after this row has."""
+    """The statement for the page after this row, plus one row."""
     names = ", ".join(f'q."{name}"' for name in types)
     sql = (
         f"SELECT {names} FROM (\n{read.sql.rstrip().rstrip(';')}\n) AS q "
@@ -155,7 +155,7 @@ def page(
     cursor: str | None,
     question: Callable[[], str],
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """The rows of one page, and the cursor of the next. `question` says what is asked, so that no cursor strays."""
+    """Return the rows of one page and the cursor of the next. `question` binds the cursor to its request."""
     order = order_of(read.sql, tuple(types))
     if order is None:
         if cursor is not None:
@@ -177,20 +177,21 @@ def _rows(scope: TenantScope, read: Read) -> list[dict[str, Any]]:
 
 
 def question_of(organization_id: uuid.UUID, name: str, arguments: Mapping[str, Any]) -> str:
-    """A short digest of what is asked."""
+    """Return a short digest of the request."""
     return hashlib.blake2b(encode([organization_id, name, arguments]), digest_size=6).hexdigest()
 
 
 def write_cursor(row: Mapping[str, Any], question: str, columns: list[str]) -> str:
-    """Where this row stands; opaque to who gets it."""
+    """Encode a row's position as a cursor, opaque to the client."""
     values = [None if (value := row[name]) is None else _text(value) for name in columns]
     return base64.urlsafe_b64encode(encode([question, *values])).decode().rstrip("=")
 
 
 def read_cursor(cursor: str, question: str, columns: list[str]) -> dict[str, Any]:
-    """The values of the row that the last page ended with.
+    """Decode a cursor into the values of the previous page's last row.
 
-    They come from the caller: each is a parameter of the statement, and whose rows it reads is decided elsewhere.
+    They are untrusted: each becomes a parameter of the statement, which is scoped to the organization
+    independently.
     """
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
@@ -206,7 +207,7 @@ def read_cursor(cursor: str, question: str, columns: list[str]) -> dict[str, Any
 
 
 def bad_cursor() -> Problem:
-    """The answer to a cursor of something else."""
+    """The response to a cursor of another request."""
     return Problem(
         422,
         "invalid-cursor",
@@ -217,6 +218,6 @@ def bad_cursor() -> Problem:
 
 def _text(value: Any) -> str:
     text = encode(value).decode()
-    if text == "null":  # an instant without end
+    if text == "null":  # the timestamp infinity
         return "-infinity" if value.year == 1 else "infinity"
     return msgspec.json.decode(text) if text.startswith('"') else text

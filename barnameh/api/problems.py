@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 has them: `application/problem+json`, one type for each kind, no SQL and no host in any."""
+"""Errors as in RFC 9457: `application/problem+json`, one type for each kind, never with SQL or host names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ProblemDetails(BaseModel):
 
 @dataclass
 class Problem(Exception):  # noqa: N818 - named as RFC 9457 does
-    """An answer that says why there is no other; raised anywhere in a request."""
+    """An error response; may be raised anywhere in a request."""
 
     status: int
     kind: str
@@ -61,8 +61,8 @@ class Problem(Exception):  # noqa: N818 - named as RFC 9457 does
 
 _RETRY = {"retry-after": "1"}
 
-# The first that fits counts. A detail of None is the error's own sentence, which names an argument or a rule; the others
-# would name hosts or settings of the service.
+# The first match counts. A detail of None is the error's own message, which names an argument or a rule; the
+# other messages would name hosts or settings of the service.
 _KINDS: tuple[tuple[type[DbUtilsError], int, str, str, str | None], ...] = (
     (errors.InvalidInputError, 422, "invalid-input", "A value cannot be used", None),
     (UnknownReferenceError, 422, "unknown-reference", "A row refers to what this organization does not have", None),
@@ -95,7 +95,7 @@ TYPED = tuple(kind for kind, *_ in _KINDS)
 
 
 def problem_of(error: DbUtilsError) -> Problem:
-    """Which answer says the same as this error of `db_utils`?"""
+    """Convert an error of `db_utils` to a problem."""
     members = {"sqlstate": error.sqlstate} if error.sqlstate else {}
     for kind, status, name, title, detail in _KINDS:
         if isinstance(error, kind):
@@ -105,7 +105,7 @@ def problem_of(error: DbUtilsError) -> Problem:
 
 
 def problem_of_http(error: HTTPException) -> Problem:
-    """The answer where no path fits, or none with this method."""
+    """The response to an unknown path or method."""
     kinds = {404: ("not-found", "There is no such thing"), 405: ("wrong-method", "Not with this method")}
     kind, title = kinds.get(error.status_code, ("refused", "The request was refused"))
     detail = str(error.detail)
@@ -115,14 +115,14 @@ def problem_of_http(error: HTTPException) -> Problem:
 
 
 def internal(members: Mapping[str, Any] = {}) -> Problem:
-    """The answer to a fault of the service itself."""
+    """The response to an internal error."""
     return Problem(
         500, "internal", "The service failed", "It is in the service's log, under this request's id.", members
     )
 
 
 def invalid(error: ValidationError, where: str) -> Problem:
-    """The answer to parameters or a body that pydantic refused; names the first ten."""
+    """The response to parameters or a body that pydantic rejected; names the first ten."""
     parts = [
         {"name": ".".join(map(str, found["loc"])) or where, "problem": found["msg"]}
         for found in error.errors(include_url=False, include_context=False, include_input=False)[:10]

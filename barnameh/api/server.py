@@ -1,4 +1,4 @@
-"""Runs the application with uvicorn: JSON logs, and an end within two seconds of SIGTERM, streams and all."""
+"""Run the application with uvicorn: JSON logs, shutdown within two seconds of SIGTERM, streams included."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from barnameh.api.app import Application
 from barnameh.api.guard import Cut, JsonLines
 
 GRACE_SECONDS = 2
-"""After SIGTERM: what is still under way then is cut."""
+"""Grace period after SIGTERM; requests still running then are cut off."""
 
 
 class _Together:
-    """A connection that sends an answer's head together with the begin of its body.
+    """A connection that sends a response's headers together with the start of its body.
 
-    Two calls of the system for a small answer, each of which wakes up who asked, take two fifths of the time that it costs.
+    For a small response, two system calls, each of which wakes up the client, take two fifths of its total
+    time.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -30,7 +31,7 @@ class _Together:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Send this; a head waits for what follows at once, if anything does."""
+        """Send data; headers are held back for a body that follows immediately."""
         if self._head:
             data, self._head = self._head + data, b""
         elif data.startswith(b"HTTP/1.1 "):
@@ -40,7 +41,7 @@ class _Together:
         self._transport.write(data)
 
     def close(self) -> None:
-        """Close once all is sent."""
+        """Close after sending everything."""
         self._flush()
         self._transport.close()
 
@@ -56,17 +57,17 @@ class _Protocol(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which tells the application before it waits for its connections to end."""
+    """uvicorn that notifies the application of a shutdown before waiting for its connections to close."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """End in good order; a second Ctrl-C ends at once."""
+        """Shut down gracefully; at once on a second Ctrl-C."""
         app: Application = self.config.app  # type: ignore[assignment]
         app.service.end()
         super().handle_exit(sig, frame)
 
 
 def serve(app: Application, host: str, port: int, *, forwarded_allow_ips: str = "127.0.0.1") -> None:
-    """Serve until SIGTERM or Ctrl-C. `forwarded_allow_ips`: whose X-Forwarded-For and -Proto count."""
+    """Serve until SIGTERM or Ctrl-C. `forwarded_allow_ips`: whose X-Forwarded-For and -Proto to trust."""
     log_as_json()
     config = uvicorn.Config(
         app,
@@ -87,13 +88,13 @@ def serve(app: Application, host: str, port: int, *, forwarded_allow_ips: str = 
 
 
 def log_as_json() -> None:
-    """One JSON object a line on standard error, of everything."""
+    """Log everything to standard error, one JSON object per line."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     handler.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], Cut)))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
-    # Not asked for with each line, as no line says them.
+    # Not collected, because the log lines do not contain them.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.getLogger("uvicorn.error").setLevel(logging.INFO)

@@ -1,4 +1,4 @@
-"""What every request needs: the database, who asks, what they may, and threads to wait in."""
+"""Shared by all requests: the database, authentication, limits, and threads for blocking calls."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from db_utils import DatabaseManager, OperationalDataQueries, PredictionCache, T
 Result = TypeVar("Result")
 
 COOKIE = "barnameh_key"
-"""In which the wall board remembers its key; nothing else is opened with it."""
+"""The cookie that stores the wall board's key; accepted for nothing else."""
 
 PROVIDERS_THREADS = 2
-"""Threads that wait for the identity provider's keys: where it hangs, who has a key of ours does not wait for it."""
+"""Threads for fetching the identity provider's keys: if it hangs, callers with API keys do not wait."""
 
 STRANGERS_PER_SECOND, STRANGERS_AT_ONCE = 20.0, 40
-"""Unknown keys that one address may try: each is a question to the database."""
+"""Rate of unknown keys that one address may try, because each takes a database query."""
 
 
 class Service:
@@ -41,61 +41,61 @@ class Service:
         self.limits = Limits(settings.rate_per_second, settings.burst, settings.concurrency)
         self.metrics = Metrics(db.pool_stats)
         self.ending = asyncio.Event()
-        """Set once the process is told to end: streams end with it."""
+        """Set at shutdown, which ends the streams."""
         self._strangers = Limits(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE, 0)
-        # As many threads as connections: one more would only wait for a connection, and hold up who has one.
+        # As many threads as connections: another would only wait for a connection, and slow down the others.
         connections = db.pool_stats().max_connections
         self.exports = anyio.CapacityLimiter(max(1, connections // 4))
         self._threads = Threads(max(1, connections - int(self.exports.total_tokens)))
         self._providers = Threads(PROVIDERS_THREADS)
         self._scopes: dict[uuid.UUID, TenantScope] = {}
         self._queries: dict[uuid.UUID, OperationalDataQueries] = {}
-        # The address that everybody has by default says nothing of whether there is a Redis.
+        # The default address does not mean that there is a Redis.
         self._cache = PredictionCache(db.settings.redis_url if db.settings.redis_is_configured else None)
         self._at_end: list[Callable[[], None]] = []
 
     def scope(self, organization_id: uuid.UUID) -> TenantScope:
-        """The rows of this organization and no others."""
+        """Return the scope of this organization, limited to its rows."""
         scope = self._scopes.get(organization_id)
         if scope is None:
             scope = self._scopes[organization_id] = self.db.tenant(organization_id)
         return scope
 
     def call(self, organization_id: uuid.UUID, name: str, arguments: Mapping[str, Any]) -> Any:
-        """Ask a prebuilt query, or write; predictions come through the cache where there is one."""
+        """Run a prebuilt query or write; predictions are read through the cache if there is one."""
         queries = self._queries.get(organization_id)
         if queries is None:
             scope = self.scope(organization_id)
             queries = self._queries[organization_id] = OperationalDataQueries(scope, cache=self._cache)
         answer = getattr(queries, name)(organization_id, **arguments)
-        # A named tuple would be a list in JSON, whose places nobody knows.
+        # A named tuple would become a JSON list without names.
         return answer._asdict() if hasattr(answer, "_asdict") else answer
 
     def end(self) -> None:
-        """Streams end now; may be called from a signal handler of the loop's thread."""
+        """End the streams now; may be called from a signal handler in the loop's thread."""
         if not self.ending.is_set():
             self.ending.set()
             for act in self._at_end:
                 act()
 
     def at_end(self, act: Callable[[], None]) -> None:
-        """Have this done once the process is told to end."""
+        """Register a callback for shutdown."""
         self._at_end.append(act)
 
     async def run(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Do something that waits for the database in a thread; no more threads than connections."""
+        """Run a blocking database call in a thread; there are at most as many threads as connections."""
         return await self._threads.run(work, *arguments)
 
     def close(self) -> None:
-        """Let its threads end, and its connections to the cache."""
+        """Close its threads and its connections to the cache."""
         self._cache.close()
         self._threads.close()
         self._providers.close()
 
     async def admit(self, request: Request, *, writes: bool = False) -> tuple[Caller, dict[str, str]]:
-        """Who asks, if they may ask this of the organization in the path, and the headers that say what they have left.
+        """Authorize a request for the organization in its path; return the caller and the rate-limit headers.
 
-        Another organization is answered as one that does not exist. Raises `Problem`.
+        Another organization is reported as not existing. Raises `Problem`.
         """
         caller = await self.caller(bearer(request), request)
         if not _is_id(request.path_params["organization_id"], caller.organization_id):
@@ -107,7 +107,7 @@ class Service:
         return caller, self.limits.take(caller.key)
 
     async def caller(self, key: str | None, request: Request) -> Caller:
-        """Whose key or token this is. Raises `Problem` 401."""
+        """Authenticate a key or token. Raises `Problem` 401."""
         if not key:
             raise unauthorized("Send a key: Authorization: Bearer bn_…")
         caller = self.keys.known(key)
@@ -124,13 +124,13 @@ class Service:
 
 
 def bearer(request: Request) -> str | None:
-    """The key that a request brings."""
+    """Return the key in a request's headers."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else None
 
 
 def _is_id(text: str, known: uuid.UUID) -> bool:
-    """Whether this text is that id, in any of the forms that ids are written in."""
+    """Whether this text is that id, in any textual form of a UUID."""
     if text == str(known):
         return True
     try:

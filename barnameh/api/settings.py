@@ -14,27 +14,27 @@ from barnameh.errors import UsageError
 
 @dataclass(frozen=True)
 class ApiSettings:
-    """Each field is read from API_ and its name in capitals."""
+    """Each field is read from API_ followed by its name in capitals."""
 
     database_url: str | None = field(default=None, repr=False)
-    """An application's login of your own; without it `serve` makes one (see `login`)."""
+    """Your own application login; without it `serve` creates one (see `login`)."""
     rate_per_second: float = 50.0
-    """Requests a second of one key in the long run; 0: no limit."""
+    """Sustained requests per second of one key; 0: no limit."""
     burst: int = 100
-    """Requests that a key may make at once before the rate counts."""
+    """Requests that a key may make in a burst before the rate applies."""
     concurrency: int = 8
-    """Requests of one key under way at the same time; 0: no limit."""
+    """Concurrent requests of one key; 0: no limit."""
     streams_per_key: int = 50
-    """Live streams of one key at the same time."""
+    """Concurrent live streams of one key."""
     body_limit_bytes: int = 8 * 1024 * 1024
     statement_timeout_seconds: float = 30.0
-    """Longest run of the statements of one answer."""
+    """Timeout of the statements of one response."""
     export_timeout_seconds: float = 3600.0
-    """Longest run of a CSV, NDJSON or Arrow download."""
+    """Timeout of a CSV, NDJSON or Arrow download."""
     key_cache_seconds: float = 30.0
-    """How long a key is believed without asking again: a revocation acts within this time."""
+    """How long a verified key is cached: a revocation takes effect within this time."""
     jwks_url: str | None = None
-    """Where the public keys of your own tokens (JWT) are; None: API keys only."""
+    """URL of the public keys of your own tokens (JWT); None: API keys only."""
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
     jwt_organization_claim: str = "organization_id"
@@ -42,12 +42,12 @@ class ApiSettings:
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Read them; `UsageError` names every one that cannot be read."""
+        """Read the settings; `UsageError` names all invalid ones."""
         return cls.from_values({**dotenv_values(".env"), **os.environ})
 
     @classmethod
     def from_values(cls, values: Mapping[str, str | None]) -> Self:
-        """Take them from this mapping."""
+        """Read the settings from this mapping."""
         given: dict[str, Any] = {}
         problems = []
         for known in fields(cls):

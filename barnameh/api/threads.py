@@ -1,4 +1,4 @@
-"""Threads that wait for the database, so that the event loop does not: as many as it has connections, served in turn."""
+"""Threads for blocking database calls, in order of arrival: as many threads as there are connections."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _Job = tuple["asyncio.Future[Any]", contextvars.Context, Callable[..., Any], tup
 
 
 class Threads:
-    """At most `count` of them; belongs to one event loop.
+    """At most `count` threads, for one event loop.
 
-    A small read is answered in less time than anyio's or the standard library's pools take to hand it over: a lock and a
-    condition in Python for each. Threads here end with the process, whatever they wait for.
+    anyio's and the standard library's pools take longer to hand over a call, with a lock and a condition in
+    Python, than a small read takes. These threads end with the process, whatever they wait for.
     """
 
     def __init__(self, count: int) -> None:
@@ -28,7 +28,7 @@ class Threads:
         self._started = self._under_way = 0
 
     async def run(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Have this done in a thread; raises what it raises."""
+        """Run a call in a thread; its exceptions are passed on."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._under_way += 1
         if self._started < self._under_way and self._started < self._count:
@@ -38,7 +38,7 @@ class Threads:
         return await future
 
     def close(self) -> None:
-        """Let the threads end once they have done what was asked for."""
+        """Stop the threads after their pending calls."""
         for _ in range(self._started):
             self._jobs.put(None)
 
@@ -51,13 +51,13 @@ class Threads:
                 result = context.run(work, *arguments)
             except BaseException as failure:
                 error = failure
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed: no caller is waiting
                 future.get_loop().call_soon_threadsafe(self._tell, future, result, error)
             del job, future, context, work, arguments, result, error
 
     def _tell(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
         self._under_way -= 1
-        if future.done():  # who asked does not wait any more
+        if future.done():  # the caller has stopped waiting
             return
         if error is not None:
             future.set_exception(error)

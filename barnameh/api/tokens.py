@@ -1,4 +1,4 @@
-"""Tokens of your own identity provider (JWT), as an option: checked with the public keys that it publishes (JWKS)."""
+"""Optional tokens of your own identity provider (JWT), verified with its published public keys (JWKS)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from barnameh.api.problems import Problem
 from barnameh.api.settings import ApiSettings
 
 ALGORITHMS = ("RS256", "ES256")
-"""With a private key that only the provider has; nothing that is signed with a shared secret, nor with none."""
+"""Signed with a private key that only the provider has; never with a shared secret, nor unsigned."""
 KEYS_KEPT_SECONDS = 600
 LOOKED_AGAIN_SECONDS = 60
-"""The provider's keys are had anew for a token of a key that is not among them at most this often."""
+"""Minimum interval between fetches of the provider's keys for tokens with an unknown key."""
 UNREACHABLE_SECONDS = 5.0
-"""Where they could not be had, it is not tried again for this time."""
+"""Time until the next attempt after a failed fetch."""
 
 
 class Tokens:
-    """Tells whose token it is. Needs PyJWT."""
+    """Authenticates tokens. Needs PyJWT."""
 
     def __init__(self, settings: ApiSettings) -> None:
         import jwt
@@ -39,7 +39,7 @@ class Tokens:
         self._not_before = 0.0
 
     def find(self, token: str) -> Caller:
-        """The caller. Raises `Problem` 401 for a token that is not good, and 503 where the keys cannot be had."""
+        """Return the caller. Raises `Problem` 401 for an invalid token, 503 if the keys are unavailable."""
         settings = self._settings
         try:
             key = self._key(self._jwt.get_unverified_header(token).get("kid"))
@@ -64,7 +64,7 @@ class Tokens:
         )
 
     def _key(self, key_id: Any) -> Any:
-        """The provider's public key of this id. Raises `Problem` 503 where its keys cannot be had."""
+        """Return the provider's public key with this id. Raises `Problem` 503 if its keys are unavailable."""
         provider, errors = self._keys, self._jwt
         if provider.jwk_set_cache.get() is not None:
             known = provider.match_kid(provider.get_signing_keys(), key_id)
@@ -75,9 +75,9 @@ class Tokens:
         try:
             try:
                 provider.get_signing_keys()
-            except Exception as error:  # a page instead of keys, or none of use, says nothing of the token
+            except Exception as error:  # no usable keys: says nothing about the token
                 raise errors.PyJWKClientConnectionError(str(error)) from None
-            return provider.get_signing_key(key_id)  # with its algorithm, which the token's has to be
+            return provider.get_signing_key(key_id)  # with its algorithm, which the token must use
         except (errors.PyJWKClientConnectionError, OSError, ValueError):
             self._not_before = time.monotonic() + UNREACHABLE_SECONDS
             raise _unavailable() from None
