@@ -1,6 +1,6 @@
-"""The services of the operations platform, each a program of its own on the public names of `db_utils`.
+"""The services of the operations platform, each a separate program that uses the public names of `db_utils`.
 
-A service imports nothing of another service; what two services tell each other stands in a table. See docs/services.md.
+Services never import each other; they exchange data through tables. See docs/services.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`python -m barnameh`: the command line, with one sentence instead of a traceback for what a user can mend."""
+"""`python -m barnameh`: the command line, with one-sentence messages, not tracebacks, for user errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SystemExit as end:
         if os.getpid() != 1:
             raise
-        # The first process of a container: a busy machine takes longer to take Python apart than Docker waits before it kills.
+        # As a container's first process: interpreter shutdown may outlast Docker's kill timeout.
         sys.stderr.flush()
         os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
 

@@ -1,23 +1,23 @@
-"""Errors of the services, each one sentence that says what to change."""
+"""Errors of the services; each message is one sentence that says what to change."""
 
 from __future__ import annotations
 
 
 class ServiceError(Exception):
-    """Base class: what a service could not do, in one sentence."""
+    """Base class of the services' errors."""
 
 
 class UsageError(ServiceError):
-    """What was asked for cannot be done like this."""
+    """The request is invalid."""
 
 
 class SourceError(ServiceError):
-    """A source could not be reached, refused, or answered what nobody can read. The next run tries again."""
+    """A source was unreachable, refused, or sent an unreadable answer. The next run tries again."""
 
 
 class QuotaError(SourceError):
-    """What may be asked of a source at the moment is used up; nothing was asked."""
+    """The request quota of a source is used up for now; no request was sent."""
 
 
 class AnswerError(SourceError):
-    """A source answered something that is not what it documents; nothing of it is stored."""
+    """A source's answer does not match its documentation; nothing of it is stored."""

@@ -1,6 +1,6 @@
-"""Advisory locks by name: who does something that only one process may do at a time, on any machine.
+"""Advisory locks by name, for what only one process may do at a time, on any machine.
 
-A lock belongs to the session that takes it and ends with it, so a process that is killed leaves none behind.
+A lock ends with the session that holds it, so a killed process leaves none behind.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from db_utils import DatabaseManager
 
 
 def take(cursor: Any, name: str) -> bool:
-    """Take the lock of this name for the cursor's session; return whether nobody else has it."""
+    """Try to take the lock of this name for the cursor's session; return whether it was free."""
     cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (name,))
     return bool(cursor.fetchone()[0])
 
 
 def release(cursor: Any, name: str) -> None:
-    """Give the lock of this name back."""
+    """Release the lock of this name."""
     cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (name,))
 
 
 @contextmanager
 def session(db: DatabaseManager) -> Iterator[Any]:
-    """A cursor of a session that may hold locks for long, without a transaction."""
+    """Return a cursor of a session that may hold locks for long, without a transaction."""
     with db.connection() as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
@@ -35,7 +35,7 @@ def session(db: DatabaseManager) -> Iterator[Any]:
 
 @contextmanager
 def held(db: DatabaseManager, name: str, busy: str) -> Iterator[None]:
-    """Hold the lock of this name; `UsageError` with the sentence `busy` where someone else does."""
+    """Hold the lock of this name; raise `UsageError` with the message `busy` if it is taken."""
     with session(db) as cursor:
         if not take(cursor, name):
             raise UsageError(busy)

@@ -1,4 +1,4 @@
-"""Settings of the services, beside those of the database, from the environment and `.env`."""
+"""Settings of the services other than the database's, from the environment and `.env`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from barnameh.errors import UsageError
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """What the services read; secrets are left out of `repr`."""
+    """Settings of the services; secrets are excluded from `repr`."""
 
     contact: str = ""
-    """BARNAMEH_CONTACT: an address in the User-Agent, so that a source can reach who asks it."""
+    """BARNAMEH_CONTACT: a contact address for the User-Agent sent to sources."""
     open_meteo_api_key: str | None = field(default=None, repr=False)
     """OPEN_METEO_API_KEY: for commercial use."""
     fred_api_key: str | None = field(default=None, repr=False)
@@ -26,13 +26,13 @@ class ServiceSettings:
     convex_url: str | None = None
     """CONVEX_URL: the deployment that dashboards read, such as https://happy-otter-123.convex.cloud."""
     convex_deploy_key: str | None = field(default=None, repr=False)
-    """CONVEX_DEPLOY_KEY: a deploy key of it (of a self-hosted one, its admin key)."""
+    """CONVEX_DEPLOY_KEY: its deploy key (of a self-hosted deployment, the admin key)."""
     connector_hosts: Mapping[str, str] = field(default_factory=dict)
-    """CONNECTOR_HOSTS: other addresses for sources, such as api.open-meteo.com=http://mirror:8080, separated by commas."""
+    """CONNECTOR_HOSTS: addresses of sources: api.open-meteo.com=http://mirror:8080, separated by commas."""
 
     @classmethod
     def from_environment(cls) -> ServiceSettings:
-        """Read them; `UsageError` for one that cannot be read."""
+        """Read the settings; `UsageError` if one is invalid."""
         values = {**dotenv_values(".env"), **os.environ}
 
         def text(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""SQL of the services: named blocks in .sql files beside the code that runs them, as aiosql reads them."""
+"""SQL of the services: named statements in .sql files next to the code that runs them, as in aiosql."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import aiosql
 
 @cache
 def statements(path: Path) -> dict[str, str]:
-    """Each statement of a file by its name; parameters in psycopg's style, %(name)s."""
+    """Read the statements of a file, by name; parameters in psycopg's style, %(name)s."""
     queries = aiosql.from_path(path, "psycopg2", mandatory_parameters=False)
     return {
         name: getattr(queries, name).sql for name in queries.available_queries if not name.endswith("_cursor")

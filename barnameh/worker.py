@@ -1,7 +1,7 @@
-"""The one worker of all services: does what is due by the table `service_schedules`, one thing at a time.
+"""The worker of all services: runs the tasks due in the table `service_schedules`, one at a time.
 
-One worker works at a time, by an advisory lock; others wait to take over. What was missed is done once. SIGTERM and SIGINT end it
-between two parts of a task.
+One worker is active at a time, by an advisory lock; others wait to take over. Missed runs are made up for
+once. SIGTERM and SIGINT end it between two parts of a task.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from db_utils import DatabaseManager, DbUtilsError, Json
 SQL = statements(Path(__file__).with_name("worker.sql"))
 LONGEST_PAUSE_SECONDS = 30.0
 LONGEST_TASK_SECONDS = 3600.0
-"""A task is told to stop then, between two of its parts: one organization's many places do not keep the others waiting."""
+"""A longer task is stopped between two of its parts, so that one organization does not block others."""
 _LOCK = "barnameh worker"
 
 Task = Callable[[DatabaseManager, Mapping[str, Any], Callable[[], bool]], None]
-"""Does one scheduled task: the database, the row of the schedule, and whether to stop; raises where it failed."""
+"""Runs one scheduled task: database, row of the schedule, whether to stop. Raises an error on failure."""
 
 _log = logging.getLogger("barnameh.worker")
 
@@ -42,7 +42,7 @@ def schedule(
     *,
     location_id: UUID | None = None,
 ) -> None:
-    """Write down what the worker does from now on, for one location or for all."""
+    """Schedule a task of the worker, for one location or all."""
     db.execute(
         SQL["schedule"],
         {
@@ -56,14 +56,14 @@ def schedule(
 
 
 class Worker:
-    """See the module. `tasks` by name; `stop` may be set from anywhere."""
+    """See the module. `tasks` by name; `stop` may be set from any thread."""
 
     def __init__(self, db: DatabaseManager, tasks: Mapping[str, Task]) -> None:
         self._db, self._tasks = db, tasks
         self.stop = threading.Event()
 
     def run(self, *, once: bool = False) -> int:
-        """Work until stopped, or through what is due now; returns how many tasks failed."""
+        """Run until stopped, or only the tasks due now; return the number of failed tasks."""
         failed = 0
         with locks.session(self._db) as cursor:
             while not locks.take(cursor, _LOCK):
@@ -83,12 +83,12 @@ class Worker:
         return failed
 
     def stop_on_signals(self) -> None:
-        """End in good order on SIGTERM and SIGINT."""
+        """Stop gracefully on SIGTERM and SIGINT."""
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: self.stop.set())
 
     def _next(self) -> tuple[bool, bool]:
-        """Do the task that is due longest; returns whether there was one, and whether it ended well."""
+        """Run the most overdue task; return whether there was one, and whether it succeeded."""
         rows = self._db.execute_query(SQL["begin_due"], {"tasks": sorted(self._tasks)})
         if not rows:
             return False, True
@@ -106,7 +106,7 @@ class Worker:
         except (ServiceError, DbUtilsError) as failure:
             error = str(failure)
             _log.warning("%s of organization %s failed: %s", due["task"], due["organization_id"], error)
-        except Exception as failure:  # a fault of ours must not end the others' tasks
+        except Exception as failure:  # a bug in one task must not prevent the others
             error = f"{type(failure).__name__}: {failure}"
             _log.exception("%s of organization %s failed", due["task"], due["organization_id"])
         if error is None and self.stop.is_set():
@@ -124,7 +124,7 @@ class Worker:
         return True, error is None
 
     def _pause(self) -> float:
-        """Seconds until something is due, at most half a minute: a new schedule is seen by then."""
+        """Seconds until the next task is due, at most half a minute, so that new schedules are noticed."""
         row = self._db.execute_query(SQL["next_due"], {"tasks": sorted(self._tasks)})[0]
         if row["due_at"] is None:
             return LONGEST_PAUSE_SECONDS

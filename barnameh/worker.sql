@@ -1,7 +1,8 @@
--- What the worker does, over all organizations.
+-- Scheduled tasks of the worker, over all organizations.
 
 -- name: begin_due
--- Take the task that is due longest. Its next time is set at once, after now, so that what was missed is done once.
+-- Take the most overdue task. Its next time is set at once, after now, so that missed runs are made up for
+-- once.
 UPDATE service_schedules AS s
 SET
     last_started_at = due.started_at,
@@ -33,14 +34,14 @@ RETURNING
     s.arguments;
 
 -- name: resume_interrupted!
--- What a worker had begun and not ended is due now.
+-- Make tasks due that a worker began and did not end.
 UPDATE service_schedules AS s
 SET next_run_at = now()
 WHERE s.last_error = 'interrupted'
     AND s.next_run_at > now();
 
 -- name: end_task!
--- Write down how it ended.
+-- Record the result of a task.
 UPDATE service_schedules AS s
 SET
     last_succeeded_at = CASE WHEN %(error)s::text IS NULL THEN now() ELSE s.last_succeeded_at END,
@@ -56,7 +57,7 @@ WHERE s.is_enabled
     AND s.task = ANY (%(tasks)s);
 
 -- name: schedule!
--- Have a task done every so often, from now on; one that is there takes the new interval and options.
+-- Schedule a task, from now on; an existing one gets the new interval and options.
 INSERT INTO service_schedules AS s (organization_id, task, location_id, run_every, arguments, next_run_at)
 VALUES (
     %(organization_id)s,
@@ -74,7 +75,7 @@ SET
     is_enabled = true;
 
 -- name: schedules
--- What is done when?
+-- All schedules with their last results.
 SELECT
     s.organization_id,
     o.name AS organization,
