@@ -124,7 +124,7 @@ class Feed:
         await asked
 
     def _ping(self) -> None:
-        """Ping all clients every 15 seconds. One timer, because one per wait would cost more than an event."""
+        """Ping all clients every 15 seconds. One timer, as one per wait would cost more than an event."""
         now = self._loop.time()
         for client in self.clients:
             client.ping(now)

@@ -1,6 +1,6 @@
-"""Connectors: weather, holidays and market data from public sources into `external_factors`, as they were known.
+"""Connectors: weather, holidays and market data from public sources into `external_factors`, as then known.
 
-A source is one module (see `model.Source`); state, retries, rate limits, units and writing are common.
+Each source is one module (see `model.Source`); state, retries, rate limits, units and writing are shared.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Public, bank and school holidays of a location's country and subdivision, from the package `holidays`. Needs no network.
 
-The location's metadata name the country (ISO 3166-1 alpha-2) and, where it matters, the subdivision (ISO 3166-2 without the
-country): {"country": "DE", "subdivision": "BY"}. Each local day of the window is a reading, 1 for a holiday and 0 for none.
+The location's metadata name the country (ISO 3166-1 alpha-2) and, if needed, the subdivision (ISO 3166-2
+without the country): {"country": "DE", "subdivision": "BY"}. Each local day of the window is a reading, 1 for
+a holiday and 0 for none.
 
-When a holiday was announced is not known to the package. So a day counts as known when the run asked, and `known_ahead` says
-otherwise where the calendar is fixed by law long before.
+The package does not know when a holiday was announced. So a day counts as known from the run on; use
+`known_ahead` where the calendar is fixed by law long before.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Calendars:
     """The source; see the module."""
 
     known_ahead: dt.timedelta | None = None
-    """How long before a day its being a holiday is taken as known; None: from the run on."""
+    """How long in advance a holiday counts as known; None: from the run on."""
     categories: tuple[str, ...] = tuple(CATEGORIES)
 
     name: str = "holidays"
@@ -44,11 +45,11 @@ class Calendars:
 
     @property
     def limits(self) -> Mapping[str, tuple[Limit, ...]]:
-        """No host is asked."""
+        """No host is contacted."""
         return {}
 
     def fetch(self, window: Window, place: Place, client: Client, now: dt.datetime) -> Iterator[Factor]:
-        """A reading for each local day that begins in the window, of each category that the country has."""
+        """Yield a reading for each local day that begins in the window and each category of the country."""
         zone = ZoneInfo(place.timezone)
         country = place.setting("country", "DE").upper()
         subdivision = place.metadata.get("subdivision")
@@ -87,12 +88,12 @@ class Calendars:
                 day += dt.timedelta(days=1)
 
     def parse(self, answer: bytes, place: Place, now: dt.datetime) -> Iterator[Factor]:
-        """There is no answer to read."""
+        """Not supported: there is no answer to read."""
         raise UsageError("holidays need no network: leave --from-file out")
 
 
 def local_day_start(day: dt.date, zone: ZoneInfo) -> dt.datetime:
-    """The first instant of a local day (UTC), also where the clock skips or repeats midnight."""
+    """The first instant of a local day (UTC), even if the clock skips or repeats midnight."""
     candidates = [
         dt.datetime.combine(day, dt.time(), zone).replace(fold=fold).astimezone(dt.UTC) for fold in (0, 1)
     ]

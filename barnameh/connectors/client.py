@@ -1,4 +1,4 @@
-"""How sources are asked: politely, again where that helps, and never above what they admit."""
+"""The HTTP client of the sources: retries where that helps, and stays within their rate limits."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from barnameh.errors import QuotaError, SourceError
 
 ATTEMPTS = 6
 LONGEST_WAIT_SECONDS = 120.0
-"""A longer wait ends the run: the next scheduled one goes on."""
+"""A longer wait ends the run; the next scheduled one continues."""
 _NAMED_WAITS = {"minutely": 60.0, "hourly": 3600.0, "daily": 86_400.0}
 
 
 @dataclass(frozen=True)
 class Limit:
-    """At most so much weight in any span of so many seconds."""
+    """At most `weight` in any span of `seconds`."""
 
     weight: float
     seconds: float
@@ -31,7 +31,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a source answered, and at what time by its own clock."""
+    """A source's answer, with its time by the source's clock."""
 
     content: bytes
     at: dt.datetime
@@ -39,7 +39,7 @@ class Answer:
 
 
 class _RetryableError(Exception):
-    """Worth another try, after so many seconds where the source named them."""
+    """Worth a retry, after the number of seconds that the source requests, if any."""
 
     def __init__(self, reason: str, wait_seconds: float | None = None) -> None:
         super().__init__(reason)
@@ -47,7 +47,7 @@ class _RetryableError(Exception):
 
 
 class Throttle:
-    """Keeps requests below the limits of one host, whatever span one looks at."""
+    """Keeps requests within the limits of one host, in every time span."""
 
     def __init__(
         self, limits: tuple[Limit, ...], clock: Callable[[], float], sleep: Callable[[float], None]
@@ -56,7 +56,7 @@ class Throttle:
         self._asked: deque[tuple[float, float]] = deque()
 
     def wait(self, weight: float, *, longest_seconds: float | None = None) -> None:
-        """Wait until a request of this weight is admitted, and count it; `QuotaError` where that would take longer."""
+        """Wait until a request of this weight is allowed, and count it; `QuotaError` if it takes too long."""
         while (seconds := max((self._wait_for(limit, weight) for limit in self._limits), default=0.0)) > 0:
             if longest_seconds is not None and seconds > longest_seconds:
                 raise QuotaError(f"what may be asked of the source is used up for {seconds:.0f} s")
@@ -68,7 +68,7 @@ class Throttle:
         self._asked.append((now, weight))
 
     def _wait_for(self, limit: Limit, weight: float) -> float:
-        """Seconds until enough of the requests within this limit's span have left it."""
+        """Seconds until enough requests have left this limit's time span."""
         now = self._clock()
         recent = [(at, w) for at, w in self._asked if at > now - limit.seconds]
         excess = sum(w for _, w in recent) + weight - limit.weight
@@ -82,7 +82,7 @@ class Throttle:
 
 
 class Quotas:
-    """What a process has asked of each host: for all organizations together, and for each of them at most half of it."""
+    """The quotas of a process with each host: for all organizations together, and half of that for each."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
@@ -91,7 +91,7 @@ class Quotas:
         self._throttles: dict[tuple[str, str], Throttle] = {}
 
     def throttles(self, host: str, limits: tuple[Limit, ...], organization: str) -> tuple[Throttle, ...]:
-        """The throttles that a request of this organization passes, one after the other."""
+        """The throttles that apply to a request of this organization, in order."""
         half = tuple(Limit(limit.weight / 2, limit.seconds) for limit in limits)
         return self._throttle(host, organization, half), self._throttle(host, "", limits)
 
@@ -100,7 +100,7 @@ class Quotas:
 
 
 class Client:
-    """One request at a time; see `get`. A context manager."""
+    """Sends one request at a time; see `get`. A context manager."""
 
     def __init__(
         self,
@@ -115,10 +115,11 @@ class Client:
         quotas: Quotas | None = None,
         organization: str = "",
     ) -> None:
-        """`limits` by host. `hosts` sends the requests for a host elsewhere (a mirror, a test): host to base URL.
+        """`limits` by host. `hosts` redirects requests for a host (to a mirror, a test): host to base URL.
 
-        With `quotas`, which the clients of a process share, a request of this organization is not waited for longer than two
-        minutes, so that it does not keep the others waiting. Without them the client counts for itself, and waits.
+        With `quotas`, shared by the clients of a process, a request of this organization waits no longer than
+        two minutes, so that it does not block others. Without them the client counts only its own requests,
+        and waits.
         """
         self._http = httpx.Client(
             timeout=timeout_seconds,
@@ -143,11 +144,11 @@ class Client:
         self._http.close()
 
     def get(self, url: str, parameters: Mapping[str, Any], *, weight: float = 1.0) -> Answer:
-        """Ask, at most six times, and return the whole answer.
+        """Send a request, at most six times, and return the complete answer.
 
-        Waits as the limits of the host want it, and as long as the source says in `Retry-After` or in its reason.
-        Raises `SourceError` with the source's own reason where it refuses or stays away, or would be waited for too long, and
-        `QuotaError` where the share of the organization, or of all, is used up.
+        Waits as the host's limits require, and as long as the source requests in `Retry-After` or its error
+        message. Raises `SourceError` with the source's reason if it refuses, remains unreachable or requires
+        too long a wait, and `QuotaError` if the quota of the organization, or of all, is used up.
         """
         asked = httpx.URL(url)
         for attempt in range(1, ATTEMPTS + 1):
@@ -183,7 +184,7 @@ class Client:
 
 
 def _reason(response: httpx.Response) -> str:
-    """What the source says about a refusal, in its own words and without our parameters."""
+    """The source's reason for a refusal, without our parameters."""
     text = response.text.strip()
     try:
         body = response.json()
@@ -195,7 +196,7 @@ def _reason(response: httpx.Response) -> str:
 
 
 def _wait_named(response: httpx.Response) -> float | None:
-    """How long the source wants to be left alone, in seconds."""
+    """How long the source asks to wait, in seconds."""
     if given := response.headers.get("Retry-After", "").strip():
         if given.isdigit():
             return float(given)
@@ -208,7 +209,7 @@ def _wait_named(response: httpx.Response) -> float | None:
 
 
 def _date(response: httpx.Response) -> dt.datetime:
-    """The time of the answer by the source's clock; ours where it gives none."""
+    """The time of the answer by the source's clock; by ours if it sends none."""
     try:
         return email.utils.parsedate_to_datetime(response.headers["Date"]).astimezone(dt.UTC)
     except (KeyError, TypeError, ValueError):

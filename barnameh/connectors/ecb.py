@@ -1,7 +1,8 @@
 """Euro foreign exchange reference rates of the European Central Bank, as CSV of its data portal.
 
-A rate is units of the currency for one euro, of one working day, published at about 16:00 in Frankfurt: `time` is the start of
-that day there, `available_at` 16:00 of it. Days without a rate are gaps. Documentation: data.ecb.europa.eu/help/api/data.
+A rate is units of the currency per euro, for one working day, published at about 16:00 in Frankfurt: `time`
+is the start of that day there, `available_at` its 16:00. Days without a rate are gaps. Documentation:
+data.ecb.europa.eu/help/api/data.
 """
 
 from __future__ import annotations
@@ -48,11 +49,11 @@ class ReferenceRates:
 
     @property
     def limits(self) -> Mapping[str, tuple[Limit, ...]]:
-        """The bank names no limit; this is what one person would do."""
+        """The bank states no limit; this is a considerate rate."""
         return {_HOST: (Limit(60, 60),)}
 
     def fetch(self, window: Window, place: Place, client: Client, now: dt.datetime) -> Iterator[Factor]:
-        """Rates of the working days that begin in the window."""
+        """Yield the rates of the working days that begin in the window."""
         last = window.end - dt.timedelta(microseconds=1)
         answer = client.get(
             f"https://{_HOST}/service/data/EXR/D.{'+'.join(self.currencies)}.EUR.SP00.A",
@@ -67,7 +68,7 @@ class ReferenceRates:
                 yield factor
 
     def parse(self, answer: bytes, place: Place, now: dt.datetime) -> Iterator[Factor]:
-        """An answer in the portal's CSV."""
+        """Parse an answer in the portal's CSV format."""
         rows = csv.DictReader(io.StringIO(answer.decode("utf-8-sig")))
         needed = {"CURRENCY", "CURRENCY_DENOM", "TIME_PERIOD", "OBS_VALUE"}
         if not needed <= set(rows.fieldnames or ()):

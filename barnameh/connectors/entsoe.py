@@ -1,8 +1,9 @@
 """Day-ahead power prices of the ENTSO-E transparency platform, by bidding zone.
 
-Needs a token (ENTSOE_TOKEN, given by e-mail on request). The location's metadata name the zone by its EIC code:
-{"bidding_zone": "10Y1001A1001A82H"}. Prices of a delivery day in Central European time are published in the early afternoon of
-the day before: known at 14:00 there, or when the run asked if that was earlier. Documentation: the platform's guide, document A44.
+Needs a token (ENTSOE_TOKEN, issued by e-mail on request). The location's metadata name the zone by its EIC
+code: {"bidding_zone": "10Y1001A1001A82H"}. Prices of a delivery day in Central European time are published in
+the early afternoon of the day before: known at 14:00 there, or at the time of the run if that was earlier.
+Documentation: the platform's guide, document A44.
 """
 
 from __future__ import annotations
@@ -45,11 +46,11 @@ class DayAheadPrices:
 
     @property
     def limits(self) -> Mapping[str, tuple[Limit, ...]]:
-        """The platform admits 400 a minute and then shuts the door for ten."""
+        """The platform allows 400 requests a minute, and blocks for ten minutes beyond that."""
         return {_HOST: (Limit(250, 60),)}
 
     def fetch(self, window: Window, place: Place, client: Client, now: dt.datetime) -> Iterator[Factor]:
-        """Prices of the market time units that begin in the window."""
+        """Yield the prices of the market time units that begin in the window."""
         if self.token is None:
             raise UsageError("ENTSO-E needs a token: set ENTSOE_TOKEN")
         zone = place.setting("bidding_zone", "10Y1001A1001A82H")
@@ -69,7 +70,7 @@ class DayAheadPrices:
                 yield factor
 
     def parse(self, answer: bytes, place: Place, now: dt.datetime) -> Iterator[Factor]:
-        """A publication document. Where periods overlap, the finer one speaks for the time that it covers."""
+        """Parse a publication document. Where periods overlap, the finer resolution counts."""
         root = _document(answer)
         if root.tag == "Acknowledgement_MarketDocument":
             code, text = root.findtext("Reason/code"), root.findtext("Reason/text")
@@ -104,7 +105,7 @@ class DayAheadPrices:
 
 
 def _covered_by_finer(prices: Mapping[dt.datetime, tuple[int, Decimal]]) -> dict[dt.datetime, int]:
-    """For each hour the finest resolution in which a part of it is priced."""
+    """The finest resolution in which any part of each hour is priced."""
     finest: dict[dt.datetime, int] = {}
     for time, (minutes, _) in prices.items():
         hour = time.replace(minute=0)
@@ -113,7 +114,7 @@ def _covered_by_finer(prices: Mapping[dt.datetime, tuple[int, Decimal]]) -> dict
 
 
 def _points(period: ElementTree.Element, *, repeats: bool) -> Iterator[tuple[dt.datetime, int, Decimal]]:
-    """Start, length in minutes and price of each market time unit; a position that repeats the one before may be left out."""
+    """Start, length in minutes and price of each market time unit; a repeated price may be omitted."""
     resolution = period.findtext("resolution") or ""
     if resolution not in _RESOLUTIONS:
         raise AnswerError(f"ENTSO-E gives a resolution of {resolution!r}")
@@ -134,7 +135,7 @@ def _points(period: ElementTree.Element, *, repeats: bool) -> Iterator[tuple[dt.
 
 
 def _document(answer: bytes) -> ElementTree.Element:
-    """The XML without its namespace. Documents that define entities are refused unread."""
+    """Parse the XML, without its namespace. Documents that define entities are rejected unparsed."""
     if b"<!DOCTYPE" in answer or b"<!ENTITY" in answer:
         raise AnswerError("ENTSO-E's answer defines entities, which none of its documents does")
     try:

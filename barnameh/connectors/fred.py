@@ -1,7 +1,8 @@
-"""Series of FRED, the Federal Reserve Bank of St. Louis, in all their vintages: what was published when.
+"""Series of FRED, the Federal Reserve Bank of St. Louis, in all their vintages.
 
-Needs a key of one's own (FRED_API_KEY), whose terms its holder has accepted. A value is known at the end of the day, in
-St. Louis, on which its vintage began, because the hour is not told. Documentation: fred.stlouisfed.org/docs/api.
+Needs your own key (FRED_API_KEY), whose terms you have accepted. A value counts as known at the end of the
+day, in St. Louis, on which its vintage began, because the hour is not given. Documentation:
+fred.stlouisfed.org/docs/api.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _PAGE_ROWS = 100_000
 
 @dataclass(frozen=True)
 class Fred:
-    """The source; see the module. `series` are its codes with the unit to store, such as {"DCOILBRENTEU": "USD/bbl"}."""
+    """The source; see the module. `series` maps codes to the units to store: {"DCOILBRENTEU": "USD/bbl"}."""
 
     series: Mapping[str, str] = field(default_factory=dict)
     api_key: str | None = field(default=None, repr=False)
@@ -42,11 +43,11 @@ class Fred:
 
     @property
     def limits(self) -> Mapping[str, tuple[Limit, ...]]:
-        """The service admits 120 a minute."""
+        """The service allows 120 requests a minute."""
         return {_HOST: (Limit(80, 60),)}
 
     def fetch(self, window: Window, place: Place, client: Client, now: dt.datetime) -> Iterator[Factor]:
-        """Every vintage of the observations that begin in the window."""
+        """Yield all vintages of the observations that begin in the window."""
         if self.api_key is None:
             raise UsageError("FRED needs a key: set FRED_API_KEY")
         if not self.series:
@@ -71,7 +72,7 @@ class Fred:
                     yield factor
 
     def parse(self, answer: bytes, place: Place, now: dt.datetime) -> Iterator[Factor]:
-        """A saved answer, of the one series that is named."""
+        """Parse a saved answer, of the only series given."""
         if len(self.series) != 1:
             raise UsageError("name the one series that the file holds: --series CODE=UNIT")
         yield from self._read(answer, next(iter(self.series)))

@@ -1,4 +1,4 @@
-"""What a source is asked and what it answers."""
+"""Sources, and their requests and readings."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from uuid import UUID
 from barnameh.connectors.client import Client, Limit
 from barnameh.errors import UsageError
 
-# Canonical unit, and what is physically possible, of each factor that a source may store.
-# Weather: records of the World Meteorological Organization, rounded outward; prices: the bids that European exchanges admit.
+# Canonical unit and possible range of each factor that a source may store. Weather: World Meteorological
+# Organization records, rounded outward; prices: the bid limits of European exchanges.
 KNOWN_FACTORS: dict[str, tuple[str, Decimal, Decimal]] = {
     "temperature": ("celsius", Decimal(-95), Decimal(65)),
     "apparent_temperature": ("celsius", Decimal(-110), Decimal(85)),
@@ -32,7 +32,7 @@ KNOWN_FACTORS: dict[str, tuple[str, Decimal, Decimal]] = {
 
 @dataclass(frozen=True)
 class Window:
-    """A half-open time, start <= t < end, kept in UTC."""
+    """A half-open time span, start <= t < end, in UTC."""
 
     start: dt.datetime
     end: dt.datetime
@@ -40,14 +40,15 @@ class Window:
     def __post_init__(self) -> None:
         if self.start.tzinfo is None or self.end.tzinfo is None:
             raise UsageError("a window needs times with a UTC offset")
-        # Adding to a time in a zone moves its clock, not the instant: two hours on the night of a clock change.
+        # Adding to a zoned time shifts its wall clock, not the instant, which differs on the night of a clock
+        # change.
         object.__setattr__(self, "start", self.start.astimezone(dt.UTC))
         object.__setattr__(self, "end", self.end.astimezone(dt.UTC))
         if self.start >= self.end:
             raise UsageError(f"the window must start before it ends: {self.start} to {self.end}")
 
     def split(self, longest: dt.timedelta) -> Iterator[Window]:
-        """The same time in parts of at most this length, oldest first."""
+        """Split the window into parts of at most this length, oldest first."""
         start = self.start
         while start < self.end:
             end = min(start + longest, self.end)
@@ -57,7 +58,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a factor holds. `location_id` None: for the whole organization."""
+    """The place that a factor applies to. `location_id` None: the whole organization."""
 
     location_id: UUID | None
     name: str
@@ -67,7 +68,7 @@ class Place:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def coordinates(self) -> tuple[float, float]:
-        """WGS 84 latitude and longitude in degrees; `UsageError` where the location has none."""
+        """Return WGS 84 latitude and longitude in degrees; `UsageError` if the location has none."""
         if self.latitude is None or self.longitude is None:
             raise UsageError(
                 f"location {self.name!r} has no coordinates: set latitude_degrees and longitude_degrees of the location"
@@ -75,7 +76,7 @@ class Place:
         return self.latitude, self.longitude
 
     def setting(self, name: str, example: str) -> str:
-        """What the location's metadata say under this name; `UsageError` where they say nothing."""
+        """Return this entry of the location's metadata; `UsageError` if it is missing."""
         value = self.metadata.get(name)
         if not isinstance(value, str) or not value.strip():
             raise UsageError(
@@ -86,7 +87,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """One reading, in its canonical unit. `available_at` is when it could be known, never later knowledge."""
+    """One reading, in its canonical unit. `available_at` is the earliest time at which it could be known."""
 
     time: dt.datetime
     name: str
@@ -96,7 +97,7 @@ class Factor:
     metadata: Mapping[str, Any] | None = None
 
     def problem(self) -> str | None:
-        """Why this reading cannot be true, or None."""
+        """Why this reading is impossible, or None."""
         if not self.value.is_finite():
             return f"{self.name} is {self.value}"
         known = KNOWN_FACTORS.get(self.name)
@@ -111,19 +112,19 @@ class Factor:
 
 
 class Source(Protocol):
-    """A public source. One module holds one; `registry.SOURCES` lists them."""
+    """A public source. Each has its own module; `registry.SOURCES` lists them."""
 
     @property
     def name(self) -> str:
-        """As commands and `connector_runs` name it, such as open-meteo."""
+        """Its name in commands and `connector_runs`, such as open-meteo."""
 
     @property
     def kind(self) -> str:
-        """What `barnameh fetch` calls it: weather, holidays, fx, power or market."""
+        """Its argument to `barnameh fetch`: weather, holidays, fx, power or market."""
 
     @property
     def factor_type(self) -> str:
-        """Of `external_factors`."""
+        """Its `factor_type` in `external_factors`."""
 
     @property
     def licence(self) -> str:
@@ -131,30 +132,30 @@ class Source(Protocol):
 
     @property
     def page(self) -> str:
-        """Where the terms stand."""
+        """URL of its terms."""
 
     @property
     def by_location(self) -> bool:
-        """Whether it is asked for each location, or once for the organization."""
+        """Whether it is fetched for each location, or once for the organization."""
 
     @property
     def limits(self) -> Mapping[str, tuple[Limit, ...]]:
-        """What each host admits, with a margin."""
+        """The rate limits of each host, with a margin."""
 
     @property
     def look_back(self) -> dt.timedelta:
-        """How far before the last good window a run begins again, for late revisions."""
+        """How far before the end of the last successful window a run starts, for late revisions."""
 
     @property
     def ahead(self) -> dt.timedelta:
-        """How far ahead of now a run without --end looks."""
+        """How far into the future a run without --end reaches."""
 
     @property
     def longest_window(self) -> dt.timedelta:
-        """What one request may ask for; a longer window is split."""
+        """The longest window of one request; longer ones are split."""
 
     def fetch(self, window: Window, place: Place, client: Client, now: dt.datetime) -> Iterator[Factor]:
-        """Ask for the readings of a window; pure but for `client`."""
+        """Fetch the readings of a window, without side effects other than through `client`."""
 
     def parse(self, answer: bytes, place: Place, now: dt.datetime) -> Iterator[Factor]:
-        """Read one saved answer (`--from-file`), as if it had come at `now`."""
+        """Parse a saved answer (`--from-file`), as if received at `now`."""

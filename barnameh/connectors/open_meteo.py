@@ -1,14 +1,14 @@
-"""Open-Meteo: weather forecasts as they were made, and what the weather turned out to be (ERA5).
+"""Open-Meteo: weather forecasts as they were made, and the actual weather (ERA5).
 
-Which answers, and when each could be known:
+The modes, and when their values could be known:
 
     forecast        the newest run, for the days ahead                  the hour of the answer
     archive         ERA5, five days behind                              time + 5 days
-    previous-runs   what was forecast 1 to 7 days before, since 2024    time - the lead (the run is older, never newer)
-    single-run      one run whole                                       run + 6 hours, when it is published
+    previous-runs   forecasts made 1 to 7 days before, since 2024       time - lead (the run is not newer)
+    single-run      one complete run                                    run + 6 hours, when it is published
 
-All are asked for in GMT: with a named zone the source answers local times with one offset for the whole answer, wrong after a
-change of the clock. Documentation: open-meteo.com/en/docs.
+All are requested in GMT: with a named zone the source returns local times with one offset for the whole
+answer, wrong after a clock change. Documentation: open-meteo.com/en/docs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PUBLISHED_AFTER = dt.timedelta(hours=6)
 FREE = "weather data by Open-Meteo.com under CC BY 4.0; the free service is for non-commercial use, others set OPEN_METEO_API_KEY"
 PAID = "weather data by Open-Meteo.com under CC BY 4.0; commercial access by API key"
 
-# The source's name of each variable, ours, and the unit that is asked for.
+# The source's name of each variable, ours, and the unit to request.
 VARIABLES = {
     "temperature_2m": ("temperature", "celsius"),
     "precipitation": ("precipitation", "mm"),
@@ -45,14 +45,14 @@ _HOSTS = {
     "previous-runs": "previous-runs-api.open-meteo.com/v1/forecast",
     "single-run": "single-runs-api.open-meteo.com/v1/forecast",
 }
-# The free service admits 600 a minute, 5,000 an hour and 10,000 a day: two thirds of that.
+# Two thirds of the free service's limits: 600 a minute, 5,000 an hour and 10,000 a day.
 _LIMITS = (Limit(400, 60), Limit(3300, 3600), Limit(6600, 86_400))
 _LEADS = (1, 2, 3)
 
 
 @dataclass(frozen=True)
 class OpenMeteo:
-    """The source; see the module. `mode` None chooses archive for what is past and forecast for what is ahead."""
+    """The source; see the module. `mode` None uses archive for the past and forecast for the future."""
 
     mode: str | None = None
     run: dt.datetime | None = None
@@ -79,16 +79,16 @@ class OpenMeteo:
 
     @property
     def licence(self) -> str:
-        """Who may use it, and whom to name."""
+        """Terms of use and attribution."""
         return FREE if self.api_key is None else PAID
 
     @property
     def limits(self) -> Mapping[str, tuple[Limit, ...]]:
-        """By host; a key's limits are its contract's, and the free ones are below them."""
+        """By host. Commercial keys allow more, by contract; the free limits apply to both."""
         return {self._url(mode).split("/")[2]: _LIMITS for mode in _HOSTS}
 
     def fetch(self, window: Window, place: Place, client: Client, now: dt.datetime) -> Iterator[Factor]:
-        """Readings of the window, hour by hour."""
+        """Yield the hourly readings of the window."""
         latitude, longitude = place.coordinates()
         for mode, part in self._parts(window, now):
             last = part.end - dt.timedelta(microseconds=1)
@@ -107,7 +107,7 @@ class OpenMeteo:
                 parameters["apikey"] = self.api_key
             days = (part.end - part.start) / dt.timedelta(days=1)
             columns = len(self._columns(mode))
-            # The source counts a request of more than two weeks or ten variables as several.
+            # The source counts a request for more than two weeks or ten variables as several.
             answer = client.get(
                 self._url(mode), parameters, weight=max(1.0, days / 14) * max(1.0, columns / 10)
             )
@@ -116,11 +116,11 @@ class OpenMeteo:
                     yield factor
 
     def parse(self, answer: bytes, place: Place, now: dt.datetime) -> Iterator[Factor]:
-        """A saved answer of the mode that was named (default: forecast), as if it had come at `now`."""
+        """Parse a saved answer of the mode (default: forecast), as if received at `now`."""
         yield from self._read(answer, self.mode or "forecast", now)
 
     def _parts(self, window: Window, now: dt.datetime) -> Iterator[tuple[str, Window]]:
-        """Which part of the window is asked for in which way."""
+        """Split the window into the parts of each mode."""
         if self.mode is not None:
             yield self.mode, window
             return
@@ -171,7 +171,7 @@ class OpenMeteo:
                     yield Factor(time, name, Decimal(value), unit, self._known(mode, time, lead, at), cell)
 
     def _known(self, mode: str, time: dt.datetime, lead: int, at: dt.datetime) -> dt.datetime:
-        """When the value for this time could be known."""
+        """The earliest time at which the value for this time could be known."""
         if mode == "archive":
             return time + ERA5_DELAY
         if mode == "previous-runs":
@@ -187,7 +187,7 @@ def _midnight(at: dt.datetime) -> dt.datetime:
 
 
 def _json(content: bytes) -> dict[str, Any]:
-    """An answer as JSON, numbers exact. Where nothing is covered the source writes a bare nan, which JSON does not know."""
+    """Parse an answer as JSON with exact numbers. Missing values are a bare nan, which is not valid JSON."""
     text = re.sub(r"(?<=[\[,:\s])-?nan(?=[\],}\s])", "null", content.decode("utf-8"))
     try:
         body = json.loads(text, parse_float=Decimal, parse_constant=lambda _: None)

@@ -1,4 +1,4 @@
-"""Which sources there are. A new one is a module and a line here."""
+"""The registry of sources. A new source is a module and a line here."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SOURCES: Mapping[str, Callable[..., Source]] = {
     "power": DayAheadPrices,
     "market": Fred,
 }
-"""By the word that `barnameh fetch` takes."""
+"""By the argument of `barnameh fetch`."""
 
 
 def source_named(kind: str, **options: Any) -> Source:
-    """Make the source of this kind; `UsageError` for a kind that is not there."""
+    """Create the source of this kind; `UsageError` for an unknown kind."""
     try:
         make = SOURCES[kind]
     except KeyError:

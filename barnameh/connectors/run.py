@@ -1,4 +1,4 @@
-"""One run of a connector: windows in, what says something new out, each window whole or not at all."""
+"""Runs of connectors: fetch windows and store new information, each window in one transaction."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from db_utils import DatabaseManager, TenantScope, Transaction
 
 SQL = statements(Path(__file__).with_name("store.sql"))
 FIRST_WINDOW = dt.timedelta(days=90)
-"""How far back the first run of a connector looks where no start is given."""
+"""How far back the first run of a connector starts by default."""
 LONGEST_CATCH_UP = dt.timedelta(days=366)
-"""How far back a run catches up by itself; what is older is asked for with a start."""
+"""How far back a run catches up automatically; give a start to fetch older data."""
 SHOWN_REFUSALS = 5
 KEPT_RUNS = 1_000
-"""Of each source at each place: eight months of four a day."""
+"""For each source and place: eight months at four runs a day."""
 
 
 @dataclass
 class RunResult:
-    """What came of one place: readings, what was new, what cannot be true, and why it ended early if it did."""
+    """The result for one place: readings, new ones, impossible ones, and why it ended early if it did."""
 
     place: Place
     read: int = 0
     written: int = 0
     refused: int = 0
     refusals: list[str] = field(default_factory=list)
-    """The first readings that cannot be true, each with its place and time."""
+    """The first impossible readings, each with its place and time."""
     error: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For a JSON document."""
+        """Return the result as a dict for JSON."""
         return {
             "location": self.place.name,
             "location_id": None if self.place.location_id is None else str(self.place.location_id),
@@ -54,16 +54,16 @@ class RunResult:
 
 
 def utc_now() -> dt.datetime:
-    """The clock of the runs."""
+    """Return the current time (UTC)."""
     return dt.datetime.now(dt.UTC)
 
 
 def places(
     db: DatabaseManager, organization_id: UUID, source: Source, locations: Sequence[str] = ()
 ) -> list[Place]:
-    """For which places is this source asked? The locations named (names or ids), all, or the organization itself.
+    """Return the places to fetch from a source: the given locations (names or ids), all, or the organization.
 
-    Raises `UsageError` for a location that is not there, or where the source is not of locations.
+    Raises `UsageError` for an unknown location, or if the source does not depend on the location.
     """
     if not source.by_location:
         if locations:
@@ -92,17 +92,17 @@ def fetch(
     now: Callable[[], dt.datetime] = utc_now,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[RunResult]:
-    """Ask a source for a window of each place and store what says something new; returns one result for each place.
+    """Fetch a window for each place and store new information; return one result for each place.
 
-    Without `window`: from where the last good run ended, less the source's look-back, to as far ahead as the source sees. Each
-    part of the window is one transaction with its row in `connector_runs`, so a run that is killed goes on where it was. A
-    source that fails ends the place's run with the reason in its result and in `connector_runs`; where what may be asked is
-    used up, the places after it have no result. `stop` is asked between parts. Raises `UsageError` where the place takes this
-    kind from another source and `switch` does not allow to change it.
+    Without `window`: from the end of the last successful run, less the source's look-back, to as far ahead as
+    the source reaches. Each part of the window is one transaction with its row in `connector_runs`, so a
+    killed run can resume. If the source fails, the place's run ends with the reason in its result and in
+    `connector_runs`; if the quota is used up, the places after it have no result. `stop` is called between
+    parts. Raises `UsageError` if the place uses another source for this kind, unless `switch` is true.
     """
     scope = db.tenant(organization_id)
     results = []
-    # Nobody else asks this source meanwhile, from any machine: its limits are of an address, and two runs would race.
+    # One run per source at a time, on any machine: its limits apply per address, and two runs would race.
     busy = f"another run is asking {source.name}: wait for it to end"
     with locks.held(db, f"barnameh connector {source.name}", busy):
         for place in where:
@@ -117,7 +117,7 @@ def fetch(
                     _fetch_part(scope, organization_id, source, part, client, result, now)
             except QuotaError as error:
                 result.error = str(error)
-                break  # it is used up for the places after this one too
+                break  # the quota is used up for the remaining places too
             except ServiceError as error:
                 result.error = str(error)
             scope.execute(
@@ -142,7 +142,7 @@ def store_answer(
     switch: bool = False,
     now: Callable[[], dt.datetime] = utc_now,
 ) -> RunResult:
-    """Store a saved answer of a source (`--from-file`) as if it had come now; what `fetch` would refuse is refused."""
+    """Store a saved answer of a source (`--from-file`) as if received now, checked as by `fetch`."""
     scope, result = db.tenant(organization_id), RunResult(place)
     _choose(scope, organization_id, source, place, switch=switch)
     asked_at = now()
@@ -175,7 +175,7 @@ def _next_window(
 
 
 def _choose(scope: TenantScope, organization_id: UUID, source: Source, place: Place, *, switch: bool) -> None:
-    """Make sure that the place takes this kind from this source alone."""
+    """Ensure that the place uses only this source for this kind."""
     parameters = {
         "organization_id": organization_id,
         "kind": source.kind,
@@ -212,9 +212,9 @@ def _fetch_part(
 
 
 def _checked(factors: Iterator[Factor], asked_at: dt.datetime, result: RunResult) -> list[Factor]:
-    """The readings that can be true; the others are counted, the first of them named.
+    """Return the possible readings; count the others and list the first of them.
 
-    What a source gives before its usual delay is over was known when it was asked, in that hour.
+    Readings published before their usual delay are known from the hour of the request.
     """
     good = []
     known = asked_at.replace(minute=0, second=0, microsecond=0)
@@ -239,7 +239,7 @@ def _write(
     result: RunResult,
     asked_at: dt.datetime,
 ) -> None:
-    """Readings and the row about them, together or not at all."""
+    """Store readings and the run's row in one transaction."""
     part = RunResult(result.place, read=len(factors) + result.refused, refused=result.refused)
     part.error = "; ".join(result.refusals) or None
     with scope.transaction() as tx:
@@ -263,7 +263,7 @@ def _write(
 
 
 def _columns(factors: Sequence[Factor]) -> dict[str, str]:
-    """The readings by columns, and what many share once: as a JSON object each they took a fifth of a first run."""
+    """The readings by column, shared values once: as JSON objects they took a fifth of a first run's time."""
     kinds: dict[tuple[str, str, int], int] = {}
     numbers = [
         kinds.setdefault((factor.name, factor.unit, id(factor.metadata)), len(kinds)) for factor in factors
@@ -277,7 +277,7 @@ def _columns(factors: Sequence[Factor]) -> dict[str, str]:
         }
         for number in range(len(kinds))
     ]
-    # A PostgreSQL without OpenSSL opens /dev/urandom for each identifier that it makes: a fifth of a first run.
+    # PostgreSQL without OpenSSL opens /dev/urandom for each generated UUID: a fifth of a first run's time.
     digits = os.urandom(16 * len(factors)).hex()
     return {
         "factor_id": _array(
@@ -293,7 +293,7 @@ def _columns(factors: Sequence[Factor]) -> dict[str, str]:
 
 
 def _array(texts: Iterable[str]) -> str:
-    """An array literal of numbers, times or identifiers, which need no quotes."""
+    """Return an array literal of numbers, times or identifiers, which need no quotes."""
     return "{" + ",".join(texts) + "}"
 
 
