@@ -1,4 +1,4 @@
-// What a dashboard subscribes to. A user sees the organization that the token names, whatever is asked for.
+// Queries for dashboards to subscribe to. A user only sees the organization named in the token.
 import { ConvexError, v } from "convex/values";
 import { query, type QueryCtx } from "./functions";
 
@@ -65,7 +65,7 @@ export const resources = query({
   },
 });
 
-// Which demand of a product is expected at a place, from a time on (milliseconds since 1970)?
+// What demand of a product is forecast at a location, from a time on (milliseconds since 1970)?
 export const forecasts = query({
   args: { productId: v.string(), locationId: v.string(), from: v.number() },
   handler: async (ctx, { productId, locationId, from }) => {

@@ -1,4 +1,5 @@
-// The builders of functions, typed by the schema. (npx convex dev makes the same in _generated/server; these need no deployment.)
+// The function builders, typed by the schema. (npx convex dev generates the same in _generated/server, but
+// needs a deployment.)
 import {
   internalMutationGeneric,
   internalQueryGeneric,

@@ -30,7 +30,7 @@ export default defineSchema({
     .index("by_key", ["organizationId", "key"])
     .index("by_expiry", ["expires_at"])
     .index("by_days", ["organizationId", "days"]),
-  // The newest call that was taken of each organization.
+  // The newest call applied for each organization.
   syncState: defineTable({ organizationId: v.string(), version: v.int64(), appliedAt: v.number() }).index(
     "by_organization",
     ["organizationId"],

@@ -1,4 +1,4 @@
-// What the sender calls, with the deployment's key. All of it is internal: no client can.
+// Functions for the sender, which has the deployment's key. All are internal: clients cannot call them.
 import { v } from "convex/values";
 import { internalMutation, internalQuery, type MutationCtx, type QueryCtx } from "./functions";
 import { kinds } from "./kinds";
@@ -41,7 +41,8 @@ const documentOf = (ctx: QueryCtx | MutationCtx, table: Table, organizationId: s
 
 type Table = (typeof kinds)[keyof typeof kinds]["table"];
 
-// Takes one batch, all of it or nothing. A request that comes after a newer one says what was before: nothing of it is taken.
+// Applies one batch, all or nothing. A request older than the newest applied one is outdated: nothing of it
+// is applied.
 export const apply = internalMutation({
   args: { organizationId: v.string(), version: v.string(), changes: v.array(change) },
   handler: async (ctx, { organizationId, version, changes }) => {
@@ -67,7 +68,7 @@ export const apply = internalMutation({
       if (there === null) {
         await ctx.db.insert(table, wanted as never);
       } else if (!same(there, wanted)) {
-        // What is the same is not written: who looks at it need not look again.
+        // Unchanged documents are not written, so that subscriptions do not rerun.
         await ctx.db.replace(there._id as never, wanted as never);
       }
     }
@@ -80,7 +81,7 @@ const same = (there: object, wanted: object) => {
   return Object.entries(wanted).every(([name, value]) => Object.is(known[name], value));
 };
 
-// What is over for long enough goes by itself: no row of the database changes then. Called each hour by crons.ts.
+// Deletes expired documents, which no change in the database removes. Called each hour by crons.ts.
 export const sweep = internalMutation({
   args: {},
   handler: async (ctx) => {
@@ -97,7 +98,7 @@ export const sweep = internalMutation({
   },
 });
 
-// A page of what the copy holds, for barnameh sync convex --verify.
+// One page of the copy, for barnameh sync convex --verify.
 export const documents = internalQuery({
   args: { organizationId: v.string(), kind: kindName, cursor: v.union(v.null(), v.string()) },
   handler: async (ctx, { organizationId, kind, cursor }) => {
@@ -118,7 +119,7 @@ export const documents = internalQuery({
   },
 });
 
-// How far the copy is; also a probe whether the functions are deployed.
+// The newest applied call; also shows whether the functions are deployed.
 export const state = internalQuery({
   args: { organizationId: v.string() },
   handler: async (ctx, { organizationId }) => {

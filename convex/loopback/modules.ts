@@ -1,4 +1,4 @@
-// The functions, for convex-test, which finds the folder by what npx convex dev would generate in it.
+// The functions for convex-test, which locates their folder by the files that npx convex dev would generate.
 export const modules = {
   ...import.meta.glob("../convex/**/*.ts"),
   "../convex/_generated/server.ts": async () => ({}),

@@ -1,5 +1,6 @@
-// The functions as convex-test runs them, behind a server that speaks Convex's HTTP API on the loopback: for the tests of the sender.
-// It is no Convex: convex-test keeps all in memory, and its texts of errors, identifiers and time limits are its own.
+// Runs the functions in convex-test behind a server with Convex's HTTP API on the loopback, for the sender's
+// tests. It is not Convex: convex-test keeps everything in memory, and its error messages, identifiers and
+// time limits differ.
 //
 //   PORT=0 FAULT_PCT=30 npm run loopback      prints {"port": …}; ends with its standard input
 //
@@ -30,7 +31,7 @@ const answer = (response: ServerResponse, status: number, value: unknown, header
 
 test("serve until the input ends", async () => {
   const deployment = convexTest({ schema, modules, transactionLimits: true } as never);
-  // One mutation at a time, as a transaction is.
+  // One mutation at a time, like transactions.
   let turn: Promise<unknown> = Promise.resolve();
   const inTurn = <T>(run: () => Promise<T>): Promise<T> => {
     const result = turn.then(run, run);

@@ -80,7 +80,7 @@ describe("apply", () => {
     }
     const found = await t.query(documents, { organizationId: OURS, kind: "alert", cursor: null });
     expect(found.documents.map((d: { document: { title: string } }) => d.document.title)).toEqual(["new"]);
-    // Another organization counts for itself.
+    // Each organization has its own count.
     expect(await t.mutation(apply, batch("1", [of("a1", alert())], THEIRS))).toMatchObject({ applied: true });
     expect(await t.query(state, { organizationId: THEIRS })).toMatchObject({ version: "1" });
   });
@@ -222,7 +222,7 @@ describe("dashboard", () => {
     }
   });
 
-  test("shows nobody anything without an organization", async () => {
+  test("shows nothing without an organization", async () => {
     const t = begin();
     for (const [name, given] of Object.entries(args)) {
       await expect(t.query(dashboard(name), given)).rejects.toThrow("sign in first");
@@ -230,7 +230,7 @@ describe("dashboard", () => {
         const user = t.withIdentity({ subject: "u", organization_id: claim as never });
         await expect(user.query(dashboard(name), given)).rejects.toThrow("no organization");
       }
-      // Whose rows is not asked of the client.
+      // Clients cannot choose the organization.
       const user = t.withIdentity({ subject: "u", organization_id: OURS });
       await expect(user.query(dashboard(name), { ...given, organizationId: THEIRS })).rejects.toThrow();
     }
