@@ -1,4 +1,4 @@
-"""Copies of what is current, kept up to date elsewhere: dashboards on Convex see a change within a second."""
+"""Keeps copies of current rows up to date elsewhere: dashboards on Convex show a change within a second."""
 
 from __future__ import annotations
 

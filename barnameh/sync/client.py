@@ -1,4 +1,4 @@
-"""Convex's HTTP API, as far as the sender needs it: a mutation or query by its path, with a deploy key."""
+"""Client of Convex's HTTP API, limited to what the sender needs: mutations and queries, with a deploy key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONGEST_RETRY_AFTER_SECONDS = 600.0
 
 
 class UnreachableError(ServiceError):
-    """The deployment did not answer, or asks to try again: whether a call was applied is not known."""
+    """The deployment did not answer, or asks to retry: it is unknown whether the call was applied."""
 
     def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -24,15 +24,15 @@ class UnreachableError(ServiceError):
 
 
 class RefusedError(ServiceError):
-    """A function failed or does not take its arguments: the same call will fail again."""
+    """A function failed or rejected its arguments: the same call will fail again."""
 
 
 class DeniedError(ServiceError):
-    """The deployment does not take the key."""
+    """The deployment rejected the key."""
 
 
 class ConvexClient:
-    """Calls internal functions of one deployment. Use it with `with`, or `close()` it."""
+    """Calls internal functions of one deployment. Use it as a context manager, or `close()` it."""
 
     def __init__(
         self,
@@ -42,13 +42,13 @@ class ConvexClient:
         timeout_seconds: float = 30.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`url` such as https://happy-otter-123.convex.cloud; an http:// one only on this machine or in your own network."""
+        """`url` such as https://happy-otter-123.convex.cloud; http:// only locally or in your own network."""
         self.url = url.rstrip("/")
         self._http = httpx.Client(
             headers={"Authorization": f"Convex {deploy_key}", "Convex-Client": "barnameh-1.0"},
             timeout=timeout_seconds,
             transport=transport,
-            follow_redirects=False,  # the key goes to nobody else
+            follow_redirects=False,  # never send the key to another host
         )
 
     def __repr__(self) -> str:
@@ -75,10 +75,10 @@ class ConvexClient:
         return self.call("query", path, args)
 
     def call(self, kind: str, path: str, args: Mapping[str, Any]) -> Any:
-        """What does this function return?
+        """Call a function and return its result.
 
-        Raises `UnreachableError` where it may be tried again, `RefusedError` where it fails by itself, `DeniedError` where
-        the key is not taken.
+        Raises `UnreachableError` if a retry may help, `RefusedError` if the function fails, `DeniedError` if
+        the key is rejected.
         """
         try:
             body = json.dumps({"path": path, "args": args, "format": "json"}, allow_nan=False)
@@ -94,7 +94,7 @@ class ConvexClient:
 
 
 def _value(response: httpx.Response, path: str) -> Any:
-    """What a response says; whatever is not understood is tried again rather than taken for an answer."""
+    """Return the value of a response; anything unknown is treated as worth a retry, not as an answer."""
     status = response.status_code
     if status in (401, 403):
         raise DeniedError(

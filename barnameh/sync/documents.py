@@ -1,4 +1,4 @@
-"""Rows as Convex's documents: which type becomes which, for the sender, the comparison and the generated schema alike."""
+"""Rows as Convex documents: the mapping of types for the sender, the comparison and the generated schema."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ VALIDATORS: Mapping[str, str] = {
     "numeric": "v.number()",
     "integer": "v.number()",
 }
-"""Convex's validator of each PostgreSQL type."""
+"""The Convex validator of each PostgreSQL type."""
 
 
 def value_of(value: Any) -> Any:
-    """A value of a row as JSON: times are milliseconds since 1970 UTC, numbers float64, dates and identifiers text."""
+    """Convert to JSON: times to milliseconds since 1970 UTC, numbers to float64, dates and ids to text."""
     if isinstance(value, dt.datetime):
         return value.timestamp() * 1000
     if isinstance(value, Decimal):
@@ -45,12 +45,12 @@ def value_of(value: Any) -> Any:
 
 
 def document_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The document of a current row."""
+    """Convert a current row to a document."""
     return {name: value_of(value) for name, value in row.items()}
 
 
 def kinds_module() -> str:
-    """The TypeScript module that says the same as `KINDS`: convex/convex/kinds.ts, which a test compares."""
+    """Return `KINDS` as a TypeScript module: convex/convex/kinds.ts, which a test compares."""
     lines = [
         "// Made from db_utils.outbox.KINDS by: python -m barnameh.sync.documents > convex/convex/kinds.ts",
         'import { v } from "convex/values";',

@@ -1,4 +1,4 @@
-"""What `/metrics` of the sender says, in Prometheus' text format: how each target of the outbox is doing, read when asked."""
+"""The sender's `/metrics`, in Prometheus' text format: the state of each outbox target, read on request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LABELS = ("organization_id", "consumer")
 
 @contextmanager
 def served(db: DatabaseManager, host: str, port: int) -> Iterator[int]:
-    """Answer `GET /metrics` on this port (0: a free one), meanwhile; the port. Raises `UsageError` where it is taken."""
+    """Serve `GET /metrics` on this port (0: a free one), and yield it. Raises `UsageError` if it is in use."""
     registry = CollectorRegistry()
     registry.register(_Targets(db))
     try:
@@ -38,16 +38,16 @@ class _Targets:
         self._db = db
 
     def describe(self) -> list[Metric]:
-        """Nothing: the database is asked when someone wants to know, and not when this is registered."""
+        """Return nothing, so that registration does not query the database."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """What waits, since when, what was sent and what is refused, of each target."""
+        """Yield waiting, lag, sent and rejected changes of each target."""
         return of_targets(targets(self._db, timeout_seconds=TIMEOUT_SECONDS))
 
 
 def of_targets(found: list[TargetFacts]) -> Iterator[Metric]:
-    """These facts as metrics. A target to which nothing was ever sent has no last success."""
+    """Yield the targets' metrics. A target without successful calls has no last success."""
     waiting = GaugeMetricFamily("barnameh_sync_waiting", "Changes in the outbox.", labels=_LABELS)
     lag = GaugeMetricFamily(
         "barnameh_sync_lag_seconds", "Age of the oldest change that waits; 0 where none does.", labels=_LABELS
@@ -68,7 +68,7 @@ def of_targets(found: list[TargetFacts]) -> Iterator[Metric]:
     for target in found:
         whose = (str(target.organization_id), target.consumer)
         waiting.add_metric(whose, target.waiting)
-        if target.is_stream:  # it keeps rows on purpose, and nobody sends them
+        if target.is_stream:  # it keeps rows on purpose, without a sender
             continue
         lag.add_metric(whose, target.lag_seconds or 0.0)
         rejected.add_metric(whose, target.rejected)

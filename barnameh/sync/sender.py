@@ -1,7 +1,8 @@
-"""Sends the changes of one organization: reads keys and their current rows in one snapshot, calls, deletes exactly what was taken.
+"""Sends one organization's changes: reads keys and current rows in a snapshot, sends, deletes accepted ones.
 
-Delivery is at least once. Each call has a higher number than the one before, and the other side takes none that is older than the
-newest it took: a request that comes late changes nothing. What was sent stays in the outbox until it was taken, so nothing is lost.
+Delivery is at least once. Each call has a higher number than the previous one, and the receiver accepts none
+older than the newest it has applied: a late request changes nothing. Changes stay in the outbox until
+accepted, so none is lost.
 """
 
 from __future__ import annotations
@@ -42,18 +43,18 @@ class ReplacedError(ServiceError):
 
 @dataclass(frozen=True)
 class Budget:
-    """How many calls a plan admits a month (None: any number); a hundredth of them may be made in a burst."""
+    """Calls that a plan allows per month (None: unlimited); a hundredth of them may be made in a burst."""
 
     calls_per_month: int | None = 1_000_000
 
     @property
     def burst(self) -> float:
-        """Calls that may be made one after the other."""
+        """Calls that may be made without a pause."""
         return 1e15 if self.calls_per_month is None else max(self.calls_per_month / 100, 1.0)
 
     @property
     def calls_per_second(self) -> float:
-        """How many come again, so that with the burst no 31 days have more."""
+        """The rate at which credit accrues, so that no 31 days exceed the allowance, the burst included."""
         if self.calls_per_month is None:
             return 0.0
         return max(self.calls_per_month - self.burst, 0.0) / _MONTH_SECONDS
@@ -63,7 +64,7 @@ FREE_PLAN = Budget()
 
 
 class Sender:
-    """See the module. One at a time for an organization: `SyncService` holds the lock.
+    """See the module. One at a time per organization: `SyncService` holds the lock.
 
     `sleep` and `random_share` are for tests.
     """
@@ -92,22 +93,22 @@ class Sender:
         self._sent = 0
         self._may_be_rejected = True
         self.not_before = 0.0
+        """Nothing is sent before this `time.monotonic()`: after a failure, or if calls are used up."""
         self.denied: DeniedError | None = None
         """Why the deployment did not accept the key at the last call, if it did not."""
-        """Until when, by `time.monotonic()`, nothing is sent: after a failure, or where calls are used up."""
 
     def begin(self) -> None:
         """Take over: another sender of this organization stops at its next call."""
         self._db.execute(SQL["begin"], {**self._names, "sender": self._sender})
 
     def has_work(self) -> bool:
-        """Is there anything to send?"""
+        """Return whether there is anything to send."""
         return bool(self._outbox.waiting(1))
 
     def step(self) -> int:
-        """Send one batch of what waits; how many changes were taken away?
+        """Send one batch of waiting changes; return how many were removed from the outbox.
 
-        A failure that may pass is written down, and nothing is sent before `not_before`. Raises `ReplacedError`.
+        A temporary failure is recorded, and nothing is sent before `not_before`. Raises `ReplacedError`.
         """
         if not self._has_credit():
             return 0
@@ -119,23 +120,23 @@ class Sender:
         except (UnreachableError, DeniedError) as error:
             self._failed(error)
             return 0
-        except RefusedError as error:  # not for the content of one of them
+        except RefusedError as error:  # not because of the content of a single change
             self._failed(UnreachableError(str(error)))
             return 0
         taken = self._taken(changes)
         self._pause_seconds = 0.0
-        if not taken:  # someone is making them one with later ones
+        if not taken:  # they are being merged with later ones
             self.not_before = time.monotonic() + _SHORTEST_PAUSE_SECONDS
         return taken
 
     def enqueue(self, kinds: Sequence[str] | None = None) -> int:
-        """Have all that is current sent, of these kinds or all."""
+        """Enqueue all current rows, of these kinds or all."""
         return self._outbox.enqueue(kinds=kinds)
 
     # -- reading ----------------------------------------------------------------------------------------
 
     def _read(self) -> tuple[list[Change], dict[Entity, dict[str, Any] | None], int]:
-        """Changes, what they are now, and the number of the call: one snapshot, and the sender's mark in it."""
+        """Read changes, their current documents and the call's number, in one snapshot with the sender's mark."""
 
         def read(transaction: Any) -> tuple[list[Change], dict[Entity, dict[str, Any] | None], int]:
             outbox = Outbox(transaction, self.organization_id, self._consumer)
@@ -170,7 +171,7 @@ class Sender:
         return {"burst": self._budget.burst, "calls_per_second": self._budget.calls_per_second}
 
     def _has_credit(self) -> bool:
-        """Whether a call may be made now; else until when to wait."""
+        """Whether a call may be made now; if not, set `not_before`."""
         if self._budget.calls_per_month is None:
             return True
         rows = self._db.execute_query(SQL["credit"], {**self._names, **self._limits()}, primary=True)
@@ -183,12 +184,12 @@ class Sender:
     # -- sending ----------------------------------------------------------------------------------------
 
     def _deliver(self, documents: dict[Entity, dict[str, Any] | None], version: int) -> None:
-        """Have these taken; what the other side refuses for its content is found by halving, and written down."""
+        """Deliver documents; those rejected for their content are found by bisection, and recorded."""
         try:
             self._call(documents, version)
         except RefusedError as error:
             if len(documents) == 1:
-                # Would it take anything? If not, it is not for this one's content.
+                # An empty call fails too if the content is not the reason.
                 self._call({}, self._next_version(self._db))
                 ((kind, key),) = documents
                 self._reject(kind, key, str(error))
@@ -202,7 +203,7 @@ class Sender:
             self._accept(list(documents))
 
     def _taken(self, changes: Sequence[Change]) -> int:
-        """Take away what the other side took, and count it."""
+        """Remove accepted changes from the outbox and count them; return how many."""
 
         def note(transaction: Any) -> int:
             transaction.execute(SQL["do_not_wait"] + SQL["succeeded"], {**self._names, "sent": self._sent})
@@ -213,7 +214,7 @@ class Sender:
         return taken
 
     def _call(self, documents: dict[Entity, dict[str, Any] | None], version: int) -> None:
-        """One call. Where the other side took newer ones (a database that was restored), it is made again with a higher number."""
+        """Make one call. If the receiver has newer ones (a restored database), repeat with a higher number."""
         while True:
             answer = self._client.mutation(
                 "sync:apply",
@@ -272,7 +273,7 @@ class Sender:
 
 
 def _that_fit(documents: dict[Entity, dict[str, Any] | None]) -> dict[Entity, dict[str, Any] | None]:
-    """The first of these that one call can hold; one in any case."""
+    """Return as many of the documents as fit into one call, at least one."""
     kept: dict[Entity, dict[str, Any] | None] = {}
     size = 0
     for entity, document in documents.items():

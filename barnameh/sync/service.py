@@ -1,4 +1,4 @@
-"""Keeps the copies of one organization or of all up to date: one loop, two database sessions, however many they are."""
+"""Keeps the copies of one or all organizations up to date: one loop and two database sessions in total."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _log = logging.getLogger("barnameh.sync")
 
 
 class SyncService:
-    """Sends what changes until `stop` is set. `organization_id` None: all organizations that have a target.
+    """Sends changes until `stop` is set. `organization_id` None: all organizations with a target.
 
-    `linger_seconds` is how long the first change of a batch waits for more: a call costs, and a dashboard need not be
-    quicker than an eye. `kpis_every_seconds` (0: never) is how often KPIs are computed and sent.
+    `linger_seconds` is how long the first change of a batch waits for others, to save calls.
+    `kpis_every_seconds` (0: never) is how often KPIs are computed and sent.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class SyncService:
         self.stop = threading.Event()
 
     def stop_on_signals(self) -> None:
-        """End after the call that is being made, on SIGTERM and SIGINT."""
+        """Stop after the current call, on SIGTERM and SIGINT."""
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: self.stop.set())
 
     def run(self, *, once: bool = False) -> int:
-        """Send until stopped, or until nothing waits; how many changes were sent?
+        """Send until stopped or, with `once`, until nothing is waiting; return how many changes were sent.
 
         With `once`, raises `UsageError` if another process sends for the organization (otherwise it waits to take over),
         and `DeniedError` if the deployment does not accept the key.
@@ -88,11 +88,11 @@ class SyncService:
                 self._wait(listener, min(look_at, look_for_targets_at))
         return sent
 
-    # -- who is served ----------------------------------------------------------------------------------
+    # -- organizations ----------------------------------------------------------------------------------
 
     def _take_over(self, cursor: Any, listener: Listener | None, *, once: bool) -> Listener | None:
-        """Begin with each organization that nobody else sends for; drop those whose target is gone."""
-        cursor.execute("SELECT 1")  # the session that holds the locks is there, or this fails
+        """Take over each organization without another sender; drop those whose target is gone."""
+        cursor.execute("SELECT 1")  # fails if the session with the locks is lost
         rows = self._db.execute_query(
             SQL["targets"], {"consumer": CONSUMER, "organization_id": self._organization_id}, primary=True
         )
@@ -126,7 +126,7 @@ class SyncService:
     # -- sending ----------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Is there anything that no notification told of, or are KPIs to be computed?"""
+        """Check for changes whose notification was missed, and enqueue KPIs that are due."""
         now = time.monotonic()
         for organization_id, sender in self._senders.items():
             if self._kpis_every_seconds and now >= self._kpis_at[organization_id]:
@@ -136,7 +136,7 @@ class SyncService:
                 self._wake(organization_id)
 
     def _wake(self, organization_id: UUID) -> None:
-        """Something changed: it is sent as soon as it has waited for more."""
+        """Schedule an organization's changes to be sent after lingering."""
         self._due[organization_id] = min(
             self._due.get(organization_id, float("inf")), time.monotonic() + self._linger_seconds
         )
@@ -160,14 +160,14 @@ class SyncService:
             sent += taken
             if sender.not_before > now:
                 continue
-            # More may wait: a full batch is followed by the next one at once, another by what gathers while lingering.
+            # If more is waiting: after a full batch send the next one at once, after a smaller one linger.
             self._due[organization_id] = float("inf")
             if taken and sender.has_work():
                 self._due[organization_id] = 0.0 if taken >= sender.most_keys else now + self._linger_seconds
         return sent
 
     def _wait(self, listener: Listener | None, until: float) -> None:
-        """Wait for a notification, for the next batch, or until it is time to look."""
+        """Wait for a notification, the next batch or the next check."""
         times = [max(self._due[o], sender.not_before) for o, sender in self._senders.items()]
         seconds = max(min([until, *times]) - time.monotonic(), 0.001)
         if listener is None:
@@ -177,11 +177,11 @@ class SyncService:
             organization_id = self._by_channel.get(heard.channel)
             if organization_id in self._senders:
                 self._wake(organization_id)
-            seconds = HEARD_ALREADY_SECONDS  # who writes without a pause must not keep the sender listening
+            seconds = HEARD_ALREADY_SECONDS  # constant writes must not keep the sender listening
 
 
 def add_target(db: DatabaseManager, organization_id: UUID) -> bool:
-    """Have an organization's changes written down for Convex from now on, and all that is current sent; was it new?"""
+    """Record an organization's changes from now on, and enqueue all current rows; return whether it was new."""
     outbox = Outbox(db, organization_id, CONSUMER)
     if outbox.has_target():
         return False

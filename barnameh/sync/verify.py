@@ -1,4 +1,4 @@
-"""Is the copy what the database holds? Both sides, document by document."""
+"""Compare the copy with the database, document by document."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _ENDS_NOW = {"period_start", "period_end", "value", "numerator", "denominator", 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not the same on both sides."""
+    """One difference between the two sides."""
 
     kind: str
     key: str
     problem: str
-    """missing, left over, or which fields differ."""
+    """missing, left over, or the fields that differ."""
 
 
 def compare(
     db: DatabaseManager, client: ConvexClient, organization_id: UUID, consumer: str
 ) -> tuple[list[Difference], dict[str, int]]:
-    """What differs, and how many of each kind the database holds? What waits in the outbox is not there yet and left out.
+    """Return the differences, and the number of rows of each kind. Changes waiting in the outbox are skipped.
 
-    Of KPIs only which there are is compared: their period ends when they are computed.
+    KPIs are compared by key only, because their period ends when they are computed.
     """
     found: list[Difference] = []
     counts: dict[str, int] = {}
@@ -67,7 +67,7 @@ def _problem(kind: str, here: dict[str, Any] | None, there: dict[str, Any] | Non
 def _documents(
     client: ConvexClient, organization_id: UUID, kind: str
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The copy's documents of a kind that have not expired, page by page."""
+    """Return the copy's unexpired documents of a kind, read page by page."""
     cursor = None
     while True:
         page = client.query(
