@@ -136,7 +136,7 @@ class Sender:
     # -- reading ----------------------------------------------------------------------------------------
 
     def _read(self) -> tuple[list[Change], dict[Entity, dict[str, Any] | None], int]:
-        """Read changes, their current documents and the call's number, in one snapshot with the sender's mark."""
+        """Read changes, their current documents and the call's number, in one snapshot."""
 
         def read(transaction: Any) -> tuple[list[Change], dict[Entity, dict[str, Any] | None], int]:
             outbox = Outbox(transaction, self.organization_id, self._consumer)
@@ -214,7 +214,7 @@ class Sender:
         return taken
 
     def _call(self, documents: dict[Entity, dict[str, Any] | None], version: int) -> None:
-        """Make one call. If the receiver has newer ones (a restored database), repeat with a higher number."""
+        """Make one call; repeat it with a higher number if the receiver is ahead (a restored database)."""
         while True:
             answer = self._client.mutation(
                 "sync:apply",

@@ -181,7 +181,7 @@ class SyncService:
 
 
 def add_target(db: DatabaseManager, organization_id: UUID) -> bool:
-    """Record an organization's changes from now on, and enqueue all current rows; return whether it was new."""
+    """Record an organization's changes from now on, and enqueue its rows; return whether it is new."""
     outbox = Outbox(db, organization_id, CONSUMER)
     if outbox.has_target():
         return False
