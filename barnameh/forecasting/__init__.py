@@ -1,4 +1,4 @@
-"""Forecasting: reads what was known, backtests, publishes what is not worse than naive, watches it, tells when it drifts."""
+"""Forecasting: backtests, publishes forecasts no worse than naive ones, and monitors them for drift."""
 
 from __future__ import annotations
 

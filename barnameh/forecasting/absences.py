@@ -1,4 +1,4 @@
-"""Absences: how likely is each person to be away on each coming day?"""
+"""Absences: how likely is each employee to be away on each coming day?"""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from db_utils import DatabaseManager, OperationalDataQueries
 MODEL = "absence-rate"
 LEARNER = "absence-trees"
 PRIOR_DAYS = 20.0
-"""A person's own rate counts as much as the organization's after so many days."""
+"""Days after which a person's own rate counts as much as the organization's."""
 LEAST_LEARNT_DAYS = 2_000
 HISTORY = dt.timedelta(days=730)
 
 
 @dataclass
 class AbsenceRun:
-    """What came of a run."""
+    """The result of a run."""
 
     available_at: dt.datetime
     model_name: str
@@ -41,12 +41,13 @@ def forecast_absences(
     horizon: int = 14,
     dry_run: bool = False,
 ) -> AbsenceRun:
-    """The probability that each employee is away on each coming local day, and how many of each place are.
+    """Forecast each employee's probability of absence by coming local day, and absences per location.
 
-    From the days that were over at `as_of` (aware; now): never from today's own row. Below 2,000 attended days a person's rate,
-    drawn to that of all (after 20 days half and half); above, boosted trees of rate, weekday and whether they were away the day
-    before, where scikit-learn is installed. How many are away counts who is assigned to a shift that day. The forecast days begin
-    with tomorrow; what is known changes once a day, so a second run of a day writes nothing.
+    Learns from days that had ended at `as_of` (aware; now), never from today's. Below 2,000 attended days:
+    each person's rate, shrunk towards the overall rate (half and half at 20 days); above: boosted trees of
+    rate, weekday and absence the day before, if scikit-learn is installed. Counts of absences cover those
+    assigned to a shift that day. Forecasts begin tomorrow; the inputs change once a day, so a second run on a
+    day writes nothing.
     """
     scope = db.tenant(organization_id)
     organization = OperationalDataQueries(scope).get_organization(organization_id)
@@ -122,7 +123,7 @@ def _features(rate: float, past: list[tuple[dt.date, bool]], day: dt.date, ahead
 
 
 def _learn(own: dict[UUID, list[tuple[dt.date, bool]]], overall: float) -> Any:
-    """Trees over days of the past, each seen from one to fourteen days before; None where scikit-learn is not installed."""
+    """Fit trees on past days, each seen from 1 to 14 days before; None if scikit-learn is not installed."""
     try:
         from sklearn.ensemble import HistGradientBoostingClassifier
     except ImportError:

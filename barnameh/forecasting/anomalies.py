@@ -1,4 +1,4 @@
-"""Anomalies of machines: failures by a reading that climbs to its limit, bottlenecks, and readings that are unlike before."""
+"""Machine anomalies: failures predicted from readings that rise to a limit, bottlenecks, unusual readings."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from db_utils import DatabaseManager, OperationalDataQueries
 
 MODEL = "machine-watch"
 DEFAULT_LIMITS = {"vibration_mm_s": 7.1}
-"""ISO 10816-3, zone C to D of medium machines on rigid foundations, from memory; give your machine's own."""
+"""ISO 10816-3, zone C to D of medium machines on rigid foundations, from memory; give your machine's."""
 WINDOW = dt.timedelta(days=7)
 TREND_HOURS = 24
 LONGEST_STANDSTILL_HOURS = 72
 AHEAD = dt.timedelta(days=3)
 LEAST_RISE = 4.0
-"""A level counts as risen where it is this many median deviations above the first day's."""
+"""A level counts as risen if it is this many median deviations above the first day's."""
 UNLIKE = 1e-5
-"""A reading is unlike before where its error is as large once in so many."""
+"""A reading is unusual if its error is expected at most once in this many."""
 
 
 @dataclass
 class AnomalyRun:
-    """What came of a run: new predictions, and older ones that have their outcome."""
+    """The result of a run: new predictions, and older ones closed with their outcome."""
 
     available_at: dt.datetime
     predictions: list[Any] = field(default_factory=list)
@@ -48,13 +48,13 @@ def detect_anomalies(
     limits: Mapping[str, float] = DEFAULT_LIMITS,
     dry_run: bool = False,
 ) -> AnomalyRun:
-    """Look at the hours before `as_of` (aware; now), and say what is likely to happen; one prediction a day of a machine and kind.
+    """Predict anomalies from the hours before `as_of` (aware; now); one prediction per day, machine and kind.
 
-    failure: over the last 24 hours in which the machine ran the slope (Theil-Sen, 90 % bounds) is above 0, the level has risen, and
-    the limit of the reading is reached within three days of running. bottleneck: twelve running hours above 90 % utilization, with
-    efficiency 3 points below the first day's. performance: the last
-    hour's error against the median of the week is as large once in 100,000. Older predictions are closed by what
-    happened: confirmed where the machine broke down, a false alarm where it did not until a day after.
+    failure: over the last 24 running hours the slope (Theil-Sen, 90 % bounds) is above 0, the level has
+    risen, and the limit of the reading is reached within three days of running. bottleneck: twelve running
+    hours above 90 % utilization, with efficiency 3 points below the first day's. performance: the last hour's
+    error against the median of the week is as large once in 100,000. Older predictions are closed with their
+    outcome: confirmed if the machine broke down, a false alarm if it had not by a day after.
     """
     until = (as_of or dt.datetime.now(dt.UTC)).replace(minute=0, second=0, microsecond=0)
     run = AnomalyRun(until)
@@ -68,7 +68,7 @@ def detect_anomalies(
         age = (row["hour"] - until).total_seconds() / 3600
         hours[row["resource_id"], row["resource_name"]][row["name"]].append((age, float(row["level"])))
     for machine, by_name in hours.items():
-        # A machine that stands still tells nothing of its state: only hours in which it ran count.
+        # An idle machine's readings say nothing about its condition: only running hours count.
         ran = {age for age, busy in by_name.get("utilization_pct", []) if busy > 1}
         levels[machine] = {
             name: (np.array([a for a, _ in pairs]), np.array([v for _, v in pairs]))
@@ -134,7 +134,7 @@ def _outcome(row: Mapping[str, Any], until: dt.datetime) -> str | None:
         return "confirmed"
     if row["predicted_for"] + dt.timedelta(days=1) > until:
         return None
-    # Whether a bottleneck was one, nobody writes down.
+    # The outcome of a bottleneck is not recorded.
     return "false_alarm" if row["anomaly_type"] == "failure" else "unknown"
 
 
@@ -156,7 +156,7 @@ def _failure(
     i, j = np.triu_indices(len(x), 1)
     slopes = np.sort((y[j] - y[i]) / (x[j] - x[i]))
     count = len(x)
-    # Bounds of the Theil-Sen slope by Kendall's variance (Sen, 1968).
+    # Bounds of the Theil-Sen slope from Kendall's variance (Sen, 1968).
     reach = 1.645 * math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
     low = slopes[max(int((len(slopes) - reach) / 2), 0)]
     slope, level = float(np.median(slopes)), float(np.median(y[-3:]))
@@ -204,7 +204,7 @@ def _bottleneck(until: dt.datetime, readings: Mapping[str, tuple[Floats, Floats]
 
 
 def _unlike(until: dt.datetime, name: str, ages: Floats, values: Floats) -> dict[str, Any] | None:
-    """The error of the last two hours against the same hours of the days before, by a normal tail of robust width."""
+    """Compare the last two hours' error with the same hours of earlier days, by a robust normal tail."""
     recent = ages >= -2
     if recent.sum() < 2 or (~recent).sum() < 72:
         return None

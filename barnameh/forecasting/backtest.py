@@ -1,7 +1,7 @@
-"""Rolling origins: what each model would have said at origins of the past, and how good that was.
+"""Rolling-origin backtests: what each model would have forecast at past origins, and how accurate that was.
 
-Whatever is set at an origin (weights, intervals) is set from targets that were over by then; so the scores are those of a model that
-knew nothing of the targets it is scored on.
+Everything fitted at an origin (weights, intervals) uses only targets that had ended by then, so no model is
+scored on targets that it has seen.
 """
 
 from __future__ import annotations
@@ -23,43 +23,43 @@ NAIVES = ("seasonal-naive", "seasonal-median")
 COVERAGE = 0.9
 QUANTILES = (0.05, 0.5, 0.95)
 WORST_MEMBER = 1.15
-"""A member this many times as bad as the better naive is left out of the combination."""
+"""Members with errors above this multiple of the better naive one's are excluded from the combination."""
 ALONE = 0.97
-"""A member replaces the combination where its error is below this share of the combination's."""
+"""A member replaces the combination if its error is below this share of the combination's."""
 POOLED_BELOW = 60
-"""With fewer residuals a series' interval is taken from all series, each scaled by its own errors."""
+"""With fewer residuals, a series' interval comes from all series, each scaled by its own errors."""
 LEAST_ORIGINS = 3
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What was said at each origin and what happened: arrays of origin, series, step. The last origin is the one of the run."""
+    """Forecasts and outcomes at each origin: arrays by origin, series, step. The last origin is the run's."""
 
     origins: tuple[dt.datetime, ...]
     series: tuple[tuple[str, UUID], ...]
     said: dict[str, Floats]
     actual: Floats
     over_by: NDArray[np.int64]
-    """From which origin on each target is over: their number where none is."""
+    """The first origin at which each target has ended; the number of origins if none."""
     scale: Floats
-    """Of each series what last season's value misses in the history; never 0."""
+    """The error of the last season's value in each series' history; never 0."""
     enough: Flags
     """Whether a series has two seasons and a horizon of history."""
 
     def known_at(self, origin: int) -> Flags:
-        """Which outcomes were known at this origin?"""
+        """Return the mask of outcomes known at this origin."""
         return np.isfinite(self.actual) & (self.over_by <= origin)
 
     @property
     def scored(self) -> range:
-        """The origins that are scored: the later ones, of which outcomes are known."""
+        """The scored origins: the later ones, for which earlier outcomes are known."""
         past = len(self.origins) - 1
         return range(min(max(LEAST_ORIGINS, past // 3), past), past)
 
 
 @dataclass(frozen=True)
 class Said:
-    """One model's forecasts with bounds, of origin, series, step."""
+    """One model's forecasts with bounds, by origin, series, step."""
 
     point: Floats
     lower: Floats
@@ -67,14 +67,14 @@ class Said:
 
 
 def origins_of(as_of: dt.datetime, count: int, bucket: str, horizon: int, timezone: str) -> list[dt.datetime]:
-    """Origins of the past, oldest first, by the clock of the organization; the last is as_of.
+    """Return past origins, oldest first, in the organization's local time; the last is `as_of`.
 
-    They lie so far apart that all together reach three horizons back, and a whole number of buckets.
+    They are a whole number of buckets apart, and reach three horizons back in total.
     """
     length = LENGTHS[bucket]
     apart = max(1, (3 * horizon) // max(count, 1))
     if bucket in ("quarter_hour", "half_hour", "hour"):
-        # At the same time of the day, or every origin would see another part of it.
+        # At the same time of day, or each origin would see another part of the day.
         days = max(1, round(apart * length / dt.timedelta(days=1)))
         apart = days * (dt.timedelta(days=1) // length)
     zone = ZoneInfo(timezone)
@@ -88,7 +88,7 @@ def run_trial(
     models: Sequence[DemandModel] = (),
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Trial:
-    """Every model at every origin; the last frame is the one of the run, which has the outcomes."""
+    """Run every model at every origin; the last frame is the run's own, which has the outcomes."""
     final = frames[-1]
     rows = {key: number for number, key in enumerate(final.series)}
     shape = (len(frames), len(rows), final.horizon)
@@ -138,7 +138,7 @@ def _outcomes(
     actual: Floats,
     over_by: NDArray[np.int64],
 ) -> None:
-    """What the last frame knows of the targets of an origin, and since which origin."""
+    """Fill in an origin's outcomes from the last frame, and the origin at which each is known."""
     panel = next(p for p in frames[number].panels if p.location_id == location_id)
     final = next((p for p in frames[-1].panels if p.location_id == location_id), None)
     if final is None:
@@ -159,7 +159,7 @@ def _outcomes(
 
 
 def scales_of(frame: DemandFrame) -> Floats:
-    """Of each series what last season's value misses in the history, with a floor; never 0."""
+    """Return the error of the last season's value in each series' history, with a floor; never 0."""
     scales = []
     for panel in frame.panels:
         season = panel.season
@@ -168,13 +168,13 @@ def scales_of(frame: DemandFrame) -> Floats:
         known = np.isfinite(error).any(axis=1)
         error[~known] = 0
         mean = np.nanmean(error, axis=1) if error.shape[1] else np.zeros(len(level))
-        # A floor: a series that hardly moves has no scale of its own.
+        # A floor, because a nearly constant series gives no scale.
         scales.append(np.maximum(mean, np.maximum(0.01 * level, 1e-6)))
     return np.concatenate(scales) if scales else np.zeros(0)
 
 
 def _mean_errors(trial: Trial, point: Floats, origin: int) -> tuple[Floats, Floats]:
-    """Of each series, scaled: the mean absolute error over what was known at an origin, and of how many targets."""
+    """Return each series' scaled mean absolute error over targets known at an origin, and their number."""
     known = trial.known_at(origin) & np.isfinite(point)
     known[origin:] = False
     error = np.where(known, np.abs(point - trial.actual), 0).sum(axis=(0, 2))
@@ -183,9 +183,10 @@ def _mean_errors(trial: Trial, point: Floats, origin: int) -> tuple[Floats, Floa
 
 
 def combine(trial: Trial, names: Sequence[str]) -> tuple[Floats, list[dict[str, float]]]:
-    """The combination at each origin, and of the last one each series' weights.
+    """Return the combination at each origin, and each series' weights at the last one.
 
-    A member's weight is 1/error², half by the series' own targets, half by all; see `WORST_MEMBER` and `ALONE`.
+    A member's weight is 1/error², half from the series' own targets, half from all; see `WORST_MEMBER` and
+    `ALONE`.
     """
     total = len(trial.origins)
     stack = np.stack([trial.said[name] for name in names])
@@ -195,7 +196,7 @@ def combine(trial: Trial, names: Sequence[str]) -> tuple[Floats, list[dict[str, 
         errors, counts = map(np.stack, zip(*(_mean_errors(trial, one, origin) for one in stack), strict=True))
         pooled = (errors * counts).sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
         share = counts / (counts + 20.0)
-        # Few targets of its own tell little of a series.
+        # A few targets say little about a series.
         mixed = (0.5 * share) * errors + (1 - 0.5 * share) * pooled[:, None] + 1e-9
         bar = np.min([mixed[i] for i, name in enumerate(names) if name in NAIVES], axis=0)
         weights = np.where(mixed <= WORST_MEMBER * bar, mixed**-2.0, 0)
@@ -222,10 +223,10 @@ def combine(trial: Trial, names: Sequence[str]) -> tuple[Floats, list[dict[str, 
 
 
 def with_bounds(trial: Trial, point: Floats) -> Said:
-    """Split conformal bounds from the signed residuals of earlier origins, by third of the horizon.
+    """Return split conformal bounds from the signed residuals of earlier origins, by third of the horizon.
 
-    Widening them by what earlier ones fell short was tried: on the origins that rules are set on they then held 95 to 97 % of daily
-    rentals instead of 91, and less of weekly sales.
+    Widening them by earlier shortfalls was tried: on the tuning origins the bounds then covered 95 to 97 % of
+    daily rentals instead of 91, and fewer weekly sales.
     """
     lower, upper = point.copy(), point.copy()
     third = np.minimum(np.arange(point.shape[2]) * 3 // point.shape[2], 2)
@@ -249,7 +250,7 @@ def with_bounds(trial: Trial, point: Floats) -> Said:
 
 
 def _spread(residuals: Floats) -> tuple[float, float]:
-    """The 5 and 95 % quantiles of residuals, with the correction for few of them; a season's miss where there is none."""
+    """The 5 and 95 % quantiles of residuals, with the small-sample correction; -2 and 2 without any."""
     count = len(residuals)
     if count == 0:
         return -2.0, 2.0
@@ -262,7 +263,7 @@ def _spread(residuals: Floats) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Score:
-    """How good a model was: see the columns of `forecast_backtests`."""
+    """A model's accuracy: see the columns of `forecast_backtests`."""
 
     target_count: int
     wape_pct: float | None
@@ -272,7 +273,7 @@ class Score:
 
 
 def score(trial: Trial, said: Said, series: Sequence[int] | None = None, steps: slice = slice(None)) -> Score:
-    """The figures of a model over the scored origins, of all series or of some."""
+    """Score a model over the scored origins, for all series or some."""
     chosen = np.arange(len(trial.series)) if series is None else np.asarray(series)
     origins = np.asarray(trial.scored, dtype=np.int64)
     if not len(origins) or not len(chosen):
@@ -303,7 +304,7 @@ def score(trial: Trial, said: Said, series: Sequence[int] | None = None, steps: 
 
 
 def errors_by_origin(trial: Trial, said: Said) -> Floats:
-    """The sum of absolute errors at each scored origin, NaN where nothing is known."""
+    """Return the sum of absolute errors at each scored origin; NaN if no outcome is known."""
     known = trial.known_at(len(trial.origins) - 1) & np.isfinite(said.point)
     error = np.where(known, np.abs(trial.actual - said.point), 0).sum(axis=(1, 2))
     return np.where(known.any(axis=(1, 2)), error, np.nan)[list(trial.scored)]

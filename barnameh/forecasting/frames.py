@@ -1,4 +1,4 @@
-"""Frames as arrays: what was known at an origin, of all series of a place at once."""
+"""Frames as arrays: what was known at an origin, for all series of a location at once."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ LENGTHS = {
 _SEASONS = {"quarter_hour": 672, "half_hour": 336, "hour": 168, "day": 7, "week": 52}
 MOST_SEASONS_BACK = 8
 LEAST_COVERAGE = 0.8
-"""A factor is used at a step only where the history has it at that lead for this share of the buckets."""
+"""A factor is used at a step only if the history has it at that lead for this share of the buckets."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """All series of one place. Positions count its buckets from 0; those below `over_count` are over."""
+    """All series of one location. Positions count its buckets from 0; those below `over_count` have ended."""
 
     location_id: UUID
     timezone: str
@@ -45,18 +45,18 @@ class Panel:
     bucket: str
     products: tuple[str, ...]
     demand: Floats
-    """Product by bucket that is over; NaN where nothing was recorded."""
+    """By product and ended bucket; NaN if nothing was recorded."""
     factors: dict[str, Floats]
-    """Of each factor bucket by step: what was known that long before; NaN where nothing was."""
+    """For each factor, by bucket and step: the value known that long before; NaN if none."""
 
     @property
     def season(self) -> int:
-        """Buckets in a season: a week, or of weeks a year where two of them are there, else 1."""
+        """Buckets in a season: a week; for weekly buckets a year if there are two years of data, else 1."""
         season = _SEASONS[self.bucket]
         return 1 if self.bucket == "week" and self.over_count < 2 * season + self.horizon else season
 
     def local(self) -> list[dt.datetime]:
-        """Start of each bucket by the clock of the place."""
+        """Return the local start of each bucket."""
         return list(self._local)
 
     @cached_property
@@ -66,7 +66,7 @@ class Panel:
 
     @cached_property
     def _season_before(self) -> Whole:
-        """Of each bucket the one a season before; negative where it is before the first."""
+        """For each bucket the one a season before; negative if before the first."""
         season = self.season
         if self.bucket in ("week", "day"):
             return np.arange(len(self.starts)) - season
@@ -75,9 +75,10 @@ class Panel:
         return np.array([at.get(t - week, p - season) for p, t in enumerate(self._local)], dtype=np.int64)
 
     def seasons_back(self, positions: Whole, known_until: Whole) -> Whole:
-        """The buckets one, two … seasons before each position that come before `known_until`; -1 where there is none.
+        """Return the buckets one, two … seasons before each position, if before `known_until`; else -1.
 
-        Of hours by the clock on the wall, so that eight o'clock is eight o'clock on both sides of a change of time.
+        Hours are matched by local time, so that eight o'clock is eight o'clock on both sides of a clock
+        change.
         """
         before = self._season_before
         found = np.full((len(positions), MOST_SEASONS_BACK), -1, dtype=np.int64)
@@ -91,7 +92,7 @@ class Panel:
         return found
 
     def usable(self) -> dict[str, NDArray[np.bool_]]:
-        """Of each factor: at which steps may it be used? See `LEAST_COVERAGE`."""
+        """Return the steps at which each factor may be used; see `LEAST_COVERAGE`."""
         return dict(self._usable)
 
     @cached_property
@@ -109,7 +110,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class DemandFrame:
-    """What was known at `as_of`: one panel a place."""
+    """What was known at `as_of`: one panel per location."""
 
     as_of: dt.datetime
     known_at: dt.datetime
@@ -120,13 +121,13 @@ class DemandFrame:
 
     @property
     def series(self) -> list[tuple[str, UUID]]:
-        """Product and place of each series, in the order of the panels."""
+        """Product and location of each series, in the order of the panels."""
         return [(product, panel.location_id) for panel in self.panels for product in panel.products]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Which frames are asked for."""
+    """The parameters of frames."""
 
     bucket: str = "day"
     horizon: int = 14
@@ -139,7 +140,7 @@ class Shape:
 def read_frame(
     queries: OperationalDataQueries, organization_id: UUID, as_of: dt.datetime, shape: Shape
 ) -> DemandFrame:
-    """The frame as known at `as_of` (aware), in one statement; without panels where nothing was known."""
+    """Read the frame as known at `as_of` (aware), in one statement; without panels if nothing was known."""
     rows = queries.get_demand_frame_as_of(
         organization_id,
         as_of=as_of,
@@ -160,7 +161,7 @@ def _panel(row: dict[str, Any], shape: Shape) -> Panel | None:
     series: Sequence[dict[str, Any]] = row["series"] or ()
     if not series:
         return None
-    # Before the first row of any of them there is nothing to learn.
+    # There is nothing to learn before the first row of any series.
     first = min(one["buckets"][0] for one in series)
     count = row["over_count"] - first
     demand = np.full((len(series), count), np.nan)
@@ -178,7 +179,7 @@ def _panel(row: dict[str, Any], shape: Shape) -> Panel | None:
             grid = np.full((total, shape.horizon), np.nan)
             said = np.zeros((total, shape.horizon), dtype=np.int64)
             said[buckets[mine], steps[mine]] = np.arange(1, mine.sum() + 1)
-            # An entry holds up to the next one of its bucket.
+            # An entry is valid until the next one for its bucket.
             entry = np.maximum.accumulate(said, axis=1)
             grid[entry > 0] = values[mine][entry[entry > 0] - 1]
             factors[str(name)] = grid

@@ -1,4 +1,4 @@
-"""The members of the combination: each makes a forecast of every series from a frame, and from nothing else."""
+"""The members of the combination: each forecasts every series from a frame alone."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import numpy as np
 from barnameh.forecasting.frames import DemandFrame, Floats, Panel, Whole
 
 MOST_ROWS = 120_000
-"""So many rows the trees learn from at most, drawn at random but always the same."""
+"""Maximum number of rows for training the trees, sampled with a fixed seed."""
 LEAST_TREE_BUCKETS, LEAST_TREE_WEEKS = 1_000, 300
-"""With fewer buckets of history, all series together, boosted trees were worth nothing; a week tells more than a day."""
+"""Boosted trees were useless with fewer buckets of history in total; a week says more than a day."""
 _ALPHAS = np.array([0.02, 0.05, 0.1, 0.2, 0.35, 0.55, 0.8])
 
 
 class DemandModel(Protocol):
-    """A model of one's own: learns from a frame, and forecasts its targets.
+    """A custom model: learns from a frame, and forecasts its targets.
 
-    `fit` is called before each `predict`, at every origin, with the same frame. `predict` gives of each panel an array, product by
-    step, in the unit of the demand; NaN where it says nothing. It is backtested like the others, begins as a challenger, and is
-    published by the same rules only. `version` changes whenever the model would say something else.
+    `fit` is called before each `predict`, at every origin, with the same frame. `predict` returns one array
+    per panel, by product and step, in the unit of the demand; NaN where it has no forecast. The model is
+    backtested like the others, starts as a challenger, and is published by the same rules. Change `version`
+    whenever its forecasts change.
     """
 
     name: str
@@ -32,7 +33,7 @@ class DemandModel(Protocol):
         """Learn from what was known at `frame.as_of`."""
 
     def predict(self, frame: DemandFrame) -> list[Floats]:
-        """Say what is expected."""
+        """Return the forecasts."""
         ...
 
 
@@ -41,7 +42,7 @@ def _targets(panel: Panel) -> Whole:
 
 
 def _seasonal(panel: Panel) -> Floats:
-    """Product, step, season back: the values one, two … seasons before; NaN where there is none."""
+    """The values one, two … seasons before, by product, step and season; NaN if there is none."""
     back = panel.seasons_back(_targets(panel), np.full(panel.horizon, panel.over_count))
     return np.where(back >= 0, panel.demand[:, np.maximum(back, 0)], np.nan)
 
@@ -54,7 +55,7 @@ def _last(panel: Panel) -> Floats:
 
 
 def seasonal_naive(panel: Panel) -> Floats:
-    """The last season's value that is known; the last value where no season is."""
+    """The last known seasonal value; the last value if there is none."""
     values = _seasonal(panel)
     known = np.isfinite(values)
     first = np.take_along_axis(values, known.argmax(axis=2)[:, :, None], axis=2)[:, :, 0]
@@ -62,7 +63,7 @@ def seasonal_naive(panel: Panel) -> Floats:
 
 
 def seasonal_median(panel: Panel) -> Floats:
-    """The median of the last four seasons' values that are known."""
+    """The median of the last four known seasonal values."""
     values = _seasonal(panel)
     rank = np.isfinite(values).cumsum(axis=2)
     values = np.where(rank <= 4, values, np.nan)
@@ -72,7 +73,7 @@ def seasonal_median(panel: Panel) -> Floats:
 
 
 def _calendar(panel: Panel) -> Floats:
-    """What the clock of the place tells of each bucket: trend, weekday, hour, month."""
+    """Features of each bucket's local time: trend, weekday, hour, month."""
     local = panel.local()
     count = len(local)
     columns = [np.ones(count), (np.arange(count) - panel.over_count) / max(panel.over_count, 1)]
@@ -93,7 +94,7 @@ def _calendar(panel: Panel) -> Floats:
 
 
 def log_ridge(panel: Panel) -> Floats:
-    """A ridge regression of log(1 + demand) on calendar, trend and the factors as known at each step; recent buckets count more."""
+    """Ridge regression of log(1 + demand) on calendar, trend and known factors; recent buckets count more."""
     known = np.isfinite(panel.demand)
     observed = np.log1p(np.where(known, panel.demand, 0))
     calendar = _calendar(panel)
@@ -108,7 +109,7 @@ def log_ridge(panel: Panel) -> Floats:
         for name in sorted(panel.factors):
             if usable[name][step]:
                 values = panel.factors[name][:, step].copy()
-                # Of a target the value at its own step; of history at the same.
+                # Targets use the value at their own step, and history the value at the same step.
                 mean = np.nanmean(values[: panel.over_count])
                 values = np.where(np.isfinite(values), values, mean)
                 spread = values[: panel.over_count].std()
@@ -134,9 +135,9 @@ def log_ridge(panel: Panel) -> Floats:
 
 
 def theta(panel: Panel) -> Floats:
-    """Seasons taken out by their shares, exponential smoothing with half of the trend, seasons put back.
+    """Deseasonalize by shares, smooth exponentially with half of the trend, and restore the seasons.
 
-    A series with many zeros, or with less than three seasons, has the median of its seasons instead.
+    A series with many zeros, or less than three seasons, uses the median of its seasons instead.
     """
     season, count = panel.season, panel.over_count
     fallback = seasonal_median(panel)
@@ -182,13 +183,13 @@ def theta(panel: Panel) -> Floats:
 
 
 def trees(frame: DemandFrame) -> list[Floats] | None:
-    """Gradient-boosted trees over all series and steps at once, of what each step really knows; None where too little is there."""
+    """Gradient-boosted trees over all series and steps, as known at each step; None with too little data."""
     least = LEAST_TREE_WEEKS if frame.bucket == "week" else LEAST_TREE_BUCKETS
     if sum(len(panel.products) * panel.over_count for panel in frame.panels) < least:
         return None
     try:
         from sklearn.ensemble import HistGradientBoostingRegressor
-        from threadpoolctl import threadpool_limits  # stands under scikit-learn
+        from threadpoolctl import threadpool_limits  # a dependency of scikit-learn
     except ImportError:
         return None
     names = sorted({name for panel in frame.panels for name in panel.factors})
@@ -209,7 +210,7 @@ def trees(frame: DemandFrame) -> list[Floats] | None:
     features, outcome = np.concatenate(learnt), np.concatenate(outcomes)
     if len(outcome) < 200:
         return None
-    # scikit-learn 1.9 fails on a column without any value.
+    # scikit-learn 1.9 fails on a column without values.
     there = np.isfinite(features).any(axis=0)
     model = HistGradientBoostingRegressor(
         max_iter=180,
@@ -219,8 +220,8 @@ def trees(frame: DemandFrame) -> list[Floats] | None:
         early_stopping=False,
         random_state=0,
     )
-    # One thread: trees of so few rows are grown in steps of less than a millisecond, after each of which all threads wait for the
-    # slowest, which is long beside a busy database.
+    # One thread: with so few rows each step takes less than a millisecond, after which all threads wait for
+    # the slowest, which takes long next to a busy database.
     with threadpool_limits(1, user_api="openmp"):
         model.fit(features[:, there], outcome)
         return [
@@ -242,7 +243,7 @@ def _predicted(panel: Panel, names: list[str], predict: Callable[[Floats], Float
 
 @dataclass(frozen=True)
 class _Known:
-    """What the features of all steps are taken from: running sums of each series' demand, how many there are, and the calendar."""
+    """Inputs of all steps' features: running sums and counts of each series' demand, and the calendar."""
 
     sums: Floats
     counts: Floats
@@ -264,7 +265,7 @@ class _Known:
 def _features(
     panel: Panel, known: _Known, series: Whole, position: Whole, step: int, gap: int, names: list[str]
 ) -> tuple[Floats, Floats]:
-    """What is known `step` buckets before each position, and the level that it is measured against."""
+    """Features known `step` buckets before each position, and the level to which they relate."""
     known_until = np.maximum(position - step - gap + 1, 0)
     once, inverse = np.unique(position, return_inverse=True)
     back = panel.seasons_back(once, np.maximum(once - step - gap + 1, 0))[inverse][:, :4]
@@ -280,7 +281,7 @@ def _features(
     season = max(panel.season, 4)
     scale = np.nan_to_num(mean(4 * season))
     base = np.log1p(scale)[:, None]
-    # A level far before the series began would be no level.
+    # A level from before the start of the series would be meaningless.
     columns = [
         np.log1p(lags) - base,
         np.log1p(np.nanmedian(np.where(np.isfinite(lags).any(axis=1, keepdims=True), lags, 0), axis=1))[
@@ -301,7 +302,7 @@ def _features(
 
 
 def members(frame: DemandFrame) -> dict[str, list[Floats]]:
-    """What each member says of every panel; members that have nothing to learn from are left out."""
+    """Return each member's forecasts for every panel; members without enough data are omitted."""
     said = {
         name: [make(panel) for panel in frame.panels]
         for name, make in (

@@ -1,4 +1,4 @@
-"""Watches what was published: does it still do what its backtest promised, and does demand come in at all?"""
+"""Monitors published forecasts: are they as accurate as in the backtest, and is demand still recorded?"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Finding = tuple[str, str, str]
 
 @dataclass
 class Watch:
-    """What the monitor saw: alerts that it opened and resolved, and what is open now."""
+    """The result of a monitor run: alerts opened, resolved, and open now."""
 
     opened: list[str] = field(default_factory=list)
     resolved: list[str] = field(default_factory=list)
@@ -41,9 +41,9 @@ def monitor(
 ) -> Watch:
     """Compare the last 28 days with the backtest; open and resolve the alerts `forecast_drift` and `demand_late`.
 
-    Drift: WAPE above 1.5 times the backtest's, |sum of errors| above 4 times their mean (of a series' own), or coverage more than 15
-    points below 90. Late: a place that had demand has had none for `late_after`. One alert is open for each model and product, or
-    place; what is well again is resolved.
+    Drift: WAPE above 1.5 times the backtest's, |sum of errors| above 4 times the series' own mean error, or
+    coverage more than 15 points below 90. Late: a location that had demand has had none for `late_after`.
+    There is one open alert per model and product, or per location; it is resolved on recovery.
     """
     until = now or dt.datetime.now(dt.UTC)
     watch = Watch()
@@ -76,14 +76,14 @@ def _drift(queries: OperationalDataQueries, organization_id: UUID, until: dt.dat
         absolute = [abs(error) for error in errors]
         demanded = sum(float(row["actual_quantity"]) for row in rows)
         said = []
-        # Where the naive forecast was published, it is the naive one's promise.
+        # If the naive forecast was published, compare with its backtest.
         is_naive = rows[-1]["model_name"] == backtest["naive_name"]
         promise = backtest["naive_wape_pct" if is_naive else "wape_pct"]
         if demanded and promise is not None:
             wape = 100 * sum(absolute) / demanded
             if wape > WORSE_THAN_BACKTEST * float(promise):
                 said.append(f"WAPE {wape:.1f} % where the backtest had {promise:.1f} %")
-        # Of independent errors the sum grows with the root of their number, so that it is measured against that.
+        # The sum of independent errors grows with the root of their number, hence the scaling.
         mean = sum(absolute) / len(rows)
         if mean and abs(sum(errors)) / (mean * len(rows) ** 0.5) > MOST_TRACKING:
             said.append(f"{'above' if sum(errors) > 0 else 'below'} what was demanded throughout")
@@ -125,7 +125,7 @@ def _late(tx: Transaction, organization_id: UUID, until: dt.datetime, after: dt.
 def _settle(
     tx: Transaction, organization_id: UUID, alert_type: str, findings: list[Finding], watch: Watch
 ) -> None:
-    """One open alert for each finding, none for what is not found any more."""
+    """Keep one open alert per finding; resolve the others."""
     queries = OperationalDataQueries(tx)
     parameters = {"organization_id": organization_id, "alert_type": alert_type}
     found = {subject: (title, message) for subject, title, message in findings}

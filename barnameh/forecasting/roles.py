@@ -1,4 +1,4 @@
-"""Which version of a model runs, and who is champion of what."""
+"""Versions and roles of models: which one is the champion of which target."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DEFAULT_ORIGINS = {"quarter_hour": 14, "half_hour": 14, "hour": 14, "day": 12, 
 
 
 def version_of(config: Mapping[str, Any]) -> str:
-    """Twelve digits that are the same for the same code, libraries and configuration."""
+    """Return a twelve-digit hash of code, libraries and configuration."""
     code = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
     libraries = {}
     for name in ("numpy", "scikit-learn"):
@@ -35,7 +35,7 @@ def version_of(config: Mapping[str, Any]) -> str:
 
 
 def origin_count(shape: Shape, origins: int | None) -> int:
-    """How many origins a backtest has, where nobody says otherwise."""
+    """Return the number of origins of a backtest, with the default for its bucket."""
     return _DEFAULT_ORIGINS[shape.bucket] if origins is None else origins
 
 
@@ -46,10 +46,10 @@ def champion_of(
     shape: Shape,
     origins: int | None,
 ) -> tuple[str, dict[str, str], dict[str, tuple[str, dict[str, Any]]]]:
-    """Who is champion of this target, the roles as they are, and version and configuration of each model that can be run here.
+    """Return the target's champion, the current roles, and version and configuration of each runnable model.
 
-    What a run is asked (target, history, origins …) changes what a model says, so it is part of the version: two runs that differ in
-    it stand side by side, at the same cut-off too.
+    A run's parameters (target, history, origins …) affect its forecasts, so they are part of the version:
+    runs with other parameters can coexist, even at the same cut-off.
     """
     asked = {
         "target": f"{shape.horizon} x {shape.bucket}",
@@ -64,7 +64,7 @@ def champion_of(
     for model in models:
         if model.name in config or model.name in NAIVES:
             raise UsageError(f"a model of one's own cannot be called {model.name!r}")
-        # The bounds are made here, so the code here is part of what it says.
+        # The bounds are computed here, so this code is part of the version.
         suffix = version_of(asked)[:6]
         what = {"class": f"{type(model).__module__}:{type(model).__name__}", **asked}
         config[model.name] = (f"{model.version}+{suffix}", what)
@@ -75,7 +75,7 @@ def champion_of(
     ]
     roles = {row["model_name"]: row["role"] for row in reversed(there)}
     current = next((row["model_name"] for row in there if row["role"] == "champion"), COMBINATION)
-    # A champion whose code is not here cannot speak; it keeps its role.
+    # A champion whose code is missing here cannot run; it keeps its role.
     champion = current if current in config else COMBINATION
     return champion, roles, config
 
@@ -86,7 +86,7 @@ def save_models(
     roles: Mapping[str, str],
     config: Mapping[str, tuple[str, dict[str, Any]]],
 ) -> None:
-    """Write down the models of a run of demand. The version that runs is the champion's: an older one cannot be run any more."""
+    """Record a demand run's models. The champion's running version takes its role: older ones cannot run."""
     for name, (model_version, what) in config.items():
         is_first = name == COMBINATION and "champion" not in roles.values()
         save_model(
@@ -106,7 +106,7 @@ def save_model(
     is_champion: bool = True,
     reason: str | None = None,
 ) -> None:
-    """Write down a model that runs; retire what it replaces, and make it champion of its kind and target where it speaks."""
+    """Record a running model, retire its older challengers, and by default make it its target's champion."""
     is_new = queries.save_forecast_model(organization_id, name, model_version, kind=kind, config=config)
     there = [
         row

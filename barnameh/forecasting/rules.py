@@ -1,4 +1,4 @@
-"""The rules: what speaks for a series, and what it takes to become champion."""
+"""The rules for publishing a model's forecasts of a series, and for becoming champion."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from barnameh.forecasting.members import DemandModel
 
 COMBINATION = "combination"
 LEAST_BETTER_SHARE, LEAST_GAIN, LEAST_PROMOTION_ORIGINS = 0.6, 0.02, 8
-"""A challenger becomes champion where it is better at so large a share of the origins, by so much, over so many."""
+"""A challenger becomes champion if better at this share of origins, by this gain, over this many origins."""
 
 
 def models_said(
     trial: Trial, models: Sequence[DemandModel]
 ) -> tuple[dict[str, Said], list[dict[str, float]]]:
-    """What each member, the combination and each of `models` said, with bounds; and each series' weights of the combination."""
+    """Return forecasts with bounds of members, combination and `models`; and each series' weights."""
     own = {model.name for model in models}
     point, weights = trials.combine(trial, [name for name in trial.said if name not in own])
     said = {name: trials.with_bounds(trial, values) for name, values in trial.said.items()}
@@ -29,7 +29,7 @@ def models_said(
 def better_naive(
     trial: Trial, said: Mapping[str, Said], series: Sequence[int] | None = None
 ) -> tuple[str, Score]:
-    """The better of the two naive forecasts by WAPE, of all series or of some, and how good it was."""
+    """Return the better naive forecast by WAPE, for all series or some, and its score."""
     scores = {name: trials.score(trial, said[name], series) for name in NAIVES}
     name = min(
         NAIVES,
@@ -41,7 +41,7 @@ def better_naive(
 def speaker_of(
     trial: Trial, said: Mapping[str, Said], champion: str, number: int
 ) -> tuple[str, str | None, Score, Score]:
-    """Who speaks for a series, why it is not the champion (None where it is), and how good the champion and the naive forecast were."""
+    """Return the model to publish for a series, why not the champion (or None), and both models' scores."""
     name, bar = better_naive(trial, said, [number])
     own = trials.score(trial, said[champion], [number])
     reason = _refusal(bool(trial.enough[number]), own, bar, name)
@@ -51,7 +51,7 @@ def speaker_of(
 
 
 def _refusal(enough: bool, own: Score, bar: Score, naive: str) -> str | None:
-    """Why a series is not the champion's; None where it is."""
+    """Why the champion is not published for a series; None if it is."""
     if not enough:
         return "less than two seasons and a horizon of history"
     if own.target_count == 0 or own.pinball is None or bar.pinball is None:

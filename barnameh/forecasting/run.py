@@ -1,4 +1,4 @@
-"""Demand: read what was known, backtest, publish what is not worse than naive, write down how good it was."""
+"""Demand: read what was known, backtest, publish forecasts no worse than naive, record the accuracy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class SeriesResult:
-    """What came of one series: which model speaks for it, and why another one than the champion."""
+    """The result for one series: the published model, and the reason if it is not the champion."""
 
     product_id: str
     location_id: UUID
@@ -52,7 +52,7 @@ class SeriesResult:
 
 @dataclass
 class ForecastRun:
-    """What came of a run. `attention` says what was not published as it should be; empty where all is well."""
+    """The result of a run. `attention` lists what was not published as expected; empty if all is well."""
 
     organization_id: UUID
     available_at: dt.datetime
@@ -72,7 +72,7 @@ class ForecastRun:
     attention: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """For a JSON document."""
+        """Return the result as a dict for JSON."""
         return {
             **{name: value for name, value in vars(self).items() if name != "series"},
             "series": [vars(one) for one in self.series],
@@ -97,10 +97,11 @@ def forecast_demand(
 ) -> ForecastRun:
     """Forecast the demand of an organization, and publish it.
 
-    With `as_of` (aware) what would have been published then, from what was known by then. `products` are published; all are learnt
-    from. `models` are backtested beside the combination, and kept as challengers' shadows unless one is champion. All that is written
-    is one transaction in the organization's scope: a run that is killed wrote nothing, and one that is run twice writes once.
-    Raises `UsageError` where nothing is known to forecast from.
+    With `as_of` (aware): what would have been published then, from what was known then. Only `products` are
+    published, but all are learnt from. `models` are backtested along with the combination, and stored as
+    challengers' shadow forecasts unless one is champion. Everything is written in one transaction in the
+    organization's scope: a killed run writes nothing, and a repeated one writes once. Raises `UsageError` if
+    there is nothing to forecast from.
     """
     if bucket not in LENGTHS:
         raise UsageError(f"bucket is {bucket!r}: give one of {', '.join(LENGTHS)}")
@@ -138,9 +139,9 @@ def backtest_demand(
     models: Sequence[DemandModel] = (),
     progress: Progress = lambda done, of: None,
 ) -> list[dict[str, Any]]:
-    """Backtest every member, the combination and `models`; stores the rows of the last two kinds and returns all.
+    """Backtest all members, the combination and `models`; store the rows of the last two, and return all.
 
-    Rows as in `get_forecast_backtests`, the best first. No forecast is written.
+    Rows as in `get_forecast_backtests`, best first. Writes no forecast.
     """
     shape = Shape(bucket, horizon, history, carry, delay)
     scope = db.tenant(organization_id)
@@ -166,11 +167,11 @@ def promote_model(
     models: Sequence[DemandModel] = (),
     **options: Any,
 ) -> tuple[bool, str]:
-    """Make a challenger champion, if it is better by the rule; returns whether, and why.
+    """Make a challenger champion if it is better by the rule; return whether, and why.
 
-    The rule: over at least 8 origins better at 60 % of them and by 2 % of WAPE than the champion, on the same targets. `options`: `as_of`,
-    `bucket`, `horizon`, `history`, `carry`, `delay`, `origins`, as in `forecast_demand`. Each target (horizon and bucket) has a champion
-    of its own.
+    The rule: over at least 8 origins, better than the champion at 60 % of them and by 2 % of WAPE, on the
+    same targets. `options`: `as_of`, `bucket`, `horizon`, `history`, `carry`, `delay`, `origins`, as in
+    `forecast_demand`. Each target (horizon and bucket) has its own champion.
     """
     shape = Shape(
         **{
@@ -181,7 +182,7 @@ def promote_model(
     )
     scope = db.tenant(organization_id)
     queries = OperationalDataQueries(scope)
-    # As the next run has it: how many origins the proof takes makes no other model.
+    # As in the next run: the number of origins for this proof does not change the model.
     champion, roles, config = champion_of(queries, organization_id, models, shape, None)
     if model_name == champion:
         return False, f"{model_name} is champion already"
@@ -236,7 +237,7 @@ def _tried(
         raise UsageError(
             f"no demand of a whole {shape.bucket.replace('_', ' ')} was known at {until:%Y-%m-%d %H:%M %Z}: record demand first"
         )
-    # The last time at which something became known: who runs it again learns nothing, and says the same.
+    # The last time at which something became known, so that a repeated run gives the same result.
     count = origin_count(shape, origins)
     times = trials.origins_of(probe.known_at, count, shape.bucket, shape.horizon, organization["timezone"])
     frames = [read_frame(queries, organization_id, time, shape) for time in times]
@@ -261,7 +262,7 @@ def _judge(
     frame: DemandFrame,
     wanted: set[str] | None,
 ) -> None:
-    """For each series the champion, or the better naive forecast where the champion is not better."""
+    """Choose for each series the champion, or the better naive forecast if the champion is not better."""
     total = trials.score(trial, said[champion])
     run.naive_name, naive = better_naive(trial, said)
     run.wape_pct, run.interval_coverage_pct, run.naive_wape_pct = (
@@ -359,7 +360,7 @@ def _backtest_rows(
     shape: Shape,
     by_series: set[str] | None = None,
 ) -> list[Any]:
-    """Rows for `save_forecast_backtests`: of each model the whole, its thirds of the horizon, and of some each series."""
+    """Rows for `save_forecast_backtests`: models in total, by third of the horizon, some also by series."""
     if not len(trial.scored):
         return []
     rows = []
