@@ -1,4 +1,4 @@
-"""Apply a proposal, in one transaction and only while its inputs are unchanged; or reject it."""
+"""Apply a proposal, in one transaction and only if its inputs are unchanged; or reject it."""
 
 from __future__ import annotations
 
@@ -13,26 +13,24 @@ from db_utils import DatabaseManager, OperationalDataQueries, Transaction
 
 
 class StaleError(ServiceError):
-    """What the proposal was made from has changed since; nothing was written but that."""
+    """The proposal's inputs have changed; only its stale status was written."""
 
 
 def apply_proposal(
     db: DatabaseManager, organization_id: UUID, run_id: UUID, *, decided_by: str | None = None
 ) -> dict[str, Any]:
-    """How much of the proposal is live now?
+    """Apply a proposal, and return the counts of added, removed and moved items.
 
-    Returns counts of what was added, removed and moved. Raises `StaleError` where shifts, assignments, people or plans have
-    changed since it
-    was made or the first of them has begun, and marks the proposal so; `UsageError` for one that is not there;
-    `WrongStateError` for one that
-    was decided already.
+    Raises `StaleError`, and marks the proposal as stale, if shifts, assignments, people or plans have changed
+    since it was made or the first of them has begun; `UsageError` for an unknown one; `WrongStateError` for
+    one already decided.
     """
     refused = None
     counts: dict[str, Any] = {}
     with db.tenant(organization_id).transaction() as tx:
         queries = OperationalDataQueries(tx)
         proposal = find(queries, organization_id, run_id)
-        # First of all, so that a second one that applies it waits here, and then finds it decided.
+        # First, so that a concurrent call waits here, and then finds the proposal decided.
         queries.decide_schedule_proposal(organization_id, run_id, status="applied", decided_by=decided_by)
         if proposal["kind"] == "plan":
             refused, counts = apply_plans(tx, organization_id, proposal)
@@ -56,7 +54,7 @@ def reject_proposal(
     decided_by: str | None = None,
     decision: str | None = None,
 ) -> None:
-    """Nothing of the proposal is to be; it is kept with the reason."""
+    """Reject a proposal; it is kept with the reason."""
     queries = OperationalDataQueries(db.tenant(organization_id))
     find(queries, organization_id, run_id)
     queries.decide_schedule_proposal(
@@ -65,7 +63,7 @@ def reject_proposal(
 
 
 def find(queries: OperationalDataQueries, organization_id: UUID, run_id: UUID) -> dict[str, Any]:
-    """The proposal of a run; `UsageError` where there is none."""
+    """Return the proposal of a run; `UsageError` if there is none."""
     found = queries.get_schedule_proposals(organization_id, run_id=run_id)
     if not found:
         raise UsageError(f"run {run_id} proposed nothing: 'barnameh plan show' lists the proposals")

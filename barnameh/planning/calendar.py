@@ -1,4 +1,4 @@
-"""Local days and weeks of shifts, as the solver's side counts them."""
+"""Local days and weeks of shifts, for the solver."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 NIGHT_FROM, NIGHT_TO = 0, 5
-"""Local hours: a shift that works through two of them is a night."""
+"""Local hours: a shift that covers two of them counts as a night."""
 
 
 @lru_cache(maxsize=64)
 def zone(name: str) -> ZoneInfo:
-    """The zone of this name."""
+    """Return the time zone of this name."""
     return ZoneInfo(name)
 
 
 @lru_cache(maxsize=400_000)
 def local_day(at: dt.datetime, timezone: str) -> dt.date:
-    """The local day of an instant."""
+    """Return the local day of an instant."""
     return at.astimezone(zone(timezone)).date()
 
 
 @lru_cache(maxsize=10_000)
 def day_start(day: dt.date, timezone: str) -> dt.datetime:
-    """The first instant of a local day, also where midnight comes twice or never."""
+    """Return the first instant of a local day, even if midnight occurs twice or never."""
     there = zone(timezone)
     at = dt.datetime.combine(day, dt.time(), there).astimezone(dt.UTC)
-    while local_day(at, timezone) < day:  # midnight does not exist: it is the instant of the jump
+    while local_day(at, timezone) < day:  # midnight does not exist: use the instant of the jump
         at += dt.timedelta(minutes=15)
     while local_day(at - dt.timedelta(minutes=15), timezone) == day:
         at -= dt.timedelta(minutes=15)
@@ -36,7 +36,7 @@ def day_start(day: dt.date, timezone: str) -> dt.datetime:
 
 @lru_cache(maxsize=400_000)
 def week_hours(start: dt.datetime, end: dt.datetime, timezone: str) -> tuple[tuple[dt.date, float], ...]:
-    """Hours in each local week, by its Monday: a shift over a Sunday's midnight belongs to two."""
+    """Hours in each local week, by its Monday: a shift across a Sunday's midnight belongs to two."""
     found = []
     day = local_day(start, timezone)
     monday = day - dt.timedelta(days=day.weekday())
@@ -51,7 +51,7 @@ def week_hours(start: dt.datetime, end: dt.datetime, timezone: str) -> tuple[tup
 
 @lru_cache(maxsize=100_000)
 def is_night(start: dt.datetime, end: dt.datetime, timezone: str) -> bool:
-    """Whether two hours or more of the shift lie between midnight and five."""
+    """Whether at least two hours of the shift are between midnight and five."""
     first = local_day(start, timezone)
     worked = dt.timedelta()
     for day in (first, first + dt.timedelta(days=1)):

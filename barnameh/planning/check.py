@@ -1,8 +1,7 @@
-"""The judge of a roster: which rules it breaks and what it costs, found without the solver or a line of its side.
+"""Independent checker of rosters: rules broken and total cost, computed without any of the solver's code.
 
-Everything here is counted from the shifts themselves, pair by pair and day by day. A proposal that this module finds fault
-with is neither
-saved nor applied.
+Everything here is counted from the shifts themselves, pair by pair and day by day. A proposal that fails the
+check is neither saved nor applied.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Violation:
-    """A rule that someone's roster breaks."""
+    """A rule broken for a person."""
 
     rule: str
     """place, employed, away, overlap, rest, week, days, places or pinned."""
@@ -33,7 +32,7 @@ class Violation:
 
 @dataclass(frozen=True)
 class _Stint:
-    """Work of one person: a shift of the plan, or one that stands beside it."""
+    """One person's work: a shift of the plan, or an existing one outside it."""
 
     shift_id: UUID
     start: dt.datetime
@@ -59,9 +58,9 @@ def _stints(
 
 
 def violations(roster: Roster, pairs: Iterable[Pair]) -> list[Violation]:
-    """Which rules does this roster break that the plan could have kept?
+    """Return the rules broken by this roster that the plan could have kept.
 
-    What only pinned assignments break among themselves is no fault of the plan: `already_broken` lists it.
+    Rules broken among pinned assignments alone are not counted: `already_broken` returns them.
     """
     found = list(_all(roster, pairs, blame_fixed=False))
     chosen = set(pairs)
@@ -72,7 +71,7 @@ def violations(roster: Roster, pairs: Iterable[Pair]) -> list[Violation]:
 
 
 def already_broken(roster: Roster) -> list[Violation]:
-    """Which rules do the assignments break that stay whatever the plan says?"""
+    """Return the rules broken by pinned assignments, whatever the plan."""
     return list(_all(roster, roster.pinned(), blame_fixed=True))
 
 
@@ -157,7 +156,7 @@ def _of_one(
 def _weeks(
     worker: Worker, working: list[_Stint], zone: ZoneInfo, guilty: Callable[..., bool]
 ) -> Iterable[Violation]:
-    """Minute by minute of the borders: a week is the set of instants whose local date lies in it."""
+    """Check weekly hours. A week is the set of instants whose local date is in it."""
     mondays = set()
     for m in working:
         for at in (m.start, m.end - dt.timedelta(microseconds=1)):
@@ -180,7 +179,7 @@ def _weeks(
 
 
 def _midnight(day: dt.date, zone: ZoneInfo) -> dt.datetime:
-    """The first instant of a local day, found by halving between noons."""
+    """Return the first instant of a local day, found by bisection between noons."""
     low = dt.datetime.combine(day, dt.time(12), dt.UTC) - dt.timedelta(days=2)
     high = dt.datetime.combine(day, dt.time(12), dt.UTC) + dt.timedelta(days=1)
     while high - low > dt.timedelta(seconds=1):
@@ -217,7 +216,7 @@ def _days(
 
 
 def cost(roster: Roster, pairs: Iterable[Pair]) -> float:
-    """What does this roster cost, by the weights, counted from nothing but the shifts?"""
+    """Return the cost of this roster by the weights, counted from the shifts alone."""
     pairs, weights = set(pairs), roster.weights
     workers = {w.employee_id: w for w in roster.workers}
     present, pinned = roster.present(), roster.pinned()
@@ -294,7 +293,7 @@ def _length(shift: Shift) -> float:
 
 @lru_cache(maxsize=100_000)
 def night(shift: Shift) -> bool:
-    """Whether two hours or more of it lie between midnight and five o'clock of its place."""
+    """Whether at least two hours of it are between midnight and five in its location's time zone."""
     zone, at, minutes = ZoneInfo(shift.timezone), shift.starts_at, 0
     while at < shift.ends_at:
         minutes += 5 * (at.astimezone(zone).hour < 5)
@@ -303,5 +302,5 @@ def night(shift: Shift) -> bool:
 
 
 def weekend(shift: Shift) -> bool:
-    """Whether it begins on a Saturday or Sunday of its place."""
+    """Whether it begins on a Saturday or Sunday in its location's time zone."""
     return shift.starts_at.astimezone(ZoneInfo(shift.timezone)).isoweekday() > 5

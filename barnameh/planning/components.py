@@ -1,7 +1,7 @@
-"""A roster as rows over yes and no: who can work what, what excludes what, what costs how much. One for each connected part.
+"""The 0/1 model of a roster: possible assignments, hard rules and costs, separately for each connected part.
 
-People belong to a location, so a roster falls into parts that share nobody: each is solved by itself, and the optimum of the parts is
-the optimum of the whole.
+People belong to a location, so a roster splits into parts that share no people: each is solved separately,
+and the optima of the parts are the optimum of the whole.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _NOTHING = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0
 
 @dataclass
 class Soft:
-    """A row whose excess costs: a·x above `limit` goes through segments of growing price."""
+    """A soft constraint: a·x above `limit` costs, in segments of growing price."""
 
     columns: list[int]
     values: list[float]
     limit: float
     lengths: tuple[float, ...]
     prices: tuple[float, ...]
-    """Of each segment; the last one has no end."""
+    """Of each segment; the last one is unbounded."""
 
     def cost(self, amount: float) -> float:
-        """What a·x = amount costs."""
+        """The cost of a·x = amount."""
         excess, total = amount - self.limit, 0.0
         for length, price in zip(self.lengths, self.prices, strict=True):
             if excess <= 0:
@@ -58,35 +58,35 @@ class Part:
     pair_shift: Ints
     pair_worker: Ints
     cost: Floats
-    """Of each column at 1."""
+    """Of each column, if 1."""
     constant: float
     hard: list[tuple[list[int], list[float], float]] = field(default_factory=list)
     """a·x <= limit."""
     soft: list[Soft] = field(default_factory=list)
     days: list[tuple[list[int], int]] = field(default_factory=list)
-    """Columns of pairs, and the column of their day: 1 as soon as one of them is."""
+    """Columns of pairs, and the column of their day: 1 if any of them is."""
     column_worker: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     present: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
-    """Which pairs stand in the roster now."""
+    """Pairs in the current roster."""
     pinned: list[Pair] = field(default_factory=list)
     of_shift: list[list[int]] = field(default_factory=list)
     of_worker: list[list[int]] = field(default_factory=list)
     places: list[list[int]] = field(default_factory=list)
-    """Of each shift, the soft rows of missing people and skills."""
+    """For each shift, the soft rows of missing people and skills."""
     hours: Floats = field(default_factory=lambda: np.zeros(0))
 
     @property
     def pair_count(self) -> int:
-        """How many pairs there are."""
+        """Number of pairs."""
         return int(self.pair_shift.size)
 
     @property
     def width(self) -> int:
-        """How many columns there are."""
+        """Number of columns."""
         return self.pair_count + len(self.days)
 
     def complete(self, x: Floats) -> Floats:
-        """The pairs with the days that follow from them."""
+        """Return x with the day columns that follow from its pairs."""
         whole = np.zeros(self.width)
         whole[: self.pair_count] = x[: self.pair_count]
         for columns, day in self.days:
@@ -94,7 +94,7 @@ class Part:
         return whole
 
     def price(self, x: Floats) -> float:
-        """What this roster costs."""
+        """Return the cost of this roster."""
         return (
             self.constant
             + float(self.cost @ x)
@@ -102,11 +102,11 @@ class Part:
         )
 
     def keeps_rules(self, x: Floats) -> bool:
-        """Whether no hard row is broken."""
+        """Return whether all hard rows hold."""
         return all(float(np.dot(values, x[columns])) <= limit + 1e-6 for columns, values, limit in self.hard)
 
     def chosen(self, x: Floats) -> set[Pair]:
-        """Who works what, the pinned among them."""
+        """Return the assignments, including the pinned ones."""
         picked = np.flatnonzero(x[: self.pair_count] > 0.5)
         pairs = {
             (self.shifts[self.pair_shift[j]].shift_id, self.workers[self.pair_worker[j]].employee_id)
@@ -116,7 +116,7 @@ class Part:
 
 
 def possible(shift: Shift, worker: Worker) -> bool:
-    """Whether this person may work this shift at all, other shifts aside."""
+    """Whether this person may work this shift, regardless of other shifts."""
     return (
         shift.location_id in worker.places
         and any(a <= shift.starts_at < b for a, b in worker.employed)
@@ -125,17 +125,17 @@ def possible(shift: Shift, worker: Worker) -> bool:
 
 
 def rest_after(worker: Worker, start: dt.datetime) -> dt.timedelta:
-    """How long the person rests after a shift that begins then."""
+    """Minimum rest of the person after a shift that begins then."""
     return dt.timedelta(hours=worker.contract(local_day(start, worker.timezone)).min_rest_hours)
 
 
 def max_hours(worker: Worker, monday: dt.date) -> float:
-    """Most hours of the week: the strictest contract that is in force on one of its days."""
+    """Maximum hours in the week: the strictest contract in force on one of its days."""
     return min(worker.contract(monday + n * _DAY).max_hours_per_week for n in range(7))
 
 
 def split(roster: Roster) -> tuple[list[Part], float]:
-    """The connected parts of a roster, in the order of their first shift; and what those cost who are in none."""
+    """Return the connected parts of a roster, by first shift, and the cost of everything else."""
     workers = {w.employee_id: w for w in roster.workers}
     pinned = roster.pinned()
     fixed: dict[UUID, list[Standing]] = defaultdict(list)
@@ -180,7 +180,7 @@ def split(roster: Roster) -> tuple[list[Part], float]:
 
 
 def _excludes(a: Standing, shift: Shift, worker: Worker) -> bool:
-    """Whether an assignment that stands leaves no room for the shift."""
+    """Whether an existing assignment excludes the shift."""
     if a.status == "absent":
         return a.starts_at < shift.ends_at and a.ends_at > shift.starts_at
     return a.starts_at < shift.ends_at + rest_after(
@@ -243,7 +243,7 @@ def _linear_costs(part: Part, roster: Roster) -> None:
             part.constant += weights.change
             cost -= weights.change
         part.cost[j] = cost
-    # What stands and cannot stay is a change whatever the plan says.
+    # An existing assignment that cannot stay is a change in any plan.
     columns = {
         (part.shifts[s].shift_id, part.workers[w].employee_id)
         for s, w in zip(part.pair_shift.tolist(), part.pair_worker.tolist(), strict=True)
@@ -254,25 +254,25 @@ def _linear_costs(part: Part, roster: Roster) -> None:
     by_worker = {w.employee_id: w for w in roster.workers}
     for shift_id, employee_id in part.pinned:
         if (shift_id, employee_id) not in present or employee_id not in by_worker:
-            continue  # absent: nobody comes
+            continue  # absent: the place is empty
         shift, worker = by_shift[shift_id], by_worker[employee_id]
         part.constant += dislike(shift, worker, weights)
 
 
 def dislike(shift: Shift, worker: Worker, weights: Weights) -> float:
-    """What it costs that this person works this shift: an expected absence and a wish, each rounded to a whole number."""
+    """Cost of assigning this person to this shift: expected absence and wishes, rounded to integers."""
     absence = worker.absence.get(local_day(shift.starts_at, worker.timezone), 0.0)
     wishes = [k for a, b, k in worker.wishes if a < shift.ends_at and b > shift.starts_at]
     return float(round(weights.absence * absence) + round(weights.wish * max(wishes, default=0.0)))
 
 
 def missing_price(shift: Shift, missing: float) -> float:
-    """What a missing person of this shift costs: half as much more at priority 1, half as much at 5."""
+    """Cost of a missing person in this shift: 50 % more at priority 1, 50 % less at 5."""
     return missing * (1 + (3 - shift.priority) / 4)
 
 
 def _places(part: Part, roster: Roster) -> None:
-    """Missing people, missing skills, and no more people than are needed or stand there."""
+    """Rows for missing people and skills, and for no more people than are needed or already assigned."""
     weights = roster.weights
     present = roster.present()
     skills = {w.employee_id: w.skills for w in roster.workers}
@@ -305,20 +305,20 @@ def _places(part: Part, roster: Roster) -> None:
 def _rest(
     part: Part, worker: Worker, columns: list[int], known: dict[tuple[object, ...], list[list[int]]]
 ) -> None:
-    """At most one of each clique of shifts that overlap when the rest after them is counted in."""
+    """At most one of each clique of shifts that overlap, including the rest after them."""
     spans = []
     for n, j in enumerate(columns):
         shift = part.shifts[part.pair_shift[j]]
         spans.append((shift.starts_at, shift.ends_at + rest_after(worker, shift.starts_at), n))
     key = tuple(spans)
-    if key not in known:  # most people of a place have the same
+    if key not in known:  # identical for most people of a location
         known[key] = _cliques(spans)
     for clique in known[key]:
         part.hard.append(([columns[n] for n in clique], [1.0] * len(clique), 1.0))
 
 
 def _cliques(spans: list[tuple[dt.datetime, dt.datetime, int]]) -> list[list[int]]:
-    """The largest sets of intervals that all overlap, of two or more."""
+    """Return the maximal sets of at least two mutually overlapping intervals."""
     found = []
     active: list[tuple[dt.datetime, int]] = []
     grown = False
@@ -352,7 +352,7 @@ def _weeks(part: Part, worker: Worker, columns: list[int], fixed: Iterable[Stand
 
 
 def _day_runs(part: Part, worker: Worker, columns: list[int], fixed: Iterable[Standing]) -> int:
-    """No more days in a row than the contract says; returns how many columns of days were made."""
+    """Limit consecutive days to the contract's; return the number of day columns created."""
     days: dict[dt.date, list[int]] = defaultdict(list)
     for j in columns:
         days[local_day(part.shifts[part.pair_shift[j]].starts_at, worker.timezone)].append(j)
@@ -363,7 +363,7 @@ def _day_runs(part: Part, worker: Worker, columns: list[int], fixed: Iterable[St
         spans = [part.shifts[part.pair_shift[j]] for j in entries]
         rest = rest_after(worker, spans[0].starts_at)
         if len(entries) == 1 or max(s.starts_at for s in spans) < min(s.ends_at for s in spans) + rest:
-            terms[day] = entries  # at most one of them, so their sum is the day
+            terms[day] = entries  # at most one is 1, so their sum is the day
         else:
             column = part.pair_count + len(part.days)
             part.days.append((entries, column))
@@ -388,10 +388,10 @@ def _day_runs(part: Part, worker: Worker, columns: list[int], fixed: Iterable[St
 
 
 def fair_shares(roster: Roster) -> dict[UUID, tuple[float, float, float]]:
-    """Hours, nights and shifts at weekends that are everybody's fair share of what their place needs in the window.
+    """Return each person's fair share of hours, nights and weekend shifts that their location needs.
 
-    By the agreed hours of those who are employed there, rounded up to whole hours, nights and shifts. (Whole prices are what makes a
-    proof quick: a solution is the best as soon as no other one can be cheaper by 1.)
+    In proportion to agreed hours, rounded up to whole hours, nights and shifts. (Integral prices speed up
+    proofs: a solution is optimal as soon as no other one can be cheaper by 1.)
     """
     agreed: dict[UUID, float] = {}
     spans = [s for s in roster.shifts if s.required]
@@ -422,7 +422,7 @@ def fair_shares(roster: Roster) -> dict[UUID, tuple[float, float, float]]:
 
 
 def _shares(part: Part, roster: Roster, fixed: dict[UUID, list[Standing]]) -> None:
-    """Hours, nights and weekends above the fair share, at growing prices."""
+    """Add rows for hours, nights and weekends above the fair share, at growing prices."""
     weights, shares = roster.weights, fair_shares(roster)
     planned = {s.shift_id: s for s in roster.shifts}
     for w, worker in enumerate(part.workers):
@@ -452,7 +452,7 @@ def _shares(part: Part, roster: Roster, fixed: dict[UUID, list[Standing]]) -> No
 
 
 def price_above(amount: float, share: float, slopes: Sequence[tuple[float, float]], weight: float) -> float:
-    """What an amount above a share costs, at growing slopes."""
+    """Cost of an amount above a share, at growing slopes."""
     total = 0.0
     for n, (start, slope) in enumerate(slopes):
         end = slopes[n + 1][0] if n + 1 < len(slopes) else np.inf
@@ -469,7 +469,7 @@ def _above(
     slopes: Sequence[tuple[float, float]],
     weight: float,
 ) -> None:
-    """One row. Where all shifts count alike, its price is that of whole shifts, which is exact and tighter for the solver."""
+    """Add one row. If all shifts count alike, price whole shifts: exact, and tighter for the solver."""
     used = [(j, v) for j, v in zip(columns, values, strict=True) if v]
     base = price_above(held, share, slopes, weight)
     part.constant += base

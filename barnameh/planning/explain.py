@@ -1,4 +1,4 @@
-"""Why a place stays empty: every person looked at, without the solver; and what one relaxed rule would give, each tried out."""
+"""Explain empty places: check every person, without the solver, and solve with each rule relaxed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def gaps(roster: Roster, pairs: set[Pair]) -> list[dict[str, Any]]:
 
 
 def explain(roster: Roster, pairs: set[Pair]) -> list[dict[str, Any]]:
-    """For each shift that lacks someone: why each person of the organization is not the one, counted; the counts add up to all."""
+    """For each short shift, count all people of the organization by the reason why they cannot fill it."""
     by_worker: dict[object, list[Shift]] = {}
     shifts = {s.shift_id: s for s in roster.shifts}
     for shift_id, employee_id in pairs:
@@ -96,7 +96,7 @@ _TEXTS = {
 def _why_not(
     roster: Roster, shift: Shift, worker: Worker, pairs: set[Pair], gap: Mapping[str, Any]
 ) -> list[str]:
-    """What stands in the way of this person, the hardest first; never empty."""
+    """Reasons against this person, the hardest first; never empty."""
     pair = (shift.shift_id, worker.employee_id)
     if pair in pairs:
         return ["works it"]
@@ -125,7 +125,7 @@ def _why_not(
 def relaxations(
     roster: Roster, pairs: set[Pair], seconds: float, stop: Callable[[], bool] = lambda: False
 ) -> list[dict[str, Any]]:
-    """What would each single rule give if it were relaxed? Each is solved, within its share of the time."""
+    """What would each single relaxed rule give? Each variant is solved, within its share of the time."""
     base = gaps(roster, pairs)
     if not base:
         return []
@@ -153,7 +153,7 @@ def relaxations(
 
 
 def kpis(roster: Roster, pairs: set[Pair]) -> dict[str, Any]:
-    """Figures of a roster: what is short, and how evenly the work is spread."""
+    """Figures of a roster: shortages, and how evenly work is spread."""
     lacks = gaps(roster, pairs)
     present = roster.present()
     pinned = roster.pinned()

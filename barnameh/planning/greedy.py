@@ -1,4 +1,4 @@
-"""A start without a solver: what stands and may stay, then the scarcest places first, each to who costs least."""
+"""A start without a solver: keep assignments that may stay, then fill the scarcest places at least cost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from barnameh.planning.solve import Floats
 
 
 class Filling:
-    """A roster of one part as it grows; knows what may be added without breaking a hard row."""
+    """A growing roster of one part, which knows what can be added without breaking a hard row."""
 
     def __init__(self, part: Part) -> None:
         self.part = part
@@ -24,7 +24,7 @@ class Filling:
             for j, value in zip(columns, values, strict=True):
                 if value > 0:
                     self._rows[j].append((row, value))
-        # A row x <= day is no room of its own: the day follows.
+        # A row x <= day limits nothing: the day follows from x.
         self._follows = {
             row
             for row, (columns, values, _) in enumerate(part.hard)
@@ -50,7 +50,7 @@ class Filling:
         )
 
     def price(self, j: int) -> float:
-        """What adding the pair costs, less what it saves."""
+        """Net cost of adding the pair."""
         total = float(self.part.cost[j])
         for row, value in self._softs[j]:
             soft = self.part.soft[row]
@@ -58,7 +58,7 @@ class Filling:
         return total
 
     def put(self, j: int, sign: int = 1) -> None:
-        """Add the pair, or with -1 take it back."""
+        """Add the pair, or remove it with -1."""
         self.x[j] = float(sign > 0)
         for row, value in self._rows[j]:
             if row not in self._follows:
@@ -76,7 +76,7 @@ class Filling:
 
 
 def start_of(part: Part, keep: bool = True) -> Floats:
-    """A roster that keeps all hard rows: what stands as far as it may, filled up."""
+    """Return a roster within all hard rows: existing assignments where possible, then filled up."""
     filling = Filling(part)
     if keep:
         for j in np.flatnonzero(part.present).tolist():
@@ -104,7 +104,7 @@ def start_of(part: Part, keep: bool = True) -> Floats:
 
 
 def _move_in(filling: Filling, order: list[int]) -> None:
-    """Fill what stayed empty by freeing someone: one step of an ejection chain."""
+    """Fill empty places by freeing a person elsewhere: one step of an ejection chain."""
     part = filling.part
     for s in order:
         if not any(filling.amount[row] > part.soft[row].limit + 1e-9 for row in part.places[s]):
@@ -120,7 +120,7 @@ def _move_in(filling: Filling, order: list[int]) -> None:
 
 
 def _exchange(filling: Filling, held: int, j: int) -> bool:
-    """Take someone off one shift for another, whoever else may take over what was freed; only where it pays."""
+    """Move a person to another shift, and let others fill the freed place, if that reduces the cost."""
     filling.put(held, -1)
     loss = -filling.price(held)
     if filling.fits(j):

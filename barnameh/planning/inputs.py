@@ -1,4 +1,4 @@
-"""Reads what a roster is made of, all as of one instant, and takes its fingerprint."""
+"""Reads the inputs of a roster in one snapshot, and computes their fingerprint."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from db_utils import Transaction
 
 SQL = statements(Path(__file__).with_name("inputs.sql"))
 REACH = dt.timedelta(days=16)
-"""How far around the window assignments are read: two weeks of days in a row, and whole weeks of hours."""
+"""How far around the window to read assignments: two weeks of consecutive days, and whole weeks of hours."""
 EVER = dt.datetime(1, 1, 2, tzinfo=dt.UTC)
 FOREVER = dt.datetime(9999, 12, 30, tzinfo=dt.UTC)
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(Contract) if f.name != "valid_from"}
@@ -28,22 +28,22 @@ _DEFAULTS = {f.name: f.default for f in dataclasses.fields(Contract) if f.name !
 
 @dataclass(frozen=True)
 class WhatIf:
-    """Changes of the input that are tried out; a plan of them is never saved as a proposal unless it is asked for."""
+    """Trial changes of the inputs; their plan is not saved as a proposal unless requested."""
 
     contract: Mapping[str, float] = field(default_factory=dict)
-    """Contract figures for everybody, such as max_hours_per_week."""
+    """Contract figures for everyone, such as max_hours_per_week."""
     without: frozenset[UUID] = frozenset()
-    """People who are not there."""
+    """Employees to leave out."""
     extra: tuple[tuple[str, UUID], ...] = ()
-    """People hired: a skill and a location each."""
+    """Additional employees: a skill and a location each."""
     ignore_skills: bool = False
     anywhere: bool = False
-    """Everybody may work at every location."""
+    """Everyone may work at every location."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """A roster as it was read, and of what."""
+    """A roster as read, with its origin."""
 
     roster: Roster
     fingerprint: str
@@ -62,9 +62,9 @@ def read_roster(
     weights: Weights | None = None,
     lock: bool = False,
 ) -> Inputs:
-    """The shifts that begin in the window, everybody who may work them, and what stands; the transaction sees one state.
+    """Read in one snapshot the shifts that begin in the window, possible workers and existing assignments.
 
-    With `lock` nobody changes any of it until the transaction ends.
+    With `lock` none of it can change until the transaction ends.
     """
     scope = {
         "organization_id": organization_id,
@@ -167,7 +167,7 @@ def _instant(text: str) -> dt.datetime:
 
 
 def imagine(roster: Roster, what_if: WhatIf) -> Roster:
-    """The roster as it would be."""
+    """Return the roster with the changes applied."""
     places = frozenset(s.location_id for s in roster.shifts) | {w.location_id for w in roster.workers}
     zones = {w.location_id: w.timezone for w in roster.workers} | {
         s.location_id: s.timezone for s in roster.shifts

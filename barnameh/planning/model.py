@@ -1,4 +1,4 @@
-"""What a roster is made of: shifts, people, what stands already, and how much each wish weighs. Plain data, no solver."""
+"""The data of a roster: shifts, people, existing assignments and weights. Plain data, no solver."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Pair = tuple[UUID, UUID]
 """Shift and employee."""
 
 PINNED = frozenset({"confirmed", "completed", "absent"})
-"""Assignments with these statuses stay; those that are scheduled may be taken back."""
+"""Assignments with these statuses stay; scheduled ones may be removed."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Shift:
 
     @property
     def hours(self) -> float:
-        """Hours as they pass."""
+        """Elapsed hours."""
         return (self.ends_at - self.starts_at).total_seconds() / 3600
 
 
 @dataclass(frozen=True)
 class Contract:
-    """How much someone may work from a local day on; see `employee_contracts`."""
+    """A person's working limits from a local day on; see `employee_contracts`."""
 
     valid_from: dt.date
     hours_per_week: float = 40.0
@@ -61,17 +61,17 @@ class Worker:
     contracts: tuple[Contract, ...]
     skills: frozenset[str] = frozenset()
     places: frozenset[UUID] = frozenset()
-    """Locations of shifts that they may work, the own one among them."""
+    """Locations of shifts that they may work, including their own."""
     employed: tuple[Span, ...] = ()
     away: tuple[tuple[dt.datetime, dt.datetime, str], ...] = ()
-    """When they cannot work, and why."""
+    """Times at which they cannot work, with reasons."""
     wishes: tuple[tuple[dt.datetime, dt.datetime, float], ...] = ()
-    """When they would rather not, and how much that counts."""
+    """Times at which they prefer not to work, with weights."""
     absence: Mapping[dt.date, float] = field(default_factory=dict)
     """Probability of absence by local day."""
 
     def contract(self, day: dt.date) -> Contract:
-        """The contract in force on a local day; before the first one, the first."""
+        """Return the contract in force on a local day; before the first one, the first."""
         return max(
             (c for c in self.contracts if c.valid_from <= day), key=_valid_from, default=self.contracts[0]
         )
@@ -83,7 +83,7 @@ def _valid_from(contract: Contract) -> dt.date:
 
 @dataclass(frozen=True)
 class Standing:
-    """An assignment that stands in the roster, of a shift that is to be planned or of another one near it."""
+    """An existing assignment, to a shift of the plan or to another one near it."""
 
     shift_id: UUID
     employee_id: UUID
@@ -94,16 +94,16 @@ class Standing:
 
 @dataclass(frozen=True)
 class Weights:
-    """What one unit of each costs; a missing person weighs more than all else that filling the place could cost."""
+    """Costs per unit; a missing person outweighs all other costs of filling the place."""
 
     missing: float = 1000.0
-    """A place without a person, at priority 3; half as much more or less at 1 and 5."""
+    """An empty place, at priority 3; 50 % more at 1, 50 % less at 5."""
     skill: float = 400.0
-    """A required skill that no one in the crew has."""
+    """A required skill missing from the crew."""
     change: float = 80.0
-    """Someone taken off a shift. Who comes instead is no cost of its own: nobody is replaced for nothing."""
+    """A person removed from a shift. The replacement costs nothing extra."""
     absence: float = 30.0
-    """A person who is sure not to come."""
+    """A person certain to be absent."""
     hours: float = 1.0
     """An hour above the fair share; twice as much from 8 hours above on, four times from 24 on."""
     wish: float = 10.0
@@ -111,11 +111,11 @@ class Weights:
     nights: float = 6.0
     """A night above the fair share; twice as much from the third on."""
     weekends: float = 6.0
-    """A shift at a weekend above the fair share; twice as much from the third on."""
+    """A weekend shift above the fair share; twice as much from the third on."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Weights:
-        """The defaults with these instead; `UsageError` for one that is unknown or negative."""
+        """Return the weights with these replaced; `UsageError` if one is unknown or negative."""
         names = {f.name for f in dataclasses.fields(cls)}
         for name, value in values.items():
             if name not in names:
@@ -127,7 +127,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Roster:
-    """A problem: who may work what, and what stands. The order of shifts and workers is that of their keys."""
+    """A problem: shifts, workers and existing assignments. Shifts and workers are ordered by their keys."""
 
     shifts: tuple[Shift, ...]
     workers: tuple[Worker, ...]
@@ -137,7 +137,7 @@ class Roster:
     """False in a what-if that ignores skills."""
 
     def sorted(self) -> Roster:
-        """The same with everything in one order, so that the same input gives the same plan."""
+        """Return the roster in canonical order, so that the same input gives the same plan."""
         return dataclasses.replace(
             self,
             shifts=tuple(sorted(self.shifts, key=lambda s: (s.starts_at, s.shift_id))),
@@ -146,14 +146,14 @@ class Roster:
         )
 
     def is_released(self, standing: Standing, worker: Worker) -> bool:
-        """Whether a pinned assignment of the future cannot be kept: the person is away or not employed then."""
+        """Whether a future pinned assignment cannot stay, because the person is away or not employed then."""
         if standing.status != "confirmed":
             return False
         gone = any(a < standing.ends_at and b > standing.starts_at for a, b, _ in worker.away)
         return gone or not any(a <= standing.starts_at < b for a, b in worker.employed)
 
     def pinned(self) -> set[Pair]:
-        """Assignments of the shifts that stay whatever the plan says."""
+        """Return the assignments of the shifts that stay in any plan."""
         known = {w.employee_id: w for w in self.workers}
         shifts = {s.shift_id for s in self.shifts}
         return {
@@ -165,7 +165,7 @@ class Roster:
         }
 
     def present(self) -> set[Pair]:
-        """Assignments of the shifts as they stand: who is to come."""
+        """Return the existing assignments of people expected to come."""
         shifts = {s.shift_id for s in self.shifts}
         return {
             (a.shift_id, a.employee_id)

@@ -17,19 +17,19 @@ from barnameh.planning.shop import Shop, Work, by_rule, on_time_pct, price_of
 from barnameh.planning.solve import Floats, restricted, solve
 
 GROUP_PAIRS = 90
-"""Of plan and resource, that are planned anew at once."""
+"""Pairs of plan and resource that are replanned at once."""
 GROUP_NODES = 5
 CORNER_NODES = 5
-"""Where all plans are planned anew on the resources on which the relaxation has them."""
+"""For replanning all plans on the resources where the relaxation has them."""
 IDLE_ROUNDS = 2
-"""The search ends after so many rounds in which nothing became better."""
+"""The search ends after this many rounds without improvement."""
 PAIRS_AT_ONCE = 600
-"""A shop with no more pairs is solved as a whole at the end; of a larger one the first node after a round: its cuts raise the bound."""
+"""Up to this many pairs a shop is finally solved as a whole; larger ones only at the root, for the bound."""
 
 
 @dataclass
 class Schedule:
-    """What came out: the work, its cost, and how good it is proven to be."""
+    """A schedule: the work, its cost, and the proven bound."""
 
     work: list[Work]
     cost: float
@@ -44,7 +44,7 @@ class Schedule:
 
     @property
     def gap_pct(self) -> float:
-        """How far the cost is above the least that is proven possible."""
+        """How far the cost is above the proven bound (%)."""
         return (
             0.0
             if self.cost <= self.bound + 1e-9
@@ -62,8 +62,9 @@ def plan_production(
 ) -> Schedule:
     """What should be made where on which day?
 
-    Minimizes the hours, by priority, that are not made or made late, then setups, moves and earliness; a start by rule makes it anytime
-    and never worse than the rule. A plan may be made on several resources and days; each is set up for it once, before it works.
+    Minimizes hours not made or made late, by priority, then setups, moves and earliness. It starts from the
+    rule's schedule, so it can be stopped at any time and is never worse. A plan may be made on several
+    resources and days, each set up for it once, before its work.
     """
     began = time.perf_counter()
 
@@ -97,7 +98,7 @@ def _search(
     stop: Callable[[], bool],
     progress: Callable[[dict[str, object]], None],
 ) -> tuple[list[Work], float, bool]:
-    """The relaxation, a corner of it rounded, then some resources after the other planned anew; the whole for the proof."""
+    """Solve the relaxation, round a corner, replan groups of resources in turn, and prove with the whole."""
     shop = model.shop
     cost, bound = price_of(shop, work), 0.0
 
@@ -154,7 +155,7 @@ def _search(
 
 
 def _groups(model: ShopModel, work: list[Work], chance: random.Random) -> Iterator[set[UUID]]:
-    """Resources that share plans now or could, about GROUP_PAIRS pairs of plan and resource together; each is in one."""
+    """Partition resources that share plans, or could, into groups of about GROUP_PAIRS pairs."""
     pairs: Counter[UUID] = Counter(r for _, r in {*model.in_time, *model.late})
     near: dict[UUID, Counter[UUID]] = defaultdict(Counter)
     able: dict[int, list[UUID]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""The judge of a production schedule: what it breaks, counted from the work itself, without the solver or a line of its side."""
+"""Independent checker of production schedules, counting from the work, without any of the solver's code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOLERANCE = 1e-4
 
 
 def faults(shop: Shop, work: Iterable[Work]) -> list[str]:
-    """Which rules does this schedule break? Empty: none."""
+    """Return the rules that this schedule breaks; empty if none."""
     jobs = {j.plan_id: j for j in shop.jobs}
     found = []
     used: dict[tuple[UUID, dt.date], float] = defaultdict(float)

@@ -1,7 +1,8 @@
-"""Production as a mixed-integer model: how many hours of which plan on which resource; which days they take is a flow of each resource.
+"""Production as a mixed-integer model: hours of plans on resources, and a flow of hours over their days.
 
-Days cost the same for all plans of a resource that are in time, and for all late ones of one worth. So a resource's days are chains,
-hours carried from a day to the next, and not a variable for each plan and day.
+Days cost the same for all plans of a resource that are in time, and for all late ones of equal worth. So a
+resource's days form chains, with hours carried from one day to the next, instead of a variable for each plan
+and day.
 """
 
 from __future__ import annotations
@@ -36,15 +37,15 @@ from barnameh.planning.shop import (
 from barnameh.planning.solve import Floats, Model, Rows, model_of
 
 Pair = tuple[int, UUID]
-"""Number of a job, and a resource."""
+"""Index of a job, and a resource."""
 Flow = tuple[UUID, str, float]
-"""A resource; the product, where its stock is followed; and what an hour costs for a day that it is late, 0 for what is in time."""
+"""A resource; the product, if its stock is tracked; the cost of an hour per day late, 0 if in time."""
 _DAY = dt.timedelta(days=1)
 
 
 @dataclass
 class _Flow:
-    """Hours that come in or are due on days; `done` and `held` are the columns of each day."""
+    """Hours by day; `done` and `held` are the columns of each day."""
 
     done: list[int]
     held: list[int]
@@ -53,16 +54,16 @@ class _Flow:
 
 @dataclass
 class ShopModel:
-    """The model, and where each variable stands."""
+    """The model, with the column of each variable."""
 
     shop: Shop
     days: list[dt.date]
-    """All days from the first to the last, those without hours too."""
+    """All days from the first to the last, including those without hours."""
     model: Model
     constant: float
     unmade: dict[int, int]
     in_time: dict[Pair, int]
-    """Hours, setup among them, until the job is due."""
+    """Hours until the job is due, including setup."""
     late: dict[Pair, int]
     used: dict[Pair, int]
     """Whether the job is set up there in time."""
@@ -72,7 +73,7 @@ class ShopModel:
     short: dict[tuple[str, dt.date], int]
 
     def work(self, x: Floats) -> list[Work]:
-        """The schedule of a solution: on each resource what is due first comes first, and the setup before the work."""
+        """Return a solution's schedule: on each resource earliest due date first, and setup before work."""
         hours: dict[tuple[int, UUID, int], float] = {}
         for (resource, _, price), flow in self.flows.items():
             columns = self.late if price else self.in_time
@@ -93,13 +94,13 @@ class ShopModel:
         return self._set_up(hours)
 
     def columns_of(self, resources: set[UUID]) -> NDArray[np.bool_]:
-        """What may change when only these resources are planned anew."""
+        """Return the free columns for replanning only these resources."""
         pairs = {pair for pair in (*self.in_time, *self.late) if pair[1] in resources}
         flows = [flow for (resource, _, _), flow in self.flows.items() if resource in resources]
         return self._free(pairs, flows)
 
     def columns_near(self, x: Floats) -> NDArray[np.bool_]:
-        """What may change when plans stay on the resources where this solution has a part of them."""
+        """Return the free columns if plans stay on the resources that this solution uses for them."""
         pairs = {
             pair
             for columns in (self.in_time, self.late)
@@ -141,11 +142,11 @@ class ShopModel:
         made: dict[tuple[UUID, UUID], float] = defaultdict(float)
         for w in found:
             made[w.plan_id, w.resource_id] += w.quantity
-        # Nobody sets up for nothing.
+        # No setup without work.
         return [w for w in found if made[w.plan_id, w.resource_id] > SMALLEST_HOURS]
 
     def solution(self, work: Iterable[Work]) -> Floats:
-        """A schedule as a solution of the model."""
+        """Convert a schedule to a solution of the model."""
         x = np.zeros(self.model.cost.size)
         number = {j.plan_id: n for n, j in enumerate(self.shop.jobs)}
         place = {day: n for n, day in enumerate(self.days)}
@@ -182,16 +183,16 @@ class ShopModel:
         return x
 
     def due(self, job: Job) -> int:
-        """The number of the last day that is in time."""
+        """Index of the last day in time."""
         return min((job.due - self.days[0]).days, len(self.days) - 1)
 
     def release(self, job: Job) -> int:
-        """The number of the first day that is late."""
+        """Index of the first late day."""
         return max(0, (job.due - self.days[0]).days + 1)
 
 
 class _Builder:
-    """Columns and rows as they are written down."""
+    """Columns and rows under construction."""
 
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
@@ -308,7 +309,7 @@ class _Builder:
         self.found.flows[flow] = _Flow(done, held, pairs)
 
     def _demand(self) -> None:
-        """Stock and what is made up to a day, less the demand up to it, is short by no more than what the short days say."""
+        """Stock plus production up to a day falls short of demand by at most the short columns' sum."""
         for product, stock in sorted(self.shop.stock.items()):
             rates = [a.rate for (_, p), a in self.shop.abilities.items() if p == product]
             if not rates:
@@ -334,12 +335,12 @@ class _Builder:
                 )
 
     def _most_an_hour(self, pair: Pair) -> float:
-        """With its setup spread over the hours, which no schedule can exceed at any time."""
+        """Output with setup spread over the hours, which no schedule can exceed at any time."""
         job = self.shop.jobs[pair[0]]
         ability: Ability = self.shop.abilities[pair[1], job.product_id]
         return job.quantity / (job.quantity / ability.rate + ability.setup_hours)
 
 
 def shop_model(shop: Shop) -> ShopModel:
-    """The model of a shop that has days."""
+    """Build the model of a shop that has days."""
     return _Builder(shop).build()

@@ -1,4 +1,4 @@
-"""One run of production planning: read, plan, judge, explain, write down; and applying what it proposed."""
+"""Runs of production planning: read, plan, check, explain, record; and apply the proposal."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ from db_utils import DatabaseManager, OperationalDataQueries, Transaction
 SQL = statements(Path(__file__).with_name("production.sql"))
 KEPT = "stays where it is"
 LEAST_AVAILABLE = 0.3
-"""Of the hours of shifts; a resource that stood still longer in the last 30 days is taken to get better."""
+"""Maximum share of shift hours assumed lost, even after a longer standstill in the last 30 days."""
 
 
 @dataclass(frozen=True)
 class Read:
-    """A shop as it was read, and of what."""
+    """A shop as read, with its origin."""
 
     shop: Shop
     fingerprint: str
     names: dict[UUID, str]
     rates: dict[str, str]
-    """Where each rate comes from: stated, realized or rated."""
+    """The origin of each rate: stated, realized or rated."""
     shift_hours: dict[tuple[UUID, dt.date], float]
-    """Of each resource and day, nothing taken off."""
+    """By resource and day, without deductions."""
 
 
 def read_shop(
@@ -61,7 +61,7 @@ def read_shop(
     stock: Mapping[str, float] | None = None,
     lock: bool = False,
 ) -> Read:
-    """The open plans that are due before `end`, who can make them how fast, and the hours that are left after expected standstill."""
+    """Read open plans due before `end`, rates of capable resources, and hours less expected standstill."""
     scope = {
         "organization_id": organization_id,
         "location_id": location_id,
@@ -85,7 +85,8 @@ def read_shop(
             "demand",
         )
     }
-    # What applying depends on; rates and expected standstill move with every event and make nothing stale.
+    # The inputs that applying depends on; rates and expected standstill change with every event, so they are
+    # excluded.
     fingerprint = hashlib.sha256(
         json.dumps(
             [rows[n] for n in ("plans", "resources", "capabilities", "hours")], default=str, sort_keys=True
@@ -129,7 +130,7 @@ def _abilities(
     realized: Mapping[tuple[UUID, str], float],
     resources: Mapping[UUID, dict[str, Any]],
 ) -> tuple[dict[tuple[UUID, str], Ability], dict[str, str]]:
-    """Stated rates first, then what was made, then what is rated; who stands in a plan can make it."""
+    """Rates as stated, else as realized, else as rated; a plan's current resource counts as capable."""
     said = {(c["resource_id"], c["product_id"]): c for c in capabilities if c["resource_id"] in resources}
     for p in plans:
         if p["resource_id"] in resources:
@@ -150,7 +151,7 @@ def _abilities(
 def _hours(
     rows: Mapping[str, list[dict[str, Any]]], resources: Mapping[UUID, dict[str, Any]]
 ) -> dict[tuple[UUID, dt.date], float]:
-    """Hours of shifts, less the share that the resource stood still in 30 days, less repairs of failures that are predicted."""
+    """Shift hours, less the share of standstill in 30 days, less repairs of predicted failures."""
     past = {r["location_id"]: float(r["hours"]) for r in rows["past_hours"]}
     stops = {r["resource_id"]: r for r in rows["stops"]}
     risk: dict[tuple[UUID, dt.date], float] = defaultdict(float)
@@ -183,10 +184,11 @@ def propose_production(
     save: bool = True,
     stop: Callable[[], bool] = lambda: False,
 ) -> Proposal:
-    """What should be made where on which day, of the open plans that are due before `end`?
+    """What should be made where on which day, of the open plans due before `end`?
 
-    `stock` (product to quantity, in its own unit) brings forecast demand in: what stock and production do not meet costs. The due date of a
-    plan is never changed. `save` False writes nothing. Raises `UsageError` for a window that makes no sense.
+    `stock` (product to quantity, in its unit) takes forecast demand into account: demand met by neither stock
+    nor production has a cost. Due dates are never changed. `save` False writes nothing. Raises `UsageError`
+    for an invalid window.
     """
     window = Window(start, end, location_id, seconds)
     scope = db.tenant(organization_id)
@@ -279,7 +281,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def late_plans(read: Read, work: list[Work]) -> list[dict[str, Any]]:
-    """Which plans are not made in time as a whole, by how much, and why?"""
+    """Which plans are not completed in time, by how much, and why?"""
     shop = read.shop
     load: dict[tuple[UUID, dt.date], float] = defaultdict(float)
     for w in work:
@@ -368,7 +370,7 @@ def _items(read: Read, schedule: Schedule) -> list[dict[str, Any]]:
 def apply_plans(
     tx: Transaction, organization_id: UUID, proposal: dict[str, Any]
 ) -> tuple[str | None, dict[str, Any]]:
-    """Give each plan the resource that makes most of it; its days stand in the applied proposal (`get_production_schedule`)."""
+    """Set each plan's resource to the one that makes most of it; its days remain in the applied proposal."""
     queries = OperationalDataQueries(tx)
     read = read_shop(
         tx,
@@ -410,7 +412,7 @@ def _work_of(items: list[dict[str, Any]]) -> list[Work]:
 
 
 def _as_proposed(tx: Transaction, organization_id: UUID, run_id: UUID, read: Read) -> Shop:
-    """The shop as it is now, with the rates of the proposal and all hours of shifts: what 30 days tell moves with every event."""
+    """The current shop with the proposal's rates and all shift hours: 30-day figures change all the time."""
     (run,) = tx.execute_query(ROSTER_SQL["run"], {"organization_id": organization_id, "run_id": run_id})
     stated = run["result"]["inputs"].get("abilities", [])
     abilities = {(UUID(r), product): Ability(rate, setup) for r, product, rate, setup in stated}

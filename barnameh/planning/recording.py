@@ -1,4 +1,4 @@
-"""What runs of the roster and of production have in common: one at a time, written down from the start on, with what they propose."""
+"""Shared by roster and production runs: one at a time, recorded from start to proposal."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ PROGRESS_SECONDS = 1.0
 
 @dataclass
 class Proposal:
-    """What came of a run. `run_id` is None after a dry run; `is_proposal` says whether it can be applied."""
+    """The result of a run. `run_id` is None after a dry run; `is_proposal`: whether it can be applied."""
 
     result: dict[str, Any]
     items: list[dict[str, Any]]
     run_id: UUID | None = None
     is_proposal: bool = False
     names: dict[UUID, str] = field(default_factory=dict)
-    """Of people and shifts, or of resources and, by plan, its product."""
+    """Names of people and shifts, or of resources and, by plan, its product."""
     times: dict[UUID, tuple[dt.datetime, dt.datetime]] = field(default_factory=dict)
     """Of shifts."""
 
     @property
     def is_short(self) -> bool:
-        """Whether places stay empty or skills missing."""
+        """Whether places remain empty or skills missing."""
         after = self.result["kpis"]["after"]
         return bool(after["empty_places"] or after["missing_skills"])
 
 
 @dataclass(frozen=True)
 class Window:
-    """What a run is for: `start` <= time < `end` (aware), at one location or all, with so many seconds to search."""
+    """The scope of a run: `start` <= time < `end` (aware), one location or all, and the seconds to search."""
 
     start: dt.datetime
     end: dt.datetime
@@ -51,7 +51,7 @@ class Window:
     seconds: float
 
     def __post_init__(self) -> None:
-        """Refuse a window that makes no sense with `UsageError`."""
+        """Raise `UsageError` for an invalid window."""
         if self.start >= self.end:
             raise UsageError("the window ends before it begins: give a later end, or more days")
         if not 0 <= self.seconds <= 86_400:
@@ -59,13 +59,13 @@ class Window:
 
 
 def one_at_a_time(db: DatabaseManager, organization_id: UUID) -> AbstractContextManager[None]:
-    """One run of planning for an organization; what a killed one left behind is told apart by this lock."""
+    """Lock planning for an organization, so that runs left behind by killed processes can be recognized."""
     busy = "another run is planning for this organization: wait for it to end"
     return locks.held(db, f"barnameh plan {organization_id}", busy)
 
 
 def fail_dead_runs(scope: TenantScope, organization_id: UUID) -> None:
-    """Write down that runs which still stand as running were killed; nobody else plans while the lock is held."""
+    """Mark runs still recorded as running as killed, which they must be while this process holds the lock."""
     scope.execute(SQL["fail_dead_runs"], {"organization_id": organization_id})
 
 
@@ -79,7 +79,7 @@ def recorded_run(
     planning: str,
     parameters: Mapping[str, Any],
 ) -> Iterator[UUID]:
-    """A run that is written down as started, and as failed with the reason where the block raises."""
+    """Record a run as started, and as failed, with the reason, if the block raises."""
     queries = OperationalDataQueries(scope)
     run_id: UUID = queries.start_optimization_run(
         organization_id,
@@ -104,7 +104,7 @@ def recorded_run(
 
 
 def teller(scope: TenantScope, organization_id: UUID, run_id: UUID) -> Callable[[dict[str, object]], None]:
-    """Writes down how far a run is, about once a second."""
+    """Records a run's progress, about once a second."""
     last = -math.inf
 
     def tell(state: dict[str, object]) -> None:
@@ -133,7 +133,7 @@ def write_down(
     fingerprint: str,
     is_proposal: bool = True,
 ) -> None:
-    """Finish the run and, unless it was only tried out, make its proposal: both or neither."""
+    """Finish the run and, unless it was a trial, create its proposal, in one transaction."""
     with scope.transaction() as tx:
         inside = OperationalDataQueries(tx)
         inside.finish_optimization_run(

@@ -1,4 +1,4 @@
-"""Rosters with HiGHS: each part to its proven optimum where that is in reach, and a neighbourhood search where it is not."""
+"""Rosters with HiGHS: parts are solved to proven optimality if possible, else by neighbourhood search."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from barnameh.planning.model import Pair, Roster
 from barnameh.planning.solve import Floats, Model, Rows, model_of, solve
 
 PAIRS_AT_ONCE = 12_000
-"""A part with more pairs is searched neighbourhood by neighbourhood."""
+"""Parts with more pairs are only searched by neighbourhoods."""
 NEIGHBOURHOOD_PAIRS = 1_000
-"""Of a stretch of days; at least a day."""
+"""Pairs of a span of days; at least one day."""
 NEIGHBOURHOOD_NODES = 20
 GROUP = 8
-"""People at once."""
+"""Number of people replanned at once."""
 SMALL_ROUNDS = 1
-"""Rounds before the relaxation of a small part says where to look."""
+"""Rounds on a small part before the relaxation guides the search."""
 STEPS = (0.0, 2.0, 8.0, math.inf)
-"""How much more than the bound a pair may make the roster cost at least, and be looked at; at last all that could be better."""
+"""Pairs that raise the bound by at most this much are considered; finally all that could be better."""
 STEP_NODES = 200
 STEP_EFFORT = 0.5
-"""The bound near the relaxation is nearly always that of the best roster: what takes time is to find it."""
+"""Near the relaxation the bound is nearly always the optimum: finding the roster takes the time."""
 IDLE_ROUNDS = 3
-"""The search ends after so many rounds in which nothing became better."""
+"""The search ends after this many rounds without improvement."""
 
 Progress = Callable[[dict[str, object]], None]
 
 
 @dataclass
 class PartResult:
-    """What came of one part."""
+    """The result for one part."""
 
     shifts: int
     workers: int
@@ -47,13 +47,13 @@ class PartResult:
     bound: float = -math.inf
     is_optimal: bool = False
     by_clock: bool = True
-    """Whether the clock ended it: the same input may give another plan."""
+    """Whether it ran out of time: the same input may then give another plan."""
     method: str = "start"
 
 
 @dataclass
 class Plan:
-    """The roster that is proposed."""
+    """The proposed roster."""
 
     pairs: set[Pair]
     cost: float
@@ -66,7 +66,7 @@ class Plan:
 
     @property
     def gap_pct(self) -> float | None:
-        """How far the cost is above what is proven to be the least; None where nothing is proven."""
+        """How far the cost is above the proven bound (%); None if there is no bound."""
         if not math.isfinite(self.bound):
             return None
         return (
@@ -86,9 +86,9 @@ def plan_roster(
 ) -> Plan:
     """Who should work which shift?
 
-    Anytime: with `seconds` 0 it is what stands, filled up; never worse. A part is optimal when it is within
-    `gap` (relative) of its bound. `stop` ends it early with the best so far. The same roster gives
-    the same plan unless the clock ended a part (`by_clock`).
+    With `seconds` 0 it returns the existing roster, filled up; with more time never a worse one. A part is
+    optimal if within `gap` (relative) of its bound. `stop` ends the search early with the best roster so far.
+    The same roster gives the same plan unless a part ran out of time (`by_clock`).
     """
     began = time.perf_counter()
     roster = roster.sorted()
@@ -122,14 +122,14 @@ def plan_roster(
     for done, n in enumerate(order, start=1):
         part = parts[n]
         remaining = seconds - (time.perf_counter() - began)
-        # What small parts leave goes to the larger ones.
+        # Larger parts get the time left over by smaller ones.
         budget = remaining * max(part.pair_count / max(left, 1), 1 / (len(order) - done + 1))
         left -= part.pair_count
         if results[n].is_optimal or stop() or remaining <= 0:
             continue
         best[n], results[n] = _solve_part(part, starts[n], min(budget, remaining), gap, stop)
         told(done)
-    # Parts that the clock ended get what the others left.
+    # Parts that ran out of time get the time left over by others.
     for n in order:
         remaining = seconds - (time.perf_counter() - began)
         if results[n].is_optimal or not results[n].by_clock or remaining < 0.05 or stop():
@@ -159,7 +159,7 @@ def plan_roster(
 def _solve_part(
     part: Part, start: Floats, seconds: float, gap: float, stop: Callable[[], bool]
 ) -> tuple[Floats, PartResult]:
-    """A bound from the relaxation, then neighbourhoods, then what lies near the relaxation, and for the proof all that is left."""
+    """Bound by the relaxation; search neighbourhoods, then near the relaxation, then the rest for a proof."""
     began = time.perf_counter()
 
     def left() -> float:
@@ -190,14 +190,14 @@ def _solve_part(
 
 @dataclass
 class _Relaxed:
-    """The relaxation of a part: its bound, and how much the cost rises at least with each column."""
+    """The relaxation of a part: its bound, and the minimum rise in cost with each column."""
 
     bound: float
     reduced: Floats
 
 
 def _relaxed(part: Part, x: Floats, seconds: float) -> _Relaxed | None:
-    if not part.width:  # nobody can work any of it
+    if not part.width:  # no possible assignments
         return _Relaxed(part.price(x), np.zeros(0))
     model, _, _, constant = _model(part, x, np.ones(part.width, dtype=np.bool_))
     answer = solve(model, seconds=seconds, relaxed=True, corner=True)
@@ -216,10 +216,10 @@ def _near_relaxed(
     gap: float,
     stop: Callable[[], bool],
 ) -> tuple[Floats, float, bool]:
-    """The best roster of pairs that alone raise the relaxation by a step at most; the last step has all that could be better.
+    """Find the best roster of pairs that each raise the relaxation by at most a step, finally of all useful ones.
 
-    A roster with another pair costs more than the relaxation and the step together. So the less of that sum and the bound of what is
-    looked at is a bound of all.
+    A roster with any other pair costs more than relaxation plus step. So the smaller of that sum and the
+    bound of the restricted model is a bound of the whole.
     """
     for step in steps:
         cost = part.price(x)
@@ -244,7 +244,7 @@ def _close(cost: float, bound: float, gap: float) -> bool:
 
 
 def _whole(part: Part, bound: float) -> float:
-    """A bound of prices that are whole numbers is one itself."""
+    """Round up a bound of integral prices."""
     if not math.isfinite(bound):
         return bound
     prices = [part.constant, *part.cost.tolist(), *(price for row in part.soft for price in row.prices)]
@@ -253,7 +253,7 @@ def _whole(part: Part, bound: float) -> float:
 
 
 def floor_of(part: Part) -> float:
-    """A bound without a solver: each place filled by who costs least, nobody missing that could be there, all shares kept."""
+    """A bound without a solver: each place filled at least cost if possible, and all shares kept."""
     total = part.constant
     for s in range(len(part.shifts)):
         columns = part.of_shift[s]
@@ -279,7 +279,7 @@ def _improve(
     stop: Callable[[], bool],
     effort: float = 0.05,
 ) -> tuple[Floats, float, bool, bool]:
-    """The best roster where only the free columns may change; bound, whether proven, whether the clock ended it."""
+    """Solve for the free columns only; return the roster, bound, whether proven, whether time ran out."""
     model, columns, start, constant = _model(part, x, free)
     if not columns.size:
         return x, part.price(x), True, False
@@ -294,7 +294,7 @@ def _improve(
 
 
 def _model(part: Part, x: Floats, free: NDArray[np.bool_]) -> tuple[Model, NDArray[np.int64], Floats, float]:
-    """The model over the free columns, the others as they are in x; with the start and what is left out of the objective."""
+    """Build the model of the free columns, others fixed as in x; with start and the objective's constant."""
     columns = np.flatnonzero(free)
     place = np.full(part.width, -1, dtype=np.int64)
     place[columns] = np.arange(columns.size)
@@ -348,7 +348,7 @@ def _model(part: Part, x: Floats, free: NDArray[np.bool_]) -> tuple[Model, NDArr
 def _search(
     part: Part, x: Floats, bound: float, left: Callable[[], float], gap: float, stop: Callable[[], bool]
 ) -> tuple[Floats, bool]:
-    """Large neighbourhood search: all stays but some people, or some days; returns whether the clock ended it."""
+    """Large neighbourhood search, freeing some people or days at a time; return whether time ran out."""
     chance = random.Random(part.pair_count)
     cost = part.price(x)
     idle, rounds = 0, 0
@@ -370,7 +370,7 @@ def _search(
 
 
 def _neighbourhoods(part: Part, x: Floats, chance: random.Random) -> Iterator[NDArray[np.bool_]]:
-    """One round: every stretch of days with all people, beginning at another day each round; and everybody in groups drawn by lot."""
+    """One round: each span of days, from another first day every round; and all people in random groups."""
     days: dict[object, list[int]] = {}
     for s, shift in enumerate(part.shifts):
         days.setdefault(shift.starts_at.date(), []).append(s)
@@ -390,7 +390,7 @@ def _neighbourhoods(part: Part, x: Floats, chance: random.Random) -> Iterator[ND
 
 
 def _of_people(part: Part, x: Floats, group: list[int]) -> NDArray[np.bool_]:
-    """These people on the shifts that one of them works or that lack someone."""
+    """Pairs of these people with shifts that one of them works, or that are short."""
     mine = np.isin(part.pair_worker, group)
     worked = set(part.pair_shift[mine & (x[: part.pair_count] > 0.5)].tolist())
     for s, places in enumerate(part.places):
@@ -403,6 +403,6 @@ def _of_people(part: Part, x: Floats, group: list[int]) -> NDArray[np.bool_]:
 
 
 def _free(part: Part, pairs: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """These pairs, and the days that follow from them."""
+    """The columns of these pairs and of their days."""
     days = [bool(pairs[columns].any()) for columns, _ in part.days]
     return np.concatenate([pairs, np.array(days, dtype=np.bool_)])

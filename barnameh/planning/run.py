@@ -1,4 +1,4 @@
-"""One run of the roster optimizer: read, plan, judge, explain, write down; and nothing of it is live before someone applies it."""
+"""Runs of the roster optimizer: read, plan, check, explain, record. Nothing takes effect until applied."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def propose_roster(
 ) -> Proposal:
     """Who should work which of the shifts that begin from `start` (aware) up to `end`?
 
-    Hard rules are never broken; what cannot be filled stays empty and says why. `seconds` is the time to search; 0 gives
-    what stands, filled up.
-    `save` False writes nothing at all; with `what_if` the run is written down and no proposal is. `explained` tries each rule relaxed.
-    Raises `UsageError` for a window that makes no sense and where another run of the organization is at work.
+    Hard rules are never broken; places that cannot be filled stay empty, with the reasons. `seconds` is the
+    time to search; 0 gives the existing roster, filled up. `save` False writes nothing; with `what_if` the
+    run is recorded without a proposal. `explained` tries relaxing each rule. Raises `UsageError` for an
+    invalid window, or if another run of the organization is active.
     """
     window = Window(start, end, location_id, seconds)
     scope = db.tenant(organization_id)
@@ -137,7 +137,7 @@ def _planned(
 
 
 def judge(roster: Roster, plan: Plan) -> None:
-    """Have the independent checker look at a plan; `ServiceError` where it finds fault, and nothing is proposed."""
+    """Run the independent checker on a plan; raise `ServiceError` if it fails: nothing is proposed."""
     if broken := violations(roster, plan.pairs):
         raise ServiceError(
             f"the plan breaks {len(broken)} rules ({broken[0].text}): it is not proposed; please report it"
@@ -150,7 +150,7 @@ def judge(roster: Roster, plan: Plan) -> None:
 
 
 def items_of(roster: Roster, pairs: set[Pair]) -> list[dict[str, Any]]:
-    """What the roster keeps, removes and adds, each with its reason, in the order of time."""
+    """Kept, removed and added assignments with their reasons, in order of time."""
     present, pinned = roster.present(), roster.pinned()
     known = {w.employee_id: w for w in roster.workers}
     short = {g["shift"].shift_id: g for g in gaps(roster, present)}

@@ -1,4 +1,4 @@
-"""What a production schedule is made of: plans, who can make them, hours; what one costs; and the rule it has to beat. No solver."""
+"""The data of a production schedule: plans, abilities, hours, costs; and the rule to beat. No solver."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from functools import cached_property
 from uuid import UUID
 
 PRIORITY_WEIGHTS = {1: 16.0, 2: 8.0, 3: 4.0, 4: 2.0, 5: 1.0}
-"""What an hour of work costs that is not done in time, by priority."""
+"""Cost of an hour of work not done in time, by priority."""
 UNMADE, LATE, LATE_DAYS, LATE_DAY = 1.0, 0.5, 0.4, 0.02
-"""Of that: not made at all; made late; for all days that it can be late, and for each of them at most."""
+"""Shares of that: not made; made late; for all possible days late in total, and per day at most."""
 SETUP, MOVE, EARLY_DAY = 0.05, 0.5, 0.002
-"""A setup; a plan that is made on another resource than now, or its share; an hour a day before it is due."""
+"""A setup; a plan, or a share of it, made on another resource than now; an hour made a day early."""
 SHORT = 2.0
-"""An hour's worth of demand that stock and production do not meet on a day."""
+"""An hour's worth of demand not met by stock and production, per day."""
 EARLIEST = 14
-"""Days before it is due on which a plan may be made."""
+"""Earliest day of making a plan, in days before its due date."""
 SMALLEST_HOURS = 1e-6
 
 
 @dataclass(frozen=True)
 class Job:
-    """A plan: so much of a product, due at the end of a local day. `resource_id` is where it stands now."""
+    """A plan: a quantity of a product, due at the end of a local day. `resource_id`: its current resource."""
 
     plan_id: UUID
     product_id: str
@@ -37,7 +37,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Ability:
-    """How fast a resource makes a product, in the product's unit an hour, after a setup of so many hours."""
+    """A resource's rate of making a product, in the product's unit per hour, after `setup_hours`."""
 
     rate: float
     setup_hours: float = 0.0
@@ -45,7 +45,7 @@ class Ability:
 
 @dataclass(frozen=True)
 class Work:
-    """A part of a plan on a resource and day; `hours` have the setup in them."""
+    """A part of a plan on a resource and day; `hours` include setup."""
 
     plan_id: UUID
     resource_id: UUID
@@ -56,21 +56,21 @@ class Work:
 
 @dataclass(frozen=True)
 class Shop:
-    """A problem: jobs, who can make what, and how many hours each resource has on each day."""
+    """A problem: jobs, abilities, and the hours of each resource and day."""
 
     days: tuple[dt.date, ...]
     jobs: tuple[Job, ...]
     abilities: Mapping[tuple[UUID, str], Ability]
     hours: Mapping[tuple[UUID, dt.date], float]
     places: Mapping[UUID, frozenset[UUID]] = field(default_factory=dict)
-    """Resources that a job may be made on; a job that is not named may be made wherever its product can."""
+    """Resources allowed for a job; by default all that can make its product."""
     demand: Mapping[tuple[str, dt.date], float] = field(default_factory=dict)
     stock: Mapping[str, float] = field(default_factory=dict)
-    """Of products whose stock is given; demand counts for these only."""
+    """Stock by product; demand counts only for these products."""
 
     @cached_property
     def makers(self) -> Mapping[str, tuple[UUID, ...]]:
-        """Who can make each product, in order."""
+        """Resources that can make each product, in order."""
         found: dict[str, list[UUID]] = defaultdict(list)
         for r, product in sorted(self.abilities):
             found[product].append(r)
@@ -78,7 +78,7 @@ class Shop:
 
     @cached_property
     def standard_hours(self) -> Mapping[UUID, float]:
-        """Hours that the fastest resource needs for each plan, so that products of different units can be compared; 0 where none can."""
+        """Hours of each plan on its fastest resource, to compare products of different units; 0 if none."""
         found = {}
         for job in self.jobs:
             best = max((self.abilities[r, job.product_id].rate for r in self.able(job)), default=0.0)
@@ -86,13 +86,13 @@ class Shop:
         return found
 
     def able(self, job: Job) -> list[UUID]:
-        """Resources that can make the job, in order."""
+        """Return the resources that can make the job, in order."""
         allowed = self.places.get(job.plan_id)
         return [r for r in self.makers.get(job.product_id, ()) if allowed is None or r in allowed]
 
 
 def on_time_pct(shop: Shop, work: list[Work]) -> float | None:
-    """Share of the quantity of each plan that is made in time, weighted by the hours that it needs; None where there is nothing."""
+    """Share of each plan's quantity made in time (%), weighted by hours needed; None without plans."""
     due = {j.plan_id: j for j in shop.jobs}
     made: dict[UUID, float] = defaultdict(float)
     for w in work:
@@ -106,7 +106,7 @@ def on_time_pct(shop: Shop, work: list[Work]) -> float | None:
 
 
 def by_rule(shop: Shop) -> list[Work]:
-    """The usual rule, and the start: by priority, then due date, each on its own resource or the fastest that has room before it is due."""
+    """The usual rule, and the start: by priority and due date, on its own or the fastest resource with room."""
     free = dict(shop.hours)
     work: list[Work] = []
     is_set_up: set[tuple[UUID, UUID]] = set()
@@ -140,18 +140,18 @@ def by_rule(shop: Shop) -> list[Work]:
 
 
 def late_day_price(shop: Shop) -> float:
-    """The share of its worth that an hour loses for each day that it is late: so small that however late is better than never."""
+    """Share of its worth that an hour loses per day late: so small that late is better than never."""
     latest = max(((max(shop.days) - job.due).days for job in shop.jobs), default=0) if shop.days else 0
     return min(LATE_DAY, LATE_DAYS / max(latest, 1))
 
 
 def late_step(worth: float, day_price: float) -> float:
-    """What an hour costs for a day that it is late; in steps of two, never above its share of what the hour is worth."""
+    """Cost of an hour per day late, in powers of two, never above its share of the hour's worth."""
     return day_price * 2.0 ** math.floor(math.log2(worth) + 1e-9)
 
 
 def price_of(shop: Shop, work: list[Work]) -> float:
-    """What this work costs, counted from itself."""
+    """Return the cost of this work."""
     jobs = {j.plan_id: j for j in shop.jobs}
     made: dict[UUID, float] = defaultdict(float)
     total, day_price = 0.0, late_day_price(shop)

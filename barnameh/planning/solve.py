@@ -1,4 +1,4 @@
-"""HiGHS: a mixed-integer model as arrays in, a solution with its bound out. The only module that knows the solver."""
+"""HiGHS: solves mixed-integer models given as arrays, with bounds. The only module that uses the solver."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Ints = NDArray[np.int64]
 
 @dataclass
 class Model:
-    """Minimize cost·x with rows `row_lower` <= A x <= `row_upper`; A by rows."""
+    """Minimize cost·x subject to `row_lower` <= A x <= `row_upper`; A by rows."""
 
     cost: Floats
     lower: Floats
@@ -37,14 +37,14 @@ class Model:
     row_lower: Floats
     row_upper: Floats
     row_start: Ints
-    """Where each row begins in `columns` and `values`; one more than rows."""
+    """Start of each row in `columns` and `values`; one more than rows."""
     columns: Ints
     values: Floats
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came out. `x` is None where nothing was found; `bound` is the least that any solution can cost."""
+    """A solution. `x` is None if none was found; `bound` is a lower bound of the cost."""
 
     x: Floats | None
     objective: float
@@ -53,12 +53,12 @@ class Answer:
     hit_limit: bool
     seconds: float
     reduced: Floats | None = None
-    """Of a corner of the relaxation: what the objective rises at least for each unit of a column."""
+    """At a corner of the relaxation: the minimum rise of the objective per unit of each column."""
 
 
 @dataclass
 class Rows:
-    """Rows of a model as they are written down one by one."""
+    """The rows of a model under construction."""
 
     lower: list[float] = field(default_factory=list)
     upper: list[float] = field(default_factory=list)
@@ -78,7 +78,7 @@ class Rows:
 def model_of(
     cost: list[float], lower: list[float], upper: list[float], integer: list[bool], rows: Rows
 ) -> Model:
-    """A model of lists."""
+    """Build a model from lists."""
     return Model(
         np.array(cost, dtype=np.float64),
         np.array(lower, dtype=np.float64),
@@ -104,11 +104,11 @@ def solve(
     effort: float = 0.05,
     stop: Callable[[], bool] = lambda: False,
 ) -> Answer:
-    """The best solution within `seconds` and `nodes`, one thread, fixed seed; `start` is where it begins and what it never loses.
+    """Solve within `seconds` and `nodes`, one thread, fixed seed; the result is never worse than `start`.
 
-    `gap` is relative. `relaxed` leaves integrality out; with `corner` the solution is a corner, which has few fractions.
-    `effort` is the share of the work that looks for solutions, not for the proof. Twice the same input gives the same answer, unless the
-    clock ended it.
+    `gap` is relative. `relaxed` drops integrality; with `corner` the solution is a corner, with few
+    fractions. `effort` is the share of work on heuristics rather than the proof. The same input gives the
+    same answer unless time runs out.
     """
     began = time.perf_counter()
     if model.cost.size == 0:
@@ -163,7 +163,7 @@ def solve(
 
 
 def restricted(model: Model, x: Floats, free: NDArray[np.bool_]) -> Model:
-    """The model with all but the free columns as they are in x, without what those cost."""
+    """Return the model with all but the free columns fixed as in x, and without their cost."""
     row_of = np.repeat(np.arange(model.row_lower.size), np.diff(model.row_start))
     inside = free[model.columns]
     used = np.zeros(model.row_lower.size)
@@ -185,7 +185,7 @@ def restricted(model: Model, x: Floats, free: NDArray[np.bool_]) -> Model:
 
 
 def _silent() -> Any:
-    """A solver that says nothing. The first one of a process prints a banner before it can be told not to, into whatever stdout is."""
+    """Create a silent solver. The first one of a process prints a banner before it can be silenced."""
     global _is_greeted
     if _is_greeted:
         highs = highspy.Highs()  # type: ignore[no-untyped-call]
