@@ -97,7 +97,7 @@ class Application:
     async def _readyz(self, request: Request) -> Response:
         request.scope["note"]["endpoint"] = "readyz"
         if self.service.ending.is_set():
-            raise Problem(503, "ending", "The service is ending", "Another one takes over.")
+            raise Problem(503, "ending", "The service is shutting down", "Another one takes over.")
         await self.service.run(_check_database, self.service)
         return Response(b'{"status":"ready"}', media_type=JSON)
 

@@ -84,7 +84,7 @@ class Board:
         caller = await self._caller(request)
         name = request.path_params["part"]
         if name not in board_parts.PARTS:
-            raise Problem(404, "not-found", "There is no such thing", "The board has no such part.")
+            raise Problem(404, "not-found", "Not found", "The board has no such part.")
         return Response(await self._rendered(caller, name), 200, HEADERS, media_type="text/html")
 
     async def stream(self, request: Request) -> Response:
@@ -134,7 +134,7 @@ class Board:
         name = request.path_params["name"]
         found = _assets().get(name)
         if found is None:
-            raise Problem(404, "not-found", "There is no such thing", "There is no such file.")
+            raise Problem(404, "not-found", "Not found", "There is no such file.")
         headers = {"etag": found[1], "cache-control": "no-cache"}
         if request.headers.get("if-none-match") == found[1]:
             return Response(None, 304, headers)
@@ -161,7 +161,7 @@ def _same_site(request: Request) -> None:
     """Reject forms submitted from other sites."""
     origin = request.headers.get("origin")
     if origin not in (None, "null") and urlsplit(origin).netloc != request.headers.get("host"):
-        raise Problem(403, "not-allowed", "This may not be done", "The form came from another site.")
+        raise Problem(403, "not-allowed", "Not allowed", "The form came from another site.")
 
 
 def _html(template: str, **values: Any) -> Response:

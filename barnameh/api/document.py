@@ -18,24 +18,24 @@ from barnameh.api.problems import MEDIA_TYPE, ProblemDetails
 OPENAPI = Path(__file__).with_name("openapi.json")
 
 _ERRORS = {
-    401: "No key, or one that opens nothing",
-    404: "No such thing, or one of another organization",
-    422: "A value that cannot be used; `invalid` names it",
-    429: "Too many requests of this key; Retry-After says when to come again",
-    500: "A fault of the service; its log has it under X-Request-Id",
-    503: "The database or the service is not there at the moment; Retry-After says when to come again",
-    504: "It took longer than allowed",
+    401: "Missing or invalid key",
+    404: "Not found, or of another organization",
+    422: "Invalid value; `invalid` names it",
+    429: "Too many requests with this key; Retry-After says when to retry",
+    500: "Internal error; logged under X-Request-Id",
+    503: "The database or the service is temporarily unavailable; Retry-After says when to retry",
+    504: "The request timed out",
 }
 OTHER_PATHS: tuple[str, ...] = (f"{ROOT}/stream",)
 """Paths that are not prebuilt queries."""
 
 _KEY = HTTPBearer(scheme_name="key", description="An API key: barnameh keys create", auto_error=False)
-_OF_READS = {406: "No form that can be had"}
+_OF_READS = {406: "None of the accepted formats is available"}
 _OF_WRITES = {
     403: "The key reads only",
-    409: "It is there already, or in another state",
+    409: "Already exists, or in another state",
     413: "The body is too large",
-    415: "The body is no JSON",
+    415: "The body is not JSON",
 }
 
 
@@ -46,7 +46,7 @@ def document() -> dict[str, Any]:
         version="1",
         description=(
             "Every prebuilt query and write, for one organization at a time. Exact numbers are JSON numbers, times are UTC, "
-            "an instant without end is null. Errors are application/problem+json (RFC 9457). See docs/api.md."
+            "infinity is null. Errors are application/problem+json (RFC 9457). See docs/api.md."
         ),
     )
     for operation in operations():
@@ -92,7 +92,7 @@ def _add(app: FastAPI, operation: Operation) -> None:
         for status, text in sorted({**_ERRORS, **(_OF_WRITES if operation.writes else _OF_READS)}.items())
     }
     if not operation.writes:
-        responses[304] = {"description": "What If-None-Match names is still so"}
+        responses[304] = {"description": "Unchanged since the version in If-None-Match"}
     if operation.paged:
         form = {"schema": {"type": "string", "format": "binary"}}
         responses[505] = {
@@ -125,7 +125,7 @@ def _add_stream(app: FastAPI) -> None:
         ] = None,
         last_event_id: Annotated[
             str | None,
-            Header(description="`id` of the newest event that was heard: what came since is told first."),
+            Header(description="`id` of the newest event received: events since then are sent first."),
         ] = None,
     ) -> None: ...
 
@@ -135,16 +135,16 @@ def _add_stream(app: FastAPI) -> None:
         described,
         operation_id="stream",
         tags=["live"],
-        summary="What changes, as it changes?",
+        summary="What changes, as it happens?",
         description=(
-            "Server-Sent Events: `hello` once what was missed is told, then an event named as its kind for each change, with "
-            "`kind`, `key`, `changed_at` and `row`, what it is now (null: not current any more); `gap`: some changes are not "
-            "there any more, read afresh."
+            "Server-Sent Events: `hello` after missed events, then an event named after its kind for each "
+            "change, with `kind`, `key`, `changed_at` and `row`, its current state (null: no longer current); "
+            "`gap`: some changes are no longer available, read everything again."
         ),
         response_class=Response,
         responses={
             200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
-            409: _problem("The organization's changes are not written down"),
+            409: _problem("The organization's changes are not recorded"),
             **{status: _problem(text) for status, text in _ERRORS.items()},
         },
         dependencies=[Depends(_KEY)],

@@ -54,8 +54,8 @@ class _Read:
                 raise Problem(
                     422,
                     "invalid-input",
-                    "A value cannot be used",
-                    f"limit and cursor belong to JSON: {form} has all rows.",
+                    "Invalid value",
+                    f"limit and cursor apply to JSON only: {form} has all rows.",
                 )
             return await self._download(request, scope, arguments, form, headers)
         with service.limits.under_way(caller.key):
@@ -74,7 +74,7 @@ class _Read:
                 given.setdefault(name, []).append(value)
             elif name in given:
                 raise Problem(
-                    422, "invalid-input", "A value cannot be used", f"{name[:40]!r} is given more than once."
+                    422, "invalid-input", "Invalid value", f"{name[:40]!r} is given more than once."
                 )
             else:
                 given[name] = value
@@ -120,14 +120,14 @@ class _Read:
                 505,
                 "http-version",
                 "HTTP/1.1 is needed",
-                "A download over HTTP/1.0 could be cut unnoticed; behind nginx: proxy_http_version 1.1.",
+                "Over HTTP/1.0 a truncated download goes unnoticed; behind nginx: proxy_http_version 1.1.",
             )
         if service.exports.available_tokens < 1:
             raise Problem(
                 503,
                 "busy",
                 "The service is busy",
-                "As many downloads as it allows are under way.",
+                "Too many downloads are in progress.",
                 headers={"retry-after": "5"},
             )
         file = operation.path.rpartition("/")[2]
@@ -176,7 +176,7 @@ class _Read:
             return exports.write_arrow(rows, types)
         except ImportError:
             raise Problem(
-                406, "not-acceptable", "This form cannot be had", "The service has no pyarrow: ask for csv."
+                406, "not-acceptable", "Format not available", "The service has no pyarrow: ask for csv."
             ) from None
 
 
@@ -189,9 +189,7 @@ class _Write:
         request.scope["note"]["endpoint"] = operation.name
         caller, headers = await service.admit(request, writes=True)
         if request.query_params:
-            raise Problem(
-                422, "invalid-input", "A value cannot be used", "A write takes its values in the body."
-            )
+            raise Problem(422, "invalid-input", "Invalid value", "A write takes its values in the body.")
         body = await json_body(request, service.settings.body_limit_bytes)
         with service.limits.under_way(caller.key):
             answer = await service.run(self._answer, service.scope(caller.organization_id), body)
@@ -230,7 +228,7 @@ async def json_body(request: Request, limit_bytes: int) -> bytes:
         raise Problem(
             415,
             "unsupported-media-type",
-            "The body is in another form",
+            "Unsupported body format",
             f"Send JSON, with Content-Type: {JSON}.",
         )
     body = bytearray()
@@ -291,7 +289,7 @@ def _form(request: Request, given: str | None) -> str:
             best, found = quality, _FORMS[media_type]
     if found is None:
         known = ", ".join((JSON, *exports.MEDIA_TYPES.values()))
-        raise Problem(406, "not-acceptable", "This form cannot be had", f"Accept one of {known}.")
+        raise Problem(406, "not-acceptable", "Format not available", f"Accept one of {known}.")
     return found
 
 

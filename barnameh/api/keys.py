@@ -119,7 +119,7 @@ class KeyRing:
         """Look up the caller in the database. Raises `Problem` 401, with the reason, for an invalid key."""
         match = _KEY.fullmatch(key)
         if match is None:
-            raise unauthorized("This is no key of this service: it looks like bn_…")
+            raise unauthorized("This is not a key of this service: keys begin with bn_.")
         rows = self._db.tenant(_NOBODY).execute_query(
             SQL["use_key"], {"prefix": match[1], "secret_sha256": digest(key)}, primary=True
         )

@@ -180,7 +180,7 @@ class Feed:
 def gap(position: str) -> Event:
     """The event that reports changes no longer available."""
     return Event(
-        "gap", b'{"detail":"Some changes are not there any more: read afresh what you show."}', position
+        "gap", b'{"detail":"Some changes are no longer available: read everything again."}', position
     )
 
 
@@ -232,8 +232,8 @@ class Live:
             raise Problem(
                 422,
                 "invalid-input",
-                "A value cannot be used",
-                "The stream takes topics and no other parameter.",
+                "Invalid value",
+                "The stream accepts no parameter but topics.",
             )
         return await self.response(request, caller, kinds_of(request.query_params.get("topics")), headers)
 
@@ -245,7 +245,7 @@ class Live:
             raise Problem(
                 503,
                 "ending",
-                "The service is ending",
+                "The service is shutting down",
                 "Another one takes over.",
                 headers={"retry-after": "1"},
             )
@@ -298,7 +298,7 @@ class Live:
             raise Problem(
                 409,
                 "not-live",
-                "Nothing is written down",
+                "Changes are not recorded",
                 "The operator turns it on: barnameh keys create --live.",
             ) from None
         except DbUtilsError as error:
@@ -376,7 +376,7 @@ def kinds_of(topics: str | None) -> frozenset[str]:
         raise Problem(
             422,
             "invalid-input",
-            "A value cannot be used",
+            "Invalid value",
             f"topics: give some of {', '.join(KINDS)}, separated by commas.",
         )
     return wanted

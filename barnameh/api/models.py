@@ -21,7 +21,7 @@ from db_utils.catalogue import CODED, Id, Metadata, Number, Words, coded_paramet
 Exact = Annotated[
     Decimal,
     Field(allow_inf_nan=False),
-    WithJsonSchema({"type": "number", "description": "Exact; beyond 15 digits send it as a text."}),
+    WithJsonSchema({"type": "number", "description": "Exact; beyond 15 digits send it as a string."}),
 ]
 """A number in requests; responses have exact numbers as JSON numbers too."""
 
@@ -49,7 +49,7 @@ _COLUMN_TYPES: Mapping[str, Any] = {
     "date": dt.date,
     "timestamp with time zone": dt.datetime,
     "timestamp without time zone": Annotated[
-        str, Field(description="A time of the place's own clock, without an offset.")
+        str, Field(description="A local time of the location, without an offset.")
     ],
     "interval": dt.timedelta,
     "timestamp with time zone[]": list[dt.datetime],
@@ -169,7 +169,7 @@ def answer_model(name: str, *, paged: bool) -> type[BaseModel]:
         data = Prediction | None
     fields: dict[str, Any] = {"data": (data, ...)}
     if paged:
-        text = "Give it as `cursor` for the next page; null: this is the last one."
+        text = "Pass it as `cursor` for the next page; null on the last page."
         fields["next"] = (str | None, Field(description=text))
     return create_model(f"{_title(name)}Answer", **fields)
 

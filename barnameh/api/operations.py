@@ -90,17 +90,18 @@ def _with_pages(arguments: type[BaseModel]) -> type[BaseModel]:
         __base__=arguments,
         limit=(
             int | None,
-            Field(
-                None, ge=LEAST_ROWS, le=MOST_ROWS, description=f"Rows of a page; {USUAL_ROWS} if left out."
-            ),
+            Field(None, ge=LEAST_ROWS, le=MOST_ROWS, description=f"Rows per page; {USUAL_ROWS} by default."),
         ),
-        cursor=(str | None, Field(None, description="`next` of the page before, with the same parameters.")),
+        cursor=(
+            str | None,
+            Field(None, description="`next` of the previous page, with the same parameters."),
+        ),
         format=(
             str | None,
             Field(
                 None,
                 pattern="^(json|csv|ndjson|arrow)$",
-                description="Instead of the header Accept. csv, ndjson and arrow: all rows, as a stream.",
+                description="Overrides the header Accept. csv, ndjson and arrow: all rows, as a stream.",
             ),
         ),
     )

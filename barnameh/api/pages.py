@@ -211,8 +211,8 @@ def bad_cursor() -> Problem:
     return Problem(
         422,
         "invalid-cursor",
-        "The cursor is of something else",
-        "cursor: give `next` of the page before, with the same parameters; or leave it out to begin anew.",
+        "The cursor belongs to another request",
+        "cursor: give `next` of the previous page, with the same parameters; or omit it to start again.",
     )
 
 

@@ -64,31 +64,31 @@ _RETRY = {"retry-after": "1"}
 # The first match counts. A detail of None is the error's own message, which names an argument or a rule; the
 # other messages would name hosts or settings of the service.
 _KINDS: tuple[tuple[type[DbUtilsError], int, str, str, str | None], ...] = (
-    (errors.InvalidInputError, 422, "invalid-input", "A value cannot be used", None),
-    (UnknownReferenceError, 422, "unknown-reference", "A row refers to what this organization does not have", None),
-    (errors.NotFoundError, 404, "not-found", "There is no such thing", None),
-    (WrongStateError, 409, "wrong-state", "It is not in a state that allows this", None),
-    (DifferentValuesError, 409, "different-values", "It was said before with other values", None),
-    (errors.UniqueViolationError, 409, "exists-already", "It is there already", None),
-    (errors.ExclusionViolationError, 409, "overlap", "It overlaps another one", None),
-    (errors.ForeignKeyViolationError, 409, "still-referenced", "Something refers to it", None),
+    (errors.InvalidInputError, 422, "invalid-input", "Invalid value", None),
+    (UnknownReferenceError, 422, "unknown-reference", "A row refers to something that does not exist", None),
+    (errors.NotFoundError, 404, "not-found", "Not found", None),
+    (WrongStateError, 409, "wrong-state", "Not possible in its current state", None),
+    (DifferentValuesError, 409, "different-values", "Already recorded with other values", None),
+    (errors.UniqueViolationError, 409, "exists-already", "Already exists", None),
+    (errors.ExclusionViolationError, 409, "overlap", "Overlaps an existing one", None),
+    (errors.ForeignKeyViolationError, 409, "still-referenced", "Still referenced", None),
     (errors.ConstraintViolationError, 422, "rule-broken", "A value breaks a rule of its table", None),
-    (errors.InvalidDataError, 422, "invalid-data", "A value does not fit", None),
-    (errors.PermissionDeniedError, 403, "not-allowed", "This may not be done", "The key may not do this."),
-    (errors.SerializationError, 503, "try-again", "Two writes got in each other's way",
-     "Nothing was written: send it again."),
-    (errors.QueryTimeoutError, 504, "took-too-long", "It took longer than allowed",
-     "Ask for a shorter period or for fewer things."),
-    (errors.QueryCancelledError, 503, "cancelled", "It was cancelled", "It was cancelled on the server: send it again."),
+    (errors.InvalidDataError, 422, "invalid-data", "Invalid data", None),
+    (errors.PermissionDeniedError, 403, "not-allowed", "Not allowed", "The key does not permit this."),
+    (errors.SerializationError, 503, "try-again", "Conflict with another write",
+     "Nothing was written: send the request again."),
+    (errors.QueryTimeoutError, 504, "took-too-long", "The request timed out",
+     "Request a shorter period or fewer items."),
+    (errors.QueryCancelledError, 503, "cancelled", "The request was cancelled", "The server cancelled it: send it again."),
     (errors.PoolTimeoutError, 503, "busy", "The service is busy", "All connections are in use: send it again."),
-    (errors.ResourceExhaustedError, 503, "database-full", "The database has no room", "The operator has to make room."),
-    (errors.ReadOnlyError, 503, "read-only", "The database only takes reads at the moment", "Send it again later."),
+    (errors.ResourceExhaustedError, 503, "database-full", "The database is out of resources", "The operator has to free some."),
+    (errors.ReadOnlyError, 503, "read-only", "The database is read-only at the moment", "Send it again later."),
     (errors.ServerUnavailableError, 503, "database-unavailable", "The database does not answer", "Send it again."),
     (errors.ConnectionFailedError, 503, "database-unavailable", "The database does not answer", "Send it again."),
-    (errors.PoolClosedError, 503, "ending", "The service is ending", "Send it again: another one takes over."),
-    (errors.UndefinedObjectError, 503, "schema-differs", "The database's schema is not the one of this service",
+    (errors.PoolClosedError, 503, "ending", "The service is shutting down", "Send it again: another one takes over."),
+    (errors.UndefinedObjectError, 503, "schema-differs", "The database's schema does not match this service",
      "The operator has to apply the schema."),
-    (errors.SchemaError, 503, "schema-differs", "The database's schema is not the one of this service",
+    (errors.SchemaError, 503, "schema-differs", "The database's schema does not match this service",
      "The operator has to apply the schema."),
 )  # fmt: skip
 TYPED = tuple(kind for kind, *_ in _KINDS)
@@ -106,7 +106,7 @@ def problem_of(error: DbUtilsError) -> Problem:
 
 def problem_of_http(error: HTTPException) -> Problem:
     """The response to an unknown path or method."""
-    kinds = {404: ("not-found", "There is no such thing"), 405: ("wrong-method", "Not with this method")}
+    kinds = {404: ("not-found", "Not found"), 405: ("wrong-method", "Not with this method")}
     kind, title = kinds.get(error.status_code, ("refused", "The request was refused"))
     detail = str(error.detail)
     if error.status_code == 404:
@@ -131,7 +131,7 @@ def invalid(error: ValidationError, where: str) -> Problem:
     return Problem(
         422,
         "invalid-input",
-        "A value cannot be used",
+        "Invalid value",
         f"{where}: {first['name']}: {first['problem']}",
         {"invalid": parts},
     )

@@ -54,7 +54,7 @@ class Tokens:
             organization_id = uuid.UUID(str(claims[settings.jwt_organization_claim]))
             expires_at = dt.datetime.fromtimestamp(claims["exp"], dt.UTC)
         except (self._jwt.PyJWTError, KeyError, ValueError, OverflowError):
-            raise unauthorized("The token is not good, or names no organization.") from None
+            raise unauthorized("The token is invalid, or names no organization.") from None
         role = claims.get(settings.jwt_role_claim)
         return Caller(
             organization_id,
@@ -88,6 +88,6 @@ def _unavailable() -> Problem:
         503,
         "keys-unavailable",
         "The token cannot be checked",
-        "The identity provider's keys cannot be had at the moment: send it again.",
+        "The identity provider's keys are unavailable at the moment: send it again.",
         headers={"retry-after": "5"},
     )
