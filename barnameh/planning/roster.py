@@ -216,7 +216,7 @@ def _near_relaxed(
     gap: float,
     stop: Callable[[], bool],
 ) -> tuple[Floats, float, bool]:
-    """Find the best roster of pairs that each raise the relaxation by at most a step, finally of all useful ones.
+    """Find the best roster of pairs that each raise the relaxation by at most a step, finally of all useful.
 
     A roster with any other pair costs more than relaxation plus step. So the smaller of that sum and the
     bound of the restricted model is a bound of the whole.
