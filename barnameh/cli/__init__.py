@@ -1,7 +1,7 @@
 """The command line of the services: `barnameh …`, or `python -m barnameh …`.
 
-Exit codes: 0 all is well; 1 it could not be done (one sentence says why); 2 it was called wrongly; 3 it was done, but something wants
-looking at (readings that cannot be true, one of several places failed, shifts that stay short); 130 it was interrupted.
+Exit codes: 0 success; 1 failure (one sentence says why); 2 wrong usage; 3 done, but something needs attention
+(impossible readings, one of several places failed, short shifts); 130 interrupted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from barnameh.cli import api, fetch, forecast, sync, work
 
 app = typer.Typer(
     name="barnameh",
-    help="Services of the operations platform: the HTTP API, connectors, forecasting, plans, and the worker that runs what is due.",
+    help="Services of the operations platform: the HTTP API, connectors, forecasting, plans, and the worker.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

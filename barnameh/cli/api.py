@@ -1,4 +1,4 @@
-"""`serve` and `keys`: the HTTP API with its wall board, and who may use it."""
+"""`serve` and `keys`: the HTTP API with its wall board, and its keys."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from barnameh.errors import UsageError
 from db_utils import DatabaseManager, OperationalDataQueries, Settings
 
 app = typer.Typer()
-keys_app = typer.Typer(help="Keys of the HTTP API: make, list, revoke.", no_args_is_help=True)
+keys_app = typer.Typer(help="Keys of the HTTP API: create, list, revoke.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 
 
@@ -38,13 +38,13 @@ def serve(
         bool,
         typer.Option(
             "--embedded",
-            help="On a PostgreSQL from a Python wheel, with the sample data and a key for it. Needs no Docker.",
+            help="Use a PostgreSQL from a Python wheel, with sample data and a key. Needs no Docker.",
         ),
     ] = False,
     data_dir: Annotated[
         Path | None,
         typer.Option(
-            help="With --embedded: keep its data here. Default: gone at the end.", show_default=False
+            help="With --embedded: keep its data here. Default: deleted at the end.", show_default=False
         ),
     ] = None,
     forwarded_allow_ips: Annotated[
@@ -53,8 +53,8 @@ def serve(
 ) -> None:
     """Serve the HTTP API and the wall board until SIGTERM or Ctrl-C.
 
-    It works as an application's login, which has no right but to act for one organization at a time: API_DATABASE_URL, or
-    one that it makes with the owner's rights of --url or DATABASE_URL and uses from then on.
+    It uses an application login, which may only act for one organization at a time: API_DATABASE_URL, or a
+    login that it creates with the owner's rights of --url or DATABASE_URL.
 
     Example: barnameh serve --embedded
     """
@@ -94,7 +94,7 @@ def _application(owner: DatabaseManager) -> Settings:
 
 
 def _greet(db: DatabaseManager, host: str, port: int) -> None:
-    """Say where to look, and with which key, for the sample organization."""
+    """Print the addresses, and a key, for the sample organization."""
     from barnameh.api.keys import create, make_live
 
     organizations = OperationalDataQueries(db).get_organizations()
@@ -108,7 +108,7 @@ def _greet(db: DatabaseManager, host: str, port: int) -> None:
     aside.print(
         f"Wall board: http://{host}:{port}/\n"
         f"API:        http://{host}:{port}/v1/organizations/{organization['organization_id']}/\n"
-        f"Key:        {key}   ({organization['name']}, good for a day)",
+        f"Key:        {key}   ({organization['name']}, valid for a day)",
         highlight=False,
         soft_wrap=True,
     )
@@ -118,23 +118,21 @@ def _greet(db: DatabaseManager, host: str, port: int) -> None:
 def create_key(
     organization: Organization,
     name: Annotated[str, typer.Option(help="What it is for, such as 'wall board hall 2'.")],
-    role: Annotated[
-        str, typer.Option(help="reader: reads only; writer: records and changes too.")
-    ] = "reader",
+    role: Annotated[str, typer.Option(help="reader: read only; writer: write too.")] = "reader",
     expires: Annotated[
-        str, typer.Option(help="Good for 90d, 12h …. Default: until it is revoked.", show_default=False)
+        str, typer.Option(help="Validity, such as 90d or 12h. Default: until revoked.", show_default=False)
     ] = "",
     live: Annotated[
         bool,
         typer.Option(
             "--live/--no-live",
-            help="Have the organization's changes written down for live streams from now on.",
+            help="Record the organization's changes for live streams from now on.",
         ),
     ] = True,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key for one organization and show it: this once, and never again.
+    """Create a key for one organization and show it, only this once.
 
     Example: barnameh keys create --organization "Sample Manufacturing" --name "wall board" --expires 365d
     """
@@ -150,8 +148,8 @@ def create_key(
         print_json({"key": key, "organization_id": organization_id, **row})
         return
     typer.echo(key)
-    until = f"until {_short(row['expires_at'])}" if row["expires_at"] else "until it is revoked"
-    aside.print(f"A {row['role']}'s key, good {until}. It is stored nowhere: keep it now.", highlight=False)
+    until = f"until {_short(row['expires_at'])}" if row["expires_at"] else "until revoked"
+    aside.print(f"A {row['role']}'s key, valid {until}. It is not stored: save it now.", highlight=False)
 
 
 @keys_app.command("list")
@@ -162,7 +160,7 @@ def list_keys(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """List keys with their roles, when they end, and when they were used last."""
+    """List keys with their roles, expiry and last use."""
     from barnameh.api import keys
 
     with database(url) as db:

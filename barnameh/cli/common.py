@@ -1,4 +1,4 @@
-"""What the commands share: the database, the organization, times and durations as people write them."""
+"""Shared by the commands: the database, the organization, parsing of times and durations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from db_utils import DatabaseManager, Settings, embedded_folder
 
 
 class Exit(enum.IntEnum):
-    """What a command's exit code says."""
+    """Exit codes of the commands."""
 
     DONE = 0
     FAILED = 1
@@ -54,7 +54,7 @@ _ORGANIZATIONS = """
 
 @contextlib.contextmanager
 def database(url: str | None) -> Iterator[DatabaseManager]:
-    """The database that a command works on, for as long as it runs."""
+    """Open the database that a command works on, and close it at the end."""
     if folder := embedded_folder(url):
         with DatabaseManager.embedded(folder) as db:
             yield db
@@ -69,7 +69,7 @@ def database(url: str | None) -> Iterator[DatabaseManager]:
 
 
 def organization_of(db: DatabaseManager, organization: str) -> tuple[UUID, str]:
-    """Identifier and time zone of the organization with this name or id."""
+    """Return identifier and time zone of the organization with this name or id."""
     rows = db.execute_query(_ORGANIZATIONS, {"organization": organization})
     if not rows:
         raise UsageError(f"there is no organization {organization!r}")
@@ -79,7 +79,7 @@ def organization_of(db: DatabaseManager, organization: str) -> tuple[UUID, str]:
 
 
 def time_of(text: str, timezone: str) -> dt.datetime:
-    """A time as people write it: with an offset, or of the organization's own clock."""
+    """Parse a time: with an offset, or local to the organization."""
     try:
         time = dt.datetime.fromisoformat(text)
     except ValueError:
@@ -88,7 +88,7 @@ def time_of(text: str, timezone: str) -> dt.datetime:
 
 
 def duration_of(text: str) -> dt.timedelta:
-    """A duration such as 30m, 6h or 1d."""
+    """Parse a duration such as 30m, 6h or 1d."""
     found = _DURATION.fullmatch(text.strip())
     if found is None or int(found[1]) == 0:
         raise typer.BadParameter(f"{text!r} is not a duration: write 30m, 6h or 1d")
@@ -96,5 +96,5 @@ def duration_of(text: str) -> dt.timedelta:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output."""
+    """Print one JSON document on standard output."""
     typer.echo(json.dumps(value, default=str, ensure_ascii=False, indent=2))

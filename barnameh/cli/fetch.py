@@ -49,21 +49,23 @@ def fetch(
     ] = None,
     start: Annotated[
         str,
-        typer.Option(help="First time to ask for. Default: where the last run ended.", show_default=False),
+        typer.Option(help="Start of the window. Default: where the last run ended.", show_default=False),
     ] = "",
     end: Annotated[
         str,
         typer.Option(
-            help="First time after it. Default: as far ahead as the source sees.", show_default=False
+            help="End of the window (exclusive). Default: as far ahead as the source goes.",
+            show_default=False,
         ),
     ] = "",
     every: Annotated[
-        str, typer.Option(help="Have the worker do it every 30m, 6h, 1d … from now on.", show_default=False)
+        str,
+        typer.Option(help="Schedule it in the worker every 30m, 6h, 1d … from now on.", show_default=False),
     ] = "",
     from_file: Annotated[
         Path | None,
         typer.Option(
-            help="Read this saved answer instead of asking; - is standard input.", show_default=False
+            help="Read this saved answer instead of fetching; - is standard input.", show_default=False
         ),
     ] = None,
     mode: Annotated[
@@ -82,7 +84,7 @@ def fetch(
     known_ahead: Annotated[
         str,
         typer.Option(
-            help="holidays: how long before a day it is taken as known, such as 365d. Default: since this run.",
+            help="holidays: how long in advance a day is known, such as 365d. Default: from this run on.",
             show_default=False,
         ),
     ] = "",
@@ -94,14 +96,15 @@ def fetch(
     ] = None,
     switch: Annotated[
         bool,
-        typer.Option("--switch", help="Take this kind from this source, where another one gave it before."),
+        typer.Option("--switch", help="Use this source for this kind, even if another one was used before."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch readings from a public source and store what says something new, as it was known then.
+    """Fetch readings from a public source and store new information, as known at the time.
 
-    A second run of the same window writes nothing. Licence and attribution of the source are said on standard error.
-    Exit code: 3 where some readings cannot be true or one of several places failed, 1 where all failed.
+    A second run of the same window writes nothing. Licence and attribution of the source are printed on
+    standard error. Exit code: 3 if some readings are impossible or one of several places failed, 1 if all
+    failed.
 
     Example: barnameh fetch weather --organization "Sample Manufacturing" --every 6h
     """
@@ -125,7 +128,7 @@ def fetch(
                 )
         if from_file is not None:
             if len(where) != 1:
-                raise UsageError("a saved answer is of one place: name it with --location")
+                raise UsageError("a saved answer is for one place: name it with --location")
             answer = _saved(from_file)
             results = [store_answer(db, organization_id, source, where[0], answer, switch=switch)]
         else:
@@ -138,7 +141,7 @@ def fetch(
 
 
 def _saved(file: Path) -> bytes:
-    """A saved answer, from standard input where a container sees no file of the host."""
+    """Read a saved answer; from standard input in containers, which do not see the host's files."""
     if str(file) == "-":
         return sys.stdin.buffer.read()
     try:
@@ -148,7 +151,7 @@ def _saved(file: Path) -> bytes:
 
 
 def make_source(kind: str, options: Mapping[str, Any], settings: ServiceSettings) -> Source:
-    """The source of this kind with the options that were given, in the words of the command line."""
+    """Create the source of this kind with the command line's options."""
     own: dict[str, Any] = {}
     if kind == "weather":
         own = {"mode": options.get("mode") or None, "api_key": settings.open_meteo_api_key}
@@ -169,7 +172,7 @@ def make_source(kind: str, options: Mapping[str, Any], settings: ServiceSettings
 
 
 def client_for(source: Source, quotas: Quotas | None = None, organization_id: UUID | None = None) -> Client:
-    """A client with the source's limits and the settings' contact; with the process's quotas, those of this organization."""
+    """Create a client with the source's limits and the configured contact, within `quotas` if given."""
     settings = ServiceSettings.from_environment()
     return Client(
         source.limits,
@@ -181,11 +184,11 @@ def client_for(source: Source, quotas: Quotas | None = None, organization_id: UU
 
 
 _QUOTAS = Quotas()
-"""Of the worker: its tasks come one after the other, and the sources count them together."""
+"""Quotas of the worker, whose tasks run in turn and count together at the sources."""
 
 
 def scheduled_fetch(kind: str) -> worker.Task:
-    """What the worker does for `fetch KIND`."""
+    """The worker's task for `fetch KIND`."""
 
     def task(db: DatabaseManager, due: Mapping[str, Any], stop: Callable[[], bool]) -> None:
         source = make_source(kind, due["arguments"], ServiceSettings.from_environment())
@@ -212,7 +215,7 @@ def _window(start: str, end: str, timezone: str, source: Source) -> Window | Non
 
 
 def show(kind: str, source: Source, results: list[RunResult], *, as_json: bool) -> None:
-    """Print what came of each place and exit with what that means."""
+    """Print the result of each place, and exit with the code for it."""
     if as_json:
         print_json({"kind": kind, "source": source.name, "places": [r.as_dict() for r in results]})
     else:

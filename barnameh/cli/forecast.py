@@ -1,4 +1,4 @@
-"""`forecast`, `anomalies`, `absences`: what is likely to come, published where it is not worse than naive."""
+"""`forecast`, `anomalies`, `absences`: predictions, published if no worse than naive ones."""
 
 from __future__ import annotations
 
@@ -34,47 +34,50 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 group = typer.Typer(
-    help="Forecast demand: read what was known, backtest, publish what is not worse than naive.",
+    help="Forecast demand: read what was known, backtest, publish forecasts no worse than naive ones.",
     invoke_without_command=True,
 )
 app.add_typer(group, name="forecast")
 
-Bucket = Annotated[str, typer.Option(help="What a target is: quarter_hour, half_hour, hour, day or week.")]
-Horizon = Annotated[int, typer.Option(help="How many targets ahead.", min=1, max=1000)]
+Bucket = Annotated[
+    str, typer.Option(help="Interval of a target: quarter_hour, half_hour, hour, day or week.")
+]
+Horizon = Annotated[int, typer.Option(help="Number of targets ahead.", min=1, max=1000)]
 AsOf = Annotated[
     str,
-    typer.Option("--as-of", help="As it would have been said then. Default: now.", show_default=False),
+    typer.Option("--as-of", help="Forecast as of this time. Default: now.", show_default=False),
 ]
 Origins = Annotated[
     int | None,
     typer.Option(
-        help="Origins of the backtest. Default: 12, of hours 14.", min=1, max=200, show_default=False
+        help="Origins of the backtest. Default: 12, or 14 for hours.", min=1, max=200, show_default=False
     ),
 ]
 Carry = Annotated[
     str,
     typer.Option(
-        help="How long a factor's last reading stands for buckets without one, such as 25h.",
+        help="How long a factor's last reading is used for buckets without one, such as 25h.",
         show_default=False,
     ),
 ]
 Delay = Annotated[
     str,
     typer.Option(
-        help="How long after its end a bucket's demand is complete, such as 6h.", show_default=False
+        help="How long after its end a bucket's demand counts as complete, such as 6h.", show_default=False
     ),
 ]
 History = Annotated[
-    str, typer.Option(help="How far back to learn from. Default: 730d, of hours 120d.", show_default=False)
+    str,
+    typer.Option(help="How far back to learn from. Default: 730d, or 120d for hours.", show_default=False),
 ]
 Own = Annotated[
     list[str] | None,
     typer.Option(
-        "--model", help="A model of your own, package.module:Class; may be repeated.", show_default=False
+        "--model", help="Your own model, package.module:Class; may be repeated.", show_default=False
     ),
 ]
 Every = Annotated[
-    str, typer.Option(help="Have the worker do it every 6h, 1d … from now on.", show_default=False)
+    str, typer.Option(help="Schedule it in the worker every 6h, 1d … from now on.", show_default=False)
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Write nothing.")]
 
@@ -91,7 +94,7 @@ def _service() -> Any:
 
 
 def own_models(names: list[str]) -> list[Any]:
-    """Models of one's own, made from package.module:Class."""
+    """Create custom models from package.module:Class."""
     models = []
     for name in names:
         module, _, attribute = name.partition(":")
@@ -103,7 +106,7 @@ def own_models(names: list[str]) -> list[Any]:
 
 
 def _options(**given: Any) -> dict[str, Any]:
-    """The options of a run as the service takes them, from the words of the command line."""
+    """Convert the command line's options to those of the service."""
     options: dict[str, Any] = {
         "bucket": given["bucket"],
         "horizon": given["horizon"],
@@ -141,11 +144,11 @@ def _organizations(db: DatabaseManager, organization: str) -> list[tuple[UUID, s
 def forecast(
     context: typer.Context,
     organization: Annotated[
-        str, typer.Option("--organization", help="Name or id. Default: each.", show_default=False)
+        str, typer.Option("--organization", help="Name or id. Default: all.", show_default=False)
     ] = "",
     url: Url = None,
     product: Annotated[
-        list[str] | None, typer.Option(help="Publish this one only; may be repeated.", show_default=False)
+        list[str] | None, typer.Option(help="Publish only this product; may be repeated.", show_default=False)
     ] = None,
     as_of: AsOf = "",
     bucket: Bucket = "day",
@@ -159,10 +162,11 @@ def forecast(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Forecast the demand of the coming days, publish it, watch what was published before.
+    """Forecast the demand of the coming days, publish it, and monitor earlier forecasts.
 
-    What is worse in the backtest than the better of two naive forecasts is not published: the naive one is, under its own name.
-    A run twice writes once. Exit code: 3 where something was not published as the champion says it.
+    If a forecast is worse in the backtest than the better of two naive ones, the naive one is published
+    instead, under its name. A repeated run writes once. Exit code: 3 if a forecast other than the champion's
+    was published.
 
     Example: barnameh forecast --organization "Sample Manufacturing" --every 1d
     """
@@ -256,7 +260,7 @@ def backtest(
     model: Own = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say how good each model would have been at origins of the past; no forecast is written."""
+    """Show how accurate each model would have been at past origins; writes no forecast."""
     service = _service()
     options = _options(
         bucket=bucket,
@@ -299,12 +303,12 @@ def backtest(
 
 @group.command()
 def models(organization: Organization, url: Url = None, as_json: AsJson = False) -> None:
-    """Show which models there are, in which role, and how good the newest backtest found them."""
+    """Show the models with their roles and their accuracy in the newest backtest."""
     with database(url) as db:
         organization_id, _ = organization_of(db, organization)
         queries = OperationalDataQueries(db.tenant(organization_id))
         rows = queries.get_forecast_models(organization_id)
-        # The whole horizon is the last of those that begin with the first step.
+        # The whole horizon is the longest range from the first step.
         best = {
             (row["model_name"], row["model_version"]): row
             for row in queries.get_forecast_backtests(organization_id)
@@ -352,10 +356,10 @@ def promote(
     delay: Delay = "",
     model: Own = None,
 ) -> None:
-    """Make a challenger champion of this target, if it is better: at 60 % of at least 8 origins, and by 2 % of WAPE.
+    """Make a challenger champion of this target if better at 60 % of at least 8 origins and by 2 % of WAPE.
 
-    Give what the forecast is run with: --bucket, --horizon, --history, --carry, --delay, --model.
-    Exit code: 3 where it is not, and nothing changed.
+    Give the options of the forecast: --bucket, --horizon, --history, --carry, --delay, --model.
+    Exit code: 3 if it is not better and nothing changed.
     """
     service = _service()
     options = _options(
@@ -393,7 +397,7 @@ def anomalies(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Look for failures to come, bottlenecks and readings unlike before; one prediction a day of a machine and kind."""
+    """Predict failures, bottlenecks and unusual readings; one prediction per day, machine and kind."""
     service = _service()
     with database(url) as db:
         organization_id, timezone = organization_of(db, organization)
@@ -428,12 +432,12 @@ def absences(
     organization: Organization,
     url: Url = None,
     as_of: AsOf = "",
-    horizon: Annotated[int, typer.Option(help="How many days ahead.", min=1, max=90)] = 14,
+    horizon: Annotated[int, typer.Option(help="Number of days ahead.", min=1, max=90)] = 14,
     every: Every = "",
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say how likely each employee is to be away on each coming day, and how many of each place."""
+    """Forecast each employee's probability of absence on each coming day, and absences per location."""
     service = _service()
     with database(url) as db:
         organization_id, timezone = organization_of(db, organization)
@@ -458,7 +462,7 @@ def absences(
 def _schedule(
     db: DatabaseManager, organization_id: UUID, task: str, every: str, options: Mapping[str, Any]
 ) -> None:
-    """Have the worker do it from now on, with the options that were given."""
+    """Schedule it in the worker from now on, with the given options."""
     given = {name: value for name, value in options.items() if value}
     worker.schedule(db, organization_id, task, duration_of(every), given)
 

@@ -33,22 +33,22 @@ from barnameh.planning.run import propose_roster
 from db_utils import DatabaseManager, OperationalDataQueries
 
 app = typer.Typer(
-    help="Rosters and production plans: proposed, explained, and applied as a second step.",
+    help="Rosters and production plans: propose, explain, and apply in a second step.",
     no_args_is_help=True,
 )
 
-Days = Annotated[int, typer.Option(help="How many local days from the start on.", min=1, max=366)]
-Start = Annotated[str, typer.Option(help="First time of the window. Default: now.", show_default=False)]
+Days = Annotated[int, typer.Option(help="Number of local days from the start.", min=1, max=366)]
+Start = Annotated[str, typer.Option(help="Start of the window. Default: now.", show_default=False)]
 Location = Annotated[str, typer.Option(help="Name or id of one location. Default: all.", show_default=False)]
-Limit = Annotated[float, typer.Option(help="Seconds to search; the best so far counts then.", min=0)]
+Limit = Annotated[float, typer.Option(help="Seconds to search; then the best so far is used.", min=0)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Write nothing, not even the run.")]
 Explain = Annotated[
-    bool, typer.Option("--explain", help="Say why places stay empty, and what one relaxed rule would give.")
+    bool, typer.Option("--explain", help="Explain empty places, and what each relaxed rule would give.")
 ]
 Every = Annotated[
-    str, typer.Option(help="Have the worker propose one every 6h, 1d … from now on.", show_default=False)
+    str, typer.Option(help="Schedule it in the worker every 6h, 1d … from now on.", show_default=False)
 ]
-Run = Annotated[str, typer.Argument(help="Id of the run that proposes it.")]
+Run = Annotated[str, typer.Argument(help="Id of the run that proposed it.")]
 By = Annotated[str, typer.Option(help="Who decides.", show_default=False)]
 
 
@@ -70,16 +70,16 @@ def roster(
     ] = None,
     weight: Annotated[
         list[str] | None,
-        typer.Option(help="Another weight, such as change=0. May be repeated.", show_default=False),
+        typer.Option(help="Change a weight, such as change=0. May be repeated.", show_default=False),
     ] = None,
     dry_run: DryRun = False,
     explain: Explain = False,
     every: Every = "",
     as_json: AsJson = False,
 ) -> None:
-    """Propose who works which shift. Nothing changes before `plan apply`.
+    """Propose a roster: who works which shift. Nothing changes before `plan apply`.
 
-    Exit code 3: places stay empty or skills missing.
+    Exit code 3: places remain empty or skills missing.
 
     Example: barnameh plan roster --organization "Sample Manufacturing" --days 14 --explain
     """
@@ -120,7 +120,7 @@ def production(
     stock: Annotated[
         list[str] | None,
         typer.Option(
-            help="PRODUCT=QUANTITY: meet its forecast demand from this stock and what is made. May be repeated.",
+            help="PRODUCT=QUANTITY: meet its forecast demand from this stock and output. May be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -128,9 +128,9 @@ def production(
     every: Every = "",
     as_json: AsJson = False,
 ) -> None:
-    """Propose what is made on which resource and day, of the open plans. Nothing changes before `plan apply`.
+    """Propose on which resource and day to make the open plans. Nothing changes before `plan apply`.
 
-    Exit code 3: some plans are not made in time.
+    Exit code 3: some plans will not be completed in time.
 
     Example: barnameh plan production --organization "Sample Manufacturing" --days 14
     """
@@ -259,7 +259,7 @@ def show(
 def apply(
     run: Run, organization: Organization, url: Url = None, by: By = "", as_json: AsJson = False
 ) -> None:
-    """Make a proposal live, in one transaction; refused as stale where something has changed since."""
+    """Apply a proposal, in one transaction; refused as stale if its inputs have changed."""
     with database(url) as db:
         organization_id, _ = organization_of(db, organization)
         counts = apply_proposal(db, organization_id, run_of(run), decided_by=by or None)
@@ -278,7 +278,7 @@ def reject(
     reason: Annotated[str, typer.Option(help="Why.", show_default=False)] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Turn a proposal down; it is kept with the reason."""
+    """Reject a proposal; it is kept with the reason."""
     with database(url) as db:
         organization_id, _ = organization_of(db, organization)
         reject_proposal(db, organization_id, run_of(run), decided_by=by or None, decision=reason or None)
@@ -289,7 +289,7 @@ def reject(
 
 
 def window(start: str, days: int, timezone: str) -> tuple[dt.datetime, dt.datetime]:
-    """The window of so many days from a time on, or from now."""
+    """Return the window of `days` from a time on, or from now."""
     first = time_of(start, timezone) if start else dt.datetime.now(dt.UTC)
     return first, time_of(
         str(first.astimezone(time_of("2000-01-01", timezone).tzinfo).date() + dt.timedelta(days=days)),
@@ -298,7 +298,7 @@ def window(start: str, days: int, timezone: str) -> tuple[dt.datetime, dt.dateti
 
 
 def run_of(text: str) -> UUID:
-    """The id of a run."""
+    """Parse the id of a run."""
     try:
         return UUID(text)
     except ValueError:
@@ -306,7 +306,7 @@ def run_of(text: str) -> UUID:
 
 
 def location_of(db: DatabaseManager, organization_id: UUID, location: str) -> UUID | None:
-    """The location with this name or id; None for all."""
+    """Return the location with this name or id; None for all."""
     if not location:
         return None
     rows = db.tenant(organization_id).execute_query(
@@ -321,7 +321,7 @@ def location_of(db: DatabaseManager, organization_id: UUID, location: str) -> UU
 
 
 def parse_what_if(db: DatabaseManager, organization_id: UUID, texts: list[str]) -> WhatIf:
-    """What is tried out, in the words of the command line."""
+    """Parse the trial changes of the command line."""
     contract: dict[str, float] = {}
     without: set[UUID] = set()
     extra: list[tuple[str, UUID]] = []
@@ -378,7 +378,7 @@ def _amounts(texts: list[str] | None, option: str, example: str) -> dict[str, fl
 
 
 def _scheduled(kind: str) -> worker.Task:
-    """What the worker does: a proposal that someone may apply."""
+    """The worker's task: create a proposal, which is not applied automatically."""
 
     def task(db: DatabaseManager, due: Mapping[str, Any], stop: Callable[[], bool]) -> None:
         arguments, organization_id = due["arguments"], due["organization_id"]
@@ -410,7 +410,7 @@ TASKS: dict[str, worker.Task] = {f"plan {kind}": _scheduled(kind) for kind in ("
 
 
 def show_roster(proposal: Proposal, timezone: str, *, as_json: bool, explained: bool) -> None:
-    """Print what is proposed, what stays empty, and why."""
+    """Print the proposal, and what stays empty and why."""
     result = proposal.result
     if as_json:
         print_json(

@@ -1,4 +1,4 @@
-"""`sync`: copies of what is current, kept up to date elsewhere."""
+"""`sync`: copies of current rows, kept up to date elsewhere."""
 
 from __future__ import annotations
 
@@ -39,30 +39,27 @@ def convex(
         str, typer.Option("--organization", help="Name or id of one organization.", show_default=False)
     ] = "",
     everybody: Annotated[
-        bool, typer.Option("--all", help="All organizations that were once named with --organization.")
+        bool, typer.Option("--all", help="All organizations added before with --organization.")
     ] = False,
-    backfill: Annotated[bool, typer.Option("--backfill", help="Send all that is current afresh.")] = False,
+    backfill: Annotated[bool, typer.Option("--backfill", help="Send all current rows again.")] = False,
     verify: Annotated[
         bool,
         typer.Option(
-            "--verify", help="Send what waits, compare both sides, have what differs sent again, and end."
+            "--verify", help="Send waiting changes, compare both sides, resend differences, and end."
         ),
     ] = False,
-    once: Annotated[
-        bool,
-        typer.Option("--once", help="Send what is waiting and exit."),
-    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="Send waiting changes and end.")] = False,
     remove: Annotated[
-        bool, typer.Option("--remove", help="Write nothing down for this organization any more, and end.")
+        bool, typer.Option("--remove", help="Stop recording changes of this organization, and end.")
     ] = False,
     linger_ms: Annotated[
-        int, typer.Option(min=0, max=60_000, help="How long a change waits for more to go with it.")
+        int, typer.Option(min=0, max=60_000, help="How long a change waits for others to share a call.")
     ] = 250,
     kpis_every: Annotated[
-        int, typer.Option(min=0, max=86_400, help="Seconds between two computations of the KPIs; 0: none.")
+        int, typer.Option(min=0, max=86_400, help="Seconds between computations of the KPIs; 0: none.")
     ] = 60,
     calls_per_month: Annotated[
-        int, typer.Option(min=0, help="Calls a month that an organization may make; 0: any number.")
+        int, typer.Option(min=0, help="Calls per month allowed for each organization; 0: unlimited.")
     ] = 1_000_000,
     metrics_port: Annotated[
         int | None,
@@ -80,14 +77,15 @@ def convex(
 ) -> None:
     """Keep dashboards on Convex up to date: alerts, anomalies, resource status, forecasts, plans and KPIs.
 
-    Runs until SIGTERM. The first time that an organization is named, its changes are written down from then on and all that is
-    current is sent. CONVEX_URL and CONVEX_DEPLOY_KEY name the deployment, which has the functions of convex/ (docs/sync.md). One
-    process sends for an organization; a second one waits to take over. Exit code of --verify: 3 where something differed.
+    Runs until SIGTERM. When an organization is first named, recording of its changes starts and all current
+    rows are sent. CONVEX_URL and CONVEX_DEPLOY_KEY name the deployment, which needs the functions of convex/
+    (docs/sync.md). One process sends for an organization; a second one waits to take over. Exit code of
+    --verify: 3 if something differed.
 
     Example: barnameh sync convex --organization "Sample Manufacturing"
     """
     if bool(organization) == everybody:
-        raise UsageError("give --organization NAME, or --all for those that were named before")
+        raise UsageError("give --organization NAME, or --all for those added before")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with database(url) as db:
@@ -123,9 +121,9 @@ def convex(
 
 @sync.command()
 def status(url: Url = None, as_json: AsJson = False) -> None:
-    """Show how each copy and stream is doing: what waits, for how long, what was sent, what is refused.
+    """Show the state of each copy and stream: waiting changes and their age, sent and rejected ones.
 
-    Exit code: 3 where a copy waits for more than five minutes or something is refused.
+    Exit code: 3 if a copy is more than five minutes behind or something is rejected.
 
     Example: barnameh sync status
     """
@@ -160,7 +158,7 @@ def status(url: Url = None, as_json: AsJson = False) -> None:
         screen.print(
             table
             if found
-            else "No organization has a copy: barnameh sync convex --organization … begins one."
+            else "No organization has a copy: barnameh sync convex --organization … creates one."
         )
     if any(t.rejected or (not t.is_stream and (t.lag_seconds or 0) > LATE_SECONDS) for t in found):
         raise typer.Exit(Exit.ATTENTION)
@@ -189,7 +187,7 @@ def _client() -> ConvexClient:
 def _verify(
     db: DatabaseManager, client: ConvexClient, targets: list[UUID], sent: int, *, as_json: bool
 ) -> None:
-    """Compare, have what differs sent again, and say what it was."""
+    """Compare both sides, enqueue what differs, and print it."""
     report = []
     for target in targets:
         differences, counts = compare(db, client, target, CONSUMER)

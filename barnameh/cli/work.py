@@ -1,4 +1,4 @@
-"""`work` and `schedules`: the one worker of all services, and what it has to do."""
+"""`work` and `schedules`: the worker of all services, and its tasks."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ app = typer.Typer()
 @app.command()
 def work(
     url: Url = None,
-    once: Annotated[bool, typer.Option("--once", help="Do what is due now and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Run the tasks due now and end.")] = False,
 ) -> None:
-    """Do what is due by the table service_schedules, until SIGTERM or Ctrl-C.
+    """Run the tasks due in the table service_schedules, until SIGTERM or Ctrl-C.
 
-    One worker works at a time; another one waits to take over. A task that was missed is done once. Exit code of --once: 3
-    where a task failed; service_schedules.last_error says why.
+    One worker is active at a time; others wait to take over. Missed runs of a task are made up for once. Exit
+    code of --once: 3 if a task failed; service_schedules.last_error says why.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     with database(url) as db:
@@ -36,7 +36,7 @@ def work(
 
 
 def tasks() -> dict[str, Task]:
-    """What a worker can do: the tasks of the services that are installed."""
+    """Return the worker's tasks: those of the installed services."""
     found: dict[str, Task] = {**fetch.TASKS, **forecast.TASKS}
     if importlib.util.find_spec("highspy") is not None:
         from barnameh.cli import plan
@@ -47,7 +47,7 @@ def tasks() -> dict[str, Task]:
 
 @app.command()
 def schedules(url: Url = None, as_json: AsJson = False) -> None:
-    """Show what the worker does, when it is due, and how it ended last."""
+    """Show the worker's tasks, when they are due, and their last results."""
     with database(url) as db:
         rows = db.execute_query(SQL["schedules"])
     if as_json:
