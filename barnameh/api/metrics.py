@@ -25,7 +25,7 @@ class Metrics:
         )
         self.seconds = Histogram(
             "barnameh_api_request_seconds",
-            "From the request to the end of its answer.",
+            "Time from the request to the end of its response.",
             ("endpoint",),
             buckets=_SECONDS,
             registry=self.registry,

@@ -61,7 +61,7 @@ class ApiSettings:
                 except ValueError:
                     number = -1
                 if not 0 <= number < 1e12:
-                    problems.append(f"{name} is {text!r}: give a number, 0 or more")
+                    problems.append(f"{name} is {text!r}: give a number of at least 0")
                 given[known.name] = number
             else:
                 given[known.name] = text

@@ -101,7 +101,7 @@ def own_models(names: list[str]) -> list[Any]:
         try:
             models.append(getattr(importlib.import_module(module), attribute)())
         except (ImportError, AttributeError, TypeError) as error:
-            raise UsageError(f"--model {name!r} cannot be made: {error}") from error
+            raise UsageError(f"--model {name!r} cannot be created: {error}") from error
     return models
 
 
@@ -379,7 +379,7 @@ def promote(
             name,
             **options,
         )
-    screen.print(f"{name} {'is champion now' if done else 'stays what it is'}: {reason}", highlight=False)
+    screen.print(f"{name} {'is now champion' if done else 'keeps its role'}: {reason}", highlight=False)
     if not done:
         raise typer.Exit(Exit.ATTENTION)
 

@@ -337,14 +337,14 @@ def parse_what_if(db: DatabaseManager, organization_id: UUID, texts: list[str]) 
             except ValueError:
                 raise UsageError(f"--what-if {text}: give a number, such as {name}=9") from None
             if not 0 <= contract[name] <= 366:
-                raise UsageError(f"--what-if {text}: give a number from 0 on, such as {name}=9")
+                raise UsageError(f"--what-if {text}: give a number of at least 0, such as {name}=9")
         elif name == "without":
             found = [
                 p for p in people if value in (p["full_name"], p["employee_code"], str(p["employee_id"]))
             ]
             if len(found) != 1:
                 raise UsageError(
-                    f"--what-if {text}: {len(found) or 'no'} employees are called so: give a name, code or id"
+                    f"--what-if {text}: {len(found) or 'no'} employees have this name: give a name, code or id"
                 )
             without.add(found[0]["employee_id"])
         elif name == "extra" and "@" in value:
@@ -354,9 +354,7 @@ def parse_what_if(db: DatabaseManager, organization_id: UUID, texts: list[str]) 
                 raise UsageError(f"--what-if {text}: give extra=SKILL@LOCATION")
             extra.append((skill, place))
         else:
-            raise UsageError(
-                f"--what-if {text} says nothing that is known: see 'barnameh plan roster --help'"
-            )
+            raise UsageError(f"--what-if {text} is unknown: see 'barnameh plan roster --help'")
     return WhatIf(contract, frozenset(without), tuple(extra), **flags)
 
 
@@ -373,7 +371,7 @@ def _amounts(texts: list[str] | None, option: str, example: str) -> dict[str, fl
         except ValueError:
             raise UsageError(f"{option} {text}: give a name and a number, such as {example}") from None
         if not name or not 0 <= found[name] < 1e15:
-            raise UsageError(f"{option} {text}: give a name and a number from 0 on, such as {example}")
+            raise UsageError(f"{option} {text}: give a name and a number of at least 0, such as {example}")
     return found
 
 
@@ -454,7 +452,7 @@ def show_roster(proposal: Proposal, timezone: str, *, as_json: bool, explained: 
     if changes.row_count:
         screen.print(changes)
     if result["unfilled"]:
-        empty = Table(title="What stays short, and why everybody else is not the one")
+        empty = Table(title="What stays short, and why no one can fill it")
         for heading in ("shift", "when", "missing", "people"):
             empty.add_column(heading)
         for gap in result["unfilled"]:
@@ -470,7 +468,7 @@ def show_roster(proposal: Proposal, timezone: str, *, as_json: bool, explained: 
             f"missing skills {relaxed['was_missing_skills']} → {relaxed['missing_skills']}"
         )
     for text in result["already_broken"]:
-        screen.print(f"already broken, and held: {text}")
+        screen.print(f"already broken by pinned assignments: {text}")
     if proposal.is_proposal:
         screen.print(
             f"barnameh plan apply {proposal.run_id} --organization … makes it live.", highlight=False
@@ -484,7 +482,7 @@ def _span(first: dt.datetime, last: dt.datetime, timezone: str) -> str:
 
 def _list(rows: list[dict[str, Any]]) -> None:
     if not rows:
-        screen.print("Nothing was proposed yet. 'barnameh plan roster --organization …' proposes a roster.")
+        screen.print("No proposals yet. 'barnameh plan roster --organization …' proposes a roster.")
         return
     table = Table()
     for heading in ("run", "kind", "status", "made", "decided"):

@@ -171,7 +171,7 @@ def _targets(db: DatabaseManager, organization_id: UUID | None) -> list[UUID]:
         "SELECT organization_id FROM sync_targets WHERE consumer = %s ORDER BY organization_id", (CONSUMER,)
     )
     if not rows:
-        aside.print("No organization has a copy yet: name one with --organization. Waiting for one.")
+        aside.print("No organization has a copy yet: add one with --organization. Waiting for one.")
     return [row["organization_id"] for row in rows]
 
 

@@ -59,7 +59,7 @@ class Throttle:
         """Wait until a request of this weight is allowed, and count it; `QuotaError` if it takes too long."""
         while (seconds := max((self._wait_for(limit, weight) for limit in self._limits), default=0.0)) > 0:
             if longest_seconds is not None and seconds > longest_seconds:
-                raise QuotaError(f"what may be asked of the source is used up for {seconds:.0f} s")
+                raise QuotaError(f"the quota of the source is used up for {seconds:.0f} s")
             self._sleep(seconds)
         now = self._clock()
         longest = max((limit.seconds for limit in self._limits), default=0.0)
@@ -159,9 +159,7 @@ class Client:
             except _RetryableError as again:
                 wait = again.wait_seconds
                 if wait is not None and wait > LONGEST_WAIT_SECONDS:
-                    raise SourceError(
-                        f"{asked.host} wants to be left alone for {wait:.0f} s: {again}"
-                    ) from None
+                    raise SourceError(f"{asked.host} asks to wait {wait:.0f} s: {again}") from None
                 if attempt == ATTEMPTS:
                     raise SourceError(f"{asked.host} failed {ATTEMPTS} times, last: {again}") from None
                 self._sleep(2.0**attempt if wait is None else wait)

@@ -141,7 +141,7 @@ def _document(answer: bytes) -> ElementTree.Element:
     try:
         root = ElementTree.fromstring(answer)
     except ElementTree.ParseError as error:
-        raise AnswerError(f"ENTSO-E's answer is not whole XML: {error}") from None
+        raise AnswerError(f"ENTSO-E's answer is not complete XML: {error}") from None
     for element in root.iter():
         element.tag = re.sub(r"^\{.*?\}", "", element.tag)
     return root

@@ -142,7 +142,7 @@ class OpenMeteo:
         body = _json(content)
         hourly, units = body.get("hourly"), body.get("hourly_units")
         if not isinstance(hourly, dict) or not isinstance(units, dict):
-            raise AnswerError("Open-Meteo's answer has no hourly values: ask for hourly ones")
+            raise AnswerError("Open-Meteo's answer has no hourly values: request hourly ones")
         if body.get("utc_offset_seconds") != 0:
             raise AnswerError(
                 "Open-Meteo's answer is not in GMT: its hours cannot be told apart when clocks change"
@@ -194,7 +194,7 @@ def _json(content: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise AnswerError(f"Open-Meteo's answer is not whole JSON: {error}") from None
     if not isinstance(body, dict):
-        raise AnswerError("Open-Meteo's answer is a list: ask for one place at a time")
+        raise AnswerError("Open-Meteo's answer is a list: request one place at a time")
     if body.get("error"):
         raise AnswerError(f"Open-Meteo refused: {body.get('reason')}")
     return body

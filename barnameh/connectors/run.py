@@ -67,7 +67,7 @@ def places(
     """
     if not source.by_location:
         if locations:
-            raise UsageError(f"{source.kind} of {source.name} holds everywhere: leave --location out")
+            raise UsageError(f"{source.kind} of {source.name} applies everywhere: leave --location out")
         return [Place(None, "the organization", "UTC")]
     rows = db.tenant(organization_id).execute_query(
         SQL["places"], {"organization_id": organization_id, "locations": list(locations) or None}
@@ -187,7 +187,7 @@ def _choose(scope: TenantScope, organization_id: UUID, source: Source, place: Pl
     chosen = scope.execute_query(SQL["chosen_source"], parameters)[0]["connector"]
     if chosen != source.name:
         raise UsageError(
-            f"{place.name} takes its {source.kind} from {chosen}: two sources under one name would mix, so say --switch to "
+            f"{place.name} takes its {source.kind} from {chosen}: two sources under one name would mix; use --switch to "
             f"take it from {source.name} from now on"
         )
 

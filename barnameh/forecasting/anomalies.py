@@ -172,7 +172,7 @@ def _failure(
         "severity": "critical" if left < 24 else "high",
         "probability": round(1 / (1 + math.exp((left - 48) / 24)), 2),
         "predicted_for": until + dt.timedelta(hours=round(left)),
-        "said": f"{name} climbs by {slope:.3g} an hour and reaches {limit:g} in about {left:.0f} hours (now {level:.2f})",
+        "said": f"{name} rises by {slope:.3g} an hour and reaches {limit:g} in about {left:.0f} hours (now {level:.2f})",
         "metadata": {
             "reading": name,
             "limit": limit,
@@ -198,7 +198,7 @@ def _bottleneck(until: dt.datetime, readings: Mapping[str, tuple[Floats, Floats]
         "severity": "high",
         "probability": round(min(0.95, 0.6 + 0.05 * lost), 2),
         "predicted_for": until + dt.timedelta(hours=12),
-        "said": f"busy {level:.0f} % of its last twelve hours, and {lost:.1f} points less efficient than a week ago: work piles up",
+        "said": f"busy {level:.0f} % of its last twelve hours, and {lost:.1f} points less efficient than a week ago",
         "metadata": {"utilization_pct": round(level, 2), "efficiency_lost_points": round(lost, 2)},
     }
 
@@ -223,6 +223,6 @@ def _unlike(until: dt.datetime, name: str, ages: Floats, values: Floats) -> dict
         "severity": "medium",
         "probability": 0.5,
         "predicted_for": until,
-        "said": f"{name} of the last two hours is {distance:.0f} times as far from the usual as its usual error",
+        "said": f"{name} in the last two hours deviates {distance:.0f} times as much as usual",
         "metadata": {"reading": name, "distance": round(distance, 2)},
     }

@@ -82,23 +82,23 @@ def _drift(queries: OperationalDataQueries, organization_id: UUID, until: dt.dat
         if demanded and promise is not None:
             wape = 100 * sum(absolute) / demanded
             if wape > WORSE_THAN_BACKTEST * float(promise):
-                said.append(f"WAPE {wape:.1f} % where the backtest had {promise:.1f} %")
+                said.append(f"WAPE {wape:.1f} %, against {promise:.1f} % in the backtest")
         # The sum of independent errors grows with the root of their number, hence the scaling.
         mean = sum(absolute) / len(rows)
         if mean and abs(sum(errors)) / (mean * len(rows) ** 0.5) > MOST_TRACKING:
-            said.append(f"{'above' if sum(errors) > 0 else 'below'} what was demanded throughout")
+            said.append(f"{'above' if sum(errors) > 0 else 'below'} actual demand throughout")
         bounded = [row for row in rows if row["lower_bound"] is not None]
         if len(bounded) >= LEAST_TARGETS:
             held = [row["lower_bound"] <= row["actual_quantity"] <= row["upper_bound"] for row in bounded]
             coverage = 100 * sum(held) / len(held)
             if coverage < 100 * COVERAGE - COVERAGE_SHORTFALL:
-                said.append(f"the 90 % interval held {coverage:.0f} %")
+                said.append(f"the 90 % interval covered {coverage:.0f} %")
         if said:
             findings.append(
                 (
                     f"{key[0]} at {key[1]}, by {_called(key[2])}",
                     f"Forecasts of {key[0]} are worse than their backtest",
-                    f"Last {WATCHED.days} days: {'; '.join(said)}. Run barnameh forecast backtest, and look for what changed.",
+                    f"Last {WATCHED.days} days: {'; '.join(said)}. Run barnameh forecast backtest, and check what changed.",
                 )
             )
     return findings
@@ -113,7 +113,7 @@ def _late(tx: Transaction, organization_id: UUID, until: dt.datetime, after: dt.
         (
             str(row["location_id"]),
             f"No demand of {row['name']} since {row['newest']:%Y-%m-%d %H:%M} UTC",
-            "Forecasts are made from what was known before: look whether the sales feed still runs.",
+            "Forecasts use older data: check whether the sales feed is still running.",
         )
         for row in tx.execute_query(
             SQL["newest_demand"], {"organization_id": organization_id, "as_of": until}
@@ -135,7 +135,7 @@ def _settle(
             is_open.add(row["subject"])
         else:
             queries.resolve_alert(
-                organization_id, row["alert_id"], resolution="well again, seen by the monitor"
+                organization_id, row["alert_id"], resolution="recovered, according to the monitor"
             )
             watch.resolved.append(f"{alert_type}: {row['subject']}")
     for subject, (title, message) in found.items():

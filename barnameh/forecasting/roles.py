@@ -63,7 +63,7 @@ def champion_of(
     config[COMBINATION] = (version_of(own), own)
     for model in models:
         if model.name in config or model.name in NAIVES:
-            raise UsageError(f"a model of one's own cannot be called {model.name!r}")
+            raise UsageError(f"a custom model cannot be named {model.name!r}")
         # The bounds are computed here, so this code is part of the version.
         suffix = version_of(asked)[:6]
         what = {"class": f"{type(model).__module__}:{type(model).__name__}", **asked}

@@ -46,7 +46,7 @@ def speaker_of(
     own = trials.score(trial, said[champion], [number])
     reason = _refusal(bool(trial.enough[number]), own, bar, name)
     if not np.isfinite(said[champion].point[-1, number]).all():
-        reason = f"{champion} says nothing of some targets"
+        reason = f"{champion} has no forecast for some targets"
     return (champion if reason is None else name), reason, own, bar
 
 

@@ -116,7 +116,7 @@ def forecast_demand(
     )
     wanted = None if products is None else set(products)
     if wanted is not None and (missing := wanted - {product for product, _ in trial.series}):
-        run.attention.append(f"nothing is known of {', '.join(sorted(missing))}: it was not forecast")
+        run.attention.append(f"no data of {', '.join(sorted(missing))}: not forecast")
     _drop_notes(run, frame)
     _judge(run, trial, said, champion, weights, frame, wanted)
     if not dry_run:
@@ -185,7 +185,7 @@ def promote_model(
     # As in the next run: the number of origins for this proof does not change the model.
     champion, roles, config = champion_of(queries, organization_id, models, shape, None)
     if model_name == champion:
-        return False, f"{model_name} is champion already"
+        return False, f"{model_name} is already champion"
     if model_name not in config:
         raise UsageError(
             f"there is no model {model_name!r} to promote: give its code (--model package.module:name), or one of {', '.join(config)}"

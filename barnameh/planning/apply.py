@@ -42,7 +42,7 @@ def apply_proposal(
                 {"organization_id": organization_id, "run_id": run_id, "decision": refused},
             )
     if refused:
-        raise StaleError(f"proposal {run_id} is stale: {refused}; plan anew")
+        raise StaleError(f"proposal {run_id} is stale: {refused}; plan again")
     return counts
 
 
@@ -94,7 +94,7 @@ def _apply_roster(
     added = {(i["shift_id"], i["employee_id"]) for i in changed if i["action"] == "add"}
     broken = violations(inputs.roster, (present - removed) | added)
     if broken:
-        raise ServiceError(f"the proposal breaks a rule ({broken[0].text}): nothing was applied; plan anew")
+        raise ServiceError(f"the proposal breaks a rule ({broken[0].text}): nothing was applied; plan again")
     for shift_id, employee_id in sorted(removed):
         queries.unassign_employee(organization_id, shift_id, employee_id=employee_id)
     for shift_id, employee_id in sorted(added):

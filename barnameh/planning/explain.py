@@ -108,7 +108,7 @@ def _why_not(
         if a < shift.ends_at and b > shift.starts_at:
             return [f"away: {reason}"]
     if not gap["missing"] and not worker.skills & set(gap["missing_skills"]):
-        return ["has not the skill"]
+        return ["lacks the skill"]
     own = {p for p in pairs if p[1] == worker.employee_id} | {pair}
     alone = Roster(
         roster.shifts,
@@ -119,7 +119,7 @@ def _why_not(
     rules = [v.rule for v in violations(alone, own) if v.rule in _TEXTS]
     texts = list(dict.fromkeys(_TEXTS[rule] for rule in rules))
     order = ["works at that time", "too little rest", "over the hours of the week", "too many days in a row"]
-    return sorted(texts, key=order.index) or ["could come, at a price that is higher or not found in time"]
+    return sorted(texts, key=order.index) or ["possible, but at a higher cost, or not found in time"]
 
 
 def relaxations(

@@ -156,7 +156,9 @@ def _workers(
 
 def _number(value: Any, name: str) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 366:
-        raise UsageError(f"organizations.settings says planning.{name} is {value!r}: give a number from 0 on")
+        raise UsageError(
+            f"organizations.settings says planning.{name} is {value!r}: give a number of at least 0"
+        )
     return value
 
 

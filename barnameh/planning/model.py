@@ -121,7 +121,7 @@ class Weights:
             if name not in names:
                 raise UsageError(f"there is no weight {name!r}: give one of {', '.join(sorted(names))}")
             if not isinstance(value, (int, float)) or not 0 <= value < 1e9:
-                raise UsageError(f"weight {name} is {value!r}: give a number from 0 on")
+                raise UsageError(f"weight {name} is {value!r}: give a number of at least 0")
         return cls(**values)
 
 

@@ -308,7 +308,7 @@ def late_plans(read: Read, work: list[Work]) -> list[dict[str, Any]]:
             taken = sum(load[r, d] for r in able for d in days)
             names = ", ".join(read.names[r] for r in able)
             why = (
-                f"{names}: {taken:.0f} of {room:.0f} h up to {job.due} are taken, by what weighs more or was due as well"
+                f"{names}: {taken:.0f} of {room:.0f} h up to {job.due} are taken by plans of higher priority or the same due date"
                 if room > SMALLEST_HOURS
                 else f"{names}: no hours up to {job.due}"
             )
@@ -384,7 +384,7 @@ def apply_plans(
         return "plans, resources, what they can make or shifts have changed since", {}
     items = queries.get_schedule_proposal_items(organization_id, proposal["run_id"])
     if broken := faults(_as_proposed(tx, organization_id, proposal["run_id"], read), _work_of(items)):
-        raise ServiceError(f"the proposal breaks a rule ({broken[0]}): nothing was applied; plan anew")
+        raise ServiceError(f"the proposal breaks a rule ({broken[0]}): nothing was applied; plan again")
     made: dict[UUID, dict[UUID, float]] = defaultdict(lambda: defaultdict(float))
     for item in items:
         if item["resource_id"] is not None:

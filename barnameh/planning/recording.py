@@ -55,7 +55,7 @@ class Window:
         if self.start >= self.end:
             raise UsageError("the window ends before it begins: give a later end, or more days")
         if not 0 <= self.seconds <= 86_400:
-            raise UsageError(f"a limit of {self.seconds:g} s makes no sense: give 0 to 86400")
+            raise UsageError(f"a limit of {self.seconds:g} s is invalid: give 0 to 86400")
 
 
 def one_at_a_time(db: DatabaseManager, organization_id: UUID) -> AbstractContextManager[None]:

@@ -163,7 +163,7 @@ def items_of(roster: Roster, pairs: set[Pair]) -> list[dict[str, Any]]:
             if pair in pinned and pair not in present:
                 continue  # absent
             if pair in present and pair in pairs:
-                action, reason = "keep", "is confirmed" if pair in pinned else "stands already"
+                action, reason = "keep", "is confirmed" if pair in pinned else "is already assigned"
             elif pair in present:
                 action, reason = "remove", _why_removed(roster, pair)
             else:
@@ -171,14 +171,14 @@ def items_of(roster: Roster, pairs: set[Pair]) -> list[dict[str, Any]]:
                 lacks = short.get(shift.shift_id)
                 skills = sorted(set(lacks["missing_skills"]) & worker.skills) if lacks and worker else []
                 if skills:
-                    reason = f"brings {', '.join(skills)}, which nobody of the crew has"
+                    reason = f"brings {', '.join(skills)}, missing from the crew"
                 elif lacks and lacks["missing"]:
                     reason = f"{lacks['missing']} of {shift.required} missing"
                 else:
                     reason = (
                         f"in place of {len(gone)} who cannot or need not come"
                         if gone
-                        else "evens out the work"
+                        else "balances the work"
                     )
             items.append(
                 {"action": action, "reason": reason, "shift_id": str(pair[0]), "employee_id": str(pair[1])}
@@ -197,5 +197,5 @@ def _why_removed(roster: Roster, pair: Pair) -> str:
             return f"is away: {reason}"
     alone = [v for v in violations(roster, roster.present()) if v.employee_id == worker.employee_id]
     if alone:
-        return f"stood against a rule: {alone[0].text}"
-    return "is needed elsewhere, or the work is evener so"
+        return f"broke a rule: {alone[0].text}"
+    return "is needed elsewhere, or balances the work"

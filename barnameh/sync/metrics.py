@@ -50,19 +50,19 @@ def of_targets(found: list[TargetFacts]) -> Iterator[Metric]:
     """Yield the targets' metrics. A target without successful calls has no last success."""
     waiting = GaugeMetricFamily("barnameh_sync_waiting", "Changes in the outbox.", labels=_LABELS)
     lag = GaugeMetricFamily(
-        "barnameh_sync_lag_seconds", "Age of the oldest change that waits; 0 where none does.", labels=_LABELS
+        "barnameh_sync_lag_seconds", "Age of the oldest waiting change; 0 if there is none.", labels=_LABELS
     )
     rejected = GaugeMetricFamily(
-        "barnameh_sync_rejected", "Keys that the other side refuses for their content.", labels=_LABELS
+        "barnameh_sync_rejected", "Keys rejected by the receiver for their content.", labels=_LABELS
     )
     sent = CounterMetricFamily(
-        "barnameh_sync_sent", "Keys that were sent and taken; several of one count as often.", labels=_LABELS
+        "barnameh_sync_sent", "Keys sent and accepted, repeated ones counted each time.", labels=_LABELS
     )
-    calls = CounterMetricFamily("barnameh_sync_calls", "Calls that were made.", labels=_LABELS)
+    calls = CounterMetricFamily("barnameh_sync_calls", "Calls made.", labels=_LABELS)
     failed = CounterMetricFamily("barnameh_sync_failed_calls", "Calls that failed.", labels=_LABELS)
     success = GaugeMetricFamily(
         "barnameh_sync_last_success_timestamp_seconds",
-        "When the other side last took a call, in seconds since 1970 UTC.",
+        "Time of the last successful call, in seconds since 1970 UTC.",
         labels=_LABELS,
     )
     for target in found:

@@ -236,13 +236,13 @@ class Sender:
                     f"sync:apply answers {str(answer)[:200]!r}: is this the function of convex/?"
                 ) from None
             _log.warning(
-                "organization %s: call %s is older than %s, which was taken: going on from there",
+                "organization %s: call %s is older than %s, which was applied: continuing from there",
                 self.organization_id, version, self._newest_there,
             )  # fmt: skip
             version = self._next_version(self._db)
 
     def _reject(self, kind: str, key: str, error: str) -> None:
-        _log.error("organization %s: %s %s is refused: %s", self.organization_id, kind, key, error)
+        _log.error("organization %s: %s %s is rejected: %s", self.organization_id, kind, key, error)
         self._db.execute(SQL["reject"], {**self._names, "kind": kind, "entity_key": key, "error": error})
         self._may_be_rejected = True
 

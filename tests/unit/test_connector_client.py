@@ -130,7 +130,7 @@ def test_it_gives_up_with_the_sources_own_words() -> None:
 def test_a_long_wait_ends_the_run(window: str) -> None:
     clock = Clock()
     body = {"error": True, "reason": f"{window} API request limit exceeded. Please try again later."}
-    with pytest.raises(SourceError, match=f"left alone.*{window} API request limit"):
+    with pytest.raises(SourceError, match=f"asks to wait.*{window} API request limit"):
         client(lambda request: httpx.Response(429, json=body), clock).get("https://source.test/x", {})
     assert clock.slept == []
 

@@ -220,7 +220,7 @@ def test_prices_fetched_as_soon_as_they_are_out_are_known_since_then() -> None:
     ("document", "said"),
     [
         (b'<!DOCTYPE x [<!ENTITY a "b">]><x/>', "defines entities"),
-        (series(("2024-10-05T22:00Z", "2024-10-06T02:00Z", "PT60M", {1: "1"}))[:-9], "not whole XML"),
+        (series(("2024-10-05T22:00Z", "2024-10-06T02:00Z", "PT60M", {1: "1"}))[:-9], "not complete XML"),
         (series(unit="KWH"), "not in EUR/MWh"),
         (series(("2024-10-05T22:00Z", "2024-10-06T02:00Z", "P1D", {1: "1"})), "resolution of 'P1D'"),
         (
