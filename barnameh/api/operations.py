@@ -19,7 +19,7 @@ ROOT = "/v1/organizations/{organization_id}"
 LEFT_OUT: Mapping[str, str] = {
     "create_organization": "a key belongs to an organization that exists: the operator makes it",
     "get_or_create_organization": "a key belongs to an organization that exists: the operator makes it",
-    "get_organizations": "a key sees one organization: get_organization answers",
+    "get_organizations": "a key sees one organization: use get_organization",
 }
 """Methods without a path, and why."""
 

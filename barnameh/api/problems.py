@@ -28,7 +28,7 @@ class ProblemDetails(BaseModel):
     title: str = Field(description="The kind, for people.")
     status: int = Field(description="Status of the answer.")
     detail: str = Field(description="What to change.")
-    sqlstate: str | None = Field(default=None, description="The database's own code, where it refused.")
+    sqlstate: str | None = Field(default=None, description="The database's error code, if it refused.")
 
 
 @dataclass

@@ -48,7 +48,7 @@ def serve(
         ),
     ] = None,
     forwarded_allow_ips: Annotated[
-        str, typer.Option(help="Proxies whose X-Forwarded-For and -Proto count, separated by commas.")
+        str, typer.Option(help="Proxies whose X-Forwarded-For and -Proto are trusted, separated by commas.")
     ] = "127.0.0.1",
 ) -> None:
     """Serve the HTTP API and the wall board until SIGTERM or Ctrl-C.

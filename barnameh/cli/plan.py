@@ -344,7 +344,7 @@ def parse_what_if(db: DatabaseManager, organization_id: UUID, texts: list[str]) 
             ]
             if len(found) != 1:
                 raise UsageError(
-                    f"--what-if {text}: {len(found) or 'no'} employees have this name: give a name, code or id"
+                    f"--what-if {text}: {len(found) or 'no'} employees have this name: give a code or id"
                 )
             without.add(found[0]["employee_id"])
         elif name == "extra" and "@" in value:

@@ -144,9 +144,7 @@ class OpenMeteo:
         if not isinstance(hourly, dict) or not isinstance(units, dict):
             raise AnswerError("Open-Meteo's answer has no hourly values: request hourly ones")
         if body.get("utc_offset_seconds") != 0:
-            raise AnswerError(
-                "Open-Meteo's answer is not in GMT: its hours cannot be told apart when clocks change"
-            )
+            raise AnswerError("Open-Meteo's answer is not in GMT: its hours are ambiguous when clocks change")
         times = [dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC) for text in hourly["time"]]
         cell = {
             "source": self.name,

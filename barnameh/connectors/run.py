@@ -187,8 +187,8 @@ def _choose(scope: TenantScope, organization_id: UUID, source: Source, place: Pl
     chosen = scope.execute_query(SQL["chosen_source"], parameters)[0]["connector"]
     if chosen != source.name:
         raise UsageError(
-            f"{place.name} takes its {source.kind} from {chosen}: two sources under one name would mix; use --switch to "
-            f"take it from {source.name} from now on"
+            f"{place.name} takes its {source.kind} from {chosen}: two sources under one name would mix; "
+            f"use --switch to take it from {source.name} from now on"
         )
 
 

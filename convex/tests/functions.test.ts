@@ -53,7 +53,7 @@ const batch = (version: string, changes: object[], organizationId = OURS) => ({ 
 const of = (key: string, document: object | null, kind = "alert") => ({ kind, key, document });
 
 describe("apply", () => {
-  test("writes, replaces and deletes what a batch says", async () => {
+  test("writes, replaces and deletes the documents of a batch", async () => {
     const t = begin();
     expect(await t.mutation(apply, batch("1", [of("a1", alert()), of("7/oee", kpi(), "kpi")]))).toEqual({
       applied: true,
@@ -69,7 +69,7 @@ describe("apply", () => {
     ]);
   });
 
-  test("takes nothing of a request that comes late, and says what was taken", async () => {
+  test("applies nothing of an outdated request, and returns the applied version", async () => {
     const t = begin();
     await t.mutation(apply, batch("9007199254740993", [of("a1", alert({ title: "new" }))]));
     for (const late of ["9007199254740992", "9007199254740993"]) {
@@ -85,7 +85,7 @@ describe("apply", () => {
     expect(await t.query(state, { organizationId: THEIRS })).toMatchObject({ version: "1" });
   });
 
-  test("does not write what is the same", async () => {
+  test("does not write unchanged documents", async () => {
     const t = begin();
     await t.mutation(apply, batch("1", [of("a1", alert())]));
     const read = () => t.run(async (ctx) => await ctx.db.query("alerts" as never).collect());
@@ -94,7 +94,7 @@ describe("apply", () => {
     expect(await read()).toEqual(before);
   });
 
-  test("is all or nothing, and refuses what the schema does not know", async () => {
+  test("is all or nothing, and rejects fields unknown to the schema", async () => {
     const t = begin();
     for (const wrong of [{ surprise: 1 }, { title: null }, { created_at: "yesterday" }]) {
       await expect(t.mutation(apply, batch("1", [of("a1", alert()), of("a2", alert(wrong))]))).rejects.toThrow();
@@ -103,7 +103,7 @@ describe("apply", () => {
     expect((await t.query(documents, { organizationId: OURS, kind: "alert", cursor: null })).documents).toEqual([]);
   });
 
-  test("takes 500 documents within the limits of a transaction", async () => {
+  test("accepts 500 documents within the limits of a transaction", async () => {
     const t = begin();
     const changes = Array.from({ length: 500 }, (_, n) => of(`a${n}`, alert({ alert_id: `a${n}` })));
     expect(await t.mutation(apply, batch("1", changes))).toMatchObject({ applied: true });
@@ -111,7 +111,7 @@ describe("apply", () => {
   }, 120_000);
 });
 
-test("documents come page by page, each once", async () => {
+test("returns documents page by page, each once", async () => {
   const t = begin();
   await t.run(async (ctx) => {
     for (let n = 0; n < 2250; n++) {
@@ -133,7 +133,7 @@ test("documents come page by page, each once", async () => {
   expect(new Set(keys).size).toBe(2250);
 }, 120_000);
 
-test("what is over goes by itself, the rest stays", async () => {
+test("deletes expired documents and keeps the rest", async () => {
   const t = begin();
   const now = Date.now();
   await t.mutation(
@@ -204,7 +204,7 @@ describe("dashboard", () => {
     of("7/oee", kpi({ unit: mark }), "kpi"),
   ];
 
-  test("shows a user the own organization only", async () => {
+  test("shows users only their own organization", async () => {
     const t = begin();
     await t.mutation(apply, batch("1", rows("ours")));
     await t.mutation(apply, batch("1", rows("theirs"), THEIRS));
@@ -236,7 +236,7 @@ describe("dashboard", () => {
     }
   });
 
-  test("has no public function but these", async () => {
+  test("has no other public functions", async () => {
     const files = import.meta.glob("../convex/*.ts", { eager: true }) as Record<string, Record<string, object>>;
     const open = Object.entries(files).flatMap(([path, module]) =>
       Object.entries(module)

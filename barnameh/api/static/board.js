@@ -1,4 +1,4 @@
-// Keeps the board as things are: the stream says what changed, the part that shows it is fetched anew. No framework.
+// Keeps the board up to date: on each change in the stream, the part that shows it is fetched again. No framework.
 "use strict";
 
 const SHOWN_BY = {
@@ -9,9 +9,9 @@ const SHOWN_BY = {
   plan: ["roster"],
 };
 const ALL = ["alerts", "kpis", "machines", "demand", "roster"];
-const GATHER_MS = 150; // changes that come together are one fetch
-const REST_MS = 2200; // a part is read at most this often
-const ANYHOW_MS = 60_000; // ages and KPIs go on without an event
+const GATHER_MS = 150; // changes within this time share a fetch
+const REST_MS = 2200; // minimum time between fetches of a part
+const ANYHOW_MS = 60_000; // ages and KPIs change without events
 
 const waiting = new Map();
 const fetchedAt = new Map();
@@ -36,7 +36,7 @@ async function fetchPart(part) {
   fetchedAt.set(part, performance.now());
   try {
     const answer = await fetch(`/board/${part}`, { credentials: "same-origin" });
-    if (answer.status === 401) return location.reload(); // the key is over
+    if (answer.status === 401) return location.reload(); // the key has expired or was revoked
     if (!answer.ok) return setTimeout(() => renew(part), 5000);
     put(part, await answer.text());
   } catch {
@@ -50,7 +50,7 @@ function put(part, html) {
   const open = [...place.querySelectorAll("details")].map((details) => details.open);
   const held = place.contains(document.activeElement) ? [...place.querySelectorAll("summary")].indexOf(document.activeElement) : -1;
   const known = new Set([...place.querySelectorAll("[data-alert]")].map((alert) => alert.dataset.alert));
-  place.innerHTML = html; // our own server's, with every name escaped
+  place.innerHTML = html; // from our own server, with all values escaped
   place.querySelectorAll("[data-alert]").forEach((alert) => alert.classList.toggle("new", !known.has(alert.dataset.alert)));
   place.dataset.html = html;
   place.querySelectorAll("details").forEach((details, number) => (details.open = open[number] ?? false));
@@ -73,7 +73,7 @@ function listen() {
   });
   stream.onerror = () => {
     show("lost", "connection lost, trying again");
-    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 5000); // refused: the browser does not try again
+    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 5000); // rejected: the browser does not retry
   };
 }
 
