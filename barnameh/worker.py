@@ -112,7 +112,7 @@ class Worker:
         if error is None and self.stop.is_set():
             error = "interrupted"
         elif error is None and was_long:
-            error = f"ended after {LONGEST_TASK_SECONDS / 60:.0f} minutes, so that others have their turn: the next run continues"
+            error = f"ended after {LONGEST_TASK_SECONDS / 60:.0f} minutes, so that others have their turn: the next run goes on"
         self._db.execute(
             SQL["end_task"],
             {

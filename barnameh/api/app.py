@@ -108,7 +108,7 @@ class Application:
 
 
 def create_app(db: DatabaseManager, settings: ApiSettings | None = None) -> Application:
-    """Create the API for this database, an application login (docs/tenants.md). The caller closes `db`."""
+    """Create the API on `db`, with an application login (docs/tenants.md). The caller closes `db`."""
     return Application(Service(db, settings or ApiSettings()))
 
 

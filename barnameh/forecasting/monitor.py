@@ -98,7 +98,8 @@ def _drift(queries: OperationalDataQueries, organization_id: UUID, until: dt.dat
                 (
                     f"{key[0]} at {key[1]}, by {_called(key[2])}",
                     f"Forecasts of {key[0]} are worse than their backtest",
-                    f"Last {WATCHED.days} days: {'; '.join(said)}. Run barnameh forecast backtest, and check what changed.",
+                    f"Last {WATCHED.days} days: {'; '.join(said)}. "
+                    "Run barnameh forecast backtest, and check what changed.",
                 )
             )
     return findings

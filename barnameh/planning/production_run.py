@@ -308,7 +308,8 @@ def late_plans(read: Read, work: list[Work]) -> list[dict[str, Any]]:
             taken = sum(load[r, d] for r in able for d in days)
             names = ", ".join(read.names[r] for r in able)
             why = (
-                f"{names}: {taken:.0f} of {room:.0f} h up to {job.due} are taken by plans of more weight or equally due"
+                f"{names}: {taken:.0f} of {room:.0f} h up to {job.due} are taken by plans that weigh more or "
+                "are due as well"
                 if room > SMALLEST_HOURS
                 else f"{names}: no hours up to {job.due}"
             )

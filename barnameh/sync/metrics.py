@@ -18,7 +18,7 @@ _LABELS = ("organization_id", "consumer")
 
 @contextmanager
 def served(db: DatabaseManager, host: str, port: int) -> Iterator[int]:
-    """Serve `GET /metrics` on this port (0: a free one), and yield it; `UsageError` if it is in use."""
+    """Serve `GET /metrics` on this port (0: any free one) and yield it; `UsageError` if it is in use."""
     registry = CollectorRegistry()
     registry.register(_Targets(db))
     try:

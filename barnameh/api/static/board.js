@@ -1,4 +1,4 @@
-// Keeps the board up to date: on each change in the stream, the part that shows it is fetched again. No framework.
+// Keeps the board up to date: a change in the stream refetches the part that shows it. No framework.
 "use strict";
 
 const SHOWN_BY = {
@@ -73,7 +73,7 @@ function listen() {
   });
   stream.onerror = () => {
     show("lost", "connection lost, trying again");
-    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 5000); // rejected: the browser does not retry
+    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 5000); // no retry by the browser
   };
 }
 
