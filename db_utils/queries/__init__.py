@@ -1,4 +1,4 @@
-"""The prebuilt queries as methods: one for each question that an operations platform asks, reads and writes."""
+"""The prebuilt queries as methods: one for each read and write that an operations platform needs."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ class OperationalDataQueries(
 ):
     """Every prebuilt query, on a manager, a tenant scope or a transaction.
 
-    `OperationalDataQueries(db)` sees all organizations, `OperationalDataQueries(db.tenant(organization_id))` one;
-    the statements are the same. Identifiers are UUIDs or their text. Times go in aware and come back in UTC; a period
-    is `days` (a multiple of 24 hours) or `start` and `end`, half-open. Reads return plain dicts, one a row; an
-    unknown organization is a `NotFoundError`, an unknown resource or product an empty list. Writes are all or nothing.
-    Numbers come back as `Decimal`, exact; divide them before you round them.
+    `OperationalDataQueries(db)` sees all organizations, `OperationalDataQueries(db.tenant(organization_id))`
+    one; the statements are the same. Identifiers are UUIDs or their text. Times are passed in aware and
+    returned in UTC; a period is `days` (a multiple of 24 hours) or `start` and `end`, half-open. Reads return
+    plain dicts, one a row; an unknown organization is a `NotFoundError`, an unknown resource or product an
+    empty list. Writes are all or nothing. Numbers are returned as exact `Decimal`; divide before rounding.
     """

@@ -1,4 +1,4 @@
-"""Absence forecasts: who is expected to be away, and how good that was."""
+"""Absence forecasts: expected absences, and their accuracy."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class AbsenceQueries(CachedPredictionQueries):
     ) -> int:
         """Save the predictions of one run and return those that are new.
 
-        Saves a run: `available_at` (aware) is when the model could have known it, its data cut-off. Returns how many rows
-        were written; all or none. A run that is saved twice is there once; a newer run never erases an older one.
-        Keys: see `AbsenceForecastRecord`. Raises `DifferentValuesError` where the run was saved before with other
-        values, `NotFoundError` for an unknown employee or location.
+        Saves a run: `available_at` (aware) is when the model could have known it, its data cut-off. Returns
+        how many rows were written; all or none. Saving a run twice stores it once; a newer run never erases
+        an older one. Keys: see `AbsenceForecastRecord`. Raises `DifferentValuesError` where the run was saved
+        before with other values, `NotFoundError` for an unknown employee or location.
         """
         organization = parse_uuid(organization_id, "organization_id")
         run = {
@@ -104,11 +104,11 @@ class AbsenceQueries(CachedPredictionQueries):
     ) -> list[Row]:
         """Who was expected at a given time to be away, and how many at each location?
 
-        Only what the models could have known at `as_of` (aware) counts; with `known_by`, besides, only what had been
-        saved by then. Local days `first_date` <= day < `end_date` (all by default). Rows by day, location and employee:
-        `target_date`, `location_id`, `employee_id`, `absence_probability`, `expected_absences` (as in
-        `get_current_absence_forecasts`), `model_name`, `model_version`, `available_at`, `recorded_at`. Empty: nothing
-        was predicted by then.
+        Only what the models could have known at `as_of` (aware) counts; with `known_by`, only what had also
+        been saved by then. Local days `first_date` <= day < `end_date` (all by default). Rows by day,
+        location and employee: `target_date`, `location_id`, `employee_id`, `absence_probability`,
+        `expected_absences` (as in `get_current_absence_forecasts`), `model_name`, `model_version`,
+        `available_at`, `recorded_at`. Empty: nothing had been predicted by then.
         """
         window = local_days(None, first_date, end_date)
         del window["days"]
@@ -128,11 +128,12 @@ class AbsenceQueries(CachedPredictionQueries):
     ) -> list[Row]:
         """How good were the absence forecasts, by subject, model, version and lead time?
 
-        Local days: the last `days` that are over (default 30), or `first_date` <= day < `end_date` (no `end_date`: up to
-        yesterday). Rows by subject, model, version and lead time: `subject` (employee or location), `model_name`,
-        `model_version`, `lead_time_days` (whole days), `target_count`, `actual_absences`, `mae` and `bias` (mean of
-        |predicted - actual| and of predicted - actual), `wape_pct` (None where nobody was away), `brier_score` (mean
-        squared error of the probability, 0 best; employees only; Brier, 1950). Empty: nothing to compare.
+        Local days: the last `days` that are over (default 30), or `first_date` <= day < `end_date` (no
+        `end_date`: up to yesterday). Rows by subject, model, version and lead time: `subject` (employee or
+        location), `model_name`, `model_version`, `lead_time_days` (whole days), `target_count`,
+        `actual_absences`, `mae` and `bias` (mean of |predicted - actual| and of predicted - actual),
+        `wape_pct` (None if there were no absences), `brier_score` (mean squared error of the probability, 0
+        best; employees only; Brier, 1950). Empty: nothing to compare.
         """
         return self._read(
             "get_absence_forecast_accuracy",
@@ -142,7 +143,7 @@ class AbsenceQueries(CachedPredictionQueries):
 
 
 def _of_one_or_many(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The rows, each about one employee or about one location."""
+    """Yield the rows; check that each is about either one employee or one location."""
     for number, row in enumerate(rows, start=1):
         told = row.keys() & (_ABOUT_ONE | _ABOUT_MANY)
         if told not in (_ABOUT_ONE, _ABOUT_MANY):

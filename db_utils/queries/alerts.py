@@ -44,11 +44,12 @@ class AlertQueries(QueryRunner):
     ) -> Row:
         """Raise an alert and return its row.
 
-        `severity` is low, medium, high or critical; `alert_type` a word of the application's own, such as
-        resource_down. Listeners learn of it once it is committed. Returns the row: `alert_id`, `created_at` (UTC),
-        `severity`, `alert_type`, `title`, `message`, `status` (active), `location_id`, `resource_id`, `anomaly_id`,
-        `acknowledged_at`, `acknowledged_by`, `resolved_at`, `resolution` (None), `metadata` (dict). Raises
-        `NotFoundError` for an unknown organization, location, resource or anomaly prediction.
+        `severity` is low, medium, high or critical; `alert_type` any word that the application chooses, such
+        as resource_down. Listeners are notified once it is committed. Returns the row: `alert_id`,
+        `created_at` (UTC), `severity`, `alert_type`, `title`, `message`, `status` (active), `location_id`,
+        `resource_id`, `anomaly_id`, `acknowledged_at`, `acknowledged_by`, `resolved_at`, `resolution` (None),
+        `metadata` (dict). Raises `NotFoundError` for an unknown organization, location, resource or anomaly
+        prediction.
         """
         return self._create(
             "raise_alert",
@@ -71,8 +72,9 @@ class AlertQueries(QueryRunner):
     ) -> Row:
         """Acknowledge an alert and return its row.
 
-        `acknowledged_by` names who, as the application names its users. Returns the row as `raise_alert` does. Raises
-        `WrongStateError` where it is acknowledged or resolved already, `NotFoundError` for an unknown one.
+        `acknowledged_by` is the user, as the application names its users. Returns the row as `raise_alert`
+        does. Raises `WrongStateError` if it is already acknowledged or resolved, `NotFoundError` for an
+        unknown alert.
         """
         return self._transition(
             "acknowledge_alert",
@@ -90,8 +92,9 @@ class AlertQueries(QueryRunner):
     def resolve_alert(self, organization_id: Id, alert_id: Id, *, resolution: str | None = None) -> Row:
         """Resolve an alert and return its row.
 
-        An active or an acknowledged one can be resolved; `resolution` says how, for people. Returns the row as
-        `raise_alert` does. Raises `WrongStateError` where it is resolved already, `NotFoundError` for an unknown one.
+        An active or acknowledged alert can be resolved; `resolution` is a text for people. Returns the row as
+        `raise_alert` does. Raises `WrongStateError` if it is already resolved, `NotFoundError` for an unknown
+        alert.
         """
         return self._transition(
             "resolve_alert",
@@ -111,9 +114,10 @@ class AlertQueries(QueryRunner):
     ) -> list[Row]:
         """Which alerts are not resolved yet, most severe first?
 
-        Active and acknowledged ones. Rows by severity, then newest first: `alert_id`, `created_at` (UTC), `severity`,
-        `alert_type`, `title`, `message`, `status` (active or acknowledged), `location_id`, `resource_id`,
-        `resource_name`, `anomaly_id`, `acknowledged_at`, `acknowledged_by`; None where not told. Empty: all is well.
+        Active and acknowledged ones. Rows by severity, then newest first: `alert_id`, `created_at` (UTC),
+        `severity`, `alert_type`, `title`, `message`, `status` (active or acknowledged), `location_id`,
+        `resource_id`, `resource_name`, `anomaly_id`, `acknowledged_at`, `acknowledged_by`; None where not
+        known. Empty: no open alert.
         """
         return self._read(
             "get_active_alerts",
@@ -138,11 +142,11 @@ class AlertQueries(QueryRunner):
     ) -> list[Row]:
         """Which alerts were raised, newest first?
 
-        Raised in the last `days` times 24 hours (default 30), or `start` <= created_at < `end` (aware; no `end`: up to
-        the newest). At most `limit` rows: `alert_id`, `created_at` (UTC), `severity`, `alert_type`, `title`,
-        `message`, `status` (active, acknowledged or resolved), `location_id`, `resource_id`, `anomaly_id`,
-        `acknowledged_at`, `acknowledged_by`, `resolved_at`, `resolution`, `metadata` (dict); None where not told.
-        Empty: none was raised.
+        Raised in the last `days` times 24 hours (default 30), or `start` <= created_at < `end` (aware; no
+        `end`: up to the newest). At most `limit` rows: `alert_id`, `created_at` (UTC), `severity`,
+        `alert_type`, `title`, `message`, `status` (active, acknowledged or resolved), `location_id`,
+        `resource_id`, `anomaly_id`, `acknowledged_at`, `acknowledged_by`, `resolved_at`, `resolution`,
+        `metadata` (dict); None where not known. Empty: none was raised.
         """
         return self._read(
             "get_alerts",

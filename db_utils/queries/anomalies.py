@@ -1,4 +1,4 @@
-"""Anomaly predictions: bottlenecks, failures and others, what became of them, and how good they were."""
+"""Anomaly predictions: bottlenecks, failures and others, their outcomes and their accuracy."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class AnomalyQueries(CachedPredictionQueries):
     ) -> int:
         """Save the predictions of one run and return those that are new.
 
-        Saves a run: `available_at` (aware) is when the model could have known it, its data cut-off. Returns how many rows
-        were written; all or none. A run that is saved twice is there once. Keys: see `AnomalyRecord`. Raises
-        `DifferentValuesError` where a prediction was saved before with other values, `NotFoundError` for an unknown
-        resource.
+        Saves a run: `available_at` (aware) is when the model could have known it, its data cut-off. Returns
+        how many rows were written; all or none. Saving a run twice stores it once. Keys: see `AnomalyRecord`.
+        Raises `DifferentValuesError` where a prediction was saved before with other values, `NotFoundError`
+        for an unknown resource.
         """
         organization = parse_uuid(organization_id, "organization_id")
         run = {
@@ -77,11 +77,11 @@ class AnomalyQueries(CachedPredictionQueries):
     ) -> list[Row]:
         """Which anomalies are predicted and not dealt with yet, most probable first?
 
-        Those with status active; with `include_acknowledged` also those that were acknowledged. Rows by probability,
+        Those with status active; with `include_acknowledged` also acknowledged ones. Rows by probability,
         then `predicted_for`: `anomaly_id`, `resource_id`, `resource_name`, `location_id` (the resource's),
-        `anomaly_type` (bottleneck, failure, quality, performance or safety), `severity` (low, medium, high or critical),
-        `status`, `probability` (0 to 1), `predicted_for` (UTC), `description`, `model_name`, `model_version`,
-        `available_at`, `recorded_at`, `metadata` (dict). Empty: none.
+        `anomaly_type` (bottleneck, failure, quality, performance or safety), `severity` (low, medium, high or
+        critical), `status`, `probability` (0 to 1), `predicted_for` (UTC), `description`, `model_name`,
+        `model_version`, `available_at`, `recorded_at`, `metadata` (dict). Empty: none.
         """
         return self._read(
             "get_active_anomaly_predictions",
@@ -108,10 +108,10 @@ class AnomalyQueries(CachedPredictionQueries):
     ) -> list[Row]:
         """Which anomalies were predicted and not yet closed at a given time, most probable first?
 
-        Only what the models could have known at `as_of` (aware) counts; with `known_by`, besides, only what had been
-        saved by then. Rows by probability, then `predicted_for`: `anomaly_id`, `resource_id`, `anomaly_type`,
-        `severity`, `probability` (0 to 1), `predicted_for` (UTC), `description`, `model_name`, `model_version`,
-        `available_at`, `recorded_at`. Empty: none.
+        Only what the models could have known at `as_of` (aware) counts; with `known_by`, only what had also
+        been saved by then. Rows by probability, then `predicted_for`: `anomaly_id`, `resource_id`,
+        `anomaly_type`, `severity`, `probability` (0 to 1), `predicted_for` (UTC), `description`,
+        `model_name`, `model_version`, `available_at`, `recorded_at`. Empty: none.
         """
         return self._read(
             "get_anomaly_predictions_as_of",
@@ -124,7 +124,7 @@ class AnomalyQueries(CachedPredictionQueries):
 
         Returns the row: `anomaly_id`, `resource_id`, `anomaly_type`, `severity`, `status` (acknowledged),
         `probability`, `predicted_for`, `outcome`, `occurred_at`, `closed_at` (None), `updated_at`. Raises
-        `WrongStateError` where it is acknowledged or closed already, `NotFoundError` for an unknown one.
+        `WrongStateError` if it is already acknowledged or closed, `NotFoundError` for an unknown prediction.
         """
         return self._change_status(
             "acknowledge_anomaly_prediction",
@@ -145,9 +145,9 @@ class AnomalyQueries(CachedPredictionQueries):
     ) -> Row:
         """Close a prediction with its outcome and return its row.
 
-        `outcome` is confirmed (then `occurred_at`, aware, says when), false_alarm or unknown; `closed_at` (aware) is when
-        that was known, now by default. Returns the row as `acknowledge_anomaly_prediction` does. Raises
-        `WrongStateError` where it is closed already, `NotFoundError` for an unknown one.
+        `outcome` is confirmed (then `occurred_at`, aware, is required), false_alarm or unknown; `closed_at`
+        (aware) is when that became known, now by default. Returns the row as `acknowledge_anomaly_prediction`
+        does. Raises `WrongStateError` if it is already closed, `NotFoundError` for an unknown prediction.
         """
         outcome = choice_of(outcome, "outcome", OUTCOMES)
         occurred = optional_time(occurred_at, "occurred_at")
@@ -195,14 +195,14 @@ class AnomalyQueries(CachedPredictionQueries):
     ) -> list[Row]:
         """How good were the anomaly predictions, by type, model and version?
 
-        Predictions for the last `days` times 24 hours (default 30), or `start` <= predicted_for < `end` (aware; no
-        `end`: now). Rows by type, model and version: `anomaly_type`, `model_name`, `model_version`,
-        `prediction_count`, `confirmed_count`, `false_alarm_count`, `unknown_count`, `open_count`, `precision_pct`
-        (confirmed of confirmed and false alarms, 0 to 100), `breakdown_count` and `predicted_breakdown_count`
-        (failures that began in the period, as the KPIs count them: breakdowns of one machine that overlap or touch are one;
-        and those that a confirmed prediction had announced; failures only), `recall_pct` (their share, 0 to 100),
-        `lead_time_minutes_mean` (from available_at to occurred_at). None where there is nothing to divide by. Empty:
-        nothing was predicted.
+        Predictions for the last `days` times 24 hours (default 30), or `start` <= predicted_for < `end`
+        (aware; no `end`: now). Rows by type, model and version: `anomaly_type`, `model_name`,
+        `model_version`, `prediction_count`, `confirmed_count`, `false_alarm_count`, `unknown_count`,
+        `open_count`, `precision_pct` (confirmed of confirmed and false alarms, 0 to 100), `breakdown_count`
+        and `predicted_breakdown_count` (failures only: those that began in the period, where overlapping or
+        adjacent breakdowns of one machine count once, as in the KPIs; and those that a confirmed prediction
+        had announced), `recall_pct` (their share, 0 to 100), `lead_time_minutes_mean` (from available_at to
+        occurred_at). None where there is nothing to divide by. Empty: nothing was predicted.
         """
         return self._read(
             "get_anomaly_prediction_scores",
@@ -212,7 +212,7 @@ class AnomalyQueries(CachedPredictionQueries):
 
 
 def _with_id(row: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
-    """The row with an id; one of our own making is the same whenever the same run says the same."""
+    """Return the row with an id; a generated id is the same for the same prediction of the same run."""
     if "anomaly_id" not in row:
         said = (
             row["resource_id"],

@@ -1,6 +1,6 @@
-"""Arguments as people give them, turned into what a query takes, or refused before anything is sent.
+"""Check and convert the arguments of queries before anything is sent.
 
-Every refusal is an `InvalidInputError` that names the argument and says what to give instead.
+Every function raises an `InvalidInputError` that names the argument and the accepted values.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Number: TypeAlias = Decimal | float
 Metadata: TypeAlias = Mapping[str, Any]
 
 SqlText: TypeAlias = psycopg2.extensions.AsIs
-"""A few words of SQL as a parameter; only ever made of constants and whole numbers."""
+"""A fragment of SQL as a parameter; built from constants and integers only."""
 
 Period: TypeAlias = dict[str, dt.datetime | SqlText]
 
@@ -36,16 +36,16 @@ EVER, FOREVER = SqlText("'-infinity'::timestamptz"), SqlText("'infinity'::timest
 MAX_DAYS = 36_500
 MAX_ROWS = 1_000_000
 MAX_LOCAL_DAYS = 100_000
-"""Local days, weeks or months in one answer: each edge is looked up in the calendar of its place."""
+"""Maximum local days, weeks or months per answer: each edge is computed in the location's time zone."""
 
 
 def optional_uuid(value: object, name: str) -> uuid.UUID | None:
-    """This identifier as a UUID, or None."""
+    """Return this identifier as a UUID, or None."""
     return None if value is None else parse_uuid(value, name)
 
 
 def text_of(value: object, name: str) -> str:
-    """This text, if there is something in it that can be read and stored."""
+    """Return this text if it is not blank and can be stored."""
     if not isinstance(value, str):
         raise InvalidInputError(f"{name} is {shown(value)}: give a text")
     if not value.strip():
@@ -54,26 +54,26 @@ def text_of(value: object, name: str) -> str:
 
 
 def optional_text(value: object, name: str) -> str | None:
-    """This text, or None."""
+    """Return this text, or None."""
     return None if value is None else text_of(value, name)
 
 
 def list_of(values: object, name: str) -> list[Any]:
-    """These values as a list; one text or mapping is no list."""
+    """Return these values as a list; a single text or mapping is refused."""
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
         raise InvalidInputError(f"{name} is {shown(values)}: give a list")
     return list(values)
 
 
 def texts_of(values: object, name: str) -> list[str]:
-    """These texts, in their order, each once."""
+    """Return these texts in order, without duplicates."""
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
         raise InvalidInputError(f"{name} is {shown(values)}: give a list of texts")
     return list(dict.fromkeys([text_of(value, f"{name}[{index}]") for index, value in enumerate(values)]))
 
 
 def choice_of(value: object, name: str, choices: Sequence[str]) -> str:
-    """This word, if it is one of the choices."""
+    """Return this word if it is one of the choices."""
     if not isinstance(value, str) or value not in choices:
         raise InvalidInputError(f"{name} is {shown(value)}: give one of {', '.join(choices)}")
     return str(value)
@@ -83,7 +83,7 @@ _WORD = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 def word_of(value: object, name: str, known: Sequence[str]) -> str:
-    """This word for a kind of thing: one of those known, or one's own; what is likely a slip for a known one is refused."""
+    """Return this kind: a known or a custom word; a likely typo of a known one is refused."""
     if isinstance(value, str) and value in known:
         return value
     if not isinstance(value, str) or not _WORD.fullmatch(value):
@@ -98,24 +98,24 @@ def word_of(value: object, name: str, known: Sequence[str]) -> str:
 
 
 def optional_word(value: object, name: str, known: Sequence[str]) -> str | None:
-    """This word, or None."""
+    """Return this word, or None."""
     return None if value is None else word_of(value, name, known)
 
 
 def optional_choice(value: object, name: str, choices: Sequence[str]) -> str | None:
-    """This word, if it is one of the choices, or None."""
+    """Return this word if it is one of the choices, or None."""
     return None if value is None else choice_of(value, name, choices)
 
 
 def flag_of(value: object, name: str) -> bool:
-    """This True or False."""
+    """Return this bool."""
     if not isinstance(value, bool):
         raise InvalidInputError(f"{name} is {shown(value)}: give True or False")
     return value
 
 
 def whole_of(value: object, name: str, least: int, most: int) -> int:
-    """This whole number, if it is between `least` and `most`."""
+    """Return this integer if it is between `least` and `most`."""
     if not isinstance(value, bool):
         try:
             number = operator.index(value)  # type: ignore[arg-type]
@@ -128,7 +128,7 @@ def whole_of(value: object, name: str, least: int, most: int) -> int:
 
 
 def number_of(value: object, name: str) -> Decimal:
-    """This number as an exact one; NaN and infinity are refused."""
+    """Return this number as an exact `Decimal`; NaN and infinity are refused."""
     if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
         raise InvalidInputError(f"{name} is {shown(value)}: give a number")
     if isinstance(value, Decimal):
@@ -136,19 +136,19 @@ def number_of(value: object, name: str) -> Decimal:
     elif isinstance(value, Integral):
         number = Decimal(int(value))
     else:
-        number = Decimal(repr(float(value)))  # the shortest text that means this float
+        number = Decimal(repr(float(value)))  # the shortest text that reads back as this float
     if not number.is_finite():
         raise InvalidInputError(f"{name} is {number}: give a finite number, or None where it is not known")
     return number
 
 
 def optional_number(value: object, name: str) -> Decimal | None:
-    """This number, or None."""
+    """Return this number, or None."""
     return None if value is None else number_of(value, name)
 
 
 def time_of(value: object, name: str) -> dt.datetime:
-    """This instant; a time without a time zone is refused, for it could be any of forty."""
+    """Return this instant; a datetime without a time zone is ambiguous and refused."""
     if not isinstance(value, dt.datetime):
         raise InvalidInputError(f"{name} is {shown(value)}: give a datetime with a time zone")
     if value.tzinfo is None or value.utcoffset() is None:
@@ -157,28 +157,28 @@ def time_of(value: object, name: str) -> dt.datetime:
         utc = value.astimezone(dt.UTC)
     except OverflowError:
         raise InvalidInputError(f"{name} is {shown(value)}: outside the years 1 to 9999 in UTC") from None
-    return dt.datetime.combine(utc.date(), utc.timetz())  # a plain datetime, whatever subclass came in
+    return dt.datetime.combine(utc.date(), utc.timetz())  # a plain datetime, even from a subclass
 
 
 def optional_time(value: object, name: str) -> dt.datetime | None:
-    """This instant, or None."""
+    """Return this instant, or None."""
     return None if value is None else time_of(value, name)
 
 
 def date_of(value: object, name: str) -> dt.date:
-    """This day; a datetime is refused, for its day depends on the time zone."""
+    """Return this day; a datetime is refused, because its day depends on the time zone."""
     if isinstance(value, dt.datetime) or not isinstance(value, dt.date):
         raise InvalidInputError(f"{name} is {shown(value)}: give a date")
     return value
 
 
 def optional_date(value: object, name: str) -> dt.date | None:
-    """This day, or None."""
+    """Return this day, or None."""
     return None if value is None else date_of(value, name)
 
 
 def span_of(value: object, name: str) -> dt.timedelta:
-    """This stretch of time, 0 or more."""
+    """Return this duration, 0 or more."""
     if not isinstance(value, dt.timedelta):
         raise InvalidInputError(f"{name} is {shown(value)}: give a timedelta")
     if not dt.timedelta(0) <= value <= dt.timedelta(days=MAX_DAYS):
@@ -187,7 +187,7 @@ def span_of(value: object, name: str) -> dt.timedelta:
 
 
 def json_of(value: object, name: str) -> Any:
-    """This value as JSON has it: texts, numbers, lists and dicts only; dates and identifiers as texts."""
+    """Return this value in JSON types: texts, numbers, lists and dicts; dates and identifiers as texts."""
     try:
         text = dump_json(value)
     except InvalidInputError as error:
@@ -198,7 +198,7 @@ def json_of(value: object, name: str) -> Any:
 
 
 def _check_texts(value: Any, name: str) -> None:
-    """Refuse what JSON can spell and jsonb cannot hold."""
+    """Refuse values that JSON allows and jsonb cannot store."""
     if isinstance(value, str) and value:
         text_of(f"-{value}", name)
     elif isinstance(value, dict):
@@ -211,7 +211,7 @@ def _check_texts(value: Any, name: str) -> None:
 
 
 def metadata_of(value: object, name: str) -> dict[str, Any]:
-    """This mapping, as JSON has it; None is the empty one."""
+    """Return this mapping in JSON types; an empty one for None."""
     if not value and (value is None or isinstance(value, Mapping)):
         return {}
     if not isinstance(value, Mapping):
@@ -221,10 +221,10 @@ def metadata_of(value: object, name: str) -> dict[str, Any]:
 
 
 def past(days: object, start: object, end: object, *, default_days: int) -> Period:
-    """The period of facts: the last `days` times 24 hours by the server's clock, or from `start` to `end`.
+    """Return the period of facts: the last `days` times 24 hours of the server clock, or `start` to `end`.
 
-    Without `end` up to the newest. Returns the parameters period_start and period_end of a query, as `past_until_now`
-    and `ahead` do.
+    Without `end`, up to the newest. Returns the query parameters period_start and period_end, as
+    `past_until_now` and `ahead` do.
     """
     days, first, last = _period(days, start, end, default_days)
     return _edges(first or _from_now(-_hours(days)), last or FOREVER)
@@ -233,10 +233,10 @@ def past(days: object, start: object, end: object, *, default_days: int) -> Peri
 def past_until_now(
     days: object, start: object, end: object, *, default_days: int, filled_by: dt.timedelta | None = None
 ) -> Period:
-    """The period of a computation: as in `past`, but without `end` it ends now.
+    """Return the period of a computation: as in `past`, but without `end` it ends now.
 
-    Buckets of the length `filled_by` will fill it, one row each: it is refused where that makes more than `MAX_ROWS`,
-    or of days and longer `MAX_LOCAL_DAYS`.
+    It is filled with buckets of the length `filled_by`, one row each, and refused if these are more than
+    `MAX_ROWS`, or `MAX_LOCAL_DAYS` for days and longer.
     """
     days, first, last = _period(days, start, end, default_days)
     if filled_by is not None:
@@ -261,13 +261,13 @@ def _check_buckets(
 
 
 def ahead(days: object, start: object, end: object, *, default_days: int) -> Period:
-    """The period of plans and predictions: `days` times 24 hours from now on, or from `start` to `end` (or for ever)."""
+    """Return the period of plans: the next `days` times 24 hours, or `start` to `end` (or without end)."""
     days, first, last = _period(days, start, end, default_days)
     return _edges(first or _from_now(0), last or (FOREVER if days is None else _from_now(_hours(days))))
 
 
 def always(start: object, end: object) -> Period:
-    """From `start` to `end`; what is not given has no limit."""
+    """Return the parameters for `start` to `end`; None means unbounded."""
     _, first, last = _period(None, start, end, None)
     return _edges(first or EVER, last or FOREVER)
 
@@ -292,7 +292,7 @@ def _hours(days: int | None) -> int:
 
 
 def _from_now(hours: int) -> SqlText:
-    """So many hours from now, by the server's clock: the planner sees a constant distance and leaves chunks out."""
+    """Return the server's now() plus hours; a constant offset lets the planner exclude chunks."""
     if hours == 0:
         return SqlText("now()")
     return SqlText(f"(now() {'-' if hours < 0 else '+'} interval '{abs(hours)} hours')")
@@ -305,7 +305,7 @@ def _edges(start: dt.datetime | SqlText, end: dt.datetime | SqlText) -> Period:
 def local_days(
     days: object, first_date: object, end_date: object, *, default_days: int | None = None
 ) -> dict[str, int | dt.date | None]:
-    """The parameters days, first_date and end_date of a query that counts in local days; the end is not included."""
+    """Return the parameters days, first_date and end_date (exclusive) of a query by local days."""
     if days is not None and (first_date is not None or end_date is not None):
         raise InvalidInputError("give either days, or first_date and end_date")
     if first_date is None and end_date is not None:

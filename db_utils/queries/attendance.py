@@ -1,4 +1,4 @@
-"""Attendance: who came to work, and how regularly."""
+"""Attendance: presence and absence of employees, and attendance rates."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class AttendanceQueries(QueryRunner):
     ) -> int:
         """Record attendance and return the rows that are new or differ from what was recorded.
 
-        Returns how many rows were written; all or none. A row of the same employee and time is corrected where it
-        differs, or kept with `replace=False`; so is the row of the same employee and `shift_id` at another time, which
-        moves. The same rows may be sent again. Only what is given is written: a key that a row does not have leaves
-        what is
-        recorded as it is; but who is away has worked 0 hours, and the hours of who was away and came after all are
-        unknown until they are given. Keys: see `AttendanceRecord`. Raises `InvalidInputError` for two rows of one
-        employee and time, or of one employee and shift, in one call, `NotFoundError` for an unknown employee or shift.
+        Returns how many rows were written; all or none. A row of the same employee and time is corrected
+        where it differs, or kept with `replace=False`; so is the row of the same employee and `shift_id` at
+        another time, which moves. The same rows may be sent again. Only given keys are written: a key that a
+        row lacks leaves the recorded value unchanged; but an absent employee has worked 0 hours, and when an
+        absence is corrected to attendance the hours are unknown until given. Keys: see `AttendanceRecord`.
+        Raises `InvalidInputError` for two rows of one employee and time, or of one employee and shift, in one
+        call, `NotFoundError` for an unknown employee or shift.
         """
         organization = parse_uuid(organization_id, "organization_id")
         flag_of(replace, "replace")
@@ -69,13 +69,12 @@ class AttendanceQueries(QueryRunner):
     ) -> list[Row]:
         """Who came to work, and who did not, newest first?
 
-        Scheduled work that began in the last `days` times 24 hours (default 7), or `start` <= time < `end` (aware; no
-        `end`: up to the newest). Rows by time, then employee: `time` (UTC), `employee_id`, `full_name`, `location_id`
-        (where they belonged then), `shift_id` (None if it was no shift), `status` (present, late, remote, absent,
-        sick or
-        vacation), `scheduled_hours`, `hours_worked` (None where not known), `performance_score` (0 to 100, None when
-        away or not rated),
-        `metadata` (dict). Empty: nothing was recorded.
+        Scheduled work that began in the last `days` times 24 hours (default 7), or `start` <= time < `end`
+        (aware; no `end`: up to the newest). Rows by time, then employee: `time` (UTC), `employee_id`,
+        `full_name`, `location_id` (where they were based then), `shift_id` (None if it was no shift),
+        `status` (present, late, remote, absent, sick or vacation), `scheduled_hours`, `hours_worked` (None
+        where not known), `performance_score` (0 to 100, None if absent or not rated), `metadata` (dict).
+        Empty: nothing was recorded.
         """
         return self._read(
             "get_attendance",
@@ -99,15 +98,14 @@ class AttendanceQueries(QueryRunner):
     ) -> list[Row]:
         """How regularly did each employee come to work, by the organization's local month?
 
-        Period: the current local month, or the last `days` times 24 hours, or `start` <= time < `end` (aware); a month
-        at its edge counts with the part inside; with `location_id` what they were due while they belonged there.
-        Rows by month, then full name: `month` (date, its first day),
-        `employee_id`, `full_name`, `location_id` (where they belonged last in it), `attendance_rate` (0 to 100:
-        attended of scheduled),
-        `attended_count` (present, late or remote), `scheduled_count` (vacation does not count), `hours_worked`
-        (of the `hours_known_count` stretches whose hours are known, None where there is none),
-        `performance_score_mean` (0 to 100, None where not rated). Up to now; who was not employed was not due. Empty: nobody
-        was due.
+        Period: the current local month, or the last `days` times 24 hours, or `start` <= time < `end`
+        (aware); a month at its edge counts with the part inside; with `location_id`, the work due while they
+        were based there. Rows by month, then full name: `month` (date, its first day), `employee_id`,
+        `full_name`, `location_id` (where they were last based in it), `attendance_rate` (0 to 100: attended
+        of scheduled), `attended_count` (present, late or remote), `scheduled_count` (vacation does not
+        count), `hours_worked` (of the `hours_known_count` records whose hours are known, None without any),
+        `performance_score_mean` (0 to 100, None where not rated). Up to now; no work is due outside
+        employment. Empty: no work was due.
         """
         return self._read(
             "get_attendance_rate",
@@ -131,10 +129,10 @@ class AttendanceQueries(QueryRunner):
     ) -> list[Row]:
         """Which employees came to work less often than they should, least often first?
 
-        Period: the organization's current local month, or the last `days` times 24 hours, or `start` <= time < `end`
-        (aware). Rows of those below `below_pct`: `employee_id`, `full_name`, `location_id` (where they belonged last),
-        `attendance_rate` (0 to 100), `attended_count`, `scheduled_count` (vacation does not count). Up to now; who was not
-        employed was not due. Empty: nobody.
+        Period: the organization's current local month, or the last `days` times 24 hours, or `start` <= time
+        < `end` (aware). Rows of those below `below_pct`: `employee_id`, `full_name`, `location_id` (where
+        they were last based), `attendance_rate` (0 to 100), `attended_count`, `scheduled_count` (vacation
+        does not count). Up to now; no work is due outside employment. Empty: no such employee.
         """
         return self._read(
             "get_low_attendance",
@@ -148,7 +146,7 @@ class AttendanceQueries(QueryRunner):
 
 
 def _this_month_or(days: object, start: object, end: object) -> dict[str, object]:
-    """The period that was asked for; the organization's local month, which only the server knows, where none was."""
+    """Return the given period; without one, the organization's local month, which the server computes."""
     this_month = days is None and start is None and end is None
     edges = past(days, start, end, default_days=31)
     return {**edges, "period_start": None if this_month else edges["period_start"], "this_month": this_month}

@@ -1,13 +1,13 @@
-"""Predictions read through the cache, and what writers tell it.
+"""Predictions read through the cache, and its invalidation by writes.
 
-What the cache holds, by kind and entity (see `PredictionCache` for how far to trust it):
+What the cache holds, by kind and entity (see `PredictionCache` for its guarantees):
 
-    demand_forecast      (product_id, location_id)     rows of get_current_demand_forecasts: those under way, 30 days ahead
-    anomaly_prediction   "active"                      rows of get_active_anomaly_predictions
-    absence_forecast     ("location", location_id)     rows of get_current_absence_forecasts, 14 local days from today
-    absence_forecast     ("employee", employee_id)     likewise
+    demand_forecast      (product_id, location_id)     rows of get_current_demand_forecasts: current ones, 30
+    days ahead anomaly_prediction   "active"                      rows of get_active_anomaly_predictions
+    absence_forecast     ("location", location_id)     rows of get_current_absence_forecasts, 14 local days
+    from today absence_forecast     ("employee", employee_id)     likewise
 
-Inside a transaction nothing is read from the cache or put into it: the transaction may see what others do not, or be
+Inside a transaction the cache is neither read nor written: the transaction may see uncommitted rows, or be
 rolled back.
 """
 
@@ -33,28 +33,28 @@ ACTIVE = "active"
 DEMAND_DAYS = 30
 ABSENCE_DAYS = 14
 MOST_REFRESHED = 50
-"""Where a run touches more entities than this, the cache forgets the kind instead of being told each one."""
+"""If a run touches more entities than this, the whole kind is invalidated instead of each one."""
 
-# Targets that are over still say how new the newest run is: without them, the newest prediction's time would go
-# back when its last target has passed, and the cache, which keeps what is newer, would keep what is over.
+# Past targets are read too, because they date the newest run: without them its time would go back once its
+# last target has passed, and the cache, where the newest wins, would keep the outdated value.
 _LOOK_BACK = dt.timedelta(days=2)
 
 _no_cache = PredictionCache(None)
 
 
 class CachedPredictionQueries(QueryRunner):
-    """Predictions in a millisecond, with where they come from and how far they can be trusted."""
+    """Predictions from the cache, with their source and freshness."""
 
     def get_cached_demand_forecast(
         self, organization_id: Id, product_id: str, *, location_id: Id
     ) -> CachedPrediction | None:
         """What demand do we expect of a product at a location, from the cache if it has it?
 
-        A `CachedPrediction`: `source` (cache or database), `freshness` (FRESH, STALE or EXPIRED), `age_seconds`, `model_name`,
-        `model_version` and `available_at` of the newest run, and as `value` the rows of
-        `get_current_demand_forecasts` for targets that are not over, the day and the week under way among them, up to 30
-        days ahead, each with its own run. Without a
-        cache, or where Redis does not answer in time, the database answers. None: nothing is predicted.
+        A `CachedPrediction`: `source` (cache or database), `freshness` (FRESH, STALE or EXPIRED),
+        `age_seconds`, `model_name`, `model_version` and `available_at` of the newest run, and as `value` the
+        rows of `get_current_demand_forecasts` for targets that are not over, including the current day and
+        week, up to 30 days ahead, each with its run. Without a cache, or if Redis does not answer in time,
+        the database answers. None: nothing is predicted.
         """
         organization = parse_uuid(organization_id, "organization_id")
         product, location = text_of(product_id, "product_id"), parse_uuid(location_id, "location_id")
@@ -65,8 +65,8 @@ class CachedPredictionQueries(QueryRunner):
         """Which anomalies are predicted and not dealt with yet, from the cache if it has it?
 
         A `CachedPrediction` as in `get_cached_demand_forecast`; its `value` is the rows of
-        `get_active_anomaly_predictions`, [] where none is active, its `available_at` that of the newest prediction
-        whatever became of it, its `recorded_at` when the rows were read. None: nothing was ever predicted.
+        `get_active_anomaly_predictions`, [] where none is active, its `available_at` that of the newest
+        prediction in any status, its `recorded_at` when the rows were read. None: nothing was ever predicted.
         """
         organization = parse_uuid(organization_id, "organization_id")
         return self._cached(PredictionKind.ANOMALY_PREDICTION, organization, ACTIVE)
@@ -104,11 +104,11 @@ class CachedPredictionQueries(QueryRunner):
             found = cache.get_or_compute(organization, kind, entity, load)
             if found is None or found.source == "database" or _is_of_kind(kind, found):
                 return found
-            cache.invalidate(organization, kind, entity)  # another program's value under our key
+            cache.invalidate(organization, kind, entity)  # a foreign value under our key
         return _no_cache.get_or_compute(organization, kind, entity, load)
 
     def _cache_of(self, organization: uuid.UUID) -> PredictionCache:
-        """The cache, or none: in a transaction, and where a tenant scope is asked about another organization."""
+        """Return the cache; None in a transaction, and for another organization than the tenant scope's."""
         foreign = isinstance(self._db, TenantScope) and self._db.organization_id != organization
         if self._cache is None or foreign or isinstance(self._db, Transaction):
             return _no_cache
@@ -149,7 +149,7 @@ class CachedPredictionQueries(QueryRunner):
             organization,
             {"resource_id": None, "anomaly_type": None, "include_acknowledged": False},
         )
-        # What is newer here is the later look: a prediction that was closed leaves no newer prediction behind.
+        # Dated by the time of the read: closing a prediction leaves no newer prediction behind.
         return Prediction(
             rows,
             newest[0]["model_name"],
@@ -166,7 +166,7 @@ class CachedPredictionQueries(QueryRunner):
         found = self._db.execute_query(
             query("find_local_today").sql, {"organization_id": organization, **about}, primary=True
         )
-        # Of one that is not there the read below says so.
+        # The read below reports an unknown one.
         today = found[0]["today"] if found else dt.datetime.now(dt.UTC).date()
         rows = self._read_rows(
             "get_current_absence_forecasts",
@@ -184,11 +184,11 @@ class CachedPredictionQueries(QueryRunner):
 
     @contextmanager
     def _telling_cache(self, kind: str, organization: uuid.UUID, touched: set[Entity]) -> Iterator[None]:
-        """Around a write: afterwards, and only once it is committed, the cache learns which entities it touched."""
+        """Wrap a write: once it is committed, invalidate the entities that it touched."""
         try:
             yield
         except ServerUnavailableError:
-            # It may have been lost during COMMIT, and then nobody knows whether the write took effect.
+            # If the connection was lost during COMMIT, the write may have taken effect.
             self._cache_of(organization).invalidate(organization, kind)
             raise
         if self._cache is None or not touched:
@@ -210,7 +210,7 @@ class CachedPredictionQueries(QueryRunner):
             cache.put_many(
                 organization, kind, [(entity, known) for entity, known in loaded if known is not None]
             )
-        except DbUtilsError:  # the write itself is done and must not look as if it had failed
+        except DbUtilsError:  # the write succeeded: an error of the cache must not make it look failed
             cache.invalidate(organization, kind)
 
     def _forget(self, kind: str, organization: uuid.UUID, entities: Sequence[Entity]) -> None:
@@ -224,7 +224,7 @@ class CachedPredictionQueries(QueryRunner):
 
 
 def _is_of_kind(kind: str, found: CachedPrediction) -> bool:
-    """Whether a value has the form that is kept under this kind; what its figures say is the writer's."""
+    """Whether a value has the form expected for this kind; its figures are not checked."""
     rows = found.value
     time = "target_end" if kind == PredictionKind.DEMAND_FORECAST else "available_at"
     return (
@@ -245,7 +245,7 @@ def _not_over(rows: Sequence[Row], now: dt.datetime) -> list[Row]:
 
 
 def _prediction(rows: Sequence[Row], value: list[Row]) -> Prediction | None:
-    """The value as the cache keeps it, dated by the newest of the rows."""
+    """Return the value as cached, dated by the newest of the rows."""
     if not rows:
         return None
     newest: dict[str, Any] = max(rows, key=lambda row: (row["available_at"], row["recorded_at"]))

@@ -1,4 +1,4 @@
-"""The catalogue of prebuilt queries: every method with its question, made from the code so that it cannot be old."""
+"""The catalogue of prebuilt queries: every method with its question, generated from the code."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class Entry:
     """One method of `OperationalDataQueries`."""
 
     topic: str
-    """What it is about: the name of its module, as of its file in `db_utils/queries` where it has one."""
+    """Its topic: the name of its module and of its .sql file, if any, in `db_utils/queries`."""
     name: str
     arguments: str
-    """Its arguments as they are written in a call; those after `*` by name."""
+    """Its arguments as written in a call; those after `*` are keyword-only."""
     question: str
     """What a read answers, or what a write does: the first line of its docstring."""
     writes: bool
 
 
 def entries() -> Iterator[Entry]:
-    """Every public method of `OperationalDataQueries`, topic by topic, in the order of the code."""
+    """Return every public method of `OperationalDataQueries`, by topic, in the order of the code."""
     topics = [topic for topic in OperationalDataQueries.__mro__ if topic not in _NOT_TOPICS]
     for topic in topics:
         for name, method in vars(topic).items():
@@ -59,7 +59,7 @@ def _arguments(method: object) -> str:
 
 
 def markdown() -> str:
-    """The catalogue as a Markdown table; arguments in brackets may be left out."""
+    """Return the catalogue as a Markdown table; arguments in brackets are optional."""
     lines = [
         "| topic | method of `OperationalDataQueries` | what it answers, or does |",
         "| --- | --- | --- |",

@@ -1,8 +1,9 @@
-"""The customer's own codes in place of identifiers: told apart, and looked up, in this one place.
+"""Look up the customer's codes given in place of identifiers.
 
-Wherever a method takes a location, resource, employee or shift, what reads as a UUID is its identifier and everything else its
-code (`location_code`, `resource_code`, `employee_code`, `shift_code`); a location or resource without such a code may be called by
-its name, which is as unique. All codes of a call are looked up by one statement; a call with identifiers only sends none.
+Wherever a method takes a location, resource, employee or shift, a UUID is its identifier and any other text
+is its code (`location_code`, `resource_code`, `employee_code`, `shift_code`); for locations and resources the
+name, which is unique too, works as well. All codes of a call are looked up in one statement; a call with
+identifiers only sends none.
 """
 
 from __future__ import annotations
@@ -21,27 +22,27 @@ from db_utils.text_keys import CODED, code_of, is_identifier, text_key, unknown_
 from db_utils.values import Row
 
 _LISTS: Mapping[str, str] = {"may_work_at": "location_id"}
-"""Arguments that are lists of such, and of which."""
+"""Arguments that are lists of these, with their kind."""
 
 Wanted = Mapping[str, Iterable[str]]
-"""Codes to be looked up, by the argument that tells their kind."""
+"""Codes to look up, by the argument that determines their kind."""
 
 
 class Code(str):
-    """A code that is not looked up yet, in place of an identifier."""
+    """A code that has not been looked up yet, in place of an identifier."""
 
     __slots__ = ()
 
 
 def coded_parameters(method: Callable[..., Any]) -> list[str]:
-    """The parameters of this method of the prebuilt queries that take codes; not the new identifier of what it makes."""
+    """Return the parameters of this query method that take codes, but not new identifiers."""
     made = method.__name__.partition("create_")[2]
     names = list(inspect.signature(method).parameters)
     return [n for n in names if n in _LISTS or (n in CODED and CODED[n] != made)]
 
 
 def takes_codes(method: Callable[..., Any]) -> Callable[..., Any]:
-    """This method of the prebuilt queries, which takes codes for the identifiers of things that are there."""
+    """Make this query method accept codes in place of existing identifiers."""
     order = list(inspect.signature(method).parameters)[1:]
     names = coded_parameters(method)
     if not names:
@@ -59,7 +60,7 @@ def takes_codes(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def coded_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of these arguments of a read that are codes."""
+    """Return those arguments of a read that are codes."""
     return {name: value for name, value in arguments.items() if _has_code(name, value)}
 
 
@@ -70,7 +71,7 @@ def _has_code(name: str, value: Any) -> bool:
 
 
 def identifiers_of(db: Executor, organization_id: uuid.UUID, coded: Mapping[str, Any]) -> dict[str, Any]:
-    """These arguments with identifiers in place of codes. Raises `NotFoundError`, which names the unknown ones."""
+    """Return these arguments with codes replaced. Raises `NotFoundError` that names unknown codes."""
     texts: dict[str, Any] = {}
     wanted: dict[str, set[str]] = {}
     for name, value in coded.items():
@@ -94,7 +95,7 @@ def identifiers_of(db: Executor, organization_id: uuid.UUID, coded: Mapping[str,
 
 
 def look_up(db: Executor, organization_id: uuid.UUID, wanted: Wanted) -> dict[str, dict[str, uuid.UUID]]:
-    """The identifiers of those codes that the organization has, by kind and code; by one statement."""
+    """Return the identifiers of the codes that the organization has, by kind and code, in one statement."""
     asked = {kind: set(codes) for kind, codes in wanted.items()}
     parameters: dict[str, Any] = {"organization_id": organization_id}
     for kind, thing in CODED.items():
@@ -113,7 +114,7 @@ def look_up(db: Executor, organization_id: uuid.UUID, wanted: Wanted) -> dict[st
 
 
 def _called(rows: Sequence[Row]) -> Iterable[Row]:
-    """Each row by its code, then each by its name: a code goes before another thing's name."""
+    """Index the rows by code, then by name: a code takes precedence over another row's name."""
     for column in ("code", "name"):
         for row in rows:
             if row[column] is not None:
@@ -123,7 +124,7 @@ def _called(rows: Sequence[Row]) -> Iterable[Row]:
 def unknown_codes(
     db: Executor, organization_id: uuid.UUID, unknown: Mapping[str, Sequence[str]], where: str = ""
 ) -> NotFoundError:
-    """The refusal of codes that the organization does not have, with the nearest that it has."""
+    """Return the error for unknown codes, with the closest known ones."""
     said = []
     for name, codes in unknown.items():
         kind = _LISTS.get(name, name)
@@ -137,7 +138,7 @@ def unknown_codes(
 
 
 def checked_code(value: object, name: str) -> str | None:
-    """This new code in its one spelling, or None. Raises `InvalidInputError` for what would be taken for an identifier."""
+    """Return this new code normalized, or None. Raises `InvalidInputError` for what reads as a UUID."""
     if value is None:
         return None
     code = code_of(value, name)
@@ -149,7 +150,7 @@ def checked_code(value: object, name: str) -> str | None:
 
 
 def new_code(value: object, name: str) -> str:
-    """This new code in its one spelling. Raises `InvalidInputError`."""
+    """Return this new code normalized. Raises `InvalidInputError`."""
     code = checked_code(value, name)
     if code is None:
         raise InvalidInputError(f"{name} is None: give a code")
