@@ -1,4 +1,4 @@
-"""Demand as it happened: rows, regular series, and frames to train models on."""
+"""Recorded demand: rows, regular series, and training frames for models."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from db_utils.values import Row
 
 Bucket = Literal["quarter_hour", "half_hour", "hour", "day", "week", "month"]
 
-# How long each is (of a month: the shortest).
+# Length of each; of a month the shortest.
 _BUCKETS: dict[str, dt.timedelta] = {
     "quarter_hour": dt.timedelta(minutes=15),
     "half_hour": dt.timedelta(minutes=30),
@@ -56,12 +56,12 @@ class DemandQueries(QueryRunner):
     ) -> int:
         """Record demand and return the rows that are new or differ from what was recorded.
 
-        Returns how many rows were written; all or none. A row of the same product, location and time is corrected
-        where it differs (and known so from now on: `get_demand_revisions`), or kept with `replace=False`; the same
-        rows may be sent again. Only what is given is written: a key that a row does not have leaves what is recorded
-        as it is, None makes it unknown. Two rows of one product, location and time in one call are refused, or with
-        `on_repeat="sum"` (lines of receipts) their quantity and revenue are added up; the revenue is unknown where
-        one of them is. Keys: see `DemandRecord`. Raises
+        Returns how many rows were written; all or none. A row of the same product, location and time is
+        corrected where it differs (the former value stays in `get_demand_revisions`), or kept with
+        `replace=False`; the same rows may be sent again. Only given keys are written: a key that a row lacks
+        leaves the recorded value unchanged, None makes it unknown. Two rows of one product, location and time
+        in one call are refused, or with `on_repeat="sum"` (lines of receipts) their quantity and revenue are
+        added up; the revenue is unknown if any of them is. Keys: see `DemandRecord`. Raises
         `InvalidInputError` for a repeated row, `NotFoundError` for an unknown location.
         """
         organization = parse_uuid(organization_id, "organization_id")
@@ -91,11 +91,11 @@ class DemandQueries(QueryRunner):
     ) -> list[Row]:
         """How much of a product was demanded, row by row?
 
-        Rows whose time is in the last `days` times 24 hours (default 90), or `start` <= time < `end` (aware; no
-        `end`: up to the newest), oldest first, then by location: `time` (UTC; start of the bucket), `product_id`,
-        `location_id`, `quantity` (in the product's own unit), `revenue` (in the organization's currency, None where not
-        known), `metadata` (dict), `recorded_at` (UTC; since when the quantity is known here, None where that is not known).
-        Empty: no demand, or no such product.
+        Rows whose time is in the last `days` times 24 hours (default 90), or `start` <= time < `end` (aware;
+        no `end`: up to the newest), oldest first, then by location: `time` (UTC; start of the bucket),
+        `product_id`, `location_id`, `quantity` (in the product's own unit), `revenue` (in the organization's
+        currency, None where not known), `metadata` (dict), `recorded_at` (UTC; when the quantity was
+        recorded, None where not known). Empty: no demand, or no such product.
         """
         return self._read(
             "get_demand_history",
@@ -119,10 +119,11 @@ class DemandQueries(QueryRunner):
     ) -> list[Row]:
         """What did rows of demand say before they were corrected or deleted?
 
-        Rows whose time lies in the last `days` times 24 hours (default 90), or `start` <= time < `end` (aware; no
-        `end`: up to the newest), oldest first, then by product, location and version: `time` (UTC; start of the bucket),
-        `product_id`, `location_id`, `quantity` (in the product's own unit), `recorded_at` (UTC; since when it was said,
-        None where not known), `replaced_at` (UTC; until when). Empty: nothing was corrected.
+        Rows whose time is in the last `days` times 24 hours (default 90), or `start` <= time < `end` (aware;
+        no `end`: up to the newest), oldest first, then by product, location and version: `time` (UTC; start
+        of the bucket), `product_id`, `location_id`, `quantity` (in the product's own unit), `recorded_at`
+        (UTC; when it was recorded, None where not known), `replaced_at` (UTC; when it was replaced). Empty:
+        nothing was corrected.
         """
         return self._read(
             "get_demand_revisions",
@@ -139,10 +140,11 @@ class DemandQueries(QueryRunner):
     ) -> Row:
         """Set the name and unit of a product and return its row.
 
-        `unit` is the product's own unit, in which its demand, plans and forecasts count (pieces, kg …): figures over
-        products that are known to count differently are None with a reason instead of a sum. What is None stays as it
-        is. Returns the row: `product_id`, `name`, `unit`, `created_at`, `updated_at`. A product that is counted in
-        another unit from some day on is another product. Raises `NotFoundError` for an unknown organization.
+        `unit` is the product's own unit, in which its demand, plans and forecasts count (pieces, kg …):
+        figures over products with different known units are None with a reason instead of a sum. Arguments
+        that are None leave the value unchanged. Returns the row: `product_id`, `name`, `unit`, `created_at`,
+        `updated_at`. If a product's unit changes from some day on, use a new product. Raises `NotFoundError`
+        for an unknown organization.
         """
         return self._create(
             "upsert_product",
@@ -165,12 +167,12 @@ class DemandQueries(QueryRunner):
     ) -> list[Row]:
         """Which products were demanded, how much and at how many locations?
 
-        Rows whose time is in the last `days` times 24 hours (default 365), or `start` <= time < `end` (aware): from the
-        start of a local day to the start of the next it is that day. What is dated ahead of the clock was not demanded yet.
-        Rows by product: `product_id`, `name` and `unit` (see
-        `upsert_product`; None where not known), `location_count`, `first_bucket` and `last_bucket` (UTC; start of its first and
-        last row), `row_count`, `quantity` (in the product's own unit), `revenue` (None where it is not known of every row).
-        Empty: nothing was demanded.
+        Rows whose time is in the last `days` times 24 hours (default 365), or `start` <= time < `end`
+        (aware): from the start of a local day to the start of the next it is that day. Rows dated in the
+        future do not count yet. Rows by product: `product_id`, `name` and `unit` (see `upsert_product`; None
+        where not known), `location_count`, `first_bucket` and `last_bucket` (UTC; start of its first and last
+        row), `row_count`, `quantity` (in the product's own unit), `revenue` (None unless known for every
+        row). Empty: nothing was demanded.
         """
         return self._read(
             "get_products",
@@ -195,15 +197,15 @@ class DemandQueries(QueryRunner):
     ) -> list[Row]:
         """How much of a product was demanded in each local bucket of time, gaps included?
 
-        `bucket` is quarter_hour, half_hour, hour, day, week (from Monday) or month, by the clock on the location's wall at
-        the time: a bucket ends where the next one begins, so that none is lost where the clock is changed. The day of a
-        change has 23 or 25 hours, an hour that comes twice is two, and a day without midnight begins at its first instant.
-        The buckets that lie wholly in the last `days` times 24 hours (default 90), or in `start` to `end` (aware; no `end`:
-        now), without a hole; a period of more than a million, of days and longer 100,000, is refused. Rows by location,
-        then oldest first: `bucket` and `bucket_end` (UTC), `location_id`, `product_id`, `quantity` (sum of the bucket's
-        rows up to now, in the product's own unit; `fill_quantity` where there is none and the bucket is over), `revenue`
-        (None where it is not known of every row), `row_count`, `is_observed` (False for a gap). Empty: the product was not
-        demanded in the period.
+        `bucket` is quarter_hour, half_hour, hour, day, week (from Monday) or month, by the location's local
+        time: each bucket ends where the next one begins, without gaps at clock changes. The day of a change
+        has 23 or 25 hours, a repeated hour is two buckets, and a day without midnight begins at its first
+        instant. All buckets entirely within the last `days` times 24 hours (default 90), or `start` to `end`
+        (aware; no `end`: now); a period of more than a million buckets, or 100,000 of days and longer, is
+        refused. Rows by location, then oldest first: `bucket` and `bucket_end` (UTC), `location_id`,
+        `product_id`, `quantity` (sum of the bucket's rows up to now, in the product's own unit;
+        `fill_quantity` if there is none and the bucket is over), `revenue` (None unless known for every row),
+        `row_count`, `is_observed` (False for a gap). Empty: the product was not demanded in the period.
         """
         length = _BUCKETS[choice_of(bucket, "bucket", tuple(_BUCKETS))]
         return self._read(
@@ -234,18 +236,19 @@ class DemandQueries(QueryRunner):
     ) -> list[Row]:
         """What was demanded in each local bucket, and what was known of the world a given time before it began?
 
-        Of one product, or without `product_id` of all at the locations where they were demanded. Buckets and period as in
-        `get_demand_series`. Of each reading of an external factor the newest version counts
-        that was available `lead` before the bucket began (available_at <= bucket - lead): a model trained on it sees
-        what it will see in service, never tomorrow's weather. A factor's value is the mean of its readings in the
-        bucket; where there is none, its last reading not older than `carry` (a day's holiday reaches the hours of the
-        day with one day); a `carry` shorter than `lead` is refused, for no measured reading could be known then. A
-        location's own readings go before those of the whole organization. Rows by location and product, then oldest
-        first: `bucket`, `bucket_end` (UTC), `location_id`, `product_id`, `quantity` and `revenue` (None where nothing was
-        recorded), `is_observed`, `factors` (dict of name to float, None where not known; the same names in every row:
-        `factor_names`, or all that occur), `left_out` (dict of name to the reason why a factor is None throughout: its
-        readings have two units). As a frame each factor is a column `factor_…` of its own, in place of `factors`. Empty: the
-        product was not demanded in the period.
+        For one product, or without `product_id` for all at the locations with demand for them. Buckets and
+        period as in `get_demand_series`. Of each reading of an external factor, the newest version counts
+        that was available `lead` before the bucket began (available_at <= bucket - lead), so that a model is
+        trained on what it will see in production, never on tomorrow's weather. A factor's value is the mean
+        of its readings in the bucket; without any, its last reading no older than `carry` (one day lets a
+        holiday cover the hours of its day); a `carry` shorter than `lead` is refused, because no measured
+        reading could be known then. A location's own readings take precedence over those of the whole
+        organization. Rows by location and product, then oldest first: `bucket`, `bucket_end` (UTC),
+        `location_id`, `product_id`, `quantity` and `revenue` (None where nothing was recorded),
+        `is_observed`, `factors` (dict of name to float, None where not known; the same names in every row:
+        `factor_names`, or all that occur), `left_out` (dict of name to the reason why a factor is always
+        None: its readings have two units). As a frame each factor is a separate column `factor_…`, in place
+        of `factors`. Empty: the product was not demanded in the period.
         """
         ahead, back = span_of(lead, "lead"), span_of(carry, "carry")
         if dt.timedelta(0) < back < ahead:
@@ -295,19 +298,21 @@ class DemandQueries(QueryRunner):
     ) -> list[Row]:
         """What was known at a given time of the demand of all products, and of the world that many buckets before each bucket?
 
-        One statement for all products (or `products`) at all locations (or one). Buckets as in `get_demand_series`: those that
-        lie in the `history` before `as_of` (aware), and `horizon` (1 to 1,000) targets, the first of which begins at `as_of` or
-        later. Demand counts as it was recorded by `as_of`, in buckets that had ended `delay` before; what a series was loaded
-        with on its first day counts as known when it happened, unless the rows told `recorded_at`. Target h begins a certain
-        time after `as_of`, its lead; in every bucket the value of step h of a factor is what was known that time before the
-        bucket began, so that a model trained on it sees what it is given. `carry` as in `get_demand_training_frame`.
+        One statement for all products (or `products`) at all locations (or one). Buckets as in
+        `get_demand_series`: those that lie in the `history` before `as_of` (aware), and `horizon` (1 to
+        1,000) targets, the first of which begins at `as_of` or later. Demand counts as recorded by `as_of`,
+        in buckets that had ended `delay` before; the rows of a series' first day of loading count as known
+        when they happened, unless they gave `recorded_at`. Target h begins a certain time after `as_of`, its
+        lead; in every bucket the value of step h of a factor is what was known that lead before the bucket
+        began, so that training matches forecasting. `carry` as in `get_demand_training_frame`.
 
-        One row a location that has demand: `location_id`, `timezone`, `bucket_starts` and `bucket_ends` (lists, UTC),
-        `over_count` (so many buckets were over), `first_target` (position of the first target, from 0), `known_at` (UTC; by when
-        all of this was known, at most `as_of`), `series` (list of dicts: `product_id`, `buckets` (positions with demand) and
-        `quantities` (floats, in the product's own unit)), `factor_names`, `factor_buckets`, `factor_steps`, `factor_values`
-        (lists, or None without factors: from this step on the factor has this value in this bucket, up to its next entry there;
-        None: not known), `left_out` (dict of factor to the reason why it is not there: its readings have two units).
+        One row a location that has demand: `location_id`, `timezone`, `bucket_starts` and `bucket_ends`
+        (lists, UTC), `over_count` (number of buckets that were over), `first_target` (position of the first
+        target, from 0), `known_at` (UTC; when all of this was known, at most `as_of`), `series` (list of
+        dicts: `product_id`, `buckets` (positions with demand) and `quantities` (floats, in the product's own
+        unit)), `factor_names`, `factor_buckets`, `factor_steps`, `factor_values` (lists, or None without
+        factors: from this step on the factor has this value in this bucket, up to its next entry there; None:
+        not known), `left_out` (dict of factor to the reason why it is missing: its readings have two units).
         Empty: nothing was known of any product.
         """
         length = _BUCKETS[choice_of(bucket, "bucket", tuple(_BUCKETS))]

@@ -1,4 +1,4 @@
-"""The same key twice in one call: refused with the rows named, or added up where the caller says so."""
+"""Duplicate keys in one call: refused with the rows named, or added up if the caller asks for it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ OnRepeat = Literal["refuse", "sum"]
 
 _LOOK_FURTHER = 5_000
 _MOST_NAMED = 3
-# Sums are exact: any two numbers that double precision or a customer's ledger can spell fit in.
+# Sums are exact: enough digits for any two numbers in double precision or from a ledger.
 _EXACT = Context(prec=2_000)
 
 
 def once_each(
     rows: Iterable[Encoded], key: Sequence[str], name: str, hint: str = "", *, only_with: str | None = None
 ) -> Iterator[Encoded]:
-    """The rows, refused where one has the key of an earlier one of the call; remembers about 150 bytes a row.
+    """Yield the rows; refuse one with the key of an earlier row of the call. Takes about 150 bytes a row.
 
-    A key that a row lacks is like None; rows that lack `only_with` are let through. `hint` ends the message: what else
-    than sending each once there is to do.
+    A missing key counts as None; rows without `only_with` are not checked. `hint` ends the message with an
+    alternative to sending each once.
     """
     numbered = enumerate(rows, start=1)
     seen: dict[int, int] = {}
@@ -51,9 +51,9 @@ def once_each(
 def added_up(
     rows: Iterable[Encoded], key: Sequence[str], sums: Sequence[str], name: str
 ) -> Iterator[Encoded]:
-    """One row of each key, in the order of the first of each: `sums` are added, everything else must agree.
+    """Return one row per key, in order of first occurrence: `sums` are added, everything else must agree.
 
-    The sum of a number that is known and one that is not (None, or left out) is not known: None.
+    The sum of a known and an unknown number (None or missing) is None.
     """
     totals: dict[Hashable, tuple[int, Encoded]] = {}
     for number, row in enumerate(rows, start=1):
@@ -77,9 +77,9 @@ def added_up(
 
 
 def alike(page: Iterable[Encoded], key: Sequence[str]) -> list[list[Encoded]]:
-    """The rows in lists of those that give the same columns: a statement can write such a list and leave the rest alone.
+    """Group the rows by the columns that they give, so that a statement writes only these columns.
 
-    Ordered by key, so that two writers of the same rows do not wait for each other.
+    Ordered by key, so that two writers of the same rows do not deadlock.
     """
     as_told: dict[tuple[str, ...], list[Encoded]] = {}
     for row in page:

@@ -25,7 +25,7 @@ from db_utils.values import Row
 
 
 class EmployeeQueries(QueryRunner):
-    """Employees and what they can do."""
+    """Employees and their skills."""
 
     def create_employee(
         self,
@@ -44,10 +44,9 @@ class EmployeeQueries(QueryRunner):
         """Create an employee and return the row.
 
         Returns the row: `employee_id`, `location_id`, `employee_code`, `full_name`, `role`, `skills` (list),
-        `is_active`, `hired_on_date`, `metadata` (dict), `created_at`, `updated_at`. Employed is who is active, since
-        the
-        local day `hired_on_date` where it is known. Raises `UniqueViolationError` where the organization has an
-        employee of this code, `NotFoundError` for an unknown location.
+        `is_active`, `hired_on_date`, `metadata` (dict), `created_at`, `updated_at`. An active employee is
+        employed, since the local day `hired_on_date` if known. Raises `UniqueViolationError` where the
+        organization has an employee of this code, `NotFoundError` for an unknown location.
         """
         return self._create(
             "create_employee",
@@ -80,7 +79,7 @@ class EmployeeQueries(QueryRunner):
     ) -> Row:
         """Get the employee of this code, or create the employee, and return the row.
 
-        One that is there stays as it is. Arguments, row and errors as in `create_employee`.
+        An existing one is left unchanged. Arguments, row and errors as in `create_employee`.
         """
         return self._get_or_create(
             organization_id,
@@ -111,10 +110,10 @@ class EmployeeQueries(QueryRunner):
     ) -> list[Row]:
         """Who works here, and who has this skill?
 
-        Rows by full name: `employee_id`, `location_id`, `employee_code`, `full_name`, `role`, `skills` (list),
-        `is_active` (employed now, or will be), `hired_on_date` (None where not known), `metadata` (dict),
-        `created_at`,
-        `updated_at`. Who has left is among them with `include_inactive` only. Empty: nobody of these.
+        Rows by full name: `employee_id`, `location_id`, `employee_code`, `full_name`, `role`, `skills`
+        (list), `is_active` (employed now, or will be), `hired_on_date` (None where not known), `metadata`
+        (dict), `created_at`, `updated_at`. Former employees are included only with `include_inactive`. Empty:
+        no such employee.
         """
         return self._read(
             "get_employees",
@@ -130,7 +129,7 @@ class EmployeeQueries(QueryRunner):
     def get_skills(self, organization_id: Id, *, location_id: Id | None = None) -> list[Row]:
         """Which skills are there, and how many active employees have each?
 
-        Rows by skill: `skill`, `employee_count` (1 or more). Empty: nobody has any.
+        Rows by skill: `skill`, `employee_count` (1 or more). Empty: no employee has any.
         """
         return self._read(
             "get_skills",
@@ -141,8 +140,9 @@ class EmployeeQueries(QueryRunner):
     def set_employee_code(self, organization_id: Id, employee_id: Id, *, employee_code: str) -> Row:
         """Give an employee another code of the organization's own and return the row.
 
-        From then on the employee is found by it. Returns the row as `get_employees` does. Raises
-        `NotFoundError` where the organization has no such employee, `UniqueViolationError` where another has the code.
+        The employee can be named by it from then on. Returns the row as `get_employees` does. Raises
+        `NotFoundError` where the organization has no such employee, `UniqueViolationError` where another has
+        the code.
         """
         return self._change_one(
             "set_employee_code",
@@ -181,9 +181,8 @@ class EmployeeQueries(QueryRunner):
     ) -> Row:
         """Move an employee to this location and return the row.
 
-        From `effective_at` on (aware, not in the future; default now); what was before stays where the employee
-        belonged.
-        Returns the row as `get_employees` does. Raises `InvalidDataError` for a time that has not come yet,
+        From `effective_at` on (aware, not in the future; default now); earlier figures stay with the former
+        location. Returns the row as `get_employees` does. Raises `InvalidDataError` for a time in the future,
         `NotFoundError` for an unknown employee or location.
         """
         return self._change_one(
@@ -208,11 +207,10 @@ class EmployeeQueries(QueryRunner):
     ) -> Row:
         """End the employment of an employee and return the row.
 
-        After `last_day` (a local day of their location) or from `effective_at` on (aware), both of which may be to
-        come;
-        default now. Who has left covers no shift, cannot be assigned and is not forecast; what was before stays.
-        `is_active` stays true until the end has come. Returns the row as `get_employees` does. Raises
-        `NotFoundError` for an unknown employee.
+        After `last_day` (a local day of their location) or from `effective_at` on (aware), both possibly in
+        the future; default now. A former employee covers no shift, cannot be assigned and is not forecast;
+        earlier records stay. `is_active` stays true until the end. Returns the row as `get_employees` does.
+        Raises `NotFoundError` for an unknown employee.
         """
         return self._change_employment(
             "end_employment", organization_id, employee_id, {"last_day": last_day}, 1, effective_at
@@ -228,9 +226,9 @@ class EmployeeQueries(QueryRunner):
     ) -> Row:
         """Resume the employment of an employee and return the row.
 
-        From `first_day` (a local day of their location) or `effective_at` on (aware), both of which may be to come;
-        default
-        now. Returns the row as `get_employees` does. Raises `NotFoundError` for an unknown employee.
+        From `first_day` (a local day of their location) or `effective_at` on (aware), both possibly in the
+        future; default now. Returns the row as `get_employees` does. Raises `NotFoundError` for an unknown
+        employee.
         """
         return self._change_employment(
             "resume_employment", organization_id, employee_id, {"first_day": first_day}, 0, effective_at
@@ -245,7 +243,7 @@ class EmployeeQueries(QueryRunner):
         days_after: int,
         effective_at: dt.datetime | None,
     ) -> Row:
-        """The employee's row after a change from `days_after` days after the day `on` where they belong, or `effective_at` on."""
+        """Run a change effective `days_after` days after local day `on`, or at `effective_at`."""
         [(day_name, value)] = on.items()
         day = optional_date(value, day_name)
         if day is not None and effective_at is not None:
@@ -272,10 +270,10 @@ class EmployeeQueries(QueryRunner):
     ) -> list[Row]:
         """Correct what an employee was in a past period, and return the history.
 
-        What is given was so from `start` (aware; None: ever since) until before `end`, which is not in the future; the
-        rest, and the present, stay. Returns the rows of `get_employee_history`. Raises `InvalidInputError` where
-        nothing is given, `InvalidDataError` for an `end` that has not come yet or does not follow `start`,
-        `NotFoundError` for an unknown employee or location.
+        The given values held from `start` (aware; None: from the beginning) until before `end`, which is not
+        in the future; other values, and the present, stay. Returns the rows of `get_employee_history`. Raises
+        `InvalidInputError` if nothing is given, `InvalidDataError` for an `end` in the future or not after
+        `start`, `NotFoundError` for an unknown employee or location.
         """
         return self._correct_history(
             "correct_employee_history",
@@ -292,10 +290,10 @@ class EmployeeQueries(QueryRunner):
     def get_employee_history(self, organization_id: Id, employee_id: Id) -> list[Row]:
         """Where did an employee belong and were they employed, and when?
 
-        Rows, oldest first, each beginning where the one before ends: `valid_from` (UTC; None: ever since; to come for
-        an
-        employment that is known to begin or to end), `valid_to` (not included; None: until further notice),
-        `location_id`, `is_employed`, `recorded_at` (when it was told or last corrected). Empty: no such employee.
+        Rows, oldest first, each beginning where the one before ends: `valid_from` (UTC; None: from the
+        beginning; in the future for a planned begin or end of employment), `valid_to` (not included; None:
+        until further notice), `location_id`, `is_employed`, `recorded_at` (when it was recorded or last
+        corrected). Empty: no such employee.
         """
         return self._read(
             "get_employee_history",

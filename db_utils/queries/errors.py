@@ -1,4 +1,4 @@
-"""What only the prebuilt queries can find wrong; all of it belongs to the family of `db_utils.errors`."""
+"""Errors of the prebuilt queries; all derive from `db_utils.errors`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ class UnknownReferenceError(ForeignKeyViolationError, NotFoundError):
 
 
 class DifferentValuesError(UniqueViolationError):
-    """What was predicted or read before cannot be said again with other values: save it as a newer run."""
+    """A prediction or reading was saved before with other values: save it as a newer run."""
 
 
 class MovedEventError(UniqueViolationError):
-    """An event was recorded before with another time: `replace=True` moves it."""
+    """An event was recorded before with another time; `replace=True` moves it."""
 
 
 class WrongStateError(DbUtilsError):
-    """It exists, but not in a state that allows this: a resolved alert cannot be resolved again.
+    """Its state does not allow this: a resolved alert cannot be resolved again.
 
-    `status` is the one it has.
+    `status` is its current one.
     """
 
     def __init__(self, message: str = "", *, sqlstate: str | None = None, status: str | None = None) -> None:

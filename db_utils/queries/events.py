@@ -1,4 +1,4 @@
-"""Operational events: what happened, how much was produced, why machines stood still."""
+"""Operational events: production, downtime and their causes."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class EventQueries(QueryRunner):
     ) -> int:
         """Record events and return those that are new or differ from what was recorded.
 
-        Returns how many rows were written; all or none. An event that is there already, by `event_id`, is not written
-        again, so the same events may be sent again; with `replace=True` what is there is corrected where it differs, its
-        `time` too: the event moves. Only what is given is written: a key that an event does not have leaves what is
-        recorded as it is. Keys: see `EventRecord`. Raises `InvalidInputError` for the same event twice in one call,
-        `MovedEventError` for one that was recorded with another time where not to be replaced, `NotFoundError` for an
-        unknown location, resource or employee.
+        Returns how many rows were written; all or none. An existing event, by `event_id`, is not written
+        again, so the same events may be sent again; with `replace=True` it is corrected where it differs,
+        including its `time`: the event moves. Only given keys are written: a key that an event lacks leaves
+        the recorded value unchanged. Keys: see `EventRecord`. Raises `InvalidInputError` for the same event
+        twice in one call, `MovedEventError` for one recorded with another time without `replace`,
+        `NotFoundError` for an unknown location, resource or employee.
         """
         flag_of(replace, "replace")
         organization = parse_uuid(organization_id, "organization_id")
@@ -88,8 +88,8 @@ class EventQueries(QueryRunner):
     ) -> uuid.UUID:
         """Record one event and return its event_id.
 
-        One event as in `record_events`; sent again under the same `event_id`, an id or the producer's own key, it is not
-        written twice.
+        As `record_events` for one event; sent again with the same `event_id` (an id or the producer's key) it
+        is not written twice.
         """
         organization = parse_uuid(organization_id, "organization_id")
         identity = uuid.uuid4() if event_id is None else event_identity(organization, event_id)
@@ -125,11 +125,11 @@ class EventQueries(QueryRunner):
     ) -> list[Row]:
         """What happened, newest first?
 
-        Events that began in the period: the last `days` times 24 hours (default 1), or `start` <= time < `end` (aware;
-        no `end`: up to the newest). At most `limit` rows: `time` (UTC), `event_id`, `location_id`, `resource_id`,
-        `employee_id`, `event_type`, `cause`, `product_id`, `quantity` (scrap included; in the resource's
-        capacity_unit), `scrap_quantity`, `quality_score` (0 to 100), `duration_minutes`, `metadata` (dict); None where
-        not told. Empty: nothing happened.
+        Events that began in the period: the last `days` times 24 hours (default 1), or `start` <= time <
+        `end` (aware; no `end`: up to the newest). At most `limit` rows: `time` (UTC), `event_id`,
+        `location_id`, `resource_id`, `employee_id`, `event_type`, `cause`, `product_id`, `quantity` (scrap
+        included; in the resource's capacity_unit), `scrap_quantity`, `quality_score` (0 to 100),
+        `duration_minutes`, `metadata` (dict); None where not known. Empty: nothing happened.
         """
         return self._read(
             "get_events",
@@ -156,14 +156,15 @@ class EventQueries(QueryRunner):
     ) -> list[Row]:
         """How much was produced, hour by hour or day by day?
 
-        Local hours or local days of the place, whole, that begin in the period (the last `days` times 24 hours, default 7,
-        or `start` <= bucket < `end`, aware), up to now; an event that reaches over an edge counts with its share on each
-        side, and minutes in which the machine stood still do not count: the figures are those of the KPIs of that
-        day. Rows by bucket, location and resource (None: events that name none): `bucket` and `bucket_end` (UTC), `location_id`,
-        `resource_id`, `event_count` (that began inside), `production_minutes`, `quantity` (scrap included) and
-        `scrap_quantity` (in the resource's capacity_unit; None: not reported, or in two units),
-        `quantity_per_production_hour` (of minutes whose quantity is known), `quality_score_mean` (0 to 100, None where
-        not rated). A bucket without production has no row. Empty: nothing was produced.
+        Whole local hours or days of the location that begin in the period (the last `days` times 24 hours,
+        default 7, or `start` <= bucket < `end`, aware), up to now; an event across an edge counts with its
+        share on each side, and minutes of downtime do not count: the figures are those of the KPIs of that
+        day. Rows by bucket, location and resource (None: events that name none): `bucket` and `bucket_end`
+        (UTC), `location_id`, `resource_id`, `event_count` (that began inside), `production_minutes`,
+        `quantity` (scrap included) and `scrap_quantity` (in the resource's capacity_unit; None: not reported,
+        or in two units), `quantity_per_production_hour` (over minutes whose quantity is known),
+        `quality_score_mean` (0 to 100, None where not rated). A bucket without production has no row. Empty:
+        nothing was produced.
         """
         return self._read(
             "get_production_rate",
@@ -188,12 +189,13 @@ class EventQueries(QueryRunner):
     ) -> list[Row]:
         """Why did resources stand still, and for how long?
 
-        Period: the last `days` times 24 hours (default 7), or `start` <= time < `end` (aware; no `end`: now). A stop
-        that reaches over an edge counts with the minutes inside, and a minute counts once: it is maintenance before
-        breakdown before setup before idle, and of the stop that began first. Stops that name no resource are not of any.
-        Rows by minutes, most first: `event_type` (breakdown, idle, setup or maintenance), `cause` (None where not told),
-        `event_count` (recorded stops that began inside; those that overlap are one failure to `mttr`),
-        `downtime_minutes`, `share_pct` (of all minutes in the answer, 0 to 100). Empty: nothing stood still.
+        Period: the last `days` times 24 hours (default 7), or `start` <= time < `end` (aware; no `end`: now).
+        A stop across an edge counts with the minutes inside, and each minute counts once: maintenance takes
+        precedence over breakdown, setup and idle, in this order, then the stop that began first. Stops
+        without a resource do not count. Rows by minutes, most first: `event_type` (breakdown, idle, setup or
+        maintenance), `cause` (None where not known), `event_count` (recorded stops that began inside;
+        overlapping ones are one failure to `mttr`), `downtime_minutes`, `share_pct` (of all minutes in the
+        answer, 0 to 100). Empty: no downtime.
         """
         return self._read(
             "get_downtime_by_cause",
@@ -225,7 +227,7 @@ def _moved(
     *,
     replace: bool,
 ) -> list[dict[str, Any]]:
-    """The rows to write: what is recorded at another time is taken away there, and what a row leaves out stays as it was."""
+    """Prepare the rows: delete events recorded at another time, and keep values that a row lacks."""
     recorded = db.execute_query(
         query("get_events_at_other_times").sql,
         {
@@ -266,5 +268,5 @@ def _filled(row: dict[str, Any], earlier: Row | None) -> dict[str, Any]:
         if value is not None
     }
     if row.get("resource_id", kept.get("resource_id")) != kept.get("resource_id"):
-        del kept["location_id"]  # of another machine: where that one stood
+        del kept["location_id"]  # of another machine: its location at that time
     return kept | row

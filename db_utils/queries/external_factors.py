@@ -1,4 +1,4 @@
-"""External factors: weather, holidays, markets, each with the time at which it was known."""
+"""External factors: weather, holidays, markets, each with the time at which it became known."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ class ExternalFactorQueries(QueryRunner):
     def record_external_factors(self, organization_id: Id, factors: Iterable[FactorRecord]) -> int:
         """Record readings and return those that are new.
 
-        Returns how many rows were written; all or none. A reading that is sent twice is there once; a correction is a
-        reading with a later `available_at`. Keys: see `FactorRecord`. Raises `DifferentValuesError` where a reading
-        was recorded before with another value, `NotFoundError` for an unknown organization or location.
+        Returns how many rows were written; all or none. Sending a reading twice stores it once; a correction
+        is a reading with a later `available_at`. Keys: see `FactorRecord`. Raises `DifferentValuesError`
+        where a reading was recorded before with another value, `NotFoundError` for an unknown organization or
+        location.
         """
         organization = parse_uuid(organization_id, "organization_id")
         return self._write_pages(
@@ -54,12 +55,13 @@ class ExternalFactorQueries(QueryRunner):
     ) -> list[Row]:
         """What was known of the world outside at a given time, reading by reading?
 
-        Of each reading the newest version with available_at <= `as_of` (aware; default: the newest of all). Readings for
-        the last `days` times 24 hours (default 30) and everything ahead, or `start` <= time < `end` (aware). With
-        `location_id` those of the location and those of the whole organization. Rows oldest first, then by name and
-        location: `time` (UTC; what it speaks for), `location_id` (None: whole organization), `factor_type` (weather,
-        holiday, market, calendar, event or other), `name`, `value` (in `unit`), `unit`, `available_at`, `recorded_at`,
-        `metadata` (dict). Empty: nothing was known.
+        Of each reading the newest version with available_at <= `as_of` (aware; default: the newest of all).
+        Readings for the last `days` times 24 hours (default 30) and all future times, or `start` <= time <
+        `end` (aware). With `location_id` those of the location and those of the whole organization. Rows
+        oldest first, then by name and location: `time` (UTC; the time it is about), `location_id` (None:
+        whole organization), `factor_type` (weather, holiday, market, calendar, event or other), `name`,
+        `value` (in `unit`), `unit`, `available_at`, `recorded_at`, `metadata` (dict). Empty: nothing was
+        known.
         """
         return self._read(
             "get_external_factors",

@@ -1,4 +1,4 @@
-"""Demand forecasts: append-only runs, the current one, the one as it stood, and how good they were."""
+"""Demand forecasts: append-only runs, the current and former forecasts, and their accuracy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from db_utils.values import Row
 Purpose = Literal["published", "shadow"]
 
 _A_DAY = "1 days 0.000000 seconds"
-"""As `DemandForecastRecord` has it where no length is given, spelled like those that are."""
+"""The default length of a target in `DemandForecastRecord`, in the same format as given ones."""
 
 
 class ForecastQueries(CachedPredictionQueries):
@@ -49,13 +49,13 @@ class ForecastQueries(CachedPredictionQueries):
     ) -> int:
         """Save the predictions of one run and return those that are new.
 
-        Saves a run: `available_at` (aware) is when the model could have known it, its data cut-off. Returns how many
-        rows were written; all or none. A run that is saved twice is there once; a newer run never erases an older
-        one. A target is an interval (`target_time` and `target_interval`): a run may hold days and their week. What
-        is saved with `purpose="shadow"` (a challenger's, a trial's) moves neither the current forecasts, nor the
-        cache, nor the KPI `forecast_wape`; accuracy tells it apart. Keys: see `DemandForecastRecord`. Raises
-        `DifferentValuesError` where the run was saved before with other values, `InvalidInputError` where it says a
-        target twice, `NotFoundError` for an unknown location.
+        Saves a run: `available_at` (aware) is when the model could have known it, its data cut-off. Returns
+        how many rows were written; all or none. Saving a run twice stores it once; a newer run never erases
+        an older one. A target is an interval (`target_time` and `target_interval`): a run may contain days
+        and their week. Predictions saved with `purpose="shadow"` (of a challenger or a trial) affect neither
+        the current forecasts, nor the cache, nor the KPI `forecast_wape`; accuracy reports them separately.
+        Keys: see `DemandForecastRecord`. Raises `DifferentValuesError` if the run was saved before with other
+        values, `InvalidInputError` for a duplicate target, `NotFoundError` for an unknown location.
         """
         organization = parse_uuid(organization_id, "organization_id")
         run = {
@@ -98,13 +98,13 @@ class ForecastQueries(CachedPredictionQueries):
     ) -> list[Row]:
         """What demand do we expect now, for each target the newest prediction?
 
-        Targets that are not over and begin within `days` times 24 hours from now (default 30): the day and the week that are
-        under way are among them; or `start` <= target_time < `end` (aware; no `end`: all that come). Rows by product,
-        location and target: `product_id`, `location_id`, `target_time` (UTC; start of the bucket), `target_interval`
-        (timedelta; days are local days), `target_end` (UTC; first instant after), `predicted_quantity`, `lower_bound`,
-        `upper_bound` (in the product's own unit; bounds None where the model gives none), `interval_coverage_pct` (what
-        the bounds are meant to hold, 0 to 100), `model_name`, `model_version`, `available_at`, `recorded_at`. Empty:
-        nothing is predicted.
+        Targets that are not over and begin within `days` times 24 hours from now (default 30), including the
+        current day and week; or `start` <= target_time < `end` (aware; no `end`: all that come). Rows by
+        product, location and target: `product_id`, `location_id`, `target_time` (UTC; start of the bucket),
+        `target_interval` (timedelta; days are local days), `target_end` (UTC; first instant after),
+        `predicted_quantity`, `lower_bound`, `upper_bound` (in the product's own unit; bounds None where the
+        model gives none), `interval_coverage_pct` (nominal coverage of the bounds, 0 to 100), `model_name`,
+        `model_version`, `available_at`, `recorded_at`. Empty: nothing is predicted.
         """
         return self._read(
             "get_current_demand_forecasts",
@@ -130,12 +130,12 @@ class ForecastQueries(CachedPredictionQueries):
     ) -> list[Row]:
         """What demand did we expect at a given time, for each target the newest prediction that was available then?
 
-        Only what the models could have known at `as_of` (aware) counts; with `known_by`, besides, only what had been
-        saved by then (for audits). Targets with `start` <= target_time < `end` (aware; all by default). Rows by product,
-        location and target: `product_id`, `location_id`, `target_time` (UTC), `target_interval` (timedelta),
-        `predicted_quantity`, `lower_bound`, `upper_bound` (in the product's own unit; bounds None where the model gave
-        none), `interval_coverage_pct`, `model_name`, `model_version`, `available_at`, `recorded_at`. Empty: nothing
-        was predicted by then.
+        Only what the models could have known at `as_of` (aware) counts; with `known_by`, only what had also
+        been saved by then (for audits). Targets with `start` <= target_time < `end` (aware; all by default).
+        Rows by product, location and target: `product_id`, `location_id`, `target_time` (UTC),
+        `target_interval` (timedelta), `predicted_quantity`, `lower_bound`, `upper_bound` (in the product's
+        own unit; bounds None where the model gave none), `interval_coverage_pct`, `model_name`,
+        `model_version`, `available_at`, `recorded_at`. Empty: nothing had been predicted by then.
         """
         return self._read(
             "get_demand_forecasts_as_of",
@@ -162,14 +162,14 @@ class ForecastQueries(CachedPredictionQueries):
     ) -> list[Row]:
         """What was said before the fact about each target, and what happened?
 
-        Targets of the last `days` times 24 hours (default 30), or `start` <= target_time < `end` (aware; no `end`: now);
-        predictions with available_at <= target_time. Rows by product, location, target and run: `product_id`,
-        `location_id`, `target_time` and `target_end` (UTC; a day ends where the place's next local day begins),
-        `target_interval` (timedelta), `model_name`, `model_version`, `available_at`, `lead_time_days` (days from
-        available_at to the target by the place's calendar), `predicted_quantity`, `lower_bound`, `upper_bound`,
-        `actual_quantity` (in the product's own unit; None while the target has not ended within the period; where nothing
-        was recorded `fill_quantity`, by default None), `is_over` (whether it has ended), `purpose` (published or shadow). Empty:
-        nothing was predicted.
+        Targets of the last `days` times 24 hours (default 30), or `start` <= target_time < `end` (aware; no
+        `end`: now); predictions with available_at <= target_time. Rows by product, location, target and run:
+        `product_id`, `location_id`, `target_time` and `target_end` (UTC; a day ends where the location's next
+        local day begins), `target_interval` (timedelta), `model_name`, `model_version`, `available_at`,
+        `lead_time_days` (local calendar days from available_at to the target), `predicted_quantity`,
+        `lower_bound`, `upper_bound`, `actual_quantity` (in the product's own unit; None while the target has
+        not ended within the period; `fill_quantity`, by default None, if nothing was recorded), `is_over`
+        (whether it has ended), `purpose` (published or shadow). Empty: nothing was predicted.
         """
         return self._read(
             "get_demand_forecast_outcomes",
@@ -193,15 +193,17 @@ class ForecastQueries(CachedPredictionQueries):
     ) -> list[Row]:
         """How good were the demand forecasts, by model, version, length of the target and lead time?
 
-        Targets as in `get_demand_forecast_outcomes` that are over; of several runs of one lead time the newest, of targets
-        that overlap (a week ahead, said each day) those that follow each other, so that no sale counts twice in a row. Rows:
-        `model_name`, `model_version`, `target_interval` (timedelta), `lead_time_days` (by the place's calendar),
-        `target_count` (targets with an outcome), `no_outcome_count` (targets for which nothing was recorded:
-        `fill_quantity=0` counts them where a missing row means no sale), `actual_quantity` (sum), `wape_pct` (100 *
-        sum of |actual - predicted| / sum of actual), `mae` (mean of |actual - predicted|), `bias` (mean of predicted -
-        actual), `interval_count` (predictions with bounds), `interval_coverage_pct` (share of outcomes within them, 0 to 100;
-        None without), `reason` (why figures are None: no outcome, nothing demanded, or products of different units; see
-        `upsert_product`), `purpose` (published or shadow: each counts by itself). (Hyndman and Koehler, 2006.) Empty: no target is over.
+        Targets as in `get_demand_forecast_outcomes` that are over; of several runs with one lead time the
+        newest, and of overlapping targets (a week ahead, forecast each day) a non-overlapping sequence, so
+        that no sale counts twice. Rows: `model_name`, `model_version`, `target_interval` (timedelta),
+        `lead_time_days` (local calendar days), `target_count` (targets with an outcome), `no_outcome_count`
+        (targets for which nothing was recorded: `fill_quantity=0` counts them if a missing row means no
+        sale), `actual_quantity` (sum), `wape_pct` (100 * sum of |actual - predicted| / sum of actual), `mae`
+        (mean of |actual - predicted|), `bias` (mean of predicted - actual), `interval_count` (predictions
+        with bounds), `interval_coverage_pct` (share of outcomes within them, 0 to 100; None without),
+        `reason` (why figures are None: no outcome, nothing demanded, or products of different units; see
+        `upsert_product`), `purpose` (published or shadow, counted separately). (Hyndman and Koehler, 2006.)
+        Empty: no target is over.
         """
         return self._read(
             "get_demand_forecast_accuracy",
@@ -214,6 +216,6 @@ class ForecastQueries(CachedPredictionQueries):
 
 
 def _of_a_length(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with the length of its target, which is part of its key."""
+    """Return the row with the length of its target, which is part of its key."""
     row.setdefault("target_interval", _A_DAY)
     return row

@@ -35,9 +35,9 @@ _BUCKETS = {
 class KpiQueries(QueryRunner):
     """KPIs.
 
-    Every row of theirs has `kpi`, `value` and `unit`, `numerator` and `denominator` with `numerator_unit` and
-    `denominator_unit`, `coverage_pct` (share of what should have data that has it, 0 to 100; None where nothing was
-    planned) and `reason` (why `value` is None; a KPI that cannot be computed is never 0 and never 100).
+    Every row has `kpi`, `value` and `unit`, `numerator` and `denominator` with `numerator_unit` and
+    `denominator_unit`, `coverage_pct` (share of the expected data that exists, 0 to 100; None where nothing
+    was planned) and `reason` (why `value` is None; a KPI that cannot be computed is never 0 or 100).
     """
 
     def get_kpi_summary(
@@ -50,17 +50,18 @@ class KpiQueries(QueryRunner):
     ) -> list[Row]:
         """What are the organization's KPIs?
 
-        Of the last `days` times 24 hours (default 7), or of `start` <= time < `end` (aware; no `end`: now). Twelve rows, always
-        in this order: availability, effectiveness, quality_ratio, oee, utilisation_efficiency, throughput_rate,
-        scrap_ratio, mtbf, mttr (ISO 22400-2), plan_attainment, attendance_rate, forecast_wape. Columns: `kpi`,
-        `value`, `unit` (%, h or a quantity per h), `numerator`, `numerator_unit`, `denominator`,
-        `denominator_unit`, `coverage_pct`, `reason` (see the class), `period_start`, `period_end` (UTC). Read
-        from rollups: the cost follows the hours of the period, not its events.
+        Of the last `days` times 24 hours (default 7), or of `start` <= time < `end` (aware; no `end`: now).
+        Twelve rows, always in this order: availability, effectiveness, quality_ratio, oee,
+        utilisation_efficiency, throughput_rate, scrap_ratio, mtbf, mttr (ISO 22400-2), plan_attainment,
+        attendance_rate, forecast_wape. Columns: `kpi`, `value`, `unit` (%, h or a quantity per h),
+        `numerator`, `numerator_unit`, `denominator`, `denominator_unit`, `coverage_pct`, `reason` (see the
+        class), `period_start`, `period_end` (UTC). Read from rollups: the cost depends on the hours of the
+        period, not on its events.
         """
         organization = parse_uuid(organization_id, "organization_id")
         rows = self._read("get_kpi_summary", organization, past_until_now(days, start, end, default_days=7))
         if self.answers_frames or all(row["value"] is None for row in rows):
-            # The SQL function answers for any organization, with reasons.
+            # The SQL function returns rows for any organization, with reasons.
             self._require_organization(organization)
         return rows
 
@@ -153,13 +154,14 @@ class KpiQueries(QueryRunner):
     ) -> list[Row]:
         """How did the KPIs go, local bucket by local bucket?
 
-        `bucket` is hour, day, week (from Monday) or month by the clock of the organization, or of the place where rows are `by`
-        location or resource: the day of a change of the clock has 23 or 25 hours. Of the last `days` local days that are
-        over (default 7, at most 366), or the buckets that cover `start` to `end` (aware; no `end`: now), whole ones, which may
-        reach over both; of one that is under way what has happened. At most 1,000 buckets. Twelve rows a bucket and subject
-        as in `get_kpi_summary`, oldest bucket first, then by the names of location and resource: `day` (date) and
-        `local_start` (on the wall, without zone) of its beginning, `location_id`, `location_name`, `resource_id`,
-        `resource_name` (None where rows are not by them), `kpi`, `value`, `unit`, `numerator`, `numerator_unit`, `denominator`,
+        `bucket` is hour, day, week (from Monday) or month in local time of the organization, or of the
+        location if rows are `by` location or resource: the day of a clock change has 23 or 25 hours. For the
+        last `days` local days that are over (default 7, at most 366), or the whole buckets that cover `start`
+        to `end` (aware; no `end`: now), which may extend beyond both; the current bucket counts up to now. At
+        most 1,000 buckets. Twelve rows a bucket and subject as in `get_kpi_summary`, oldest bucket first,
+        then by the names of location and resource: `day` (date) and `local_start` (local time, without zone)
+        of its beginning, `location_id`, `location_name`, `resource_id`, `resource_name` (None where rows are
+        not by them), `kpi`, `value`, `unit`, `numerator`, `numerator_unit`, `denominator`,
         `denominator_unit`, `coverage_pct`, `reason`, `period_start`, `period_end` (UTC).
         """
         level = choice_of(by, "by", ("organization", "location", "resource"))
@@ -182,13 +184,13 @@ class KpiQueries(QueryRunner):
 
 
 def _trend_period(days: object, start: object, end: object, length: dt.timedelta) -> dict[str, Any]:
-    """The parameters days, period_start and period_end: either the first or the others are known."""
+    """Return the parameters days, period_start and period_end: either the first or the others are set."""
     if start is None and end is None:
         count = whole_of(7 if days is None else days, "days", 1, MAX_TREND_DAYS)
         period: dict[str, Any] = {"days": count, "period_start": None, "period_end": None}
         span = dt.timedelta(days=count)
     else:
-        past(days, start, end, default_days=7)  # refuses what does not go together
+        past(days, start, end, default_days=7)  # refuses contradictory arguments
         first, last = optional_time(start, "start"), optional_time(end, "end")
         period = {"days": None, "period_start": first, "period_end": last}
         span = (last or dt.datetime.now(dt.UTC)) - (first or dt.datetime.now(dt.UTC))

@@ -1,6 +1,6 @@
 """The prebuilt queries: SQL text in `queries/*.sql`, one file per topic, one named block per query.
 
-A block is what a person can paste into pgAdmin once its placeholders are filled in:
+A block can be pasted into pgAdmin once its placeholders are filled in:
 
     -- name: get_demand_history
     -- How much of a product was demanded, row by row?
@@ -8,10 +8,10 @@ A block is what a person can paste into pgAdmin once its placeholders are filled
     -- (further remarks, if any)
     SELECT …
 
-The comment is the question that it answers, or what a write does, then the parameters with their PostgreSQL types;
-`?` marks one that may be NULL. aiosql
-reads the files; this module is stricter: a name that is used twice, a block without a question, a parameter that is
-declared and not used or used and not declared, two statements in one block: each is an error that names the file.
+The comment holds the question that a read answers, or what a write does, then the parameters with their
+PostgreSQL types; `?` marks nullable ones. aiosql reads the files; this module is stricter: a duplicate name,
+a block without a question, a parameter declared but not used or used but not declared, and two statements in
+one block are errors that name the file.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _READS = (SQLOperationType.SELECT, SQLOperationType.SELECT_ONE)
 
 
 class QueryFileError(ConfigurationError):
-    """A query file cannot be used: two blocks of one name, no question, undeclared parameters, bad SQL text."""
+    """A query file is invalid: a duplicate name, no question, undeclared parameters, bad SQL."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One placeholder of a block: its name, its PostgreSQL type, and whether NULL is an answer."""
+    """One placeholder of a block: its name, its PostgreSQL type, and whether it may be NULL."""
 
     name: str
     type: str
@@ -58,7 +58,7 @@ class Query:
 
     name: str
     topic: str
-    """The file that it stands in, without `.sql`."""
+    """Its file, without `.sql`."""
     question: str
     """The first sentence of its comment: what a read answers, or what a write does."""
     remarks: str
@@ -70,7 +70,7 @@ class Query:
 
     @property
     def parameter_names(self) -> frozenset[str]:
-        """The names that the statement must be given, no more and no fewer."""
+        """The exact set of names that the statement requires."""
         return frozenset(parameter.name for parameter in self.parameters)
 
 
@@ -79,7 +79,7 @@ class _Folder(Protocol):
 
 
 class _Untouched:
-    """An aiosql adapter that leaves the text alone: it is written for psycopg2 already."""
+    """An aiosql adapter that leaves the text unchanged: it is already written for psycopg2."""
 
     @staticmethod
     def process_sql(name: str, kind: SQLOperationType, sql: str) -> str:
@@ -88,12 +88,12 @@ class _Untouched:
 
 @lru_cache(maxsize=1)
 def queries() -> Mapping[str, Query]:
-    """Every block of this package by name, in the order of topics and files."""
+    """Return every block of this package by name, in the order of topics and files."""
     return MappingProxyType(load(resources.files("db_utils") / "queries"))
 
 
 def query(name: str) -> Query:
-    """The block of this name. A name that is not there is a mistake in this library: `QueryFileError`."""
+    """Return the block of this name. An unknown name is a bug of this library: `QueryFileError`."""
     try:
         return queries()[name]
     except KeyError:
@@ -101,7 +101,7 @@ def query(name: str) -> Query:
 
 
 def load(folder: _Folder) -> dict[str, Query]:
-    """The blocks of all `.sql` files of a folder, by name. Raises `QueryFileError`."""
+    """Return the blocks of all `.sql` files of a folder, by name. Raises `QueryFileError`."""
     found: dict[str, Query] = {}
     for file in sorted(folder.iterdir(), key=lambda entry: str(entry.name)):
         if not file.name.endswith(".sql"):
@@ -120,7 +120,7 @@ def load(folder: _Folder) -> dict[str, Query]:
 
 
 def parse(text: str, file_name: str) -> list[Query]:
-    """The blocks of one file. Raises `QueryFileError`, which names the file and the block."""
+    """Return the blocks of one file. Raises `QueryFileError`, which names the file and the block."""
     preamble, _, rest = text.partition("-- name:")
     if any(line.strip() and not line.lstrip().startswith("--") for line in preamble.splitlines()):
         raise QueryFileError(f"{file_name}: there is SQL before the first block; begin it with '-- name: …'")
@@ -143,7 +143,7 @@ def parse(text: str, file_name: str) -> list[Query]:
 
 
 def _leading_comment(block: str) -> list[str]:
-    """The comment between a block's name and its statement; remarks inside the statement are for its readers."""
+    """Return the comment between a block's name and its statement, without comments inside the statement."""
     lines = [line.strip() for line in block.splitlines()[1:]]
     return [line.lstrip("- ") for line in takewhile(lambda line: line.startswith("--"), lines)]
 
@@ -151,7 +151,7 @@ def _leading_comment(block: str) -> list[str]:
 def _reader() -> Any:
     options: dict[str, Any] = {}
     if "mandatory_parameters" in inspect.signature(QueryLoader).parameters:
-        options["mandatory_parameters"] = False  # ours are written in the comment, with their types
+        options["mandatory_parameters"] = False  # parameters are declared in the comment, with their types
     adapter: Any = _Untouched()
     return QueryLoader(adapter, None, **options)
 
@@ -183,7 +183,7 @@ def _block(file_name: str, name: str, lines: list[str], sql: str, kind: SQLOpera
 
 
 def _declared(lines: Iterable[str], where: str) -> tuple[list[Parameter], str]:
-    """The parameters that the comment declares, and the lines after them."""
+    """Return the parameters that the comment declares, and the lines after them."""
     declaration = ""
     remarks: list[str] = []
     for line in lines:

@@ -21,11 +21,11 @@ class MetricQueries(QueryRunner):
     ) -> int:
         """Record samples of resources and return those that are new or differ from what was recorded.
 
-        Returns how many rows were written; all or none. A sample of the same resource and time is kept as it is, or
-        corrected where it differs with `replace=True`; the same samples may be sent again. Only what is given is
-        written: a key that a sample does not have leaves what is recorded as it is. Keys: see `MetricRecord`. Raises
-        `InvalidInputError` for two samples of one resource and time in one call, `NotFoundError` for an unknown
-        resource.
+        Returns how many rows were written; all or none. A sample of the same resource and time is kept as it
+        is, or corrected where it differs with `replace=True`; the same samples may be sent again. Only given
+        keys are written: a key that a sample lacks leaves the recorded value unchanged. Keys: see
+        `MetricRecord`. Raises `InvalidInputError` for two samples of one resource and time in one call,
+        `NotFoundError` for an unknown resource.
         """
         organization = parse_uuid(organization_id, "organization_id")
         flag_of(replace, "replace")
@@ -49,11 +49,11 @@ class MetricQueries(QueryRunner):
     ) -> list[Row]:
         """What did the samples of a period say?
 
-        Every sample whose time is in the last `days` times 24 hours (default 1), or `start` <= time < `end` (aware; no
-        `end`: up to the newest): at a minute's sampling 1,440 a day and resource. Rows oldest first, then by resource:
-        `time` (UTC; start of the sample), `resource_id`, `utilization_pct` and `efficiency_pct` (0 to 100, None where
-        not measured), `downtime_minutes`, `sample_minutes` (what the sample speaks for), `metadata` (dict). Empty:
-        no sample.
+        Every sample whose time is in the last `days` times 24 hours (default 1), or `start` <= time < `end`
+        (aware; no `end`: up to the newest): at a minute's sampling 1,440 a day and resource. Rows oldest
+        first, then by resource: `time` (UTC; start of the sample), `resource_id`, `utilization_pct` and
+        `efficiency_pct` (0 to 100, None where not measured), `downtime_minutes`, `sample_minutes` (the time
+        it covers), `metadata` (dict). Empty: no sample.
         """
         return self._read(
             "get_resource_metrics",
@@ -94,15 +94,15 @@ class MetricQueries(QueryRunner):
     ) -> list[Row]:
         """How busy was each resource, hour by hour or day by day?
 
-        Local hours or days of the place where the resource stood then, those that begin in the period (the last `days`
-        times 24 hours, default 7, or `start` <= bucket < `end`, aware), each whole, up to now. Rows by bucket and
-        resource: `bucket` and `bucket_end` (UTC), `resource_id`, `utilization_pct` (mean over the minutes measured),
-        `utilization_pct_min`, `utilization_pct_max`, `efficiency_pct` (mean over the minutes measured; all 0 to 100, None
-        where not measured), `downtime_minutes` (None where not known), `sample_minutes` (what samples speak for) and of
-        these `utilization_minutes`, `efficiency_minutes`, `downtime_known_minutes`, and `sample_count` (samples of which
-        the time is in it). A sample speaks up to the next one of its resource: for its `sample_minutes`, or 60 at most
-        where it has none; over the edge of a bucket with its share. A bucket that no sample speaks for has no row. Empty:
-        no sample.
+        Whole local hours or days of the resource's location at that time that begin in the period (the last
+        `days` times 24 hours, default 7, or `start` <= bucket < `end`, aware), up to now. Rows by bucket and
+        resource: `bucket` and `bucket_end` (UTC), `resource_id`, `utilization_pct` (mean over the minutes
+        measured), `utilization_pct_min`, `utilization_pct_max`, `efficiency_pct` (mean over the minutes
+        measured; all 0 to 100, None where not measured), `downtime_minutes` (None where not known),
+        `sample_minutes` (covered by samples) and of these `utilization_minutes`, `efficiency_minutes`,
+        `downtime_known_minutes`, and `sample_count` (samples whose time is in it). A sample covers the time
+        up to the next one of its resource: its `sample_minutes`, or at most 60 without them; across the edge
+        of a bucket it counts with its share. A bucket without coverage has no row. Empty: no sample.
         """
         choice_of(bucket, "bucket", ("hour", "day"))
         return self._read(
@@ -126,13 +126,14 @@ class MetricQueries(QueryRunner):
     ) -> list[Row]:
         """How busy was each resource, busiest first?
 
-        In the last `days` times 24 hours (default 7), or `start` <= time < `end` (aware), up to now; of one location: while
-        the resource stood there. One row a resource, retired ones without samples left out: `resource_id`, `location_id`
-        (where it stands now), `name`, `resource_type`, `utilization_pct` (mean over the minutes measured),
-        `utilization_pct_min`, `utilization_pct_max`, `efficiency_pct` (mean over the minutes measured; all 0 to 100, None
-        where not measured, these last), `downtime_minutes` (None where not known), `sample_minutes` (what samples speak
-        for) and of these `utilization_minutes`, `efficiency_minutes`, `downtime_known_minutes`, and `sample_count` (all 0
-        without samples). What a sample speaks for: see `get_resource_utilization`. Empty: no resource.
+        In the last `days` times 24 hours (default 7), or `start` <= time < `end` (aware), up to now; for one
+        location, while the resource was there. One row a resource, retired ones without samples left out:
+        `resource_id`, `location_id` (where it is now), `name`, `resource_type`, `utilization_pct` (mean over
+        the minutes measured), `utilization_pct_min`, `utilization_pct_max`, `efficiency_pct` (mean over the
+        minutes measured; all 0 to 100, None where not measured, these last), `downtime_minutes` (None where
+        not known), `sample_minutes` (covered by samples) and of these `utilization_minutes`,
+        `efficiency_minutes`, `downtime_known_minutes`, and `sample_count` (all 0 without samples). What a
+        sample covers: see `get_resource_utilization`. Empty: no resource.
         """
         return self._read(
             "get_resource_utilization_summary",

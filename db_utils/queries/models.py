@@ -1,4 +1,4 @@
-"""Models that forecast: who of them speaks, and how good each was on the past."""
+"""Forecasting models: their roles and backtests."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class ModelQueries(QueryRunner):
     ) -> bool:
         """Save a model; return whether it is new here.
 
-        `kind` is demand, anomaly or absence; `config` (dict) what makes the version. A new model is a challenger until
-        `set_model_role` says otherwise; one that is there stays as it is. Raises `NotFoundError` for an unknown
-        organization.
+        `kind` is demand, anomaly or absence; `config` (dict) what defines the version. A new model is a
+        challenger until `set_model_role` says otherwise; an existing one is left unchanged. Raises
+        `NotFoundError` for an unknown organization.
         """
         organization = parse_uuid(organization_id, "organization_id")
         parameters = {
@@ -61,9 +61,9 @@ class ModelQueries(QueryRunner):
     ) -> list[Row]:
         """Which models forecast for this organization, in which role?
 
-        Rows by kind and role (champion, challenger, retired): `model_name`, `model_version`, `kind` (demand, anomaly or
-        absence), `role`, `role_since` (UTC), `role_reason` (None where nobody said), `config` (dict), `created_at`. Empty:
-        none was ever saved.
+        Rows by kind and role (champion, challenger, retired): `model_name`, `model_version`, `kind` (demand,
+        anomaly or absence), `role`, `role_since` (UTC), `role_reason` (None where not given), `config`
+        (dict), `created_at`. Empty: none was ever saved.
         """
         return self._read(
             "get_forecast_models",
@@ -85,9 +85,10 @@ class ModelQueries(QueryRunner):
     ) -> Row:
         """Give a model its role.
 
-        `role` is champion (its forecasts are published), challenger (kept beside them) or retired. Whoever was champion of
-        its kind and target (`config["target"]`, such as "14 x day"; one without is a target too) becomes a challenger. Returns
-        the row as `get_forecast_models` does. Raises `NotFoundError` for a model that was not saved.
+        `role` is champion (its forecasts are published), challenger (its forecasts are kept as shadow
+        forecasts) or retired. The former champion of its kind and target (`config["target"]`, such as "14 x
+        day"; no target counts as one too) becomes a challenger. Returns the row as `get_forecast_models`
+        does. Raises `NotFoundError` for a model that was not saved.
         """
         parameters = {
             "organization_id": parse_uuid(organization_id, "organization_id"),
@@ -112,8 +113,8 @@ class ModelQueries(QueryRunner):
     def save_forecast_backtests(self, organization_id: Id, backtests: Iterable[BacktestRecord]) -> int:
         """Save results of backtests and return how many are new.
 
-        Returns how many rows were written; all or none. They stand by themselves: no backtest moves a forecast or a KPI.
-        Keys: see `BacktestRecord`. Raises `NotFoundError` for an unknown model or location.
+        Returns how many rows were written; all or none. Backtests affect no forecast and no KPI. Keys: see
+        `BacktestRecord`. Raises `NotFoundError` for an unknown model or location.
         """
         organization = parse_uuid(organization_id, "organization_id")
         return self._write_pages(
@@ -143,9 +144,9 @@ class ModelQueries(QueryRunner):
     ) -> list[Row]:
         """How good was each model on the past, by its newest backtest?
 
-        Of all series together, or with `by_series` of each; the newest one, or that of `as_of` (aware). Rows by model, version,
-        length of the target, series and step: the keys of `BacktestRecord`; figures are None with a `reason` where there is
-        nothing to tell. Empty: nothing was backtested.
+        For all series together, or with `by_series` for each; the newest backtest, or that of `as_of`
+        (aware). Rows by model, version, length of the target, series and step: the keys of `BacktestRecord`;
+        figures that cannot be computed are None with a `reason`. Empty: nothing was backtested.
         """
         return self._read(
             "get_forecast_backtests",

@@ -1,4 +1,4 @@
-"""Optimization runs: what an algorithm was asked, what it answered."""
+"""Optimization runs: their parameters and results."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ class OptimizationQueries(QueryRunner):
     ) -> Row:
         """Finish a run with its result and return its row.
 
-        `result` is anything JSON can hold but None; `objective_value` is in `objective_unit`. Returns the row as
-        `start_optimization_run` does. Raises `WrongStateError` where the run is not running any more, `NotFoundError`
-        for an unknown one.
+        `result` is any JSON value but None; `objective_value` is in `objective_unit`. Returns the row as
+        `start_optimization_run` does. Raises `WrongStateError` if the run is no longer running,
+        `NotFoundError` for an unknown one.
         """
         if result is None:
             raise InvalidInputError(
@@ -98,8 +98,8 @@ class OptimizationQueries(QueryRunner):
     def fail_optimization_run(self, organization_id: Id, run_id: Id, *, error_message: str) -> Row:
         """Mark a run as failed, with the reason, and return its row.
 
-        Returns the row as `start_optimization_run` does. Raises `WrongStateError` where the run is not running any more,
-        `NotFoundError` for an unknown one.
+        Returns the row as `start_optimization_run` does. Raises `WrongStateError` if the run is no longer
+        running, `NotFoundError` for an unknown one.
         """
         return self._end(
             "fail_optimization_run",
@@ -111,8 +111,8 @@ class OptimizationQueries(QueryRunner):
     def cancel_optimization_run(self, organization_id: Id, run_id: Id) -> Row:
         """Cancel a run and return its row.
 
-        Returns the row as `start_optimization_run` does. Raises `WrongStateError` where the run is not running any more,
-        `NotFoundError` for an unknown one.
+        Returns the row as `start_optimization_run` does. Raises `WrongStateError` if the run is no longer
+        running, `NotFoundError` for an unknown one.
         """
         return self._end("cancel_optimization_run", organization_id, run_id, {})
 
@@ -140,10 +140,10 @@ class OptimizationQueries(QueryRunner):
     ) -> list[Row]:
         """What did the newest optimization runs answer?
 
-        At most `limit` rows, the last started first: `run_id`, `run_type`, `algorithm`, `status` (running, completed,
-        failed or cancelled), `started_at`, `finished_at` (UTC; None while running), `duration_seconds`,
-        `objective_value` (in `objective_unit`), `objective_unit`, `parameters` (dict), `result` (as it was given; None
-        unless completed), `error_message` (None unless failed). Empty: no run.
+        At most `limit` rows, the last started first: `run_id`, `run_type`, `algorithm`, `status` (running,
+        completed, failed or cancelled), `started_at`, `finished_at` (UTC; None while running),
+        `duration_seconds`, `objective_value` (in `objective_unit`), `objective_unit`, `parameters` (dict),
+        `result` (as given; None unless completed), `error_message` (None unless failed). Empty: no run.
         """
         return self._read(
             "get_latest_optimization_runs",

@@ -39,7 +39,7 @@ LOCATION_TYPES = (
     "office",
     "region",
 )
-"""Known kinds of places; others may be used."""
+"""Known location types; others may be used."""
 
 
 class OrganizationQueries(QueryRunner):
@@ -56,11 +56,12 @@ class OrganizationQueries(QueryRunner):
     ) -> Row:
         """Create an organization and return its row.
 
-        `timezone` is an IANA name (Europe/Paris): days and months are counted in it. The operator's to call: a tenant
-        scope may not (`PermissionDeniedError`). Returns the row: `organization_id`, `name`, `industry`, `timezone`,
-        `settings` (dict), `created_at`, `updated_at`. Raises `UniqueViolationError` where the id is taken,
-        `CheckViolationError` for a time zone that PostgreSQL does not know. Two organizations may have one name; the
-        second is said in the log, and commands then ask for the id.
+        `timezone` is an IANA name (Europe/Paris): days and months are counted in it. For the operator only: a
+        tenant scope may not call it (`PermissionDeniedError`). Returns the row: `organization_id`, `name`,
+        `industry`, `timezone`, `settings` (dict), `created_at`, `updated_at`. Raises `UniqueViolationError`
+        if the id is taken, `CheckViolationError` for a time zone that PostgreSQL does not know. Two
+        organizations may have the same name; the second is logged as a warning, and commands then require the
+        id.
         """
         called = text_of(name, "name")
         created = self._create(
@@ -94,8 +95,8 @@ class OrganizationQueries(QueryRunner):
     ) -> Row:
         """Get the organization of this name, or create it, and return its row.
 
-        One that is there stays as it is. The operator's to call, as `create_organization`, whose row it returns. Raises
-        `NotFoundError` where more than one have the name: take it by its id.
+        An existing one is left unchanged. For the operator only, as `create_organization`, whose row it
+        returns. Raises `NotFoundError` if several have the name: use the id.
         """
         called = text_of(name, "name")
 
@@ -122,16 +123,16 @@ class OrganizationQueries(QueryRunner):
     def get_organizations(self, *, industry: str | None = None) -> list[Row]:
         """Which organizations are there?
 
-        Rows by name: `organization_id`, `name`, `industry`, `timezone`, `settings` (dict), `created_at`, `updated_at`.
-        In a tenant scope its own one only. Empty: none, or none of this `industry`.
+        Rows by name: `organization_id`, `name`, `industry`, `timezone`, `settings` (dict), `created_at`,
+        `updated_at`. In a tenant scope, only its own. Empty: none, or none of this `industry`.
         """
         return self._answer("get_organizations", {"industry": optional_text(industry, "industry")})
 
     def get_organization(self, organization_id: Id) -> Row:
         """Who is this organization?
 
-        One row: `organization_id`, `name`, `industry`, `timezone`, `settings` (dict), `created_at`, `updated_at`.
-        Raises `NotFoundError` where there is none.
+        One row: `organization_id`, `name`, `industry`, `timezone`, `settings` (dict), `created_at`,
+        `updated_at`. Raises `NotFoundError` if it does not exist.
         """
         organization = parse_uuid(organization_id, "organization_id")
         rows = self._db.execute_query(query("get_organization").sql, {"organization_id": organization})
@@ -157,13 +158,13 @@ class OrganizationQueries(QueryRunner):
     ) -> Row:
         """Create a location and return its row.
 
-        `location_type` is factory, warehouse, distribution_center, depot, station, stop, line, store, office, region, or a word of
-        your own; `timezone` an IANA
-        name: shifts, local days and demand buckets of the location are counted in it. Latitude and longitude are
-        WGS 84; `location_code` is the customer's own code, by which it may be named wherever its id may. Returns the row:
-        `location_id`, `location_code`, `name`, `location_type`, `timezone`, `address`, `latitude_degrees`,
-        `longitude_degrees`, `metadata` (dict), `created_at`, `updated_at`. Raises `UniqueViolationError` where
-        the organization has a location of this name or code, `NotFoundError` for an unknown organization.
+        `location_type` is factory, warehouse, distribution_center, depot, station, stop, line, store, office,
+        region, or a custom word; `timezone` an IANA name: shifts, local days and demand buckets of the
+        location are counted in it. Latitude and longitude are WGS 84; `location_code` is the customer's own
+        code, accepted wherever its id is. Returns the row: `location_id`, `location_code`, `name`,
+        `location_type`, `timezone`, `address`, `latitude_degrees`, `longitude_degrees`, `metadata` (dict),
+        `created_at`, `updated_at`. Raises `UniqueViolationError` where the organization has a location of
+        this name or code, `NotFoundError` for an unknown organization.
         """
         return self._create(
             "create_location",
@@ -196,8 +197,8 @@ class OrganizationQueries(QueryRunner):
     ) -> Row:
         """Get the location of this code, or create it, and return its row.
 
-        One that is called so, by code or by name, stays as it is. `name` is by default the code. Arguments, row and errors
-        as in `create_location`.
+        An existing one with this code or name is left unchanged. `name` defaults to the code. Arguments, row
+        and errors as in `create_location`.
         """
         return self._get_or_create(
             organization_id,
@@ -222,8 +223,9 @@ class OrganizationQueries(QueryRunner):
     ) -> list[Row]:
         """Which locations does the organization have?
 
-        Rows by name: `location_id`, `location_code` (None: it has none), `name`, `location_type`, `timezone` (IANA), `address`,
-        `latitude_degrees`, `longitude_degrees`, `metadata` (dict), `created_at`, `updated_at`. Empty: none of these.
+        Rows by name: `location_id`, `location_code` (None if it has none), `name`, `location_type`,
+        `timezone` (IANA), `address`, `latitude_degrees`, `longitude_degrees`, `metadata` (dict),
+        `created_at`, `updated_at`. Empty: none of these.
         """
         return self._read(
             "get_locations",
@@ -237,8 +239,9 @@ class OrganizationQueries(QueryRunner):
     def set_location_code(self, organization_id: Id, location_id: Id, *, location_code: str | None) -> Row:
         """Give a location this code of the organization's own, or take it away, and return the row.
 
-        From then on the location is found by it; None takes the code away. Returns the row as `get_locations` does. Raises
-        `NotFoundError` where the organization has no such location, `UniqueViolationError` where another has the code.
+        The location can be named by it from then on; None removes the code. Returns the row as
+        `get_locations` does. Raises `NotFoundError` where the organization has no such location,
+        `UniqueViolationError` where another has the code.
         """
         return self._change_one(
             "set_location_code",
@@ -261,9 +264,9 @@ class OrganizationQueries(QueryRunner):
     ) -> Row:
         """Let a location count its days by this time zone from now on, or from a time on, and return its row.
 
-        From `effective_at` on (aware, not in the future; default now); days before keep the zone that they had. Returns
-        the row as `get_locations` does. Raises `CheckViolationError` for a zone that the database does not know,
-        `InvalidDataError` for a time that has not come yet, `NotFoundError` for an unknown location.
+        From `effective_at` on (aware, not in the future; default now); earlier days keep their zone. Returns
+        the row as `get_locations` does. Raises `CheckViolationError` for a zone that the database does not
+        know, `InvalidDataError` for a time in the future, `NotFoundError` for an unknown location.
         """
         return self._change_one(
             "set_location_timezone",
@@ -288,8 +291,9 @@ class OrganizationQueries(QueryRunner):
     ) -> list[Row]:
         """Correct by which time zone a location counted its days in a past period, and return its history.
 
-        It was `timezone` from `start` (None: ever since) until before `end`, which is not in the future; the present
-        stays. Returns the rows of `get_location_history`. Raises as `set_location_timezone` does.
+        It was `timezone` from `start` (None: from the beginning) until before `end`, which is not in the
+        future; the present stays. Returns the rows of `get_location_history`. Raises as
+        `set_location_timezone` does.
         """
         return self._correct_history(
             "correct_location_history",
@@ -303,9 +307,9 @@ class OrganizationQueries(QueryRunner):
     def get_location_history(self, organization_id: Id, location_id: Id) -> list[Row]:
         """By which time zone did a location count its days, and when?
 
-        Rows, oldest first, each beginning where the one before ends: `valid_from` (UTC; None: ever since), `valid_to`
-        (not included; None: until now), `timezone` (IANA), `recorded_at` (when it was told or last corrected).
-        Empty: no such location.
+        Rows, oldest first, each beginning where the one before ends: `valid_from` (UTC; None: from the
+        beginning), `valid_to` (not included; None: until now), `timezone` (IANA), `recorded_at` (when it was
+        recorded or last corrected). Empty: no such location.
         """
         return self._read(
             "get_location_history",

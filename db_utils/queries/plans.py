@@ -1,4 +1,4 @@
-"""Production plans: what is to be made, what was made of it."""
+"""Production plans: planned and actual production."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ class PlanQueries(QueryRunner):
     def record_plan_progress(self, organization_id: Id, plan_id: Id, *, actual_quantity: Number) -> Row:
         """Record how much of a plan is made so far, and return the plan.
 
-        `actual_quantity` is the whole quantity so far, not what was added; the plan is in_progress then. Returns the row
-        as `get_production_plans` does. Raises `WrongStateError` for a completed or cancelled plan, `NotFoundError` for
-        an unknown one.
+        `actual_quantity` is the total so far, not the increment; the plan becomes in_progress. Returns the
+        row as `get_production_plans` does. Raises `WrongStateError` for a completed or cancelled plan,
+        `NotFoundError` for an unknown one.
         """
         return self._transition(
             "record_plan_progress",
@@ -91,9 +91,9 @@ class PlanQueries(QueryRunner):
     ) -> Row:
         """Complete a plan and return its row.
 
-        Without `actual_quantity` the last recorded progress counts. Returns the row as `get_production_plans` does.
-        Raises `WrongStateError` for a completed or cancelled plan and where no quantity is known, `NotFoundError` for an
-        unknown one.
+        Without `actual_quantity`, the last recorded progress counts. Returns the row as
+        `get_production_plans` does. Raises `WrongStateError` for a completed or cancelled plan or an unknown
+        quantity, `NotFoundError` for an unknown plan.
         """
         parameters = {
             "organization_id": parse_uuid(organization_id, "organization_id"),
@@ -172,11 +172,11 @@ class PlanQueries(QueryRunner):
     ) -> list[Row]:
         """How much of what was planned was made, by location and local day?
 
-        Completed plans of the last `days` days, today among them (default 30), or of `first_date` <= day < `end_date`
-        (no `end_date`: up to today). Rows by day, then location: `location_id`, `plan_date` (local day), `plan_count`,
-        `planned_quantity` and `actual_quantity` (over all products), `efficiency_pct` (100 times made by planned, two
-        decimals; above 100 when more was made), `reason` (why these are None: products that count in different units,
-        see `upsert_product`). Empty: no plan was completed.
+        Completed plans of the last `days` days, today among them (default 30), or of `first_date` <= day <
+        `end_date` (no `end_date`: up to today). Rows by day, then location: `location_id`, `plan_date` (local
+        day), `plan_count`, `planned_quantity` and `actual_quantity` (over all products), `efficiency_pct`
+        (100 * actual / planned, two decimals; above 100 if more was made), `reason` (why these are None:
+        products with different units, see `upsert_product`). Empty: no plan was completed.
         """
         return self._read(
             "get_production_efficiency",
@@ -198,11 +198,11 @@ class PlanQueries(QueryRunner):
     ) -> list[Row]:
         """How much of what was due was made, by location and product?
 
-        Plans whose local day is over, cancelled ones left out, of the last `days` days (default 30; today, not over yet,
-        among them) or of `first_date` <= day < `end_date`. Rows by location, then product: `location_id`, `product_id`,
-        `plan_count`, `reported_count` (plans whose quantity is known), `planned_quantity` (of these),
-        `actual_quantity`, `attainment_pct` (100 times actual by planned; None where nothing was reported). Empty: no
-        plan was due.
+        Plans whose local day is over, cancelled ones left out, of the last `days` days (default 30; today,
+        not over yet, among them) or of `first_date` <= day < `end_date`. Rows by location, then product:
+        `location_id`, `product_id`, `plan_count`, `reported_count` (plans whose quantity is known),
+        `planned_quantity` (of these), `actual_quantity`, `attainment_pct` (100 * actual / planned; None where
+        nothing was reported). Empty: no plan was due.
         """
         return self._read(
             "get_plan_attainment",

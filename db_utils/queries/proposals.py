@@ -1,4 +1,4 @@
-"""Proposals of rosters and production plans: what an optimization would change, and what became of it."""
+"""Proposals of rosters and production plans, and the decisions on them."""
 
 from __future__ import annotations
 
@@ -61,12 +61,13 @@ class ProposalQueries(QueryRunner):
     ) -> Row:
         """Create a proposal and return its row.
 
-        `run_id` is an optimization run; `kind` is assignment or plan; `window_start` <= time < `window_end` (aware) is what
-        it is for, `fingerprint` says of what it was made. Each item has `action` (keep, add, remove, move), `reason`, and
-        either `shift_id` and `employee_id`, or `plan_id` with `resource_id`, `work_date` (local), `work_hours` and `quantity`
-        (none of these four for remove). All or nothing. Returns the row: `run_id`, `kind`, `location_id`, `window_start`,
-        `window_end`, `status` (proposed), `fingerprint`, `decided_at`, `decided_by`, `decision`, `created_at`, `updated_at`.
-        Raises `UniqueViolationError` where the run has one already, `NotFoundError` for something unknown.
+        `run_id` is an optimization run; `kind` is assignment or plan; it covers `window_start` <= time <
+        `window_end` (aware), and `fingerprint` identifies its input. Each item has `action` (keep, add,
+        remove, move), `reason`, and either `shift_id` and `employee_id`, or `plan_id` with `resource_id`,
+        `work_date` (local), `work_hours` and `quantity` (none of these four for remove). All or nothing.
+        Returns the row: `run_id`, `kind`, `location_id`, `window_start`, `window_end`, `status` (proposed),
+        `fingerprint`, `decided_at`, `decided_by`, `decision`, `created_at`, `updated_at`. Raises
+        `UniqueViolationError` if the run already has one, `NotFoundError` for an unknown reference.
         """
         first, last = time_of(window_start, "window_start"), time_of(window_end, "window_end")
         if first >= last:
@@ -105,8 +106,8 @@ class ProposalQueries(QueryRunner):
     ) -> list[Row]:
         """What was proposed, and what became of it?
 
-        At most `limit` rows, the newest first, as `create_schedule_proposal` returns them; `status` is proposed, applied,
-        rejected or stale. Empty: nothing was.
+        At most `limit` rows, the newest first, as `create_schedule_proposal` returns them; `status` is
+        proposed, applied, rejected or stale. Empty: no proposal.
         """
         return self._read(
             "get_schedule_proposals",
@@ -149,9 +150,9 @@ class ProposalQueries(QueryRunner):
     ) -> Row:
         """Write down what became of a proposal and return its row.
 
-        `status` is applied, rejected or stale. It writes down the decision and changes no roster and no plan: `barnameh plan
-        apply` does both in one transaction. Returns the row as `create_schedule_proposal` does. Raises `WrongStateError`
-        where it was decided already, `NotFoundError` for an unknown one.
+        `status` is applied, rejected or stale. Records the decision only, without changing rosters or plans:
+        `barnameh plan apply` does both in one transaction. Returns the row as `create_schedule_proposal`
+        does. Raises `WrongStateError` if it is already decided, `NotFoundError` for an unknown one.
         """
         return self._transition(
             "decide_schedule_proposal",
@@ -199,10 +200,11 @@ class ProposalQueries(QueryRunner):
     ) -> list[Row]:
         """What is to be made on which resource on which day, by the proposals that were applied?
 
-        Local days: the next `days`, today among them (default 14; today is the organization's), or `first_date` <= day <
-        `end_date` (no `end_date`: all that come). Of each open plan what was applied last. Rows by day, resource and priority:
-        `work_date`, `resource_id`, `location_id`, `plan_id`, `product_id`, `plan_date` (when it is due), `priority`,
-        `work_hours`, `quantity`, `is_late`, `run_id`, `applied_at`. Empty: nothing was applied.
+        Local days: the next `days`, today among them (default 14; today is the organization's), or
+        `first_date` <= day < `end_date` (no `end_date`: all that come). For each open plan, what was applied
+        last. Rows by day, resource and priority: `work_date`, `resource_id`, `location_id`, `plan_id`,
+        `product_id`, `plan_date` (when it is due), `priority`, `work_hours`, `quantity`, `is_late`, `run_id`,
+        `applied_at`. Empty: nothing was applied.
         """
         return self._read(
             "get_production_schedule",

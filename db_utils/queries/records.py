@@ -1,12 +1,12 @@
-"""Rows to be written, many at a time: what each may hold, checked here, sent as JSON.
+"""Records for bulk writes: their keys, checked here and sent as JSON.
 
-Each class below is a `TypedDict`: any mapping with these keys will do. A key that is required and missing, a key that
-nobody knows and a value of the wrong kind are refused with the number of the row, before anything is written. Where a
-row is corrected, a key that is not there leaves what is recorded as it is, and None makes it unknown. NaN, NaT and
-pandas' NA mean None. A frame of pandas, polars or Arrow will do for a list of rows: its columns are the keys. Where a
-location, resource, employee or shift is named, its code will do for its id.
+Each class below is a `TypedDict`: any mapping with these keys is accepted. Missing required keys, unknown
+keys and values of the wrong type are refused with the number of the row, before anything is written. When a
+row is corrected, a missing key leaves the recorded value unchanged, and None makes it unknown. NaN, NaT and
+pandas' NA mean None. A frame of pandas, polars or Arrow is accepted for a list of rows: its columns are the
+keys. A location, resource, employee or shift may be given by its code instead of its id.
 """
-# No `from __future__ import annotations` here: the annotations are read at run time to check the rows.
+# No `from __future__ import annotations` here: the rows are checked against the annotations at run time.
 
 import datetime as dt
 import json
@@ -56,7 +56,7 @@ EVENT_TYPES = (
     "departure",
     "delay",
 )
-"""Known kinds of events; the first five say what a resource did and make its figures. Others may be used."""
+"""Known event types; the first five are a resource's states, which its figures use. Others may be used."""
 ATTENDANCE_STATUSES = ("present", "late", "remote", "absent", "sick", "vacation")
 ANOMALY_TYPES = ("bottleneck", "failure", "quality", "performance", "safety")
 SEVERITIES = ("low", "medium", "high", "critical")
@@ -64,7 +64,7 @@ FACTOR_TYPES = ("weather", "holiday", "market", "calendar", "event", "other")
 
 
 class Words(tuple[str, ...]):
-    """Words that are known where others may be used too."""
+    """Known words for keys that accept others too."""
 
 
 class _Event(TypedDict):
@@ -75,14 +75,13 @@ class _Event(TypedDict):
 class EventRecord(_Event, total=False):
     """An operational event.
 
-    `time` is when it began. `event_type` is production, setup, maintenance, breakdown or idle, which say what the resource
-    did and make its figures; or error, inspection, shift_start, shift_end, trip, arrival, departure, delay, or a word of your
-    own, which make none. `event_id` is what a producer that may send twice sends again (default: a new one): a UUID, or the
-    producer's own key, of which the id is made: UUID version 5 of `operational_events:key` in the namespace of the
-    organization's id. `location_id` may
-    be left out where `resource_id` is given: it is where that stood then. `duration_minutes` is 0 to 1440 (0: an event
-    without duration; left out: not known);
-    `quantity` counts scrap in and belongs to production only; `quality_score` is 0 to 100.
+    `time` is when it began. `event_type` is production, setup, maintenance, breakdown or idle, the states
+    that a resource's figures use; or error, inspection, shift_start, shift_end, trip, arrival, departure,
+    delay, or a custom word, which no figure uses. `event_id` makes sending again safe (default: a new one): a
+    UUID, or the producer's own key, from which the id is derived: UUID version 5 of `operational_events:key`
+    in the namespace of the organization's id. `location_id` may be omitted with a `resource_id`: it is then
+    the resource's location at that time. `duration_minutes` is 0 to 1440 (0: an event without duration;
+    omitted: not known); `quantity` includes scrap and is for production only; `quality_score` is 0 to 100.
     """
 
     event_id: Id | None
@@ -108,9 +107,9 @@ class _Demand(TypedDict):
 class DemandRecord(_Demand, total=False):
     """Demand of one product at one location in one bucket of time.
 
-    `time` is the start of the bucket, `quantity` in the product's own unit, `revenue` in the organization's currency.
-    `recorded_at` tells since when a quantity of another system was known there (None: not known); by default it is the
-    database's clock.
+    `time` is the start of the bucket, `quantity` in the product's own unit, `revenue` in the organization's
+    currency. `recorded_at` is when another system recorded the quantity (None: not known); by default it is
+    the database's clock.
     """
 
     revenue: Number | None
@@ -126,9 +125,9 @@ class _Metric(TypedDict):
 class MetricRecord(_Metric, total=False):
     """One sample of a resource.
 
-    `time` is the start of the time that it speaks for: `sample_minutes` (up to 1440), or 60 minutes at most where it is
-    left out, and never past the next sample of the resource. `utilization_pct` and `efficiency_pct` are 0 to 100;
-    `downtime_minutes` is at most `sample_minutes`, and left out where it is not known.
+    `time` is the start of the time it covers: `sample_minutes` (up to 1440), or at most 60 minutes if
+    omitted, and never beyond the next sample of the resource. `utilization_pct` and `efficiency_pct` are 0 to
+    100; `downtime_minutes` is at most `sample_minutes`, and omitted where not known.
     """
 
     utilization_pct: Number | None
@@ -145,7 +144,7 @@ class _Attendance(TypedDict):
 
 
 class AttendanceRecord(_Attendance, total=False):
-    """One scheduled stretch of work of one employee.
+    """One scheduled period of work of one employee.
 
     `time` is when it was due to begin; `status` is present, late, remote, absent, sick or vacation; `scheduled_hours` is
     above 0 (default 8), `hours_worked` 0 when away (else not known by default), `performance_score` 0 to 100 and only when not away.
@@ -198,10 +197,11 @@ class _Backtest(TypedDict):
 class BacktestRecord(_Backtest, total=False):
     """How good a model was on the past, of all series or of one (`product_id` and `location_id`).
 
-    `first_step` to `last_step` are the targets counted from the origin, `as_of` by when all of it was known. `wape_pct` (100 * sum of
-    |actual - predicted| / sum of actual), `mase` and `pinball` (of the 5, 50 and 95 % quantiles) scaled by what last season's value
-    misses; `interval_coverage_pct` the share of outcomes within the 90 % interval; `skill_pct` against the better naive forecast,
-    whose figures are the `naive_` ones.
+    `first_step` to `last_step` are the targets counted from the origin, `as_of` is when all inputs were
+    known. `wape_pct` (100 * sum of |actual - predicted| / sum of actual), `mase` and `pinball` (of the 5, 50
+    and 95 % quantiles) scaled by the error of last season's value; `interval_coverage_pct` is the share of
+    outcomes within the 90 % interval; `skill_pct` compares with the better naive forecast, whose figures are
+    the `naive_` ones.
     """
 
     product_id: str | None
@@ -227,9 +227,9 @@ class _Anomaly(TypedDict):
 class AnomalyRecord(_Anomaly, total=False):
     """An anomaly that a model expects of one resource.
 
-    `anomaly_type` is bottleneck, failure, quality, performance or safety, `severity` low, medium, high or critical,
-    `probability` 0 to 1. Without `anomaly_id` it follows from resource, type, `predicted_for` and the run, so that a run
-    that is saved twice is there once.
+    `anomaly_type` is bottleneck, failure, quality, performance or safety, `severity` low, medium, high or
+    critical, `probability` 0 to 1. Without `anomaly_id` it is derived from resource, type, `predicted_for`
+    and the run, so that saving a run twice stores it once.
     """
 
     anomaly_id: Id | None
@@ -266,9 +266,9 @@ class _Factor(TypedDict):
 class FactorRecord(_Factor, total=False):
     """One reading of an external factor.
 
-    `time` is what it speaks for and `available_at` when it was known, so a weather forecast and the weather are two
-    readings of one `name`. `factor_type` is weather, holiday, market, calendar, event or other; without
-    `location_id` it holds for the whole organization.
+    `time` is the time it is about and `available_at` when it became known, so a weather forecast and the
+    weather are two readings of one `name`. `factor_type` is weather, holiday, market, calendar, event or
+    other; without `location_id` it applies to the whole organization.
     """
 
     location_id: Id | None
@@ -276,7 +276,7 @@ class FactorRecord(_Factor, total=False):
 
 
 Encode = Callable[[Any, str], Any]
-"""Checks a value, and says it as JSON does so that nothing is lost: numbers and times are texts there."""
+"""Checks a value and converts it to JSON without loss: numbers and times become texts."""
 
 
 def _time(value: Any, name: str) -> str:
@@ -315,7 +315,7 @@ def _uuid(value: Any, name: str) -> str:
         return value
     try:
         known = _known_uuid(value)
-    except TypeError:  # nothing that can be looked up
+    except TypeError:  # not hashable
         known = None
     if known is not None:
         return known
@@ -342,7 +342,7 @@ _RANGES: Mapping[str, tuple[float, float, str]] = {
     "probability": (0, 1, "0 to 1"),
     "absence_probability": (0, 1, "0 to 1"),
 }
-"""What the tables' own rules allow, for a refusal that names the row: the least, the most, and how it is said."""
+"""Limits of the tables' constraints, to name the row in errors: minimum, maximum, and the text."""
 
 
 def _number(value: Any, name: str) -> str:
@@ -370,7 +370,7 @@ _ENCODERS: tuple[tuple[Any, Encode], ...] = (
 
 @lru_cache(maxsize=32)
 def _encoders_of(kind: type) -> tuple[Mapping[str, Encode], frozenset[str]]:
-    """How each key of such a row is encoded, and which keys it must have."""
+    """Return the encoder of each key of this record, and its required keys."""
     encoders = {name: _encoder_of(hint) for name, hint in get_type_hints(kind, include_extras=True).items()}
     return encoders, frozenset(kind.__required_keys__)  # type: ignore[attr-defined]
 
@@ -389,11 +389,11 @@ def _encoder_of(hint: Any) -> Encode:
 
 
 def encoded_rows(kind: type, rows: object, name: str, *, with_none: bool = False) -> Iterator[dict[str, Any]]:
-    """The rows, one by one, checked and with values as JSON has them.
+    """Yield the rows one by one, checked and converted to JSON types.
 
-    `rows` are mappings, or a frame. What is None is left out, or stays as null with `with_none`, where a key that is given
-    as None means something else than one that is not given. The same value is spelled in one way only, so that rows can be
-    compared: times in UTC, identifiers in lowercase.
+    `rows` are mappings, or a frame. None is omitted, or stays as null with `with_none`, if None differs from
+    a missing key. Equal values are written in one way only, so that rows can be compared: times in UTC,
+    identifiers in lowercase.
     """
     mappings = _mappings(rows)
     if isinstance(rows, (str, bytes, Mapping)) or not isinstance(mappings, Iterable):
@@ -409,9 +409,9 @@ def encoded_rows(kind: type, rows: object, name: str, *, with_none: bool = False
 def _by_column(
     rows: Sequence[Any], encoders: Mapping[str, Encode], required: frozenset[str], *, with_none: bool
 ) -> list[dict[str, Any]] | None:
-    """The rows encoded a column at a time, each value once however often it comes, in a third of the time.
+    """Encode the rows by column, each distinct value once; faster than row by row.
 
-    None where a row is not good, or not like the others: `_by_row` says what is wrong with which.
+    Returns None if a row is invalid or has other keys: `_by_row` then reports which.
     """
     names = list(rows[0]) if type(rows[0]) is dict else []
     keys = set(names)
@@ -427,7 +427,7 @@ def _by_column(
             if encode is _time and kinds == {dt.datetime} and {value.tzinfo for value in column} == {dt.UTC}:
                 columns.append([value.isoformat() for value in column])
                 continue
-            # Of one kind, for 1 and True are equal, too; and not of times, of which two in the hour that comes twice are.
+            # Of one type, because 1 equals True; and no times, because two in a repeated hour may be equal.
             kinds.discard(NoneType)
             distinct = set(column) if len(kinds) == 1 and kinds < _LOOKED_UP else column
             if isinstance(distinct, set) and 2 * len(distinct) < len(column):
@@ -454,7 +454,7 @@ def _by_row(
     *,
     with_none: bool,
 ) -> Iterator[dict[str, Any]]:
-    """The rows encoded one by one. Raises `InvalidInputError`, which names the row, the key and what may be given."""
+    """Encode the rows one by one. Raises `InvalidInputError` that names row, key and accepted values."""
     for number, row in enumerate(rows, start=first_number):
         if not isinstance(row, Mapping):
             raise InvalidInputError(f"{name}: row {number} is {type(row).__name__}: give a dict")
@@ -480,7 +480,7 @@ def _by_row(
 
 
 def _mappings(rows: object) -> object:
-    """The rows of a frame one by one, each as a dict; what is no frame as it is."""
+    """Return the rows of a frame one by one as dicts; anything else unchanged."""
     frame: Any = rows
     if hasattr(frame, "iter_rows"):  # polars
         found: object = frame.iter_rows(named=True)
@@ -496,7 +496,7 @@ def _mappings(rows: object) -> object:
 
 
 def _rows_of_pandas(frame: Any) -> Iterator[dict[str, Any]]:
-    """The rows of a pandas frame; instants as datetimes in UTC, which are made at once and not one by one."""
+    """Yield the rows of a pandas frame; instants as datetimes in UTC, converted by column."""
     names = list(frame.columns)
     for first in range(0, len(frame), PAGE_ROWS):
         columns = []
@@ -517,7 +517,7 @@ _NEVER_MISSING = frozenset((str, int, bool, dt.datetime, dt.date, uuid.UUID, dic
 
 
 def _is_missing(value: Any) -> bool:
-    """Whether this is how someone writes that a value is not known."""
+    """Whether this value means "not known"."""
     kind = type(value)
     if kind in _NEVER_MISSING:
         return False
@@ -527,12 +527,12 @@ def _is_missing(value: Any) -> bool:
 
 
 def pages(rows: Iterable[dict[str, Any]], page_rows: int = PAGE_ROWS) -> Iterator[list[dict[str, Any]]]:
-    """The rows in lists of at most `page_rows`, so that any number of them takes constant memory."""
+    """Yield the rows in lists of at most `page_rows`, in constant memory."""
     iterator = iter(rows)
     while page := list(islice(iterator, page_rows)):
         yield page
 
 
 def as_json(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as the JSON text that jsonb_to_recordset reads."""
+    """Return the rows as JSON text for jsonb_to_recordset."""
     return json.dumps(rows, separators=(",", ":"))

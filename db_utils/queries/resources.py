@@ -27,7 +27,7 @@ RESOURCE_STATUSES = ("running", "idle", "maintenance", "down", "retired")
 
 
 class ResourceQueries(QueryRunner):
-    """Resources and what they do now."""
+    """Resources and their current state."""
 
     def create_resource(
         self,
@@ -46,13 +46,13 @@ class ResourceQueries(QueryRunner):
     ) -> Row:
         """Create a resource and return its row.
 
-        `status` is running, idle, maintenance, down or retired; `rated_capacity_per_hour` is in `capacity_unit`, above
-        0; `resource_code` is the customer's own code, by which it may be named wherever its id may. It counts as having
-        been there always, or since `in_service_from` (aware, not in the future). Returns the row: `resource_id`,
-        `resource_code`, `location_id`, `name`, `resource_type`, `status`,
+        `status` is running, idle, maintenance, down or retired; `rated_capacity_per_hour` is in
+        `capacity_unit`, above 0; `resource_code` is the customer's own code, accepted wherever its id is. It
+        counts as in service from the beginning, or from `in_service_from` (aware, not in the future). Returns
+        the row: `resource_id`, `resource_code`, `location_id`, `name`, `resource_type`, `status`,
         `rated_capacity_per_hour`, `capacity_unit`, `metadata` (dict), `created_at`, `updated_at`. Raises
-        `UniqueViolationError` where the organization has a resource of this name or code, `NotFoundError` for an unknown
-        location.
+        `UniqueViolationError` where the organization has a resource of this name or code, `NotFoundError` for
+        an unknown location.
         """
         organization = parse_uuid(organization_id, "organization_id")
         since = optional_time(in_service_from, "in_service_from")
@@ -93,8 +93,8 @@ class ResourceQueries(QueryRunner):
     ) -> Row:
         """Get the resource of this code, or create it, and return its row.
 
-        One that is called so, by code or by name, stays as it is. `name` is by default the code. Arguments, row and errors
-        as in `create_resource`.
+        An existing one with this code or name is left unchanged. `name` defaults to the code. Arguments, row
+        and errors as in `create_resource`.
         """
         return self._get_or_create(
             organization_id,
@@ -126,9 +126,9 @@ class ResourceQueries(QueryRunner):
     ) -> list[Row]:
         """Which machines, vehicles and equipment does the organization have?
 
-        Rows by name: `resource_id`, `resource_code`, `location_id`, `name`, `resource_type`, `status`, `rated_capacity_per_hour` (in
-        `capacity_unit`; None where not known), `capacity_unit`, `metadata` (dict), `created_at`, `updated_at`.
-        Retired ones are among them. Empty: none of these.
+        Rows by name: `resource_id`, `resource_code`, `location_id`, `name`, `resource_type`, `status`,
+        `rated_capacity_per_hour` (in `capacity_unit`; None where not known), `capacity_unit`, `metadata`
+        (dict), `created_at`, `updated_at`. Includes retired ones. Empty: none of these.
         """
         return self._read(
             "get_resources",
@@ -146,10 +146,11 @@ class ResourceQueries(QueryRunner):
     ) -> list[Row]:
         """What does each resource do now: its status, its newest event and its newest metrics?
 
-        Rows by name: `resource_id`, `location_id`, `name`, `resource_type`, `status` (as the application keeps it),
-        `last_event_at`, `last_event_type`, `last_event_cause`, `last_metric_at`, `utilization_pct` and
-        `efficiency_pct` (0 to 100) and `downtime_minutes` of the newest sample; None where there is no event or no
-        sample. What is dated ahead of the database's clock has not happened. Empty: no such resource.
+        Rows by name: `resource_id`, `location_id`, `name`, `resource_type`, `status` (as set by the
+        application), `last_event_at`, `last_event_type`, `last_event_cause`, `last_metric_at`,
+        `utilization_pct` and `efficiency_pct` (0 to 100) and `downtime_minutes` of the newest sample; None
+        where there is no event or no sample. Events and samples in the future by the database's clock are
+        ignored. Empty: no such resource.
         """
         return self._read(
             "get_resource_status",
@@ -163,8 +164,9 @@ class ResourceQueries(QueryRunner):
     def set_resource_code(self, organization_id: Id, resource_id: Id, *, resource_code: str | None) -> Row:
         """Give a resource this code of the organization's own, or take it away, and return the row.
 
-        From then on the resource is found by it; None takes the code away. Returns the row as `get_resources` does. Raises
-        `NotFoundError` where the organization has no such resource, `UniqueViolationError` where another has the code.
+        The resource can be named by it from then on; None removes the code. Returns the row as
+        `get_resources` does. Raises `NotFoundError` where the organization has no such resource,
+        `UniqueViolationError` where another has the code.
         """
         return self._change_one(
             "set_resource_code",
@@ -182,10 +184,10 @@ class ResourceQueries(QueryRunner):
     ) -> Row:
         """Set the status of a resource and return its row.
 
-        `status` is running, idle, maintenance, down or retired. It is in service, or retired, from `effective_at` on (aware,
-        not in the future; default now); figures of the time before stay. Returns the row as `get_resources` does.
-        Raises `InvalidDataError` for a time that has not come yet, `NotFoundError` where the organization has no such
-        resource.
+        `status` is running, idle, maintenance, down or retired. It is in service, or retired, from
+        `effective_at` on (aware, not in the future; default now); earlier figures stay. Returns the row as
+        `get_resources` does. Raises `InvalidDataError` for a time in the future, `NotFoundError` where the
+        organization has no such resource.
         """
         return self._change_one(
             "set_resource_status",
@@ -209,10 +211,10 @@ class ResourceQueries(QueryRunner):
     ) -> Row:
         """Move a resource to this location and return its row.
 
-        From `effective_at` on (aware, not in the future; default now); figures of the time before stay where it stood. Its events
-        since then that stand where it was believed to be go with it.
-        Returns the row as `get_resources` does. Raises `InvalidDataError` for a time that has not come yet,
-        `NotFoundError` for an unknown resource or location.
+        From `effective_at` on (aware, not in the future; default now); earlier figures stay with the former
+        location. Its events since then recorded at the former location move with it. Returns the row as
+        `get_resources` does. Raises `InvalidDataError` for a time in the future, `NotFoundError` for an
+        unknown resource or location.
         """
         return self._change_one(
             "move_resource",
@@ -237,10 +239,10 @@ class ResourceQueries(QueryRunner):
     ) -> Row:
         """Rate a resource at this capacity and return its row.
 
-        `rated_capacity_per_hour` (None: not known) is in `capacity_unit` (None: the one it has), from `effective_at` on
-        (aware, not in the future; default now); figures of the time before keep the capacity that it had. Returns the
-        row as `get_resources` does. Raises `CheckViolationError` for a capacity that is not above 0,
-        `InvalidDataError` for a time that has not come yet, `NotFoundError` for an unknown resource.
+        `rated_capacity_per_hour` (None: not known) is in `capacity_unit` (None: the one it has), from
+        `effective_at` on (aware, not in the future; default now); earlier figures keep the former capacity.
+        Returns the row as `get_resources` does. Raises `CheckViolationError` for a capacity that is not above
+        0, `InvalidDataError` for a time in the future, `NotFoundError` for an unknown resource.
         """
         return self._change_one(
             "rerate_resource",
@@ -271,10 +273,10 @@ class ResourceQueries(QueryRunner):
     ) -> list[Row]:
         """Correct what a resource was in a past period, and return its history.
 
-        What is given was so from `start` (aware; None: ever since) until before `end`, which is not in the future; the
-        rest, and the present, stay. Returns the rows of `get_resource_history`. Raises `InvalidInputError` where
-        nothing is given, `InvalidDataError` for an `end` that has not come yet or does not follow `start`,
-        `NotFoundError` for an unknown resource or location.
+        The given values held from `start` (aware; None: from the beginning) until before `end`, which is not
+        in the future; other values, and the present, stay. Returns the rows of `get_resource_history`. Raises
+        `InvalidInputError` if nothing is given, `InvalidDataError` for an `end` in the future or not after
+        `start`, `NotFoundError` for an unknown resource or location.
         """
         capacity = optional_number(rated_capacity_per_hour, "rated_capacity_per_hour")
         return self._correct_history(
@@ -294,10 +296,10 @@ class ResourceQueries(QueryRunner):
     def get_resource_history(self, organization_id: Id, resource_id: Id) -> list[Row]:
         """Where did a resource stand, what was it rated at and was it in service, and when?
 
-        Rows, oldest first, each beginning where the one before ends: `valid_from` (UTC; None: ever since), `valid_to`
-        (not included; None: until now), `location_id`, `rated_capacity_per_hour` (in `capacity_unit`; None where not
-        known), `capacity_unit`, `is_in_service`, `recorded_at` (when it was told or last corrected). Empty: no such
-        resource.
+        Rows, oldest first, each beginning where the one before ends: `valid_from` (UTC; None: from the
+        beginning), `valid_to` (not included; None: until now), `location_id`, `rated_capacity_per_hour` (in
+        `capacity_unit`; None where not known), `capacity_unit`, `is_in_service`, `recorded_at` (when it was
+        recorded or last corrected). Empty: no such resource.
         """
         return self._read(
             "get_resource_history",

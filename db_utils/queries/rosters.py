@@ -1,4 +1,4 @@
-"""Rosters: contracts, times when someone cannot work, what resources can make."""
+"""Rosters: contracts, unavailability of employees, capabilities of resources."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ UNAVAILABILITY_REASONS = ("vacation", "sick", "training", "wish", "other")
 
 
 class RosterQueries(QueryRunner):
-    """What rosters and production plans are made of, besides shifts and plans."""
+    """Inputs of rosters and production plans other than shifts and plans."""
 
     def set_employee_contract(
         self,
@@ -49,11 +49,11 @@ class RosterQueries(QueryRunner):
     ) -> Row:
         """Set an employee's contract from a day on and return its row.
 
-        `valid_from` is a local day of where the employee is based; the contract holds until the next one begins, and one of
-        the same day is replaced. `hours_per_week` were agreed, `max_hours_per_week` (a local week, Monday to Sunday) and
-        `min_rest_hours` are hours as they pass, `max_consecutive_days` counts days on which a shift begins; `may_work_at` are
-        locations besides the own one. Returns the row: these, `created_at`, `updated_at`. Raises `NotFoundError` for an
-        unknown employee or location.
+        `valid_from` is a local day of the employee's location; the contract holds until the next one begins,
+        and one of the same day is replaced. `hours_per_week` are the agreed hours, `max_hours_per_week` (a
+        local week, Monday to Sunday) and `min_rest_hours` are elapsed hours, `max_consecutive_days` counts
+        days on which a shift begins; `may_work_at` are further locations. Returns the row: these,
+        `created_at`, `updated_at`. Raises `NotFoundError` for an unknown employee or location.
         """
         places = [parse_uuid(place, "may_work_at") for place in list_of(may_work_at, "may_work_at")]
         agreed = _within(hours_per_week, "hours_per_week", 168)
@@ -108,9 +108,10 @@ class RosterQueries(QueryRunner):
     ) -> Row:
         """Record when an employee cannot work, or would rather not, and return the row.
 
-        `starts_at` <= time < `ends_at` (aware). `reason` is vacation, sick, training, wish or other; without `is_hard` a wish
-        is soft and the rest hard. `weight` (0 to 100) says how much a wish counts. The same employee, start and reason again
-        replaces the rest. Returns the row: these, `created_at`, `updated_at`. Raises `NotFoundError` for an unknown employee.
+        `starts_at` <= time < `ends_at` (aware). `reason` is vacation, sick, training, wish or other; by
+        default a wish is soft and any other reason hard (`is_hard`). `weight` (0 to 100) is the importance of
+        a wish. The same employee, start and reason again replaces the other values. Returns the row: these,
+        `created_at`, `updated_at`. Raises `NotFoundError` for an unknown employee.
         """
         first, last = time_of(starts_at, "starts_at"), time_of(ends_at, "ends_at")
         if first >= last:
@@ -135,7 +136,8 @@ class RosterQueries(QueryRunner):
     ) -> Row:
         """Remove a time of unavailability and return its row.
 
-        Returns the row that was removed, as `record_unavailability` does. Raises `NotFoundError` where there is none.
+        Returns the row that was removed, as `record_unavailability` does. Raises `NotFoundError` if there is
+        none.
         """
         return self._change_one(
             "remove_unavailability",
@@ -179,10 +181,10 @@ class RosterQueries(QueryRunner):
     ) -> Row:
         """Set that a resource can make a product, and how fast, and return the row.
 
-        `rate_per_hour` is the good quantity in an hour of production, in the product's own unit (None: as in the last 30
-        days); `setup_minutes` is 0 to 1440. Said again, it replaces what was said. Returns the row: `resource_id`,
-        `product_id`, `rate_per_hour`, `setup_minutes`, `created_at`, `updated_at`. Raises `NotFoundError` for an unknown
-        resource.
+        `rate_per_hour` is the good quantity in an hour of production, in the product's own unit (None: as in
+        the last 30 days); `setup_minutes` is 0 to 1440. Setting it again replaces both. Returns the row:
+        `resource_id`, `product_id`, `rate_per_hour`, `setup_minutes`, `created_at`, `updated_at`. Raises
+        `NotFoundError` for an unknown resource.
         """
         rate = optional_number(rate_per_hour, "rate_per_hour")
         if rate is not None and rate <= 0:
@@ -203,7 +205,8 @@ class RosterQueries(QueryRunner):
     def remove_resource_capability(self, organization_id: Id, resource_id: Id, *, product_id: str) -> Row:
         """Remove a capability of a resource and return its row.
 
-        Returns the row that was removed, as `set_resource_capability` does. Raises `NotFoundError` where there is none.
+        Returns the row that was removed, as `set_resource_capability` does. Raises `NotFoundError` if there
+        is none.
         """
         return self._change_one(
             "remove_resource_capability",
@@ -221,8 +224,8 @@ class RosterQueries(QueryRunner):
     ) -> list[Row]:
         """Which resource can make which product, and how fast?
 
-        Rows by resource and product: `resource_id`, `product_id`, `rate_per_hour` (in the product's own unit; None: as in the
-        last 30 days), `setup_minutes`, `created_at`, `updated_at`. Empty: none was said.
+        Rows by resource and product: `resource_id`, `product_id`, `rate_per_hour` (in the product's own unit;
+        None: as in the last 30 days), `setup_minutes`, `created_at`, `updated_at`. Empty: no capability.
         """
         return self._read(
             "get_resource_capabilities",

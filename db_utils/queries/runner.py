@@ -1,4 +1,4 @@
-"""What all topics share: how a named query is run, and what an empty answer or a refused row means."""
+"""Shared base of all topics: runs named queries, and interprets empty results and refused rows."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ _ARGUMENT_OF_TABLE = {
 
 
 class _ArgumentsAreGood(Exception):  # noqa: N818  no error
-    """Raised where something would be sent."""
+    """Raised instead of sending a statement."""
 
 
 class _NoDatabase:
-    """Stands where the database would, so that arguments are checked and nothing is sent."""
+    """A placeholder for the database, to check arguments without sending anything."""
 
     def execute_query(self, *_: object, **__: object) -> NoReturn:
         """Nothing is sent."""
@@ -72,16 +72,16 @@ class QueryRunner:
 
     @property
     def answers_frames(self) -> bool:
-        """Whether reads answer as frames: see `as_frame`."""
+        """Whether reads return frames: see `as_frame`."""
         return self._frame_options is not None
 
     def as_frame(self, backend: Backend = "pandas", *, decimals: Decimals = "float") -> Any:
-        """The same queries with frames as answers, e.g. `queries.as_frame("polars").get_kpi_summary(organization_id)`.
+        """Return the same queries with frames as results, e.g. `queries.as_frame("arrow").get_locations(id)`.
 
-        `backend` is pandas, polars or arrow. Columns are those of the rows, with real types also where there are none: times
+        `backend` is pandas, polars or arrow. Columns are those of the rows, typed even without rows: times
         aware in UTC, numeric as float64 or exact with `decimals="decimal"`, JSON and dicts as JSON text (see
-        `DatabaseManager.read_frame`). Answers that are no list of rows, and writes, stay as they are. Needs the extra
-        `frames`.
+        `DatabaseManager.read_frame`). Results other than lists of rows, and writes, are unchanged. Needs the
+        extra `frames`.
         """
         found = copy(self)
         found._frame_options = {"backend": backend, "decimals": decimals}  # noqa: SLF001  a copy of its own
@@ -90,7 +90,7 @@ class QueryRunner:
     # -- reads -----------------------------------------------------------------------------------------------
 
     def _read(self, name: str, organization_id: uuid.UUID, parameters: Mapping[str, Any]) -> list[Row]:
-        """The rows of a query, or the frame that stands for them: see `as_frame`."""
+        """Return the rows of a query, or their frame: see `as_frame`."""
         return self._known(
             organization_id, self._answer(name, {"organization_id": organization_id, **parameters})
         )
@@ -102,12 +102,12 @@ class QueryRunner:
         return frame
 
     def _read_rows(self, name: str, organization_id: uuid.UUID, parameters: Mapping[str, Any]) -> list[Row]:
-        """The rows of a query, never from a replica, which may lag behind."""
+        """Return the rows of a query, never from a replica, which may lag behind."""
         given = {"organization_id": organization_id, **parameters}
         return self._known(organization_id, self._db.execute_query(query(name).sql, given, primary=True))
 
     def _known(self, organization_id: uuid.UUID, rows: list[Row]) -> list[Row]:
-        """An empty answer is looked at once more: is there such an organization at all?"""
+        """Return the result; if it is empty, check that the organization exists."""
         if len(rows) == 0:  # a frame has no truth value
             self._require_organization(organization_id)
         return rows
@@ -117,8 +117,8 @@ class QueryRunner:
     def identifiers_of(self, organization_id: Id, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Which identifiers do these codes stand for: arguments of a query, such as `{"resource_id": "V-17"}`?
 
-        The arguments that name locations, resources, employees and shifts come back with identifiers (UUID). One statement.
-        Raises `NotFoundError`, which names the codes that the organization does not have.
+        Arguments that name locations, resources, employees and shifts are returned as identifiers (UUID). One
+        statement. Raises `NotFoundError`, which names unknown codes.
         """
         organization = parse_uuid(organization_id, "organization_id")
         try:
@@ -130,7 +130,7 @@ class QueryRunner:
     def _rows(
         self, organization_id: uuid.UUID, kind: type, rows: object, name: str, *, with_none: bool = False
     ) -> Iterator[dict[str, Any]]:
-        """The rows as `encoded_rows` gives them, with identifiers in place of codes: looked up page by page."""
+        """Yield the rows of `encoded_rows` with codes replaced by identifiers, looked up page by page."""
         known: dict[str, dict[str, str]] = {column: {} for column in CODED}
         number = 0
         for page in pages(encoded_rows(kind, rows, name, with_none=with_none)):
@@ -175,7 +175,7 @@ class QueryRunner:
         get: Callable[[Self, uuid.UUID], list[Row]],
         create: Callable[[Self, str], Row],
     ) -> Row:
-        """The row of what is called so; if there is none, what `create` makes, also where two sessions make it at once."""
+        """Return the existing row, or the result of `create`; safe if two sessions create it at once."""
         organization = parse_uuid(organization_id, "organization_id")
         code = new_code(called, f"{CODED[kind]}_code")
 
@@ -197,12 +197,12 @@ class QueryRunner:
             return row
 
     def _check_arguments(self, call: Callable[[Self], object]) -> None:
-        """Refuse bad arguments of this call; nothing is sent."""
+        """Check the arguments of this call without sending anything."""
         with suppress(_ArgumentsAreGood):
             call(self._on(cast(Executor, _NoDatabase())))
 
     def _on(self, db: Executor) -> Self:
-        """The same queries, answered by rows of this executor."""
+        """Return the same queries on this executor, with rows as results."""
         other = copy(self)
         other._db, other._frame_options = db, None  # noqa: SLF001  a copy of its own
         return other
@@ -210,19 +210,19 @@ class QueryRunner:
     # -- writes ----------------------------------------------------------------------------------------------
 
     def _create(self, name: str, parameters: Mapping[str, Any], db: Executor | None = None) -> Row:
-        """The one row that an INSERT made."""
+        """Return the one row that an INSERT created."""
         rows = self._change(name, parameters, db)
         return rows[0]
 
     def _change(self, name: str, parameters: Mapping[str, Any], db: Executor | None = None) -> list[Row]:
-        """The rows that a statement changed."""
+        """Return the rows that a statement changed."""
         try:
             return (db or self._db).execute_query(query(name).sql, parameters, primary=True)
         except ForeignKeyViolationError as error:
             raise unknown_reference(error) from error
 
     def _change_one(self, name: str, subject: str, parameters: Mapping[str, Any], key: Sequence[str]) -> Row:
-        """The one row that an UPDATE changed."""
+        """Return the one row that an UPDATE changed."""
         rows = self._change(name, parameters)
         if not rows:
             raise _no_such(subject, parameters["organization_id"], *[parameters[column] for column in key])
@@ -237,7 +237,7 @@ class QueryRunner:
         start: object,
         end: object,
     ) -> list[Row]:
-        """The history of a resource, employee or location after what is given in `changes` was so from `start` to `end`."""
+        """Correct a resource, employee or location from `start` to `end` and return its history."""
         _, kind, _ = name.split("_")
         told = {column: value for column, value in changes.items() if value is not None}
         if not told:
@@ -260,9 +260,9 @@ class QueryRunner:
         only: str,
         key: Sequence[str],
     ) -> Row:
-        """The row whose state an UPDATE changed.
+        """Return the row whose state an UPDATE changed.
 
-        Where it changed none, a second look tells a row that is not there from one in another state.
+        If it changed none, a second query distinguishes a missing row from one in another state.
         """
         rows = self._change(name, parameters)
         if rows:
@@ -294,13 +294,14 @@ class QueryRunner:
         check: str | None = None,
         only_given: bool = False,
     ) -> int:
-        """How many rows were written? All pages or none of them.
+        """Write all pages or none and return how many rows were written.
 
-        `into` is the parameter that takes a page as JSON, `prepare` has the last word on a page. Two rows with the same
-        `key` are refused (see `once_each`). `check` names the query that finds what was said before with other values,
-        asked where a page was not written as a whole. With `only_given` a statement takes rows that give the same
-        columns only, and is told which as `given`, so that it leaves the others as they are. `before` looks at a page in
-        the transaction that writes it, and may change other rows first; `after` may change others once it is written.
+        `into` is the parameter for a page as JSON, `prepare` is applied to each page last. Two rows with the
+        same `key` are refused (see `once_each`). `check` names the query that finds rows saved before with
+        other values, run if a page was not written completely. With `only_given` a statement takes only rows
+        with the same columns, passed as `given`, and leaves other columns unchanged. `before` sees a page in
+        the transaction that writes it, and may change other rows first; `after` may change others once it is
+        written.
         """
         # The first two pages are read before a transaction begins: bad rows cost no connection, and one page needs no
         # transaction of its own.
@@ -337,7 +338,7 @@ class QueryRunner:
     ) -> int:
         given = {**parameters, into: as_json(page)}
         try:
-            # What comes back is counted: of rows that were there already, Citus tells a wrong number.
+            # Count the returned rows: with existing rows, Citus reports a wrong row count.
             written = db.execute(f"{query(name).sql.rstrip().rstrip(';')}\nRETURNING 1", given)
         except ForeignKeyViolationError as error:
             raise unknown_reference(error) from error
@@ -355,7 +356,7 @@ def _no_such(subject: str, organization_id: uuid.UUID, *identity: object) -> Not
 
 
 def unknown_reference(error: ForeignKeyViolationError) -> UnknownReferenceError:
-    """What the server's refusal of a reference means to the caller; the server's detail would quote values."""
+    """Translate a foreign key violation for the caller; the server's detail would quote values."""
     match = _MISSING_ROW.search(error.detail or "")
     argument = _ARGUMENT_OF_TABLE.get(match["table"]) if match else None
     if argument == "organization_id":
@@ -376,7 +377,7 @@ def unknown_reference(error: ForeignKeyViolationError) -> UnknownReferenceError:
 
 
 def different_values(rows: Sequence[Row]) -> DifferentValuesError:
-    """The refusal to say something again with other values; names the first few."""
+    """Return the error for rows saved before with other values; it names the first few."""
     named = "; ".join(
         ", ".join(f"{name} {value}" for name, value in row.items() if value is not None) for row in rows
     )

@@ -1,4 +1,4 @@
-"""Shifts: who works when, and where employees are missing."""
+"""Shifts: assignments, and gaps in staffing and skills."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _KEY = ("shift_id", "employee_id")
 
 
 class ShiftQueries(QueryRunner):
-    """Shifts and who works them."""
+    """Shifts and their assignments."""
 
     def create_shift(
         self,
@@ -48,12 +48,12 @@ class ShiftQueries(QueryRunner):
     ) -> Row:
         """Create a shift and return its row.
 
-        `starts_at` <= time < `ends_at` (aware), at most 25 hours, as the day has on which the clock
-        is set back. `shift_code` is the customer's own
-        code of this very shift. Returns the row: `shift_id`, `shift_code`, `location_id`, `name`, `starts_at`, `ends_at`,
-        `required_employees`, `required_skills` (list), `metadata` (dict), `created_at`, `updated_at`. Raises
-        `UniqueViolationError` where the location has a shift of this name and start, or the organization one of this
-        code, `NotFoundError` for an unknown location.
+        `starts_at` <= time < `ends_at` (aware), at most 25 hours, the length of a day on which the clock is
+        set back. `shift_code` is the customer's own code of this single shift. Returns the row: `shift_id`,
+        `shift_code`, `location_id`, `name`, `starts_at`, `ends_at`, `required_employees`, `required_skills`
+        (list), `metadata` (dict), `created_at`, `updated_at`. Raises `UniqueViolationError` where the
+        location has a shift of this name and start, or the organization one of this code, `NotFoundError` for
+        an unknown location.
         """
         first, last = time_of(starts_at, "starts_at"), time_of(ends_at, "ends_at")
         if not first < last <= first + dt.timedelta(hours=25):
@@ -89,7 +89,8 @@ class ShiftQueries(QueryRunner):
     ) -> Row:
         """Get the shift of this code, or create it, and return its row.
 
-        One that is there stays as it is. `name` is by default the code. Arguments, row and errors as in `create_shift`.
+        An existing one is left unchanged. `name` defaults to the code. Arguments, row and errors as in
+        `create_shift`.
         """
         return self._get_or_create(
             organization_id,
@@ -125,11 +126,11 @@ class ShiftQueries(QueryRunner):
     ) -> list[Row]:
         """Who works when: the shifts under way in the period, one row for each assigned employee?
 
-        Period: from now on for `days` times 24 hours (default 7), or `start` to `end` (aware; no `end`: all that come). Rows
-        by `starts_at`, location, name and employee: `shift_id`, `shift_code`, `location_id`, `name`, `starts_at`, `ends_at` (UTC),
-        `required_employees`, `required_skills` (list), `employee_id`, `full_name`, `assignment_status` (scheduled,
-        confirmed, completed, absent or cancelled). A shift to which nobody is assigned has one row with None in the
-        last three. Empty: no shift.
+        Period: from now on for `days` times 24 hours (default 7), or `start` to `end` (aware; no `end`: all
+        that come). Rows by `starts_at`, location, name and employee: `shift_id`, `shift_code`, `location_id`,
+        `name`, `starts_at`, `ends_at` (UTC), `required_employees`, `required_skills` (list), `employee_id`,
+        `full_name`, `assignment_status` (scheduled, confirmed, completed, absent or cancelled). A shift
+        without assignment has one row with None in the last three. Empty: no shift.
         """
         return self._read(
             "get_shift_schedule",
@@ -152,11 +153,12 @@ class ShiftQueries(QueryRunner):
     ) -> list[Row]:
         """Which shifts of the period lack people or skills?
 
-        Period: from now on for `days` times 24 hours (default 7), or `start` to `end` (aware; no `end`: all that come).
-        Absent and cancelled assignments do not count, nor do people who are not employed when the shift begins.
-        Rows by `starts_at`, location and name: `shift_id`, `location_id`,
-        `name`, `starts_at`, `ends_at` (UTC), `required_employees`, `assigned_employees`, `missing_employees` (0 or
-        more), `missing_skills` (list: required, and nobody assigned has it). Empty: every shift has what it needs.
+        Period: from now on for `days` times 24 hours (default 7), or `start` to `end` (aware; no `end`: all
+        that come). Absent and cancelled assignments do not count, nor do people who are not employed when the
+        shift begins. Rows by `starts_at`, location and name: `shift_id`, `location_id`, `name`, `starts_at`,
+        `ends_at` (UTC), `required_employees`, `assigned_employees`, `missing_employees` (0 or more),
+        `missing_skills` (list: required, but no assigned employee has it). Empty: every shift has what it
+        needs.
         """
         return self._read(
             "get_shift_coverage_gaps",
@@ -170,8 +172,9 @@ class ShiftQueries(QueryRunner):
     def set_shift_code(self, organization_id: Id, shift_id: Id, *, shift_code: str | None) -> Row:
         """Give a shift this code of the organization's own, or take it away, and return the row.
 
-        From then on the shift is found by it; None takes the code away. Returns a row with the keys of `create_shift`'s. Raises
-        `NotFoundError` where the organization has no such shift, `UniqueViolationError` where another has the code.
+        The shift can be named by it from then on; None removes the code. Returns a row with the keys of
+        `create_shift`'s. Raises `NotFoundError` where the organization has no such shift,
+        `UniqueViolationError` where another has the code.
         """
         return self._change_one(
             "set_shift_code",
@@ -189,11 +192,11 @@ class ShiftQueries(QueryRunner):
     ) -> Row:
         """Assign an employee to a shift and return the assignment.
 
-        `status` is scheduled or confirmed. Who was taken off the shift may be assigned again. Returns the row:
-        `shift_id`, `employee_id`, `status`, `starts_at`, `ends_at` (the shift's, UTC), `created_at`, `updated_at`.
-        Raises `WrongStateError` where the employee is assigned already, or is not employed when the shift begins
-        (`status` is "not employed"), `ExclusionViolationError` where another shift of
-        the employee overlaps, `NotFoundError` for an unknown shift or employee.
+        `status` is scheduled or confirmed. An employee removed from the shift may be assigned again. Returns
+        the row: `shift_id`, `employee_id`, `status`, `starts_at`, `ends_at` (the shift's, UTC), `created_at`,
+        `updated_at`. Raises `WrongStateError` where the employee is assigned already, or is not employed when
+        the shift begins (`status` is "not employed"), `ExclusionViolationError` where another shift of the
+        employee overlaps, `NotFoundError` for an unknown shift or employee.
         """
         parameters = {
             "organization_id": parse_uuid(organization_id, "organization_id"),
@@ -257,7 +260,7 @@ class ShiftQueries(QueryRunner):
 
 
 def _not_employed(error: CheckViolationError, parameters: Mapping[str, uuid.UUID]) -> DbUtilsError:
-    """What the server's refusal of an assignment means to the caller."""
+    """Translate a refused assignment for the caller."""
     if error.constraint != "shift_assignments_employee_is_employed_check":
         return error
     return WrongStateError(
