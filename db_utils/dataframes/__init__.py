@@ -1,8 +1,8 @@
 """Frames in and out: pandas, polars and Arrow. Needs the extra `frames`.
 
-`write_frame` puts a frame into a table in the caller's transaction. Whole columns are turned into PostgreSQL's
-binary COPY format, which is what ADBC does as well, but here on the caller's own connection: all or nothing with
-everything else that the transaction does, and as the role that it has. `read_frame` reads through ADBC.
+`write_frame` loads a frame into a table in the caller's transaction. Whole columns are converted to
+PostgreSQL's binary COPY format, as ADBC does, but on the caller's connection: atomic with the rest of the
+transaction, and with its role. `read_frame` reads through ADBC.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ def read_frame(
 ) -> Any:
     """Return the rows of a query as a frame.
 
-    `sql` is one SELECT, VALUES, TABLE or WITH query; `params` are for its `%s` or `%(name)s`. It is read through ADBC on a
-    read-only connection of its own to `uri`, after the settings of `session`. `connection` is only used to write the
-    parameters then (without it one is opened). With `uri` None the query runs on `connection`, inside its transaction: a
-    few times slower, and it sees what the transaction has changed.
+    `sql` is one SELECT, VALUES, TABLE or WITH query; `params` are for its `%s` or `%(name)s`. It is read
+    through ADBC on a separate read-only connection to `uri`, after the settings of `session`; `connection` is
+    then only used to write the parameters (without it one is opened). With `uri` None the query runs on
+    `connection`, inside its transaction: a few times slower, but it sees the transaction's changes.
 
-    Types: timestamptz is aware, in `timezone`, to the microsecond. numeric is float64, or exact with `decimals="decimal"`
-    (Decimal objects in pandas, with as many places as the longest value has). uuid is text in pandas and polars, the uuid
-    type in Arrow; json and jsonb are JSON text; interval is a duration (a month is 30 days); date is a day in polars and
-    Arrow, midnight without zone in pandas; arrays are lists; what else there is, is text. Columns named in
-    `categories` become categories. In pandas integer and boolean columns with NULLs are Int64 and boolean.
-    An empty result has its columns and types and no rows.
+    Types: timestamptz is aware, in `timezone`, to the microsecond. numeric is float64, or exact with
+    `decimals="decimal"` (Decimal objects in pandas, with as many places as the longest value has). uuid is
+    text in pandas and polars, the uuid type in Arrow; json and jsonb are JSON text; interval is a duration (a
+    month is 30 days); date is a day in polars and Arrow, midnight without zone in pandas; arrays are lists;
+    all other types are text. Columns named in `categories` become categories. In pandas integer and boolean
+    columns with NULLs are Int64 and boolean. An empty result has its columns and types and no rows.
 
     Raises `InvalidInputError` for options that do not exist or two columns of one name, `InvalidDataError` for values
     that no frame can hold (infinite times, NaN as decimal, arrays of two dimensions), and what the server refuses.
@@ -99,16 +99,17 @@ def write_frame(
 ) -> int:
     """Load a frame into a table and return the number of rows.
 
-    `frame` is a DataFrame of pandas or polars, an Arrow table, record batch or reader, or anything else that gives an
-    Arrow stream. Its columns go into the columns of the same names; named levels of a pandas index are columns too. With
-    `conflict_columns` rows that are there already are updated, as by `db_utils.copy.upsert_many`.
+    `frame` is a DataFrame of pandas or polars, an Arrow table, record batch or reader, or anything else that
+    gives an Arrow stream. Its columns go into the columns of the same names; named levels of a pandas index
+    are columns too. With `conflict_columns` existing rows are updated, as by `db_utils.copy.upsert_many`.
 
-    A missing value of pandas (NaN, NaT, NA, None) is NULL; in polars and Arrow only null is, and NaN stays NaN. Times for
-    a timestamptz column must know their zone (`InvalidInputError`); parts of a microsecond are cut. Floats without
-    fraction fit integer columns, categories are their values, structs and dicts are JSON, text for a json column is JSON
-    text, text or UUIDs fit a uuid column. Where a location, resource, employee or shift is named, its code will do for its id: of the
-    organization of the row, or of a tenant's scope (`NotFoundError` for codes that it does not have); an `event_id` may be the
-    producer's own key, as in `EventRecord`. Errors and rejects are as in `db_utils.copy.copy_rows`; row numbers count from 1.
+    A missing value of pandas (NaN, NaT, NA, None) is NULL; in polars and Arrow only null is, and NaN stays
+    NaN. Times for a timestamptz column need a time zone (`InvalidInputError`); parts of a microsecond are
+    truncated. Floats without fraction fit integer columns, categories are their values, structs and dicts are
+    JSON, text for a json column is JSON text, text or UUIDs fit a uuid column. A location, resource, employee
+    or shift may be given by its code instead of its id, in the organization of the row or of a tenant's scope
+    (`NotFoundError` for unknown codes); an `event_id` may be the producer's own key, as in `EventRecord`.
+    Errors and rejects are as in `db_utils.copy.copy_rows`; row numbers count from 1.
     """
     check_callbacks(on_reject, progress)
     if update_columns is not None and conflict_columns is None:
@@ -131,7 +132,7 @@ def write_frame(
 
 
 class _Checked:
-    """A frame whose types are checked before its first rows are taken."""
+    """A frame whose types are checked before its first rows are read."""
 
     def __init__(self, source: FrameSource, columns: Sequence[Column]) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""The customer's own codes in frames, in place of identifiers: looked up before the rows are sent."""
+"""Replace the customer's codes in frames by identifiers before the rows are sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from db_utils.text_keys import code_of, event_identity, is_identifier, takes_cod
 
 _EVENTS = "operational_events"
 
-# Names go before codes, so that a code has the last word. Bare names: a tenant's scope sees its own things.
+# Names come before codes, so that codes take precedence. Unqualified names: a tenant's scope sees its own
+# rows.
 _CALLED = {
     "location_id": """
         SELECT organization_id::text AS owner, name AS called, location_id::text AS identifier FROM locations
@@ -36,10 +37,10 @@ _CALLED = {
 def with_identifiers(
     connection: Any, target: TargetTable, source: FrameSource, *, keep_unknown: bool
 ) -> FrameSource:
-    """The same frame, with identifiers in columns of codes and of producers' keys of events, and of a tenant's scope with its organization.
+    """Replace codes and producers' event keys by identifiers, and add a tenant's organization.
 
-    A code belongs to the organization of its row, or of the tenant's scope. Raises `NotFoundError` for codes that it does not have,
-    or leaves them as they are with `keep_unknown`: they are refused row by row.
+    A code belongs to the organization of its row, or of the tenant's scope. Raises `NotFoundError` for
+    unknown codes, or with `keep_unknown` leaves them unchanged: they are then refused row by row.
     """
     places = {
         name: at
@@ -69,7 +70,7 @@ def with_identifiers(
 
 
 class _Known:
-    """What is called how, asked of the server when first needed."""
+    """Identifiers by code and name, queried when first needed."""
 
     def __init__(self, connection: Any, *, keep_unknown: bool) -> None:
         self._connection = connection
@@ -79,13 +80,13 @@ class _Known:
         self._asked = False
 
     def ask_ahead(self) -> None:
-        """Ask for everything: the rows come while the server waits for them, and it answers nothing else then."""
+        """Load all codes now: while COPY waits for rows, the connection cannot run queries."""
         if not self._is_our_schema():
             return
         self._all = {name: self._ask(name, None) for name in _CALLED}
 
     def converted(self, name: str, column: Any, owners: Any) -> Any:
-        """The column with identifiers in it; the same one where it had nothing else."""
+        """Return the column with identifiers; unchanged if it had nothing else."""
         if not _may_hold_codes(column):
             return column
         owner = self._one_owner(owners)
@@ -101,7 +102,7 @@ class _Known:
         return column if found is None else found
 
     def _found(self, name: str, values: list[Any], owners: list[Any]) -> Any:
-        """The identifiers of these values as an array; None where there is nothing to look up."""
+        """Return the identifiers of these values as an array; None if there is nothing to look up."""
         codes = {value: code_of(value, name) for value in values if not _is_plain(value)}
         if not codes:
             return None
@@ -130,7 +131,7 @@ class _Known:
         return pa.array(made, pa.string())
 
     def _one_owner(self, owners: Any) -> str | None:
-        """Whose all rows are, where they are one organization's."""
+        """Return the organization of all rows, if they have the same one."""
         if owners is None:
             return self.scope()
         values = (
@@ -146,7 +147,7 @@ class _Known:
             return bool(cursor.fetchone()[0])
 
     def scope(self) -> str | None:
-        """The organization of a tenant's scope or login, None outside of any."""
+        """Return the organization of a tenant's scope or login, None outside of any."""
         if not self._asked and self._is_our_schema():
             with plain_cursor(self._connection) as cursor:
                 cursor.execute("SELECT current_organization_id()::text")
@@ -155,7 +156,7 @@ class _Known:
         return self._owner
 
     def _ask(self, name: str, called: list[str] | None) -> dict[tuple[str, str], str]:
-        """Who is called so, or everybody; codes come last, for they go before names."""
+        """Return the identifiers of these names and codes, or of all; codes come last to take precedence."""
         if called is not None and not self._is_our_schema():
             return {}
         statement = (
@@ -170,7 +171,7 @@ class _Known:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether there is nothing to look up: no value, or an identifier."""
+    """Whether there is nothing to look up: no value, or already an identifier."""
     return value is None or value != value or is_identifier(value)
 
 
@@ -188,7 +189,7 @@ def _items(column: Any) -> list[Any]:
 
 
 def _may_hold_codes(column: Any) -> bool:
-    """Whether something in this column may be no UUID, as far as a quick look can tell."""
+    """Whether this column may hold anything but UUIDs; a quick check."""
     kind = getattr(column, "type", None)
     if kind is None:
         return any(isinstance(value, (str, int, float)) for value in column)

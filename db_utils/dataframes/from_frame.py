@@ -1,4 +1,4 @@
-"""Frames that come in: pandas, polars and Arrow as columns, some rows at a time."""
+"""Input frames: pandas, polars and Arrow as columns, in batches of rows."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class FrameSource:
         _check_names(names)
         self.names = names
         self.is_whole = isinstance(tables, list)
-        """Whether all rows are there already; else they come while they are sent."""
+        """Whether all rows are in memory; else they are read while sending."""
         self._tables = iter(tables)
         self._table: Sequence[Any] = ()
         self._start = self._length = 0
 
     def mapped(self, convert: Callable[[Sequence[Any]], Sequence[Any]], names: list[str]) -> FrameSource:
-        """A frame of these columns, each table converted: now, or where its rows come later, as they come."""
+        """Return a frame of these columns, each table converted: now, or when its rows are read."""
         converted = map(convert, self._tables)
         return FrameSource(names, list(converted) if self.is_whole else converted)
 
@@ -93,7 +93,7 @@ def _check_names(names: list[Any]) -> None:
 
 
 def from_frame(frame: Any) -> FrameSource:
-    """This frame as a source of rows. Raises `InvalidInputError` for what is no frame.
+    """Return this frame as a source of rows. Raises `InvalidInputError` for anything else.
 
     A missing value (None, NaN, NaT or NA) of pandas is NULL. In polars and Arrow null is NULL and NaN is NaN. Named
     levels of a pandas index are columns too; an index without name is left out.
@@ -141,7 +141,7 @@ def _from_pandas(pandas: Any, series: Any) -> Any:
             return array
     try:
         missing = series.isna().to_numpy()
-    except ArithmeticError:  # pandas compares a Decimal with itself, which a signalling NaN does not bear
+    except ArithmeticError:  # pandas compares a Decimal with itself, which a signalling NaN does not allow
         raise InvalidInputError(
             f"column {series.name} of the frame holds a signalling NaN: give NaN"
         ) from None
@@ -149,7 +149,7 @@ def _from_pandas(pandas: Any, series: Any) -> Any:
 
 
 def _foreign(kind: pa.DataType) -> bool:
-    """Whether this is a type of pandas' own, whose storage means something else (periods, intervals)."""
+    """Whether this is a pandas type whose storage has another meaning (periods, intervals)."""
     return isinstance(kind, pa.BaseExtensionType) and kind.extension_name.startswith("pandas.")
 
 
@@ -158,7 +158,7 @@ def _from_polars(polars: Any, series: Any) -> Any:
 
 
 def check_types(source_columns: Sequence[Any], columns: Sequence[Column]) -> None:
-    """Raise `InvalidInputError` where a column of the frame holds times that its target cannot mean."""
+    """Raise `InvalidInputError` if the times of a column do not fit the target's type."""
     for data, column in zip(source_columns, columns, strict=True):
         kind = getattr(data, "type", None)
         if kind is None or not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):

@@ -1,4 +1,4 @@
-"""Query results as Arrow tables: through ADBC on a connection of its own, or on the caller's connection."""
+"""Query results as Arrow tables: through ADBC on a separate connection, or on the caller's connection."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _BATCH_ROWS = 20_000
 class SessionSettings:
     """What a connection that ADBC opens has to set before it reads, such as the role and organization of a scope.
 
-    They hold for the one transaction that reads. `role` and `search_path` are settings too.
+    They apply to the one reading transaction. `role` and `search_path` are settings too.
     """
 
     settings: Mapping[str, str] = field(default_factory=dict)
     statement: str = ""
-    """What to run after they are made, if anything."""
+    """Statement to run after the settings, if any."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ _NAMES = {number: name for name, (number, _) in _KNOWN.items()} | {
 
 
 def bind(connection: Any, statement: str, parameters: Parameters | None) -> str:
-    """The statement with its parameters, written by the driver, and ready to stand in parentheses."""
+    """Return the statement with its parameters, written by the driver, for use in parentheses."""
     if parameters is not None:
         with translated_errors(), plain_cursor(connection) as cursor:
             try:
@@ -114,14 +114,14 @@ def bind(connection: Any, statement: str, parameters: Parameters | None) -> str:
         raise InvalidInputError(
             "the statement holds characters that UTF-8 cannot encode (lone surrogates)"
         ) from None
-    return statement + "\n"  # so that a comment at its end ends there
+    return statement + "\n"  # ends a comment at its end
 
 
 # -- through ADBC ----------------------------------------------------------------------------------------------
 
 
 def read_apart(uri: str, statement: str, session: SessionSettings | None) -> Result:
-    """The result of this statement, read by ADBC in a read-only transaction of its own."""
+    """Return the result of this statement, read by ADBC in a separate read-only transaction."""
     try:
         import adbc_driver_postgresql.dbapi as adbc
     except ImportError as error:
@@ -146,7 +146,7 @@ def read_apart(uri: str, statement: str, session: SessionSettings | None) -> Res
 
 
 def _refuse_infinity(table: pa.Table) -> None:
-    """ADBC shifts infinite times, and those after the year 294246, to before the beginning of PostgreSQL's calendar."""
+    """Refuse times before PostgreSQL's calendar: ADBC returns infinite and too late times as such."""
     for name, column in zip(table.column_names, table.columns, strict=True):
         for test, bits, first in _CALENDAR:
             if (
@@ -178,9 +178,9 @@ def _checked_names(names: Sequence[str]) -> None:
 
 
 def _wrapped(statement: str, names: Sequence[str], types: Sequence[str]) -> str:
-    """The statement with columns that ADBC would misread as text; the same where it has none.
+    """Return the statement with columns that ADBC would misread cast to text; unchanged without any.
 
-    ADBC gives types that it does not know as raw bytes, money as cents, and runs the rows of a matrix together.
+    ADBC returns unknown types as raw bytes, money as cents, and flattens the rows of a matrix.
     """
     if all(kind in _KNOWN for kind in types):
         return statement
@@ -188,7 +188,7 @@ def _wrapped(statement: str, names: Sequence[str], types: Sequence[str]) -> str:
     for name, kind in zip(names, types, strict=True):
         column = '"' + name.replace('"', '""') + '"'
         if kind in _ARRAYS:
-            # The text cannot be read as an array, so the server refuses it, and quotes it.
+            # The text is not a valid array, so the server refuses it and quotes it in its error.
             refusal = (
                 f"concat('an array of ', array_ndims({column}), ' dimensions does not fit into a frame')"
             )
@@ -218,7 +218,7 @@ _AS_BYTES = psycopg2.extensions.new_type(
 
 
 def _finite(kind: str, caster: Any) -> Any:
-    """Reads a time as the driver does, but for an infinite one, which it takes for the last that Python knows."""
+    """Make a caster like the driver's that refuses infinite times, instead of reading Python's maximum."""
 
     def read(text: str | None, cursor: Any) -> Any:
         if text is not None and text.endswith("infinity"):
@@ -236,7 +236,7 @@ _FINITE = (
 
 
 def read_inside(connection: Any, statement: str) -> Result:
-    """The result of this statement on the caller's connection, with what its transaction has changed so far."""
+    """Return the result of this statement on the caller's connection, including its transaction's changes."""
     with translated_errors(), plain_cursor(connection) as cursor:
         others = tuple({*psycopg2.extensions.string_types, *connection.string_types} - _NAMES.keys())
         as_other = psycopg2.extensions.new_type(others, "FRAME_OTHER", lambda text, cursor: text)
@@ -296,7 +296,7 @@ def _adbc_errors(uri: str) -> Iterator[None]:
 
 
 class _ServerError(psycopg2.Error):  # type: ignore[misc]
-    """What ADBC reports of an error of the server, in the driver's form."""
+    """A server error reported by ADBC, in the driver's form."""
 
     def __init__(self, sqlstate: str, text: str) -> None:
         message = text.partition("ERROR:  ")[2] or text.partition(": ")[2] or text

@@ -1,4 +1,4 @@
-"""Frames that go out: a result with the types that people expect, as pandas, polars or Arrow."""
+"""Output frames: results as pandas, polars or Arrow, with the usual types."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _GROUPS = ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32))  # the digits between 
 def to_frame(
     result: Result, backend: Backend, *, decimals: Decimals, categories: Collection[str], timezone: str
 ) -> Any:
-    """This result in the types that `read_frame` promises."""
+    """Convert this result to the types that `read_frame` promises."""
     unknown = [name for name in categories if name not in result.table.column_names]
     if unknown:
         raise InvalidInputError(f"there is no column {unknown[0]} to make categories of")
@@ -45,7 +45,7 @@ def to_frame(
 
 
 def _plain(column: pa.ChunkedArray, backend: Backend) -> pa.ChunkedArray:
-    """Without extension types; uuids are left to Arrow users, and written out for the others."""
+    """Remove extension types; uuids stay for Arrow, and become text for the others."""
     kind = column.type
     if isinstance(kind, pa.UuidType):
         return (
@@ -72,7 +72,7 @@ def _plain_list(array: pa.Array) -> pa.Array:
 
 
 def _uuid_texts(array: pa.Array) -> pa.Array:
-    """UUIDs as texts of 36 characters."""
+    """Convert UUIDs to texts of 36 characters."""
     count, storage = len(array), array.storage
     data = np.frombuffer(storage.buffers()[1] or b"", np.uint8)[
         storage.offset * 16 : (storage.offset + count) * 16
@@ -101,7 +101,7 @@ def _typed(column: pa.ChunkedArray, kind: str, decimals: Decimals, timezone: str
 
 
 def _decimals(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Exact decimals, with as many places as the longest value has."""
+    """Convert to exact decimals, with as many places as the longest value has."""
     if pc.any(pc.match_substring_regex(texts, "[a-zA-Z]")).as_py():
         raise InvalidDataError("NaN or infinity is no decimal: read the frame with decimals='float'")
     points = pc.find_substring(texts, ".")
@@ -116,7 +116,7 @@ def _decimals(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _durations(array: pa.Array) -> pa.Array:
-    """Intervals as times of fixed length; a month is 30 days, as in psycopg2."""
+    """Convert intervals to durations; a month is 30 days, as in psycopg2."""
     parts = np.frombuffer(
         array.buffers()[1] or b"", np.dtype([("months", "<i4"), ("days", "<i4"), ("nanoseconds", "<i8")])
     )[array.offset : array.offset + len(array)]
@@ -138,7 +138,7 @@ def _to_polars(table: pa.Table) -> Any:
 
 
 def _to_pandas(table: pa.Table) -> Any:
-    """Whole numbers and truths with gaps keep their type (Int64, boolean) instead of becoming floats and objects."""
+    """Keep integers and booleans with NULLs as Int64 and boolean instead of floats and objects."""
     try:
         import pandas
     except ImportError as error:
@@ -176,9 +176,9 @@ def check_options(backend: object, decimals: object, categories: object, timezon
 
 
 def with_columns_of(frame: Any, column: str, prefix: str, names: Sequence[str] | None = None) -> Any:
-    """This frame with a column of floats for each key of the JSON objects in `column`, in its place.
+    """Replace `column` of JSON objects by one column of floats per key.
 
-    `names` are the keys (None: all that occur), each called `prefix` and its name; what an object does not have is NULL.
+    `names` are the keys (None: all that occur), each named `prefix` and its key; missing values are NULL.
     """
     is_pandas, is_polars = hasattr(frame, "iloc"), hasattr(frame, "get_columns")
     texts = (

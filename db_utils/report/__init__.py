@@ -1,6 +1,6 @@
-"""The report: one page with the pictures that an operations lead looks at.
+"""The report: one page of charts for an operations lead.
 
-`build(db, organization)` returns its HTML; `data.gather` the figures alone. Drawing needs the extra `report`.
+`build(db, organization)` returns its HTML; `data.gather` only the figures. Charts need the extra `report`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ def build(
     start: str | None = None,
     end: str | None = None,
 ) -> str:
-    """How does the organization do, as one HTML page? Arguments and errors as `gather`."""
+    """Return the organization's report as one HTML page. Arguments and errors as in `gather`."""
     require_extra()
     return render(gather(db, organization, days=days, start=start, end=end))
 
 
 def render(data: ReportData) -> str:
-    """How do these figures look, as one HTML page? The same figures give the same bytes."""
+    """Render these figures as one HTML page; the same figures give the same bytes."""
     require_extra()
     from db_utils.report.page import page
 
@@ -34,7 +34,7 @@ def render(data: ReportData) -> str:
 
 
 def require_extra() -> None:
-    """Raises `ConfigurationError` where the packages that draw are not installed."""
+    """Raise `ConfigurationError` if the packages for charts are not installed."""
     try:
         import jinja2  # noqa: F401
         import matplotlib  # noqa: F401

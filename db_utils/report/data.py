@@ -1,4 +1,4 @@
-"""What does the report show? Every figure, read in one transaction, so that all pictures tell of the same instant."""
+"""The figures of the report, all read in one transaction, so that all charts show the same instant."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from db_utils.values import Row
 DEFAULT_DAYS = 30
 MAX_DAYS = 3_660
 MAX_PRODUCTS = 6
-"""So many products are shown, the largest; more would not be read."""
+"""Maximum number of products shown, largest first."""
 DAILY_UNTIL_DAYS = 400
-"""Longer periods are drawn by week."""
+"""Longer periods are shown by week."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Period:
 
     @property
     def days(self) -> int:
-        """How many local days it touches."""
+        """Number of local days that it overlaps."""
         return (self.last_day - self.first_day).days + 1
 
 
 @dataclass(frozen=True)
 class DemandSeries:
-    """One product at one location: what was demanded by local day or week, and what is expected."""
+    """One product at one location: demand by local day or week, and its forecast."""
 
     product_id: str
     location_name: str
@@ -59,17 +59,17 @@ class DemandSeries:
     history: tuple[Row, ...]
     forecasts: tuple[Row, ...]
     zone: ZoneInfo
-    """Whose days these are: the place's."""
+    """Time zone of the location, whose days these are."""
 
     def day(self, row: Row) -> dt.date:
-        """What the calendar of the place calls a bucket of `history`, or its first day."""
-        # By its noon, for the zone may have been another one then.
+        """Return the local date of a bucket of `history`, or of its first day."""
+        # By its noon, because the zone may have been another one then.
         return (row["bucket"] + dt.timedelta(hours=12)).astimezone(self.zone).date()  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
 class Attendance:
-    """How regularly one employee came in the period."""
+    """Attendance of one employee in the period."""
 
     full_name: str
     attended_count: int
@@ -83,7 +83,7 @@ class Attendance:
 
 @dataclass(frozen=True)
 class Proposal:
-    """The newest roster or production plan that was proposed or applied; `result` is what its run says."""
+    """The newest roster or production plan that was proposed or applied; `result` is that of its run."""
 
     header: Row
     items: list[Row]
@@ -92,7 +92,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class ReportData:
-    """Everything that one page shows. `oldest` and `newest` (first and last row) are looked up where the period has none."""
+    """All data of one page. `oldest` and `newest` (first and last row) are set if the period has no rows."""
 
     organization: Row
     period: Period
@@ -117,20 +117,20 @@ class ReportData:
     series_backtests: list[Row] = field(default_factory=list)
     location_names: dict[uuid.UUID, str] = field(default_factory=dict)
     kpis_before: list[Row] = field(default_factory=list)
-    """Of the period of the same length that ends where this one begins."""
+    """KPIs of the preceding period of the same length."""
     stops: list[Row] = field(default_factory=list)
     stops_before: list[Row] = field(default_factory=list)
     trend: list[Row] = field(default_factory=list)
     trend_bucket: str = "day"
     outcomes: list[Row] = field(default_factory=list)
     units: dict[str, str] = field(default_factory=dict)
-    """Of the products that have one."""
+    """Units of the products that have one."""
     resource_types: dict[str, str] = field(default_factory=dict)
-    """By the name under which a resource stands in resource_kpis."""
+    """By the resource's name in resource_kpis."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing at all to show for the period."""
+        """Whether there is nothing to show for the period."""
         return not (
             self.coverage
             or self.plans
@@ -143,7 +143,7 @@ class ReportData:
 def find_organization(queries: OperationalDataQueries, wanted: str) -> Row:
     """Return the organization with this id or exact name.
 
-    Raises `NotFoundError` with those that there are, `InvalidInputError` where two bear the name.
+    Raises `NotFoundError`, which lists the existing ones, `InvalidInputError` if several have the name.
     """
     organizations = queries.get_organizations()
     try:
@@ -173,12 +173,12 @@ def gather(
 ) -> ReportData:
     """Read everything that the report shows of an organization.
 
-    `organization` is an id or an exact name. The period is the last `days` times 24 hours (default 30), or `start` <= time <
-    `end` (ISO 8601; a day or a time without offset is the organization's own; no `end`: now). Demand, utilization,
-    attendance and coverage are added up in the database. Raises `NotFoundError` for an unknown organization and
-    `InvalidInputError` for a period that cannot be.
+    `organization` is an id or an exact name. The period is the last `days` times 24 hours (default 30), or
+    `start` <= time < `end` (ISO 8601; a day or a time without offset is in the organization's time zone; no
+    `end`: now). Demand, utilization, attendance and coverage are aggregated in the database. Raises
+    `NotFoundError` for an unknown organization and `InvalidInputError` for an invalid period.
     """
-    # A year of thousands of machines, of which nothing is kept yet, takes longer than a statement usually may.
+    # A year of thousands of machines without stored rollups takes longer than the usual statement timeout.
     with (
         db.transaction(isolation="repeatable read", read_only=True) as transaction,
         without_deadline(transaction),
@@ -205,7 +205,7 @@ def gather(
         bucket: Literal["day", "week"] = "day" if period.days <= DAILY_UNTIL_DAYS else "week"
 
         coverage = ask(series.COVERAGE)
-        # Looks at all days that there are: only where the period has none.
+        # Scans all days: only if the period has no rows.
         extent = {} if coverage else ask(series.DATA_EXTENT)[0]
         places = queries.get_locations(org)
         locations = {row["location_id"]: row["name"] for row in places}
@@ -248,7 +248,7 @@ def gather(
 
 
 def _proposals(queries: OperationalDataQueries, org: uuid.UUID) -> dict[str, Proposal]:
-    """Of each kind the newest that is proposed or applied; what is stale or was rejected is not shown."""
+    """Return the newest proposed or applied one of each kind; stale and rejected ones are not shown."""
     found = {}
     for kind, run_type in (("assignment", "shift_scheduling"), ("plan", "production_planning")):
         rows = [
@@ -268,7 +268,7 @@ def _proposals(queries: OperationalDataQueries, org: uuid.UUID) -> dict[str, Pro
 def period_of(
     days: int | None, start: str | None, end: str | None, *, zone: ZoneInfo, now: dt.datetime
 ) -> Period:
-    """Which period is meant? See `gather`."""
+    """Return the period of these arguments; see `gather`."""
     if days is not None and (start is not None or end is not None):
         raise InvalidInputError("give either days, or start and end")
     if start is None and end is not None:
@@ -301,7 +301,7 @@ def _instant(text: str, name: str, zone: ZoneInfo) -> dt.datetime:
 def _resource_kpis(
     queries: OperationalDataQueries, org: uuid.UUID, period: Period
 ) -> tuple[dict[str, dict[str, Row]], dict[str, str]]:
-    """The KPIs of each resource by its name, and of what kind each is."""
+    """Return the KPIs of each resource by its name, and the type of each."""
     by_resource: dict[uuid.UUID, dict[str, Row]] = defaultdict(dict)
     for row in queries.get_resource_kpis(org, start=period.start, end=period.end):
         by_resource[row["resource_id"]][row["kpi"]] = row
@@ -314,7 +314,7 @@ def _resource_kpis(
 
 
 def labels(named: Iterable[tuple[Any, str]]) -> dict[Any, str]:
-    """What is each called? Two of one name are told apart by number, in the order in which they come."""
+    """Return a unique name for each; equal names are numbered in order."""
     called: dict[Any, str] = {}
     times: dict[str, int] = defaultdict(int)
     for one, name in named:
@@ -331,7 +331,7 @@ def _demand(
     locations: dict[uuid.UUID, str],
     zones: dict[uuid.UUID, ZoneInfo],
 ) -> tuple[list[DemandSeries], int]:
-    """Of the largest products each place's series; and how many products there are, those only expected included."""
+    """Return the series of the largest products by location, and the number of all products."""
     bucket = "day" if period.days <= DAILY_UNTIL_DAYS else "week"
     horizon = min(period.end - period.start, dt.timedelta(days=30))
     forecasts = defaultdict(list)

@@ -1,4 +1,4 @@
-"""The page's section of models: which forecasts, how much better than naive, and since when; where one was ever run."""
+"""The page's section on models: which one forecasts, its skill over naive, and since when."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from db_utils.report.sections import MAX_BARS, NOTHING, FigureTable, Section, lo
 from db_utils.values import Row
 
 MEANT_PCT = 90
-"""What share of the outcomes an interval is meant to hold."""
+"""Nominal coverage of an interval."""
 
 
 def model_sections(data: ReportData) -> list[Section]:
-    """Which model forecasts demand, and how good is it? Empty where none was ever run."""
+    """Which model forecasts demand, and how good is it? Empty if none has ever run."""
     champions = [row for row in data.models if row["role"] == "champion"]
     if not champions:
         return []
-    # Each champion's whole horizon begins with the first step, and is the longest that does.
+    # A champion's whole horizon is the longest span of steps that begins with the first.
     whole: dict[tuple[str, str], Row] = {}
     for row in data.backtests:
         if row["first_step"] == 1:
@@ -39,7 +39,7 @@ def model_sections(data: ReportData) -> list[Section]:
     targets = {
         (row["model_name"], row["model_version"]): row["config"].get("target", "") for row in data.models
     }
-    # Of several targets the nearest is drawn; the tables hold all.
+    # Of several targets the nearest is drawn; the tables show all.
     main = max(
         (row for key, row in whole.items() if key in versions),
         key=lambda row: (row["as_of"], -row["target_interval"], -row["last_step"]),

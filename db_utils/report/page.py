@@ -1,4 +1,4 @@
-"""The page: HTML in which everything stands that it needs."""
+"""The page: one self-contained HTML document."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _FIRST = ("oee", "availability", "effectiveness", "quality_ratio")
 
 
 def page(data: ReportData) -> str:
-    """The report as one HTML document; the same data give the same text."""
+    """Return the report as one HTML document; the same data give the same text."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -96,9 +96,9 @@ def _tile(row: Row, before: Any) -> dict[str, Any]:
 
 
 def _made_of(row: Row) -> str:
-    """What a KPI was computed from: "90 of 120 min", "300 pieces / 5 h"."""
+    """Return the inputs of a KPI as text: "90 of 120 min", "300 pieces / 5 h"."""
     above, below = number(row["numerator"], 0), number(row["denominator"], 0)
-    # "quantity" stands for units that nobody named.
+    # "quantity" stands for an unknown unit.
     units = [
         "" if unit == "quantity" else f" {unit or ''}"
         for unit in (row["numerator_unit"], row["denominator_unit"])
@@ -109,8 +109,8 @@ def _made_of(row: Row) -> str:
 
 
 def _data_url(svg: str) -> str:
-    """A drawing as an address: its own document, so that no id and no style of one meets another's.
+    """Return a drawing as a data URL: a separate document, so that ids and styles do not clash.
 
-    Blanks and commas are written out too: a srcset ends at them.
+    Blanks and commas are escaped too, because they end a srcset.
     """
     return "data:image/svg+xml," + quote(svg, safe="/:;=()-.!*'@$?+~_")

@@ -1,4 +1,4 @@
-"""The page's sections of proposals: the newest roster and production plan, where there are some."""
+"""The page's sections on proposals: the newest roster and production plan, if any."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from db_utils.report.sections import MAX_BARS, FigureTable, Section, local, numb
 from db_utils.values import Row
 
 MAX_PEOPLE = 40
-"""So many people are drawn in a roster; the tables hold all changes."""
+"""Maximum number of people drawn in a roster; the tables show all changes."""
 
 
 def proposed_sections(data: ReportData) -> list[Section]:
-    """What is proposed, or was applied last? Empty where nothing is."""
+    """What is proposed, or was applied last? Empty if nothing is."""
     makers = {"assignment": _roster, "plan": _schedule}
     return [make(data.proposals[kind], data) for kind, make in makers.items() if kind in data.proposals]
 

@@ -1,4 +1,4 @@
-"""The page's sections: a finding, a picture, and the same figures as tables; or the reason why there are none."""
+"""The page's sections: a finding, a chart and its figures as tables, or the reason why there are none."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from db_utils.values import Row
 
 NOTHING = "\N{EN DASH}"
 MAX_BARS = 18
-"""So many resources, people or predictions are drawn; the tables hold all."""
+"""Maximum number of resources, people or predictions drawn; the tables show all."""
 MAX_PANELS = 12
-"""So many series of demand are drawn, a product at a location each."""
+"""Maximum number of demand series drawn, each one product at one location."""
 MAX_ROWS = 1_000
-"""So many rows stand in a table: thousands of machines would make a page that nobody reads and no phone opens."""
+"""Maximum number of rows in a table: with thousands of machines the page would be too large for a phone."""
 MAX_SERIES = 30
-"""So many series are drawn in the picture of coverage."""
+"""Maximum number of series drawn in the chart of coverage."""
 
 Cell = str
 
 
 @dataclass(frozen=True)
 class FigureTable:
-    """Figures for who cannot see the picture, or wants them exactly; `numeric` columns stand to the right."""
+    """The exact figures, also for readers who cannot see the chart; `numeric` columns are right-aligned."""
 
     caption: str
     columns: tuple[str, ...]
@@ -38,7 +38,7 @@ class FigureTable:
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the page. `title` says the finding; without a picture or table, `reason` says why."""
+    """One part of the page. `title` is the finding; without a chart or table, `reason` says why."""
 
     id: str
     question: str
@@ -48,11 +48,11 @@ class Section:
     tables: tuple[FigureTable, ...] = ()
     reason: str | None = None
     is_open: bool = False
-    """Whether its tables are shown at once rather than behind "The figures"."""
+    """Whether its tables are expanded instead of folded under "The figures"."""
 
 
 def sections(data: ReportData) -> list[Section]:
-    """Return the sections of the page that stand here, in order."""
+    """Return the sections of this module, in order."""
     makers: tuple[Callable[[ReportData], Section], ...] = (
         _alerts, _oee, _utilization, _demand, _plans, _attendance, _anomalies, _coverage,
     )  # fmt: skip
@@ -60,19 +60,19 @@ def sections(data: ReportData) -> list[Section]:
 
 
 def number(value: Any, digits: int = 1) -> str:
-    """A figure for people: thousands apart, `digits` decimals, a dash where there is none."""
+    """Format a figure with thousands separators and `digits` decimals; a dash for None."""
     return NOTHING if value is None else f"{value:,.{digits}f}"
 
 
 def local(instant: dt.datetime | None, data: ReportData) -> str:
-    """An instant in the organization's time zone, to the minute."""
+    """Format an instant in the organization's time zone, to the minute."""
     return NOTHING if instant is None else instant.astimezone(data.period.zone).strftime("%Y-%m-%d %H:%M")
 
 
 def figure_table(
     caption: str, columns: Iterable[str], rows: Iterable[tuple[Cell, ...]], numeric: str = ""
 ) -> FigureTable:
-    """`numeric` has an n for each numeric column, any other letter for the rest."""
+    """Make a table; `numeric` has one letter per column: n for numeric ones."""
     cells = list(rows)
     if len(cells) > MAX_ROWS:
         caption += f"; the first {MAX_ROWS:,} of {len(cells):,}, all are in db-utils export"
@@ -122,7 +122,7 @@ def _alerts(data: ReportData) -> Section:
 def losses_of(name: str, kpis: dict[str, Row]) -> resources.Losses:
     """Where did this resource's planned time go?"""
     oee, speed, available = kpis["oee"], kpis["effectiveness"], kpis["availability"]
-    # Without production there is no effectiveness, but what it was planned for is lost all the same.
+    # Without production there is no effectiveness, but the planned time is lost all the same.
     reason = oee["reason"] or available["reason"]
     if reason is not None:
         return resources.Losses(name, reason)
@@ -179,7 +179,7 @@ def _oee(data: ReportData) -> Section:
 
 
 def _oee_by_kind(known: list[resources.Losses], data: ReportData) -> FigureTable:
-    """The same minutes added up by kind of resource."""
+    """Return the same minutes by type of resource."""
     kinds: dict[str, list[resources.Losses]] = {}
     for one in known:
         kinds.setdefault(data.resource_types.get(one.name, NOTHING), []).append(one)
@@ -252,7 +252,7 @@ def _utilization(data: ReportData) -> Section:
 
 
 def _by_kind(data: ReportData) -> list[tuple[str, dict[int, float]]]:
-    """Mean utilization by kind of resource and local hour, weighted by the minutes measured."""
+    """Return mean utilization by type of resource and local hour, weighted by the minutes measured."""
     sums: dict[str, dict[int, tuple[float, float]]] = {}
     members: dict[str, set[Any]] = {}
     for row in data.utilization:
@@ -335,7 +335,7 @@ def _demand(data: ReportData) -> Section:
 
 
 def _peak(drawn: list[DemandSeries]) -> str:
-    """When was most demanded of one product at one place?"""
+    """When was the demand for one product at one location highest?"""
     observed = [(row["quantity"], s, s.day(row)) for s in drawn for row in s.history if row["is_observed"]]
     if not observed:
         return "Nothing was demanded in the period; forecasts are there"
@@ -509,7 +509,7 @@ def _coverage(data: ReportData) -> Section:
 
 
 def extent_of(data: ReportData) -> str:
-    """Where data are to be found, if not in the period."""
+    """Return which period has data, if not this one."""
     if data.oldest is None or data.newest is None:
         return "Nothing was recorded for this organization yet."
     first, last = local(data.oldest, data)[:10], local(data.newest, data)[:10]

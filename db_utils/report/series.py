@@ -1,4 +1,4 @@
-"""What the report asks beside the prebuilt queries: days and hours added up in the database, as the queries add them up."""
+"""Queries of the report besides the prebuilt ones: daily and hourly sums, computed as those do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DATA_EXTENT = _SQL["data_extent"]
 
 
 def utilization_by_hour() -> str:
-    """Mean over the minutes measured, by hour of the day of the place where the resource stood."""
+    """Mean over the minutes measured, by local hour of the resource's location at that time."""
     hours = query("get_resource_utilization").sql.rstrip().rstrip(";")
     return f"""
 SELECT

@@ -1,4 +1,4 @@
-"""The page's sections on time lost and on how things went: by cause, place and kind, day by day, against the period before."""
+"""The page's sections on downtime by cause, location and type, and on trends."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from db_utils.report.sections import NOTHING, Section, figure_table, local, numb
 from db_utils.values import Row
 
 MAX_CAUSES = 12
-"""So many causes are drawn; the rest is drawn together."""
+"""Maximum number of causes drawn; the others are combined."""
 MAX_TOLD = 4
-"""So many series of forecasts are drawn against what happened."""
+"""Maximum number of forecast series drawn against the actual demand."""
 
 
 def _minutes(rows: Iterable[Row], key: Callable[[Row], Any]) -> dict[Any, float]:
@@ -31,7 +31,7 @@ def _cause(row: Row) -> tuple[str, str]:
 
 
 def with_stops(sections: list[Section], data: ReportData) -> list[Section]:
-    """The page's sections, with those of this module among them: each behind the one that raises its question."""
+    """Return the page's sections including those of this module, each after the one that it explains."""
     behind = {"alerts": downtime_section, "oee": trend_section, "demand": forecast_section}
     found = []
     for section in sections:
@@ -42,7 +42,7 @@ def with_stops(sections: list[Section], data: ReportData) -> list[Section]:
 
 
 def downtime_section(data: ReportData) -> Section:
-    """Why did resources stand still: a Pareto of causes, and the same by place, kind and resource."""
+    """Return downtime as a Pareto of causes, and by location, type and resource."""
     question = "What was time lost to?"
     now, before = _minutes(data.stops, _cause), _minutes(data.stops_before, _cause)
     total, total_before = sum(now.values()), sum(before.values())
@@ -124,7 +124,7 @@ def _percent(now: float, before: float) -> str:
 
 
 def trend_section(data: ReportData) -> Section:
-    """How did OEE and availability go, day by day or week by week?"""
+    """How did OEE and availability develop, by day or by week?"""
     question = "Did it get better?"
     values: dict[str, dict[Any, float]] = {"oee": {}, "availability": {}}
     for row in data.trend:
@@ -177,7 +177,7 @@ def trend_section(data: ReportData) -> Section:
 
 
 def forecast_section(data: ReportData) -> Section:
-    """What had been forecast, and what happened?"""
+    """What was forecast, and what happened?"""
     question = "Did what was forecast happen?"
     newest: dict[tuple[Any, ...], Row] = {}
     for row in data.outcomes:
