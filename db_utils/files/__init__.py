@@ -1,4 +1,4 @@
-"""Files in and out: CSV, JSON Lines, Parquet and Arrow into a table of one organization, and out of it again."""
+"""Import and export: CSV, JSON Lines, Parquet and Arrow files into tables of an organization, and back."""
 
 from __future__ import annotations
 

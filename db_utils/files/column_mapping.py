@@ -1,4 +1,4 @@
-"""Which column of a file goes where, and what each value goes through on its way."""
+"""Mapping of a file's columns to the table's, and conversion of their values."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ OnBad = Callable[[int, str | None, str], None]
 
 
 def columns_of(source: Source, relation: Relation, options: ImportOptions) -> list[tuple[int, str]]:
-    """The file's columns that are used, by their place, each with its column of the table; one may go to several.
+    """Return the used columns of the file by position, each with its target column; one may have several.
 
-    Raises `InvalidInputError` for a column that is not known, or two that go to the same place.
+    Raises `InvalidInputError` for an unknown column, or two with the same target.
     """
     known = relation.target.columns
     given = {text_key(name): columns for name, columns in options.mapping.items()}
@@ -73,7 +73,7 @@ def columns_of(source: Source, relation: Relation, options: ImportOptions) -> li
 
 
 def _is_said_twice(name: str, column: str, header: Sequence[str], columns: dict[str, Any]) -> bool:
-    """Whether this is a code beside the id itself, as an export writes them."""
+    """Whether this is a code next to its id, as an export writes them."""
     return name not in columns and name == f"{CODED.get(column)}_code" and column in header
 
 
@@ -143,7 +143,7 @@ class Mapping:
         return [c for c in PLACE_COLUMNS if c in given and takes_code(relation.name, c)]
 
     def rows(self, sent: Sequence[str], on_bad: OnBad) -> Iterator[tuple[int, list[Any]]]:
-        """Each good row with its line, its values in the order of `sent` (None for what the file does not have)."""
+        """Yield each good row with its line, its values in the order of `sent` (None for missing columns)."""
         rows = self._plain_rows(sent, on_bad)
         return self._ordered(sent).rows(rows, on_bad) if self._is_ordered else rows
 
@@ -158,7 +158,7 @@ class Mapping:
         key = next(
             (key for key in self._relation.keys if time in key and {*key} <= {*sent, *self._shared}), None
         )
-        # Without a key that has the time in it, a series is what happened in one place, whenever it happened.
+        # Without a key that includes the time, a series is all rows of one location.
         has_id = key is None or key[-2:] == ["event_id", "time"]
         series = PLACE_COLUMNS if has_id or key is None else [column for column in key if column != time]
         places = [place for place, column in enumerate(sent) if column in series]
@@ -202,7 +202,7 @@ class Mapping:
     def _column(
         self, values: Sequence[Any], convert: Convert | None, name: str, bad: dict[int, tuple[str, str]]
     ) -> Sequence[Any]:
-        """These values converted; those that cannot be are noted in `bad`, the first of a row only."""
+        """Convert these values; failures are noted in `bad`, only the first of each row."""
         if self._null is not None and self._null in values:
             values = [None if value == self._null else value for value in values]
         if convert is None:
@@ -221,7 +221,7 @@ class Mapping:
         return converted
 
     def _where_of(self, columns: Sequence[Sequence[Any]], count: int) -> Sequence[tuple[Any, ...]] | None:
-        """Of each row what its place is found by."""
+        """Return for each row the identifiers that determine its location."""
         if not self._where:
             return None
         found = [
@@ -251,7 +251,7 @@ class Mapping:
 
 
 def check_columns(relation: Relation, columns: Sequence[str], options: ImportOptions, scope: Scope) -> None:
-    """Raise `InvalidInputError` where a column that every row needs comes from nowhere, or an option names none."""
+    """Raise `InvalidInputError` if a required column has no source, or an option names an unknown one."""
     _check_names("--unit", options.units, relation)
     for name, unit in options.units.items():
         conversion(name, unit)
@@ -286,7 +286,7 @@ def value_converter(
     is_text: bool,
     json_is_native: bool = False,
 ) -> Convert | Moments | None:
-    """What a value of this column goes through."""
+    """Return the converter of this column's values."""
     if scope.organization_id is not None:
         if column == "organization_id":
             return own_organization(scope.organization_id, scope.organization_name)
@@ -314,7 +314,7 @@ def _event_identity(organization_id: uuid.UUID, value: Any) -> str:
 
 
 def constants(relation: Relation, options: ImportOptions, scope: Scope) -> dict[str, Any]:
-    """The values that all rows share. Raises `InvalidInputError` for one that its column does not take."""
+    """Return the values that all rows share. Raises `InvalidInputError` for an invalid one."""
     _check_names("--set", options.constants, relation)
     found: dict[str, Any] = {}
     for column, text in options.constants.items():

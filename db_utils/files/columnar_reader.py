@@ -14,11 +14,11 @@ _BATCH_ROWS = 10_000
 _MOST_GROWTH = 100
 _ALWAYS_READ_BYTES = 256 * 1024**2
 _VALUE_CHARACTERS = 16 * 1024**2
-"""A longer text is no value of a row; see `reading`."""
+"""Maximum length of a text value; see `readers`."""
 
 
 def arrow() -> Any:
-    """The pyarrow package. Raises `ConfigurationError` that says how to install it."""
+    """Return the pyarrow package. Raises `ConfigurationError` that says how to install it."""
     try:
         import pyarrow as pa
         import pyarrow.compute
@@ -32,7 +32,7 @@ def arrow() -> Any:
 
 
 def open_columnar(file: Opened, kind: Format) -> ColumnarSource:
-    """The rows of this Parquet or Arrow file. Raises `InvalidInputError` where it is none."""
+    """Open this Parquet or Arrow file. Raises `InvalidInputError` if it is not one."""
     return ColumnarSource(file, kind)
 
 
@@ -72,7 +72,7 @@ class ColumnarSource:
         return bool(self._pa.types.is_string(kind) or self._pa.types.is_binary(kind))
 
     def _check_growth(self, metadata: Any) -> None:
-        """Raise `InvalidInputError` where a few packed bytes are said to become very many: they would all be in memory."""
+        """Raise `InvalidInputError` for an excessive compression ratio: all bytes would be in memory."""
         for group in range(metadata.num_row_groups):
             row_group = metadata.row_group(group)
             for place in range(metadata.num_columns):
@@ -85,11 +85,11 @@ class ColumnarSource:
                     )
 
     def position(self) -> int:
-        """How many bytes of the file have been read, by its share of rows."""
+        """Number of bytes of the file read so far, estimated by its share of rows."""
         return self._file.size * self._read // max(1, self._count)
 
     def records(self) -> Iterator[Record]:
-        """Every row with its number."""
+        """Yield every row with its number."""
         self._read = 0
         try:
             for batch in self._batches():
@@ -102,7 +102,7 @@ class ColumnarSource:
 
     def _batches(self) -> Iterator[Any]:
         if self._kind == "parquet":
-            # Texts stay in their dictionary: a long one that is in every row is in memory once.
+            # Texts stay in their dictionary: a long one in every row is in memory only once.
             with self._pa.parquet.ParquetFile(self._file.path, read_dictionary=self._texts) as parquet:
                 yield from parquet.iter_batches(_BATCH_ROWS)
             return
@@ -122,7 +122,7 @@ class ColumnarSource:
                 f"{self.name} holds a text of more than {_VALUE_CHARACTERS // 1024**2} million characters, which no row has"
             )
         if self._pa.types.is_timestamp(kind):
-            # Python knows no nanoseconds, and neither does PostgreSQL.
+            # Neither Python nor PostgreSQL has nanoseconds.
             column = column.cast(self._pa.timestamp("us", kind.tz), safe=False)
         from db_utils.copy.arrow_values import python_values
 

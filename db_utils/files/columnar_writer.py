@@ -1,4 +1,4 @@
-"""Rows as Parquet and Arrow files, batch by batch. Decimals keep their digits, with the scale that the rows need."""
+"""Write Parquet and Arrow files in batches. Decimals stay exact, with the scale that the rows need."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write(
     kind: Format,
     options: ExportOptions,
 ) -> int:
-    """Write the rows of the source, called `r`, with columns as of the target, and return how many; in the caller's one snapshot."""
+    """Write the rows of the source `r` with the target's columns, in one snapshot; return how many."""
     pa = arrow()
     picked = target.pick(columns)
     scales = _scales(connection, source, [c for c in picked if c.type == "numeric"], where)
@@ -75,7 +75,7 @@ def _batches(pa: Any, cursor: Any, schema: Any) -> Iterator[Any]:
 def _fetched(cursor: Any) -> list[tuple[Any, ...]]:
     try:
         rows: list[tuple[Any, ...]] = cursor.fetchmany(_BATCH_ROWS)
-    except ValueError as error:  # a date of a year above 9999 or BC
+    except ValueError as error:  # a date BC or after the year 9999
         raise InvalidDataError(
             f"a value has no place in this format ({error}): export as CSV or JSON Lines"
         ) from error
@@ -114,7 +114,7 @@ def _arrow_type(pa: Any, column: Column, scale: int | None) -> Any:
 def _scales(
     connection: Any, source: sql.Composable, columns: Sequence[Column], where: sql.Composable
 ) -> dict[str, int | None]:
-    """The decimal places that each column needs; None where its numbers are no decimals of 38 digits (then they are text)."""
+    """Return each column's decimal places; None if its numbers exceed 38 digits (they are then text)."""
     if not columns:
         return {}
     asked = [
@@ -132,7 +132,7 @@ def _scales(
 
 
 class _ArrowWriter:
-    """An Arrow IPC file with the same verbs as Parquet's writer."""
+    """An Arrow IPC file with the interface of Parquet's writer."""
 
     def __init__(self, pa: Any, stream: Any, schema: Any) -> None:
         self._writer = pa.ipc.new_file(stream, schema)

@@ -1,4 +1,4 @@
-"""One value of a file as the column wants it: numbers with their unit, keys in one spelling; times are in `times`."""
+"""Conversion of a file's values: numbers with units, normalized keys; times are in `times`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from db_utils.text_keys import number_text, text_key
 from db_utils.values import dump_json
 
 Convert: TypeAlias = Callable[[Any], Any]
-"""Makes the value to be sent of a value that is there; raises `BadValueError`."""
+"""Converts a value that is not NULL; raises `BadValueError`."""
 
 _NUMBERS = ("int2", "int4", "int8", "numeric", "float4", "float8")
 
@@ -34,9 +34,10 @@ def converter(
     places: RowTimezones | None = None,
     may_be_ordered: bool = False,
 ) -> Convert | Moments | None:
-    """What a value of this column has to go through; None where it is sent as it is.
+    """Return the converter of this column; None if values are sent unchanged.
 
-    `is_key`: a text that names something. `may_be_ordered`: a time of which the order of the rows may tell which it is.
+    `is_key`: a text that names something. `may_be_ordered`: a repeated local time may be resolved by the
+    order of the rows.
     """
     if column.type == "timestamptz":
         return Moments(options, places, may_be_ordered=may_be_ordered)
@@ -76,7 +77,7 @@ _NUMBER = re.compile(
 
 
 def number(value: Any) -> Any:
-    """A number, or the text of one in decimal digits: what PostgreSQL would read besides, 0x10 and 1_000, is a slip here."""
+    """Convert a number or its decimal text; 0x10 and 1_000, which PostgreSQL accepts, are refused."""
     if isinstance(value, str):
         text = value.strip()
         if not _NUMBER.fullmatch(text):
@@ -88,14 +89,14 @@ def number(value: Any) -> Any:
 
 
 _ALIKE = (" \u00a0\u2009\u202f", "'\u2019")
-"""Signs between groups of digits that people take for one another: blanks of any width, apostrophes."""
+"""Interchangeable group separators: blanks of any width, apostrophes."""
 
 
 def _written(decimal: str, thousands: str | None) -> Convert:
-    """Reads numbers as people of a country write them; what could mean two numbers is refused."""
+    """Reads numbers in the notation of a country; ambiguous ones are refused."""
     signs = "" if thousands is None else next((alike for alike in _ALIKE if thousands in alike), thousands)
     group = f"[{re.escape(signs)}]"
-    # Threes, or as in India two by two before the last three.
+    # Groups of three, or as in India of two before the last three.
     grouped = (
         rf"[0-9]{{1,3}}(?:{group}[0-9]{{3}})+|[0-9]{{1,2}}(?:{group}[0-9]{{2}})+{group}[0-9]{{3}}|"
         if signs
@@ -118,7 +119,7 @@ def _written(decimal: str, thousands: str | None) -> Convert:
 
 
 def text(value: Any) -> Any:
-    """A text that the file's encoding could read; a number as people write it."""
+    """Return a text that the file's encoding could decode; a number as text."""
     if isinstance(value, str):
         if not value.isascii() and any("\udc80" <= c <= "\udcff" for c in value):
             raise BadValueError(
@@ -131,7 +132,7 @@ def text(value: Any) -> Any:
 
 
 def key(value: Any) -> Any:
-    """A text that names something, in its one spelling."""
+    """Return a text that names something, normalized."""
     found = text(value)
     return text_key(found) if isinstance(found, str) else found
 
@@ -140,12 +141,12 @@ _FORMULA = re.compile("'+[=+@\\t\\r\uff1d\uff0b\uff0d\uff20-]")
 
 
 def unescaped(value: str) -> str:
-    """The text that `escape_formulas` made this one of."""
+    """Return the original of a text escaped by `escape_formulas`."""
     return value[1:] if _FORMULA.match(value) else value
 
 
 def array(value: str) -> Any:
-    """A list, from JSON or from PostgreSQL's own way of writing arrays."""
+    """Convert a list, from JSON or PostgreSQL's array syntax."""
     if not value.lstrip().startswith("["):
         if not value.lstrip().startswith("{"):
             raise BadValueError('a list is written as ["a", "b"] or as {a,b}')

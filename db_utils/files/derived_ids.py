@@ -1,4 +1,4 @@
-"""A row's id made of the key that the caller's own program gives it."""
+"""Ids of rows derived from the caller's own key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from db_utils.text_keys import id_of_key, number_text, text_key
 
 
 class DerivedIds:
-    """The ids that a file's key columns stand for; `column` is where they go, None where the options name no key."""
+    """The ids derived from a file's key columns; `column` is their target, None without a key."""
 
     def __init__(
         self, header: Sequence[str], relation: Relation, options: ImportOptions, scope: Scope, given: set[str]
@@ -39,7 +39,7 @@ class DerivedIds:
     def ids(
         self, given: Sequence[Sequence[Any]], count: int, null: str | None, bad: dict[int, tuple[str, str]]
     ) -> list[str | None]:
-        """The id of each of these rows; one whose key is not whole is noted in `bad`."""
+        """Return the id of each of these rows; one with an incomplete key is noted in `bad`."""
         found: list[str | None] = []
         columns = [given[place] for place in self._places] if count else []
         for at, values in enumerate(zip(*columns, strict=True)):

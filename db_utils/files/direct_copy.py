@@ -1,4 +1,4 @@
-"""The short way, for files without fault: COPY into the table itself, undone where a row is refused or there already."""
+"""The fast path for clean files: COPY into the table, rolled back if a row is refused or exists."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from db_utils.files.relations import Relation
 
 
 class NotDirectError(Exception):
-    """A row needs more than to be copied."""
+    """A row cannot be imported by COPY alone."""
 
 
 def copy_directly(
     connection: Any, relation: Relation, columns: Sequence[str], rows: Iterator[Sequence[Any]]
 ) -> int | None:
-    """How many rows did COPY add? None where one is at fault, there already or `NotDirectError`: then none was.
+    """Copy the rows and return how many; None, with none added, for a bad, existing or not direct one.
 
-    Raises what no row is to blame for.
+    Raises errors that no row caused.
     """
     with plain_cursor(connection) as cursor:
         cursor.execute("SAVEPOINT import_straight")

@@ -1,4 +1,4 @@
-"""A table, a view or a prebuilt query into a file: streamed from one snapshot, there when it is whole, to be imported again."""
+"""Export of a table, view or prebuilt query to a file: streamed from one snapshot, visible once complete."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ExportResult:
 
 
 class Counted:
-    """A stream that knows how much was written to it."""
+    """A stream that counts the bytes written to it."""
 
     def __init__(self, stream: IO[bytes], progress: RowProgress | None) -> None:
         self._stream = stream
@@ -61,7 +61,7 @@ class Counted:
         return len(data)
 
     def flush(self) -> None:
-        """Nothing is held back here."""
+        """Do nothing: writes are not buffered."""
 
 
 def export_relation(
@@ -79,13 +79,13 @@ def export_relation(
 ) -> ExportResult:
     """Export a table, view or rollup and return what was written.
 
-    `out` is a file, or `-` for standard output. `organization` is an id or exact name, None for all. The period
-    `start` <= time < `end` (aware, either may be None) is on `time_column`, by default the relation's own. Rows are
-    in order of time, then of their key. Times are UTC; numbers, JSON and lists are exact. Behind each location_id, resource_id,
-    employee_id and shift_id stands its code, unless `columns` are named. Streamed in constant memory;
-    the file takes its name when it is whole.
+    `out` is a file, or `-` for standard output. `organization` is an id or exact name, None for all. The
+    period `start` <= time < `end` (aware, either may be None) applies to `time_column`, by default the
+    relation's. Rows are in order of time, then of their key. Times are UTC; numbers, JSON and lists are
+    exact. Each location_id, resource_id, employee_id and shift_id is followed by its code, unless `columns`
+    are named. Streamed in constant memory; the file gets its name once it is complete.
 
-    Raises `InvalidInputError` for what cannot be written or asked, `NotFoundError` for an unknown relation or organization.
+    Raises `InvalidInputError` for invalid options, `NotFoundError` for an unknown relation or organization.
     """
     options = options or ExportOptions()
     kind, packed = _how(str(out), options)
@@ -124,8 +124,9 @@ def export_query(
 ) -> ExportResult:
     """Export the rows of a prebuilt query (`get_…`) and return what was written.
 
-    `parameters` are its arguments as text; each is read as its type hint says. Raises `InvalidInputError` for one that it
-    does not take, `NotFoundError` for an unknown query or organization, and what the query itself raises.
+    `parameters` are its arguments as text, each parsed by its type hint. Raises `InvalidInputError` for an
+    unknown parameter or invalid value, `NotFoundError` for an unknown query or organization, and the query's
+    own errors.
     """
     options = options or ExportOptions()
     kind, packed = _how(str(out), options)
@@ -164,7 +165,7 @@ def _columns(relation: Relation, asked: Sequence[str]) -> list[str]:
 
 
 def _order(relation: Relation) -> list[str]:
-    """By time where rows are of a time, then by their key."""
+    """Return the order: by time if there is one, then by key."""
     key = relation.keys[0] if relation.keys else []
     time = relation.time_column
     if time is None or (time == "created_at" and relation.name != "alerts"):
@@ -173,7 +174,7 @@ def _order(relation: Relation) -> list[str]:
 
 
 def _with_codes(relation: Relation, are_named: bool) -> tuple[sql.Composable, dict[str, Column]]:
-    """What the rows are read from, as `r`, and the codes that stand there beside identifiers; none where columns were named."""
+    """Return the source of the rows, as `r`, and the added code columns; none if columns were named."""
     target, joins, codes = relation.target, [], {}
     if "organization_id" in target.columns and not are_named:
         for identifier, thing in CODED.items():
@@ -194,7 +195,7 @@ def _with_codes(relation: Relation, are_named: bool) -> tuple[sql.Composable, di
 
 
 def _beside_ids(names: Sequence[str], codes: Mapping[str, Column]) -> list[str]:
-    """The columns with each code behind its identifier."""
+    """Return the columns with each code after its identifier."""
     found: list[str] = []
     for name in names:
         found.append(name)

@@ -1,6 +1,6 @@
-"""Files into a table, in constant memory, all or nothing.
+"""Import of files into a table, in constant memory, all or nothing.
 
-Straight by COPY where every row is good and new; else staged, told good from bad, and taken over by one INSERT.
+By COPY directly if every row is valid and new; otherwise staged, checked, and inserted by one INSERT.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LEAST_REFRESH_SECONDS = 1.0
 FileProgress = Callable[[int, int], None]
 """Called with the number of bytes read, and the total."""
 
-# One transaction may take as long as the file is long, and standard input may pause.
+# The transaction may take long for a large file, and standard input may pause.
 _SESSION = (
     "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL timezone = 'UTC'; "
     "SET LOCAL datestyle = 'ISO, MDY'; SET LOCAL intervalstyle = 'postgres'"
@@ -42,7 +42,7 @@ _SESSION = (
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What became of the rows, where nothing stopped it.
+    """The result of an import.
 
     `read` = `added` + `updated` + `already_there` + `rejected` + `summed`.
     """
@@ -54,17 +54,17 @@ class ImportResult:
     updated: int
     already_there: int
     different: int
-    """Of those already there, how many have other values than the file: with `update` they would be changed."""
+    """Number of existing rows with other values than the file: `update` would change them."""
     rejected: int
     rejects_file: str | None
     first_rejects: list[Refusal] = field(repr=False)
     written: bool
-    """False for a dry run, and where bad rows were met without `skip_bad`."""
+    """False for a dry run, and if there were bad rows without `skip_bad`."""
     gave_up: bool
     """There were more rejects than `max_rejects`, and the rest was not read."""
     dry_run: bool
     refreshed: tuple[dt.datetime, dt.datetime] | None
-    """The period whose rollups were brought up to date; what is older follows by itself, and the prebuilt queries have it already."""
+    """The period whose rollups were refreshed; earlier ones follow on schedule."""
     seconds: float
     summed: int = 0
     """Rows that were added up into another row of the same key (`sum`)."""
@@ -83,14 +83,15 @@ def import_files(
 ) -> ImportResult:
     """Import files into a table and return how many rows were added and which were refused.
 
-    `files` are paths, or `-` for standard input; `organization` is an id or exact name, or None where each row names its
-    own in organization_id. All or nothing unless `skip_bad`; refused rows go to the rejects file either way. A row that is
-    there already (by its key; without one, by its content) is left alone unless `update`. The same key twice in one call is
-    refused, or added up where `sum` names columns. Nothing is kept in memory but a
-    few thousand rows and the refused rows' reasons.
+    `files` are paths, or `-` for standard input; `organization` is an id or exact name, or None if each row
+    names its own in organization_id. All or nothing unless `skip_bad`; refused rows go to the rejects file
+    either way. An existing row (by its key; without one, by its content) is left alone unless `update`. The
+    same key twice in one call is refused, or added up if `sum` names columns. Only a few thousand rows and
+    the reasons of refused rows are kept in memory.
 
-    Raises `InvalidInputError` for what concerns no single row (no such file, unknown column, no value for a needed column),
-    `NotFoundError` for an unknown table or organization, and what the connection raises; nothing is written then.
+    Raises `InvalidInputError` for errors of no single row (no such file, unknown column, no value for a
+    required column), `NotFoundError` for an unknown table or organization, and what the connection raises;
+    nothing is written then.
     """
     options = options or ImportOptions()
     if not files:
@@ -107,7 +108,7 @@ def import_files(
     refreshed = None
     if job.written and job.period is not None and job.added + job.updated:
         first, last = job.period
-        # As long as the load itself took, so that organizations do not wait for each other.
+        # For as long as the load itself took, so that organizations do not wait for each other.
         seconds = max(_LEAST_REFRESH_SECONDS, time.monotonic() - started)
         end = last + dt.timedelta(microseconds=1)
         refreshed = schema.refresh_newest_rollups(db, start=first, end=end, seconds=seconds), last
@@ -136,7 +137,7 @@ class _Job:
         self.period: tuple[dt.datetime, dt.datetime] | None = None
 
     def run(self, connection: Any, table: str, organization: str | None) -> None:
-        """Do it in this connection's transaction, which is to be rolled back unless `written`."""
+        """Import in this connection's transaction, which the caller rolls back unless `written`."""
         with plain_cursor(connection) as cursor:
             cursor.execute(_SESSION)
         relation = importable(connection, table)
@@ -150,7 +151,7 @@ class _Job:
         stage = Stage(
             connection, relation, sent, shared, self._refusals.add, [source.name for source in self._sources]
         )
-        # COPY meets a key that is there; the same row at another time it would add.
+        # COPY fails on an existing key, but would add the same row at another time.
         may_go_straight = update is None and stage.derives is None and stage.moves_by is None
         if not (may_go_straight and self._went_straight(connection, relation, mappings, sent, shared)):
             stage.create()
@@ -175,7 +176,7 @@ class _Job:
         sent: Sequence[str],
         shared: dict[str, Any],
     ) -> bool:
-        """Whether all rows were good and new, so that COPY put them into the table; else none is there."""
+        """Whether all rows were valid and new, so that COPY loaded them; otherwise none was."""
         rows = self._straight_rows(relation, mappings, sent, shared)
         added = copy_directly(connection, relation, [*sent, *shared], rows)
         if added is None:
@@ -194,7 +195,7 @@ class _Job:
             with reading_errors(self._sources[number].name):
                 for _, values in self._rows(number, mapping, sent, _not_straight):
                     if with_default and any(values[place] is None for place in with_default):
-                        raise NotDirectError  # an empty value means the default, which COPY does not fill in
+                        raise NotDirectError  # an empty value means the default, which COPY does not apply
                     values += constant
                     if time_at is not None:
                         self._note_time(dt.datetime.fromisoformat(values[time_at]))
@@ -240,7 +241,7 @@ class _Job:
             self.period = _span(stage.period(), stage.moved_from)
 
     def write_rejects(self) -> str | None:
-        """Write the refused rows; the file's name, None where there are none."""
+        """Write the refused rows and return the file's name; None if there are none."""
         if not self._refusals.found:
             return None
         path = self._options.rejects or reject_file.default_file(self._sources)
@@ -250,7 +251,7 @@ class _Job:
     def result(
         self, rejects_file: str | None, refreshed: tuple[dt.datetime, dt.datetime] | None, seconds: float
     ) -> ImportResult:
-        """What became of it."""
+        """Return the result."""
         rejected = len(self._refusals.found)
         nothing = self._stopped
         added, updated = (0, 0) if nothing else (self.added, self.updated)

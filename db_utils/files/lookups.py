@@ -1,4 +1,4 @@
-"""Names that people have in their files, to the identifiers that the tables have."""
+"""Lookup of names and codes in files to the identifiers of the tables."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ ALIASES = {
     "shift": "shift_id",
     "shift_code": "shift_id",
 }
-"""What a column of names is called in a file, where the table has no column of that name itself."""
+"""Name of a column of names in a file, if the table itself has no such column."""
 
 
 def lookup_for(connection: Any, table: str, column: str, organization_id: str) -> Lookup | None:
-    """What finds the identifiers of this column; None where it holds none, or the table's own."""
+    """Return the lookup of this column's identifiers; None if it holds none, or the table's own."""
     if not takes_code(table, column):
         return None
     kind, statement = _NAMED[column]
@@ -57,7 +57,7 @@ def lookup_for(connection: Any, table: str, column: str, organization_id: str) -
 
 
 class Lookup:
-    """Finds one organization's location, resource, employee or shift by id, by code, or by name where no code is so."""
+    """Finds an organization's location, resource, employee or shift by id, code or name."""
 
     def __init__(self, kind: str, rows: list[tuple[str, str | None, str | None]]) -> None:
         self._kind = kind
@@ -65,7 +65,7 @@ class Lookup:
         codes = [(identifier, code) for identifier, code, _ in rows if code is not None]
         self._names = sorted({called for _, called in codes + names})
         self._ids: dict[str, str] = {}
-        # Names that were stored before they had one spelling: found by any, unless two of them become the same.
+        # Names stored before normalization: found in any spelling, unless two become the same.
         self._alike: dict[str, set[str]] = {}
         for identifier, called in names:
             self._ids[called] = identifier
@@ -76,7 +76,7 @@ class Lookup:
         self._reasons: dict[str, str] = {}
 
     def __call__(self, value: Any) -> str:
-        """The identifier. Raises `BadValueError` with the nearest names."""
+        """Return the identifier. Raises `BadValueError` with the closest names."""
         text = number_text(value) if isinstance(value, (float, Decimal)) else str(value)
         found = self._ids.get(text) or self._by_spelling(text_key(text)) or self._by_uuid(text)
         if found is None:
@@ -95,7 +95,9 @@ class Lookup:
         if not is_identifier(text):
             return None
         identifier = str(uuid.UUID(text))
-        return identifier if self._kind == "shift" else self._ids.get(identifier)  # of shifts the key decides
+        return (
+            identifier if self._kind == "shift" else self._ids.get(identifier)
+        )  # for shifts the key decides
 
     def _reason(self, text: str) -> str:
         if len(self._reasons) > 1000:
@@ -108,7 +110,7 @@ class Lookup:
 
 
 def own_organization(organization_id: str, name: str) -> Callable[[Any], str]:
-    """What checks a file's own organization column: id or name, and of this organization."""
+    """Return the check of a file's organization column: id or name of this organization."""
 
     def check(value: Any) -> str:
         if text_key(str(value)).lower() != organization_id and text_key(str(value)) != text_key(name):

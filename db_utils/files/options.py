@@ -1,4 +1,4 @@
-"""How a file is to be read or written: what a caller may choose, checked before anything is opened."""
+"""Options for reading and writing files, checked before anything is opened."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Ambiguous = Literal["reject", "earlier", "later", "order"]
 Nonexistent = Literal["reject", "shift"]
 
 EPOCHS = {"epoch": 10**6, "epoch_ms": 10**3}
-"""Ways to write Unix time, and how many microseconds their unit is."""
+"""Formats of Unix time, and their unit in microseconds."""
 
 _BY_ENDING: dict[str, Format] = {
     ".csv": "csv",
@@ -39,18 +39,18 @@ def format_of(name: str) -> Format | None:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions:
-    """How files are read, and what becomes of their rows. Raises `InvalidInputError` for what cannot be."""
+    """Options of an import. Raises `InvalidInputError` for invalid ones."""
 
     format: Format | None = None
     """None: by the file's ending, else by its first bytes."""
     encoding: str = "utf-8"
     """Of CSV and JSON Lines; a byte order mark of UTF-8 or UTF-16 is understood and wins."""
     delimiter: str | None = None
-    """Of CSV; None: the one of comma, semicolon, tab and bar that cuts the first line into most fields."""
+    """Of CSV; None: the one of comma, semicolon, tab and bar that splits the first line into most fields."""
     quote: str = '"'
     header: bool = True
     columns: Sequence[str] = ()
-    """Names of a CSV file's columns where it has no header; without them they are column1, column2 …"""
+    """Column names of a CSV file without header; by default column1, column2 …"""
     null: str = ""
     """The text that means "no value" in CSV."""
     decimal: str = "."
@@ -61,30 +61,30 @@ class ImportOptions:
     """Column of the table to its value in every row."""
     ignore: Sequence[str] = ()
     units: Mapping[str, str] = field(default_factory=dict)
-    """Column of the table to the unit that the file has it in, or `from:to`; see `units`."""
+    """Column of the table to its unit in the file, or `from:to`; see `units`."""
     time_zone: str | None = None
-    """IANA zone of times that do not say theirs, or `location`: the zone of each row's own place, at that time. Without it
-    such times are refused. A day without time of day is the day of the row's place, where it has one."""
+    """IANA zone of times without an offset, or `location`: the zone of each row's location at that time. Without
+    it such times are refused. A day without time of day is a local day of the row's location, if it has one."""
     time_format: str | None = None
-    """How times are written: strptime's way, `epoch` (Unix seconds) or `epoch_ms` (milliseconds); None: ISO 8601."""
+    """Format of times: for strptime, `epoch` (Unix seconds) or `epoch_ms` (milliseconds); None: ISO 8601."""
     date_format: str | None = None
     ambiguous: Ambiguous = "reject"
-    """How to read a local time that occurred twice when the clock was set back; order: decided by the order of the rows."""
+    """How to read a local time repeated when the clock was set back; order: by the order of rows."""
     nonexistent: Nonexistent = "reject"
-    """What becomes of a local time that never was, when the clock was set forward; shift: moved on by that hour."""
+    """How to read a local time skipped when the clock was set forward; shift: later by the skipped hour."""
     skip_bad: bool = False
     update: bool = False
     sum: Sequence[str] = ()
-    """Columns of the table that are added up where a key comes more than once; without it such rows are refused."""
+    """Columns of the table that are added up for repeated keys; without it such rows are refused."""
     key: Sequence[str] = ()
-    """Columns of the file that hold the caller's own key of a row: its id is made of them; see docs/import-export.md."""
+    """Columns of the file with the caller's key, to derive ids from; see docs/import-export.md."""
     escaped_formulas: bool = False
-    """The CSV was exported with `escape_formulas`: its mark is taken off again."""
+    """The CSV was exported with `escape_formulas`: the marks are removed."""
     dry_run: bool = False
     rejects: Path | None = None
     """Where rejected rows are written; None: in `<file>.rejects.csv` (or `.jsonl`) of the current folder."""
     max_rejects: int = 10_000
-    """More refused rows than this end the import with nothing written: the mapping is wrong then."""
+    """More refused rows than this end the import without writing: the mapping is probably wrong."""
 
     def __post_init__(self) -> None:
         try:
@@ -113,13 +113,13 @@ class ImportOptions:
 
     @property
     def zone(self) -> zoneinfo.ZoneInfo | None:
-        """The zone that `time_zone` names; None where none is named, or each row's place has its own."""
+        """The zone that `time_zone` names; None without one, or for the zone of each row's location."""
         return None if self.time_zone in (None, "location") else zone_named(str(self.time_zone))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """How rows are written."""
+    """Options of an export."""
 
     format: Format | None = None
     """None: by the file's ending."""
@@ -129,7 +129,7 @@ class ExportOptions:
     header: bool = True
     null: str = ""
     escape_formulas: bool = False
-    """Texts that a spreadsheet would run as a formula get an apostrophe in front (CSV)."""
+    """Texts that a spreadsheet would run as a formula are prefixed with an apostrophe (CSV)."""
 
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 or self.delimiter in '\r\n"\\.\0' or not self.delimiter.isascii():
@@ -139,7 +139,7 @@ class ExportOptions:
 
 
 def has_time_of_day(written: str) -> bool:
-    """Whether a strptime format says more than the day."""
+    """Whether a strptime format includes a time of day."""
     return written in EPOCHS or any(f"%{sign}" in written.replace("%%", "") for sign in "HIMSfcX")
 
 
@@ -156,7 +156,7 @@ def _check_format(written: str | None, option: str) -> None:
 
 
 def zone_named(name: str) -> zoneinfo.ZoneInfo:
-    """The time zone of this IANA name. Raises `InvalidInputError`."""
+    """Return the time zone of this IANA name. Raises `InvalidInputError`."""
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
@@ -166,7 +166,7 @@ def zone_named(name: str) -> zoneinfo.ZoneInfo:
 
 
 def check_period(start: dt.datetime | None, end: dt.datetime | None) -> None:
-    """Raise `InvalidInputError` unless both are aware (or None) and the start comes first."""
+    """Raise `InvalidInputError` unless both are aware (or None) and the start is first."""
     for name, moment in (("start", start), ("end", end)):
         if moment is not None and moment.utcoffset() is None:
             raise InvalidInputError(f"{name} has no time zone: write it as 2026-01-31T00:00:00+00:00")

@@ -1,4 +1,4 @@
-"""Prebuilt queries called with arguments that came as text."""
+"""Calls of prebuilt queries with arguments given as text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 def call(
     db: DatabaseManager, method: str, organization: str | None, given: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Which rows does this query answer? One row where it answers with one, none where it answers with nothing."""
+    """Call this query and return its rows: a single row as a list of one, None as an empty list."""
     queries = OperationalDataQueries(db)
     known = [name for name in dir(OperationalDataQueries) if reads(name)]
     if method not in known:
@@ -60,7 +60,7 @@ def call(
 
 
 def typed(name: str, text: str, hint: Any) -> Any:
-    """This text as the type that a parameter is hinted to be. Raises `InvalidInputError`."""
+    """Convert this text to the type of the parameter's hint. Raises `InvalidInputError`."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         kinds = [kind for kind in inner if kind is not type(None)]
@@ -83,7 +83,7 @@ def _is(hint: Any, kind: type) -> bool:
 def _simple(name: str, text: str, hint: Any) -> Any:
     try:
         if hint in (int, float, Decimal) and "_" in text:
-            raise ValueError(text)  # Python reads 1_000, people who mean it write 1000
+            raise ValueError(text)  # Python accepts 1_000, which is refused here
         if hint is bool:
             return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
                 text.lower()
@@ -112,7 +112,7 @@ def _simple(name: str, text: str, hint: Any) -> Any:
 
 
 def duration(text: str) -> dt.timedelta:
-    """A length of time such as 90 minutes, 24h or 7 days. Raises `ValueError`."""
+    """Parse a duration such as 90 minutes, 24h or 7 days. Raises `ValueError`."""
     found = _DURATION.fullmatch(text.strip())
     if found is None:
         raise ValueError(text)

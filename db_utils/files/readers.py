@@ -1,4 +1,4 @@
-"""Records of a file, one by one, each with its line: CSV and JSON Lines here, Parquet and Arrow in `columnar`."""
+"""Read a file's records with their lines: CSV and JSON Lines here, Parquet and Arrow in `columnar_reader`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from db_utils.files.options import Format, ImportOptions, format_of
 from db_utils.text_keys import text_key
 
 _RECORD_CHARACTERS = 16 * 1024**2
-"""A longer record is no row: a quote was never closed, the file is of another kind, or it was made to fill the memory."""
+"""Maximum length of a record: longer ones mean an unclosed quote, another format or an attack on memory."""
 _MOST_COLUMNS = 1600
-"""No table of PostgreSQL has more."""
+"""Maximum number of columns of a table in PostgreSQL."""
 _BLANK_LINES = 1_000_000
 _ALWAYS_UNPACKED_BYTES = 1024**3
 _MOST_UNPACKED = 100
-"""How many times its size a packed columnar file may unpack to, above what is always unpacked."""
+"""Maximum compression ratio of a columnar file above the size that is always unpacked."""
 _SNIFFED_BYTES = 64 * 1024
 _DELIMITERS = ",;\t|"
 
@@ -51,12 +51,12 @@ class Source(Protocol):
     name: str
     header: list[str]
     is_text: bool
-    """Values are texts as people wrote them: CSV."""
+    """Whether values are plain texts, as in CSV."""
     json_is_native: bool
-    """A document is a value, not a text that holds one: JSON Lines."""
+    """Whether documents are values rather than texts, as in JSON Lines."""
 
     def records(self) -> Iterator[Record]:
-        """Every record from the beginning, with the line that it starts on (Parquet and Arrow: the row's number)."""
+        """Yield every record with the line that it starts on (Parquet and Arrow: the row's number)."""
 
     def position(self) -> int:
         """How many bytes of the file have been read."""
@@ -64,7 +64,7 @@ class Source(Protocol):
 
 @dataclass
 class Opened:
-    """A file that can be read from its beginning as often as needed."""
+    """A file that can be read from its beginning any number of times."""
 
     name: str
     path: Path
@@ -73,24 +73,24 @@ class Opened:
     raw: IO[bytes] | None = None
 
     def open(self) -> IO[bytes]:
-        """The unpacked bytes from the beginning."""
+        """Open the unpacked bytes from the beginning."""
         self.close()
         self.raw = self.path.open("rb")
         return gzip.GzipFile(fileobj=self.raw) if self.is_gzip else self.raw  # type: ignore[return-value]
 
     def position(self) -> int:
-        """How far the file itself has been read, in bytes."""
+        """Return the position in the file itself, in bytes."""
         return 0 if self.raw is None or self.raw.closed else self.raw.tell()
 
     def close(self) -> None:
-        """Close it; it may be opened again."""
+        """Close the file; it may be opened again."""
         if self.raw is not None:
             self.raw.close()
 
 
 @contextmanager
 def reading_errors(name: str) -> Iterator[None]:
-    """Raise what a broken file raises as an `InvalidInputError`."""
+    """Raise errors of a broken file as `InvalidInputError`."""
     try:
         yield
     except DbUtilsError:
@@ -106,9 +106,9 @@ def reading_errors(name: str) -> Iterator[None]:
 
 
 def open_source(path: str, options: ImportOptions, stack: ExitStack) -> tuple[Source, Opened]:
-    """The rows of this file (`-`: standard input, which is kept in a temporary file meanwhile).
+    """Open this file (`-`: standard input, buffered in a temporary file) and return its source of rows.
 
-    Raises `InvalidInputError` where there is no such file, it is empty, or is not what its name says.
+    Raises `InvalidInputError` if the file does not exist, is empty, or has another format than its name.
     """
     name = "standard input" if path == "-" else path
     with reading_errors(name):
@@ -191,12 +191,12 @@ _MARKS = (
 
 
 def encoding_of(first: bytes, encoding: str) -> str:
-    """The encoding to read with: what a byte order mark says, else what was asked for."""
+    """Return the encoding: that of a byte order mark, else the given one."""
     return next((named for mark, named in _MARKS if first.startswith(mark)), encoding)
 
 
 def _check_width(first: bytes, name: str, encoding: str) -> None:
-    """Raise `InvalidInputError` for text of two bytes a character, without a mark that says so."""
+    """Raise `InvalidInputError` for UTF-16 text without a byte order mark."""
     if encoding.lower().replace("_", "-").startswith(("utf-16", "utf-32")):
         return
     for place, order in ((1, "le"), (0, "be")):
@@ -208,7 +208,7 @@ def _check_width(first: bytes, name: str, encoding: str) -> None:
 
 
 class _TextFile:
-    """What text formats share: bytes that the encoding cannot read are kept, and refused with their row."""
+    """Base of text formats: undecodable bytes are kept, and refused with their row."""
 
     def __init__(self, file: Opened, options: ImportOptions, first: bytes) -> None:
         self.name = file.name
@@ -222,10 +222,10 @@ class _TextFile:
         return self._file.position()
 
     def _lines(self) -> Generator[str]:
-        """The lines with their ends.
+        """Yield the lines with their ends.
 
-        Raises `InvalidInputError` where a record is too long, before it is in memory, and where nothing but blank lines comes: a
-        packed file of a megabyte can hold a thousand million of them.
+        Raises `InvalidInputError` if a record is too long, before it is in memory, and for nothing but blank
+        lines: a packed file of a megabyte can hold a billion of them.
         """
         number = blank = self._taken = 0
         with io.TextIOWrapper(self._file.open(), self.encoding, "surrogateescape", newline="") as text:
@@ -249,7 +249,7 @@ class _TextFile:
 
 
 def check_column_count(name: str, count: int) -> None:
-    """Raise `InvalidInputError` for more columns than any table has."""
+    """Raise `InvalidInputError` for more columns than a table can have."""
     if count > _MOST_COLUMNS:
         raise InvalidInputError(f"{name} has {count:,} columns, and no table has more than {_MOST_COLUMNS:,}")
 
@@ -258,10 +258,10 @@ _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE | re.DOTALL)
 
 
 class CsvSource(_TextFile):
-    """A CSV file of any dialect. A record is named by the line that it starts on, as an editor counts lines.
+    """A CSV file of any dialect. A record is named by the line that it starts on, as in an editor.
 
-    The line `sep=;` that Excel writes and reads in front names the delimiter. Fields without a name at the end of the
-    lines, where a program writes a separator after the last one, are left out as long as they are empty.
+    A first line `sep=;`, as Excel uses it, sets the delimiter. Unnamed fields at the end of lines, from a
+    trailing separator, are ignored as long as they are empty.
     """
 
     is_text = True
@@ -307,12 +307,12 @@ class CsvSource(_TextFile):
         return names
 
     def _ends_blank(self, top: list[list[str]]) -> bool:
-        """Whether the lines have a separator after their last field: the header, or the first row."""
+        """Whether lines end with a separator: the header's does, or the first row's."""
         width = len(self.header)
         return not any(cell.strip() for row in top for cell in row[width:])
 
     def records(self) -> Iterator[Record]:
-        """Every record with the line that it starts on; a blank line is none."""
+        """Yield every record with the line that it starts on; blank lines are skipped."""
         rows = self._rows()
         if self._has_header:
             next(rows)
@@ -323,7 +323,7 @@ class CsvSource(_TextFile):
             elif width < len(row) <= most and not any(map(str.strip, row[width:])):
                 yield line, row[:width]
             elif len(row) == width and row[-1]:
-                yield line, row  # Excel forgets its last separators after some lines
+                yield line, row  # Excel omits trailing separators after some lines
             elif width < len(row) <= most:
                 yield (
                     line,
@@ -376,7 +376,7 @@ def _delimiter(sample: str, quote: str) -> str:
 
 
 class JsonSource(_TextFile):
-    """JSON Lines: one object on each line. Its columns are all keys of all lines, so that it is read twice."""
+    """JSON Lines: one object per line. Its columns are the keys of all lines, so it is read twice."""
 
     is_text = False
     json_is_native = True
@@ -391,7 +391,7 @@ class JsonSource(_TextFile):
         self.header = list(keys)
 
     def records(self) -> Iterator[Record]:
-        """Every line that is not blank; a key that a line lacks has no value there."""
+        """Yield every line that is not blank; missing keys have no value."""
         for line, found in self._objects():
             if isinstance(found, dict):
                 yield line, [found.get(key) for key in self.header]

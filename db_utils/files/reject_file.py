@@ -17,7 +17,7 @@ from db_utils.files.whole_file import written_whole
 
 
 class TooManyRejectsError(Exception):
-    """More rows were refused than are worth reading on for."""
+    """More rows were refused than `max_rejects` allows."""
 
 
 @dataclass(frozen=True, order=True)
@@ -32,7 +32,7 @@ class Refusal:
 
 
 class Refusals:
-    """Collects them. Raises `TooManyRejectsError` above the limit."""
+    """Collects rejects. Raises `TooManyRejectsError` above the limit."""
 
     def __init__(self, files: Sequence[str], limit: int) -> None:
         self._files = files
@@ -40,22 +40,22 @@ class Refusals:
         self.found: list[Refusal] = []
 
     def add(self, key: int, column: str | None, reason: str) -> None:
-        """Note one row."""
+        """Add one row."""
         self.found.append(Refusal(key, self._files[file_number(key)], line_number(key), column, reason))
         if len(self.found) > self._limit:
             raise TooManyRejectsError
 
 
 def default_file(sources: Sequence[Source]) -> Path:
-    """Where rejects go unless it is said: in the current folder, named after the file."""
+    """Return the default path of the rejects: in the current folder, named after the file."""
     name = "import" if len(sources) > 1 or sources[0].name == "standard input" else Path(sources[0].name).name
     return Path(f"{name}.rejects{'.csv' if sources[0].is_text else '.jsonl'}")
 
 
 def write(path: Path, sources: Sequence[Source], refusals: Sequence[Refusal]) -> None:
-    """Read the files once more as far as the last refused row, and write what was refused.
+    """Read the files again up to the last refused row, and write the refused rows.
 
-    CSV in the dialect and encoding of the first file, all else as JSON Lines: once corrected, it can be
+    CSV in the dialect and encoding of the first file, other formats as JSON Lines: once corrected, it can be
     imported as it is.
     """
     by_key = {refusal.key: refusal for refusal in refusals}
@@ -75,7 +75,7 @@ def write(path: Path, sources: Sequence[Source], refusals: Sequence[Refusal]) ->
 
 class _Csv:
     def __init__(self, stream: IO[bytes], source: CsvSource) -> None:
-        # Its byte order mark would come again with each line.
+        # It would write a byte order mark with each line.
         self._encoding = "utf-8" if source.encoding in ("utf-8-sig", "utf-16") else source.encoding
         self._stream = stream
         self._delimiter, self._quote = source.delimiter, source.quote

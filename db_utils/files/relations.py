@@ -1,4 +1,4 @@
-"""The schema's relations for import and export: keys, times, and what only the database writes."""
+"""The schema's relations for import and export: keys, times, and columns written by the database only."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from db_utils.text_keys import CODED, IDENTIFIED_BY, text_key
 INTERNAL = frozenset({"schema_version", "tenant_logins", "seed_runs", "backup_runs", "database_identity"})
 """The schema's own bookkeeping: never in a file."""
 HISTORY = {"location_history": "locations", "resource_history": "resources", "employee_history": "employees"}
-"""Tables that triggers keep, and of what."""
+"""Tables maintained by triggers, with their source."""
 SECRET = frozenset({"notification_key"})
 """Columns that an export leaves out unless they are named."""
 APPEND_ONLY = frozenset({"demand_forecasts", "absence_forecasts", "external_factors"})
 _CHANGEABLE = {
     "anomaly_predictions": frozenset({"status", "outcome", "occurred_at", "closed_at", "metadata"})
 }
-"""Of tables of which only some columns may change once a row is there."""
+"""For tables of which only some columns may change in existing rows."""
 WITH_ROLLUPS = frozenset({"operational_events", "demand_history", "resource_metrics", "employee_attendance"})
 _NAMES = frozenset({"product_id", "employee_code", "name"})
-"""Columns of text that name something, in no key as well."""
+"""Text columns that name something, outside keys too."""
 _VERSIONS = frozenset({"model_name", "model_version"})
-"""Columns of text in a key where 2.0 is no number."""
+"""Text columns in keys in which 2.0 is not a number."""
 _TIME_COLUMNS = (
     "time",
     "bucket",
@@ -55,9 +55,9 @@ class Relation:
     """Of the NOT NULL columns that have one."""
     keys: list[list[str]]
     rules: dict[str, str]
-    """Constraint to what it demands."""
+    """Constraint to its condition."""
     is_referenced: bool
-    """Whether rows of other tables point to its rows."""
+    """Whether other tables reference its rows."""
 
     @property
     def name(self) -> str:
@@ -66,18 +66,18 @@ class Relation:
 
     @property
     def time_column(self) -> str | None:
-        """The column that a period is about."""
+        """The time column that periods refer to."""
         return next((column for column in _TIME_COLUMNS if column in self.target.columns), None)
 
     @property
     def kept_by_database(self) -> frozenset[str]:
-        """Columns that the database writes itself, whatever a file says."""
+        """Columns that the database always writes itself."""
         copied = {"starts_at", "ends_at"} if self.name == "shift_assignments" else set()
         return frozenset({"recorded_at", "updated_at", "notification_key", *copied})
 
     @property
     def id_column(self) -> str | None:
-        """The column of a row's own id, such as event_id; None where other columns are its key."""
+        """The column of a row's own id, such as event_id; None if other columns are its key."""
         own = [
             name
             for name in self.keys[0]
@@ -87,12 +87,12 @@ class Relation:
 
     @property
     def has_movable_rows(self) -> bool:
-        """Whether a row has an id and yet its time in its key: the same id at another time is the same row, moved."""
+        """Whether the key has both an id and a time: the same id at another time is the same row, moved."""
         return self.id_column is not None and "time" in self.keys[0]
 
     @property
     def text_keys(self) -> frozenset[str]:
-        """The columns of text that name something, so that one thing has to have one spelling."""
+        """Text columns that name something, and are therefore normalized."""
         in_keys = {column for key in self.keys for column in key}
         return frozenset(
             name
@@ -101,7 +101,7 @@ class Relation:
         )
 
     def changeable(self) -> frozenset[str]:
-        """Columns that an update may change. Raises `InvalidInputError` where none may."""
+        """Return the columns that an update may change. Raises `InvalidInputError` if there are none."""
         if self.name in APPEND_ONLY:
             raise InvalidInputError(
                 f"{self.name} is append-only: a newer run is added with a later available_at, none is overwritten"
@@ -110,7 +110,7 @@ class Relation:
 
 
 def importable(connection: Any, name: str) -> Relation:
-    """The table of this name. Raises `NotFoundError` or `InvalidInputError` where rows cannot be imported into it."""
+    """Return the table of this name. Raises `NotFoundError`, `InvalidInputError` if not importable."""
     relation = exportable(connection, name)
     if relation.target.is_view:
         raise InvalidInputError(f"{name} is a view: import into the table that it reads")
@@ -122,7 +122,7 @@ def importable(connection: Any, name: str) -> Relation:
 
 
 def exportable(connection: Any, name: str) -> Relation:
-    """The table, view or rollup of this name. Raises `NotFoundError`."""
+    """Return the table, view or rollup of this name. Raises `NotFoundError`."""
     known = [relation for relation in schema_objects().relations if relation not in INTERNAL]
     if name not in known:
         if name in INTERNAL:
@@ -159,7 +159,7 @@ def exportable(connection: Any, name: str) -> Relation:
 
 
 def organization_named(connection: Any, given: str) -> str:
-    """The id of the organization of this id or exact name. Raises `NotFoundError`."""
+    """Return the id of the organization with this id or exact name. Raises `NotFoundError`."""
     try:
         given.encode()
     except UnicodeEncodeError:
@@ -173,7 +173,7 @@ def organization_named(connection: Any, given: str) -> str:
         )
         found = cursor.fetchall()
         if not found:
-            # As it is stored, or in another spelling of the same characters: é is one of them, or an e and its accent.
+            # As stored, or in another Unicode normalization form: é as one character, or as e with an accent.
             cursor.execute(
                 "SELECT organization_id::text, name = %(name)s FROM organizations "
                 "WHERE name = %(name)s OR normalize(name, NFC) = %(key)s",

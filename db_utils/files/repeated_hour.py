@@ -1,4 +1,4 @@
-"""Decide which of two instants a repeated local time was, by the order of the rows of its series."""
+"""Resolve repeated local times by the order of the rows of their series."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ class _Doubt(Exception):  # noqa: N818 - a signal: the order does not tell, and 
 class RepeatedHours:
     """Resolves the `Unresolved` times in a stream of rows, for each series separately.
 
-    A series is the rows that agree in the values at `series_at`. Its rows of a double hour are held back until its next
-    row outside of it. They are taken as written in the order of time: the clock goes through the hour, goes back once, and
-    goes through it again; rows that are sorted by the clock, each time twice, are taken as the first and the second. Where
-    the rows before or after say that the file runs backwards, so does the hour. `repeats_tell`: a time that comes again
-    in a series is of the second pass, as no key comes twice; else (events) only a clock that goes back is.
+    A series is the rows with the same values at `series_at`. Its rows of a repeated hour are held back until
+    its next row outside of it. They are assumed to be in order of time: the clock goes through the hour, back
+    once, and through it again; rows sorted by the clock, each time twice, are the first and the second. If
+    the rows before or after show that the file runs backwards, so does the hour. `repeats_tell`: a time that
+    repeats in a series belongs to the second pass, because keys are unique; else (events) only a clock that
+    goes back starts it.
     """
 
     def __init__(self, time_at: int, series_at: Sequence[int], *, repeats_tell: bool) -> None:
@@ -105,7 +106,7 @@ class RepeatedHours:
 
 
 def _direction(times: Sequence[Unresolved], before: str | None, after: str | None) -> int:
-    """1 where the rows around say that the file runs forwards, -1 backwards, 0 where there are none."""
+    """Return 1 if the surrounding rows run forwards, -1 for backwards, 0 without any."""
     moments = [dt.datetime.fromisoformat(time.moment(fold)) for time in times for fold in (0, 1)]
     first, last = min(moments), max(moments)
     said = set()

@@ -1,4 +1,4 @@
-"""On which clock was the place of a row? By its location, else that of its resource or employee, as it was then."""
+"""Time zones of rows: by location, else that of the resource or employee, at the time of the row."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from db_utils.files.options import zone_named
 from db_utils.sql_blocks import sql_beside
 
 PLACE_COLUMNS = ("location_id", "resource_id", "employee_id")
-"""What a row's place is found by, the nearest first."""
+"""Columns that determine a row's location, most specific first."""
 
 _ENDS = "CASE WHEN isfinite({0}.{1}) THEN {0}.{1} END"
 _SQL = sql_beside(__name__)
@@ -30,19 +30,19 @@ _TABLES = {"resource_id": ("resources", "resource_history"), "employee_id": ("em
 
 @dataclass(frozen=True)
 class LocationPeriod:
-    """A time (half-open, None without end) during which a place's clock was that of one zone."""
+    """A half-open period (None: unbounded) in which a location had one time zone."""
 
     start: dt.datetime | None
     end: dt.datetime | None
     zone: ZoneInfo
 
     def holds(self, moment: dt.datetime) -> bool:
-        """Whether the moment is in it."""
+        """Whether the instant is in the period."""
         return (self.start is None or self.start <= moment) and (self.end is None or moment < self.end)
 
 
 class RowTimezones:
-    """The zones of one organization's places. `columns` are those of the rows, in the order of what it is called with."""
+    """The zones of an organization's locations. `columns` name the values of a call, in order."""
 
     def __init__(self, connection: Any, organization_id: str, columns: Sequence[str]) -> None:
         self._columns = columns
@@ -59,7 +59,7 @@ class RowTimezones:
             self.of_organization = LocationPeriod(None, None, zone_named(cursor.fetchone()[0]))
 
     def __call__(self, where: Sequence[Any]) -> list[LocationPeriod]:
-        """The stays of the first of these identifiers that the row has; none where it has none."""
+        """Return the periods of the row's first identifier; none without one."""
         for column, identifier, stays in zip(self._columns, where, self._stays, strict=True):
             if identifier is not None:
                 found = stays.get(str(identifier))

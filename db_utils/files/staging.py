@@ -1,4 +1,4 @@
-"""The temporary table that rows pass through: the server's types and rules check them there, then one INSERT takes them."""
+"""Staging in a temporary table: types and constraints check the rows, then one INSERT moves them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _SQL = sql_beside(__name__)
 
 
 class Stage(CheckedStage):
-    """Rows of one import, from the COPY that fills it to the INSERT that takes them over."""
+    """Rows of one import, from the COPY that stages them to the INSERT into the target."""
 
     def create(self) -> None:
-        """Make the table: the target's columns, types and rules."""
+        """Create the table with the target's columns, types and constraints."""
         name = sql.Identifier("import_stage")
         self._run(
             sql.SQL(
@@ -42,7 +42,7 @@ class Stage(CheckedStage):
             self._run(sql.SQL("ALTER TABLE {} ").format(self._stage) + sql.SQL(", ").join(changes))
 
     def copy(self, rows: Iterable[list[Any]]) -> None:
-        """Load rows of `sent` columns with their line last; what the server refuses is reported."""
+        """Load rows of `sent` columns with their line last; refused rows are reported."""
         copy.copy_rows(
             self._connection,
             "pg_temp.import_stage",
@@ -52,7 +52,7 @@ class Stage(CheckedStage):
         )
 
     def prepare(self) -> None:
-        """Derive the identifiers that the file does not have, and let the planner know the table."""
+        """Derive the identifiers that the file lacks, and analyze the table."""
         if self.derives is not None:
             self._derive(self.derives)
         self._run(sql.SQL("ANALYZE {}").format(self._stage))
@@ -94,9 +94,9 @@ class Stage(CheckedStage):
             return int(cursor.fetchone()[0])
 
     def insert(self, update: frozenset[str] | None) -> int:
-        """How many rows were added? Those that the target refuses are reported.
+        """Insert the rows and return how many were added; refused rows are reported.
 
-        With `update` rows that are there already are changed in those columns where they differ: `updated` counts them.
+        With `update`, existing rows are changed in the columns that differ: `updated` counts them.
         """
         with plain_cursor(self._connection) as cursor:
             cursor.execute("SAVEPOINT import_all")
@@ -152,7 +152,7 @@ class Stage(CheckedStage):
             )
         else:
             action = sql.SQL("DO NOTHING")
-        # A row that was there before has been locked by its update: only a new one has no xmax.
+        # The update of an existing row sets its xmax: only a new row has none.
         statement = _SQL["insert"]
         return sql.SQL(statement).format(
             self._relation.target.identifier,
@@ -165,7 +165,7 @@ class Stage(CheckedStage):
         )
 
     def period(self) -> tuple[dt.datetime, dt.datetime] | None:
-        """The first and last time among the rows, for a table with rollups; None where there are none."""
+        """Return the first and last time of the rows, if the table has rollups; None without rows."""
         with plain_cursor(self._connection) as cursor:
             cursor.execute(sql.SQL("SELECT min(time), max(time) FROM {}").format(self._stage))
             first, last = cursor.fetchone()

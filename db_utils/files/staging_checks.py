@@ -1,4 +1,4 @@
-"""What the rows of an import are held against before they are taken over: one key one row, and rows that moved."""
+"""Checks of staged rows before the INSERT: duplicate keys, and rows that moved."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _SQL = sql_beside(__name__)
 
 
 class CheckedStage(StageTable):
-    """A stage that takes out what must not be taken over."""
+    """A stage that removes rows that must not be inserted."""
 
     def refuse_repeats(self, sums: Sequence[str] = ()) -> int:
-        """Report the rows whose key comes more than once, and take them out. Returns how many were added up into another.
+        """Report and remove rows with duplicate keys. Return how many were added up into another row.
 
-        With `sums` they become one row instead, where all other columns agree: these columns are added up (NULL where one
-        of the values is not known), and the row stands for the first line.
+        With `sums` they become one row if all other columns agree: these columns are added up (NULL if any
+        value is unknown), and the row keeps the first line number.
         """
         summed = self._add_up(sums) if sums else 0
         self._refuse_repeats_of(self.identity, sums)
@@ -50,7 +50,7 @@ class CheckedStage(StageTable):
                     self._on_reject(line, ", ".join(key[1:] or key), reason)
 
     def _told(self, alias: str | None, key: Sequence[str]) -> sql.Composable:
-        """Whether a row has a shift, if that is part of its identity."""
+        """Return the condition that a row has a shift, if that is part of its identity."""
         shift = sql.Identifier("shift_id") if alias is None else sql.Identifier(alias, "shift_id")
         return sql.SQL("{} IS NOT NULL").format(shift) if "shift_id" in key else sql.SQL("true")
 
@@ -106,10 +106,10 @@ class CheckedStage(StageTable):
     def recognize_corrected(self) -> None:
         """Give the rows that a file corrects the id of their corrected content, so that --update finds them.
 
-        An id made of a row's content is another one when a number is corrected. Of one row of the file and one of the
-        table that agree in all that the file says but numbers and JSON, and whose content the other side has not, the one
-        is the other corrected. Where two agree nobody can tell; nor where the id in the table is someone's own, or others
-        point to it.
+        An id derived from a row's content changes when a number is corrected. A row of the file corrects a
+        row of the table if they agree in all of the file's columns but numbers and JSON, and neither content
+        exists on the other side. Ambiguous matches, ids set by the caller, and referenced rows are left
+        alone.
         """
         if self.derives is None or self._relation.is_referenced:
             return
@@ -144,9 +144,9 @@ class CheckedStage(StageTable):
     def refuse_strays(self) -> None:
         """Report rows that --update could not find, while there are others that they may be the correction of.
 
-        A row whose id is made of its content is found by the same content, or the same but for numbers: changed otherwise, it
-        is another row. So where the organization has rows besides those of the file, nobody can tell a new row from a
-        corrected one.
+        A row whose id is derived from its content is found by equal content, or equal except for numbers:
+        with other changes, it is another row. So if the organization has rows that are not in the file, a new
+        row cannot be distinguished from a corrected one.
         """
         statement = sql.SQL(_SQL["refuse_strays"]).format(
             stage=self._stage,
@@ -165,9 +165,9 @@ class CheckedStage(StageTable):
                 self._on_reject(line, self.derives, reason)
 
     def move(self, update: frozenset[str] | None) -> None:
-        """Rows that are there at another time: moved to the file's with `update`, else reported.
+        """Move rows that exist at another time to the file's with `update`, else report them.
 
-        `updated` counts those of which nothing else will change, and `moved_from` is the period that they leave.
+        `updated` counts those with no other change, and `moved_from` is the period that they leave.
         """
         if self.moves_by is None:
             return
@@ -192,7 +192,7 @@ class CheckedStage(StageTable):
                     line, "time", f"this row already exists, at {time.isoformat()}: --update moves it"
                 )
         elif found:
-            # A row that stood at two times (version 7 let it) becomes one.
+            # A row stored at two times (possible in version 7) becomes one.
             self.updated += len(
                 {line for line, _, _ in found} - {line for line, _, changes in found if changes}
             )

@@ -1,4 +1,4 @@
-"""The temporary table that an import's rows pass through: its columns, and what identifies its rows."""
+"""The temporary table of an import: its columns, and the keys of its rows."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class StageTable:
         return self.identity if self._relation.has_movable_rows and self.derives is None else None
 
     def _chosen_key(self, given: set[str]) -> tuple[list[str], str | None]:
-        """The first key that the file fills; else the primary key, whose last unknown column is then derived."""
+        """The first key that the file fills; else the primary key, whose missing last column is derived."""
         for key in self._relation.keys:
-            # A natural key that may hold NULL is filled by a file without that column, too.
+            # A nullable natural key is also filled by a file without that column.
             missing = [name for name in key if name not in given]
             if not any(
                 name in self._relation.required or name in self._relation.defaults for name in missing
@@ -68,7 +68,7 @@ class StageTable:
         return primary, next(name for name in primary if name not in given)
 
     def _value(self, alias: str, column: str) -> sql.Composable:
-        """A value of the stage; an empty one of a column that has a default is the default."""
+        """Return a value of the stage; an empty one is the column's default, if it has one."""
         name = sql.SQL("{}.{}").format(sql.Identifier(alias), sql.Identifier(column))
         default = self._relation.defaults.get(column)
         return name if default is None else sql.SQL("coalesce({}, {})").format(name, sql.SQL(default))
@@ -91,7 +91,7 @@ class StageTable:
         return sql.SQL("{} IS DISTINCT FROM {}").format(*sides)
 
     def _same(self, one: str, other: str, key: Sequence[str] | None = None) -> sql.Composable:
-        """Whether two rows have the same key. Equality where nothing can be NULL, as only it can be hashed."""
+        """Return the condition of equal keys; plain equality, which can be hashed, if not nullable."""
         nullable = {*self._relation.target.columns} - self._relation.required - {*self._relation.defaults}
         parts = [
             sql.SQL("{}.{} IS NOT DISTINCT FROM {}.{}" if column in nullable else "{}.{} = {}.{}").format(
@@ -131,15 +131,15 @@ _PER_FILE = 2**40
 
 
 def line_key(file_number: int, line: int) -> int:
-    """One number for a line of one of several files."""
+    """Return one number for a line of one of several files."""
     return file_number * _PER_FILE + line
 
 
 def line_number(key: int) -> int:
-    """The line in its file."""
+    """Return the line in its file."""
     return key % _PER_FILE
 
 
 def file_number(key: int) -> int:
-    """The number of the file, from 0."""
+    """Return the number of the file, from 0."""
     return key // _PER_FILE

@@ -1,4 +1,4 @@
-"""Rows as CSV and JSON Lines. The server writes the text itself, so that every value is exact."""
+"""Write CSV and JSON Lines. The server writes the text itself, so every value is exact."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write(
     kind: Format,
     options: ExportOptions,
 ) -> int:
-    """Write the rows of the source, called `r`, with columns as of the target, and return how many."""
+    """Write the rows of the source `r` with the target's columns, and return how many."""
     escape = options.escape_formulas and kind == "csv"
     texts = {
         name for name in columns if escape and target.columns[name].type in ("text", "varchar", "bpchar")
@@ -62,13 +62,13 @@ def write(
 
 
 def write_dicts(stream: Any, rows: Sequence[dict[str, Any]], kind: Format, options: ExportOptions) -> None:
-    """Write the rows of a prebuilt query; none are a file without columns."""
+    """Write the rows of a prebuilt query; no rows give a file without columns."""
     if kind == "jsonl":
         for row in rows:
             stream.write((json_text(row) + "\n").encode())
         return
     text = io.StringIO(newline="")
-    # With both in the line end, a cell that holds either is quoted.
+    # With both in the line end, a cell that contains either is quoted.
     writer = csv.writer(text, delimiter=options.delimiter, lineterminator="\r\n")
     names = list(rows[0]) if rows else []
     if options.header and names:
@@ -80,7 +80,7 @@ def write_dicts(stream: Any, rows: Sequence[dict[str, Any]], kind: Format, optio
 
 
 FORMULA = "^'*[=+@\\t\\r\uff1d\uff0b\uff0d\uff20-]"
-"""A text that a spreadsheet runs, or that looks as if one had been escaped."""
+"""A text that a spreadsheet would run, or that looks like an escaped one."""
 _FORMULA = re.compile(FORMULA)
 
 
@@ -90,7 +90,7 @@ def escaped(value: Any) -> Any:
 
 
 def cell(value: Any) -> str:
-    """This value of Python as a text."""
+    """Return this Python value as text."""
     if isinstance(value, (dict, list)):
         return json_text(value)
     if isinstance(value, (dt.datetime, dt.date, dt.time)):

@@ -1,4 +1,4 @@
-"""Times and days of a file: with an offset, on the clock of a zone or of each row's own place, or as Unix time."""
+"""Times and days of a file: with an offset, in a zone or in that of each row's location, or as Unix time."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _NUMBER = re.compile(r"[+-]?\d+([.,]\d*)?", re.ASCII)
 _UTC_NAMES = frozenset(("UTC", "GMT", "UT", "Z", "ZULU"))
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LEAST_MILLISECONDS = _MOST_SECONDS = 10**11
-"""Between them is what seconds and milliseconds could both be: 1973 in milliseconds is 5138 in seconds."""
+"""Between these, a number could be seconds or milliseconds: 1973 in milliseconds is 5138 in seconds."""
 _ZONE = r"(?P<zone>[A-Za-z][A-Za-z0-9_+\-]*(?:/[A-Za-z0-9_+\-]+)*)"
 
 
 class Unresolved:
-    """A local time that came twice, of which the order of the rows has to tell which it is."""
+    """A repeated local time, to be resolved by the order of the rows."""
 
     __slots__ = ("wall", "zone")
 
@@ -33,15 +33,15 @@ class Unresolved:
         self.zone = zone
 
     def moment(self, fold: int) -> str:
-        """The first (0) or second (1) of the two moments, in ISO 8601 with its offset."""
+        """Return the first (0) or second (1) of the two instants, in ISO 8601 with its offset."""
         return self.wall.replace(tzinfo=self.zone, fold=fold).isoformat()
 
 
 class Moments:
-    """Makes a moment of a value; without an offset it is a wall clock's of the named zone, or of the row's place.
+    """Converts a value to an instant; without an offset it is local time of the zone or the row's location.
 
-    A day (a date of Parquet and Arrow, or a text whose format has no time of day) is the local day of the row's place
-    where the row has one, and begins at its first instant.
+    A day (a date of Parquet and Arrow, or a text whose format has no time of day) is the local day of the
+    row's location if it has one, and begins at its first instant.
     """
 
     def __init__(self, options: ImportOptions, places: RowTimezones | None, *, may_be_ordered: bool) -> None:
@@ -56,7 +56,7 @@ class Moments:
         self._nonexistent = options.nonexistent
 
     def __call__(self, value: Any, where: tuple[Any, ...] = ()) -> Any:
-        """The moment in ISO 8601 with its offset, or `Unresolved`; `where` is what `RowTimezones` finds the place by."""
+        """Return the instant in ISO 8601, or `Unresolved`; `where` are the values for `RowTimezones`."""
         if isinstance(value, dt.datetime):
             moment: dt.datetime | dt.date = value
             abbreviation = None
@@ -130,7 +130,7 @@ class Moments:
         return self._places(where) or [self._places.of_organization]
 
     def _in_zone_named(self, name: str, wall: dt.datetime, where: tuple[Any, ...]) -> Any:
-        """A wall time whose zone the file names: UTC, an IANA name, or what the row's own zone is called then."""
+        """Convert a local time with a zone name: UTC, an IANA name, or the zone's abbreviation then."""
         if name.upper() in _UTC_NAMES:
             return wall.replace(tzinfo=dt.UTC).isoformat()
         if "/" in name:
@@ -210,7 +210,7 @@ def _exists(moment: dt.datetime) -> bool:
 
 
 def day_start(day: dt.date, zone: ZoneInfo) -> dt.datetime:
-    """The first instant whose date on the clock of this zone is `day` (or later, where the zone had no such day)."""
+    """Return the first instant whose local date in this zone is `day` (or later, if the zone skipped it)."""
     midnight = dt.datetime(day.year, day.month, day.day)
     try:
         low, high = sorted(midnight.replace(tzinfo=zone, fold=fold).astimezone(dt.UTC) for fold in (0, 1))
@@ -218,14 +218,14 @@ def day_start(day: dt.date, zone: ZoneInfo) -> dt.datetime:
         raise BadValueError(f"{day} is beyond the calendar") from None
     if low.astimezone(zone).date() >= day:
         return low.astimezone(zone)
-    while high - low > dt.timedelta(seconds=1):  # the clock was set forward over midnight
+    while high - low > dt.timedelta(seconds=1):  # the clock was set forward across midnight
         middle = low + (high - low) // 2
         low, high = (low, middle) if middle.astimezone(zone).date() >= day else (middle, high)
     return high.replace(microsecond=0).astimezone(zone)
 
 
 def _zone_finder(written: str) -> re.Pattern[str]:
-    """Finds what stands for %Z in a text of this format."""
+    """Finds the %Z part of a text in this format."""
     parts = re.split(r"(%.)", written)
     known = {"%Z": _ZONE, "%%": "%"}
     return re.compile(
@@ -251,12 +251,12 @@ def _of_epoch(value: Any, written: str | None) -> dt.datetime:
 
 
 def day_converter(written: str | None) -> Callable[[Any], str]:
-    """What makes a day in ISO 8601 of a value."""
+    """Converts a value to a day in ISO 8601."""
     return lambda value: day(value, written)
 
 
 def day(value: Any, written: str | None) -> str:
-    """The day in ISO 8601."""
+    """Return the day in ISO 8601."""
     if isinstance(value, dt.datetime):
         if value.tzinfo is not None:
             raise BadValueError("which day a moment falls on depends on the place: give a date")

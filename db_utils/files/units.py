@@ -1,4 +1,4 @@
-"""Units that a file may have a quantity in, and what they are in the unit of the column."""
+"""Units of quantities in files, and their conversion to the column's unit."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ UNITS: dict[str, dict[str, Fraction]] = {
         "thousands": Fraction(1000),
     },
 }
-"""By dimension: each unit, and how many of the dimension's first unit of factor 1 it is."""
+"""By dimension: each unit with its factor to the dimension's unit of factor 1."""
 
 _OF_COLUMN = {
     "hours_worked": "hours",
@@ -56,7 +56,7 @@ _EXACT = Context(prec=28)
 
 
 def unit_of(column: str) -> str | None:
-    """Which unit does this column have by its name? None where the name does not say."""
+    """Return the unit that this column's name indicates, or None."""
     if column in _OF_COLUMN:
         return _OF_COLUMN[column]
     last = column.rpartition("_")[2]
@@ -64,7 +64,7 @@ def unit_of(column: str) -> str | None:
 
 
 def conversion(column: str, given: str) -> Callable[[Decimal], Decimal]:
-    """What makes the column's unit of the file's: `given` is the file's unit, or `from:to` where the name does not tell.
+    """Return the conversion to the column's unit; `given` is the file's, or `from:to` if the name has none.
 
     Raises `InvalidInputError` for an unknown unit, or one of another dimension.
     """

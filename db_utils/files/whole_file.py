@@ -1,4 +1,4 @@
-"""Where an export is written: a file that is there only when it is whole, gzip, standard output."""
+"""Targets of an export: a file that appears once complete, gzip, standard output."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _umask() -> int:
 
 @contextmanager
 def opened(path: str, *, compress: bool) -> Iterator[IO[bytes]]:
-    """The file of this name to be written, or standard output for `-`; packed where `compress`."""
+    """Open the file of this name for writing, or standard output for `-`; gzipped if `compress`."""
     if path == "-":
         with _packed(sys.stdout.buffer, compress) as stream:
             yield stream
@@ -62,6 +62,6 @@ def _packed(stream: IO[bytes], compress: bool) -> Iterator[IO[bytes]]:
     if not compress:
         yield stream
         return
-    # Without time and name, the same rows are the same bytes.
+    # Without time and name, the same rows give the same bytes.
     with gzip.GzipFile("", "wb", fileobj=stream, mtime=0, compresslevel=6) as packed:
         yield packed  # type: ignore[misc]

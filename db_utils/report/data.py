@@ -155,9 +155,7 @@ def find_organization(queries: OperationalDataQueries, wanted: str) -> Row:
         return found[0]
     if found:
         ids = ", ".join(str(o["organization_id"]) for o in found)
-        raise InvalidInputError(
-            f"{len(found)} organizations are called {wanted!r}: name one by its id, {ids}"
-        )
+        raise InvalidInputError(f"{len(found)} organizations are named {wanted!r}: name one by its id, {ids}")
     there = ", ".join(f"{o['name']} ({o['organization_id']})" for o in organizations[:10]) or "none"
     more = f" and {len(organizations) - 10} more" if len(organizations) > 10 else ""
     raise NotFoundError(f"there is no organization {wanted!r}: there are {there}{more}")

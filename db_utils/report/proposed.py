@@ -46,12 +46,14 @@ def _roster(proposal: Proposal, data: ReportData) -> Section:
         ]
         heads = ("Shift", "From", "People missing", "Skills missing", "Employees by reason")
         tables.append(
-            FigureTable("What stays short, and why nobody else can come", heads, rows, frozenset({2}))
+            FigureTable(
+                "What stays short, and why no other employee is available", heads, rows, frozenset({2})
+            )
         )
     title = f"{len(changed)} changes are {status}, {len(empty)} shifts stay short"
     if not names:
         return Section(
-            "roster", question, title, tables=tuple(tables), reason="Nobody is assigned in its time."
+            "roster", question, title, tables=tuple(tables), reason="No employee is assigned in its period."
         )
     caption = "A bar for each shift, by person."
     if len(names) > MAX_PEOPLE:

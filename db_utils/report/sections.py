@@ -134,7 +134,7 @@ def losses_of(name: str, kpis: dict[str, Row]) -> resources.Losses:
 def _oee(data: ReportData) -> Section:
     question = "Where did planned time go?"
     if not data.resource_kpis:
-        return Section("oee", question, "OEE cannot be told", reason="The organization has no resource.")
+        return Section("oee", question, "OEE is not known", reason="The organization has no resource.")
     losses = [losses_of(name, kpis) for name, kpis in data.resource_kpis.items()]
     known = sorted(
         (one for one in losses if one.reason is None), key=lambda one: (one.good - one.planned, one.name)
@@ -155,7 +155,7 @@ def _oee(data: ReportData) -> Section:
     )  # fmt: skip
     if not known:
         reasons = "; ".join(sorted({str(one.reason) for one in unknown}))
-        return Section("oee", question, "OEE cannot be told", reason=f"{reasons}.", tables=(table,))
+        return Section("oee", question, "OEE is not known", reason=f"{reasons}.", tables=(table,))
     worst = known[0]
     kinds = {
         "stops (availability)": worst.availability_loss,
@@ -355,7 +355,7 @@ def _plans(data: ReportData) -> Section:
     by_location = {name: rows for name, rows in by_location.items() if rows}
     if not by_location:
         return Section(
-            "plans", question, "Plan attainment cannot be told", reason="No plan was completed in the period."
+            "plans", question, "Plan attainment is not known", reason="No plan was completed in the period."
         )
     low = len(
         {
@@ -441,7 +441,7 @@ def _anomalies(data: ReportData) -> Section:
             "anomalies",
             question,
             "No anomaly was predicted",
-            reason="No prediction falls into the period or after it.",
+            reason="No prediction is for the period or a later time.",
         )
     shown = data.anomalies[-MAX_BARS:]
     ahead = [row for row in data.anomalies if row["outcome"] is None]
@@ -513,4 +513,4 @@ def extent_of(data: ReportData) -> str:
     if data.oldest is None or data.newest is None:
         return "Nothing was recorded for this organization yet."
     first, last = local(data.oldest, data)[:10], local(data.newest, data)[:10]
-    return f"Its data lie between {first} and {last}: choose a period there with --start and --end."
+    return f"It has data from {first} to {last}: choose a period there with --start and --end."

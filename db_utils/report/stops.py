@@ -51,7 +51,7 @@ def downtime_section(data: ReportData) -> Section:
             "downtime",
             question,
             "No resource stood still",
-            reason="No stop with a duration lies in the period.",
+            reason="No stop with a duration is in the period.",
         )
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for row in data.stops:
@@ -141,7 +141,7 @@ def trend_section(data: ReportData) -> Section:
         return Section(
             "trend",
             question,
-            "A trend cannot be told",
+            "A trend is not known",
             reason="OEE and availability are not known of two days.",
         )
     buckets = sorted({bucket for by_day in known.values() for bucket in by_day})

@@ -1,1 +1,1 @@
-"""The pictures: one function each, from figures to a drawing."""
+"""The charts: one function each, from figures to a drawing."""

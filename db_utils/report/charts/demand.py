@@ -1,4 +1,4 @@
-"""Demand as it happened, and as it is expected."""
+"""Charts of recorded and forecast demand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from db_utils.values import Row
 
 
 def demand(series: list[DemandSeries], period: Period) -> Picture:
-    """How much was demanded, and how much is expected?"""
+    """Draw recorded and forecast demand."""
     forecast_ink = "#b35900"
 
     def draw(width: Width) -> Figure:
@@ -79,7 +79,7 @@ def demand(series: list[DemandSeries], period: Period) -> Picture:
 
 
 def skill(series: list[tuple[str, Row]]) -> Picture:
-    """How large is the error of each series' forecast, beside the naive one's? A label and a backtest each."""
+    """Draw the forecast error of each series next to the naive one's. Takes a label and a backtest each."""
     grey = "#8a97a5"
 
     def draw(width: Width) -> Figure:

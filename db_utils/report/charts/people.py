@@ -1,4 +1,4 @@
-"""Attendance and production plans."""
+"""Charts of attendance and production plans."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LOW_PCT = 90.0
 
 
 def attendance(people: list[Attendance], days: list[Row], period: Period) -> Picture:
-    """Who comes to work less often than planned, and on which days were people missing?"""
+    """Draw attendance by employee, lowest first, and by local day."""
 
     def draw(width: Width) -> Figure:
         bars = 0.4 + 0.27 * len(people)
@@ -70,7 +70,7 @@ def attendance(people: list[Attendance], days: list[Row], period: Period) -> Pic
 
 
 def plans(by_location: dict[str, list[Row]], period: Period) -> Picture:
-    """Was what was planned made, day by day?"""
+    """Draw plan attainment by local day."""
 
     def draw(width: Width) -> Figure:
         made, panels = figure(

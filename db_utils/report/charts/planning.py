@@ -1,4 +1,4 @@
-"""Proposals: who works when, and what is made where on which day."""
+"""Charts of proposed rosters and production plans."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ DAY = dt.timedelta(days=1)
 
 
 def roster(people: list[str], items: list[Row], empty: list[Row], zone: ZoneInfo) -> Picture:
-    """Who works when, by this proposal, and where is someone missing?
+    """Draw the proposed roster and the understaffed shifts.
 
-    `items` have `full_name`, `starts_at`, `ends_at` and `action`; `empty` the times of what stays short.
+    `items` have `full_name`, `starts_at`, `ends_at` and `action`; `empty` are the times of understaffed
+    shifts.
     """
 
     def draw(width: Width) -> Figure:
@@ -68,7 +69,7 @@ def roster(people: list[str], items: list[Row], empty: list[Row], zone: ZoneInfo
 
 
 def schedule(resources: list[str], items: list[Row]) -> Picture:
-    """What is made on which resource on which day, and what of it is late? A full cell is a day of 24 hours."""
+    """Draw planned production by resource and day, with late parts marked. A full cell is 24 hours."""
 
     def draw(width: Width) -> Figure:
         made, (axes,) = figure(width, 0.9 + 0.3 * len(resources))
@@ -89,7 +90,7 @@ def schedule(resources: list[str], items: list[Row]) -> Picture:
         axes.set(ylim=(len(resources) - 0.4, -0.6))
         axes.set_yticks(range(len(resources)), [short(name, width.characters(28, 16)) for name in resources])
         axes.tick_params(axis="y", labelcolor=INK, length=0)
-        time_axis(axes, ZoneInfo("UTC"), width)  # local days, whatever their clock does
+        time_axis(axes, ZoneInfo("UTC"), width)  # local days, also across clock changes
         legend(made, [Patch(color=BLUE, label="in time"), Patch(color=RED, label="late")], width, 2)
         return made
 

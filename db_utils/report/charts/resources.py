@@ -1,4 +1,4 @@
-"""Pictures of machines and vehicles: where planned time went, and at which hour they are busy."""
+"""Charts of resources: use of planned time, and utilization by hour."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GOOD, AVAILABILITY, SPEED, QUALITY = BLUE, "#8a97a5", ORANGE, PURPLE
 
 @dataclass(frozen=True)
 class Losses:
-    """Where one resource's planned time went (minutes); None with the reason where it cannot be told.
+    """How one resource's planned time was used (minutes); None with the reason where not known.
 
     planned = good + availability_loss + effectiveness_loss + quality_loss; a loss below 0 is a gain: work outside the
     planned shifts, or faster than rated.
@@ -58,7 +58,7 @@ class Losses:
 
 
 def oee(losses: list[Losses]) -> Picture:
-    """Where did each resource's planned time go?"""
+    """Draw the use of each resource's planned time."""
 
     def draw(width: Width) -> Figure:
         made, (axes,) = figure(width, 0.8 + 0.46 * len(losses))
@@ -108,7 +108,7 @@ def oee(losses: list[Losses]) -> Picture:
 
 
 def utilization(rows: list[tuple[str, dict[int, float]]]) -> Picture:
-    """At which hour of the day is each resource busy?"""
+    """Draw each resource's utilization by hour of the day."""
 
     def draw(width: Width) -> Figure:
         made, (axes,) = figure(width, 1.0 + (0.36 if width.is_narrow else 0.32) * len(rows))

@@ -1,4 +1,4 @@
-"""Predicted anomalies on a time line, and which series have data when."""
+"""Charts of predicted anomalies on a time line, and of data coverage."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ KINDS = {"events": BLUE, "metrics": ORANGE, "demand": GREEN, "attendance": PURPL
 
 
 def anomalies(rows: list[Row], period: Period, read_at: dt.datetime) -> Picture:
-    """What was predicted, how long before, and did it happen?"""
+    """Draw predicted anomalies with their lead time and outcome."""
 
     def draw(width: Width) -> Figure:
         made, (axes,) = figure(width, 1.05 + 0.37 * len(rows))
@@ -106,12 +106,12 @@ def anomalies(rows: list[Row], period: Period, read_at: dt.datetime) -> Picture:
 
 
 def label_of(row: Row) -> str:
-    """What a prediction is about, in words."""
+    """Describe the subject of a prediction."""
     return f"{row['resource_name']}: {row['anomaly_type']}"
 
 
 def coverage(series: list[tuple[str, str, set[dt.date]]], period: Period) -> Picture:
-    """Which series have data on which days?"""
+    """Draw the days on which each series has data."""
 
     def draw(width: Width) -> Figure:
         made, (axes,) = figure(
@@ -146,7 +146,7 @@ def coverage(series: list[tuple[str, str, set[dt.date]]], period: Period) -> Pic
 
 
 def stretches(days: set[dt.date]) -> list[tuple[dt.date, int]]:
-    """Days as stretches without a gap: first day and length."""
+    """Return runs of consecutive days: first day and length."""
     found: list[tuple[dt.date, int]] = []
     for day in sorted(days):
         if found and found[-1][0] + dt.timedelta(days=found[-1][1]) == day:

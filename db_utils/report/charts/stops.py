@@ -1,4 +1,4 @@
-"""Pictures of time lost: what it was lost to, and how it went day by day."""
+"""Charts of downtime by cause, and of trends by day."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from db_utils.report.charts.style import (
 )
 
 _OF_KIND = {"breakdown": "#D55E00", "maintenance": BLUE, "setup": SKY, "idle": "#8a97a5"}
-"""What failed, what was planned, what was made ready, what waited."""
+"""Colours of breakdown, maintenance, setup and idle."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Cause:
 
 
 def pareto(causes: list[Cause], total: float) -> Picture:
-    """What was most time lost to, and how much do the first few make together?"""
+    """Draw a Pareto chart of the causes of downtime, with cumulative shares."""
 
     def draw(width: Width) -> Figure:
         made, (axes,) = figure(width, 1.0 + 0.4 * len(causes))
@@ -80,7 +80,7 @@ def pareto(causes: list[Cause], total: float) -> Picture:
 
 
 def trend(days: list[dt.datetime], lines: dict[str, list[float]], bucket: str, zone: Any) -> Picture:
-    """How did the figures go?"""
+    """Draw the figures over time."""
     inks = dict(zip(lines, (BLUE, "#b35900", ORANGE), strict=False))
 
     def draw(width: Width) -> Figure:
@@ -108,7 +108,7 @@ def trend(days: list[dt.datetime], lines: dict[str, list[float]], bucket: str, z
 
 @dataclass(frozen=True)
 class Told:
-    """What was said before the fact of one product at one place, and what came."""
+    """Forecast and actual demand of one product at one location."""
 
     name: str
     times: list[dt.datetime]
@@ -117,7 +117,7 @@ class Told:
 
 
 def outcomes(series: list[Told], zone: Any) -> Picture:
-    """Did what was forecast happen?"""
+    """Draw forecast against actual demand."""
 
     def draw(width: Width) -> Figure:
         made, panels = figure(width, 0.7 + 1.3 * len(series), rows=len(series), sharex=True)

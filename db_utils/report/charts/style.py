@@ -1,8 +1,8 @@
-"""How all pictures look, and how a drawing becomes SVG.
+"""The style of all charts, and their conversion to SVG.
 
-Text stays text (`svg.fonttype: none`): it is smaller than outlines, takes the reader's own font, and shows every script of
-the world even where the font that measured it has no such letter. It is measured in DejaVu Sans, one of the widest, so
-what fits there fits elsewhere. Colours are Okabe and Ito's, told apart by people who are colour-blind.
+Text stays text (`svg.fonttype: none`): it is smaller than outlines, uses the reader's font, and shows every
+script even if the measuring font lacks its letters. It is measured in DejaVu Sans, one of the widest, so what
+fits there fits elsewhere. The colours are those of Okabe and Ito, which colour-blind people can distinguish.
 """
 
 from __future__ import annotations
@@ -55,19 +55,19 @@ _SETTINGS: dict[str, Any] = {
     "legend.columnspacing": 1.4,
     "legend.borderaxespad": 0.0,
 }
-# Not XML: PostgreSQL lets a name hold them, an SVG may not.
+# Not allowed in XML, but in names in PostgreSQL.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff]+")
 
 
 @dataclass(frozen=True)
 class Width:
-    """What a picture is drawn for."""
+    """The target format of a drawing."""
 
     inches: float
     is_narrow: bool
 
     def characters(self, wide: int, narrow: int) -> int:
-        """How long a label may be."""
+        """Maximum length of a label."""
         return narrow if self.is_narrow else wide
 
 
@@ -78,7 +78,7 @@ Draw = Callable[[Width], Figure]
 
 @dataclass(frozen=True)
 class Picture:
-    """One drawing for wide pages and print, one for phones, and what both show in words."""
+    """One drawing for wide pages and print, one for phones, and a text description of both."""
 
     wide: str
     narrow: str
@@ -86,7 +86,7 @@ class Picture:
 
 
 def picture(draw: Draw, alt: str) -> Picture:
-    """The drawing in both widths."""
+    """Draw both widths."""
     with _settings():
         return Picture(_svg(draw(WIDE)), _svg(draw(NARROW)), alt)
 
@@ -94,7 +94,7 @@ def picture(draw: Draw, alt: str) -> Picture:
 @contextmanager
 def _settings() -> Iterator[None]:
     with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
-        # The reader's browser has the letters that the measuring font lacks.
+        # The reader's browser has fonts for letters that the measuring font lacks.
         warnings.filterwarnings("ignore", message=r"Glyph \d+", category=UserWarning)
         yield
 
@@ -116,31 +116,31 @@ def _svg(figure: Figure) -> str:
 
 
 def figure(width: Width, height: float, rows: int = 1, **options: Any) -> tuple[Figure, Any]:
-    """An empty drawing with `rows` axes below one another."""
+    """Return an empty drawing with `rows` axes below one another."""
     made = Figure(figsize=(width.inches, height), layout="constrained")
     axes = made.subplots(rows, 1, squeeze=False, **options)[:, 0]
     return made, axes
 
 
 def label(text: object) -> str:
-    """A name that may stand in a drawing."""
+    """Return a name without characters that SVG does not allow."""
     return _CONTROL.sub(" ", str(text)).strip()
 
 
 def short(text: object, length: int) -> str:
-    """A name in at most `length` characters."""
+    """Shorten a name to at most `length` characters."""
     name = label(text)
     return name if len(name) <= length else name[: length - 1].rstrip() + "…"
 
 
 def wrapped(text: object, length: int) -> str:
-    """A name in at most two lines of `length` characters."""
+    """Wrap a name into at most two lines of `length` characters."""
     lines = textwrap.wrap(label(text), length) or [""]
     return "\n".join([lines[0], short(" ".join(lines[1:]), length)]) if len(lines) > 1 else lines[0]
 
 
 def ink_on(colour: tuple[float, float, float, float]) -> str:
-    """Black or white, whichever can be read on this colour: at least 4.5 to 1, as WCAG counts contrast."""
+    """Return black or white, whichever is readable on this colour: a WCAG contrast of at least 4.5 to 1."""
     red, green, blue = (
         channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4
         for channel in colour[:3]
@@ -149,13 +149,13 @@ def ink_on(colour: tuple[float, float, float, float]) -> str:
 
 
 def time_axis(axes: Any, zone: ZoneInfo, width: Width) -> None:
-    """Local time below the axes, no more ticks than have room."""
+    """Label the time axis in local time, with as many ticks as fit."""
     first, last = axes.get_xlim()
     locator = dates.AutoDateLocator(
         tz=zone,
         minticks=3,
         maxticks=5 if width.is_narrow else 9,
-        # Multiples of days begin anew with each month: the 29th and the 1st would write into each other.
+        # Multiples of days restart with each month: the labels of the 29th and the 1st would overlap.
         interval_multiples=not 3 <= last - first <= 60,
     )
     locator.intervald[dates.DAILY] = [1, 2, 4, 7, 14]
@@ -172,5 +172,5 @@ def time_axis(axes: Any, zone: ZoneInfo, width: Width) -> None:
 
 
 def legend(made: Figure, handles: list[Any], width: Width, columns: int) -> None:
-    """The key, above the drawing."""
+    """Draw the legend above the chart."""
     made.legend(handles=handles, loc="outside upper left", ncols=2 if width.is_narrow else columns)

@@ -125,7 +125,7 @@ def test_resources_without_events_say_why(empty_database: DatabaseManager) -> No
     queries.create_resource(organization, "Van", location_id=place, resource_type="van")
     queries.raise_alert(organization, severity="low", alert_type="other", title="Look")
     page = Page(report.build(empty_database, "New"))
-    assert page.titles["oee"] == "OEE cannot be told"
+    assert page.titles["oee"] == "OEE is not known"
     assert page.table("Planned busy time") == [["Van", *["\N{EN DASH}"] * 6, "no events in the period"]]
     assert all(tile[0] == "not known" and tile[1] for tile in page.tiles.values())
     assert not re.search(r"(?<![\d.])0(\.0)? ?%", " ".join(page.words))
@@ -256,7 +256,7 @@ def test_two_of_the_same_name(empty_database: DatabaseManager) -> None:
     queries = OperationalDataQueries(empty_database)
     for _ in range(2):
         queries.create_organization("Twin", industry="x")
-    with pytest.raises(InvalidInputError, match="2 organizations are called 'Twin'"):
+    with pytest.raises(InvalidInputError, match="2 organizations are named 'Twin'"):
         report.gather(empty_database, "Twin")
 
 
