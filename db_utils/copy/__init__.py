@@ -1,13 +1,13 @@
 """Bulk loading: any iterable of rows into a table, by COPY, in the caller's transaction.
 
-`copy_rows` puts rows in, `upsert_many` puts them in or brings those that are there up to date, `execute_many` runs
-an INSERT that one has written oneself. None of them commits: all or nothing is the caller's transaction. With a
-`RejectReport` the good rows are loaded and the bad ones reported instead.
+`copy_rows` inserts rows, `upsert_many` inserts or updates them, `execute_many` runs an INSERT written by the
+caller. None of them commits: the caller's transaction is atomic. With a `RejectReport` the good rows are
+loaded and the bad ones reported.
 
-How a value is written is decided by the type of its column, the same in all three: None is NULL; dict is JSON;
-a list is an array or JSON, as the column has it; a str for a json column is JSON text; an Enum is its value; NaN
-of Python stays NaN (`math.nan` is a number in PostgreSQL too), pandas' NA and NaT are NULL; a float without fraction
-fits an integer column. A datetime for a timestamptz column must know its zone.
+The column's type determines how a value is written, in all three: None is NULL; dict is JSON; a list is an
+array or JSON, by the column; a str for a json column is JSON text; an Enum is its value; Python's NaN stays
+NaN (`math.nan` is a number in PostgreSQL too), pandas' NA and NaT are NULL; a float without fraction fits an
+integer column. A datetime for a timestamptz column needs a time zone.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ def copy_rows(
 ) -> int:
     """Load rows by COPY and return how many.
 
-    `table` is written as in SQL and found by the search_path; `columns` are exact names; `rows` is any iterable of
-    tuples, lists or dicts, read as the server takes them, in constant memory. A view is loaded through a temporary
-    table, as is any target with `through_temporary_table`. `progress` is called with the number of rows sent so far.
-    An empty iterable loads nothing and returns 0.
+    `table` is written as in SQL and resolved by the search_path; `columns` are exact names; `rows` is any
+    iterable of tuples, lists or dicts, consumed at the server's pace in constant memory. A view is loaded
+    through a temporary table, as is any target with `through_temporary_table`. `progress` is called with the
+    number of rows sent so far. An empty iterable loads nothing and returns 0.
 
-    Raises `UndefinedObjectError` for an unknown table or column, `InvalidInputError` for a row or value that cannot
-    be sent, and what the server refuses (`InvalidDataError`, `ConstraintViolationError`), naming the row's number
-    where it is known. What the iterable raises is raised as it is. After an error the transaction must be rolled
-    back. With `on_reject` bad rows are reported there and do not raise.
+    Raises `UndefinedObjectError` for an unknown table or column, `InvalidInputError` for a row or value that
+    cannot be sent, and the server's errors (`InvalidDataError`, `ConstraintViolationError`), with the row's
+    number if known. Exceptions of the iterable propagate unchanged. After an error the transaction must be
+    rolled back. With `on_reject` bad rows are reported there instead of raising.
     """
     check_callbacks(on_reject, progress)
     names = column_names(columns)
@@ -70,10 +70,11 @@ def upsert_many(
 ) -> int:
     """Insert or update rows and return how many were written.
 
-    `conflict_columns` are the columns of a primary key or unique constraint: a row that is there already with the same
-    values in them is updated in `update_columns` (None: all but the key; empty: it stays as it is and is not counted).
-    Of several given rows with one key the last wins, as if they came one after another; such a key counts once for
-    each segment of about 100,000 rows in which it occurs. Rows, errors and rejects are as in `copy_rows`.
+    `conflict_columns` are the columns of a primary key or unique constraint: an existing row with the same
+    values in them is updated in `update_columns` (None: all but the key; empty: it is left unchanged and not
+    counted). Of several rows with one key the last wins, as if applied one after another; such a key counts
+    once for each segment of about 100,000 rows in which it occurs. Rows, errors and rejects are as in
+    `copy_rows`.
     """
     check_callbacks(on_reject, progress)
     names = column_names(columns)
@@ -94,11 +95,11 @@ def execute_many(
 ) -> int:
     """Run a statement over all of these rows and return how many it affected.
 
-    `statement` has one `%s` where the rows go: `INSERT INTO t (a, b) VALUES %s`, with `ON CONFLICT …` behind it if
-    wanted. Such an INSERT goes through COPY, if it is more than a few rows. Any other statement (`UPDATE t SET a = v.a
-    FROM (VALUES %s) AS v (id, a) WHERE …`) runs once for each `page_size` rows, its values written by psycopg2. Where
-    `ON CONFLICT DO UPDATE` meets the same key twice, the rows are applied one after
-    another, so the last wins. Rows, errors and rejects are as in `copy_rows`.
+    `statement` has one `%s` where the rows go: `INSERT INTO t (a, b) VALUES %s`, optionally followed by `ON
+    CONFLICT …`. Such an INSERT uses COPY for more than a few rows. Any other statement (`UPDATE t SET a = v.a
+    FROM (VALUES %s) AS v (id, a) WHERE …`) runs once for each `page_size` rows, its values written by
+    psycopg2. If `ON CONFLICT DO UPDATE` gets the same key twice, the rows are applied one after another, so
+    the last wins. Rows, errors and rejects are as in `copy_rows`.
     """
     check_callbacks(on_reject, progress)
     check_statement(statement, page_size)

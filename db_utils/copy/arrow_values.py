@@ -1,4 +1,4 @@
-"""Arrow data as Python values, and narrow floats as the numbers that they stand for. Needs pyarrow and numpy."""
+"""Arrow data as Python values, with narrow floats widened by their decimals. Needs pyarrow and numpy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 
 def widened(array: pa.Array) -> pa.Array:
-    """Floats of 32 and 16 bits as those of 64 bits that are the same decimal: 0.1 stays 0.1, not 0.10000000149011612."""
+    """Widen floats of 32 and 16 bits by their shortest decimal: 0.1 stays 0.1, not 0.10000000149011612."""
     kind = array.type
     if pa.types.is_float32(kind):
         return array.cast(pa.string()).cast(pa.float64())
@@ -21,7 +21,7 @@ def widened(array: pa.Array) -> pa.Array:
 
 
 def python_values(array: pa.Array) -> list[Any]:
-    """The values as Python has them: times to the microsecond, narrow floats widened, maps as dicts."""
+    """Convert to Python values: times to the microsecond, narrow floats widened, maps as dicts."""
     kind = array.type
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
         array = array.cast(pa.timestamp("us", kind.tz), safe=False)

@@ -1,9 +1,9 @@
 """Columns as PostgreSQL's binary COPY format, whole columns at a time. Needs pyarrow and numpy.
 
-Binary spares the server the parsing of text, and Python the writing of it: both are about a quarter faster than
-with text. Each field is its length and its bytes; so every column becomes one or two Arrow binary arrays (lengths,
-bytes), and one Arrow call joins them row by row into the very bytes that are sent. What has no binary form here, or
-holds a value that the server should refuse, raises `NotBinaryError`: it is sent as text instead.
+Binary saves the server parsing text and Python writing it. Each field is its length and its bytes, so every
+column becomes one or two Arrow binary arrays (lengths, bytes), and one Arrow call joins them row by row into
+the bytes that are sent. Types without a binary form here, and values that the server should refuse, raise
+`NotBinaryError`: they are sent as text.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ for _value, _character in enumerate("0123456789abcdef"):
 
 
 def encode(columns: Sequence[Column], values: Sequence[Any]) -> bytes:
-    """These columns as rows of binary COPY, without header and trailer. Raises `NotBinaryError`.
+    """Encode these columns as rows of binary COPY, without header and trailer. Raises `NotBinaryError`.
 
     Each of `values` is an Arrow array, or a sequence of Python values.
     """
@@ -62,7 +62,7 @@ def encode(columns: Sequence[Column], values: Sequence[Any]) -> bytes:
 
 
 class _Parts:
-    """Binary arrays that, joined row by row, are the rows."""
+    """Binary arrays that are joined row by row."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -70,16 +70,16 @@ class _Parts:
         self._blocks: list[Any] = []  # bytes of equal width in every row, not yet a part
 
     def add_fixed(self, block: Any) -> None:
-        """Bytes that are in every row; `block` has a line for each."""
+        """Add bytes of fixed width; `block` has a line for each row."""
         self._blocks.append(block)
 
     def add_part(self, part: pa.Array) -> None:
-        """Bytes of any length."""
+        """Add bytes of any length."""
         self._flush()
         self._parts.append(part)
 
     def add_field(self, block: Any, missing: Any) -> None:
-        """A field of fixed width, with its length before it; `missing` marks the NULLs, or is None."""
+        """Add a field of fixed width, preceded by its length; `missing` marks the NULLs, or is None."""
         width = block.shape[1]
         if missing is None:
             self._blocks += [_repeated(width.to_bytes(4, "big"), self._count), block]
@@ -93,7 +93,7 @@ class _Parts:
         self.add_part(_binary(offsets, whole[kept]))
 
     def add_bytes(self, array: pa.Array, prefix: bytes = b"") -> None:
-        """A field of any width; `prefix` comes before the bytes of every value."""
+        """Add a field of any width; `prefix` precedes the bytes of every value."""
         lengths = pc.fill_null(pc.binary_length(array), -1 - len(prefix)).to_numpy(zero_copy_only=False)
         self._blocks.append(_big_endian(lengths + len(prefix), ">i4"))
         if prefix and array.null_count:
@@ -110,7 +110,7 @@ class _Parts:
             self._blocks = []
 
     def joined(self) -> bytes:
-        """All rows, one after the other."""
+        """Return all rows, joined."""
         self._flush()
         empty = pa.scalar(b"")
         rows = pc.binary_join_element_wise(*self._parts, empty, null_handling="replace", null_replacement=b"")
@@ -141,7 +141,7 @@ def _missing(array: pa.Array) -> Any:
 
 
 def _add(parts: _Parts, array: pa.Array, column: Column) -> None:
-    """Add this column. Raises `NotBinaryError` where type or values do not fit."""
+    """Add this column. Raises `NotBinaryError` if type or values do not fit."""
     kind = array.type
     if pa.types.is_null(kind):
         parts.add_fixed(_repeated(b"\xff\xff\xff\xff", len(array)))
@@ -214,7 +214,7 @@ def _moment(array: pa.Array, column: Column) -> Any:
 
 
 def _microseconds(array: pa.Array) -> Any:
-    """Times of any unit in microseconds; finer ones are cut."""
+    """Convert times of any unit to microseconds; finer ones are truncated."""
     if array.type.unit == "ns":
         return numbers_of(array.view(pa.int64())) // 1000
     kind = pa.duration("us") if pa.types.is_duration(array.type) else pa.timestamp("us", array.type.tz)
@@ -299,7 +299,7 @@ _PYTHON: dict[tuple[str, type], pa.DataType] = {
 
 
 def from_python(values: Sequence[Any], column: Column) -> pa.Array:
-    """These Python values as an Arrow array for this column. Raises `NotBinaryError` unless they are of one type."""
+    """Return these Python values as an Arrow array. Raises `NotBinaryError` unless they are of one type."""
     types = set(map(type, values))
     types.discard(type(None))
     if not types:

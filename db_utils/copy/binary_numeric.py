@@ -1,7 +1,7 @@
-"""Numbers as the digits of PostgreSQL's numeric, whole columns at a time.
+"""Encode numbers as digits of PostgreSQL's numeric, whole columns at a time.
 
-PostgreSQL keeps a numeric as digits of base 10,000 around the decimal point. Here all values of a column get the
-same number of them, leading and trailing zeros included, which the server drops.
+PostgreSQL stores a numeric as base-10,000 digits around the decimal point. Here all values of a column get
+the same number of digits, including leading and trailing zeros, which the server drops.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _MOST_DECIMALS = 20
 
 
 class NotBinaryError(ValueError):
-    """This column goes as text."""
+    """This column must be sent as text."""
 
 
 def numbers_of(array: pa.Array, filler: Any = 0) -> Any:
-    """The values as numpy numbers, NULLs filled."""
+    """Return the values as numpy numbers, with NULLs filled."""
     return (pc.fill_null(array, filler) if array.null_count else array).to_numpy(zero_copy_only=False)
 
 
 def numeric(array: pa.Array) -> Any:
-    """The fields of a numeric column, a line of bytes for each. Raises `NotBinaryError`."""
+    """Return the fields of a numeric column, a line of bytes each. Raises `NotBinaryError`."""
     kind = array.type
     if pa.types.is_integer(kind):
         numbers = numbers_of(array.cast(pa.int64()))
@@ -45,34 +45,34 @@ def numeric(array: pa.Array) -> Any:
 
 
 def _text_digits(array: pa.Array) -> Any:
-    """Decimals as people write them, with as many decimals as they wrote."""
+    """Encode decimals, with as many decimal places as given."""
     if pc.any(pc.match_substring_regex(array, "[eE]")).as_py():
         raise NotBinaryError
     points = pc.find_substring(array, ".").to_numpy()
     shown = np.where(points < 0, 0, pc.binary_length(array).to_numpy() - points - 1)
     scale = int(shown.max(initial=0))
     longest = int(np.where(points < 0, pc.binary_length(array).to_numpy(), points).max(initial=0))
-    if scale > _MOST_DECIMALS or longest > _MOST_DIGITS - scale:  # Arrow would cut the digits that do not fit
+    if scale > _MOST_DECIMALS or longest > _MOST_DIGITS - scale:  # Arrow would truncate these digits
         raise NotBinaryError
     return _decimal_digits(array.cast(pa.decimal128(_MOST_DIGITS, scale)), shown)
 
 
 def _float_digits(array: pa.Array) -> Any:
-    """Floats as the shortest decimals that are read as the same floats."""
+    """Encode floats as the shortest decimals that read back as the same floats."""
     numbers = numbers_of(widened(array), 0.0)
     finite = np.isfinite(numbers)
     plain = np.where(finite, numbers, 0.0)
     for scale in (2, 4, 6, 8):
         with np.errstate(over="ignore"):
             scaled = np.rint(plain * 10.0**scale)
-        # Up to 15 digits, a decimal and the float nearest to it stand for each other.
+        # Up to 15 digits, a decimal and its nearest float are interchangeable.
         if np.all(np.abs(scaled) < 1e15) and np.array_equal(scaled / 10.0**scale, plain):
             groups, whole = _groups_of_64_bits(np.abs(scaled).astype(np.uint64), scale)
             block = _block(groups, whole, None, scaled < 0)
             break
     else:
         size = np.abs(plain[plain != 0])
-        # Beyond these Arrow would not refuse, but make another number of it.
+        # Beyond these Arrow would silently return another number.
         if size.min() < 10.0**-_MOST_DECIMALS or size.max() >= 10.0 ** (_MOST_DIGITS - _MOST_DECIMALS):
             raise NotBinaryError
         texts = pa.array(plain).cast(pa.string())
@@ -107,7 +107,7 @@ def _magnitude(numbers: Any) -> Any:
 
 
 def _groups_of_64_bits(magnitude: Any, scale: int) -> tuple[list[Any], int]:
-    """The digits of base 10,000 of magnitude / 10 ** scale, highest first, and how many are before the point."""
+    """Return the base-10,000 digits of magnitude / 10 ** scale, and how many precede the point."""
     whole, fraction = np.divmod(magnitude, np.uint64(10**scale))
     fraction = fraction * np.uint64(10 ** (-scale % 4))
     before: list[Any] = []
@@ -122,7 +122,7 @@ def _groups_of_64_bits(magnitude: Any, scale: int) -> tuple[list[Any], int]:
 
 
 def _groups_of_128_bits(high: Any, low: Any, scale: int) -> tuple[list[Any], int]:
-    """The same for 38 digits: five limbs of 32 bits, divided by 10,000 again and again, as on paper."""
+    """The same for 38 digits: long division of five 32-bit limbs by 10,000."""
     bits, mask = np.uint64(32), np.uint64(2**32 - 1)
     limbs = [np.zeros_like(high), high >> bits, high & mask, low >> bits, low & mask]
     carry = np.zeros_like(high)
@@ -139,7 +139,7 @@ def _groups_of_128_bits(high: Any, low: Any, scale: int) -> tuple[list[Any], int
 
 
 def _block(groups: list[Any], whole: int, shown: Any, negative: Any) -> Any:
-    """The fields of these digits. `shown` is how many decimals the values have; None: as many as they need."""
+    """Return the fields of these digits. `shown` is the number of decimal places; None: as many as needed."""
     count = len(negative)
     block = np.zeros((count, 4 + len(groups)), ">i2")
     block[:, 0] = len(groups)

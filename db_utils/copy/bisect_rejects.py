@@ -1,10 +1,10 @@
-"""Finds the bad rows of a batch among the good ones, and loads the good ones.
+"""Find the bad rows of a batch, and load the good ones.
 
 The server stops at the first bad row of a COPY and undoes it all. So a batch is loaded under a savepoint, and
-where it fails, smaller parts of it are: up to the row that the server named, or half where it named none (a
-foreign key is checked at the end of a statement). A row is refused only after it failed alone, so no good row
-is lost to a wrong guess. Two kinds come in crowds and are found all at once, by asking the server: malformed
-values of a column, and foreign keys that point nowhere.
+if it fails, in smaller parts: up to the row that the server named, or half if it named none (foreign keys are
+checked at the end of a statement). A row is refused only after it failed alone, so no good row is lost to a
+wrong guess. Two kinds of errors often come in large numbers and are found together, by a query: malformed
+values of a column, and dangling foreign keys.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ _FEW = 32  # rows to try at once after the server named one
 class BisectingLoader:
     """Loads the good rows of a batch that failed as a whole, and reports the bad ones.
 
-    `attempt` sends some items of the batch; `field` gives one value of an item as text. Without a report a bad
-    row raises, and all that is done is to keep rows with the same key out of one statement (SQLSTATE 21000).
+    `attempt` sends some items of the batch; `field` gives one value of an item as text. Without a report a
+    bad row raises, and batches are split only to keep rows with the same key out of one statement (SQLSTATE
+    21000).
     """
 
     def __init__(
@@ -59,17 +60,17 @@ class BisectingLoader:
         self._field = field
         self._constraint_columns: dict[str, tuple[str | None, str | None]] = {}
         self._batch = RowBatch(keep_bad=False)
-        self._left: list[int] = []  # the rows that are neither loaded nor refused
+        self._left: list[int] = []  # rows neither loaded nor refused yet
         self._bad: dict[int, Cause] = {}
         self._suspect: int | None = None  # the row that the server named last
         self._size = 0  # how many rows to try at once
 
     def helps(self, error: psycopg2.Error) -> bool:
-        """Whether loading the batch in parts is the answer to this error."""
+        """Whether loading the batch in parts can resolve this error."""
         return error.pgcode == "21000" if self.report is None else names_a_row(error)
 
     def load(self, batch: RowBatch, error: psycopg2.Error) -> int:
-        """How many rows did the good rows of this batch affect? `error` is why the whole batch failed."""
+        """Load the good rows of this batch and return how many rows they affected; `error` is the batch's."""
         batch.unfold()
         self._batch, self._left, self._bad = batch, list(range(len(batch))), {}
         self._suspect, self._size = None, len(batch)
@@ -95,7 +96,7 @@ class BisectingLoader:
         return affected
 
     def located(self, batch: RowBatch, error: psycopg2.Error, rows_before: int) -> DbUtilsError:
-        """The error to raise for a batch that is not to be load_bisected, with the row and column where they can be found."""
+        """Return the error of a batch that is not bisected, with row and column if they can be found."""
         translated = at_row(error, rows_before, self.target, self._names)
         if (
             not isinstance(translated, InvalidDataError)
@@ -134,7 +135,7 @@ class BisectingLoader:
             cursor.execute(statement)
 
     def _learn(self, part: list[int], error: psycopg2.Error) -> None:
-        """Take from the failure of these rows what to try next."""
+        """Decide from the failure of these rows what to try next."""
         cause = cause_of(error, self.target, self._names)
         known = len(self._bad)
         if cause.line is not None and cause.line < len(part) and part[cause.line] != self._suspect:
@@ -151,7 +152,7 @@ class BisectingLoader:
             self._size = max(1, len(part) // 2)
 
     def _texts(self, place: int) -> list[str | None]:
-        """What is sent for one column of the rows that are left."""
+        """Return the texts of one column for the remaining rows."""
         return [self._field(self._batch.items[row], place) for row in self._left]
 
     def _learn_malformed(self, place: int) -> None:
@@ -160,7 +161,7 @@ class BisectingLoader:
             self._bad[self._left[at]] = Cause(reason, code, column.name, None)
 
     def _learn_dangling(self, target: TargetTable, cause: Cause) -> None:
-        """All rows that point nowhere: an unknown machine rarely sends one event only."""
+        """Refuse all rows with dangling foreign keys: an unknown machine rarely sends a single event."""
         found = reference(self._connection, target, cause.constraint or "")
         if found is None or not set(found[1]) <= set(self._names):
             return
@@ -179,7 +180,7 @@ class BisectingLoader:
         self._left.remove(row)
 
     def _type_blamed(self, row: int) -> Cause | None:
-        """The first column of this row whose type refuses its value."""
+        """Return the first column of this row whose type refuses its value."""
         for place, column in enumerate(self._columns):
             text = self._field(self._batch.items[row], place)
             if found := malformed(self._connection, column.type_name, [text]):
@@ -200,7 +201,7 @@ class BisectingLoader:
             )
 
     def _said(self, columns: str | None, values: Sequence[Any]) -> str:
-        """The values of these columns, as the row says them."""
+        """Return the row's values of these columns."""
         names = (columns or "").split(", ")
         told = dict(zip(self._names, values, strict=False))
         return ", ".join(f"{name} is {shown(told.get(name))}" for name in names)

@@ -1,7 +1,7 @@
-"""Rows on their way into COPY: taken some at a time, encoded just before they are sent, counted.
+"""Stream rows into COPY: taken in batches, encoded just before sending, counted.
 
-The driver reads the next piece from Python while the server still works on what the socket holds, so encoding
-costs no time of its own as long as it is faster than the server (measured: a thread of its own gains nothing).
+The driver reads the next piece from Python while the server still processes the socket's buffer, so encoding
+takes no extra time as long as it is faster than the server (measured: a separate thread gains nothing).
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from db_utils.errors import InvalidInputError
 from db_utils.values import RowProgress
 
 FIRST_ROWS = 256
-"""How many rows are taken first. Fewer are sent inside one INSERT where COPY would need a temporary table."""
+"""Size of the first batch. Fewer rows are sent in one INSERT if COPY would need a temporary table."""
 PIECE_BYTES = 512 * 1024
-"""About how much is handed to the driver at a time: what the server needs some 50 ms for."""
+"""Approximate size of a piece for the driver: about 50 ms of work for the server."""
 ROWS_BEFORE_BINARY = 20_000
-"""How many rows go as text before it is worth the time to import pyarrow for binary COPY."""
+"""Number of rows sent as text before importing pyarrow for binary COPY pays off."""
 _MOST_ROWS = 4000
 _TRIES = 3
 
 EncodeBinary: TypeAlias = Callable[[Sequence[Any]], bytes | None]
-"""Makes rows of binary COPY of columns; None where they have to go as text."""
+"""Encodes columns as rows of binary COPY; returns None if they must be sent as text."""
 
 
 class Chunk(Protocol):
@@ -35,17 +35,17 @@ class Chunk(Protocol):
     def __len__(self) -> int: ...
 
     def rows(self) -> Sequence[Any]:
-        """Row by row, in Python values."""
+        """By row, as Python values."""
 
     def columns(self) -> Sequence[Any] | None:
-        """Column by column, as sequences or Arrow arrays; None where the rows are not all alike."""
+        """By column, as sequences or Arrow arrays; None if the rows differ in shape."""
 
 
 class ChunkSource(Protocol):
     """Where rows come from."""
 
     def take(self, count: int) -> Chunk | None:
-        """The next rows, about so many; None at the end."""
+        """Return about this many next rows; None at the end."""
 
 
 class _Rows(list[Any]):
@@ -68,7 +68,7 @@ class RowSource:
             raise InvalidInputError(f"rows are an iterable of tuples, not {type(rows).__name__}") from None
 
     def take(self, count: int) -> Chunk | None:
-        """The next rows; None at the end."""
+        """Return the next rows; None at the end."""
         return _Rows(itertools.islice(self._rows, count)) or None
 
 
@@ -77,12 +77,12 @@ class _Piece(NamedTuple):
     data: bytes
     is_binary: bool
     unfold: Callable[[RowBatch], None]
-    """Puts the rows, and what each was sent as in text, into a batch."""
+    """Adds the rows, with their text encoding, to a batch."""
     rejects: Sequence[Reject] = ()
 
 
 def binary_encoder(connection: Any, columns: Sequence[Column]) -> EncodeBinary | None:
-    """Return an encoder to binary COPY that gives up after a few failures; None where it cannot be used."""
+    """Return an encoder to binary COPY that gives up after a few failures; None if unavailable."""
     if connection.encoding != "UTF8":
         return None
     tries_left = _TRIES
@@ -126,11 +126,11 @@ class CopyStream:
         self._slice: Chunk | None = None
         self._piece: _Piece | None = None
         self.count = 0
-        """How many rows have been given."""
+        """Number of rows taken so far."""
 
     @property
     def exhausted(self) -> bool:
-        """Whether no row is left; takes some rows ahead to find out."""
+        """Whether no row is left; reads ahead to find out."""
         if self._slice is None:
             self._slice = self._source.take(self._size)
         return self._slice is None
@@ -145,9 +145,9 @@ class CopyStream:
         return self._ahead(keep_bad).is_binary
 
     def pieces(self, limit: int, batch: RowBatch | None = None) -> Iterator[bytes]:
-        """The next rows, about `limit` of them, as long as they are of one format; `batch` remembers them.
+        """Yield about `limit` next rows, as long as they are of one format; `batch` keeps them.
 
-        A row that cannot be sent is put into the batch as rejected, or raises `InvalidInputError`.
+        A row that cannot be sent is added to the batch as rejected, or raises `InvalidInputError`.
         """
         keep_bad = batch is not None and batch.keep_bad
         end = self.count + limit
@@ -170,14 +170,14 @@ class CopyStream:
             self._size = min(_MOST_ROWS, max(16, piece.size * PIECE_BYTES // max(1, len(piece.data))))
             self._tell()
         if not self.exhausted:
-            self._ahead(keep_bad)  # while the server still works on what it has
+            self._ahead(keep_bad)  # while the server still processes earlier rows
         if is_binary:
             from db_utils.copy.binary_format import TRAILER
 
             yield TRAILER
 
     def all_texts(self, batch: RowBatch) -> None:
-        """Put all rows into the batch, as lists of texts for a statement that holds them itself."""
+        """Add all rows to the batch, as lists of texts for a single INSERT."""
         while not self.exhausted:
             assert self._slice is not None
             rows = self._slice.rows()

@@ -1,7 +1,7 @@
-"""Whose fault is it: what the server says about the rows of a statement that failed, in the user's own names.
+"""Diagnose failed statements: what the server says about their rows, in the user's names.
 
-The server stops at the first bad row and names it by line, if at all. What it can tell about all rows at once is
-asked here: which values a type refuses, and which foreign keys point nowhere.
+The server stops at the first bad row and names its line, if at all. The queries here check all rows at once:
+which values a type refuses, and which foreign keys dangle.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SQL = sql_beside(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why the server refused a statement, as far as it concerns its rows."""
+    """Why the server refused a statement, in terms of its rows."""
 
     reason: str
     sqlstate: str
@@ -40,7 +40,7 @@ class Cause:
 
 
 def names_a_row(error: psycopg2.Error) -> bool:
-    """Whether the rows are at fault, and not the statement, a permission, a lock or the connection."""
+    """Whether the rows caused it, rather than the statement, a permission, a lock or the connection."""
     code = sqlstate_of(error) or ""
     return code[:2] in _ROW_FAULTS or code in _ROW_FAULT_CODES
 
@@ -58,7 +58,7 @@ def row_and_column_of(error: psycopg2.Error, columns: Sequence[str]) -> tuple[in
 
 
 def explained(error: psycopg2.Error, target: TargetTable | None) -> DbUtilsError:
-    """The error of this family, in the names of the table that the user knows, not of its chunks."""
+    """Return this library's error, with the name of the user's table instead of its chunk."""
     translated = translate(error)
     if (
         not isinstance(translated, QueryError)
@@ -92,9 +92,9 @@ def cause_of(error: psycopg2.Error, target: TargetTable | None, columns: Sequenc
 def reference(
     connection: Any, target: TargetTable, constraint: str
 ) -> tuple[str, list[str], list[str]] | None:
-    """What a foreign key points to: (table, own columns, its columns), the table and its columns quoted.
+    """Return the target of a foreign key: (table, own columns, its columns), table and its columns quoted.
 
-    None where it points to its own table, whose rows may still be on their way, or where it cannot be looked up.
+    None if it references its own table, whose rows may not be sent yet, or if it cannot be looked up.
     """
     name = target.identifier.as_string(connection)
     found = _asked(connection, _SQL["reference"], (constraint, target.is_view, name))
@@ -104,7 +104,7 @@ def reference(
 def dangling(
     connection: Any, found: tuple[str, list[str], list[str]], columns: Sequence[Column], texts: Sequence[Any]
 ) -> list[int]:
-    """Return which of these rows (a list of texts for each column) point to a row that is not there."""
+    """Return which of these rows (a list of texts for each column) reference a missing row."""
     values = [sql.Identifier(f"value{number}") for number in range(len(columns))]
     casts = [sql.SQL(column.cast) for column in columns]
     valid = [
@@ -126,13 +126,13 @@ def dangling(
 
 
 def malformed(connection: Any, type_name: str, texts: list[str | None]) -> dict[int, tuple[str, str]]:
-    """Which of these texts does the type refuse: position to (reason, SQLSTATE); {} where the server cannot tell."""
+    """Return the refused texts: position to (reason, SQLSTATE); {} if the server cannot check."""
     found = _asked(connection, _SQL["malformed"], (texts, type_name))
     return {position: (message, code) for position, message, code in found}
 
 
 def _asked(connection: Any, statement: Any, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-    """The answer to a question that some types cannot be asked (and servers before 16 cannot answer): then []."""
+    """Return the rows of a check; [] if the type (or a server before 16) does not support it."""
     if connection.server_version < 160000:
         return []
     with plain_cursor(connection) as cursor:
@@ -150,7 +150,7 @@ def _asked(connection: Any, statement: Any, parameters: tuple[Any, ...]) -> list
 def columns_of_constraint(
     connection: Any, target: TargetTable | None, constraint: str
 ) -> tuple[str | None, str | None]:
-    """Return the columns of a constraint, and of a CHECK what it demands."""
+    """Return the columns of a constraint, and the condition of a CHECK."""
     table = None if target is None else target.identifier.as_string(connection)
     with plain_cursor(connection) as cursor:
         cursor.execute(_SQL["columns_of_constraint"], (constraint, table))
@@ -161,7 +161,7 @@ def columns_of_constraint(
 def at_row(
     error: psycopg2.Error, rows_before: int, target: TargetTable | None, columns: Sequence[str]
 ) -> DbUtilsError:
-    """The error of this family, with the number of the row and the column in front where the server names them."""
+    """Return this library's error, prefixed with row and column if the server names them."""
     translated = explained(error, target)
     line, column = row_and_column_of(error, columns)
     if line is not None:

@@ -1,4 +1,4 @@
-"""Rows that may exist already, and INSERT statements written by the caller."""
+"""Upserts, and INSERT statements written by the caller."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SimpleInsert(NamedTuple):
 
 
 def simple_insert(statement: str) -> SimpleInsert | None:
-    """The parts of this statement, if it is an INSERT of plain columns that returns nothing."""
+    """Return the parts of this statement, if it is an INSERT of plain columns without RETURNING."""
     found = _SIMPLE_INSERT.fullmatch(statement)
     if found is None:
         return None
@@ -55,7 +55,7 @@ def _unquoted(name: str) -> str:
 
 
 def insert_from(target: TargetTable, columns: Sequence[str], tail: str = "") -> InsertFrom:
-    """The statement that puts the rows of a temporary table into the target, in their order."""
+    """Return the statement that inserts the rows of a temporary table into the target, in order."""
 
     def make(stage: sql.Composable, order: sql.Composable) -> sql.Composable:
         return sql.SQL("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} ORDER BY {} {}").format(
@@ -71,11 +71,11 @@ def upsert_from(
     conflict_columns: Sequence[str],
     update_columns: Sequence[str] | None,
 ) -> InsertFrom:
-    """The statement that inserts the rows of a temporary table, or updates those that are there already.
+    """Return the statement that inserts the rows of a temporary table, or updates existing ones.
 
-    One statement may touch a row once only, so of several rows with one key the last is taken (the first where
-    nothing is updated), with the columns that are not updated from the first: what one row after the other would
-    leave behind. Rows with NULL in the key never meet, and are all kept.
+    One statement may change a row only once, so of several rows with one key the last is taken (the first if
+    nothing is updated), with the columns that are not updated from the first: the result of applying one row
+    after the other. Rows with NULL in the key never conflict, and are all kept.
     """
     key_names = column_names(conflict_columns)
     changes = None if update_columns is None else column_names(update_columns, may_be_empty=True)
@@ -120,7 +120,7 @@ def upsert_from(
 def _split(
     columns: Sequence[str], conflict_columns: Sequence[str], update_columns: Sequence[str] | None
 ) -> tuple[list[str], list[str]]:
-    """The columns that are updated, and the others outside the key. Raises `InvalidInputError`."""
+    """Return the updated columns, and the others outside the key. Raises `InvalidInputError`."""
     missing = [name for name in conflict_columns if name not in columns]
     if missing:
         raise InvalidInputError(f"conflict column {missing[0]} is not among the columns")
@@ -136,7 +136,7 @@ def _split(
 
 
 def check_statement(statement: object, page_size: object) -> None:
-    """Raise `InvalidInputError` where `execute_many` cannot run this."""
+    """Raise `InvalidInputError` if `execute_many` cannot run this."""
     if (
         not isinstance(statement, str)
         or "\0" in statement
@@ -152,7 +152,7 @@ def check_statement(statement: object, page_size: object) -> None:
 
 
 def _placeholders(statement: str) -> int:
-    """How many `%s` stand in this statement; -1 if there is any other placeholder."""
+    """Return the number of `%s` in this statement; -1 if there is any other placeholder."""
     marks = re.findall(r"%(.)", statement, re.DOTALL)
     others = [mark for mark in marks if mark not in "s%"]
     return -1 if others or (statement.endswith("%") and not statement.endswith("%%")) else marks.count("s")
@@ -196,7 +196,7 @@ def execute_pages(
 
 
 def _row_literal(connection: Any) -> Callable[[Any], str]:
-    """Makes `(…, …)` of a row, each value as psycopg2 writes it."""
+    """Renders a row as `(…, …)`, each value as psycopg2 writes it."""
     cursor = plain_cursor(connection)
 
     def make(row: Any) -> str:

@@ -1,7 +1,7 @@
-"""Puts rows into a table by COPY, straight or through a temporary table, or a few of them by one INSERT.
+"""Load rows into a table by COPY, directly or through a temporary table, or a few of them by one INSERT.
 
-A load is cut into COPY statements of `SEGMENT_ROWS` rows, so that a bad row is noticed before millions are sent
-after it, and the server's list of foreign keys to check stays short.
+A load is split into COPY statements of `SEGMENT_ROWS` rows, so that a bad row is noticed before millions more
+are sent, and the server's queue of foreign key checks stays short.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from db_utils.copy.target_table import Column, TargetTable, identifiers, plain_c
 SEGMENT_ROWS = 100_000
 """Rows of one COPY statement."""
 SAVEPOINT_ROWS = 20_000
-"""Rows of one COPY statement where bad rows are to be told from good ones, and so kept until it ended."""
+"""Rows of one COPY statement if bad rows are to be reported, which keeps the rows until it ends."""
 
 InsertFrom: TypeAlias = Callable[[sql.Composable, sql.Composable], sql.Composable]
-"""Makes an INSERT of the rows in a relation; the second argument is what they are ordered by there."""
+"""Makes an INSERT of a relation's rows; the second argument is their order."""
 _stage_numbers = itertools.count(1)
 
 
 class Pieces:
-    """The file that COPY reads: each read gives the next piece. Remembers why it ended early."""
+    """The file that COPY reads: each read returns the next piece. Keeps the error that ended it early."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
         self.failure: BaseException | None = None
 
     def read(self, size: int) -> bytes:
-        """The next piece, whatever its size; empty at the end."""
+        """Return the next piece, of any size; empty at the end."""
         try:
             return next(self._pieces, b"")
         except BaseException as failure:
@@ -46,10 +46,10 @@ class Pieces:
 
 
 class Loader:
-    """Puts lines of COPY's text format into a target, in the caller's transaction.
+    """Loads lines of COPY's text format into a target, in the caller's transaction.
 
-    With `insert`, rows go through a temporary table of the target's columns: after each segment, the statement
-    that `insert` makes of that table's name takes them from there.
+    With `insert`, rows go through a temporary table of the target's columns: after each segment, the
+    statement that `insert` makes for that table moves them to the target.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class Loader:
         self._stage = f"db_utils_stage_{next(_stage_numbers)}"
         into = self.target.identifier if insert is None else sql.Identifier("pg_temp", self._stage)
         self._copy = sql.SQL("COPY {} ({}) FROM STDIN WITH ").format(into, identifiers(self.columns))
-        # In a table that is empty and new, ctid is the order of arrival. So it is emptied before each use: after one
-        # that failed it still has the room of the rows that were undone.
+        # In a new, empty table, ctid is the order of arrival. So it is truncated before each use: after a
+        # failed one it still has the space of the rows that were rolled back.
         self._insert = None if insert is None else insert(into, sql.Identifier("ctid"))
         self._truncate = sql.SQL("TRUNCATE {}").format(into)
         self._stage_used = False
@@ -84,7 +84,7 @@ class Loader:
             self._run(sql.SQL("DROP TABLE {}").format(sql.Identifier("pg_temp", self._stage)))
 
     def load(self, pieces: Iterable[bytes], *, binary: bool = False) -> int:
-        """How many rows were affected by these pieces of text? Raises psycopg2's errors, or what a piece raised."""
+        """Load these pieces and return how many rows were affected. Raises psycopg2's or a piece's errors."""
         source = Pieces(pieces)
         copy = self._copy + sql.SQL("(FORMAT binary)" if binary else "(ENCODING 'UTF8')")
         with plain_cursor(self._connection) as cursor:
@@ -109,7 +109,7 @@ class Loader:
 
 
 class Values:
-    """Puts a few rows into a target with one INSERT that holds them, where a temporary table would be too much."""
+    """Loads a few rows into a target with one INSERT, without the cost of a temporary table."""
 
     def __init__(
         self, connection: Any, target: TargetTable, columns: Sequence[Column], insert: InsertFrom
@@ -138,7 +138,7 @@ class Values:
 
 
 def _insert_counted(cursor: Any, insert: sql.Composable) -> int:
-    """Run an INSERT and return how many rows it wrote: what it returns is counted, for Citus tells a wrong number of the others."""
+    """Run an INSERT and count the returned rows, because Citus reports a wrong row count."""
     cursor.execute(sql.SQL("WITH written AS ({} RETURNING 1) SELECT count(*) FROM written").format(insert))
     return int(cursor.fetchone()[0])
 
@@ -153,9 +153,9 @@ def load(
     *,
     may_meet_twice: bool = False,
 ) -> int:
-    """Load all that the stream gives and return the number of rows affected.
+    """Load the whole stream and return the number of rows affected.
 
-    `may_meet_twice` says that `insert` fails where a key occurs twice among the rows of one statement.
+    `may_meet_twice` means that `insert` fails if a key occurs twice among the rows of one statement.
     """
     if stream.exhausted:
         return 0
@@ -175,7 +175,7 @@ def load(
 
 
 def load_all(loader: Loader, stream: CopyStream) -> int:
-    """Load every row; the first bad one raises, naming its number and column."""
+    """Load every row; the first bad one raises an error with its number and column."""
     affected = 0
     while not stream.exhausted:
         before = stream.count
@@ -188,7 +188,7 @@ def load_all(loader: Loader, stream: CopyStream) -> int:
 
 
 def load_kept(connection: Any, loader: Loader, stream: CopyStream, bisecting: BisectingLoader) -> int:
-    """Load every row that can be loaded, the others go into the report of the bisecting; without one they raise."""
+    """Load all good rows and report the others; without a report they raise."""
     affected = 0
     while not stream.exhausted:
         before = stream.count
@@ -215,7 +215,7 @@ def load_bisected(
     pieces: Iterable[bytes] = (),
     rows_before: int = 0,
 ) -> int:
-    """How many rows did `load` affect, or, where it failed for its rows, their good part? Reports the bad ones."""
+    """Return how many rows `load` affected; if rows made it fail, load the good and report the bad ones."""
     with plain_cursor(connection) as cursor:
         cursor.execute("SAVEPOINT db_utils_batch")
         try:
@@ -225,7 +225,7 @@ def load_bisected(
                 raise bisecting.located(batch, error, rows_before) from error
             cursor.execute("ROLLBACK TO SAVEPOINT db_utils_batch")
             for _ in pieces:
-                pass  # the rest of the batch, should the driver have stopped early
+                pass  # the rest of the batch, if the driver stopped early
             affected = bisecting.load(batch, error)
         cursor.execute("RELEASE SAVEPOINT db_utils_batch")
     if bisecting.report is not None:

@@ -1,4 +1,4 @@
-"""Rejected rows: what is reported about each."""
+"""Reports of rejected rows."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ class Reject:
     """One row that was not loaded."""
 
     row_number: int
-    """Its place in what was given; the first row is 1."""
+    """Its position in the input; the first row is 1."""
     column: str | None
-    """The column that it is about; several, with commas, for a key; None where only the row is to blame."""
+    """The column at fault; several, with commas, for a key; None if the row as a whole is."""
     reason: str
-    """Why, in a sentence."""
+    """The reason, as a sentence."""
     values: tuple[Any, ...]
-    """The row as it was given."""
+    """The row as given."""
     sqlstate: str | None = None
-    """The server's code; None where the value could not even be sent."""
+    """The server's code; None if the value could not be sent."""
     constraint: str | None = None
-    """The constraint that the row breaks."""
+    """The constraint that the row violates."""
 
 
 class RejectReport:
-    """Collects the rows that a load refused, so that the good ones are loaded all the same.
+    """Collects the rows that a load refuses, while the good ones are loaded.
 
-    Keeps the first `keep` of them and counts all; `sink` is called with every one as it is found (write them to
-    a file there). More than `max_rejects` end the load with an error (None: any number may be refused).
+    Keeps the first `keep` of them and counts all; `sink` is called with each one (to write it to a file, for
+    example). More than `max_rejects` end the load with an error (None: no limit).
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class RejectReport:
         self._kinds: Counter[tuple[str | None, str | None]] = Counter()
 
     def add(self, reject: Reject) -> None:
-        """Note one refused row. Raises `InvalidDataError` when there are too many."""
+        """Add one refused row. Raises `InvalidDataError` if there are too many."""
         self.count += 1
         self._kinds[reject.column, reject.constraint or reject.sqlstate] += 1
         if len(self.rejects) < self.keep:
@@ -68,14 +68,14 @@ class RejectReport:
 
     @property
     def by_cause(self) -> dict[tuple[str | None, str | None], int]:
-        """How many rows were refused for each (column, constraint or SQLSTATE), the most frequent first."""
+        """Return the number of refused rows by column, constraint or SQLSTATE, most frequent first."""
         return dict(self._kinds.most_common())
 
     def __len__(self) -> int:
         return self.count
 
     def __bool__(self) -> bool:
-        return True  # a report is there even while it is empty
+        return True  # a report is true even while it is empty
 
     def __iter__(self) -> Iterator[Reject]:
         return iter(self.rejects)
@@ -85,9 +85,9 @@ class RejectReport:
 
 
 class RowBatch:
-    """Rows that are sent together: as they were given, their numbers, each as it is sent; and the rejected.
+    """Rows that are sent together: as given, their numbers, their encoding; and the rejected ones.
 
-    With `keep_bad` rows that cannot be sent are noted as rejected, without it they raise.
+    With `keep_bad`, rows that cannot be sent are added as rejected; without it they raise.
     """
 
     def __init__(self, *, keep_bad: bool) -> None:
@@ -102,11 +102,11 @@ class RowBatch:
         return len(self.rows)
 
     def later(self, unfold: Callable[[RowBatch], None]) -> None:
-        """Rows that are only wanted if the batch fails; `unfold` puts them in."""
+        """Rows that are needed only if the batch fails; `unfold` adds them."""
         self._later.append(unfold)
 
     def unfold(self) -> None:
-        """Put in what was left for later."""
+        """Add the deferred rows."""
         while self._later:
             self._later.pop(0)(self)
 
@@ -114,7 +114,7 @@ class RowBatch:
 def encode_each(
     batch: RowBatch, rows: Sequence[Any], first_number: int, encode: Callable[[Any], Any]
 ) -> None:
-    """Put these rows into the batch, each as what `encode` makes of it."""
+    """Add these rows to the batch, each encoded by `encode`."""
     for number, row in enumerate(rows, first_number):
         try:
             batch.items.append(encode(row))
@@ -128,14 +128,14 @@ def encode_each(
 
 
 def row_values(row: Any) -> tuple[Any, ...]:
-    """The values of a row as it was given, whatever kind of row it is."""
+    """Return the values of a row of any kind, as given."""
     if isinstance(row, dict):
         return tuple(row.values())
     return tuple(row) if isinstance(row, (tuple, list)) else (row,)
 
 
 def check_callbacks(report: object, progress: object) -> None:
-    """Raise `InvalidInputError` where these are not a `RejectReport` and a function, or None."""
+    """Raise `InvalidInputError` unless these are a `RejectReport` and a function, or None."""
     if report is not None and not isinstance(report, RejectReport):
         raise InvalidInputError(f"on_reject is a RejectReport, not {type(report).__name__}")
     if progress is not None and not callable(progress):

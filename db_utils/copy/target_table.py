@@ -1,4 +1,4 @@
-"""What a bulk load needs to know about its target: where it is, what it is, and the types of its columns."""
+"""The target of a bulk load: its schema, kind, and column types."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class Column:
 
     name: str
     type: str
-    """PostgreSQL's internal name of the type (`int4`, `timestamptz`), for a domain of its base type; `enum` for any
-    enum, empty for other types that are not PostgreSQL's own."""
+    """PostgreSQL's internal name of the type (`int4`, `timestamptz`), for a domain its base type; `enum`
+    for any enum, empty for other types that are not built in."""
     type_name: str
-    """The type as people write it, with its length or precision."""
+    """The SQL name of the type, with length or precision."""
     element: Column | None
     """For an array, its elements."""
     cast: str = ""
-    """The type as people write it, without length or precision: a cast to it neither cuts nor rounds."""
+    """The SQL name of the type, without length or precision: a cast to it neither truncates nor rounds."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetTable:
-    """A table or view that rows go into."""
+    """A table or view that rows are loaded into."""
 
     schema: str
     name: str
@@ -48,7 +48,7 @@ class TargetTable:
         return sql.Identifier(self.schema, self.name)
 
     def pick(self, names: Sequence[str]) -> list[Column]:
-        """The columns of these names. Raises `UndefinedObjectError` with what was probably meant."""
+        """Return the columns of these names. Raises `UndefinedObjectError` with suggestions."""
         unknown = [name for name in names if name not in self.columns]
         if not unknown:
             return [self.columns[name] for name in names]
@@ -63,10 +63,10 @@ class TargetTable:
 
 
 def find_target(connection: Any, table: str) -> TargetTable:
-    """Return the table or view that this name means to this connection, by its search_path.
+    """Return the table or view of this name, resolved by the connection's search_path.
 
-    The name is read as SQL reads it: `events`, `tenant.events`, `"Mixed Case"`. Raises `UndefinedObjectError`,
-    or `TransactionStateError` where no transaction is open: a load is all or nothing by its caller's.
+    The name is parsed as in SQL: `events`, `tenant.events`, `"Mixed Case"`. Raises `UndefinedObjectError`, or
+    `TransactionStateError` without an open transaction: loads rely on the caller's to be atomic.
     """
     if not isinstance(table, str) or not table.strip() or "\0" in table:
         raise InvalidInputError(
@@ -108,7 +108,7 @@ def _element(name: str, type_: str | None) -> Column | None:
 
 
 def column_names(columns: object, *, may_be_empty: bool = False) -> list[str]:
-    """These column names, each a text and none twice. Raises `InvalidInputError`."""
+    """Return these column names, checked to be unique texts. Raises `InvalidInputError`."""
     problem = f"columns must be a list of column names{'' if may_be_empty else ', at least one'}"
     if isinstance(columns, (str, bytes)) or not isinstance(columns, Sequence):
         raise InvalidInputError(problem)
@@ -124,18 +124,18 @@ def column_names(columns: object, *, may_be_empty: bool = False) -> list[str]:
 
 
 def plain_cursor(connection: Any) -> Any:
-    """A cursor whose rows are tuples, whatever the connection's own kind is."""
+    """Return a cursor whose rows are tuples, whatever the connection's cursor factory."""
     return connection.cursor(cursor_factory=psycopg2.extensions.cursor)
 
 
 def identifiers(names: Sequence[str]) -> sql.Composed:
-    """These names, quoted, with commas between."""
+    """Return these names, quoted and separated by commas."""
     return sql.SQL(", ").join(map(sql.Identifier, names))
 
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Raise the driver's errors as errors of this library."""
+    """Translate the driver's errors to errors of this library."""
     try:
         yield
     except psycopg2.Error as error:

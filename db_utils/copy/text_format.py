@@ -1,9 +1,8 @@
-"""Python values as the text that COPY reads, a column at a time.
+"""Encode Python values as COPY text, a column at a time.
 
-A batch of rows is turned into columns, each column is looked at once (which types are in it), and is then
-encoded by one tight loop in C where its values are of one type. That is four times as fast as value by value,
-and it is what lets Python keep ahead of the server. Values that need thought go through `value_text`, which
-is also the definition: the fast loops give exactly what it gives.
+A batch of rows is transposed to columns; each column is scanned once for its types, and encoded by one tight
+loop in C if its values are of one type. This keeps Python ahead of the server. Other values go through
+`value_text`, which is the reference: the fast loops give exactly its results.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ _ODD_NUMBER = re.compile(r"_|0[xXoObB]")
 
 
 class BadValueError(ValueError):
-    """A value that cannot be written into its column; the message says why and never quotes the value."""
+    """A value that does not fit its column; the message says why and never quotes the value."""
 
 
 class BadRowError(ValueError):
-    """A row that cannot be sent: which one of its batch, which column, and why."""
+    """A row that cannot be sent: its position in the batch, the column, and the reason."""
 
     def __init__(self, index: int, column: str | None, reason: str) -> None:
         super().__init__(reason)
@@ -49,7 +48,7 @@ class BadRowError(ValueError):
         self.reason = reason
 
     def at(self, number: int) -> InvalidInputError:
-        """The error to raise if bad rows are not collected."""
+        """Return the error to raise if bad rows are not collected."""
         column = "" if self.column is None else f", column {self.column}"
         return InvalidInputError(f"row {number}{column}: {self.reason}")
 
@@ -58,10 +57,11 @@ class BadRowError(ValueError):
 
 
 def value_text(value: Any, column: Column) -> str | None:
-    """This value as PostgreSQL reads it for this column, before the escapes of COPY; None for NULL.
+    """Return this value as PostgreSQL's text for this column, before COPY's escapes; None for NULL.
 
-    Raises `BadValueError`. A dict is JSON, a list is an array or JSON as the column has it, a str for a json column
-    is JSON text. A datetime without a zone is refused by a timestamptz column, one with a zone by a timestamp.
+    Raises `BadValueError`. A dict is JSON, a list is an array or JSON by the column, a str for a json column
+    is JSON text. A datetime without a zone is refused by a timestamptz column, one with a zone by a
+    timestamp.
     """
     if value is None:
         return None
@@ -110,7 +110,7 @@ def _float_text(value: float, column: Column) -> str:
 
 
 def _number_of_text(value: str) -> str:
-    """The text of a number. PostgreSQL reads 0x10 and 1_000 too; from outside they are slips."""
+    """Return the text of a number; 0x10 and 1_000, which PostgreSQL accepts, are refused."""
     if _ODD_NUMBER.search(value):
         raise BadValueError("a number is written in decimal digits, without 0x and _")
     return value
@@ -135,7 +135,7 @@ def _moment_text(value: dt.date | dt.time, column: Column) -> str | None:
         offset = value.utcoffset()
         aware = offset is not None
         if offset is not None and offset.microseconds:
-            value = value.astimezone(dt.UTC)  # PostgreSQL reads offsets of whole seconds
+            value = value.astimezone(dt.UTC)  # PostgreSQL accepts offsets of whole seconds
         if column.type == "timestamptz" and not aware:
             raise BadValueError("a datetime without time zone: give it one, for example datetime.UTC")
         if column.type == "timestamp" and aware:
@@ -216,12 +216,12 @@ _ANY = Column("", "", "", None)
 
 
 def escaped(text: str | None) -> str:
-    """This text as a field of COPY's text format."""
+    """Return this text as a field of COPY's text format."""
     return NULL if text is None else text.translate(_SPECIAL)
 
 
 def unescaped_field(line: str, place: int) -> str | None:
-    """The text of one field of a line: what `escaped` was given."""
+    """Return the text of one field of a line: the inverse of `escaped`."""
     field = line.split("\t", place + 1)[place]
     if field == NULL:
         return None
@@ -254,7 +254,7 @@ def _strings(values: Sequence[str], column: Column) -> Iterable[str]:
 
 
 def same_kind_of_time(values: Iterable[dt.datetime | None], *, aware: bool) -> bool:
-    """Whether all of these have a time zone (or all have none), of whole seconds as PostgreSQL reads them."""
+    """Whether all of these have a time zone (or all have none), with offsets of whole seconds."""
     zones = set(map(_zone, filter(None, values)))
     if (None in zones) is aware or (None in zones and len(zones) > 1):
         return False
@@ -291,9 +291,9 @@ def _uuids(values: Sequence[uuid.UUID], column: Column) -> Iterable[str]:
 
 
 def json_texts(values: Sequence[Any]) -> list[str | None]:
-    """These documents as JSON, written in one call of the encoder and cut apart at a mark between them.
+    """Return these documents as JSON, encoded in one call and split at a mark between them.
 
-    Raises `ValueError` where that does not work: then they are written one by one.
+    Raises `ValueError` if that does not work: they are then encoded one by one.
     """
     present = [value for value in values if value is not None]
     if not present:
@@ -350,7 +350,7 @@ _BY_TYPE: dict[type, Callable[[Any, Column], Iterable[str]]] = {
 
 
 def column_fields(values: Sequence[Any], column: Column) -> Iterable[str]:
-    """These values as fields of COPY's text format. Raises `BadValueError` without saying which value it was."""
+    """Return these values as fields of COPY's text format. Raises `BadValueError`, without the position."""
     types = set(map(type, values))
     has_null = type(None) in types
     if has_null:
@@ -372,14 +372,14 @@ def column_fields(values: Sequence[Any], column: Column) -> Iterable[str]:
 
 
 class RowEncoder:
-    """Turns batches of rows into lines of COPY's text format, for these columns."""
+    """Encodes batches of rows as lines of COPY's text format, for these columns."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self.columns = tuple(columns)
         self._names = tuple(column.name for column in columns)
 
     def lines(self, rows: Sequence[Any]) -> list[str]:
-        """One line per row, without its line end. Raises `BadRowError` for the first row that cannot be sent."""
+        """Return one line per row, without line end. Raises `BadRowError` for the first bad row."""
         try:
             columns = zip(*map(self._checked, rows) if self._odd(rows) else rows, strict=True)
             fields = [
@@ -395,11 +395,11 @@ class RowEncoder:
         return [self._line(index, row) for index, row in enumerate(rows)]
 
     def line(self, row: Any) -> str:
-        """The line of one row. Raises `BadRowError`."""
+        """Return the line of one row. Raises `BadRowError`."""
         return self._line(0, row)
 
     def texts(self, row: Any) -> list[str | None]:
-        """The values of one row as text, before the escapes of COPY. Raises `BadRowError`."""
+        """Return the values of one row as text, before COPY's escapes. Raises `BadRowError`."""
         return self._texts(0, row)
 
     def _line(self, index: int, row: Any) -> str:

@@ -77,7 +77,7 @@ def _fetched(cursor: Any) -> list[tuple[Any, ...]]:
         rows: list[tuple[Any, ...]] = cursor.fetchmany(_BATCH_ROWS)
     except ValueError as error:  # a date BC or after the year 9999
         raise InvalidDataError(
-            f"a value has no place in this format ({error}): export as CSV or JSON Lines"
+            f"a value does not fit this format ({error}): export as CSV or JSON Lines"
         ) from error
     return rows
 

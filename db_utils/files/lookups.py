@@ -95,9 +95,7 @@ class Lookup:
         if not is_identifier(text):
             return None
         identifier = str(uuid.UUID(text))
-        return (
-            identifier if self._kind == "shift" else self._ids.get(identifier)
-        )  # for shifts the key decides
+        return identifier if self._kind == "shift" else self._ids.get(identifier)  # the key decides on shifts
 
     def _reason(self, text: str) -> str:
         if len(self._reasons) > 1000:

@@ -63,7 +63,7 @@ class ImportOptions:
     units: Mapping[str, str] = field(default_factory=dict)
     """Column of the table to its unit in the file, or `from:to`; see `units`."""
     time_zone: str | None = None
-    """IANA zone of times without an offset, or `location`: the zone of each row's location at that time. Without
+    """IANA zone of times without an offset, or `location`: that of each row's location at that time. Without
     it such times are refused. A day without time of day is a local day of the row's location, if it has one."""
     time_format: str | None = None
     """Format of times: for strptime, `epoch` (Unix seconds) or `epoch_ms` (milliseconds); None: ISO 8601."""

@@ -73,7 +73,7 @@ def conversion(column: str, given: str) -> Callable[[Decimal], Decimal]:
     wanted = named or own
     if wanted is None:
         raise InvalidInputError(
-            f"the name of column {column} does not tell its unit: say both, such as --unit {column}={source}:kwh"
+            f"the name of column {column} does not contain its unit: give both, such as --unit {column}={source}:kwh"
         )
     if own is not None and wanted != own:
         raise InvalidInputError(f"column {column} is in {own}, not in {wanted}")
@@ -83,7 +83,9 @@ def conversion(column: str, given: str) -> Callable[[Decimal], Decimal]:
             return lambda value: _times(value, factor)
     fitting = next((units for units in UNITS.values() if wanted in units), None)
     known = fitting or {unit: Fraction(1) for units in UNITS.values() for unit in units}
-    raise InvalidInputError(f"column {column} cannot be made of {source!r}: it can be {', '.join(known)}")
+    raise InvalidInputError(
+        f"column {column} cannot be converted from {source!r}: give one of {', '.join(known)}"
+    )
 
 
 def _times(value: Decimal, factor: Fraction) -> Decimal:

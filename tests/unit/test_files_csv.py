@@ -104,7 +104,7 @@ def test_units_are_exact_and_of_one_dimension() -> None:
     assert conversion("quantity", "MWh:kWh".lower())(Decimal("0.001")) == 1
     with pytest.raises(InvalidInputError, match="is in minutes, not in hours"):
         conversion("downtime_minutes", "seconds:hours")
-    with pytest.raises(InvalidInputError, match="cannot be made of 'kwh'"):
+    with pytest.raises(InvalidInputError, match="cannot be converted from 'kwh'"):
         conversion("downtime_minutes", "kwh")
     with pytest.raises(BadValueError):
         conversion("quantity", "kwh:mwh")(Decimal("sNaN"))

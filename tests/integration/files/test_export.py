@@ -159,7 +159,7 @@ def test_a_year_that_python_has_not_is_one_sentence_or_a_text(
     export = (db.settings.database_url, "export", "production_plans", "--organization", ORGANIZATION, "-o")
     refused = run(*export, "p.parquet")
     assert refused.code == 1
-    assert refused.err.startswith("error: a value has no place in this format (year -44 is out of range)")
+    assert refused.err.startswith("error: a value does not fit this format (year -44 is out of range)")
     assert list(tmp_path.iterdir()) == []
     assert run(*export, "p.csv").code == 0
     assert "0044-03-15 BC" in (tmp_path / "p.csv").read_text()

@@ -125,7 +125,7 @@ def test_units_and_codes(db: DatabaseManager, write: Write) -> None:
         "e.csv",
         [["time", "product_id", "location", "quantity"], ["2024-01-01T00:00Z", "E", location(db)[1], "1.5"]],
     )
-    with pytest.raises(InvalidInputError, match="does not tell its unit"):
+    with pytest.raises(InvalidInputError, match="does not contain its unit"):
         import_files(
             db,
             [energy],

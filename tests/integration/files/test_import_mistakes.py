@@ -58,7 +58,7 @@ BAD = [
     (["good.csv", "--ignore", "quantity"], "no column for quantity"),
     (["good.csv", "--encoding", "utf-9"], "no encoding utf-9"),
     (["good.csv", "--time-zone", "Mars/Base"], "no time zone 'Mars/Base'"),
-    (["good.csv", "--unit", "quantity=bananas:kwh"], "cannot be made of 'bananas'"),
+    (["good.csv", "--unit", "quantity=bananas:kwh"], "cannot be converted from 'bananas'"),
     (["unknown.csv"], "did you mean quantity"),
     (["cut.csv.gz"], "is damaged or was cut off"),
     (["not.parquet"], "is not a parquet file"),
