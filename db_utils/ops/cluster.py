@@ -1,6 +1,7 @@
-"""The nodes of a database that Citus spreads over several machines: what they hold, and how that changes.
+"""The nodes of a database distributed by Citus: their contents, and changes to the cluster.
 
-Every function hands the statement that it is about to run to `show`, so that an operator sees it and can run it by hand.
+Every function passes the statement that it is about to run to `show`, so an operator can see it and run it by
+hand.
 """
 
 from __future__ import annotations
@@ -35,30 +36,30 @@ _FINISHED = {"finished", "cancelled", "failed"}
 
 @dataclass(frozen=True)
 class Node:
-    """One server of the cluster, and what it holds."""
+    """One server of the cluster and its contents."""
 
     node: str
     """Its address: host:port."""
     role: str
     """coordinator or worker."""
     answers: bool
-    """Whether the coordinator reaches it within a second."""
+    """Whether the coordinator can reach it within a second."""
     shards: int
-    """How many slices of all organizations' rows lie there; those of all tables that lie together are one."""
+    """Number of its shard groups: colocated shards of all tables count as one."""
     organizations: int | None
-    """How many organizations lie there; None while a node does not answer."""
+    """Number of its organizations; None while a node does not answer."""
     size_bytes: int | None
-    """Size of the database there; None while a node does not answer."""
+    """Size of its database; None while a node does not answer."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The node as JSON has it."""
+        """Return the node in JSON types."""
         return asdict(self)
 
 
 def status(db: DatabaseManager, *, show: Show = bool) -> list[Node]:
-    """Return every node, the coordinator first: does it answer, and how much lies there?
+    """Return every node, the coordinator first, with its state and contents.
 
-    Raises `SchemaError` where the database is not spread over several servers.
+    Raises `SchemaError` if the database is not distributed over several servers.
     """
     _require_citus(db)
     dead = dead_workers(db.pool) or ()
@@ -78,11 +79,12 @@ def status(db: DatabaseManager, *, show: Show = bool) -> list[Node]:
 
 
 def add(db: DatabaseManager, address: str, *, show: Show = bool, dry_run: bool = False) -> None:
-    """Take a server into the cluster, and give tenants their rights there; it holds nothing until `rebalance`.
+    """Add a server to the cluster and grant tenants their rights there; it holds no rows until `rebalance`.
 
-    `address` is host or host:port. The server has PostgreSQL and Citus as the others, and the same database with `CREATE EXTENSION
-    citus`. One that is in already stays, and gets its rights anew. Raises `InvalidInputError` for an address that is
-    none, `SchemaError` where the database is not spread over several servers.
+    `address` is host or host:port. The server needs the same PostgreSQL, Citus and database as the others,
+    with `CREATE EXTENSION citus`. An existing node stays, and its rights are granted again. Raises
+    `InvalidInputError` for an invalid address, `SchemaError` if the database is not distributed over several
+    servers.
     """
     host, port = address_of(address)
     _require_citus(db)
@@ -102,11 +104,11 @@ def rebalance(
     dry_run: bool = False,
     on_progress: Callable[[int, int], object] | None = None,
 ) -> list[Row]:
-    """Move slices until every node holds about as much; return the moves.
+    """Move shards until all nodes hold about the same amount; return the moves.
 
-    People read and write meanwhile; who writes to a slice waits a moment when it changes over. `on_progress` gets how many
-    moves are done, and of how many. With `dry_run` nothing moves. Raises `SchemaError` for a move that failed: the slices
-    are all there, where they were or where they went; ask again.
+    Reads and writes continue meanwhile; writes to a shard wait briefly when it switches over. `on_progress`
+    is called with the number of moves done and the total. With `dry_run` nothing moves. Raises `SchemaError`
+    for a failed move: no shard is lost, at its old or new node; run it again.
     """
     _require_citus(db)
     moves = db.execute_query(_shown(_SQL["planned_moves"], show), primary=True)
@@ -133,9 +135,9 @@ def rebalance(
 def isolate(
     db: DatabaseManager, organization_id: object, *, show: Show = bool, dry_run: bool = False
 ) -> bool:
-    """Give an organization a slice of its own, which then moves and is measured by itself; return whether it had none.
+    """Isolate an organization in its own shard, to be moved and measured alone; return whether it had none.
 
-    People read and write meanwhile. Raises `NotFoundError` for an unknown organization.
+    Reads and writes continue meanwhile. Raises `NotFoundError` for an unknown organization.
     """
     organization = parse_uuid(organization_id, "organization_id")
     _require_citus(db)
@@ -151,7 +153,7 @@ def isolate(
     show(statement)
     if not dry_run:
         with db.connection() as connection, connection.cursor() as cursor:
-            # Without a transaction around it, and however long it takes.
+            # Outside a transaction, and without a timeout.
             cursor.execute("SET statement_timeout = 0")
             cursor.execute(statement)
         _have_readers_begin_afresh(db, show)
@@ -159,7 +161,7 @@ def isolate(
 
 
 def address_of(address: str) -> tuple[str, int]:
-    """Return host and port (5432 where none is given); raises `InvalidInputError` where it is no address."""
+    """Return host and port (5432 by default). Raises `InvalidInputError` for an invalid address."""
     match = _ADDRESS.fullmatch(address)
     port = int(match[2] or 5432) if match else 0
     if match is None or not 0 < port < 65536:

@@ -1,4 +1,4 @@
-"""What the prediction cache's Redis says of itself."""
+"""Status of the prediction cache's Redis."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _KEYS_OF_A_STEP = 2000
 
 @dataclass(frozen=True)
 class RedisFacts:
-    """The servers behind REDIS_URL, taken together. None where nothing was answered."""
+    """The servers of REDIS_URL together. None for what was not answered."""
 
     configured: bool
-    """Whether REDIS_URL is set; False for the default address, where nothing may answer, and for no cache."""
+    """Whether REDIS_URL is set; False for the default address, which need not answer, and for no cache."""
     url: str | None
-    """Where it is, without the password; None for no cache."""
+    """Its URL without the password; None for no cache."""
     answers: bool
     version: str | None = None
     memory_bytes: int | None = None
@@ -32,12 +32,12 @@ class RedisFacts:
     keys: int | None = None
     """Keys of the prediction cache."""
     keys_are: str = "exact"
-    """exact, or "at least" where counting took longer than two seconds."""
+    """exact, or "at least" if counting took longer than two seconds."""
     error: str | None = None
 
 
 def redis_status(url: str | None, *, configured: bool) -> RedisFacts:
-    """Does Redis answer, and what does it hold? Never raises for one that does not."""
+    """Return whether Redis answers, and what it holds. Never raises if it does not answer."""
     if url is None:
         return RedisFacts(configured=False, url=None, answers=False)
     target = RedisTarget(url, connect_seconds=_SECONDS)
@@ -64,7 +64,7 @@ def _server(client: redis.Redis) -> dict[str, Any]:
 
 
 def _count_keys(client: redis.Redis) -> tuple[int, bool]:
-    """How many keys are the cache's? A walk in small steps, so that nobody else waits for it."""
+    """Count the cache's keys with SCAN, in small steps that do not block other clients."""
     give_up_at = time.monotonic() + _SECONDS
     cursor = keys = 0
     while True:

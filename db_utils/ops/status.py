@@ -1,4 +1,4 @@
-"""What runs, where, how large it is, and whether something needs attention: read only, for any role."""
+"""Status of server, schema, data, jobs and cache, and what needs attention: read only, for any role."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class ServerFacts:
     started_at: dt.datetime
     database_bytes: int | None
     connections: int
-    """Of all databases and roles; where the role may not look at others' sessions, background workers count too."""
+    """Of all databases and roles; includes background workers if the role may not see others' sessions."""
     connections_limit: int
 
 
 @dataclass(frozen=True)
 class SchemaFacts:
-    """Which schema the database has, against the library's."""
+    """The schema of the database, compared with the library's."""
 
     version: int | None
     library_version: int
@@ -66,12 +66,12 @@ class SchemaFacts:
     files: str
     """same, changed (applied from other files than the library's), or unknown (psql alone applied them)."""
     sample_data_from: dt.datetime | None
-    """The instant that the sample data took for now; None where it was not loaded."""
+    """The instant that the sample data is relative to; None if it was not loaded."""
 
 
 @dataclass(frozen=True)
 class SeriesFacts:
-    """From when to when a time series has rows; None where it has none or the role may not read it."""
+    """Time range of a time series; None if it is empty or the role may not read it."""
 
     name: str
     oldest: dt.datetime | None
@@ -101,18 +101,18 @@ class SourceFacts:
 
     connector: str
     places: int
-    """For how many places it was ever asked."""
+    """Number of locations for which it was ever queried."""
     failing_places: int
-    """Those whose newest window could not be fetched or held readings that cannot be true."""
+    """Locations whose newest window could not be fetched or had impossible readings."""
     last_good_at: dt.datetime | None
-    """When a window of any place was last fetched well."""
+    """When a window of any location was last fetched successfully."""
     stalest_good_at: dt.datetime | None
-    """The same of the place that waits longest; None where one never had a good run."""
+    """The same for the location that has waited longest; None if one never had a successful run."""
 
 
 @dataclass
 class Status:
-    """All of it; what the role may not see is None or empty, and named in `not_visible`."""
+    """The whole status; what the role may not see is None or empty, and named in `not_visible`."""
 
     ok: bool
     """Whether the database answers."""
@@ -121,25 +121,25 @@ class Status:
     schema: SchemaFacts | None = None
     tables: list[TableFacts] = field(default_factory=list)
     rollups: list[TableFacts] = field(default_factory=list)
-    """Those that are stored; none where rollups are views."""
+    """Stored rollups; empty if rollups are views."""
     series: list[SeriesFacts] = field(default_factory=list)
     jobs: list[JobFacts] = field(default_factory=list)
     sources: list[SourceFacts] = field(default_factory=list)
-    """Those that were ever asked; `doctor` says which are late."""
+    """Sources that were ever queried; `doctor` reports late ones."""
     copies: list[TargetFacts] = field(default_factory=list)
-    """Targets of the outbox: copies on Convex, live streams; `doctor` says which are late."""
+    """Targets of the outbox: copies on Convex, live streams; `doctor` reports late ones."""
     replica: ReplicaState | None = None
-    """The read replica of DATABASE_REPLICA_URL; None where none is set."""
+    """The read replica of DATABASE_REPLICA_URL; None if not set."""
     cache: RedisFacts | None = None
     not_visible: list[str] = field(default_factory=list)
     attention: list[str] = field(default_factory=list)
-    """One sentence for each thing that should be looked at: no or another schema, failing jobs, a silent Redis."""
+    """One sentence per problem: no or another schema, failing jobs, a Redis that does not answer."""
 
 
 def status(db: DatabaseManager, *, exact: bool = False) -> Status:
-    """What runs, where, which versions, how large, how fresh? Reads only, and never waits long for one answer.
+    """Return versions, sizes, freshness and problems. Reads only, and never waits long for one query.
 
-    Works for any role: what it may not see is said. `exact` counts all rows, however long it takes.
+    Works for any role: what it may not see is listed. `exact` counts all rows, however long it takes.
     """
     found = Status(ok=True)
     found.cache = redis_status(db.settings.redis_url, configured=db.settings.redis_is_configured)
@@ -173,7 +173,7 @@ def status(db: DatabaseManager, *, exact: bool = False) -> Status:
 
 
 class _Look:
-    """Asks for one part; where the role may not see it, or it takes too long, that is noted and the rest goes on."""
+    """Queries single parts; missing permissions and timeouts are noted without stopping the rest."""
 
     def __init__(self, notes: list[str]) -> None:
         self._notes = notes
@@ -209,10 +209,10 @@ def _schema(db: DatabaseManager) -> SchemaFacts:
 
 
 def _series(db: DatabaseManager, name: str, server: ServerFacts | None) -> SeriesFacts:
-    """The edges of a time series, without reading all of it.
+    """Return the first and last time of a time series, without reading all of it.
 
-    Chunks are read in order, so a hypertable's edge is in its first or last one. An ordinary table is asked for each
-    organization's edge, which its index on the hour gives.
+    Chunks are read in order, so a hypertable's edge is in its first or last one. For an ordinary table, each
+    organization's edge is read from the index on time.
     """
     assert server is not None
     of_all = "(SELECT time FROM {table} ORDER BY time {order} LIMIT 1)"
@@ -235,7 +235,7 @@ def _jobs(db: DatabaseManager) -> list[JobFacts]:
 
 
 def sources(db: DatabaseManager) -> list[SourceFacts]:
-    """Return when each public source that was ever asked last succeeded."""
+    """Return when each public source that was ever queried last succeeded."""
     rows = db.execute_query(_SQL["sources"], timeout_seconds=_TIMEOUT_SECONDS)
     return [SourceFacts(**row) for row in rows]
 
@@ -272,5 +272,5 @@ def _attention(found: Status) -> list[str]:
 
 
 def _cannot_run(job: JobFacts, server: ServerFacts | None) -> bool:
-    """Under Apache's licence TimescaleDB's own jobs fail from the first day on, and nothing comes of it."""
+    """Whether the job cannot run: under the Apache licence TimescaleDB's own jobs fail, harmlessly."""
     return server is not None and server.edition == "apache" and job.job_id < _FIRST_JOB_OF_USERS

@@ -1,4 +1,4 @@
-"""How large is each table and each stored rollup of the schema, and how many rows does it hold?"""
+"""Sizes and row counts of the tables and stored rollups of the schema."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _SQL = sql_beside(__name__)
 _COUNTED_UP_TO_BYTES = 64 * 1024**2
 _COUNTED_UP_TO_ROWS = 1_000_000
 _TIMEOUT_SECONDS = 5.0
-# What is stored in chunks under which name: TimescaleDB names a rollup in its jobs, the table behind it with its chunks.
+# Relations stored in chunks: TimescaleDB lists jobs under the rollup, but chunks under its materialization
+# table.
 STORED_IN_CHUNKS = """
     stored (relation_schema, relation, hypertable_schema, hypertable_name) AS (
         SELECT hypertable_schema, hypertable_name, hypertable_schema, hypertable_name
@@ -34,7 +35,7 @@ STORED_IN_CHUNKS = """
 
 @dataclass(frozen=True)
 class TableFacts:
-    """One table or stored rollup. Sizes are bytes, None where the role may not see them or the edition has no such thing."""
+    """One table or stored rollup. Sizes are in bytes, None if not visible or not in this edition."""
 
     name: str
     rows: int | None
@@ -44,29 +45,29 @@ class TableFacts:
     """Rows, indexes and everything else, in all chunks."""
     index_bytes: int | None
     is_hypertable: bool
-    """Whether it is stored in chunks, as time series and rollups are with TimescaleDB."""
+    """Whether it is stored in chunks, like time series and rollups with TimescaleDB."""
     chunks: int | None
     columnstore_chunks: int | None
-    """Those of them that are in the columnstore."""
+    """Chunks in the columnstore."""
     columnstore_before_bytes: int | None
-    """What the rows of the columnstore took before they came there."""
+    """Size of the columnstore's rows before conversion."""
     columnstore_after_bytes: int | None
-    """What they take there."""
+    """Their size in the columnstore."""
 
 
 def tables(db: Executor, *, exact: bool = False) -> list[TableFacts]:
     """Return the size of each table, in the order of the schema.
 
-    Rows are counted where that is cheap (below 64 MB and about a million rows) or `exact` is asked for; else they are
-    estimated, and say so.
+    Rows are counted if that is cheap (below 64 MB and about a million rows) or `exact` is set; otherwise they
+    are estimated, and marked so.
     """
     return _measured(db, ["r", "p"], exact)
 
 
 def rollups(db: Executor, *, exact: bool = False) -> list[TableFacts]:
-    """How large is each rollup of the schema? Empty where rollups are views, which hold nothing of their own.
+    """Return the size of each rollup of the schema; empty if rollups are views, which store nothing.
 
-    Rows are counted or estimated as those of tables; what is not yet stored is in the count only.
+    Rows are counted or estimated like those of tables; rows not yet materialized are only in the count.
     """
     return _measured(db, ["v"], exact)
 
@@ -77,7 +78,7 @@ def _measured(db: Executor, kinds: list[str], exact: bool) -> list[TableFacts]:
     hypertables = _hypertables(db, [row["name"] for row in found])
     distributed = _distributed(db)
     found = [{**row, **distributed.get(row["name"], {})} for row in found]
-    # A view is measured only where TimescaleDB stores what it shows.
+    # A view has a size only if TimescaleDB materializes it.
     return [
         _facts(db, row, hypertables, exact)
         for row in found
@@ -124,7 +125,7 @@ def _rows(
 
 
 def _distributed(db: Executor) -> dict[str, dict[str, Any]]:
-    """Sizes of the tables that Citus spreads over its nodes, added up; no estimate of rows, for the coordinator holds none."""
+    """Return the total sizes of tables distributed by Citus, without estimates of their rows."""
     try:
         return {row["name"]: row for row in db.execute_query(_SQL["distributed"])}
     except (UndefinedObjectError, PermissionDeniedError):
@@ -132,7 +133,7 @@ def _distributed(db: Executor) -> dict[str, dict[str, Any]]:
 
 
 def _hypertables(db: Executor, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What TimescaleDB knows of those tables and rollups that it stores in chunks; what the role may not ask is left out."""
+    """Return TimescaleDB's figures of relations stored in chunks, as far as the role may query them."""
     try:
         listed = db.execute_query(
             f"""

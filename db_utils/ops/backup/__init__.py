@@ -1,4 +1,4 @@
-"""Backups that are known to restore.
+"""Backups with verified restores.
 
 from db_utils.ops.backup import restore
 from db_utils.ops.backup import UrlEndpoint, backup, verify

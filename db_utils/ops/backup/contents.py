@@ -1,4 +1,4 @@
-"""What does a database hold, table by table, and is it what a manifest says?"""
+"""The contents of a database by table, compared with a manifest."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from db_utils.schema.source import folder
 
 
 def contents(session: PsqlSession) -> tuple[Database, list[TableManifest]]:
-    """Return what the session's database holds, as its transaction sees it."""
+    """Return the contents of the session's database, as its transaction sees them."""
     facts, *tables = session.file(folder("sql") / "backup" / "contents.sql")
     return Database(**json.loads(facts)), [TableManifest(**json.loads(line)) for line in tables]
 
 
 def refuse_citus(session: PsqlSession) -> None:
-    """Raise `BackupError` where the rows are on other nodes than this one."""
+    """Raise `BackupError` if rows are on other nodes than this one."""
     if session.rows("SELECT e.extname FROM pg_extension AS e WHERE e.extname = 'citus'"):
         raise BackupError(
             "the database is spread over the nodes of Citus, and a dump of the coordinator holds none of its rows: back up every node "
@@ -26,7 +26,7 @@ def refuse_citus(session: PsqlSession) -> None:
 
 
 def differences(expected: list[TableManifest], found: list[TableManifest]) -> list[str]:
-    """Where do two lists of tables differ? One sentence each; none where they are equal."""
+    """Return the differences of two lists of tables, one sentence each; none if they are equal."""
     there = {table.table: table for table in found}
     sentences = []
     for table in expected:

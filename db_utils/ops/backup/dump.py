@@ -1,4 +1,4 @@
-"""Makes a backup: one folder, complete or not there at all."""
+"""Make a backup: one folder, which appears only once complete."""
 
 from __future__ import annotations
 
@@ -35,21 +35,22 @@ Say = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Backup:
-    """A backup that was made."""
+    """A completed backup."""
 
     folder: Path
     manifest: Manifest
     seconds: float
     is_recorded: bool
-    """Whether backup_runs knows of it: not where the schema is older than version 4, or the role may not write there."""
+    """Whether it is recorded in backup_runs: not before schema version 4, or without permission."""
 
 
 def backup(endpoint: Endpoint, out: Path, *, key: Key | None = None, say: Say = lambda step: None) -> Backup:
     """Back up a database and return where the backup is.
 
-    `out` is an existing folder, in which the backup gets a folder of its own named after database and time, or the name of
-    the folder of the new backup. Rows are those committed when it began; readers and writers are not held up.
-    With a `key` everything but the manifest is encrypted. Raises `BackupError`, and then nothing is left that looks like a backup.
+    `out` is an existing folder, in which a new folder named after database and time is created, or the name
+    of the backup's new folder. It contains the rows committed when it began; reads and writes are not
+    blocked. With a `key` everything but the manifest is encrypted. Raises `BackupError`, and then leaves
+    nothing that looks like a backup.
     """
     began = time.monotonic()
     with _partial(endpoint, out) as (partial, final), PsqlSession(endpoint) as session:
@@ -79,7 +80,7 @@ def backup(endpoint: Endpoint, out: Path, *, key: Key | None = None, say: Say = 
 
 
 def record_verified(endpoint: Endpoint, manifest: Manifest, seconds: float) -> None:
-    """Write down that a backup was restored and compared."""
+    """Record that a backup was restored and compared."""
     with PsqlSession(endpoint) as session:
         session.script(
             "UPDATE public.backup_runs SET verified_at = now(), "
@@ -105,7 +106,7 @@ def _record(endpoint: Endpoint, final: Path, manifest: Manifest) -> bool:
                 f"VALUES ({', '.join(literal(value) for value in values)}, {manifest.key is not None});"
             )
     except BackupError:
-        return False  # the backup itself is good
+        return False  # the backup itself is valid
     return True
 
 
@@ -114,7 +115,7 @@ def _record(endpoint: Endpoint, final: Path, manifest: Manifest) -> bool:
 
 @contextlib.contextmanager
 def _partial(endpoint: Endpoint, out: Path) -> Iterator[tuple[Path, Path]]:
-    """A folder to write into, hidden and called partial, and what it will be called; gone with the block unless renamed."""
+    """Yield a new hidden folder and its final name; removed after the block unless renamed."""
     out = out.expanduser().resolve()
     final = out / _name(endpoint) if out.is_dir() else out
     partial = final.parent / f".{final.name}.{uuid.uuid4().hex[:8]}{_PARTIAL}"
@@ -138,7 +139,7 @@ def _partial(endpoint: Endpoint, out: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _lock(file: IO[str], *, wait: bool) -> None:
-    """Hold the file's lock until it is closed. Raises `OSError` where another process has it and `wait` is false."""
+    """Lock the file until it is closed. Raises `OSError` if it is locked and `wait` is false."""
     if sys.platform != "win32":
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     elif not wait:
@@ -151,7 +152,7 @@ def _name(endpoint: Endpoint) -> str:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Take away what backups that were killed have left: nobody holds its lock any more."""
+    """Remove the remains of killed backups, whose locks are free."""
     for folder in parent.glob(f".*{_PARTIAL}"):
         with contextlib.suppress(OSError), (folder / ".lock").open("r+") as lock:
             _lock(lock, wait=False)
@@ -174,9 +175,9 @@ def _write(folder: Path, name: str, pieces: Iterable[bytes], key: Key | None) ->
 
 
 def _publish(partial: Path, final: Path, *, may_count: bool) -> Path:
-    """Give the complete backup its name, in one step, so that it survives a power cut as a whole or not at all.
+    """Rename the complete backup atomically, so that after a power cut it is complete or absent.
 
-    Where another backup of the same second has the name, `may_count` takes the next one.
+    If another backup of the same second has the name, `may_count` appends the next number.
     """
     (partial / ".lock").unlink()
     _sync(partial)

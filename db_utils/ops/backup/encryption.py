@@ -1,9 +1,10 @@
-"""Seals a stream of any length with age, so that a backup opens without this library: `age -d -i backup.key database.dump.age`.
+"""Encrypt streams with age. A backup opens without this library: `age -d -i backup.key database.dump.age`.
 
-The key is an identity of age (X25519): 32 random bytes, as age-keygen writes them or in base64. age authenticates each chunk of
-64 KiB before it lets it out, in order and up to the last one, with memory that stays constant. Its recipient, the public half,
-would let anybody *make* files that open with the key. So it is never written down (a manifest names the key by a hash under it),
-and the manifest, which tells the checksums of the sealed files, is signed with the secret half.
+The key is an age identity (X25519): 32 random bytes, as written by age-keygen or in base64. age authenticates
+each 64 KiB chunk before releasing it, in order and up to the last one, in constant memory. Its recipient, the
+public half, would let anyone *create* files that open with the key. So it is never stored (a manifest
+identifies the key by a hash under it), and the manifest, which contains the checksums of the encrypted files,
+is signed with the secret half.
 """
 
 from __future__ import annotations
@@ -28,35 +29,35 @@ _BECH32 = "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L"
 
 
 class Readable(Protocol):
-    """A file, as far as it is read here."""
+    """The reading part of a file's interface."""
 
     def read(self, size: int, /) -> bytes:
-        """The next bytes; b"" at the end."""
+        """Return the next bytes; b"" at the end."""
         ...
 
 
 class Writable(Protocol):
-    """A file, as far as it is written here."""
+    """The writing part of a file's interface."""
 
     def write(self, data: bytes, /) -> Any:
-        """Take these bytes."""
+        """Write these bytes."""
         ...
 
 
 @dataclass(frozen=True)
 class Key:
-    """A secret of 32 random bytes. It is not part of any message or `repr`."""
+    """A secret of 32 random bytes, never part of a message or `repr`."""
 
     secret: bytes = field(repr=False)
 
     @property
     def fingerprint(self) -> str:
-        """Tells this key from others, and nothing about it."""
+        """Fingerprint that identifies the key without revealing anything about it."""
         return self.derive(b"fingerprint").hex()[:16]
 
     @property
     def identity(self) -> str:
-        """The secret as age writes it."""
+        """The secret in age's format."""
         groups = [int.from_bytes(self.secret) << 4 >> 5 * place & 31 for place in range(51, -1, -1)]
         prefix = _AGE_PREFIX.lower()
         checked = [ord(letter) >> 5 for letter in prefix] + [0] + [ord(letter) & 31 for letter in prefix]
@@ -65,20 +66,20 @@ class Key:
         return f"{_AGE_PREFIX}1" + "".join(_BECH32[group] for group in groups)
 
     def sign(self, message: bytes) -> str:
-        """HMAC-SHA256 of a message, under a key derived for that."""
+        """Return the HMAC-SHA256 of a message, under a derived key."""
         return hmac.digest(self.derive(b"manifest"), message, "sha256").hex()
 
     def derive(self, purpose: bytes, salt: bytes = b"") -> bytes:
-        """HKDF-SHA256 (RFC 5869) of the secret: 32 bytes for one purpose."""
+        """Derive 32 bytes for one purpose from the secret, by HKDF-SHA256 (RFC 5869)."""
         extracted = hmac.digest(salt, self.secret, "sha256")
         return hmac.digest(extracted, b"barnameh-backup " + purpose + b"\x01", "sha256")
 
 
 def read_key(path: Path | None) -> Key | None:
-    """The key in this file, else the one in BACKUP_KEY; None where neither is given.
+    """Return the key in this file, else the one in BACKUP_KEY; None if neither is given.
 
-    Either holds an identity of age (`age-keygen -o backup.key`), or 32 random bytes in base64 (`openssl rand -base64 32`). Raises
-    `ConfigurationError` for anything else.
+    Either contains an age identity (`age-keygen -o backup.key`), or 32 random bytes in base64 (`openssl rand
+    -base64 32`). Raises `ConfigurationError` for anything else.
     """
     if path is not None:
         try:
@@ -106,7 +107,7 @@ def _parsed(line: str) -> Key | None:
         for letter in line.upper()[len(_AGE_PREFIX) + 1 :][:52]:
             number = number << 5 | max(_BECH32.find(letter), 0)
         key = Key((number >> 4 & (1 << 256) - 1).to_bytes(_KEY_BYTES))
-        return key if key.identity == line.upper() else None  # its checksum, and that nothing else is there
+        return key if key.identity == line.upper() else None  # its checksum, and that nothing follows
     try:
         secret = base64.b64decode(line, validate=True)
     except (binascii.Error, ValueError):
@@ -115,7 +116,7 @@ def _parsed(line: str) -> Key | None:
 
 
 def _bech32_polymod(groups: Iterable[int]) -> int:
-    """The checksum of BIP 173 over groups of five bits."""
+    """Return the BIP 173 checksum over groups of five bits."""
     checksum = 1
     for group in groups:
         top, checksum = checksum >> 25, (checksum & 0x1FFFFFF) << 5 ^ group
@@ -125,7 +126,7 @@ def _bech32_polymod(groups: Iterable[int]) -> int:
 
 
 def seal(pieces: Iterable[bytes], key: Key, into: Writable) -> None:
-    """Write this stream as a file of age that the key opens. What reading or writing raises is raised as it is."""
+    """Encrypt this stream to an age file for the key. Errors of reading and writing propagate unchanged."""
     age = _age()
     source = _Pieces(pieces)
     try:
@@ -139,10 +140,10 @@ def seal(pieces: Iterable[bytes], key: Key, into: Writable) -> None:
 
 
 def unseal(file: Readable, key: Key, into: Writable) -> None:
-    """Write what was sealed into this file, each piece authenticated.
+    """Decrypt this file, each piece authenticated.
 
-    Raises `BackupError` for a file of another key, and for one that was changed, reordered or cut off: what came before may be
-    used only once this has returned.
+    Raises `BackupError` for a file of another key, and for one that was changed, reordered or cut off: use
+    the output only after this has returned.
     """
     age = _age()
     try:
@@ -156,7 +157,7 @@ def unseal(file: Readable, key: Key, into: Writable) -> None:
 
 
 def wrong_key(wanted: str, key: Key) -> str:
-    """The sentence for a key that is another one."""
+    """Return the message for a wrong key."""
     return f"this is the wrong key: the backup was encrypted with key {wanted}, and the one given is {key.fingerprint}"
 
 
@@ -171,7 +172,7 @@ def _age() -> Any:
 
 
 class _Pieces(io.RawIOBase):
-    """A stream as a file; `error` is what reading it raised, which age tells in words of its own."""
+    """A stream as a file; `error` is the original error of reading it, which age replaces by its own."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
@@ -179,7 +180,7 @@ class _Pieces(io.RawIOBase):
         self.error: BaseException | None = None
 
     def readable(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
@@ -206,11 +207,11 @@ class Hashing:
         self.size = 0
 
     def read(self, size: int, /) -> bytes:
-        """Read and hash."""
+        """Read and hash bytes."""
         return self._hashed(self._file.read(size))
 
     def write(self, data: bytes, /) -> int:
-        """Write and hash."""
+        """Write and hash bytes."""
         return self._file.write(self._hashed(data))
 
     def flush(self) -> None:
@@ -218,7 +219,7 @@ class Hashing:
         self._file.flush()
 
     def hexdigest(self) -> str:
-        """The SHA-256 of it all."""
+        """Return the SHA-256 of all bytes."""
         return self._found.hexdigest()
 
     def _hashed(self, data: bytes) -> bytes:

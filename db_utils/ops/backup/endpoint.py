@@ -1,4 +1,4 @@
-"""Where is the database, and how are PostgreSQL's own programs run on it: here, or inside its container?"""
+"""The database of a backup, and how to run PostgreSQL's programs on it: locally, or inside its container."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ _PACKAGED = Path("/usr/lib/postgresql")
 
 
 class Endpoint(Protocol):
-    """A database, and the way to run a program of PostgreSQL on it."""
+    """A database, and how to run a PostgreSQL program on it."""
 
     database: str
     label: str
-    """For people; holds no password."""
+    """For messages; contains no password."""
     host: str
-    """The machine whose file system a backup's location is on."""
+    """The machine whose file system contains the backup."""
 
     def command(self, program: str, *arguments: str, database: str | None = None) -> list[str]:
-        """The command line that runs `psql`, `pg_dump` or `pg_restore` on this database, or on another one of its server."""
+        """Return the command for `psql`, `pg_dump` or `pg_restore` on this database or another one."""
         ...
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment to run it in; the password travels here."""
+        """Return the environment of the command, with the password."""
         ...
 
     @property
     def major(self) -> int:
-        """The server's major version."""
+        """Return the server's major version."""
         ...
 
 
 class UrlEndpoint:
-    """A database reached by its URL, with programs of this machine that fit the server's version."""
+    """A database with a URL, and local programs that match the server's version."""
 
     def __init__(self, settings: Settings, *, server_only: bool = False) -> None:
-        """Looks which version the server is. `server_only`: the database itself need not exist yet.
+        """Query the server's version. `server_only`: the database itself need not exist yet.
 
-        Raises a `ConnectionFailedError` where nothing answers.
+        Raises `ConnectionFailedError` if the server does not answer.
         """
         parameters = settings.connection_parameters()
         parameters["options"] = parse_url(settings.database_url).get("options", "")
@@ -94,7 +94,7 @@ class UrlEndpoint:
             connection.close()
 
     def command(self, program: str, *arguments: str, database: str | None = None) -> list[str]:
-        """See `Endpoint`. Raises `BackupError` where no program of a fitting version is installed."""
+        """See `Endpoint`. Raises `BackupError` if no program of a matching version is installed."""
         shown = {name: value for name, value in self._parameters.items() if name not in _SECRET}
         if self._secrets is not None:
             shown["service"] = _SERVICE
@@ -111,10 +111,10 @@ class UrlEndpoint:
 
 
 class ContainerEndpoint:
-    """The database of a container started by docker-compose.yml, with the programs inside it: nothing else is needed here."""
+    """The database of a container started by docker-compose.yml, with the programs inside it."""
 
     def __init__(self, container: str) -> None:
-        """Raises `BackupError` where Docker, or a running container of that name, is missing."""
+        """Raise `BackupError` if Docker, or a running container of that name, is missing."""
         if shutil.which("docker") is None:
             raise BackupError("there is no docker command here: name the database with --url instead")
         asked = _run(
@@ -147,12 +147,12 @@ class ContainerEndpoint:
 
     @property
     def environment(self) -> dict[str, str]:
-        """See `Endpoint`: the socket inside the container asks for no password."""
+        """See `Endpoint`: the socket inside the container needs no password."""
         return dict(os.environ)
 
 
 def _service_file(parameters: Mapping[str, str]) -> IO[str] | None:
-    """A file, readable by this user alone, with what everybody could read on a command line and no variable can carry."""
+    """Write a file, readable only by this user, for settings that no environment variable covers."""
     secrets = {name: value for name, value in parameters.items() if name in _SECRET}
     if not secrets:
         return None
@@ -160,7 +160,7 @@ def _service_file(parameters: Mapping[str, str]) -> IO[str] | None:
         raise ConfigurationError(
             f"{' and '.join(secrets)} beside a service, or of two lines: write it into the service file"
         )
-    # It goes with the endpoint.
+    # Removed with the endpoint.
     file = tempfile.NamedTemporaryFile("w", prefix="db_utils-", suffix=".conf")  # noqa: SIM115
     file.write("\n".join([f"[{_SERVICE}]", *(f"{name}={value}" for name, value in secrets.items()), ""]))
     file.flush()
@@ -168,10 +168,11 @@ def _service_file(parameters: Mapping[str, str]) -> IO[str] | None:
 
 
 def find_program(name: str, major: int) -> Path:
-    """Return the `pg_dump`, `pg_restore` or `psql` of this machine that fits a server of this major version.
+    """Return the local `pg_dump`, `pg_restore` or `psql` for a server of this major version.
 
-    The oldest that is not older than the server: what a newer one writes, an older server may not read. Looked for on
-    PATH, in the wheel of the embedded server, in /usr/lib/postgresql. Raises `BackupError` where there is none.
+    The oldest one not older than the server, because an older server may not read a newer one's output.
+    Searches PATH, the wheel of the embedded server, and /usr/lib/postgresql. Raises `BackupError` if there is
+    none.
     """
     found = {
         candidate: version for candidate in _candidates(name) if (version := _version(candidate)) is not None

@@ -1,7 +1,8 @@
-"""Opens what backups before age were sealed into; nothing writes it any more.
+"""Decrypt backups in the format used before age; it is no longer written.
 
-header   "barnameh-backup-1\\n", 8 bytes that tell the key, 32 bytes of salt: authenticated with every chunk
-chunk    up to 65,536 bytes, sealed with AES-256-GCM (16 bytes longer); its nonce is its number and whether it is the last one
+header   "barnameh-backup-1\\n", 8 bytes of the key's fingerprint, 32 bytes of salt: authenticated with every
+chunk chunk    up to 65,536 bytes, sealed with AES-256-GCM (16 bytes longer); its nonce is its number and
+whether it is the last one
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _SEALED_BYTES = 64 * 1024 + 16
 
 
 def unseal_former(file: Readable, key: Key, into: Writable) -> None:
-    """Do what `encryption.unseal` does, for a file of the former kind."""
+    """Do what `encryption.unseal` does, for a file in the former format."""
     try:
         from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM

@@ -1,10 +1,10 @@
-"""What a backup says about itself: versions, checksums, and the rows of each table as its snapshot saw them.
+"""The manifest of a backup: versions, checksums, and the rows of each table in its snapshot.
 
 A backup is a folder:
 
-    manifest.json    this; readable by everyone who may read the folder, also where the rest is encrypted
-    database.dump    pg_dump's custom format (database.dump.age where encrypted; database.dump.enc in format 1)
-    roles.json       the roles that the database needs, which a dump does not carry (roles.json.age)
+    manifest.json    this; readable by every reader of the folder, even if the rest is encrypted database.dump
+    pg_dump's custom format (database.dump.age if encrypted; database.dump.enc in format 1) roles.json the
+    roles that the database needs, which a dump does not carry (roles.json.age)
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FILE = "manifest.json"
 DUMP = "database.dump"
 ROLES = "roles.json"
 SEALED = {1: ".enc", 2: ".age"}
-"""What an encrypted file's name ends in, by format; plain backups of both are the same."""
+"""Suffix of encrypted files, by format; plain backups of both are the same."""
 _READ_BYTES = 1024 * 1024
 
 
@@ -41,7 +41,7 @@ class TableManifest:
     table: str
     rows: int
     hash: str
-    """Of all contents, whatever the order of the rows; see sql/backup/contents.sql."""
+    """Hash of all contents, independent of the order of rows; see sql/backup/contents.sql."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Database:
     edition: str
     schema_version: int | None
     job_owners: list[str]
-    """Who owns TimescaleDB's jobs: these roles must be there before a restore."""
+    """Owners of TimescaleDB's jobs: these roles must exist before a restore."""
     taken_at: str
     """When the snapshot was taken, UTC."""
 
@@ -72,7 +72,7 @@ class File:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The whole of it."""
+    """The whole manifest."""
 
     backup_id: str
     database: Database
@@ -81,17 +81,17 @@ class Manifest:
     tables: list[TableManifest]
     made_by: str
     key: str | None = None
-    """Fingerprint of the key that the files are encrypted with; None where they are not."""
+    """Fingerprint of the key that the files are encrypted with; None if they are not."""
     signature: str | None = None
-    """HMAC of all the rest under that key."""
+    """HMAC of the rest of the manifest under that key."""
     format: int = field(default=FORMAT)
 
     def text(self) -> str:
-        """The manifest as written."""
+        """Return the manifest as written."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     def unsigned(self) -> bytes:
-        """What the signature is of."""
+        """Return the signed bytes."""
         return json.dumps({**asdict(self), "signature": None}, sort_keys=True).encode()
 
     @property
@@ -101,7 +101,7 @@ class Manifest:
 
 
 def read(folder: Path) -> Manifest:
-    """What does the backup in this folder say about itself? Raises `BackupError` where there is none that can be read."""
+    """Read the manifest of the backup in this folder. Raises `BackupError` if it is missing or unreadable."""
     path = folder / FILE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -135,7 +135,7 @@ def _from_json(found: Any) -> Manifest:
 
 
 def typed(kind: type[Record], found: dict[str, Any]) -> Record:
-    """This record out of JSON that anybody may have written. Raises `TypeError` where a value is not of its field's type."""
+    """Parse this record from untrusted JSON. Raises `TypeError` if a value is not of its field's type."""
     record = kind(**found)
     hints = get_type_hints(kind)
     for part in fields(record):
@@ -157,15 +157,15 @@ def _is(value: object, hint: Any) -> bool:
 
 
 def _is_text(value: str) -> bool:
-    """Whether PostgreSQL takes it: no NUL, no half of a character."""
+    """Whether PostgreSQL accepts it: no NUL, no lone surrogate."""
     return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def check(folder: Path, manifest: Manifest, key: Key | None) -> None:
-    """Raise `BackupError` unless the files are those that the manifest tells of, and the key both opens and signed them.
+    """Raise `BackupError` unless the files match the manifest, and the key decrypts and signed them.
 
-    A key that is given is a claim that the backup was made with it: one that is not encrypted is refused then, because
-    whoever can write to its folder could have put it in the place of one that was.
+    A given key claims that the backup was made with it: an unencrypted backup is then refused, because anyone
+    with write access to its folder could have replaced an encrypted one.
     """
     if manifest.key is None and key is not None:
         raise BackupError(
@@ -200,9 +200,9 @@ def check(folder: Path, manifest: Manifest, key: Key | None) -> None:
 
 
 def pour(folder: Path, manifest: Manifest, file: File, key: Key | None, into: Writable) -> None:
-    """Write what this file of a backup holds, opened with the key where one is given.
+    """Write the contents of this file of a backup, decrypted if a key is given.
 
-    Raises `BackupError` at the end where the file is not the one that the manifest tells of.
+    Raises `BackupError` at the end if the file does not match the manifest.
     """
     path = folder / file.file
     with path.open("rb") as opened:

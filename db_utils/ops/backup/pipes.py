@@ -1,4 +1,4 @@
-"""Programs of PostgreSQL whose output, or input, is a stream of any length."""
+"""Run PostgreSQL programs with streams of any length as output or input."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _PIECE_BYTES = 256 * 1024
 
 @contextlib.contextmanager
 def output_of(endpoint: Endpoint, program: str, *arguments: str) -> Generator[Iterator[bytes]]:
-    """What this program prints, piece by piece. The last piece is followed by `BackupError` where it failed.
+    """Yield this program's output in pieces, then raise `BackupError` if it failed.
 
-    It is ended with the block.
+    It is terminated at the end of the block.
     """
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
@@ -44,7 +44,7 @@ def output_of(endpoint: Endpoint, program: str, *arguments: str) -> Generator[It
 def feed(
     endpoint: Endpoint, fill: Callable[[IO[bytes]], object], program: str, *arguments: str, database: str
 ) -> None:
-    """Run this program on a database of the place's server with what `fill` writes as its input. Raises `BackupError` where it fails."""
+    """Run this program on a database of the server, with input written by `fill`. Raises `BackupError`."""
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             endpoint.command(program, "--no-password", *arguments, database=database),
@@ -56,7 +56,7 @@ def feed(
         )
         with _ended(process):
             assert process.stdin is not None
-            with contextlib.suppress(BrokenPipeError):  # what it says about its end counts
+            with contextlib.suppress(BrokenPipeError):  # its own error message matters
                 fill(process.stdin)
                 process.stdin.close()
             if process.wait() != 0:

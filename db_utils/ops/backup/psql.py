@@ -1,4 +1,4 @@
-"""A psql that stays open: the same statements for a database behind a URL and for one inside a container."""
+"""A psql session: the same statements for a database with a URL and for one inside a container."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from db_utils.errors import BackupError
 from db_utils.ops.backup.endpoint import Endpoint
 
-# Our statements mean the same whatever the database's or role's settings are.
+# Make our statements independent of the settings of database and role.
 _PINNED = """
     SET standard_conforming_strings = on;
     SET quote_all_identifiers = off;
@@ -22,7 +22,7 @@ _PINNED = """
 
 
 class PsqlSession:
-    """One session of psql. It ends, and what it began is rolled back, with the block."""
+    """One session of psql. At the end of the block it ends, and an open transaction is rolled back."""
 
     def __init__(self, endpoint: Endpoint, *, database: str | None = None) -> None:
         self._before = _PINNED
@@ -37,7 +37,7 @@ class PsqlSession:
             stderr=self._said,
             env={**endpoint.environment, "PGOPTIONS": "", "PGCLIENTENCODING": "UTF8", "PSQL_WATCH_PAGER": ""},
             encoding="utf-8",
-            start_new_session=True,  # Ctrl-C is ours: we end it in order
+            start_new_session=True,  # we handle Ctrl-C and end it in order
         )  # fmt: skip
 
     def __enter__(self) -> PsqlSession:
@@ -52,7 +52,7 @@ class PsqlSession:
         self._said.close()
 
     def script(self, text: str) -> list[str]:
-        """Run this script and return the lines that psql prints. Raises `BackupError` with the server's words where it fails."""
+        """Run this script and return psql's output lines. Raises `BackupError` with the server's message."""
         assert self._psql.stdin is not None
         assert self._psql.stdout is not None
         end = uuid.uuid4().hex
@@ -75,11 +75,11 @@ class PsqlSession:
         return self.script(path.read_text(encoding="utf-8"))
 
     def rows(self, query: str) -> list[dict[str, Any]]:
-        """The rows of a SELECT, as JSON has them."""
+        """Return the rows of a SELECT in JSON types."""
         return [json.loads(line) for line in self.script(f"SELECT row_to_json(q) FROM ({query}) AS q;")]
 
     def value(self, query: str) -> Any:
-        """The single value of a SELECT with one row and one column."""
+        """Return the single value of a SELECT with one row and one column."""
         (row,) = self.rows(query)
         (value,) = row.values()
         return value

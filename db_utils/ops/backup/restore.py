@@ -1,6 +1,7 @@
-"""Restores a backup beside the database that is meant, looks at it there, and lets it take that one's place at the end.
+"""Restore a backup into a scratch database, check it there, and let it replace the target at the end.
 
-So the target is empty or complete, at every moment: whatever ends a restore, there is nothing to clean up by hand.
+So the target is empty or complete at every moment: after an interrupted restore there is nothing to clean up
+by hand.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _SQL = sql_beside(__name__)
 
 @dataclass(frozen=True)
 class Restored:
-    """A database that was restored."""
+    """A restored database."""
 
     database: str
     manifest: Manifest
@@ -54,12 +55,12 @@ def restore(
     jobs: int = 1,
     say: Say = lambda step: None,
 ) -> Restored:
-    """Restore the backup in this folder into the place's database, which must be empty.
+    """Restore the backup in this folder into the endpoint's database, which must be empty.
 
-    `compare` counts and hashes every table and refuses where one differs from the manifest; `create_database` makes the
-    database where the server lacks it; `jobs` restores with so many connections, on plain PostgreSQL from an unencrypted
-    backup. Roles that the server lacks are made; those it has stay as they are. Raises `BackupError`, and then the
-    database is as empty as before.
+    `compare` counts and hashes every table and refuses one that differs from the manifest; `create_database`
+    creates the database if it does not exist; `jobs` is the number of connections, on plain PostgreSQL from
+    an unencrypted backup. Missing roles are created; existing ones are left unchanged. Raises `BackupError`,
+    and then the database is still empty.
     """
     began = time.monotonic()
     manifest = _checked(folder, key, say)
@@ -96,8 +97,8 @@ def verify(
 ) -> float:
     """Restore a backup to check it and return how many seconds that took.
 
-    Restores it into a scratch database of the same server, which is dropped again, and compares the rows and the contents
-    of every table with the manifest. Raises `BackupError` where anything differs.
+    Restores it into a scratch database of the same server, which is dropped afterwards, and compares the rows
+    and contents of every table with the manifest. Raises `BackupError` if anything differs.
     """
     began = time.monotonic()
     manifest = _checked(folder, key, say)
@@ -117,7 +118,7 @@ def _checked(folder: Path, key: Key | None, say: Say) -> Manifest:
 
 
 def _require_fitting(endpoint: Endpoint, manifest: Manifest, jobs: int) -> None:
-    """Raise where this server, or this release, cannot take the backup: before anything is made."""
+    """Raise if this server or this release cannot restore the backup, before anything is created."""
     was = manifest.database
     if endpoint.major < was.postgresql_major:
         raise BackupError(
@@ -171,7 +172,7 @@ def _require_empty(endpoint: Endpoint) -> None:
 def _restored(
     endpoint: Endpoint, folder: Path, manifest: Manifest, key: Key | None, jobs: int, say: Say
 ) -> Iterator[tuple[str, PsqlSession, RestoredRoles]]:
-    """A scratch database with the backup in it, and TimescaleDB's jobs at rest."""
+    """Restore the backup into a scratch database, with TimescaleDB's jobs stopped."""
     folder = folder.expanduser().resolve()
     like, needed = endpoint.database, _roles(folder, manifest, key)
     with temporary_database(endpoint, like=like) as (scratch, server):
@@ -202,7 +203,8 @@ def _restored(
             )
         if manifest.database.timescaledb is not None:
             with PsqlSession(endpoint, database=scratch) as session:
-                # Jobs would change what is about to be compared: they rest until the database has its name.
+                # Jobs would change the contents to be compared: they are stopped until the database is
+                # renamed.
                 session.script(
                     "BEGIN; SELECT timescaledb_post_restore(); SELECT _timescaledb_functions.stop_background_workers(); COMMIT;"
                 )
@@ -242,6 +244,6 @@ def _compare(endpoint: Endpoint, scratch: str, manifest: Manifest) -> None:
 
 
 def _require_schema(session: PsqlSession, manifest: Manifest) -> None:
-    """Raise where the restored schema lacks something. An older one is for `migrate` to look at."""
+    """Raise if the restored schema lacks something. An older one is left to `migrate`."""
     if manifest.database.schema_version == source.latest_version():
         session.script(source.file("sql", "verify.sql").text)

@@ -1,4 +1,4 @@
-"""Roles belong to the server, not to the database: a dump names them, and does not carry them."""
+"""Roles of a backup: they belong to the server, so a dump names them without creating them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from db_utils.ops.backup.manifest import typed
 from db_utils.ops.backup.psql import PsqlSession
 from db_utils.sql_text import identifier, literal
 
-# Verifiers of passwords stay out of the server's log, where the one who restores may say so.
+# Keep password verifiers out of the server's log, if this user may.
 _UNLOGGED = "SELECT set_config('log_statement', 'none', true) FROM pg_roles WHERE rolname = current_user AND rolsuper;"
 
 _TAKEN_BY_OWNER = "barnameh_tenant"
 _OURS = frozenset({_TAKEN_BY_OWNER, "barnameh_tenant_login", "barnameh_readonly"})
 _OWN_SETTINGS = "app."
-# As sql/idempotent/90_tenants.sql has it: who owns the schema may act as a tenant.
+# As in sql/idempotent/90_tenants.sql: the owner of the schema may act as a tenant.
 _MAY_TAKE_IT = f"""
     DO $$
     BEGIN
@@ -29,7 +29,7 @@ _MAY_TAKE_IT = f"""
 
 @dataclass(frozen=True)
 class Membership:
-    """What a role is a member of."""
+    """A membership of a role."""
 
     role: str
     inherit: bool
@@ -38,7 +38,7 @@ class Membership:
 
 @dataclass(frozen=True)
 class Role:
-    """A role that the database needs, as sql/backup/roles.sql tells it."""
+    """A role that the database needs, as read by sql/backup/roles.sql."""
 
     name: str
     can_login: bool
@@ -52,19 +52,19 @@ class Role:
 
 @dataclass(frozen=True)
 class RestoredRoles:
-    """What became of the roles that a backup needs."""
+    """The result of creating a backup's roles."""
 
     made: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
-    """These were on the server already, and were left as they are, passwords too."""
+    """Existing roles, left unchanged, including passwords."""
     without_password: list[str] = field(default_factory=list)
-    """Logins that were made, and whose password the backup does not hold: ALTER ROLE … PASSWORD."""
+    """Created logins whose password the backup does not contain: ALTER ROLE … PASSWORD."""
     withheld: list[str] = field(default_factory=list)
-    """What a backup may not give a role: membership in a role of the server's own, settings for superusers. One statement each."""
+    """Statements that a backup may not run: membership in the server's roles, superuser settings."""
 
 
 def read_roles(found: Any) -> list[Role]:
-    """The roles out of roles.json, which anybody may have written. Raises `KeyError` or `TypeError` where it is not of its form."""
+    """Parse roles.json, which is untrusted. Raises `KeyError` or `TypeError` if it is malformed."""
     return [
         typed(Role, {**role, "member_of": [typed(Membership, member) for member in role["member_of"]]})
         for role in found
@@ -72,11 +72,11 @@ def read_roles(found: Any) -> list[Role]:
 
 
 def restore_roles(server: PsqlSession, roles: list[Role], owner: str) -> RestoredRoles:
-    """Create the roles of a backup that the server lacks, all or none, and return their names.
+    """Create the missing roles of a backup, all or none, and return their names.
 
-    `owner` is who owned the database that was backed up: that role is not made, whoever restores takes its endpoint. A role that is
-    made gets no more than tenants and readers need: it is a member of the schema's own roles and of those made with it
-    only, and has settings that it could choose itself.
+    `owner` owned the database that was backed up: this role is not created, the restoring user takes its
+    place. A created role gets no more than tenants and readers need: membership only in the schema's roles
+    and those created with it, and settings that it could change itself.
     """
     there = {row["rolname"] for row in server.rows("SELECT rolname FROM pg_roles")}
     free = {row["name"] for row in server.rows("SELECT name FROM pg_settings WHERE context = 'user'")}
@@ -112,7 +112,7 @@ def restore_roles(server: PsqlSession, roles: list[Role], owner: str) -> Restore
 
 def _make(role: Role) -> str:
     quoted = identifier(role.name)
-    # Neither superuser, nor allowed to create roles or databases.
+    # Neither a superuser, nor allowed to create roles or databases.
     statements = [
         f"CREATE ROLE {quoted} {'LOGIN' if role.can_login else 'NOLOGIN'} {'INHERIT' if role.inherits else 'NOINHERIT'} "
         f"NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION CONNECTION LIMIT {role.connection_limit};"

@@ -1,6 +1,6 @@
-"""Backups on a schedule into one folder: when the next is due, which old ones go, and whether the newest is young enough.
+"""Scheduled backups in one folder: the next due time, removal of old ones, and health of the newest.
 
-The folder is that of the `backup` service too (postgres/backup.sh), which keeps it in the same way.
+The `backup` service (postgres/backup.sh) uses the folder in the same way.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Schedule:
 
     @classmethod
     def parse(cls, text: str) -> Schedule:
-        """HH:MM, or 30m, 6h; `ConfigurationError` for anything else."""
+        """Parse HH:MM, or 30m, 6h. Raises `ConfigurationError` for anything else."""
         if re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
             return cls(text, at=dt.time.fromisoformat(text))
         if found := re.fullmatch(r"([1-9]\d{0,3})([mh])", text):
@@ -38,7 +38,7 @@ class Schedule:
         )
 
     def seconds_from(self, now: dt.datetime) -> float:
-        """Seconds from now (aware) until the next backup is due; more than 0."""
+        """Return the seconds from now (aware) until the next backup is due; more than 0."""
         if self.every is not None:
             return self.every.total_seconds()
         assert self.at is not None
@@ -47,12 +47,12 @@ class Schedule:
 
 
 def complete(folder: Path) -> list[Path]:
-    """The backups in a folder, oldest first: their names sort by time."""
+    """Return the backups in a folder, oldest first: their names sort by time."""
     return sorted(manifest.parent for manifest in folder.glob(f"*/{MANIFEST}"))
 
 
 def rotate(folder: Path, *, keep_days: int, keep_count: int, now: dt.datetime) -> list[Path]:
-    """Remove what is older than so many days, but never the newest so many; returns what was removed."""
+    """Remove backups older than `keep_days`, but never the newest `keep_count`; return the removed ones."""
     gone = [path for path in complete(folder)[:-keep_count] if _age(path, now) > dt.timedelta(days=keep_days)]
     for path in gone:
         shutil.rmtree(path)
@@ -60,17 +60,17 @@ def rotate(folder: Path, *, keep_days: int, keep_count: int, now: dt.datetime) -
 
 
 def note_failure(folder: Path, reason: str) -> None:
-    """Leave word for `problem` that a backup failed."""
+    """Record for `problem` that a backup failed."""
     (folder / _FAILED).write_text(reason + "\n", encoding="utf-8")
 
 
 def note_success(folder: Path) -> None:
-    """The last backup went well."""
+    """Record that the last backup succeeded."""
     (folder / _FAILED).unlink(missing_ok=True)
 
 
 def problem(folder: Path, max_age: dt.timedelta, now: dt.datetime) -> str | None:
-    """Why nobody should rely on the backups of this folder: the last one failed, there is none, it is too old. Else None."""
+    """Return why this folder's backups are not reliable (the last failed, none exists, too old), or None."""
     if (failed := folder / _FAILED).exists():
         reason = failed.read_text(encoding="utf-8").strip()
         return f"the last backup failed: {reason}"

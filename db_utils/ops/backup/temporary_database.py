@@ -20,10 +20,10 @@ _LONGEST_NAME = 63
 
 @contextlib.contextmanager
 def temporary_database(endpoint: Endpoint, *, like: str) -> Iterator[tuple[str, PsqlSession]]:
-    """A new, empty database with encoding, locale and owner of `like`, and a session elsewhere on its server.
+    """Create an empty database with encoding, locale and owner of `like`, and a session on the same server.
 
-    Dropped at the end of the block unless it was renamed. One that a killed process left is dropped by the next one: a
-    lock of the session tells which are in use.
+    Dropped at the end of the block unless renamed. One left by a killed process is dropped by the next call:
+    an advisory lock of the session shows which are in use.
     """
     scratch = like[: _LONGEST_NAME - 20] + f"_restoring_{uuid.uuid4().hex[:8]}"
     with PsqlSession(endpoint, database=MAINTENANCE_DATABASE) as server:
@@ -74,7 +74,7 @@ def exists(server: PsqlSession, database: str) -> bool:
 
 
 def _settings(server: PsqlSession, scratch: str, target: str) -> str:
-    """What of the target is not inside of it: its owner, its settings, who may connect."""
+    """Return the target's properties outside its contents: owner, settings, right to connect."""
     statements = [
         row["statement"]
         for row in server.rows(
