@@ -172,9 +172,10 @@ def address_of(address: str) -> tuple[str, int]:
 
 
 def _have_readers_begin_afresh(db: DatabaseManager, show: Show) -> None:
-    """Each node counts its own transactions: who resumes where another node counted could take what is new for read.
+    """Each node counts its own transactions: a reader resuming from another node's count could skip new rows.
 
-    A reader that asks meanwhile is told or goes on; one that was away for the whole move is told once its node has counted so far.
+    A reader that reads meanwhile is notified or continues; one absent for the whole move is notified once its
+    node has counted as far.
     """
     db.execute(_shown(_SQL["begin_afresh"], show))
 

@@ -1,4 +1,4 @@
-"""The outbox: what changed in an organization, for copies elsewhere and live streams; see docs/outbox.md."""
+"""The outbox: changes in an organization, for external copies and live streams; see docs/outbox.md."""
 
 from __future__ import annotations
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of things.
+    """A kind of changes.
 
-    `columns` are those of its current row with their PostgreSQL types, in order; one whose type ends in `?` may be
-    NULL. `expires_at` comes with each row beside them: until when it is current without another change; NULL for ever.
+    `columns` are those of its current row with their PostgreSQL types, in order; a type ending in `?` is
+    nullable. Each row also has `expires_at`: until when it is current without another change; NULL without
+    end.
     """
 
     name: str

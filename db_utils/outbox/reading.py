@@ -24,38 +24,39 @@ _POSITION = re.compile(r"(\d+:\d+:[\d,]*)(?:/(\d+:\d+:[\d,]*)/(\d+)/(-?\d+))?")
 
 @dataclass(frozen=True)
 class Change:
-    """Something of an organization changed: which, not how. What it is now, `Outbox.current_rows` reads."""
+    """A change of a key in an organization, without values: `Outbox.current_rows` reads the current ones."""
 
     kind: str
     """One of `KINDS`."""
     key: str
     changed_at: dt.datetime
-    """When it was first changed, of the changes that this one stands for; in UTC."""
+    """Time of the first of the changes combined in this one; in UTC."""
     transaction_id: int = field(repr=False)
     outbox_id: int = field(repr=False)
     position: str | None = field(default=None, repr=False)
-    """Of `changes_since`: where to go on from after this one."""
+    """From `changes_since`: where to continue after this one."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What was committed since a position."""
+    """Changes committed since a position."""
 
     changes: list[Change]
     position: str
-    """Where to go on from: an opaque text without spaces, valid for as long as the target keeps its rows."""
+    """Where to continue: an opaque text without spaces, valid for as long as the target keeps its rows."""
     may_have_missed: bool
-    """Whether some are not there any more, or the position was None or of another server: read afresh what you show."""
+    """Whether some are gone, or the position was None or of another server: read all current rows again."""
     is_complete: bool
-    """Whether these are all; else call again at once."""
+    """Whether these are all; otherwise call again at once."""
 
 
 class Outbox:
-    """One organization's changes, as one consumer reads them.
+    """One organization's changes for one consumer.
 
-    `executor` is a `DatabaseManager`, a `TenantScope` of that organization (which may read, not acknowledge), or a
-    transaction of one of them. A consumer deletes what it took (`waiting`, `acknowledge`), or its target says for how
-    long rows are kept and any number of readers resume each where it was (`changes_since`), which deletes nothing.
+    `executor` is a `DatabaseManager`, a `TenantScope` of that organization (which may read, not acknowledge),
+    or a transaction of one of them. Either the consumer deletes what it has processed (`waiting`,
+    `acknowledge`), or its target sets how long rows are kept, and any number of readers resume at their own
+    positions (`changes_since`), which deletes nothing.
     """
 
     def __init__(self, executor: Executor, organization_id: UUID | str, consumer: str) -> None:
@@ -64,49 +65,50 @@ class Outbox:
         self.consumer = consumer
 
     def add_target(self, *, kinds: Iterable[str] | None = None, keep_for: dt.timedelta | None = None) -> None:
-        """Have changes written down for this consumer from now on; again changes nothing.
+        """Record changes for this consumer from now on; safe to repeat.
 
-        `kinds` are some of `KINDS` (None: all). `keep_for` (a minute to seven days) is for readers that resume;
-        None where what was read is acknowledged. For the operator: a tenant's scope may not.
+        `kinds` are some of `KINDS` (None: all). `keep_for` (a minute to seven days) is for readers that
+        resume; None for a consumer that acknowledges. For the operator only: a tenant's scope may not call
+        it.
         """
         self._run("add_target", kinds=self._kinds(kinds), keep_for=keep_for)
 
     def remove_target(self) -> None:
-        """Write nothing down for this consumer any more, and forget what waits for it."""
+        """Stop recording changes for this consumer, and delete its waiting ones."""
         self._run("remove_target")
 
     def has_target(self) -> bool:
-        """Are changes written down for this consumer?"""
+        """Are changes recorded for this consumer?"""
         return bool(self._query("get_target"))
 
     def enqueue(self, *, kinds: Iterable[str] | None = None) -> int:
-        """How many keys wait now because of this: all that are current, of these kinds (None: all)?
+        """Enqueue all current keys of these kinds (None: all) and return how many.
 
-        For a copy that begins, and for KPIs, which change with the clock: nothing writes them down by itself.
+        For a new copy, and for KPIs, which change with time: no write records them.
         """
         written: int = self._query("enqueue", kinds=self._kinds(kinds))[0]["written"]
         return written
 
     def enqueue_keys(self, keys: Iterable[tuple[str, str]]) -> None:
-        """Have these (kind, key) sent again."""
+        """Enqueue these (kind, key) again."""
         pairs = list(keys)
         self._run("enqueue_keys", kinds=[kind for kind, _ in pairs], entity_keys=[key for _, key in pairs])
 
     def trim(self) -> int:
-        """How many rows that nobody needs were taken away, of all organizations? Several of a key become one."""
+        """Delete unneeded rows of all organizations and return how many; several of a key become one."""
         deleted: int = self._query("trim")[0]["deleted"]
         return deleted
 
-    # -- a consumer that deletes what it took -----------------------------------------------------------
+    # -- a consumer that deletes what it processed ------------------------------------------------------
 
     def waiting(self, limit: int = 500) -> list[Change]:
-        """Which changes wait, those of the oldest transaction first; at most `limit`?"""
+        """Which changes wait, oldest transaction first; at most `limit`?"""
         return [_change(row) for row in self._query("waiting", limit=limit)]
 
     def acknowledge(self, changes: Sequence[Change]) -> int:
-        """Take away exactly these changes; how many were there?
+        """Delete exactly these changes and return how many existed.
 
-        One that is just being made one with others of its key stays, and comes again.
+        One that is concurrently being merged with others of its key stays, and is returned again.
         """
         return self._run(
             "acknowledge",
@@ -119,11 +121,12 @@ class Outbox:
     def changes_since(
         self, position: str | None = None, *, until: str | None = None, limit: int = 1000
     ) -> Changes:
-        """What was committed since `position`, which an earlier call gave? Each change comes once, late commits too.
+        """What was committed since `position`, from an earlier call? Returns each change once, including late commits.
 
-        With None: where to go on from, and nothing else. `until` is the `position` of a complete answer that is not older: so a
-        reader comes to where another one is. A key may come twice. Raises `InvalidInputError` for a text
-        that is no position, `NotFoundError` where there is no target: nothing is written down.
+        With None, returns only the position to continue from. `until` is the `position` of a complete, not
+        older result, so that a reader catches up with another one. A key may occur twice. Raises
+        `InvalidInputError` for an invalid position, `NotFoundError` without a target, for which nothing is
+        recorded.
         """
         since, own_until, after = _parse(position)
         until = own_until or (None if until is None else _parse(until)[0])
@@ -162,9 +165,9 @@ class Outbox:
     # -- what it is now -----------------------------------------------------------------------------------
 
     def current_rows(self, kind: str, keys: Sequence[str] | None = None) -> dict[str, Row]:
-        """What is each of these now, by key? One statement, so one snapshot; a key without a row is not current any more.
+        """What is the current row of each of these, by key? Keys without a row are no longer current; one snapshot.
 
-        With None: all that are current. Rows have the columns of `KINDS` and `expires_at`. Several kinds in one
+        With None: all current ones. Rows have the columns of `KINDS` and `expires_at`. Several kinds in one
         snapshot: give an `executor` that is a transaction with isolation="repeatable read".
         """
         self._kinds([kind])

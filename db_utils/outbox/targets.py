@@ -1,4 +1,4 @@
-"""How each target of the outbox is doing."""
+"""State of the outbox's targets."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ TARGETS = _SQL["targets"]
 
 @dataclass(frozen=True)
 class TargetFacts:
-    """A target of the outbox: what waits, what was sent, what is refused."""
+    """A target of the outbox: waiting, sent and refused changes."""
 
     organization_id: UUID
     organization_name: str
     consumer: str
     is_stream: bool
-    """Whether its rows are kept for readers that resume: then waiting and lag say how much, not that anybody is late."""
+    """Whether its rows are kept for readers that resume: waiting and lag are then no delay."""
     waiting: int
-    """Rows of the outbox; several may be of one key."""
+    """Rows of the outbox; a key may have several."""
     lag_seconds: float | None
-    """Age of the oldest of them; None where nothing waits."""
+    """Age of the oldest of them; None if nothing waits."""
     sent: int
     calls: int
     failed_calls: int
     rejected: int
-    """Keys that the other side refuses now."""
+    """Keys that the target refuses now."""
     last_success_at: dt.datetime | None
     last_error: str | None
-    """Why the newest call failed; None once one was taken."""
+    """Why the newest call failed; None after a successful one."""
     last_error_at: dt.datetime | None
 
 
 def targets(executor: Executor, *, timeout_seconds: float | None = None) -> list[TargetFacts]:
-    """How is each target of each organization doing? For the operator; reads only, and counts what waits."""
+    """Return the state of each target by organization. For the operator; reads only, counts rows."""
     rows = executor.execute_query(TARGETS, timeout_seconds=timeout_seconds, primary=True)
     return [TargetFacts(**row) for row in rows]

@@ -1,4 +1,4 @@
-"""Applies the schema: all of it in one transaction, with the same files as at the container's first start."""
+"""Apply the schema in one transaction, with the same files as at the container's first start."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from db_utils.connections.transaction import Transaction
 
 _REFRESH_RETRY_SECONDS = 0.5
-# TimescaleDB logs two messages with their contexts for each bucket that it looks at: thousands of lines for nothing.
+# TimescaleDB logs two messages with context for each bucket that it checks: thousands of useless lines.
 _QUIET = "SELECT set_config('log_min_messages', 'fatal', false) FROM pg_roles WHERE rolname = current_user AND rolsuper"
-# A scheduled refresh of the same rollup, or the columnstore taking the chunk that a late row belongs to.
+# A scheduled refresh of the same rollup, or the columnstore converting the chunk of a late row.
 _IN_THE_WAY = (
     psycopg2.errors.LockNotAvailable,
     psycopg2.errors.DeadlockDetected,
@@ -35,11 +35,11 @@ _IN_THE_WAY = (
 
 
 def apply(db: DatabaseManager, *, on_file: Callable[[SchemaFile], object] | None = None) -> None:
-    """Bring this database to the schema of this version: all of it in one transaction, safe to repeat.
+    """Upgrade this database to the schema of this version, in one transaction; safe to repeat.
 
-    Two at once wait for each other. `on_file` is called before each file. Raises `SchemaError` where the server is older
-    than PostgreSQL 16, where the database has a newer schema than this library brings, and, with its file and line,
-    for a statement that failed; nothing is kept then.
+    Concurrent calls wait for each other. `on_file` is called before each file. Raises `SchemaError` if the
+    server is older than PostgreSQL 16, if the database has a newer schema than this library, and, with file
+    and line, for a failed statement; everything is rolled back then.
     """
     state.require_server(db)
     with db.transaction() as transaction, without_deadline(transaction):
@@ -54,7 +54,7 @@ def take_lock(transaction: Transaction) -> None:
 
 
 def apply_within(transaction: Transaction, on_file: Callable[[SchemaFile], object] | None = None) -> None:
-    """Apply the schema inside a transaction that has the lock, and write down which files it were."""
+    """Apply the schema inside a transaction that has the lock, and record the files."""
     refuse_newer(state.version(transaction))
     transaction.execute("SET LOCAL client_min_messages = warning")
     files = source.files()
@@ -70,7 +70,7 @@ def apply_within(transaction: Transaction, on_file: Callable[[SchemaFile], objec
 
 
 def refuse_newer(version: int | None) -> None:
-    """Raise `SchemaError` where a database of this schema version is newer than what this library brings."""
+    """Raise `SchemaError` if this schema version of a database is newer than this library's."""
     if version is not None and version > source.latest_version():
         raise SchemaError(
             f"the database has schema version {version} and this library brings version {source.latest_version()}: a schema "
@@ -85,11 +85,12 @@ def refresh_rollups(
     end: datetime | None = None,
     wait_seconds: float = 1800.0,
 ) -> None:
-    """Bring the rollups up to the rows now, instead of at their next scheduled refresh.
+    """Refresh the rollups now, instead of at their next scheduled refresh.
 
-    Only those of `start` <= time < `end` (aware) where they are given. Tries for up to `wait_seconds` while a scheduled job is at
-    work on the same rollup, because two refreshes do not go together (after a load of tens of millions of rows one takes
-    minutes); then raises `QueryTimeoutError` with the SQLSTATE of the last attempt (55P03, 40P01 or 40001).
+    Only `start` <= time < `end` (aware), if given. Retries for up to `wait_seconds` while a scheduled job
+    refreshes the same rollup, because two refreshes cannot run at once (after a load of tens of millions of
+    rows one takes minutes); then raises `QueryTimeoutError` with the SQLSTATE of the last attempt (55P03,
+    40P01 or 40001).
     """
     give_up_at = time.monotonic() + wait_seconds
     while True:
@@ -111,15 +112,16 @@ def refresh_rollups(
 def refresh_newest_rollups(
     db: DatabaseManager, *, start: datetime, end: datetime, seconds: float
 ) -> datetime:
-    """Bring the rollups of `start` <= time < `end` up to the rows for about so many seconds, the newest first.
+    """Refresh the rollups of `start` <= time < `end`, newest first, for about this many seconds.
 
-    Returns from when on (up to `end`) they are. A refresh makes the buckets of all organizations anew, so that a few late rows of one would
-    wait for millions of others; what is left is done by the scheduled refreshes, and the prebuilt queries do not wait for it.
+    Returns the time from which on (up to `end`) they are current. A refresh recomputes the buckets of all
+    organizations, so a few late rows of one would wait for millions of others; the scheduled refreshes do the
+    rest, and the prebuilt queries do not depend on it.
     """
     give_up_at = time.monotonic() + seconds
     width, first = timedelta(days=1), end
     if state.edition(db) != "community":
-        width = end - start  # nothing is stored there
+        width = end - start  # nothing is stored in this edition
     while first > start:
         begun = time.monotonic()
         slice_start = max(start, first - width)
@@ -141,10 +143,10 @@ def _refresh(db: DatabaseManager, start: datetime | None, end: datetime | None, 
                 cursor.execute("SET statement_timeout = 0")
                 cursor.execute(_QUIET)
                 cursor.execute(call, (start, end))
-    except SessionUnavailableError:  # behind a pooler, where the server's own timeouts hold
+    except SessionUnavailableError:  # behind a pooler, where the server's own timeouts apply
         try:
             db.execute(call, (start, end), timeout_seconds=seconds)
         except DbUtilsError as error:
             if isinstance(error.__cause__, psycopg2.Error):
-                raise error.__cause__ from None  # told apart, and translated, by the caller
+                raise error.__cause__ from None  # handled and translated by the caller
             raise

@@ -1,4 +1,4 @@
-"""The data dictionary: what every relation and column means, as the comments in the database say it."""
+"""The data dictionary: the meaning of every relation and column, from the comments in the database."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _SQL = sql_beside(__name__)
 
 
 def markdown(db: Executor) -> str:
-    """What does every table, view, rollup, column and function mean? One Markdown page.
+    """Return the data dictionary of tables, views, rollups, columns and functions as a Markdown page.
 
-    It says the same for every edition: rollups are rollups whether they are continuous aggregates or views.
+    It is the same for every edition: rollups may be continuous aggregates or views.
     """
     columns = db.execute_query(_SQL["columns"])
     lines = [

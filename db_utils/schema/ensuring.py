@@ -1,4 +1,4 @@
-"""Keeps the database of an embedded server at the schema of this library."""
+"""Keep the database of an embedded server at the schema of this library."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from db_utils.schema import applying, planning, seeding, state
 
 
 def ensure(db: DatabaseManager, *, seed: bool = False) -> None:
-    """Apply the schema, and the sample data if asked for, where an embedded server lacks them."""
+    """Apply the schema, and the sample data if requested, if an embedded server lacks them."""
     if planning.plan(db).kind != "none":
         applying.apply(db)
     if seed and not state.is_seeded(db):

@@ -1,4 +1,4 @@
-"""More data than the sample data: a longer history, larger organizations, more of them; in batches, and the same each time."""
+"""Load more than the sample data: longer history, larger and more organizations; reproducibly, in batches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ROWS_OF_A_MACHINE_DAY = {"load_people": 4, "load_demand": 6, "load_events": 33,
 
 @dataclass(frozen=True)
 class Amount:
-    """How much data; see `db_utils.schema.seed`."""
+    """The amount of data; see `db_utils.schema.seed`."""
 
     days: int | None = None
     scale: int = 1
@@ -49,13 +49,13 @@ class Amount:
 
     @property
     def is_more(self) -> bool:
-        """Whether it is more than the sample data itself."""
+        """Whether it is more than the sample data."""
         return self != Amount()
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One transaction of a load: one kind of data of one organization, from one local day to before another."""
+    """One transaction of a load: one kind of data of one organization, for a half-open range of local days."""
 
     function: str
     organization_number: int
@@ -64,16 +64,16 @@ class Batch:
 
 
 OnBatch = Callable[[int, int, Counter[str]], object]
-"""Called after each batch: how many are done, of how many, and the rows of each table so far."""
+"""Called after each batch with the number done, the total, and the rows of each table so far."""
 
 
 def load(
     db: DatabaseManager, amount: Amount, *, jobs: int = 2, on_batch: OnBatch | None = None
 ) -> Counter[str]:
-    """Add what a database with the sample data lacks of this amount, and return how many rows were added to each table.
+    """Fill a database with sample data up to this amount, and return how many rows were added to each table.
 
-    Each batch is a transaction, `jobs` at once on connections of their own. One that is broken off goes on where it stood
-    when it is run again. A second load waits for the first.
+    Each batch is a transaction, `jobs` at once on separate connections. An interrupted load resumes where it
+    stopped. A second load waits for the first.
     """
     added: Counter[str] = Counter()
     progress = threading.Lock()
@@ -102,7 +102,7 @@ def load(
                 wait(futures, return_when=FIRST_EXCEPTION)
             finally:
                 for _ in iter(lambda: _next(queue, progress), None):
-                    pass  # nothing more is begun once one has failed, or when Ctrl-C came
+                    pass  # no batch is started after a failure or Ctrl-C
             for future in futures:
                 future.result()
         cursor.execute(
@@ -114,7 +114,7 @@ def load(
 
 @contextmanager
 def _session(db: DatabaseManager, amount: Amount) -> Iterator[Any]:
-    """A cursor whose session knows what to load; errors are translated."""
+    """Yield a cursor of a session prepared for the load; errors are translated."""
     with db.connection() as connection:
         connection.autocommit = True
         try:
@@ -152,7 +152,8 @@ def _batches(cursor: Any) -> list[Batch]:
         for length in [_days_of_a_batch(function, count)]
         for first in _days(start, last, length)
     ]
-    # In the order of time, so that a table's newest chunk is in memory while it is filled; people first, because events are more.
+    # In order of time, so that a table's newest chunk is in memory while it is filled; attendance before the
+    # larger events.
     order = list(starts)
     return sorted(batches, key=lambda b: (order.index(b.function), b.first_day, b.organization_number))
 
@@ -174,7 +175,7 @@ def _next(queue: Iterator[Batch], lock: threading.Lock) -> Batch | None:
 
 
 def _run(cursor: Any, batch: Batch) -> dict[str, int]:
-    """One batch; again where another one of this load made the same chunk at the same moment, and the server chose."""
+    """Run one batch; retry if it deadlocked with another batch of this load creating the same chunk."""
     tries = _TRIES
     while True:
         try:

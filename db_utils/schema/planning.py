@@ -1,4 +1,4 @@
-"""What a migration would do, told before it does it."""
+"""The plan of a migration."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ Kind = Literal["init", "none", "reapply", "upgrade", "newer"]
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """One file that would run, and how it differs from what was applied last."""
+    """One file that would run, and how it differs from the last applied one."""
 
     name: str
     change: Change
-    """unknown: the database does not know which file it was given (psql alone, or an older version)."""
+    """unknown: the database has no record of its files (psql alone, or an older version)."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What would bring a database to the schema of this library; see `plan`."""
+    """The steps that upgrade a database to the schema of this library; see `plan`."""
 
     kind: Kind
-    """init: no schema yet; none: these very files were applied; reapply: the same version, from other files or from files
-    that nobody wrote down; upgrade: an older version; newer: the database is ahead of this library, which is refused."""
+    """init: no schema yet; none: these same files are applied; reapply: the same version from other or unknown
+    files; upgrade: an older version; newer: the database is newer than this library, which is refused."""
     from_version: int | None
     to_version: int
     edition: str
-    """What the database will be: community, apache or plain; timescaledb where it is not known yet which of the two."""
+    """The future edition: community, apache or plain; timescaledb if not known yet which of its two."""
     from_edition: str | None
-    """What it is now; None where it has no schema."""
+    """The current edition; None without a schema."""
     files: list[PlannedFile]
-    """In the order in which they run, all in one transaction: each is safe to repeat, so a migration runs all of them."""
+    """In the order of execution, in one transaction: all are safe to repeat, so a migration runs all."""
     dropped_files: list[str]
-    """Files that were applied once and are no longer part of the schema. What they made stays."""
+    """Files applied earlier that are no longer part of the schema. Their objects stay."""
 
     @property
     def changes(self) -> bool:
@@ -48,9 +48,9 @@ class Plan:
 
 
 def plan(db: Executor) -> Plan:
-    """What would `apply` do to this database? Reads only, changes nothing.
+    """Return what `apply` would do to this database. Reads only.
 
-    Raises `SchemaError` where the server is older than PostgreSQL 16.
+    Raises `SchemaError` if the server is older than PostgreSQL 16.
     """
     state.require_server(db)
     version = state.version(db)

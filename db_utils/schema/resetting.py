@@ -1,4 +1,4 @@
-"""Drops the schema with all of its rows, and applies it again."""
+"""Drop the schema with all of its rows, and apply it again."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _SQL = sql_beside(__name__)
 
 _DEPENDED_ON = "2BP01"
 TENANT_SCHEMAS = ("tenant_load", "tenant")
-"""Where tenants' views are; one may stand in both."""
+"""Schemas of tenants' views; a view may be in both."""
 
 
 @dataclass(frozen=True)
 class Removed:
-    """What a reset took away, or would take away."""
+    """The objects that a reset dropped, or would drop."""
 
     relations: list[str]
     """Tables, views and rollups of `public`."""
@@ -38,14 +38,14 @@ class Removed:
     tenant_views: list[str]
     """Views of schema `tenant`."""
     tenant_logins: list[str]
-    """Logins of customers' own tools: they belong to this database's organizations and go with them."""
+    """Logins of customers' own tools, dropped together with this database's organizations."""
 
 
 def to_be_removed(db: Executor) -> Removed:
-    """What would `reset` take away from this database? Reads only.
+    """Return what `reset` would drop from this database. Reads only.
 
-    The schema's own objects by their names: whatever else stands in the database is not among them. The roles
-    barnameh_tenant, barnameh_tenant_login and barnameh_readonly stay, because other databases of the server may use them.
+    Only the schema's own objects, by name, and no others in the database. The roles barnameh_tenant,
+    barnameh_tenant_login and barnameh_readonly stay, because other databases of the server may use them.
     """
     ours = source.schema_objects()
     relations = _column(db, _SQL["relations"], list(ours.relations))
@@ -63,10 +63,10 @@ def to_be_removed(db: Executor) -> Removed:
 
 
 def reset(db: DatabaseManager, *, on_file: Callable[[SchemaFile], object] | None = None) -> Removed:
-    """Drop the schema with all of its rows and apply it anew, in one transaction, and return what was dropped.
+    """Drop the schema with all of its rows and apply it again, in one transaction; return what was dropped.
 
-    Only the schema's own objects go (`to_be_removed`). Raises `SchemaError` where something else depends on them, and
-    names it; nothing has changed then.
+    Only the schema's own objects are dropped (`to_be_removed`). Raises `SchemaError` if other objects depend
+    on them, and names these; nothing changes then.
     """
     state.require_server(db)
     with db.transaction() as transaction, without_deadline(transaction):
@@ -110,12 +110,12 @@ def _drop(transaction: Transaction, removed: Removed) -> None:
     }
     views = [name for name in removed.relations if kinds[name] == "v" and name not in rollups]
     _drop_all(transaction, "VIEW", "public", views)
-    for name in rollups:  # those that are built on others come first
+    for name in rollups:  # those built on others come first
         _drop_all(transaction, "MATERIALIZED VIEW", "public", [name])
     ordinary = [name for name in removed.relations if kinds[name] in ("r", "p")]
     for name in _hypertables(
         transaction, ordinary
-    ):  # TimescaleDB drops no hypertable together with other things
+    ):  # TimescaleDB does not drop a hypertable together with other objects
         _drop_all(transaction, "TABLE", "public", [name])
         ordinary.remove(name)
     _drop_all(transaction, "TABLE", "public", ordinary)
@@ -131,7 +131,7 @@ def _drop(transaction: Transaction, removed: Removed) -> None:
 
 
 def _functions_of_rows(transaction: Transaction, removed: Removed) -> list[str]:
-    """The functions whose result has the type of a relation's row."""
+    """Return the functions whose result type is a relation's row type."""
     return _column(transaction, _SQL["functions_of_rows"], removed.functions)
 
 
@@ -141,7 +141,7 @@ def _drop_routines(transaction: Transaction, names: list[str]) -> None:
 
 
 def _rollups(transaction: Transaction, removed: Removed) -> list[str]:
-    """The continuous aggregates, those that are built on others first."""
+    """Return the continuous aggregates, those built on others first."""
     return _of_timescaledb(transaction, "continuous_aggregates", _SQL["rollups"], removed.relations)
 
 

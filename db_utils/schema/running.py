@@ -1,4 +1,4 @@
-"""Runs a whole SQL file inside a transaction; what fails is named with its file and line."""
+"""Run a whole SQL file inside a transaction; errors name the file and line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from db_utils.connections.transaction import Transaction
     from db_utils.schema.source import SchemaFile
 
-# The files mean the same whatever the database's or role's settings are.
+# Make the files independent of the settings of database and role.
 PINNED = (
     "SET LOCAL standard_conforming_strings = on; SET LOCAL quote_all_identifiers = off; "
     "SET LOCAL search_path = public, pg_temp"
@@ -20,7 +20,7 @@ PINNED = (
 
 
 def run_file(transaction: Transaction, file: SchemaFile, *, one_by_one: bool = False) -> None:
-    """Run all statements of a file: at once, or `one_by_one` as Citus needs it.
+    """Run all statements of a file: at once, or `one_by_one` as Citus requires.
 
     Raises `SchemaError` that names the file and the line.
     """

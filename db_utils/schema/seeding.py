@@ -1,4 +1,4 @@
-"""Loads the sample data, and more of the like where it is asked for."""
+"""Load the sample data, and more of its kind on request."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def seed(
     jobs: int = 2,
     on_batch: OnBatch | None = None,
 ) -> Counter[str]:
-    """Load the sample data, relative to now, in one transaction; where it is already, nothing changes.
+    """Load the sample data, relative to now, in one transaction; if it is loaded already, nothing changes.
 
-    What is more than that is added to it, and counted in the answer, rows by table: `days` of events, attendance,
-    plans and demand before the sample data's anchor (by default 30, of demand 90); `scale` plants with their machines,
-    people and products in each organization; that many `organizations`; `metric_days` of metrics, a minute apart. The same
-    arguments give the same rows, and a day is the same whatever the arguments. What is there already stays; a load that
-    was broken off goes on where it stood. `jobs` connections load at once.
+    Further data is added to it, and returned as rows by table: `days` of events, attendance, plans and demand
+    before the sample data's anchor (by default 30, of demand 90); `scale` plants with their machines, people
+    and products in each organization; the number of `organizations`; `metric_days` of metrics, one a minute.
+    The same arguments give the same rows, and a day is the same for all arguments. Existing rows stay; an
+    interrupted load resumes where it stopped. `jobs` connections load in parallel.
     """
     amount = Amount(days, scale, organizations, metric_days)
     with db.transaction() as transaction, without_deadline(transaction):

@@ -1,4 +1,4 @@
-"""The files that the schema is made of: which there are, what they say, and which version they bring."""
+"""The files of the schema, their contents and version."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class SchemaFile:
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """Its location."""
         return self.folder / self.name
 
     @cached_property
     def text(self) -> str:
-        """What the file says."""
+        """Its contents."""
         return self.path.read_text(encoding="utf-8")
 
     @property
@@ -41,7 +41,7 @@ class SchemaFile:
 
 @dataclass(frozen=True)
 class SchemaObjects:
-    """What the schema puts into `public`, by name: sql/objects.json lists it."""
+    """The schema's objects in `public`, by name, from sql/objects.json."""
 
     relations: tuple[str, ...]
     functions: frozenset[str]
@@ -49,7 +49,7 @@ class SchemaObjects:
 
 
 def folder(name: str) -> Path:
-    """Where the files of `sql` or `seeds` are: in the installed package, or next to it in the source tree."""
+    """Return the folder `sql` or `seeds`: in the installed package, or next to it in the source tree."""
     package = Path(__file__).resolve().parents[1]
     for candidate in (package / name, package.parent / name):
         if candidate.is_dir():
@@ -58,28 +58,28 @@ def folder(name: str) -> Path:
 
 
 def file(folder_name: str, name: str) -> SchemaFile:
-    """One file of `sql` or `seeds`."""
+    """Return one file of `sql` or `seeds`."""
     return SchemaFile(folder(folder_name), name)
 
 
 def files() -> list[SchemaFile]:
-    """The files of the schema, in the order of the manifest `sql/schema.sql`."""
+    """Return the files of the schema, in the order of the manifest `sql/schema.sql`."""
     manifest = file("sql", "schema.sql")
     return [SchemaFile(manifest.folder, name) for name in _INCLUDE.findall(manifest.text)]
 
 
 def checksums() -> dict[str, str]:
-    """The SHA-256 of each schema file, by its name: what `schema_version.file_checksums` remembers."""
+    """Return the SHA-256 of each schema file by name, as stored in `schema_version.file_checksums`."""
     return {file.name: file.checksum for file in files()}
 
 
 def checksum() -> str:
-    """A fingerprint of all schema files."""
+    """Return a fingerprint of all schema files."""
     return hashlib.sha256(repr(checksums()).encode()).hexdigest()
 
 
 def latest_version() -> int:
-    """Return the version of the schema that these files bring."""
+    """Return the schema version of these files."""
     versions = _VERSION.findall(file("sql", "idempotent/99_version.sql").text)
     if not versions:
         raise SchemaError("sql/idempotent/99_version.sql names no version: install the package again")

@@ -1,4 +1,4 @@
-"""What a database says about its schema and its sample data."""
+"""State of a database's schema and sample data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OLDEST_SERVER = 16
 
 
 def require_server(db: Executor) -> None:
-    """Raise `SchemaError` where the server is too old for the schema: before anything is tried on it."""
+    """Raise `SchemaError` if the server is too old for the schema, before changing anything."""
     row = db.execute_query(
         "SELECT current_setting('server_version_num')::integer AS number, current_setting('server_version') AS name"
     )[0]
@@ -24,7 +24,7 @@ def require_server(db: Executor) -> None:
 
 
 def check_server(number: int, name: str) -> None:
-    """Raise `SchemaError` where this `server_version_num`, such as 160004, is older than PostgreSQL 16."""
+    """Raise `SchemaError` if this `server_version_num`, such as 160004, is older than PostgreSQL 16."""
     if number // 10_000 < OLDEST_SERVER:
         raise SchemaError(
             f"the server is PostgreSQL {name} and the schema needs {OLDEST_SERVER} or later: upgrade the server, "
@@ -41,10 +41,11 @@ def edition(db: Executor) -> str:
 
 
 def edition_to_be(db: Executor) -> str:
-    """Return the edition that this database will be once the schema is applied.
+    """Return the edition that this database will have once the schema is applied.
 
-    TimescaleDB becomes part of it where the server has loaded it, as sql/idempotent/01_edition.sql decides. Its licence can be asked
-    only where the extension is there already: else the answer is "timescaledb", which is community or apache.
+    TimescaleDB is used if the server has loaded it, as decided by sql/idempotent/01_edition.sql. Its licence
+    is known only if the extension exists: otherwise the result is "timescaledb", which is community or
+    apache.
     """
     if has_citus(db):
         return "citus"
@@ -60,7 +61,7 @@ def has_citus(db: Executor) -> bool:
 
 
 def version(db: Executor) -> int | None:
-    """Which version of the schema does this database have? None where it has none."""
+    """Return the version of this database's schema; None without one."""
     found = db.execute_query("SELECT to_regclass('public.schema_version') AS relation")
     if found[0]["relation"] is None:
         return None

@@ -1,4 +1,4 @@
-"""Says what a database lacks of the schema; reads only."""
+"""Verify the schema of a database; reads only."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _RAISED = "P0001"
 
 
 def verify(db: DatabaseManager) -> None:
-    """Raise `SchemaError` that names what is missing, if anything is; reads only, changes nothing."""
+    """Raise `SchemaError` that names what is missing, if anything; reads only."""
     with db.transaction(read_only=True) as transaction:
         try:
             run_file(transaction, source.file("sql", "verify.sql"))
         except SchemaError as error:
             if error.sqlstate == _RAISED and isinstance(error.__cause__, QueryError):
-                # Our own RAISE EXCEPTION is complete; its line in the file does not help.
+                # The message of our own RAISE EXCEPTION is complete; its line in the file does not help.
                 raise SchemaError(str(error.__cause__), sqlstate=error.sqlstate) from error.__cause__
             raise
 
 
 def problems(db: DatabaseManager) -> list[str]:
-    """What is missing or wrong in the schema of this database, one line each? [] where all is there."""
+    """Return what is missing or wrong in the schema of this database, one line each; [] if complete."""
     try:
         verify(db)
     except SchemaError as error:
@@ -43,8 +43,8 @@ def problems(db: DatabaseManager) -> list[str]:
 def row_problems(db: DatabaseManager) -> list[str]:
     """Return duplicate rows and rollups that differ from their rows, one line each; [] if there are none.
 
-    Reads every row, without an index (some seconds for a million rows), and changes nothing: `CALL remove_double_rows()` mends
-    what it finds. Run it as the schema's owner.
+    Reads every row, without an index (some seconds for a million rows), and changes nothing: `CALL
+    remove_double_rows()` fixes what it finds. Run it as the schema's owner.
     """
     with db.transaction(read_only=True) as transaction, without_deadline(transaction):
         doubles = transaction.execute_query(

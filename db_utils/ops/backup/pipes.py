@@ -16,7 +16,7 @@ _PIECE_BYTES = 256 * 1024
 
 @contextlib.contextmanager
 def output_of(endpoint: Endpoint, program: str, *arguments: str) -> Generator[Iterator[bytes]]:
-    """Yield this program's output in pieces, then raise `BackupError` if it failed.
+    """Run this program and yield its output in pieces, followed by `BackupError` if it failed.
 
     It is terminated at the end of the block.
     """
