@@ -1,10 +1,9 @@
 """The command line: `python -m db_utils …`, or `db-utils …` where the package is installed.
 
-One module for each group of commands; what they share is in `common`. A module's commands are added here.
+One module per group of commands; shared parts are in `common`. The commands of each module are added here.
 
-Exit codes: 0 all is well; 1 the command could not do what was asked (one sentence says why); 2 it was called wrongly;
-3 it was done, but something wants looking at (a warning, a rejected row); 4 something is badly wrong (a critical
-finding); 130 it was interrupted.
+Exit codes: 0 success; 1 failure (one sentence says why); 2 wrong usage; 3 success, but something needs
+attention (a warning, a rejected row); 4 a critical problem; 130 interrupted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`backup` and `restore`: a backup that is known to restore."""
+"""`backup` and `restore`: backups with verified restores."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ KeyFile = Annotated[
     Path | None,
     typer.Option(
         "--key-file",
-        help="File with the key: an identity of age (age-keygen), or 32 random bytes in base64 (openssl rand -base64 32). "
-        "Default: BACKUP_KEY of the environment.",
+        help="File with the key: an age identity (age-keygen), or 32 random bytes in base64 (openssl rand -base64 32). "
+        "Default: BACKUP_KEY from the environment.",
         show_default=False,
     ),
 ]
@@ -85,10 +85,10 @@ def backup(
 ) -> None:
     """Back the database up while it is in use: a folder with the dump, the roles it needs, and a manifest with checksums.
 
-    The manifest says which versions it is of, and how many rows each table held with a hash of their contents, all of one
-    instant. Readers and writers are not held up. The folder appears when it is complete: an interrupted backup leaves
-    nothing that looks like one. With a key, dump and roles are encrypted; without, they are readable by you alone, and
-    hold the verifiers of tenants' passwords.
+    The manifest contains the versions, and each table's row count and content hash, all of one instant. Reads
+    and writes are not blocked. The folder appears once complete: an interrupted backup leaves nothing that
+    looks like one. With a key, dump and roles are encrypted; without one, they are readable only by you, and
+    contain the verifiers of tenants' passwords.
 
     Example: db-utils backup --out /backups --verify
     """
@@ -143,7 +143,7 @@ def _keep_backing_up(
 ) -> None:
     """Make a backup at each scheduled time and remove old ones; failures are logged and retried at the next time."""
     if not out.is_dir():
-        raise ConfigurationError(f"{out} is no folder: make it, the backups get folders of their own in it")
+        raise ConfigurationError(f"{out} is not a folder: create it; each backup gets a folder in it")
     is_due = not schedules.complete(out)
     with _stoppable():
         while True:
@@ -227,13 +227,12 @@ def restore(
 ) -> None:
     """Restore a backup into an EMPTY database: all of it or nothing. It never touches a database that holds anything.
 
-    It is restored into a scratch database, checked there, and renamed to replace the empty one at the end.
-    So after a failure, or a power cut, the database is still empty, and you run the command
-    again. TimescaleDB must be there in
-    the version of the backup, PostgreSQL in the same or a later one. Roles that the server lacks are made, tenants' logins with
-    their passwords; roles that it has stay as they are. With a key only a backup that was made with it is
-    taken. Without one, the author of the backup decides what runs here as you: restore only backups from
-    people you trust.
+    It is restored into a scratch database, checked there, and renamed to replace the empty one at the end. So
+    after a failure, or a power cut, the database is still empty, and you run the command again. The server
+    needs the backup's version of TimescaleDB, and the same or a later version of PostgreSQL. Missing roles
+    are created, tenants' logins with their passwords; existing roles are left unchanged. With a key, only a
+    backup made with it is accepted. Without one, the author of the backup decides what runs here as you:
+    restore only backups from people you trust.
 
     Example: db-utils restore /backups/barnameh_ops-20260101T020000Z --url postgresql://user:password@host/barnameh_ops
     """
@@ -298,7 +297,7 @@ def _endpoint(
 
 @contextlib.contextmanager
 def _steps(*, quiet: bool) -> Iterator[Say]:
-    """Show progress on standard error where it is a terminal."""
+    """Show progress on standard error if it is a terminal."""
     if quiet or not aside.is_terminal:
         yield lambda step: None
         return
@@ -308,7 +307,7 @@ def _steps(*, quiet: bool) -> Iterator[Say]:
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """SIGTERM ends the command in order, as Ctrl-C does: scratch databases and partial folders go."""
+    """Handle SIGTERM like Ctrl-C: scratch databases and partial folders are removed."""
 
     def stop(*_: Any) -> None:
         raise typer.Exit(Exit.INTERRUPTED)

@@ -1,4 +1,4 @@
-"""`cluster status`, `add`, `rebalance`, `isolate`: the nodes of a database that Citus spreads over several machines."""
+"""`cluster status`, `add`, `rebalance`, `isolate`: the nodes of a database distributed by Citus."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would ru
 
 @group.callback()
 def nodes() -> None:
-    """The nodes of a database that Citus spreads over several machines.
+    """The nodes of a database distributed by Citus over several machines.
 
-    Each command shows the SQL that it runs on standard error. On other editions, which are one server, it refuses. Run it as the
-    schema's owner, on the coordinator.
+    Each command shows the SQL that it runs on standard error. Fails on other editions, which have one server.
+    Run it as the schema's owner, on the coordinator.
     """
 
 

@@ -1,4 +1,4 @@
-"""What the commands share: which database, JSON for scripts, progress, exit codes."""
+"""Shared parts of the commands: database, JSON output, progress, exit codes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from db_utils.ops.table_sizes import TableFacts
 
 
 class Exit(enum.IntEnum):
-    """What a command's exit code says."""
+    """Exit codes of the commands."""
 
     DONE = 0
     FAILED = 1
@@ -56,10 +56,10 @@ aside = Console(stderr=True)
 
 
 def settings_for(url: str | None) -> Settings:
-    """The environment's settings, for another database where one is named.
+    """Return the environment's settings, for the database of `url` if given.
 
-    `embedded:FOLDER` starts the embedded server on that folder, or joins the one that `serve` runs there; it stops with the
-    last process that uses it. Raises `ConfigurationError` where it cannot run here.
+    `embedded:FOLDER` starts the embedded server on that folder, or joins the one that `serve` runs there; it
+    stops with the last process that uses it. Raises `ConfigurationError` if it cannot run here.
     """
     if folder := embedded_folder(url):
         url = EmbeddedServer.start(folder).url
@@ -72,13 +72,13 @@ def settings_for(url: str | None) -> Settings:
 
 @contextlib.contextmanager
 def database(url: str | None) -> Iterator[DatabaseManager]:
-    """The database that a command works on, for as long as the command runs."""
+    """Open the database of a command for the duration of the block."""
     with DatabaseManager(settings=settings_for(url)) as db:
         yield db
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output; dates as ISO 8601, decimals and identifiers as text."""
+    """Print one JSON document on standard output; dates as ISO 8601, decimals and identifiers as text."""
     typer.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
 
 
@@ -88,7 +88,7 @@ def _plain(value: Any) -> str:
 
 @contextlib.contextmanager
 def progress(*, quiet: bool = False) -> Iterator[Progress]:
-    """Progress bars on standard error; none without a terminal, and removed at the end."""
+    """Show progress bars on standard error; none without a terminal, and removed at the end."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -101,7 +101,7 @@ def progress(*, quiet: bool = False) -> Iterator[Progress]:
 
 
 def shown_rows(facts: TableFacts) -> str:
-    """How many rows a table holds, for people: an estimate says "about"."""
+    """Format the number of a table's rows; an estimate has "about"."""
     if facts.rows is None:
         return "unknown"
     return f"{'about ' if facts.rows_are == 'estimate' else ''}{facts.rows:,}"

@@ -1,4 +1,4 @@
-"""`dictionary`, `queries`: the reference pages, made from the database and the code."""
+"""`dictionary`, `queries`: the reference pages, generated from the database and the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`import`, `export`: rows of files into a table, and out of it again."""
+"""`import`, `export`: rows from files into tables, and back."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def import_(
         list[str] | None,
         typer.Option(
             "--key",
-            help="Columns of the file with your own key of a row, which its id is made of; several with commas.",
+            help="Columns of the file with your own key, to derive the id from; several with commas.",
         ),
     ] = None,
     escaped_formulas: Annotated[
@@ -146,10 +146,9 @@ def import_(
     """Import CSV, JSON Lines, Parquet or Arrow files (gzip too) into a table of one organization: all rows or none.
 
     Bad rows are written to a file with their line and the reason; once corrected, that file can be imported
-    as it is. An existing row is left
-    unchanged, so that running it twice adds nothing; the same key twice in the files is bad.
-    Locations, resources and employees may be named by name or employee_code. Nothing is guessed: a local time
-    that could mean two moments is a bad row, an unknown column an error.
+    as it is. An existing row is left unchanged, so that running it twice adds nothing; the same key twice in
+    the files is bad. Locations, resources and employees may be named by name or employee_code. Nothing is
+    guessed: a local time that could mean two moments is a bad row, an unknown column an error.
 
     Exit codes: 0 done; 3 done, with bad rows left out (--skip-bad); 1 nothing was written.
 
@@ -220,7 +219,7 @@ def export(
         dt.datetime | None,
         typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"], help="First time after."),
     ] = None,
-    time_column: Annotated[str | None, typer.Option(help="What --start and --end are about.")] = None,
+    time_column: Annotated[str | None, typer.Option(help="The time column of --start and --end.")] = None,
     columns: Annotated[str | None, typer.Option(help="These columns only, with commas between.")] = None,
     query: Annotated[
         str | None,
@@ -246,9 +245,9 @@ def export(
 ) -> None:
     r"""Export a table, view, rollup or prebuilt query to CSV, JSON Lines, Parquet or Arrow. Reads only.
 
-    All rows come from one snapshot. Times are UTC, numbers exact. The file appears once complete; an export
-    can be imported
-    again. In CSV an empty text and no value look the same: where that matters, write and read with --null '\N'.
+    All rows come from one snapshot. Times are UTC, numbers exact. The file appears once complete; an
+    export can be imported again. In CSV an empty text and no value look the same: if that matters, write
+    and read with --null '\N'.
 
     Example: db-utils export demand_history --organization "Sample Manufacturing" --start 2026-01-01 -o demand.parquet
 
@@ -355,7 +354,7 @@ def _pairs(option: str, given: Sequence[str] | None) -> dict[str, str]:
         if not equals or not name.strip():
             raise InvalidInputError(f"{option} is written NAME=VALUE, not {pair!r}")
         if name.strip() in pairs and option == "--map":
-            value = f"{pairs[name.strip()]},{value}"  # one column of the file to several places
+            value = f"{pairs[name.strip()]},{value}"  # one column of the file to several of the table
         elif name.strip() in pairs:
             raise InvalidInputError(f"{option} names {name.strip()} twice")
         pairs[name.strip()] = value if option == "--set" else value.strip()
@@ -367,13 +366,13 @@ def _listed(given: Sequence[str] | None) -> list[str]:
 
 
 def _moment(moment: dt.datetime | None) -> dt.datetime | None:
-    """A day is its beginning in UTC."""
+    """Parse a time; a day means its beginning in UTC."""
     return moment.replace(tzinfo=dt.UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 @contextlib.contextmanager
 def _bar(what: str, *, quiet: bool) -> Iterator[Progress]:
-    """A bar of bytes on standard error; none where nobody watches."""
+    """Show a progress bar of bytes on standard error; none without a terminal."""
     columns: tuple[Any, ...] = (
         TextColumn(what),
         BarColumn(),

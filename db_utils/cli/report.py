@@ -1,4 +1,4 @@
-"""`report`: how an organization does, as one page."""
+"""`report`: an organization's performance on one page."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def report(
 
     Writes one self-contained HTML file without scripts or external resources, which can be mailed, read on a
     phone and printed. Reads only. Figures that cannot be computed give the reason. An existing file is
-    replaced, or left unchanged on failure. Also works with a customer's login, on that customer's
-    rows. Needs the extra `report`.
+    replaced, or left unchanged on failure. Also works with a customer's login, on that customer's rows. Needs
+    the extra `report`.
 
     Example: db-utils report --organization "Sample Manufacturing" --out report.html --days 7
     """

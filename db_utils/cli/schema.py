@@ -155,8 +155,8 @@ def reset(
 
     Without --yes it changes nothing: it shows what would be lost and exits with 2. Logins of customers
     (tenant_logins) are dropped too. Other objects in the database stay; if one depends on the schema, reset
-    refuses and names it. The
-    roles barnameh_tenant, barnameh_tenant_login and barnameh_readonly stay: other databases of the server may use them.
+    refuses and names it. The roles barnameh_tenant, barnameh_tenant_login and barnameh_readonly stay: other
+    databases of the server may use them.
 
     Example: db-utils reset --url postgresql://user:password@host/scratch --yes
     """
@@ -243,7 +243,7 @@ def _apply(db: DatabaseManager, *, quiet: bool) -> None:
 
 @contextlib.contextmanager
 def _files_bar(quiet: bool) -> Iterator[Callable[[schema.SchemaFile], None]]:
-    """A bar that moves with each file of the schema."""
+    """Show a progress bar over the files of the schema."""
     with progress(quiet=quiet) as bars:
         task = bars.add_task("schema", total=len(schema.files()))
 

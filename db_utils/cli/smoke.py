@@ -1,4 +1,4 @@
-"""`smoke`: does all of it work?"""
+"""`smoke`: does everything work?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ app = typer.Typer()
 def smoke_test(url: Url = None) -> None:
     """Run every prebuilt query once and show the answers. Reads only.
 
-    Where nothing is configured and nothing answers on the default port, it runs on an embedded PostgreSQL with sample data.
+    Without configuration, and without a server on the default port, it uses an embedded PostgreSQL with
+    sample data.
     """
     if not smoke.run(settings_for(url), screen):
         raise typer.Exit(Exit.FAILED)

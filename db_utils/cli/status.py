@@ -1,4 +1,4 @@
-"""`status`: what runs, where, how large and how fresh it is."""
+"""`status`: versions, sizes, freshness and problems of the database."""
 
 from __future__ import annotations
 
@@ -37,10 +37,9 @@ def status(
     """Show what runs, where, which versions, sizes and freshness, and whether something needs attention. Reads only.
 
     Rows of large tables are estimates and say so (about …). Works with any role: what it may not see is
-    listed. Passwords are never shown. Exit code 0 if all is
-    well, 3 where something needs attention (no schema or another version than this
-    library's, a job whose last run failed, a configured Redis that does not answer), 1 if the database does
-    not answer.
+    listed. Passwords are never shown. Exit code 0 if all is well, 3 if something needs attention (no schema
+    or another version than this library's, a job whose last run failed, a configured Redis that does not
+    answer), 1 if the database does not answer.
 
     Example: db-utils status --json
     """
@@ -164,7 +163,7 @@ def _chunks(stored: list[TableFacts]) -> Table:
 
 
 def _plain(*columns: str) -> Table:
-    """A table without frames, so that names and figures fit into 80 columns; only the first column may be folded."""
+    """Make a table without borders, to fit into 80 columns; only the first column may wrap."""
     table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for column in table.columns[1:]:
         column.no_wrap = True
@@ -192,7 +191,7 @@ def _jobs(found: Status) -> Table:
             "" if job.last_run_at is None else job.last_run_at.astimezone(dt.UTC).strftime("%m-%d %H:%M")
         )
         table.add_row(
-            # What they are called with TimescaleDB, less what all of them are.
+            # Their names with TimescaleDB, without the common part.
             job.name.removesuffix(" Policy").removesuffix(" Continuous Aggregate"),
             job.relation or "",
             every,

@@ -121,7 +121,7 @@ class Outbox:
     def changes_since(
         self, position: str | None = None, *, until: str | None = None, limit: int = 1000
     ) -> Changes:
-        """What was committed since `position`, from an earlier call? Returns each change once, including late commits.
+        """Which changes were committed since `position` of an earlier call, each once, late commits too?
 
         With None, returns only the position to continue from. `until` is the `position` of a complete, not
         older result, so that a reader catches up with another one. A key may occur twice. Raises
@@ -141,7 +141,7 @@ class Outbox:
         look = rows[0]
         if not look["has_target"]:
             raise NotFoundError(
-                f"organization {self.organization_id} has no target {self.consumer!r}: add_target() has its changes written down"
+                f"organization {self.organization_id} has no target {self.consumer!r}: add_target() records its changes"
             )
         if look["may_have_missed"]:
             return Changes([], look["now_seen"], may_have_missed=True, is_complete=True)
@@ -165,7 +165,7 @@ class Outbox:
     # -- what it is now -----------------------------------------------------------------------------------
 
     def current_rows(self, kind: str, keys: Sequence[str] | None = None) -> dict[str, Row]:
-        """What is the current row of each of these, by key? Keys without a row are no longer current; one snapshot.
+        """What is the current row of each of these, by key? Others are no longer current; one snapshot.
 
         With None: all current ones. Rows have the columns of `KINDS` and `expires_at`. Several kinds in one
         snapshot: give an `executor` that is a transaction with isolation="repeatable read".

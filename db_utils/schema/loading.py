@@ -55,7 +55,7 @@ class Amount:
 
 @dataclass(frozen=True)
 class Batch:
-    """One transaction of a load: one kind of data of one organization, for a half-open range of local days."""
+    """One transaction of a load: one kind of data of one organization, for a range of local days."""
 
     function: str
     organization_number: int

@@ -28,8 +28,8 @@ class Plan:
     """The steps that upgrade a database to the schema of this library; see `plan`."""
 
     kind: Kind
-    """init: no schema yet; none: these same files are applied; reapply: the same version from other or unknown
-    files; upgrade: an older version; newer: the database is newer than this library, which is refused."""
+    """init: no schema yet; none: these same files are applied; reapply: the same version from other or
+    unknown files; upgrade: an older version; newer: newer than this library, which is refused."""
     from_version: int | None
     to_version: int
     edition: str

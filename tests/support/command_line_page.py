@@ -1,4 +1,4 @@
-"""docs/command-line.md, made from the commands themselves: `python -m tests.support.command_line_page` writes it."""
+"""docs/command-line.md, generated from the commands: `python -m tests.support.command_line_page` writes it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "command-line.md"
 INTRODUCTION = """\
 # The command line
 
-`python -m db_utils COMMAND`, or `db-utils COMMAND` where the package is installed. Every command takes the database from `--url`, else from
-`DATABASE_URL` or `POSTGRES_*` in the environment or `.env`. Answers go to standard output, progress to standard error; with `--json` the
-answer is one JSON document. A mistake of the caller's is one sentence, never a traceback.
+`python -m db_utils COMMAND`, or `db-utils COMMAND` if the package is installed. Every command takes the database from `--url`, else from
+`DATABASE_URL` or `POSTGRES_*` in the environment or `.env`. Results go to standard output, progress to standard error; with `--json` the
+result is one JSON document. Errors are one sentence, never a traceback.
 """
 MEANINGS = {
-    Exit.DONE: "all is well",
-    Exit.FAILED: "it could not be done; one sentence says why",
-    Exit.USAGE: "it was called wrongly",
-    Exit.ATTENTION: "it was done, but something wants looking at: a warning, a rejected row",
-    Exit.CRITICAL: "something is badly wrong",
-    Exit.INTERRUPTED: "it was interrupted",
+    Exit.DONE: "success",
+    Exit.FAILED: "failure; one sentence says why",
+    Exit.USAGE: "wrong usage",
+    Exit.ATTENTION: "success, but something needs attention: a warning, a rejected row",
+    Exit.CRITICAL: "a critical problem",
+    Exit.INTERRUPTED: "interrupted",
 }
 
 
