@@ -14,11 +14,13 @@ from db_utils.ops.sizes import size
 
 app = typer.Typer()
 group = typer.Typer(
-    no_args_is_help=True, help="The nodes of a database that Citus spreads over several machines."
+    no_args_is_help=True, help="The nodes of a database distributed by Citus over several machines."
 )
 app.add_typer(group, name="cluster")
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would run, and change nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only show what would run, without changing anything.")
+]
 
 
 @group.callback()

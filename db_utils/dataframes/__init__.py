@@ -113,9 +113,7 @@ def write_frame(
     """
     check_callbacks(on_reject, progress)
     if update_columns is not None and conflict_columns is None:
-        raise InvalidInputError(
-            "update_columns need conflict_columns, which tell that a row is there already"
-        )
+        raise InvalidInputError("update_columns need conflict_columns, which identify existing rows")
     source = from_frame(frame)
     with translated_errors():
         target = find_target(connection, table)

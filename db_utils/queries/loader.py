@@ -114,7 +114,7 @@ def load(folder: _Folder) -> dict[str, Query]:
             found[block.name] = block
     if not found:
         raise QueryFileError(
-            "no query file was found beside db_utils/queries/loader.py: install the package again"
+            "no query file was found next to db_utils/queries/loader.py: install the package again"
         )
     return found
 

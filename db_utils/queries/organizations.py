@@ -83,7 +83,7 @@ class OrganizationQueries(QueryRunner):
             if row["organization_id"] != created["organization_id"]
         ]:
             _log.warning(
-                "organization %s is another one named %r, beside %s: commands need its id, get_or_create_organization finds one",
+                "organization %s has the same name %r as %s: commands need its id, get_or_create_organization finds one",
                 created["organization_id"],
                 called,
                 ", ".join(twins),

@@ -75,7 +75,7 @@ def model_sections(data: ReportData) -> list[Section]:
         return [Section("models", question, title, tables=there, reason=caption)]
     more = f" {len(shown)} of {len(known)} series are drawn." if len(known) > len(shown) else ""
     caption = (
-        f"Error of each series at origins of the past (WAPE), {targets[champion]} ahead: the champion's beside the better of the two "
+        f"Error of each series at origins of the past (WAPE), {targets[champion]} ahead: the champion's and the better of the two "
         f"naive forecasts', on the same targets. Where the naive one is not worse, it is published instead. {caption}{more}"
     )
     names = [f"{row['product_id']} · {_place(row['location_id'], data)}" for row in shown]

@@ -143,7 +143,7 @@ def _lock(file: IO[str], *, wait: bool) -> None:
     if sys.platform != "win32":
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     elif not wait:
-        raise BlockingIOError("a lock tells nothing here: what was left is kept")
+        raise BlockingIOError("no file locks on Windows: remains of killed backups are kept")
 
 
 def _name(endpoint: Endpoint) -> str:

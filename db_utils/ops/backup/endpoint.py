@@ -86,7 +86,7 @@ class UrlEndpoint:
                 is_pooled = cursor.fetchone() != (connection.get_backend_pid(),)
             if is_pooled and not self._takes_poolers:
                 raise SessionUnavailableError(
-                    f"{self.label} is a connection pooler, and pg_dump and psql need sessions of their own: name the server "
+                    f"{self.label} is a connection pooler, and pg_dump and psql need their own sessions: name the server "
                     "itself with --url, or set DB_POOLER_MODE=session if the pooler's pool_mode is session"
                 )
             return int(connection.server_version) // 10_000
@@ -158,7 +158,7 @@ def _service_file(parameters: Mapping[str, str]) -> IO[str] | None:
         return None
     if "service" in parameters or any("\n" in value for value in secrets.values()):
         raise ConfigurationError(
-            f"{' and '.join(secrets)} beside a service, or of two lines: write it into the service file"
+            f"{' and '.join(secrets)} with a service, or with a line break: write it into the service file"
         )
     # Removed with the endpoint.
     file = tempfile.NamedTemporaryFile("w", prefix="db_utils-", suffix=".conf")  # noqa: SIM115
@@ -182,7 +182,7 @@ def find_program(name: str, major: int) -> Path:
         versions = ", ".join(str(version) for version in sorted(set(found.values()))) or "none"
         raise BackupError(
             f"the server is PostgreSQL {major} and needs {name} {major} or later, and here is {versions}: install "
-            f"postgresql-client-{major}, or use --container, which runs the one beside the server"
+            f"postgresql-client-{major}, or use --container, which runs the server's own"
         )
     return min(fitting, key=lambda candidate: fitting[candidate])
 

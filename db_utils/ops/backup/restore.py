@@ -122,7 +122,7 @@ def _require_fitting(endpoint: Endpoint, manifest: Manifest, jobs: int) -> None:
     was = manifest.database
     if endpoint.major < was.postgresql_major:
         raise BackupError(
-            f"the backup is of PostgreSQL {was.postgresql} and the server is PostgreSQL {endpoint.major}: restore it into "
+            f"the backup is from PostgreSQL {was.postgresql} and the server is PostgreSQL {endpoint.major}: restore it into "
             f"{was.postgresql_major} or later"
         )
     if was.schema_version is not None and was.schema_version > source.latest_version():
@@ -151,7 +151,7 @@ def _require_fitting(endpoint: Endpoint, manifest: Manifest, jobs: int) -> None:
         ]
         if was.timescaledb not in versions:
             raise BackupError(
-                f"the backup is of TimescaleDB {was.timescaledb} and the server has {', '.join(sorted(versions)) or 'none'}: restore "
+                f"the backup is from TimescaleDB {was.timescaledb} and the server has {', '.join(sorted(versions)) or 'none'}: restore "
                 f"it where {was.timescaledb} is installed (the image of that version), and update the extension there afterwards"
             )
 
@@ -217,7 +217,7 @@ def _prepare_timescaledb(session: PsqlSession, version: str, edition: str) -> No
     there = session.value("SELECT current_setting('timescaledb.license', true) AS license")
     if edition == "community" and there != "timescale":
         raise BackupError(
-            "the backup is of TimescaleDB's community edition (columnstore, continuous aggregates) and the server has "
+            "the backup is from TimescaleDB's community edition (columnstore, continuous aggregates) and the server has "
             f"timescaledb.license = {there}: restore it where that is timescale, as in the image of docker-compose.yml"
         )
     session.script("SELECT timescaledb_pre_restore();")

@@ -90,10 +90,10 @@ def test_a_damaged_backup_is_refused(
     ("change", "sentence"),
     [
         ({"schema_version": 99}, "the backup has schema version 99"),
-        ({"postgresql_major": 99, "postgresql": "99.1"}, "the backup is of PostgreSQL 99.1"),
+        ({"postgresql_major": 99, "postgresql": "99.1"}, "the backup is from PostgreSQL 99.1"),
         (
             {"timescaledb": "1.0.0", "edition": "apache"},
-            "the backup is of TimescaleDB 1.0.0 and the server has",
+            "the backup is from TimescaleDB 1.0.0 and the server has",
         ),
         ({"job_owners": ["nobody_of_that_name"]}, "the server has no role nobody_of_that_name"),
     ],
