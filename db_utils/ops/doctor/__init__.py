@@ -1,6 +1,7 @@
 """The doctor: what is wrong with this database and its cache, how bad is it, and what mends it?
 
-It reads only. Each check is a function in a module for its family, yields findings, and stands in `CHECKS` once.
+It reads only. Each check is a function in its family's module, yields findings, and is listed once in
+`CHECKS`.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ _OUR_TLS = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 def default_passwords(context: CheckContext) -> Findings:
     """Does the documented default password, or any password at all, open the database beyond this machine?
 
-    It is tried, over TCP, and each try that fails is a line in the server's log. On a port that only this machine reaches it
-    is a note. Whether the port is reachable is tried at this machine's own addresses.
+    It is tried over TCP, and each failed attempt is a line in the server's log. It is a note if only this
+    machine can reach the port, which is tried at this machine's own addresses.
     """
     if context.is_socket and not context.setting("listen_addresses"):
         yield ok("the server listens on its socket only")
@@ -55,9 +55,9 @@ def default_passwords(context: CheckContext) -> Findings:
 
 @check("superuser-login")
 def superuser(context: CheckContext) -> Findings:
-    """Does the configured user of the application have all rights there are?
+    """Is the configured user of the application a superuser?
 
-    A note while only this machine reaches the server, as in the compose stack of the first day; a warning beyond.
+    A note while only this machine can reach the server, as in a new compose stack; otherwise a warning.
     """
     if not context.about["is_superuser"]:
         yield ok(f"{context.about['role']} is no superuser")
@@ -112,7 +112,7 @@ def tls(context: CheckContext) -> Findings:
 
 @check("tenant-isolation")
 def tenant_isolation(context: CheckContext) -> Findings:
-    """May tenants, or everybody, touch a base table, or does a relation lack its tenant view?"""
+    """Can tenants, or PUBLIC, access a base table, or does a relation lack its tenant view?"""
     if context.edition == "citus":
         yield ok("row security keeps tenants apart here; db-utils verify looks at each policy, on every node")
         return

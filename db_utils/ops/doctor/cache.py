@@ -1,4 +1,4 @@
-"""The prediction cache's Redis: is it there, bounded, and closed to strangers?"""
+"""The prediction cache's Redis: is it available, bounded, and closed to strangers?"""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _EVICTED_SHARE_PCT = 10
 
 @dataclass(frozen=True)
 class Server:
-    """What one redis-server says of itself."""
+    """The state reported by one redis-server."""
 
     name: str
     info: dict[str, Any]
     configuration: dict[str, str] | None
-    """None where the server does not tell (managed services)."""
+    """None if the server does not report it (managed services)."""
     skew_seconds: float
     uncertainty_seconds: float
 
@@ -62,7 +62,7 @@ def _servers(context: CheckContext) -> Iterator[Server]:
 
 
 def _asked(context: CheckContext) -> tuple[list[Server], str | None]:
-    """The servers, or why there is nothing to ask."""
+    """Return the servers, or the reason why there are none."""
     if context.redis_url is None:
         return [], "no cache is configured (REDIS_URL is empty)"
     try:
@@ -73,9 +73,9 @@ def _asked(context: CheckContext) -> tuple[list[Server], str | None]:
 
 @check("cache-reachable")
 def reachable(context: CheckContext) -> Findings:
-    """Does the prediction cache answer, and is its version one that the library knows?
+    """Does the prediction cache answer, and is its version supported?
 
-    That nothing answers at the default address, which nobody configured, is a note.
+    If nothing answers at the default, unconfigured address, that is a note.
     """
     if context.redis_url is None:
         yield ok("no cache is configured (REDIS_URL is empty): predictions come from PostgreSQL")
@@ -105,7 +105,7 @@ def reachable(context: CheckContext) -> Findings:
 def memory(context: CheckContext) -> Findings:
     """Is the cache's memory bounded, and does it evict old entries instead of refusing new ones?
 
-    Evictions are a note where more than 10 % of what was looked for had gone: the cache is too small.
+    Evictions are a note if more than 10 % of lookups missed: the cache is too small.
     """
     servers, why = _asked(context)
     if why:
@@ -150,7 +150,7 @@ def _evictions(server: Server, limit: int) -> Findings:
 
 @check("cache-persistence")
 def persistence(context: CheckContext) -> Findings:
-    """Does the cache write to disk what can be computed again?"""
+    """Does the cache write to disk, although its values can be computed again?"""
     servers, why = _asked(context)
     if why:
         yield skipped(why)
@@ -220,7 +220,7 @@ def _answers_strangers(host: str, port: int) -> bool:
 def cache_clock(context: CheckContext) -> Findings:
     """Do the clocks of this machine and of Redis agree?
 
-    The age of a prediction, hence FRESH or STALE, is told by Redis' clock.
+    The age of a prediction, hence FRESH or STALE, is determined by Redis' clock.
     """
     servers, why = _asked(context)
     if why:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from db_utils.connections.manager import DatabaseManager
 
 _CONNECT_SECONDS = 3
-# Documentation addresses (RFC 5737, RFC 3849): naming one as a destination tells which own address would be used; nothing
-# is sent.
+# Documentation addresses (RFC 5737, RFC 3849): connecting a UDP socket shows the local address that would be
+# used; nothing is sent.
 _ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 
 _SQL = sql_beside(__name__)
@@ -39,7 +39,7 @@ class CheckContext:
     limits: Mapping[str, Limit] = field(default_factory=lambda: LIMITS)
     redis_url: str | None = None
     redis_is_configured: bool = True
-    """Whether the cache's address was configured; nothing may answer at the default one."""
+    """Whether the cache's address was configured; the default one need not answer."""
     disk_free_bytes: int | None = None
     seconds: float = 5.0
     total_seconds: float = 60.0
@@ -62,7 +62,7 @@ class CheckContext:
         return time.monotonic() >= self._end_at
 
     def rows(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Which rows does this statement return? Read-only, and never longer than what is left of the check's time."""
+        """Return the rows of this statement; read-only, and limited to the check's remaining time."""
         left = self._give_up_at - time.monotonic()
         if left <= 0:
             raise QueryTimeoutError(f"the check took longer than {self.seconds:g} s")
@@ -82,12 +82,12 @@ class CheckContext:
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """What the server is, and what the role may see."""
+        """The server's version and edition, and the role's rights."""
         return self.rows(_SQL["about"])[0]
 
     @property
     def edition(self) -> str:
-        """community, apache, plain or citus; known even where the schema is not applied."""
+        """community, apache, plain or citus; known even without the schema."""
         return str(self.about["edition"])
 
     @property
@@ -139,7 +139,7 @@ class CheckContext:
         return [address for address in own_addresses() if self._answers_at(address)]
 
     def _answers_at(self, address: str) -> bool:
-        """Whether it is this very server that answers there."""
+        """Whether this same server answers there."""
         try:
             with socket.create_connection((address, self.port), timeout=1):
                 pass
@@ -150,11 +150,11 @@ class CheckContext:
                 cursor.execute("SELECT pg_postmaster_start_time()")
                 return bool(cursor.fetchone()[0] == self.about["started_at"])
         except psycopg2.Error:
-            # It answers and refuses us: over a socket nobody asked for the password that this address asks for.
+            # It answers and refuses us: unlike the socket, this address requires a password.
             return self.is_socket
 
     def logs_in(self, host: str, user: str, password: str) -> bool:
-        """Whether the server lets this user in over TCP with this password."""
+        """Whether the server accepts this user over TCP with this password."""
         try:
             self._connect(host=host, user=user, password=password).close()
         except psycopg2.Error:
@@ -162,7 +162,7 @@ class CheckContext:
         return True
 
     def asks_for_password(self, host: str, user: str) -> bool:
-        """Whether a password that nobody ever chose is refused there."""
+        """Whether a random password is refused there."""
         return not self.logs_in(host, user, secrets.token_urlsafe(24))
 
     def _connect(self, **changes: Any) -> Any:
@@ -181,7 +181,7 @@ def is_loopback(host: str) -> bool:
 
 
 def own_addresses() -> list[str]:
-    """This machine's addresses beyond loopback, those that other machines would use first."""
+    """Return this machine's non-loopback addresses, those that other machines would use first."""
     found: list[str] = []
     for family, elsewhere in _ELSEWHERE:
         with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:

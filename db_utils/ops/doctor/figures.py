@@ -1,4 +1,4 @@
-"""Rows that make figures impossible, or that make two of them disagree."""
+"""Rows that make figures impossible or inconsistent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COUNTED = {
 
 @check("overlapping-samples")
 def samples(context: CheckContext) -> Findings:
-    """Do samples of a resource say that they speak for longer than the time to the next one?
+    """Do samples of a resource claim to cover more than the time to the next one?
 
     Of the last day. Figures count each up to the next one, so that no hour has more than 60 minutes.
     """
@@ -40,7 +40,7 @@ def samples(context: CheckContext) -> Findings:
 
 @check("organization-names")
 def organization_names(context: CheckContext) -> Findings:
-    """Do two organizations have the same name, so that a command has to ask for the id?"""
+    """Do two organizations have the same name, so that commands require the id?"""
     if not context.has("organizations"):
         yield ok("no table organizations here")
         return
@@ -55,9 +55,9 @@ def organization_names(context: CheckContext) -> Findings:
 
 @check("factor-units")
 def factor_units(context: CheckContext) -> Findings:
-    """Does a series of an external factor have two units, so that a mean of it means nothing?
+    """Does a series of an external factor have two units, so that its mean is meaningless?
 
-    A second unit is refused when it is written; rows from before that rule, or of two writers at the same instant, are found here.
+    A second unit is refused on write; this finds rows from before that rule, or from two concurrent writers.
     """
     if not context.has("external_factors"):
         yield ok("no table external_factors here")
@@ -75,7 +75,7 @@ def factor_units(context: CheckContext) -> Findings:
 
 @check("rollups-agree", edition="timescaledb")
 def rollups(context: CheckContext) -> Findings:
-    """Do the hourly rollups hold as many rows as their tables, but for hours that wait for a refresh?
+    """Do the hourly rollups match their tables' row counts, except for hours waiting for a refresh?
 
     Of the last 35 days. In the plain and apache editions rollups are views and always agree.
     """

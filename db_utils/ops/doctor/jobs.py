@@ -18,8 +18,8 @@ _MISSED_REFRESHES = 3
 def failing(context: CheckContext) -> Findings:
     """Did a background job (columnstore, rollups, retention) fail the last time it ran?
 
-    A warning; critical once it has missed three of its runs, or when it was given up. Rows that stand in its way because they are
-    larger than is let in today are named beside the error.
+    A warning; critical once it has missed three of its runs, or if it was given up. Rows that block it
+    because they exceed today's limits are named with the error.
     """
     jobs = context.rows(_SQL["failing"])
     beyond = [_beyond(row) for row in context.rows(_BEYOND)] if jobs and _has_bounds(context) else []
@@ -75,9 +75,9 @@ def _scheduler_fix(context: CheckContext) -> str:
 
 @check("retention-window", edition="community")
 def retention(context: CheckContext) -> Findings:
-    """Would the refresh of a rollup look at a time whose rows retention has removed?
+    """Would the refresh of a rollup cover a time whose rows retention has removed?
 
-    Such a refresh empties the rollup there: the history that retention was meant to leave is lost.
+    Such a refresh empties the rollup there, and loses the history that retention was meant to keep.
     """
     seen: set[str] = set()
     for pair in context.rows(_SQL["retention"]):
@@ -100,8 +100,8 @@ def retention(context: CheckContext) -> Findings:
 def rollups(context: CheckContext) -> Findings:
     """Do rollups lag behind their rows for longer than three refreshes?
 
-    Reads stay right (what is newer is added from the rows) but get slow. In the plain and apache editions rollups are
-    views and never lag.
+    Reads stay correct (newer rows are added) but get slow. In the plain and apache editions rollups are views
+    and never lag.
     """
     if context.edition == "apache":
         yield ok("rollups are views in this edition: always fresh")
@@ -130,7 +130,7 @@ def rollups(context: CheckContext) -> Findings:
             "* interval '1 s') AS behind",
             {
                 "watermark": rollup["watermark"],
-                # A bucket is stored once its end is the policy's offset away.
+                # A bucket is materialized once its end is older than the policy's offset.
                 "allowed": allowed
                 + float(rollup["bucket_seconds"])
                 + float(rollup["end_offset_seconds"] or 0),
@@ -153,10 +153,10 @@ def rollups(context: CheckContext) -> Findings:
 
 @check("rows-beyond-bounds")
 def bounds(context: CheckContext) -> Findings:
-    """Are there rows from before the bounds of today that are larger than these?
+    """Are there older rows that exceed today's limits?
 
-    A text that an index cannot hold, a number that a sum cannot, or JSON that fills the memory stops rollups and columnstore for all
-    organizations. New rows are held to the bounds (`67_bounds.sql`).
+    A text too long for an index, a number too large for a sum, or JSON too large for memory stops rollups and
+    columnstore for all organizations. New rows are limited (`67_bounds.sql`).
     """
     if not _has_bounds(context):
         yield skipped("this database has no bounds yet: python -m db_utils init makes them")

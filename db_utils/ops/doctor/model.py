@@ -1,4 +1,4 @@
-"""What the doctor says: findings, how severe they are, and the limits that decide it."""
+"""The doctor's findings, their severity, and the limits that determine it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Severity(enum.IntEnum):
-    """How much a finding matters; the greater, the sooner."""
+    """Severity of a finding; higher is more urgent."""
 
     OK = 0
     SKIPPED = 1
@@ -93,17 +93,18 @@ class Check:
 
     @property
     def explanation(self) -> str:
-        """How it judges, and why so: the rest of the docstring, as one paragraph."""
+        """How it judges, and why: the rest of the docstring, as one paragraph."""
         return " ".join((self.ask.__doc__ or "").strip().partition("\n")[2].split())
 
 
 def check(
     name: str, *, edition: str = "any", sees_everyone: bool = False
 ) -> Callable[[Callable[[CheckContext], Findings]], Check]:
-    """Make a check of a function that yields findings; none at all means that all is well.
+    """Make a check of a function that yields findings; none means that it passed.
 
-    `edition` is "any", "timescaledb" (community and apache), "community" or "citus"; elsewhere the check says that it was skipped.
-    `sees_everyone` tells that it needs the sight of other roles' sessions, which pg_monitor gives.
+    `edition` is "any", "timescaledb" (community and apache), "community" or "citus"; on others the check is
+    reported as skipped. `sees_everyone` means that it needs to see other roles' sessions, which pg_monitor
+    allows.
     """
 
     def register(function: Callable[[CheckContext], Findings]) -> Check:

@@ -100,7 +100,7 @@ CHECKS: tuple[Check, ...] = (
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All findings, most severe first, and what was examined."""
+    """All findings, most severe first, and the examined server."""
 
     url: str
     about: dict[str, Any]
@@ -110,13 +110,13 @@ class Diagnosis:
 
     @property
     def severity(self) -> Severity:
-        """How bad is the worst of it? A check that was skipped is no finding."""
+        """The highest severity; a skipped check is no finding."""
         worst = max((finding.severity for finding in self.findings), default=Severity.OK)
         return Severity.OK if worst == Severity.SKIPPED else worst
 
 
 def choose(only: Collection[str] = (), skip: Collection[str] = ()) -> list[Check]:
-    """The checks with these names (none named: all) but for those to skip. Raises `InvalidInputError`."""
+    """Return the checks of these names (default: all) except those to skip. Raises `InvalidInputError`."""
     known = {check.name for check in CHECKS}
     unknown = sorted({*only, *skip} - known)
     if unknown:
@@ -125,10 +125,9 @@ def choose(only: Collection[str] = (), skip: Collection[str] = ()) -> list[Check
 
 
 def examine(context: CheckContext, checks: Collection[Check] = CHECKS) -> Diagnosis:
-    """What is wrong with this database and its cache? Reads only, within `context.total_seconds`.
+    """Examine this database and its cache. Reads only, within `context.total_seconds`.
 
-    Raises `ConnectionFailedError` where the server cannot be reached; that all of its connections are taken is a
-    finding.
+    Raises `ConnectionFailedError` if the server cannot be reached; exhausted connections are a finding.
     """
     started = time.monotonic()
     try:
@@ -154,7 +153,7 @@ def _run(check: Check, context: CheckContext) -> Iterator[Finding]:
 
 
 def _unfit(check: Check, context: CheckContext) -> str | None:
-    """Why the check cannot be asked of this server, if it cannot."""
+    """Return why the check does not apply to this server, or None."""
     if context.time_is_up:
         return f"the {context.total_seconds:g} s for all checks are spent"
     if check.edition == "community" and context.edition != "community":

@@ -1,4 +1,4 @@
-"""Sessions: how many, how long, and who waits for whom; and how much is found in memory."""
+"""Sessions: number, duration and lock waits; and the cache hit ratio."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def connections(context: CheckContext) -> Findings:
 
 @check("long-transactions", sees_everyone=True)
 def long_transactions(context: CheckContext) -> Findings:
-    """Is a transaction open for very long, a prepared one among them?"""
+    """Is a transaction, or a prepared one, open for very long?"""
     limit = context.limits["long-transaction-minutes"]
     rows = [
         row
@@ -66,10 +66,10 @@ def long_transactions(context: CheckContext) -> Findings:
 
 @check("notification-queue", sees_everyone=True)
 def notification_queue(context: CheckContext) -> Findings:
-    """Does the server's one queue of notifications fill up?
+    """Is the server's notification queue filling up?
 
-    From a quarter on rows are written without being announced; were it full, commits that announce something would fail. A session
-    that listens and sits in a transaction keeps everything since then in it.
+    Above a quarter, rows are written without notification; with a full queue, commits with notifications
+    would fail. A listening session with an open transaction keeps everything since its start in the queue.
     """
     percent = 100 * float(context.rows("SELECT pg_notification_queue_usage() AS usage")[0]["usage"])
     severity = context.limits["notification-queue-pct"].grade(percent)
@@ -91,7 +91,7 @@ def notification_queue(context: CheckContext) -> Findings:
 
 @check("idle-in-transaction", sees_everyone=True)
 def idle_in_transaction(context: CheckContext) -> Findings:
-    """Does a session hold a transaction open and do nothing?"""
+    """Is a session idle in an open transaction?"""
     limit = context.limits["idle-in-transaction-minutes"]
     rows = [
         row
@@ -110,7 +110,7 @@ def idle_in_transaction(context: CheckContext) -> Findings:
 
 @check("blocked-sessions", sees_everyone=True)
 def blocked(context: CheckContext) -> Findings:
-    """Does a session wait long for a lock, and who has it?"""
+    """Does a session wait long for a lock, and which one holds it?"""
     limit = context.limits["lock-wait-seconds"]
     rows = context.rows(_SQL["blocked"])
     waiting = {row["pid"] for row in rows}
@@ -135,7 +135,7 @@ def blocked(context: CheckContext) -> Findings:
 
 @check("cache-hit-ratio")
 def hit_ratio(context: CheckContext) -> Findings:
-    """Are blocks found in shared_buffers, or asked of the system time and again?"""
+    """Are blocks found in shared_buffers, or requested from the system repeatedly?"""
     row = context.rows(_SQL["hit_ratio"])[0]
     if row["blks_read"] < _READS_THAT_MATTER:
         yield ok(

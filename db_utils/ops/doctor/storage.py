@@ -1,4 +1,4 @@
-"""The disk, the backups, and what does not belong into a production database."""
+"""The disk, the backups, and data that does not belong in a production database."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _LITTLE_BYTES = 1024**3
 
 @check("disk")
 def disk(context: CheckContext) -> Findings:
-    """How many days until the disk is full, at the growth that the rows' own time shows?
+    """How many days until the disk is full, at the growth shown by the rows' times?
 
-    Growth is bytes a day by chunk (of the last 90 days) or, without chunks, size over the span of the rows' time. Free space
-    is that of the data folder where the server is on this machine, or what --disk-free says; PostgreSQL itself cannot tell.
-    Under 1 GB is critical whatever the growth.
+    Growth is bytes a day by chunk (of the last 90 days) or, without chunks, size divided by the rows' time
+    span. Free space is that of the data folder if the server is on this machine, or the value of --disk-free;
+    PostgreSQL does not report it. Under 1 GB is critical at any growth.
     """
     tables = context.rows(_SQL["growth_by_chunk"] if context.has_timescaledb else _SQL["growth_by_histogram"])
     known = [
@@ -89,7 +89,7 @@ def _make_room(context: CheckContext, tables: list[dict[str, Any]]) -> str:
 
 
 def _free_space(context: CheckContext) -> int | None:
-    """Free bytes beside the data folder, only where it is certain that it is this server's: its own pid file says so."""
+    """Return the free bytes of the data folder, only if its pid file proves that it is this server's."""
     setting = context.settings.get("data_directory")
     if (
         setting is None
@@ -109,8 +109,8 @@ def _free_space(context: CheckContext) -> int | None:
 def backups(context: CheckContext) -> Findings:
     """How old is the last backup that was restored and compared?
 
-    Where there are no rows but the sample data's, none is needed. That there never was one is critical once there has been
-    other data for as long as a verified backup may be old.
+    With no rows but the sample data's, none is needed. A missing backup is critical once other data is older
+    than a verified backup may be.
     """
     if not context.rows("SELECT 1 AS there WHERE to_regclass('public.backup_runs') IS NOT NULL"):
         yield skipped("this database has no table backup_runs: python -m db_utils migrate makes it")
