@@ -1,1 +1,1 @@
-"""Private servers for a machine without Docker: PostgreSQL out of a wheel, Redis from the path or a wheel."""
+"""Private servers for machines without Docker: PostgreSQL from a wheel, Redis from PATH or a wheel."""

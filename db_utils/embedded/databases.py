@@ -14,8 +14,8 @@ _MAINTENANCE = "postgres"
 def create_database(settings: Settings) -> bool:
     """Create the database that `settings` name, owned by their user. Return False if it exists.
 
-    Connects to the database `postgres` of the same server for it. Raises `PermissionDeniedError` where the user may
-    not create databases.
+    Connects to the database `postgres` of the same server. Raises `PermissionDeniedError` if the user may not
+    create databases.
     """
     parameters = settings.connection_parameters()
     name = parameters.get("dbname")

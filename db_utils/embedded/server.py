@@ -1,9 +1,9 @@
 """A private PostgreSQL without Docker or system packages: its binaries come from a wheel.
 
-The server listens on a socket in its own data folder (or, on request, on a loopback port). Several processes
-may use one data folder: the first starts the server, the last one stops it. What they share are two lock
-files, so a process that is killed leaves nothing to clean up. Only the wheel's binaries are used: its Python
-part opens parent folders to everyone and adds a system user when run as root.
+The server listens on a socket in its data folder (or, on request, on a loopback port). Several processes may
+use one data folder: the first starts the server, the last one stops it. They share only two lock files, so a
+killed process leaves nothing to clean up. Only the wheel's binaries are used: its Python part makes parent
+folders accessible to everyone and adds a system user when run as root.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ class EmbeddedServer:
         tcp_port: int | None = None,
         options: Mapping[str, str] | None = None,
     ) -> EmbeddedServer:
-        """A running server on `data_dir` (None: temporary data), started, or joined if it runs already.
+        """Start a server on `data_dir` (None: temporary data), or join the running one, and return it.
 
         `install_dir` is a PostgreSQL installation (folder with bin/, lib/, share/) to use instead of the
-        wheel's; TimescaleDB is preloaded where it has it. `tcp_port` also listens on 127.0.0.1. `options` are
-        server settings. Raises `ConfigurationError` where it cannot run here, `ConnectionFailedError` where
-        it does not.
+        wheel's; TimescaleDB is preloaded if available. `tcp_port` also listens on 127.0.0.1. `options` are
+        server settings. Raises `ConfigurationError` if it cannot run here, `ConnectionFailedError` if it does
+        not start.
         """
         if sys.platform == "win32":
             raise ConfigurationError(
@@ -247,7 +247,7 @@ class EmbeddedServer:
         return " / ".join(lines[-5:])
 
     def _running(self) -> tuple[int, str] | None:
-        """Port and socket folder of the server that runs on this data, if one does and is ready."""
+        """Return port and socket folder of the server running on this data, if it is ready."""
         try:
             lines = (self._cluster / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
@@ -261,7 +261,7 @@ class EmbeddedServer:
 
     @property
     def postmaster_pid(self) -> int | None:
-        """The server's process id; None where it does not run."""
+        """Return the server's process id; None if it does not run."""
         try:
             pid = int((self._cluster / "postmaster.pid").read_text(encoding="utf-8").split()[0])
         except (FileNotFoundError, IndexError, ValueError):
@@ -269,7 +269,7 @@ class EmbeddedServer:
         return pid if _is_alive(pid) else None
 
     def stop(self) -> None:
-        """Stop the server unless another process uses it too, and remove temporary data. Safe to repeat."""
+        """Stop the server unless another process uses it, and remove temporary data. Safe to repeat."""
         if os.getpid() != self._owner_pid:
             return  # a forked child's exit must not end its parent's server
         atexit.unregister(self.stop)
@@ -290,7 +290,7 @@ class EmbeddedServer:
             shutil.rmtree(self.data_dir, ignore_errors=True)
         if self._guard is not None:
             with contextlib.suppress(BrokenPipeError):
-                self._guard.communicate(b"stopped\n")  # a number of a process is soon another's: kill nothing
+                self._guard.communicate(b"stopped\n")  # process ids are reused: kill nothing
             self._guard = None
 
     def _stop_server(self) -> None:
@@ -326,7 +326,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _remove_when_we_die(pid: int, folder: Path) -> subprocess.Popen[bytes]:
-    """A shell that waits for the end of our process, then stops the server and removes its data."""
+    """Start a shell that waits for our process to end, then stops the server and removes its data."""
     script = 'read -r told && exit; kill -INT "$1" 2>/dev/null && sleep 2; rm -rf -- "$2"'
     return subprocess.Popen(
         ["/bin/sh", "-c", script, "sh", str(pid), str(folder)],

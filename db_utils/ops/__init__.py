@@ -1,1 +1,1 @@
-"""What the person who runs the database needs: looking after a server, as library functions."""
+"""Operation of a database server, as library functions."""

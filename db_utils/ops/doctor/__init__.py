@@ -1,4 +1,4 @@
-"""The doctor: what is wrong with this database and its cache, how bad is it, and what mends it?
+"""The doctor: what is wrong with this database and its cache, how severe is it, and what fixes it?
 
 It reads only. Each check is a function in its family's module, yields findings, and is listed once in
 `CHECKS`.

@@ -65,7 +65,7 @@ def superuser(context: CheckContext) -> Findings:
     yield Finding(
         Severity.WARNING if context.open_addresses else Severity.NOTE,
         f"the configured user, {context.about['role']}, is a superuser",
-        "A fault in the application can then read files of the server and drop everything. Give it a role of its own and keep this "
+        "A fault in the application can then read files of the server and drop everything. Give it its own role and keep this "
         "one for migrations.",
         Fix(
             "CREATE ROLE barnameh_app LOGIN IN ROLE pg_read_all_data, pg_write_all_data, barnameh_tenant;\n"
@@ -87,7 +87,7 @@ def tls(context: CheckContext) -> Findings:
         yield Finding(
             Severity.WARNING,
             f"TLS is off, and {opened[0]}:{context.port} is reached by other machines",
-            "Whoever listens on the way reads every row. The server needs server.crt and server.key (mode 0600) in its data folder "
+            "Anyone on the network path can read every row. The server needs server.crt and server.key (mode 0600) in its data folder "
             "first; then DB_SSLMODE=verify-full (compose stack: docker-compose.tls.yml). Or let it listen on loopback only.",
             fix,
         )
@@ -96,14 +96,14 @@ def tls(context: CheckContext) -> Findings:
         yield Finding(
             Severity.WARNING,
             f"the server offers TLS, and this connection to {context.host} goes without",
-            "Whoever listens on the way reads every row.",
+            "Anyone on the network path can read every row.",
             Fix("DB_SSLMODE=verify-full", ".env"),
         )
     for client in context.rows(_SQL["unencrypted"])[:3]:
         yield Finding(
             Severity.WARNING,
             f"{client['session_count']} sessions of {client['usename']} from {client['client']} go without TLS",
-            "Whoever listens on the way reads their rows. Write hostssl in place of host in pg_hba.conf, reload.",
+            "Anyone on the network path can read their rows. Write hostssl in place of host in pg_hba.conf, reload.",
             Fix(
                 "SELECT rule_number, file_name, line_number, type, address, auth_method FROM pg_hba_file_rules;"
             ),

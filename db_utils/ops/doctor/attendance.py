@@ -13,7 +13,8 @@ _SQL = sql_beside(__name__)
 def double_attendance(context: CheckContext) -> Findings:
     """Does an employee have two attendance rows for one shift?
 
-    Of the last 35 days. `record_attendance` moves the row that is there; plain SQL at another time adds a second one.
+    Of the last 35 days. `record_attendance` moves the existing row; plain SQL with another time adds a second
+    one.
     """
     (there,) = context.rows("SELECT to_regclass('public.employee_attendance') IS NOT NULL AS there")
     if not there["there"]:

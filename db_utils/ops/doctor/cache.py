@@ -105,7 +105,7 @@ def reachable(context: CheckContext) -> Findings:
 def memory(context: CheckContext) -> Findings:
     """Is the cache's memory bounded, and does it evict old entries instead of refusing new ones?
 
-    Evictions are a note if more than 10 % of lookups missed: the cache is too small.
+    Evictions are a note if they exceed 10 % of lookups: the cache is too small.
     """
     servers, why = _asked(context)
     if why:
@@ -142,7 +142,7 @@ def _evictions(server: Server, limit: int) -> Findings:
         yield Finding(
             Severity.NOTE,
             f"{server.name}: {evicted:,} entries were evicted, against {lookups:,} look-ups ({misses:,} missed)",
-            "The cache is too small for what is asked of it. Counting begins anew after the reset.",
+            "The cache is too small for its load. Counting restarts after the reset.",
             Fix(f"CONFIG SET maxmemory {max(2 * limit, 256 * 1024**2)}\nCONFIG RESETSTAT", "redis-cli"),
             {"evicted_keys": evicted, "lookups": lookups},
         )
@@ -156,7 +156,7 @@ def persistence(context: CheckContext) -> Findings:
         yield skipped(why)
     for server in servers:
         if server.configuration is None:
-            yield skipped(f"{server.name} does not tell its configuration")
+            yield skipped(f"{server.name} does not report its configuration")
             continue
         on = [
             name
@@ -202,7 +202,7 @@ def password(context: CheckContext) -> Findings:
             f"Redis answers at {place}:{port} without a password, beyond this machine",
             "Anyone who reaches it can read every customer's predictions, and can have the library serve false ones. Then put the password "
             "into REDIS_URL (REDIS_PASSWORD in the compose stack), or let it listen on loopback only.",
-            Fix("CONFIG SET requirepass 'a long password of your own'", "redis-cli"),
+            Fix("CONFIG SET requirepass 'a long password'", "redis-cli"),
         )
     if not strangers:
         yield ok("no stranger gets an answer from Redis")

@@ -11,7 +11,7 @@ from db_utils.ops.sizes import size
 from db_utils.ops.table_sizes import STORED_IN_CHUNKS
 from db_utils.sql_text import literal
 
-# A chunk is overdue when two runs of the policy have passed it by since it was both old enough and there.
+# A chunk is overdue if two runs of the policy have skipped it since it existed and was old enough.
 _UNCOMPRESSED = f"""
     WITH {STORED_IN_CHUNKS}
     SELECT
@@ -60,9 +60,10 @@ _LONGEST_CHUNK_SECONDS = 365 * 86_400
 
 @check("uncompressed-chunks", edition="community")
 def uncompressed(context: CheckContext) -> Findings:
-    """Are there chunks that the columnstore policy should have compressed and did not?
+    """Are there chunks that the columnstore policy should have compressed but did not?
 
-    Overdue is a chunk that two scheduled runs have passed by, so that a new database is not accused of its first day.
+    A chunk is overdue after two scheduled runs have skipped it, so that a new database is not reported on its
+    first day.
     """
     for table in context.rows(_UNCOMPRESSED):
         yield Finding(
@@ -100,7 +101,7 @@ def density(context: CheckContext) -> Findings:
 
 
 def _merge(table: dict[str, Any], seconds: float) -> str:
-    """Longer chunks from now on, and neighbours of those that are there made into one."""
+    """Return the fix: longer chunks from now on, and merging existing neighbours."""
     interval = f"INTERVAL '{ceil(seconds / 86_400)} days'"
     return f"""SELECT set_chunk_time_interval({literal(table["hypertable"])}, {interval});
 DO $$

@@ -1,4 +1,4 @@
-"""Sources of weather, holidays and market data that the worker should have asked."""
+"""Sources of weather, holidays and market data that the worker should have queried."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _SHOWN = 20
 
 @check("connector-runs")
 def runs(context: CheckContext) -> Findings:
-    """Did each source that is scheduled have a good run in the last two of its intervals, and did its last run end well?
+    """Did each scheduled source succeed within its last two intervals, and in its last run?
 
-    By `service_schedules`; one that never had a good run is as old as its schedule. What is not scheduled is not awaited.
+    By `service_schedules`; a source without a successful run is as old as its schedule. Unscheduled sources
+    are not checked.
     """
     (there,) = context.rows("SELECT to_regclass('public.service_schedules') IS NOT NULL AS there")
     scheduled = context.rows(_SQL["scheduled"], {}) if there["there"] else []

@@ -1,4 +1,4 @@
-"""Events of machines that cannot all be true, and machine time that could not be kept."""
+"""Contradictory events of machines, and machine time that could not be stored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SQL = sql_beside(__name__)
 
 @check("impossible-events")
 def impossible(context: CheckContext) -> Findings:
-    """Do recorded events of a machine contradict each other, or what is known of the machine?
+    """Do recorded events of a machine contradict each other, or its history?
 
     Of the last 7 days: events of one machine that overlap, scrap above the quantity or without it (a warning), production of a machine
     out of service. A stop inside a production order is usual; the others make figures NULL or leave rows out of them.
@@ -49,9 +49,9 @@ def impossible(context: CheckContext) -> Findings:
 
 @check("kept-machine-time")
 def kept(context: CheckContext) -> Findings:
-    """Did keeping where the time of machines went fail, the last time it was tried?
+    """Did the last attempt to store the resolved machine time fail?
 
-    Answers stay right: what is not kept is computed from the events, which costs more.
+    Results stay correct: what is not stored is computed from the events, which is slower.
     """
     if not context.has("resource_time_states"):
         yield ok("machine time is not kept here")
@@ -67,12 +67,12 @@ def kept(context: CheckContext) -> Findings:
 
 
 def _machine(row: dict[str, Any]) -> str:
-    """Who sends them: machine and organization."""
+    """Return their source: machine and organization."""
     if row["resource_id"] is None:
         return f"no resource, of organization {row['organization_id']},"
     return f"{row['name']} ({row['resource_id']}) of organization {row['organization_id']}"
 
 
 def _first(row: dict[str, Any]) -> str:
-    """Where to look: the first instant, and up to three events."""
+    """Return where to look: the first instant, and up to three events."""
     return f"the first at {row['first_at']:%Y-%m-%d %H:%M} UTC: {', '.join(row['examples'])}"

@@ -1,4 +1,4 @@
-"""Indexes: broken, double, unused, missing, too big for memory."""
+"""Indexes: invalid, duplicate, unused, missing, too big for memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHOWN = 5
 
 @check("invalid-indexes")
 def invalid(context: CheckContext) -> Findings:
-    """Did building an index fail half-way, so that it is written to and never read?"""
+    """Did building an index fail, so that it is written to but never read?"""
     for index in context.rows(_SQL["invalid"]):
         yield Finding(
             Severity.WARNING,
@@ -43,9 +43,9 @@ def duplicate(context: CheckContext) -> Findings:
 
 @check("unused-indexes")
 def unused(context: CheckContext) -> Findings:
-    """Are there big indexes that nothing reads?
+    """Are there big unused indexes?
 
-    Keys and unique indexes are never called unused; nor is one that serves only a standby known here.
+    Keys and unique indexes are never reported; nor is one known to be used by a standby only.
     """
     days = (datetime.now(UTC) - context.about["counted_since"]).total_seconds() / 86_400
     needed = context.limits["unused-index-days"].warning
@@ -68,9 +68,10 @@ def unused(context: CheckContext) -> Findings:
 
 @check("foreign-key-indexes")
 def foreign_keys(context: CheckContext) -> Findings:
-    """Is there a big table whose foreign key has no index, while rows are deleted that it points to?
+    """Is there a big table whose foreign key has no index, while rows that it references are deleted?
 
-    Big is 100,000 rows; ten deletes since statistics began. A key to rows that are never deleted needs no index.
+    From 100,000 rows, and ten deletes since the statistics' start. A key to rows that are never deleted needs
+    no index.
     """
     for key in context.rows(_SQL["foreign_keys"])[:_SHOWN]:
         table = f"{identifier(key['schema_name'])}.{identifier(key['table_name'])}"
@@ -97,10 +98,10 @@ def foreign_keys(context: CheckContext) -> Findings:
 
 @check("sequential-scans")
 def sequential(context: CheckContext) -> Findings:
-    """Are big tables read from end to end again and again?
+    """Are big tables often read by sequential scans?
 
-    A hundred times a day on average, and more often than by index, with at least half of 100,000 rows or more each time.
-    Chunks are left out: rollups read whole chunks on purpose.
+    A hundred times a day on average, and more often than by index, with at least half of 100,000 rows or more
+    each time. Chunks are excluded: rollups read whole chunks on purpose.
     """
     days = max(1.0, (datetime.now(UTC) - context.about["counted_since"]).total_seconds() / 86_400)
     rows = [row for row in context.rows(_SQL["sequential"]) if row["seq_scan"] / days >= _SCANS_PER_DAY]
@@ -123,7 +124,7 @@ def sequential(context: CheckContext) -> Findings:
 
 @check("index-memory")
 def memory(context: CheckContext) -> Findings:
-    """Do the indexes that are written to fit into memory?
+    """Do the written indexes fit into memory?
 
     With TimescaleDB those of the newest chunks against shared_buffers; in the plain edition, where every row goes into
     one big index, those of all tables against effective_cache_size.

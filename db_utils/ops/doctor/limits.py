@@ -1,4 +1,4 @@
-"""The limits that a user may change, each with its unit and where it comes from."""
+"""The configurable limits, each with its unit and source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The nodes of Citus: does each answer, and is it set up as the others?"""
+"""The nodes of Citus: does each answer, and is it configured like the others?"""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from db_utils.ops.doctor.model import Finding, Findings, Fix, Severity, check, o
 
 @check("nodes", edition="citus")
 def answering(context: CheckContext) -> Findings:
-    """Does the coordinator reach every worker of Citus?
+    """Can the coordinator reach every worker of Citus?
 
-    One that it does not reach within a second is critical: the organizations whose rows are there can neither read nor write, while all
-    others go on.
+    One that it cannot reach within a second is critical: the organizations whose rows are there can neither
+    read nor write, while all others can.
     """
     dead = dead_workers(context.db.pool)
     if dead is None:

@@ -1,4 +1,4 @@
-"""Copies and streams that wait for what changed."""
+"""Copies and streams that lag behind the changes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _SHOWN = 20
 
 @check("outbox")
 def outbox(context: CheckContext) -> Findings:
-    """Does what changed reach the copies of it in time, and is any of it refused?
+    """Do changes reach their copies in time, and are any refused?
 
-    A change that waits for more than five minutes, more than 100,000 that wait, or one that the other side refuses for its content. Streams
-    keep rows on purpose and are not looked at.
+    A change that waits for more than five minutes, more than 100,000 waiting changes, or one whose content
+    the target refuses. Streams keep rows on purpose and are not checked.
     """
     (there,) = context.rows("SELECT to_regclass('public.sync_targets') IS NOT NULL AS there")
     rows = context.rows(TARGETS) if there["there"] else []

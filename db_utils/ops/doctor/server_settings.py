@@ -1,4 +1,4 @@
-"""How a setting of the server is changed so that the change holds."""
+"""Fixes that change a server setting permanently."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _RESTART = {"max_connections", "shared_buffers", "max_locks_per_transaction"}
 
 
 def change(context: CheckContext, name: str, wanted: str, *, then: str = "") -> Fix:
-    """What sets this for good; `then` is SQL to run afterwards.
+    """Return the fix that sets this permanently; `then` is SQL to run afterwards.
 
-    What the command line says wins over ALTER SYSTEM, so such a setting is changed there: in the compose stack by a
-    variable of .env, which the next `up` hands on.
+    The command line overrides ALTER SYSTEM, so such a setting is changed there: in the compose stack by a
+    variable of .env, which the next `up` applies.
     """
     if not is_of_command_line(context, name):
         follow = "-- then restart the server" if name in _RESTART else "SELECT pg_reload_conf();"
@@ -38,7 +38,7 @@ def is_of_command_line(context: CheckContext, name: str) -> bool:
 
 
 def told(context: CheckContext, name: str) -> str:
-    """Where to change a setting that was given on the command line, as a sentence; else nothing."""
+    """Return a sentence on where to change a setting from the command line; else an empty text."""
     if not is_of_command_line(context, name):
         return ""
     variable = f" (in the compose stack: {VARIABLES[name]} in .env)" if name in VARIABLES else ""

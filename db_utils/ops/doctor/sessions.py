@@ -121,7 +121,7 @@ def blocked(context: CheckContext) -> Findings:
             limit.grade(float(row["wait_seconds"])),
             f"process {row['pid']} ({row['usename']}) waits for {duration(float(row['wait_seconds']))} for a lock"
             f"{' on ' + row['relation'] if row['relation'] else ''} that process {holders} has or is to get first",
-            "Whoever comes after it waits too. Ending the holder undoes what its transaction did.",
+            "Later requests wait too. Ending the holder undoes what its transaction did.",
             Fix("\n".join(f"SELECT pg_terminate_backend({pid});" for pid in roots if pid != 0))
             if any(roots)
             else None,
@@ -155,7 +155,7 @@ def hit_ratio(context: CheckContext) -> Findings:
     yield Finding(
         Severity.WARNING,
         found,
-        "Reads go to the system's cache or to the disk. A quarter of the machine's memory is the usual size. Counting begins anew "
+        "Reads go to the system's cache or to the disk. A quarter of the machine's memory is the usual size. Counting restarts "
         "after the reset." + told(context, "shared_buffers"),
         change(
             context,

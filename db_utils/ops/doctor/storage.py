@@ -50,7 +50,7 @@ def disk(context: CheckContext) -> Findings:
         yield Finding(
             Severity.NOTE,
             f"{growth}; how much space is free cannot be known from here",
-            "PostgreSQL does not tell it, and the server's data folder is not on this machine: say it with --disk-free.",
+            "PostgreSQL does not report it, and the server's data folder is not on this machine: say it with --disk-free.",
             Fix("python -m db_utils doctor --disk-free 40GB", "shell"),
             figures,
         )
@@ -172,7 +172,7 @@ def sample_data(context: CheckContext) -> Findings:
     ]
     yield Finding(
         Severity.WARNING,
-        f"{len(row['samples'])} sample organizations stand beside {row['other_count']} others",
+        f"{len(row['samples'])} sample organizations exist among {row['other_count']} others",
         "Their invented rows count in everything that looks over all organizations. Set SEED_SAMPLE_DATA=false where real data goes.",
         Fix("\n".join(["BEGIN;", *deletes, "COMMIT;"])),
         {"sample_count": len(row["samples"]), "other_count": row["other_count"]},

@@ -44,8 +44,8 @@ def dead_rows(context: CheckContext) -> Findings:
 def bloat(context: CheckContext) -> Findings:
     """Are big tables or indexes mostly empty space?
 
-    An estimate from the planner's statistics, good to about 20 %; what is smaller than 100 MB is not looked at, what is
-    never analyzed cannot be.
+    An estimate from the planner's statistics, accurate to about 20 %; relations below 100 MB or never
+    analyzed are not checked.
     """
     limit = context.limits["bloat-pct"]
     rows = [row for row in context.rows(_SQL["bloat"]) if row["actual_bytes"] >= BLOAT_LEAST_BYTES]
@@ -57,7 +57,7 @@ def bloat(context: CheckContext) -> Findings:
             f"{relation['kind']} {relation['name']} ({size(relation['actual_bytes'])}) is about {share:.0f} % empty",
             "It takes disk and memory for nothing. "
             + (
-                "VACUUM FULL writes it anew and locks it meanwhile: do it in a quiet hour."
+                "VACUUM FULL rewrites it and locks it meanwhile: do it in a quiet hour."
                 if is_table
                 else "Rebuilding it leaves reads and writes alone."
             ),
@@ -72,10 +72,10 @@ def bloat(context: CheckContext) -> Findings:
 
 @check("statistics")
 def statistics(context: CheckContext) -> Findings:
-    """Does the planner know nothing, or only old things, about a big table?
+    """Are the planner's statistics of a big table missing or outdated?
 
-    Never analyzed counts from 32 MB on, because autovacuum reaches what is smaller within minutes; old is what changed
-    by more than half and by 100,000 rows since the last ANALYZE.
+    Missing counts from 32 MB on, because autovacuum analyzes smaller tables within minutes; outdated means
+    changes of more than half and 100,000 rows since the last ANALYZE.
     """
     never = [
         row

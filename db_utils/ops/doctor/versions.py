@@ -30,7 +30,7 @@ _SHOWN = 3
 
 @check("extension-versions")
 def extensions(context: CheckContext) -> Findings:
-    """Is an extension older than the one that the server brings?"""
+    """Is an extension older than the one installed on the server?"""
     for row in context.rows(_EXTENSIONS):
         yield Finding(
             Severity.WARNING,
@@ -43,7 +43,7 @@ def extensions(context: CheckContext) -> Findings:
 
 @check("schema")
 def schema_state(context: CheckContext) -> Findings:
-    """Does the database have the schema that this version of the library needs, and is it whole?"""
+    """Does the database have the schema that this version of the library needs, and is it complete?"""
     found, needed = schema.version(context.db), schema.latest_version()
     fix = Fix("python -m db_utils migrate", "shell")
     if found is None:
@@ -85,7 +85,7 @@ def clock(context: CheckContext) -> Findings:
     server = float(context.rows(_CLOCK)[0]["seconds"])
     after = context.clock()
     skew = server - (before + after) / 2
-    # Half of the round trip cannot be told from skew.
+    # Half of the round trip is indistinguishable from skew.
     certain = max(0.0, abs(skew) - (after - before) / 2)
     severity = context.limits["clock-skew-seconds"].grade(certain)
     if severity == Severity.OK:
@@ -124,7 +124,7 @@ def durability(context: CheckContext) -> Findings:
 
 @check("autovacuum")
 def autovacuum(context: CheckContext) -> Findings:
-    """Is autovacuum, or the counting that it needs, switched off?"""
+    """Is autovacuum, or track_counts, which it needs, switched off?"""
     for name in ("autovacuum", "track_counts"):
         if context.setting(name) == "off":
             yield _setting(
@@ -138,7 +138,7 @@ def autovacuum(context: CheckContext) -> Findings:
 
 @check("memory-settings")
 def memory(context: CheckContext) -> Findings:
-    """Is the memory that the server may use far too small for its data?
+    """Is the server's configured memory far too small for its data?
 
     shared_buffers below the default of 128 MB, or at it with more than 4 GB of data; work_mem below the default of 4 MB.
     """
@@ -164,10 +164,10 @@ def memory(context: CheckContext) -> Findings:
 
 @check("lock-slots")
 def lock_slots(context: CheckContext) -> Findings:
-    """Has the lock table room for a statement that touches every chunk, such as pg_dump?
+    """Is the lock table large enough for a statement that touches every chunk, such as pg_dump?
 
-    It holds max_locks_per_transaction x (max_connections + max_prepared_transactions) locks; a dump takes one for each
-    table, view and chunk. Half of it is the limit, so that others can work meanwhile.
+    It holds max_locks_per_transaction x (max_connections + max_prepared_transactions) locks; a dump takes one
+    for each table, view and chunk. The limit is half of it, to leave room for other sessions.
     """
     relations = context.rows(_LOCKS)[0]["relation_count"]
     clients = int(context.setting("max_connections")) + int(context.setting("max_prepared_transactions"))
@@ -190,7 +190,7 @@ def lock_slots(context: CheckContext) -> Findings:
 
 @check("io-timing")
 def io_timing(context: CheckContext) -> Findings:
-    """Does the server measure how long it waits for the disk?"""
+    """Does the server measure I/O times?"""
     if context.setting("track_io_timing") == "off":
         yield _setting(
             context,
@@ -203,7 +203,7 @@ def io_timing(context: CheckContext) -> Findings:
 
 @check("pending-restart")
 def pending_restart(context: CheckContext) -> Findings:
-    """Were settings changed that wait for a restart?"""
+    """Are there changed settings that need a restart?"""
     names = sorted(name for name, row in context.settings.items() if row["pending_restart"])
     if names:
         yield Finding(
