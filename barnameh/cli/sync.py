@@ -193,6 +193,7 @@ def _verify(
         differences, counts = compare(db, client, target, CONSUMER)
         Outbox(db, target, CONSUMER).enqueue_keys((d.kind, d.key) for d in differences)
         report.append((target, differences, counts))
+    some_differ = any(differences for _, differences, _ in report)
     if as_json:
         print_json(
             [
@@ -214,7 +215,7 @@ def _verify(
                 screen.print(f"  {d.kind} {d.key}: {d.problem}", highlight=False, markup=False)
         if sent:
             screen.print(f"{sent:,} changes were sent before that.", highlight=False)
-        if any(differences for _, differences, _ in report):
+        if some_differ:
             screen.print("The documents that differ will be sent again.", highlight=False)
-    if any(differences for _, differences, _ in report):
+    if some_differ:
         raise typer.Exit(Exit.ATTENTION)

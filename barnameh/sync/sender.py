@@ -95,7 +95,7 @@ class Sender:
         self.not_before = 0.0
         """Nothing is sent before this `time.monotonic()`: after a failure, or if calls are used up."""
         self.denied: DeniedError | None = None
-        """Why the deployment did not accept the key at the last call, if it did not."""
+        """Why the deployment did not accept the key, if that is why the newest failed call failed."""
 
     def begin(self) -> None:
         """Take over: another sender of this organization stops at its next call."""

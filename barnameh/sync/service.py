@@ -80,9 +80,8 @@ class SyncService:
                     self._look()
                     look_at = now + LOOK_EVERY_SECONDS
                 sent += self._send_what_is_due(cursor)
-                denied = [sender.denied for sender in self._senders.values() if sender.denied]
-                if once and denied:
-                    raise denied[0]
+                if once and (denied := next((s.denied for s in self._senders.values() if s.denied), None)):
+                    raise denied
                 if once and not any(sender.has_work() for sender in self._senders.values()):
                     break
                 self._wait(listener, min(look_at, look_for_targets_at))

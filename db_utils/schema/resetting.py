@@ -122,8 +122,7 @@ def _drop(transaction: Transaction, removed: Removed) -> None:
     for trigger in ("decompress_row_by_row", "refuse_dump"):
         transaction.execute(f"DROP EVENT TRIGGER IF EXISTS {trigger}")
     _drop_routines(transaction, [name for name in removed.functions if name not in of_rows])
-    for name in source.schema_objects().types:
-        transaction.execute(f"DROP TYPE IF EXISTS public.{name}")
+    _drop_all(transaction, "TYPE IF EXISTS", "public", list(source.schema_objects().types))
     for schema in TENANT_SCHEMAS:
         rest = "SELECT FROM pg_class WHERE relnamespace = to_regnamespace(%s) LIMIT 1"
         if not transaction.execute_query(rest, (schema,)):
