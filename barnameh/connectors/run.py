@@ -251,7 +251,6 @@ def _write(
                     "organization_id": organization_id,
                     "location_id": result.place.location_id,
                     "factor_type": source.factor_type,
-                    "names": sorted({factor.name for factor in factors}),
                     "first": min(times),
                     "last": max(times),
                     "revised_at": asked_at.replace(minute=0, second=0, microsecond=0),
@@ -262,21 +261,16 @@ def _write(
     result.written += part.written
 
 
-def _columns(factors: Sequence[Factor]) -> dict[str, str]:
-    """The readings by column, shared values once: as JSON objects they took a fifth of a first run's time."""
-    kinds: dict[tuple[str, str, int], int] = {}
+def _columns(factors: Sequence[Factor]) -> dict[str, object]:
+    """Return the readings by column; names, units and metadata once, with a number (from 1) for each reading."""
+    shared = {id(factor.metadata): factor.metadata for factor in factors}
+    texts = {key: None if data is None else json.dumps(dict(data)) for key, data in shared.items()}
+    kinds: dict[tuple[str, str, str | None], int] = {}
     numbers = [
-        kinds.setdefault((factor.name, factor.unit, id(factor.metadata)), len(kinds)) for factor in factors
+        kinds.setdefault((factor.name, factor.unit, texts[id(factor.metadata)]), len(kinds) + 1)
+        for factor in factors
     ]
-    first = dict(zip(reversed(numbers), reversed(factors), strict=True))
-    shared = [
-        {
-            "name": first[number].name,
-            "unit": first[number].unit,
-            "metadata": None if (metadata := first[number].metadata) is None else dict(metadata),
-        }
-        for number in range(len(kinds))
-    ]
+    names, units, metadata = (list(column) for column in zip(*kinds, strict=True))
     # PostgreSQL without OpenSSL opens /dev/urandom for each generated UUID: a fifth of a first run's time.
     digits = os.urandom(16 * len(factors)).hex()
     return {
@@ -284,7 +278,9 @@ def _columns(factors: Sequence[Factor]) -> dict[str, str]:
             f"{digits[n : n + 12]}4{digits[n + 13 : n + 16]}8{digits[n + 17 : n + 32]}"
             for n in range(0, len(digits), 32)
         ),
-        "kinds": json.dumps(shared),
+        "names": names,
+        "units": units,
+        "metadata": metadata,
         "kind": _array(map(str, numbers)),
         "time": _array(factor.time.isoformat() for factor in factors),
         "value": _array(str(factor.value) for factor in factors),

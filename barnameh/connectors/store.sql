@@ -65,11 +65,11 @@ WITH readings AS (
     SELECT
         g.factor_id,
         g.time,
-        %(kinds)s::jsonb -> g.kind ->> 'name' AS name,
+        (%(names)s::text[])[g.kind] AS name,
         g.value,
-        %(kinds)s::jsonb -> g.kind ->> 'unit' AS unit,
+        (%(units)s::text[])[g.kind] AS unit,
         g.available_at,
-        nullif(%(kinds)s::jsonb -> g.kind -> 'metadata', 'null') AS metadata,
+        (%(metadata)s::jsonb[])[g.kind] AS metadata,
         true AS is_given
     FROM unnest(
         %(factor_id)s::uuid[],

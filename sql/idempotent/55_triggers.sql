@@ -1,7 +1,7 @@
 -- What the database maintains by itself: updated_at, recorded_at, copies of shift times, append-only predictions, notifications.
 
 -- Every table with an updated_at or recorded_at column gets the trigger that maintains it, except demand_history, where a
--- default suffices for bulk loads; see keep_demand_revision().
+-- default suffices for bulk loads; see keep_demand_revision(). Rows with the default need no call: WHEN costs a tenth of one.
 DO $$
 DECLARE
     kept record;
@@ -18,10 +18,12 @@ BEGIN
         ORDER BY c.relname, a.attname
     LOOP
         EXECUTE format(
-            'CREATE OR REPLACE TRIGGER %I BEFORE %s ON %I FOR EACH ROW EXECUTE FUNCTION %I()',
+            'CREATE OR REPLACE TRIGGER %I BEFORE %s ON %I FOR EACH ROW WHEN (NEW.%I IS DISTINCT FROM now()) '
+            'EXECUTE FUNCTION %I()',
             kept.table_name || '_set_' || kept.column_name,
             CASE kept.column_name WHEN 'recorded_at' THEN 'INSERT' ELSE 'INSERT OR UPDATE' END,
             kept.table_name,
+            kept.column_name,
             'set_' || kept.column_name
         );
     END LOOP;

@@ -175,7 +175,8 @@ def test_writing_needs_no_statistics(desk: Desk) -> None:
         "first": FIRST,
         "last": FIRST + DAY,
         "revised_at": FIRST,
-        "kinds": "[]",
+        "units": ["celsius"],
+        "metadata": [None],
         **dict.fromkeys(("factor_id", "kind", "time", "value", "available_at"), "{}"),
     }
     for asked in (parameters, parameters | {"location_id": None}):
