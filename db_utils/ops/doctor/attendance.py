@@ -22,8 +22,9 @@ def double_attendance(context: CheckContext) -> Findings:
     for row in context.rows(_SQL["double"]):
         yield Finding(
             Severity.WARNING,
-            f"organization {row['organization_id']} has {row['too_many']:,} more attendance rows than employees in their shifts, of "
-            f"shift {row['shift_id']} for one",
-            "The later row of each counts. Delete the other, and write with record_attendance, which corrects the row that is there.",
+            f"organization {row['organization_id']} has {row['too_many']:,} more attendance rows than employees in their shifts, "
+            f"for example in shift {row['shift_id']}",
+            "Only the later row of each employee counts. Delete the other, and write with record_attendance, which corrects the existing "
+            "row.",
             figures={"rows": row["too_many"]},
         )

@@ -62,7 +62,7 @@ def _servers(context: CheckContext) -> Iterator[Server]:
 
 
 def _asked(context: CheckContext) -> tuple[list[Server], str | None]:
-    """Return the servers, or the reason why there are none."""
+    """Return the servers, or the reason there are none."""
     if context.redis_url is None:
         return [], "no cache is configured (REDIS_URL is empty)"
     try:
@@ -84,8 +84,8 @@ def reachable(context: CheckContext) -> Findings:
     if why:
         yield Finding(
             Severity.WARNING if context.redis_is_configured else Severity.NOTE,
-            why + ("" if context.redis_is_configured else " (the default address; REDIS_URL names none)"),
-            "Every prediction is read from PostgreSQL: right, and slower. Nothing is lost.",
+            why + ("" if context.redis_is_configured else " (the default address; REDIS_URL is not set)"),
+            "Every prediction is read from PostgreSQL: correct, but slower. Nothing is lost.",
             Fix("docker compose up -d --wait redis", "shell"),
         )
     for server in servers:
@@ -93,7 +93,7 @@ def reachable(context: CheckContext) -> Findings:
         if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_VERSION:
             yield Finding(
                 Severity.WARNING,
-                f"{server.name} is version {version}; 6.2 is the oldest that this library is tested with",
+                f"{server.name} is version {version}; 6.2 is the oldest version this library is tested with",
                 "Scripts and expiry may behave differently there.",
                 Fix("docker compose pull redis && docker compose up -d --wait redis", "shell"),
             )
@@ -117,8 +117,8 @@ def memory(context: CheckContext) -> Findings:
         if limit == 0:
             yield Finding(
                 Severity.WARNING,
-                f"{server.name}: no maxmemory, {size(used)} used",
-                "It grows until the machine has no memory left (REDIS_MAXMEMORY in the compose stack).",
+                f"{server.name}: maxmemory is not set, {size(used)} used",
+                "It grows until the machine runs out of memory (REDIS_MAXMEMORY in the compose stack).",
                 Fix("CONFIG SET maxmemory 256mb", "redis-cli"),
                 figures,
             )
@@ -126,7 +126,7 @@ def memory(context: CheckContext) -> Findings:
             yield Finding(
                 Severity.WARNING,
                 f"{server.name}: maxmemory-policy is {policy}",
-                "When it is full, new predictions are refused or entries without an expiry stay for ever "
+                "When it is full, new predictions are refused, or entries without an expiry stay forever "
                 "(REDIS_MAXMEMORY_POLICY in the compose stack).",
                 Fix("CONFIG SET maxmemory-policy allkeys-lru", "redis-cli"),
                 figures,
@@ -141,8 +141,8 @@ def _evictions(server: Server, limit: int) -> Findings:
     if evicted and 100 * evicted > _EVICTED_SHARE_PCT * max(1, lookups):
         yield Finding(
             Severity.NOTE,
-            f"{server.name}: {evicted:,} entries were evicted, against {lookups:,} look-ups ({misses:,} missed)",
-            "The cache is too small for its load. Counting restarts after the reset.",
+            f"{server.name}: {evicted:,} entries were evicted in {lookups:,} lookups ({misses:,} misses)",
+            "The cache is too small for its load. The statement also resets the counters.",
             Fix(f"CONFIG SET maxmemory {max(2 * limit, 256 * 1024**2)}\nCONFIG RESETSTAT", "redis-cli"),
             {"evicted_keys": evicted, "lookups": lookups},
         )
@@ -170,8 +170,8 @@ def persistence(context: CheckContext) -> Findings:
             fixes = {"save": 'CONFIG SET save ""', "appendonly": "CONFIG SET appendonly no"}
             yield Finding(
                 Severity.NOTE,
-                f"{server.name} keeps its entries on disk ({', '.join(on)})",
-                "Each snapshot forks the server, may double its memory and delays answers; nothing in it is worth keeping.",
+                f"{server.name} writes its entries to disk ({', '.join(on)})",
+                "Each snapshot forks the server, may double its memory and delays replies; nothing in the cache is worth keeping.",
                 Fix("\n".join(fixes[name] for name in on), "redis-cli"),
             )
 
@@ -187,7 +187,9 @@ def password(context: CheckContext) -> Findings:
         return
     target = RedisTarget(context.redis_url, connect_seconds=_SECONDS)
     if target.kind == "sentinel":
-        yield skipped("the servers behind Sentinels are known to them only: ask with the URL of each")
+        yield skipped(
+            "only the Sentinels know the servers behind them: run the check with the URL of each server"
+        )
         return
     strangers = [
         (place, port)
@@ -200,12 +202,12 @@ def password(context: CheckContext) -> Findings:
         yield Finding(
             Severity.CRITICAL,
             f"Redis answers at {place}:{port} without a password, beyond this machine",
-            "Anyone who reaches it can read every customer's predictions, and can have the library serve false ones. Then put the password "
-            "into REDIS_URL (REDIS_PASSWORD in the compose stack), or let it listen on loopback only.",
+            "Anyone who can reach it can read every customer's predictions and make the library serve false ones. Set a password, then put "
+            "it into REDIS_URL (REDIS_PASSWORD in the compose stack); or listen on loopback only.",
             Fix("CONFIG SET requirepass 'a long password'", "redis-cli"),
         )
     if not strangers:
-        yield ok("no stranger gets an answer from Redis")
+        yield ok("Redis does not answer other machines without a password")
 
 
 def _answers_strangers(host: str, port: int) -> bool:
@@ -232,7 +234,7 @@ def cache_clock(context: CheckContext) -> Findings:
             yield Finding(
                 severity,
                 f"the clock of {server.name} is {duration(certain)} {'ahead of' if server.skew_seconds > 0 else 'behind'} this machine's",
-                "Fresh predictions are called stale, or stale ones fresh.",
+                "Fresh predictions are reported as stale, or stale ones as fresh.",
                 Fix("timedatectl set-ntp true", "shell"),
                 {"skew_seconds": round(server.skew_seconds, 1)},
             )

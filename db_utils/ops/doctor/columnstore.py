@@ -68,9 +68,9 @@ def uncompressed(context: CheckContext) -> Findings:
     for table in context.rows(_UNCOMPRESSED):
         yield Finding(
             Severity.WARNING,
-            f"{table['chunk_count']} chunks of {table['hypertable']} ({size(table['total_bytes'])}) wait for the columnstore, "
+            f"{table['chunk_count']} chunks of {table['hypertable']} ({size(table['total_bytes'])}) are waiting for the columnstore, "
             f"the oldest for {duration(float(table['overdue_seconds']))}",
-            "They take many times the disk that they need. What stops the policy is in failing-jobs or late-jobs.",
+            "They take many times the disk space they need. failing-jobs or late-jobs shows what stops the policy.",
             Fix(f"CALL run_job({table['job_id']});"),
             {"chunk_count": table["chunk_count"], "total_bytes": int(table["total_bytes"])},
         )
@@ -92,9 +92,9 @@ def density(context: CheckContext) -> Findings:
         yield Finding(
             Severity.WARNING,
             f"{table['hypertable']}: {float(rows):.0f} rows per batch over {table['chunk_count']} compressed chunks of "
-            f"{duration(chunk_seconds)}, segments by {table['segmentby'] or 'nothing'}",
-            "Batches this empty compress badly and are slow to read. Longer chunks fill them; the statement is for chunks from now "
-            "on and merges those that are there.",
+            f"{duration(chunk_seconds)}, segmented by {table['segmentby'] or 'nothing'}",
+            "Batches this small compress badly and are slow to read. Longer chunks fill them; the statements lengthen future chunks "
+            "and merge existing ones.",
             Fix(_merge(table, longer)),
             {"rows_per_batch": round(float(rows), 1), "chunk_count": table["chunk_count"]},
         )

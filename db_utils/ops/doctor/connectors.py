@@ -24,25 +24,25 @@ def runs(context: CheckContext) -> Findings:
         return
     ill = [row for row in scheduled if row["error"] or row["age_seconds"] > 2 * row["every_seconds"]]
     if not ill:
-        yield ok(f"{len(scheduled)} scheduled sources had a good run in time", sources=len(scheduled))
+        yield ok(f"{len(scheduled)} scheduled sources succeeded in time", sources=len(scheduled))
     for row in ill[:_SHOWN]:
         of = f"{row['task']} of organization {row['organization_id']}" + (
             f", {row['location']}" if row["location"] else ""
         )
         age = duration(row["age_seconds"])
         good = (
-            "never had a good run since it was scheduled"
+            "has not succeeded since it was scheduled"
             if row["last_succeeded_at"] is None
-            else "had its last good run"
+            else "last succeeded"
         )
-        found = f"{of}: {good} {age} ago, with one due every {duration(row['every_seconds'])}"
+        found = f"{of}: {good} {age} ago, but is due every {duration(row['every_seconds'])}"
         figures = {"age_seconds": row["age_seconds"], "every_seconds": row["every_seconds"]}
         if row["error"]:
             yield Finding(
                 Severity.WARNING,
                 f"{found}; the last run failed: {row['error'][:500]}",
-                "Readings of that time are missing. It is tried again at its next time and catches up; what the error names may have to be "
-                "put right first.",
+                "Readings from that time are missing. The next scheduled run retries and catches up; the cause that the error names may "
+                "have to be fixed first.",
                 Fix("python -m barnameh schedules", "shell"),
                 figures,
             )
@@ -50,7 +50,7 @@ def runs(context: CheckContext) -> Findings:
             yield Finding(
                 Severity.WARNING,
                 found,
-                "No worker runs, or it does not get there: forecasts go on with old readings. The next run catches up.",
+                "No worker is running, or it does not keep up: forecasts use old readings. The next run catches up.",
                 Fix("python -m barnameh work --once", "shell"),
                 figures,
             )
@@ -58,7 +58,7 @@ def runs(context: CheckContext) -> Findings:
         yield Finding(
             Severity.WARNING,
             f"{len(ill) - _SHOWN:,} more scheduled sources are late or failed",
-            "They are of the same kinds as those above.",
+            "They are of the same kind as those above.",
             Fix("python -m barnameh schedules", "shell"),
             {"sources": len(ill) - _SHOWN},
         )

@@ -1,4 +1,4 @@
-"""The server under examination, as the checks see it: read-only, each statement bounded in time."""
+"""The server being examined: read-only access for the checks, with a time limit per statement."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class CheckContext:
         return str(self.settings[name]["setting"])
 
     def setting_bytes(self, name: str) -> int:
-        """A setting of memory, in bytes."""
+        """A memory setting, in bytes."""
         unit = {"8kB": 8192, "kB": 1024, "MB": 1024**2, "B": 1, None: 1}[self.settings[name]["unit"]]
         return int(self.setting(name)) * unit
 
@@ -113,7 +113,7 @@ class CheckContext:
 
     @property
     def host(self) -> str:
-        """Host that the URL names; a folder where it is a socket."""
+        """The URL's host; a directory if it is a Unix socket."""
         return self.db.settings.connection_parameters().get("host", "").split(",")[0]
 
     @property
@@ -123,14 +123,14 @@ class CheckContext:
 
     @property
     def is_socket(self) -> bool:
-        """Whether we are connected over a Unix socket, hence on the server's own machine."""
+        """Whether the connection uses a Unix socket, hence runs on the server's machine."""
         return not self.host or self.host.startswith("/")
 
     @cached_property
     def open_addresses(self) -> list[str]:
         """Addresses beyond loopback at which this server answers: the URL's host, or this machine's own addresses.
 
-        Whether a container's port is published to the network cannot be asked of the server, so it is tried.
+        The server does not know whether a container's port is published to the network, so it is tried.
         """
         if self.is_socket and not self.setting("listen_addresses"):
             return []
@@ -150,7 +150,7 @@ class CheckContext:
                 cursor.execute("SELECT pg_postmaster_start_time()")
                 return bool(cursor.fetchone()[0] == self.about["started_at"])
         except psycopg2.Error:
-            # It answers and refuses us: unlike the socket, this address requires a password.
+            # The server answers but refuses the login: unlike the socket, this address requires a password.
             return self.is_socket
 
     def logs_in(self, host: str, user: str, password: str) -> bool:
@@ -181,7 +181,7 @@ def is_loopback(host: str) -> bool:
 
 
 def own_addresses() -> list[str]:
-    """Return this machine's non-loopback addresses, those that other machines would use first."""
+    """Return this machine's non-loopback addresses, starting with those that other machines would use."""
     found: list[str] = []
     for family, elsewhere in _ELSEWHERE:
         with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:

@@ -1,4 +1,4 @@
-"""Contradictory events of machines, and machine time that could not be stored."""
+"""Contradictory machine events, and machine time that could not be stored."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ def impossible(context: CheckContext) -> Findings:
     out of service. A stop inside a production order is usual; the others make figures NULL or leave rows out of them.
     """
     if not context.has("resource_history"):
-        yield ok("no history of machines here")
+        yield ok("this database has no history of machines")
         return
     for row in context.rows(_SQL["scrap"]):
         yield Finding(
             Severity.WARNING,
-            f"{row['events']:,} events of {_machine(row)} have more scrap than quantity, or scrap and no quantity, {_first(row)}",
-            "Scrap without quantity is left out; more scrap than quantity makes quality and scrap ratio wrong, or NULL. quantity holds the "
-            "scrap, too: write quantity + scrap_quantity, or correct the rows.",
+            f"{row['events']:,} events of {_machine(row)} have more scrap than quantity, or scrap without quantity, {_first(row)}",
+            "Scrap without quantity is left out; more scrap than quantity makes quality and scrap ratio wrong, or NULL. quantity includes "
+            "the scrap: write quantity + scrap_quantity, or correct the rows.",
             figures={"events": row["events"]},
         )
     for row in context.rows(_SQL["out_of_service"]):
         yield Finding(
             Severity.NOTE,
-            f"{row['events']:,} production events of {_machine(row)} fall outside its service, {_first(row)}",
-            "A machine out of service has no planned time, so its production is outside of availability and OEE. Either it was retired too "
-            "early (set_resource_status with effective_at), or the events name the wrong machine.",
+            f"{row['events']:,} production events of {_machine(row)} fall outside its time in service, {_first(row)}",
+            "A machine out of service has no planned time, so its production is not part of availability and OEE. Either it was retired "
+            "too early (set_resource_status with effective_at), or the events name the wrong machine.",
             figures={"events": row["events"]},
         )
     for row in context.rows(_SQL["overlapping"]):
@@ -42,7 +42,7 @@ def impossible(context: CheckContext) -> Findings:
             Severity.NOTE,
             f"{row['events']:,} events of {_machine(row)} overlap earlier ones by {row['minutes']:,} minutes, {_first(row)}",
             "Each minute counts once: maintenance before breakdown, setup, idle and production. A stop inside a production order is usual; "
-            "two orders at once come of two sources for one machine, or of a duration that is too long.",
+            "two orders at once mean two sources for one machine, or a duration that is too long.",
             figures={"events": row["events"], "minutes": float(row["minutes"])},
         )
 
@@ -54,22 +54,22 @@ def kept(context: CheckContext) -> Findings:
     Results stay correct: what is not stored is computed from the events, which is slower.
     """
     if not context.has("resource_time_states"):
-        yield ok("machine time is not kept here")
+        yield ok("this database stores no machine time")
         return
     for row in context.rows(_SQL["failed"]):
         yield Finding(
             Severity.WARNING,
-            f"keeping the machine time of organization {row['organization_id']} failed at {row['failed_at']:%Y-%m-%d %H:%M} UTC: "
+            f"storing the machine time of organization {row['organization_id']} failed at {row['failed_at']:%Y-%m-%d %H:%M} UTC: "
             f"{row['failure']}",
-            "KPIs are right and slower: they are computed from the events. Fix what the message names; the statement retries.",
+            "KPIs are correct but slower: they are computed from the events. Fix the cause that the message names; the statement retries.",
             Fix("CALL refresh_rollups();"),
         )
 
 
 def _machine(row: dict[str, Any]) -> str:
-    """Return their source: machine and organization."""
+    """Return the source of the events: machine and organization."""
     if row["resource_id"] is None:
-        return f"no resource, of organization {row['organization_id']},"
+        return f"no machine, of organization {row['organization_id']},"
     return f"{row['name']} ({row['resource_id']}) of organization {row['organization_id']}"
 
 

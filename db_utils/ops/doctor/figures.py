@@ -25,15 +25,15 @@ def samples(context: CheckContext) -> Findings:
     Of the last day. Figures count each up to the next one, so that no hour has more than 60 minutes.
     """
     if not context.has("resource_metrics"):
-        yield ok("no table resource_metrics here")
+        yield ok("this database has no table resource_metrics")
         return
     for row in context.rows(_SQL["overlapping"]):
         yield Finding(
             Severity.NOTE,
-            f"{row['overlapping']:,} samples of {row['resources']} resources of organization {row['organization_id']} reach over "
+            f"{row['overlapping']:,} samples of {row['resources']} resources of organization {row['organization_id']} overlap "
             f"the next one, the first at {row['first_at']:%Y-%m-%d %H:%M} UTC",
-            "They are counted up to the next one. Either sample_minutes is longer than the distance of samples (leave it out, then a "
-            "sample speaks up to the next), or two sources write samples of one resource.",
+            "They are counted up to the next one. Either sample_minutes is longer than the interval between samples (leave it out, and a "
+            "sample counts up to the next), or two sources write samples of one resource.",
             figures={"samples": row["overlapping"], "resources": row["resources"]},
         )
 
@@ -42,13 +42,13 @@ def samples(context: CheckContext) -> Findings:
 def organization_names(context: CheckContext) -> Findings:
     """Do two organizations have the same name, so that commands require the id?"""
     if not context.has("organizations"):
-        yield ok("no table organizations here")
+        yield ok("this database has no table organizations")
         return
     for row in context.rows(_SQL["twins"]):
         yield Finding(
             Severity.NOTE,
             f"{row['count']} organizations are named {row['name'][:60]!r}: {', '.join(row['ids'])}",
-            "One of them may have been created twice: get_or_create_organization() finds what is there. Rename one, or name them by id.",
+            "One may have been created twice: get_or_create_organization() returns an existing one. Rename one, or refer to them by id.",
             figures={"organizations": row["count"]},
         )
 
@@ -60,7 +60,7 @@ def factor_units(context: CheckContext) -> Findings:
     A second unit is refused on write; this finds rows from before that rule, or from two concurrent writers.
     """
     if not context.has("external_factors"):
-        yield ok("no table external_factors here")
+        yield ok("this database has no table external_factors")
         return
     for row in context.rows(_SQL["units"]):
         place = f"location {row['location_id']}" if row["location_id"] else "all locations"
@@ -68,7 +68,7 @@ def factor_units(context: CheckContext) -> Findings:
             Severity.WARNING,
             f"external factor {row['name']} ({row['factor_type']}, {place}) of organization {row['organization_id']} has the units "
             f"{', '.join(row['units'])}",
-            "Models and means take its values for one unit. Convert the rows of one unit, or give their series a name of its own.",
+            "Models and means treat all values as one unit. Convert the rows of one unit, or give their series its own name.",
             figures={"rows": row["row_count"], "units": row["units"]},
         )
 
@@ -80,7 +80,7 @@ def rollups(context: CheckContext) -> Findings:
     Of the last 35 days. In the plain and apache editions rollups are views and always agree.
     """
     if context.edition == "apache" or not context.has("resource_metrics_hourly"):
-        yield ok("rollups are views here, or there are none")
+        yield ok("rollups are views in this edition, or do not exist")
         return
     for rollup, (source, counter, condition) in _COUNTED.items():
         sql = _SQL["disagreeing"].format(rollup=rollup, source=source, counter=counter, condition=condition)
@@ -89,9 +89,9 @@ def rollups(context: CheckContext) -> Findings:
             continue
         yield Finding(
             Severity.CRITICAL,
-            f"{rollup} does not agree with {source} in {row['hours']:,} hours of {row['organizations']} organizations from "
+            f"{rollup} disagrees with {source} in {row['hours']:,} hours of {row['organizations']} organizations from "
             f"{row['first_at']:%Y-%m-%d %H:%M} to {row['last_at']:%Y-%m-%d %H:%M} UTC",
-            "Figures read from it are wrong. That comes of a dump loaded on top of rows, or of a chunk that was changed by hand.",
+            "Figures read from it are wrong. Causes are a dump loaded on top of existing rows, or a chunk changed by hand.",
             Fix(
                 f"CALL refresh_continuous_aggregate({literal(rollup)}, {literal(row['first_at'].isoformat())}, "
                 f"{literal(row['last_at'].isoformat())}, force => true);\nCALL refresh_rollups();"

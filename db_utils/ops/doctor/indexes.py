@@ -23,19 +23,19 @@ def invalid(context: CheckContext) -> Findings:
         yield Finding(
             Severity.WARNING,
             f"index {index['name']} of {index['table_name']} is invalid",
-            "It costs each write and serves no read; if it was to be unique, doubles may be there.",
+            "It slows every write and serves no read; if it was meant to be unique, there may be duplicates.",
             Fix(f"REINDEX INDEX CONCURRENTLY {index['name']};"),
         )
 
 
 @check("duplicate-indexes")
 def duplicate(context: CheckContext) -> Findings:
-    """Are there two indexes that are the same?"""
+    """Are two indexes identical?"""
     for index in context.rows(_SQL["duplicate"]):
         yield Finding(
             Severity.WARNING,
-            f"index {index['name']} ({size(index['total_bytes'])}) is the same as {index['twin']}",
-            "Each write keeps both up to date; no read needs both.",
+            f"index {index['name']} ({size(index['total_bytes'])}) duplicates {index['twin']}",
+            "Every write updates both; no read needs both.",
             Fix(f"DROP INDEX {index['name']};"),
             {"total_bytes": index["total_bytes"]},
         )
@@ -50,17 +50,15 @@ def unused(context: CheckContext) -> Findings:
     days = (datetime.now(UTC) - context.about["counted_since"]).total_seconds() / 86_400
     needed = context.limits["unused-index-days"].warning
     if days < needed:
-        yield skipped(
-            f"statistics count for {duration(86_400 * days)}, which says nothing before {needed:g} days"
-        )
+        yield skipped(f"statistics cover {duration(86_400 * days)}; the check needs {needed:g} days")
         return
     limit = context.limits["unused-index-megabytes"]
     for index in context.rows(_SQL["unused"]):
         if limit.grade(float(index["total_bytes"]) / 1024**2) > Severity.OK:
             yield Finding(
                 Severity.WARNING,
-                f"index {index['name']} of {index['table_name']} ({size(index['total_bytes'])}) was not read once in {days:.0f} days",
-                "Each write keeps it up to date. Make sure that no yearly report and no standby needs it.",
+                f"index {index['name']} of {index['table_name']} ({size(index['total_bytes'])}) was not used once in {days:.0f} days",
+                "Every write updates it. Make sure that no yearly report and no standby needs it.",
                 Fix(f"DROP INDEX {index['name']};"),
                 {"total_bytes": int(index["total_bytes"])},
             )
@@ -85,9 +83,9 @@ def foreign_keys(context: CheckContext) -> Findings:
         )
         yield Finding(
             Severity.WARNING,
-            f"{key['conname']}: no index of {key['table_name']} ({key['row_count']:,} rows) begins with {', '.join(key['column_names'])}, "
+            f"{key['conname']}: no index of {key['table_name']} ({key['row_count']:,} rows) starts with {', '.join(key['column_names'])}, "
             f"and {key['deleted_count']:,} rows of {key['referenced']} were deleted",
-            "Each delete reads the organization's rows of the table, or all of them, to find out whether one points there.",
+            "Each delete reads the organization's rows of the table, or all of them, to find references to the deleted row.",
             Fix(
                 f"{how}\nCOMMENT ON INDEX {identifier(key['schema_name'])}.{identifier(index)} IS "
                 f"{literal('Serves deletes from ' + key['referenced'] + '.')};"
@@ -108,10 +106,10 @@ def sequential(context: CheckContext) -> Findings:
     for table in rows[:_SHOWN]:
         yield Finding(
             Severity.WARNING,
-            f"{table['name']} ({table['n_live_tup']:,} rows) was read from end to end {table['seq_scan']:,} times in "
-            f"{duration(86_400 * days)}, by index {table['idx_scan']:,} times",
-            "Some statement finds no index for its condition. Log the slow ones, EXPLAIN them, and make the index that the condition "
-            "needs; what was read so far counts until it is reset.",
+            f"{table['name']} ({table['n_live_tup']:,} rows) had {table['seq_scan']:,} sequential scans in "
+            f"{duration(86_400 * days)}, and {table['idx_scan']:,} index scans",
+            "Some statement has no index for its condition. Log slow statements, EXPLAIN them, and create the index that the condition "
+            "needs; past scans count until the counters are reset.",
             change(
                 context,
                 "log_min_duration_statement",
@@ -142,8 +140,8 @@ def memory(context: CheckContext) -> Findings:
     wanted = max(1, round(1.5 * total / 1024**2))
     yield Finding(
         Severity.WARNING,
-        f"{found} ({size(space)}); most of it {tables[0]['name']}",
-        "Each new row then waits for the disk. Give the server the memory (and say so), or"
+        f"{found} ({size(space)}); the largest is {tables[0]['name']}",
+        "Each new row then waits for the disk. Give the server more memory and raise the setting, or"
         + (
             " shorten the chunks with set_chunk_time_interval()."
             if context.has_timescaledb

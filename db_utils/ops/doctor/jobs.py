@@ -1,4 +1,4 @@
-"""Background jobs of TimescaleDB: do they run, do they succeed, do they contradict each other?"""
+"""Background jobs of TimescaleDB: do they run, succeed, and agree with each other?"""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ def failing(context: CheckContext) -> Findings:
     for job in jobs:
         since = job["since_success_seconds"]
         is_long = since is None or float(since) > _MISSED_REFRESHES * float(job["interval_seconds"])
-        lasting = f"last success {duration(float(since))} ago" if since is not None else "it never succeeded"
+        lasting = (
+            f"last success {duration(float(since))} ago" if since is not None else "it has never succeeded"
+        )
         yield Finding(
             Severity.CRITICAL if is_long or not job["scheduled"] else Severity.WARNING,
             f"job {job['job_id']} ({job['application_name']}{_of(job)}) failed {job['total_failures']} times, {lasting}: "
-            f"{job['error'] or 'the reason is shown to its owner only'}"
-            + "".join(f"; {one}" for one in beyond),
-            "Chunks stay uncompressed, rollups old or rows unremoved for as long as it fails. Fix the cause, then run it again.",
+            f"{job['error'] or 'only its owner can see the reason'}" + "".join(f"; {one}" for one in beyond),
+            "Until it succeeds, chunks stay uncompressed, rollups get old or rows are not removed. Fix the cause, then run it again.",
             Fix(f"SELECT alter_job({job['job_id']}, scheduled => true, next_start => now());"),
             {"job_id": job["job_id"], "total_failures": job["total_failures"]},
         )
@@ -48,7 +49,7 @@ def late(context: CheckContext) -> Findings:
             yield Finding(
                 Severity.WARNING,
                 f"{name} is switched off",
-                "It never runs: chunks stay uncompressed, rollups old or rows unremoved.",
+                "It never runs: chunks stay uncompressed, rollups get old or rows are not removed.",
                 Fix(f"SELECT alter_job({job['job_id']}, scheduled => true, next_start => now());"),
                 {"job_id": job["job_id"]},
             )
@@ -59,7 +60,7 @@ def late(context: CheckContext) -> Findings:
             yield Finding(
                 severity,
                 f"{name} should have started {duration(60 * minutes)} ago",
-                "TimescaleDB's scheduler does not run in this database, or all of its workers are busy "
+                "TimescaleDB's scheduler is not running in this database, or all its workers are busy "
                 f"(timescaledb.max_background_workers = {context.setting('timescaledb.max_background_workers')}, "
                 f"max_worker_processes = {context.setting('max_worker_processes')}).",
                 Fix(_scheduler_fix(context)),
@@ -81,7 +82,7 @@ def retention(context: CheckContext) -> Findings:
     """
     seen: set[str] = set()
     for pair in context.rows(_SQL["retention"]):
-        window = pair["start_offset"] or "all of the past"
+        window = pair["start_offset"] or "the whole past"
         if pair["is_ours"]:
             fix = f"CALL set_retention({literal(pair['hypertable'])}, INTERVAL {literal(pair['keep'])});"
         else:
@@ -89,7 +90,7 @@ def retention(context: CheckContext) -> Findings:
         yield Finding(
             Severity.CRITICAL,
             f"rows of {pair['hypertable']} are dropped after {pair['drop_after']}, but {pair['rollup']} is refreshed over {window}",
-            "The next refresh after a drop deletes the rollup's rows of that time, for ever.",
+            "The next refresh after a drop permanently deletes the rollup's rows of that time.",
             None if pair["hypertable"] in seen else Fix(fix),
             {"drop_after": pair["drop_after"], "start_offset": pair["start_offset"]},
         )
@@ -111,7 +112,7 @@ def rollups(context: CheckContext) -> Findings:
             yield Finding(
                 Severity.WARNING,
                 f"{rollup['name']} has no refresh policy",
-                "It falls further behind every day, and each read aggregates more rows.",
+                "It falls further behind every day, and each read has to aggregate more rows.",
                 Fix(
                     f"SELECT add_continuous_aggregate_policy({literal(rollup['name'])}, start_offset => NULL, "
                     "end_offset => INTERVAL '1 hour', schedule_interval => INTERVAL '1 hour');"
@@ -138,14 +139,14 @@ def rollups(context: CheckContext) -> Findings:
         )[0]["behind"]
         if behind:
             filled = (
-                f"is filled up to {rollup['watermark']:%Y-%m-%d %H:%M} UTC, its rows go on"
+                f"is filled up to {rollup['watermark']:%Y-%m-%d %H:%M} UTC, but there are newer rows"
                 if rollup["watermark"] is not None
-                else "holds nothing, and there are rows"
+                else "is empty, but there are rows"
             )
             yield Finding(
                 Severity.WARNING,
                 f"{rollup['name']} {filled}; no refresh for {duration(float(since))}",
-                "Every read computes the rest from the rows again: dashboards get slower each hour.",
+                "Every read recomputes the rest from the rows: dashboards get slower every hour.",
                 Fix(f"CALL refresh_continuous_aggregate({literal(rollup['name'])}, NULL, NULL);"),
                 {"watermark": rollup["watermark"], "since_refresh_seconds": round(float(since))},
             )
@@ -159,14 +160,14 @@ def bounds(context: CheckContext) -> Findings:
     columnstore for all organizations. New rows are limited (`67_bounds.sql`).
     """
     if not _has_bounds(context):
-        yield skipped("this database has no bounds yet: python -m db_utils init makes them")
+        yield skipped("this database has no bounds yet: python -m db_utils init creates them")
         return
     for row in context.rows(_BEYOND):
         yield Finding(
             Severity.WARNING,
             _beyond(row),
-            "Such rows can stop the refresh of rollups or the columnstore for all organizations. Put them right, then apply the "
-            "schema again, which looks whether any is left.",
+            "Such rows can stop the refresh of rollups or the columnstore for all organizations. Correct them, then apply the "
+            "schema again, which checks whether any are left.",
             Fix("SELECT * FROM rows_beyond_bounds();"),
             {"rows": row["row_count"]},
         )
@@ -179,7 +180,7 @@ def _has_bounds(context: CheckContext) -> bool:
 
 
 def _beyond(row: dict[str, Any]) -> str:
-    return f"{row['row_count']} rows of {row['table_name']} are beyond {row['check_name']}, such as {row['examples'][0]}"
+    return f"{row['row_count']} rows of {row['table_name']} violate {row['check_name']}, such as {row['examples'][0]}"
 
 
 def _of(job: dict[str, object]) -> str:

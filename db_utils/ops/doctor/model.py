@@ -34,7 +34,7 @@ class Severity(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Fix:
-    """What mends it, as text to paste, and where: psql, shell, redis-cli, .env or the command line."""
+    """The fix as text to paste, and where: psql, shell, redis-cli, .env or the command line."""
 
     text: str
     where: str = "psql"
@@ -68,12 +68,12 @@ Findings = Iterator[Finding]
 
 
 def ok(found: str, **figures: Any) -> Finding:
-    """Nothing is wrong, and this is how one knows."""
+    """Return a finding that nothing is wrong, with the evidence."""
     return Finding(Severity.OK, found, figures=figures)
 
 
 def skipped(why: str) -> Finding:
-    """Nothing is known, and this is why."""
+    """Return a finding that the check did not run, with the reason."""
     return Finding(Severity.SKIPPED, why)
 
 
@@ -88,7 +88,7 @@ class Check:
 
     @property
     def question(self) -> str:
-        """What does the check look for?"""
+        """What the check looks for."""
         return (self.ask.__doc__ or "").strip().partition("\n")[0]
 
     @property
@@ -100,7 +100,7 @@ class Check:
 def check(
     name: str, *, edition: str = "any", sees_everyone: bool = False
 ) -> Callable[[Callable[[CheckContext], Findings]], Check]:
-    """Make a check of a function that yields findings; none means that it passed.
+    """Make a function that yields findings a check; no finding means that it passed.
 
     `edition` is "any", "timescaledb" (community and apache), "community" or "citus"; on others the check is
     reported as skipped. `sees_everyone` means that it needs to see other roles' sessions, which pg_monitor
@@ -115,7 +115,7 @@ def check(
 
 @dataclass(frozen=True)
 class Limit:
-    """From where on a figure is a warning, and from where on critical (None: never)."""
+    """The value from which a figure is a warning, and the one from which it is critical (None: never)."""
 
     warning: float
     critical: float | None
@@ -132,7 +132,7 @@ class Limit:
         return self.critical <= self.warning if self.low_is_bad else self.critical >= self.warning
 
     def grade(self, value: float) -> Severity:
-        """How severe is this value?"""
+        """Return the severity of this value."""
         sign = -1 if self.low_is_bad else 1
         if self.critical is not None and sign * value >= sign * self.critical:
             return Severity.CRITICAL
@@ -140,29 +140,29 @@ class Limit:
 
 
 def change_limits(limits: Mapping[str, Limit], changes: list[str]) -> dict[str, Limit]:
-    """The limits after changes such as "disk-days=14" or "disk-days=14,3" (warning, critical).
+    """Return the limits after changes such as "disk-days=14" or "disk-days=14,3" (warning, critical).
 
-    Raises `InvalidInputError` that names the change which cannot be used.
+    Raises `InvalidInputError`, which names the invalid change.
     """
     changed = dict(limits)
     for change in changes:
         name, _, text = change.partition("=")
         if name not in changed:
-            raise InvalidInputError(f"{name!r} is no limit: there are {', '.join(sorted(changed))}")
+            raise InvalidInputError(f"unknown limit {name!r}: choose from {', '.join(sorted(changed))}")
         try:
             numbers = [float(part) for part in text.split(",")]
             if not 1 <= len(numbers) <= 2 or not all(0 <= number < 1e15 for number in numbers):
                 raise ValueError
         except ValueError:
             raise InvalidInputError(
-                f"limit {change!r} cannot be read: write {name}=WARNING or {name}=WARNING,CRITICAL, numbers of 0 or more"
+                f"invalid limit {change!r}: write {name}=WARNING or {name}=WARNING,CRITICAL, with numbers of 0 or more"
             ) from None
         limit = replace(changed[name], warning=numbers[0])
         if len(numbers) == 2:
             limit = replace(limit, critical=numbers[1])
         if limit.critical is not None and not limit.is_ordered:
             raise InvalidInputError(
-                f"limit {change!r}: critical ({limit.critical:g} {limit.unit}) must be the worse value of the two: write "
+                f"limit {change!r}: critical ({limit.critical:g} {limit.unit}) must be the worse of the two values: write "
                 f"{name}=WARNING,CRITICAL"
             )
         changed[name] = limit
@@ -170,7 +170,7 @@ def change_limits(limits: Mapping[str, Limit], changes: list[str]) -> dict[str, 
 
 
 def duration(seconds: float) -> str:
-    """A number of seconds for people."""
+    """Return a number of seconds as readable text."""
     for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if abs(seconds) >= 2 * length:
             return f"{seconds / length:.1f} {unit}"

@@ -16,13 +16,13 @@ def answering(context: CheckContext) -> Findings:
     """
     dead = dead_workers(context.db.pool)
     if dead is None:
-        yield skipped("this role may not ask for the nodes: run it as the schema's owner")
+        yield skipped("this role may not query the nodes: run the check as the schema's owner")
         return
     for node in dead:
         yield Finding(
             Severity.CRITICAL,
             f"worker {node} does not answer",
-            "Organizations whose rows are there wait or fail; nothing is lost, and they go on once it is back.",
+            "Reads and writes of organizations whose rows are there wait or fail; nothing is lost, and they work again once it is back.",
             Fix("SELECT * FROM citus_check_cluster_node_health();"),
         )
     if not dead:

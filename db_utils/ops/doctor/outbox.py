@@ -22,7 +22,7 @@ def outbox(context: CheckContext) -> Findings:
     rows = context.rows(TARGETS) if there["there"] else []
     found = [TargetFacts(**row) for row in rows if not row["is_stream"]]
     if not found:
-        yield ok("no copy is kept")
+        yield ok("no copies are configured")
         return
     ill = 0
     for target in sorted(found, key=lambda target: -(target.lag_seconds or 0)):
@@ -34,8 +34,8 @@ def outbox(context: CheckContext) -> Findings:
                 why = f"; the last call failed: {target.last_error[:500]}" if target.last_error else ""
                 yield Finding(
                     Severity.WARNING,
-                    f"{who}: {target.waiting:,} changes wait, the oldest for {duration(target.lag_seconds or 0)}{why}",
-                    "Dashboards show what was. Nothing is lost: all of it is sent once a sender runs and the other side answers.",
+                    f"{who}: {target.waiting:,} changes are waiting, the oldest for {duration(target.lag_seconds or 0)}{why}",
+                    "Dashboards show old data. Nothing is lost: everything is sent once a sender is running and the target answers.",
                     Fix(
                         f"python -m barnameh sync convex --organization {target.organization_id} --once",
                         "shell",
@@ -47,9 +47,9 @@ def outbox(context: CheckContext) -> Findings:
             if ill <= _SHOWN:
                 yield Finding(
                     Severity.WARNING,
-                    f"{who} refuses {target.rejected:,} for their content",
-                    "The copy shows them as they were before, or not at all; the other side may run older functions. "
-                    "error_message says what it says.",
+                    f"{who} rejects {target.rejected:,} changes because of their content",
+                    "The copy has the old version of these rows, or none; the target may run older functions. "
+                    "error_message holds its reply.",
                     Fix(
                         "SELECT kind, entity_key, rejected_at, error_message FROM sync_rejected "
                         f"WHERE organization_id = '{target.organization_id}' AND consumer = '{target.consumer}' ORDER BY rejected_at DESC",

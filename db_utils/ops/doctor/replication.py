@@ -28,10 +28,10 @@ def slots(context: CheckContext) -> Findings:
         state = "active" if slot["active"] else "inactive"
         yield Finding(
             severity,
-            f"{slot['slot_type']} replication slot {slot['slot_name']} is {state} and keeps {size(retained)} of write-ahead log"
-            + (", and lost what its reader needs" if slot["wal_status"] == "lost" else ""),
-            "The log grows until the disk is full, unless its reader comes back or max_slot_wal_keep_size stops it. Drop the slot if "
-            "its reader is gone for good.",
+            f"{slot['slot_type']} replication slot {slot['slot_name']} is {state} and retains {size(retained)} of write-ahead log"
+            + (", and has lost log that its reader needs" if slot["wal_status"] == "lost" else ""),
+            "The log grows until the disk is full, unless the slot's reader comes back or max_slot_wal_keep_size limits it. Drop the slot "
+            "if its reader is gone for good.",
             Fix(f"SELECT pg_drop_replication_slot({literal(slot['slot_name'])});"),
             {"retained_bytes": int(retained), "active": slot["active"]},
         )
@@ -49,7 +49,7 @@ def lag(context: CheckContext) -> Findings:
                 severity,
                 f"standby {standby['application_name']} ({standby['client'] or 'over a socket'}, {standby['state']}) is "
                 f"{size(standby['lag_bytes'])} behind",
-                "Reads from it are old, and a failover would lose that much. Look there first for a paused replay or a long query.",
+                "It returns old data, and a failover would lose that much. Look there for a paused replay or a long query first.",
                 Fix("SELECT pg_wal_replay_resume();", "psql on the standby"),
                 {"lag_bytes": int(standby["lag_bytes"])},
             )
@@ -58,8 +58,8 @@ def lag(context: CheckContext) -> Findings:
         if own["paused"]:
             yield Finding(
                 Severity.WARNING,
-                f"this standby does not replay: it was paused, and is {size(behind)} behind what it received",
-                "Reads from it grow older by the minute.",
+                f"replay is paused on this standby, which is {size(behind)} behind what it has received",
+                "The data it returns get older by the minute.",
                 Fix("SELECT pg_wal_replay_resume();"),
                 {"lag_bytes": int(behind)},
             )
@@ -69,7 +69,7 @@ def lag(context: CheckContext) -> Findings:
 
 @check("wraparound")
 def wraparound(context: CheckContext) -> Findings:
-    """Do rows come near the age at which the server refuses to write?"""
+    """Do rows approach the age at which the server refuses writes?"""
     limit = context.limits["wraparound-pct"]
     rows = context.rows(_SQL["ages"])
     for database in rows:
@@ -82,14 +82,18 @@ def wraparound(context: CheckContext) -> Findings:
         oldest = (
             f", the oldest in {context.rows(_SQL['oldest'])[0]['name']}"
             if database["is_ours"]
-            else ", which is not the one examined"
+            else ", which is not the database being checked"
         )
         yield Finding(
             severity,
-            f"database {database['datname']}: rows are up to {age:,} {kind} old, {share:.0f} % of what is possible{oldest}",
-            "At 100 % the server takes no more writes. Autovacuum should have frozen them: look for long-transactions, "
-            "replication-slots, or autovacuum switched off."
-            + ("" if database["is_ours"] else " Run it in that database (template0 is autovacuum's to do)."),
+            f"database {database['datname']}: rows are up to {age:,} {kind} old, {share:.0f} % of the maximum{oldest}",
+            "At 100 % the server refuses writes. Autovacuum should have frozen these rows: check long-transactions, "
+            "replication-slots, and whether autovacuum is off."
+            + (
+                ""
+                if database["is_ours"]
+                else " Run the statement in that database (only autovacuum can do so in template0)."
+            ),
             Fix("VACUUM (FREEZE);"),
             {
                 "transaction_age": database["transaction_age"],

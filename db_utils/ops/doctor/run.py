@@ -59,7 +59,7 @@ CHECKS: tuple[Check, ...] = (
     access.tls,
     access.tenant_isolation,
     storage.sample_data,
-    # what should run by itself
+    # what should run in the background
     jobs.failing,
     jobs.bounds,
     jobs.late,
@@ -120,12 +120,12 @@ def choose(only: Collection[str] = (), skip: Collection[str] = ()) -> list[Check
     known = {check.name for check in CHECKS}
     unknown = sorted({*only, *skip} - known)
     if unknown:
-        raise InvalidInputError(f"no check is called {', '.join(unknown)}: doctor --list names them")
+        raise InvalidInputError(f"unknown check {', '.join(unknown)}: doctor --list shows all checks")
     return [check for check in CHECKS if (not only or check.name in only) and check.name not in skip]
 
 
 def examine(context: CheckContext, checks: Collection[Check] = CHECKS) -> Diagnosis:
-    """Examine this database and its cache. Reads only, within `context.total_seconds`.
+    """Examine this database and its cache, read-only and within `context.total_seconds`.
 
     Raises `ConnectionFailedError` if the server cannot be reached; exhausted connections are a finding.
     """
@@ -148,23 +148,23 @@ def _run(check: Check, context: CheckContext) -> Iterator[Finding]:
         why = _unfit(check, context)
         findings = [skipped(why)] if why else list(check.ask(context)) or [ok("nothing found")]
     except (QueryError, SchemaError) as error:
-        findings = [skipped(f"it could not run: {error}")]
+        findings = [skipped(f"could not run: {error}")]
     return (replace(finding, check=check.name) for finding in findings)
 
 
 def _unfit(check: Check, context: CheckContext) -> str | None:
     """Return why the check does not apply to this server, or None."""
     if context.time_is_up:
-        return f"the {context.total_seconds:g} s for all checks are spent"
+        return f"the {context.total_seconds:g} s for all checks are used up"
     if check.edition == "community" and context.edition != "community":
-        return f"needs the community edition of TimescaleDB, this is the {context.edition} edition"
+        return f"needs the community edition of TimescaleDB; this is the {context.edition} edition"
     if check.edition == "timescaledb" and not context.has_timescaledb:
-        return f"needs TimescaleDB, this is the {context.edition} edition"
+        return f"needs TimescaleDB; this is the {context.edition} edition"
     if check.edition == "citus" and context.edition != "citus":
-        return f"needs Citus, this is the {context.edition} edition"
+        return f"needs Citus; this is the {context.edition} edition"
     if check.sees_everyone and not context.about["sees_everyone"]:
         role = context.about["role"]
-        return f'{role} does not see the sessions of others: GRANT pg_monitor TO "{role}"'
+        return f'{role} cannot see the sessions of other roles: GRANT pg_monitor TO "{role}"'
     return None
 
 
@@ -172,7 +172,7 @@ def _no_slot(error: ConnectionFailedError) -> Finding:
     return Finding(
         Severity.CRITICAL,
         str(error),
-        "No client gets in. Nothing else could be examined; a superuser still finds a reserved slot.",
+        "No client can connect. Nothing else could be checked; a superuser can still use a reserved slot.",
         Fix(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity\n"
             "WHERE state = 'idle' AND backend_type = 'client backend' AND pid <> pg_backend_pid();"

@@ -42,4 +42,6 @@ def told(context: CheckContext, name: str) -> str:
     if not is_of_command_line(context, name):
         return ""
     variable = f" (in the compose stack: {VARIABLES[name]} in .env)" if name in VARIABLES else ""
-    return f" It was given on the server's command line, which wins over ALTER SYSTEM: change it there{variable}."
+    return (
+        f" It is set on the server's command line, which overrides ALTER SYSTEM: change it there{variable}."
+    )

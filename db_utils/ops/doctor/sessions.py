@@ -30,7 +30,7 @@ def connections(context: CheckContext) -> Findings:
     yield Finding(
         severity,
         found,
-        "The next client is refused. Lower DB_POOL_MAX_CONNECTIONS of the processes that hold most, or allow more."
+        "Once they are used up, clients are refused. Lower DB_POOL_MAX_CONNECTIONS in the processes that hold the most, or allow more."
         + told(context, "max_connections"),
         change(context, "max_connections", str(2 * int(context.setting("max_connections")))),
         figures,
@@ -50,15 +50,15 @@ def long_transactions(context: CheckContext) -> Findings:
         yield Finding(
             limit.grade(float(row["open_seconds"]) / 60),
             f"{_who(row)} has run one transaction for {duration(float(row['open_seconds']))}",
-            "VACUUM can remove no row that died since it began, in any table. Ending it undoes what it did.",
+            "VACUUM cannot remove rows that died since it started, in any table. Ending the session rolls the transaction back.",
             Fix(f"SELECT pg_terminate_backend({row['pid']});"),
             {"pid": row["pid"], "open_seconds": round(float(row["open_seconds"]))},
         )
     for row in _over(context.rows(_SQL["prepared"]), limit, "open_seconds"):
         yield Finding(
             limit.grade(float(row["open_seconds"]) / 60),
-            f"prepared transaction {row['gid']} of {row['owner']} waits for its end for {duration(float(row['open_seconds']))}",
-            "It survives restarts, keeps its locks, and VACUUM can remove nothing younger. Ask its owner whether to commit it.",
+            f"prepared transaction {row['gid']} of {row['owner']} has been open for {duration(float(row['open_seconds']))}",
+            "It survives restarts, keeps its locks, and stops VACUUM from removing newer dead rows. Ask its owner whether to commit it.",
             Fix(f"ROLLBACK PREPARED {literal(row['gid'])};"),
             {"open_seconds": round(float(row["open_seconds"]))},
         )
@@ -75,15 +75,15 @@ def notification_queue(context: CheckContext) -> Findings:
     severity = context.limits["notification-queue-pct"].grade(percent)
     figures = {"usage_pct": round(percent, 1)}
     if severity == Severity.OK:
-        yield ok(f"{percent:.0f} % of the queue of notifications are used", **figures)
+        yield ok(f"{percent:.0f} % of the notification queue is in use", **figures)
         return
     oldest = context.rows(_SQL["transactions"])[:1]
     yield Finding(
         severity,
-        f"{percent:.0f} % of the queue of notifications are used"
-        + (f"; the oldest transaction is of {_who(oldest[0])}" if oldest else ""),
-        "At 75 % new alerts and predictions are no longer announced, to any organization. End the session that listens in an old "
-        "transaction: the queue empties at once.",
+        f"{percent:.0f} % of the notification queue is in use"
+        + (f"; the oldest transaction belongs to {_who(oldest[0])}" if oldest else ""),
+        "At 75 % no organization is notified of new alerts and predictions any more. End the session that listens inside an old "
+        "transaction: the queue then empties at once.",
         Fix(f"SELECT pg_terminate_backend({oldest[0]['pid']});") if oldest else None,
         figures,
     )
@@ -101,8 +101,8 @@ def idle_in_transaction(context: CheckContext) -> Findings:
     for row in _over(rows, limit, "state_seconds"):
         yield Finding(
             limit.grade(float(row["state_seconds"]) / 60),
-            f"{_who(row)} is idle inside a transaction for {duration(float(row['state_seconds']))}",
-            "It keeps its locks and keeps VACUUM from removing dead rows. Ending it undoes what it did.",
+            f"{_who(row)} has been idle in a transaction for {duration(float(row['state_seconds']))}",
+            "It holds its locks and keeps VACUUM from removing dead rows. Ending the session rolls the transaction back.",
             Fix(f"SELECT pg_terminate_backend({row['pid']});"),
             {"pid": row["pid"], "idle_seconds": round(float(row["state_seconds"]))},
         )
@@ -119,9 +119,9 @@ def blocked(context: CheckContext) -> Findings:
         holders = ", ".join(str(pid) for pid in row["blockers"])
         yield Finding(
             limit.grade(float(row["wait_seconds"])),
-            f"process {row['pid']} ({row['usename']}) waits for {duration(float(row['wait_seconds']))} for a lock"
-            f"{' on ' + row['relation'] if row['relation'] else ''} that process {holders} has or is to get first",
-            "Later requests wait too. Ending the holder undoes what its transaction did.",
+            f"process {row['pid']} ({row['usename']}) has waited {duration(float(row['wait_seconds']))} for a lock"
+            f"{' on ' + row['relation'] if row['relation'] else ''} that process {holders} holds or is to get first",
+            "Later requests wait too. Ending the holder rolls its transaction back.",
             Fix("\n".join(f"SELECT pg_terminate_backend({pid});" for pid in roots if pid != 0))
             if any(roots)
             else None,
@@ -139,7 +139,7 @@ def hit_ratio(context: CheckContext) -> Findings:
     row = context.rows(_SQL["hit_ratio"])[0]
     if row["blks_read"] < _READS_THAT_MATTER:
         yield ok(
-            f"{row['blks_read']:,} blocks were read from outside shared_buffers: too few to matter",
+            f"{row['blks_read']:,} blocks were read from outside shared_buffers: too few to judge",
             blocks_read=row["blks_read"],
         )
         return
@@ -155,8 +155,8 @@ def hit_ratio(context: CheckContext) -> Findings:
     yield Finding(
         Severity.WARNING,
         found,
-        "Reads go to the system's cache or to the disk. A quarter of the machine's memory is the usual size. Counting restarts "
-        "after the reset." + told(context, "shared_buffers"),
+        "Reads go to the operating system's cache or to the disk. A quarter of the machine's memory is the usual size. The last "
+        "statement resets the counters." + told(context, "shared_buffers"),
         change(
             context,
             "shared_buffers",

@@ -21,7 +21,7 @@ _LITTLE_BYTES = 1024**3
 
 @check("disk")
 def disk(context: CheckContext) -> Findings:
-    """How many days until the disk is full, at the growth shown by the rows' times?
+    """How many days until the disk is full, at the growth computed from the rows' times?
 
     Growth is bytes a day by chunk (of the last 90 days) or, without chunks, size divided by the rows' time
     span. Free space is that of the data folder if the server is on this machine, or the value of --disk-free;
@@ -37,9 +37,9 @@ def disk(context: CheckContext) -> Findings:
     used = context.rows(_DATABASE_SIZE)[0]["total_bytes"]
     free = context.disk_free_bytes if context.disk_free_bytes is not None else _free_space(context)
     growth = (
-        f"the database has {size(used)} and grows by {size(per_day)} a day"
+        f"the database takes {size(used)} and grows by {size(per_day)} a day"
         if known
-        else f"the database has {size(used)}"
+        else f"the database takes {size(used)}"
     )
     figures = {
         "used_bytes": used,
@@ -49,8 +49,8 @@ def disk(context: CheckContext) -> Findings:
     if free is None:
         yield Finding(
             Severity.NOTE,
-            f"{growth}; how much space is free cannot be known from here",
-            "PostgreSQL does not report it, and the server's data folder is not on this machine: say it with --disk-free.",
+            f"{growth}; the free space cannot be determined from here",
+            "PostgreSQL does not report it, and the server's data directory is not on this machine: pass it with --disk-free.",
             Fix("python -m db_utils doctor --disk-free 40GB", "shell"),
             figures,
         )
@@ -66,8 +66,8 @@ def disk(context: CheckContext) -> Findings:
         else:
             yield Finding(
                 Severity.NOTE,
-                f"{found}; its growth cannot be known yet",
-                f"No time-series table has {_ENOUGH_DAYS} days of rows that were analyzed.",
+                f"{found}; its growth is not known yet",
+                f"No time-series table has {_ENOUGH_DAYS} days of analyzed rows.",
                 Fix("ANALYZE;"),
                 figures,
             )
@@ -75,7 +75,7 @@ def disk(context: CheckContext) -> Findings:
     yield Finding(
         severity,
         found,
-        "A full disk stops every write. Add space; or keep raw rows for a limited time, which deletes what is older (rollups stay).",
+        "A full disk stops all writes. Add space, or limit how long raw rows are kept, which deletes older ones (rollups stay).",
         Fix(_make_room(context, known)),
         {**figures, "days_left": None if left is None else round(left, 1)},
     )
@@ -109,36 +109,36 @@ def _free_space(context: CheckContext) -> int | None:
 def backups(context: CheckContext) -> Findings:
     """How old is the last backup that was restored and compared?
 
-    With no rows but the sample data's, none is needed. A missing backup is critical once other data is older
+    A database with sample data only needs none. A missing backup is critical once other data is older
     than a verified backup may be.
     """
     if not context.rows("SELECT 1 AS there WHERE to_regclass('public.backup_runs') IS NOT NULL"):
-        yield skipped("this database has no table backup_runs: python -m db_utils migrate makes it")
+        yield skipped("this database has no table backup_runs: python -m db_utils migrate creates it")
         return
     row, organizations = context.rows(_SQL["backups"])[0], context.rows(_SQL["organizations"])[0]
     fix = Fix("python -m db_utils backup --verify --out .", "shell")
-    if context.edition == "citus":  # where that refuses
+    if context.edition == "citus":  # where `backup` refuses to run
         fix = Fix(
-            "-- pg_basebackup of every node, restored and looked at (docs/citus.md), then:\n"
+            "-- pg_basebackup of every node, restored and checked (docs/citus.md), then:\n"
             "INSERT INTO public.backup_runs (started_at, verified_at, location, size_bytes, sha256, is_encrypted)\n"
-            "VALUES ('2026-01-31 02:00+00', now(), 'where it lies', 0, '', false);"
+            "VALUES ('2026-01-31 02:00+00', now(), 'where it is stored', 0, '', false);"
         )
     if row["verified_seconds"] is None:
         if organizations["other_count"] == 0:
-            yield ok("no verified backup, and nothing here but sample data")
+            yield ok("no verified backup, but the database holds only sample data")
             return
         yield Finding(
             Severity.CRITICAL
             if float(organizations["other_seconds"]) / 86_400 >= context.limits["backup-days"].warning
             else Severity.WARNING,
-            "no backup was ever verified"
+            "no backup has ever been verified"
             + (
                 f"; the last unverified one is {duration(float(row['finished_seconds']))} old"
                 if row["finished_seconds"]
                 else ""
             ),
-            "A backup that was never restored may be unusable. One disk failure and the rows are lost. In the compose stack "
-            "--profile backup does it on a schedule.",
+            "A backup that was never restored may be unusable, and one disk failure loses the rows. In the compose stack, "
+            "--profile backup makes verified backups on a schedule.",
             fix,
             {"run_count": row["run_count"]},
         )
@@ -152,7 +152,7 @@ def backups(context: CheckContext) -> Findings:
     yield Finding(
         severity,
         found,
-        "What was written since would be lost with the disk.",
+        "A disk failure would lose everything written since.",
         fix,
         {"verified_seconds": round(age)},
     )
@@ -160,7 +160,7 @@ def backups(context: CheckContext) -> Findings:
 
 @check("sample-data")
 def sample_data(context: CheckContext) -> Findings:
-    """Are there sample organizations among real ones?"""
+    """Are sample organizations mixed with real ones?"""
     row = context.rows(_SQL["organizations"])[0]
     was_seeded = context.rows(_SQL["seeded"])[0]["was_seeded"]
     if not (was_seeded and row["samples"] and row["other_count"]):
@@ -172,8 +172,8 @@ def sample_data(context: CheckContext) -> Findings:
     ]
     yield Finding(
         Severity.WARNING,
-        f"{len(row['samples'])} sample organizations exist among {row['other_count']} others",
-        "Their invented rows count in everything that looks over all organizations. Set SEED_SAMPLE_DATA=false where real data goes.",
+        f"{len(row['samples'])} sample organizations among {row['other_count']} others",
+        "Their invented rows count in every query over all organizations. Set SEED_SAMPLE_DATA=false in databases with real data.",
         Fix("\n".join(["BEGIN;", *deletes, "COMMIT;"])),
         {"sample_count": len(row["samples"]), "other_count": row["other_count"]},
     )

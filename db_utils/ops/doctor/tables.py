@@ -24,7 +24,7 @@ def dead_rows(context: CheckContext) -> Findings:
     for table in bad[:_SHOWN]:
         yield Finding(
             Severity.WARNING,
-            f"{table['name']}: {float(table['dead_pct']):.0f} % of its rows are dead ({table['n_dead_tup']:,} beside "
+            f"{table['name']}: {float(table['dead_pct']):.0f} % of its rows are dead ({table['n_dead_tup']:,} next to "
             f"{table['n_live_tup']:,} live ones), "
             f"{_last(table['last_autovacuum'], 'autovacuum')}",
             "Every scan reads them too, and the table grows. Old transactions (long-transactions) keep VACUUM from removing them.",
@@ -35,7 +35,7 @@ def dead_rows(context: CheckContext) -> Findings:
         yield Finding(
             Severity.WARNING,
             f"autovacuum is switched off for {table['qualified_name']}",
-            "Its dead rows stay, its statistics grow old, and only a forced freeze will ever clean it.",
+            "Its dead rows stay, its statistics get outdated, and only a forced freeze will ever clean it up.",
             Fix(f"ALTER TABLE {table['qualified_name']} RESET (autovacuum_enabled);"),
         )
 
@@ -55,11 +55,11 @@ def bloat(context: CheckContext) -> Findings:
         yield Finding(
             Severity.WARNING,
             f"{relation['kind']} {relation['name']} ({size(relation['actual_bytes'])}) is about {share:.0f} % empty",
-            "It takes disk and memory for nothing. "
+            "It wastes disk and memory. "
             + (
-                "VACUUM FULL rewrites it and locks it meanwhile: do it in a quiet hour."
+                "VACUUM FULL rewrites the table and locks it meanwhile: run it in a quiet hour."
                 if is_table
-                else "Rebuilding it leaves reads and writes alone."
+                else "Rebuilding it does not block reads or writes."
             ),
             Fix(
                 f"VACUUM (FULL, ANALYZE) {relation['name']};"
@@ -93,8 +93,8 @@ def statistics(context: CheckContext) -> Findings:
     for table in context.rows(_SQL["old_statistics"])[:_SHOWN]:
         yield Finding(
             Severity.WARNING,
-            f"{table['name']}: {table['n_mod_since_analyze']:,} rows changed since its last ANALYZE, of {table['n_live_tup']:,}",
-            "The planner works with what the table was, and picks slow plans.",
+            f"{table['name']}: {table['n_mod_since_analyze']:,} of {table['n_live_tup']:,} rows changed since its last ANALYZE",
+            "The planner works with outdated statistics, and picks slow plans.",
             Fix(f"ANALYZE {table['name']};"),
             {"changed_rows": table["n_mod_since_analyze"], "live_rows": table["n_live_tup"]},
         )

@@ -30,12 +30,12 @@ _SHOWN = 3
 
 @check("extension-versions")
 def extensions(context: CheckContext) -> Findings:
-    """Is an extension older than the one installed on the server?"""
+    """Is an extension older than the version the server provides?"""
     for row in context.rows(_EXTENSIONS):
         yield Finding(
             Severity.WARNING,
-            f"extension {row['name']} is at {row['installed_version']}, the server brings {row['default_version']}",
-            "Bugs fixed since remain. Run it as the first statement of a new session (psql -X), after a backup.",
+            f"extension {row['name']} is at {row['installed_version']}, the server provides {row['default_version']}",
+            "Bugs fixed since then remain. After a backup, run the statement first in a new session (psql -X).",
             Fix(f"ALTER EXTENSION {identifier(row['name'])} UPDATE;"),
             {"installed": row["installed_version"], "available": row["default_version"]},
         )
@@ -58,10 +58,10 @@ def schema_state(context: CheckContext) -> Findings:
     if found != needed:
         yield Finding(
             Severity.WARNING,
-            f"schema version {found}, this library brings {needed}",
-            "Prebuilt queries may fail. Bring the database to it, after a backup."
+            f"schema version {found}, this library needs {needed}",
+            "Prebuilt queries may fail. Migrate the database, after a backup."
             if found < needed
-            else "A newer library is in use: upgrade this one.",
+            else "A newer version of the library wrote it: upgrade this one.",
             fix if found < needed else Fix("pip install --upgrade barnameh-db-utils", "shell"),
             {"found": found, "needed": needed},
         )
@@ -70,9 +70,9 @@ def schema_state(context: CheckContext) -> Findings:
         rest = f" (and {len(problems) - _SHOWN} more)" if len(problems) > _SHOWN else ""
         yield Finding(
             Severity.WARNING,
-            f"the schema is not whole: {'; '.join(problems[:_SHOWN])}{rest}",
-            "Objects that this version of the library relies on are missing or changed. Applying the schema again creates missing ones; "
-            "python -m db_utils verify lists all.",
+            f"the schema is incomplete: {'; '.join(problems[:_SHOWN])}{rest}",
+            "Objects that this version of the library needs are missing or changed. Applying the schema again creates missing ones; "
+            "python -m db_utils verify lists them all.",
             fix,
             {"problems": problems},
         )
@@ -96,8 +96,8 @@ def clock(context: CheckContext) -> Findings:
     yield Finding(
         severity,
         f"the server's clock is {duration(certain)} {'ahead of' if skew > 0 else 'behind'} this machine's",
-        "Forecasts count as made before or after the fact that they are not, fresh values as stale; what is dated an hour ahead is "
-        "refused. Switch time synchronization on, on the machine whose clock is wrong.",
+        "Forecasts seem made before or after the fact when they were not, and fresh values seem stale; values dated an hour ahead are "
+        "refused. Turn on time synchronization on the machine whose clock is wrong.",
         Fix("timedatectl set-ntp true", "shell"),
         {"skew_seconds": round(skew, 1)},
     )
@@ -108,7 +108,7 @@ def durability(context: CheckContext) -> Findings:
     """Would a crash or a power cut lose or corrupt data?"""
     for name, means in (
         ("fsync", "After a power cut the database may be corrupt beyond repair."),
-        ("full_page_writes", "A page that was half written in a crash stays half written."),
+        ("full_page_writes", "A page that was half written in a crash stays corrupt."),
     ):
         if context.setting(name) == "off":
             yield _setting(context, Severity.CRITICAL, name, "on", means)
@@ -118,7 +118,7 @@ def durability(context: CheckContext) -> Findings:
             Severity.NOTE,
             "synchronous_commit",
             "on",
-            "A crash loses the last half second of commits, nothing else.",
+            "A crash loses the last half second of commits, but nothing else.",
         )
 
 
@@ -132,7 +132,7 @@ def autovacuum(context: CheckContext) -> Findings:
                 Severity.CRITICAL,
                 name,
                 "on",
-                "Dead rows pile up, statistics grow old, and only forced freezes hold off the end of writes.",
+                "Dead rows pile up, statistics get outdated, and only forced freezes keep the server writable.",
             )
 
 
@@ -150,7 +150,7 @@ def memory(context: CheckContext) -> Findings:
             Severity.WARNING,
             "shared_buffers",
             "512MB" if data > 512 * _MEGABYTE else "128MB",
-            f"The database has {size(data)}. A quarter of the machine's memory is the usual size.",
+            f"The database takes {size(data)}. A quarter of the machine's memory is the usual size.",
         )
     if context.setting_bytes("work_mem") < 4 * _MEGABYTE:
         yield _setting(
@@ -158,7 +158,7 @@ def memory(context: CheckContext) -> Findings:
             Severity.WARNING,
             "work_mem",
             "16MB",
-            "Sorts and aggregates of ordinary dashboards go to disk.",
+            "Sorts and aggregates of ordinary dashboards spill to disk.",
         )
 
 
@@ -182,7 +182,7 @@ def lock_slots(context: CheckContext) -> Findings:
         Severity.WARNING,
         "max_locks_per_transaction",
         str(wanted),
-        f"{relations:,} tables, indexes and chunks share {slots:,} lock slots: a dump or a query over all chunks ends with 'out of "
+        f"{relations:,} tables, indexes and chunks share {slots:,} lock slots: a dump or a query over all chunks fails with 'out of "
         "shared memory'.",
         **figures,
     )
@@ -197,7 +197,7 @@ def io_timing(context: CheckContext) -> Findings:
             Severity.NOTE,
             "track_io_timing",
             "on",
-            "EXPLAIN (ANALYZE, BUFFERS) and pg_stat_statements then say whether the disk is slow.",
+            "With it, EXPLAIN (ANALYZE, BUFFERS) and pg_stat_statements show whether the disk is slow.",
         )
 
 
@@ -208,8 +208,8 @@ def pending_restart(context: CheckContext) -> Findings:
     if names:
         yield Finding(
             Severity.NOTE,
-            f"changed, and in force after a restart only: {', '.join(names)}",
-            "The server works with the old values until then.",
+            f"changed settings that need a restart: {', '.join(names)}",
+            "The server uses the old values until then.",
             Fix("docker compose restart postgres", "shell"),
             {"names": names},
         )

@@ -162,7 +162,7 @@ def test_when_the_time_for_all_is_spent_the_rest_says_so(seeded: DatabaseManager
     until(lambda: context.time_is_up)
     diagnosis = examine(context)
     assert {f.severity for f in diagnosis.findings} == {Severity.SKIPPED}
-    assert all("are spent" in f.found for f in diagnosis.findings)
+    assert all("are used up" in f.found for f in diagnosis.findings)
 
 
 def test_the_page_has_every_check_and_limit_as_they_are() -> None:

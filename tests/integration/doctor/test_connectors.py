@@ -24,7 +24,7 @@ def test_a_source_that_was_not_asked_in_time(url: str) -> None:
     execute(url, "UPDATE service_schedules SET last_succeeded_at = now() - interval '49 hours'")
     late = ailment(url, CHECK)
     assert late.severity == Severity.WARNING
-    assert "last good run 2.0 days ago" in late.found
+    assert "last succeeded 2.0 days ago" in late.found
     assert abs(late.figures["age_seconds"] - 49 * 3600) < 600
     assert late.figures["every_seconds"] == 86_400
     # The line that it prints does what is due.
@@ -35,7 +35,7 @@ def test_a_source_that_was_not_asked_in_time(url: str) -> None:
 
 def test_one_that_never_had_a_good_run_is_as_old_as_its_schedule(url: str) -> None:
     execute(url, _SCHEDULE.format(ended="NULL"))
-    assert "never had a good run since it was scheduled 9.0 days ago" in ailment(url, CHECK).found
+    assert "has not succeeded since it was scheduled 9.0 days ago" in ailment(url, CHECK).found
     execute(url, "UPDATE service_schedules SET is_enabled = false")
     assert well(url, CHECK)
 

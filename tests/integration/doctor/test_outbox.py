@@ -22,7 +22,7 @@ def test_a_copy_that_is_late_or_refuses_something(url: str) -> None:
     execute(url, "UPDATE sync_outbox SET changed_at = now() - interval '301 seconds'")
     late = ailment(url, CHECK)
     assert late.severity == Severity.WARNING
-    assert "changes wait, the oldest for" in late.found
+    assert "changes are waiting, the oldest for" in late.found
     assert late.figures["waiting"] == value(url, "SELECT count(*) FROM sync_outbox")
     execute(
         url,
@@ -31,7 +31,7 @@ def test_a_copy_that_is_late_or_refuses_something(url: str) -> None:
         "'1', 'too large' FROM sync_targets",
     )
     refused = ailment(url, CHECK)
-    assert "refuses 1 for their content" in refused.found
+    assert "rejects 1 changes because of their content" in refused.found
     assert "sync_rejected" in refused.fix.text
     # Streams keep rows on purpose.
     execute(

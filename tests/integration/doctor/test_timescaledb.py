@@ -165,7 +165,7 @@ def test_a_rollup_that_holds_nothing_hides_no_other(community: str) -> None:
         "SELECT organization_id, now() - interval '1 day', 'late', location_id, 1 FROM locations LIMIT 1",
     )
     found = ailment(community, "rollup-freshness", "demand_history_hourly")
-    assert "holds nothing, and there are rows" in found.found
+    assert "is empty, but there are rows" in found.found
     paste(community, found.fix)
     assert well(community, "rollup-freshness")
 

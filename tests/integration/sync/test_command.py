@@ -228,8 +228,8 @@ def test_what_waits_is_sent_and_is_refused_is_seen(
     assert (same["waiting"], same["rejected"]) == (target["waiting"], 1)
     doctor = json.loads(call("doctor", "--json", module="db_utils").stdout)
     told = [finding["found"] for finding in doctor["findings"] if finding["check"] == "outbox"]
-    assert any(re.search(r"changes wait, the oldest for 1\d", text) for text in told), told
-    assert any("refuses 1 for their content" in text for text in told), told
+    assert any(re.search(r"changes are waiting, the oldest for 1\d", text) for text in told), told
+    assert any("rejects 1 changes because of their content" in text for text in told), told
     # Once it is sent, nobody complains.
     assert call(*ONCE, "--organization", str(org)).returncode == 0
     db.execute("DELETE FROM sync_rejected")
