@@ -32,7 +32,7 @@ class AbsenceQueries(CachedPredictionQueries):
         model_version: str,
         available_at: dt.datetime,
     ) -> int:
-        """Save the predictions of one run and return those that are new.
+        """Save the predictions of one run and return how many are new.
 
         Saves a run: `available_at` (aware) is when the model could have known it, its data cut-off. Returns
         how many rows were written; all or none. Saving a run twice stores it once; a newer run never erases
@@ -102,7 +102,7 @@ class AbsenceQueries(CachedPredictionQueries):
         first_date: dt.date | None = None,
         end_date: dt.date | None = None,
     ) -> list[Row]:
-        """Who was expected at a given time to be away, and how many at each location?
+        """As of a given time, who was expected to be away, and how many at each location?
 
         Only what the models could have known at `as_of` (aware) counts; with `known_by`, only what had also
         been saved by then. Local days `first_date` <= day < `end_date` (all by default). Rows by day,
@@ -126,7 +126,7 @@ class AbsenceQueries(CachedPredictionQueries):
         first_date: dt.date | None = None,
         end_date: dt.date | None = None,
     ) -> list[Row]:
-        """How good were the absence forecasts, by subject, model, version and lead time?
+        """How accurate were the absence forecasts, by subject, model, version and lead time?
 
         Local days: the last `days` that are over (default 30), or `first_date` <= day < `end_date` (no
         `end_date`: up to yesterday). Rows by subject, model, version and lead time: `subject` (employee or

@@ -1,7 +1,7 @@
--- Absence forecasts: who is expected to be away, and how good that was.
+-- Absence forecasts: who is expected to be away, and how accurate the forecasts were.
 
 -- name: save_absence_forecasts!
--- Save the predictions of one run and return those that are new.
+-- Save the predictions of one run and return how many are new.
 -- Parameters: organization_id uuid, model_name text, model_version text, available_at timestamptz, forecasts jsonb
 INSERT INTO absence_forecasts (
     organization_id,
@@ -112,7 +112,7 @@ ORDER BY
     f.employee_id;
 
 -- name: get_absence_forecasts_as_of
--- Who was expected at a given time to be away, and how many at each location?
+-- As of a given time, who was expected to be away, and how many at each location?
 -- Parameters: organization_id uuid, as_of timestamptz, known_by timestamptz?, first_date date?, end_date date?
 SELECT
     f.target_date,
@@ -137,7 +137,7 @@ ORDER BY
     f.employee_id;
 
 -- name: get_absence_forecast_accuracy
--- How good were the absence forecasts, by subject, model, version and lead time?
+-- How accurate were the absence forecasts, by subject, model, version and lead time?
 -- Parameters: organization_id uuid, days integer?, first_date date?, end_date date?
 SELECT
     a.subject,

@@ -102,7 +102,7 @@ RETURNING
     a.metadata;
 
 -- name: check_alert
--- Which status has this alert?
+-- What status does this alert have?
 -- Parameters: organization_id uuid, alert_id uuid
 SELECT
     a.status

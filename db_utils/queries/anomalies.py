@@ -40,7 +40,7 @@ class AnomalyQueries(CachedPredictionQueries):
         model_version: str,
         available_at: dt.datetime,
     ) -> int:
-        """Save the predictions of one run and return those that are new.
+        """Save the predictions of one run and return how many are new.
 
         Saves a run: `available_at` (aware) is when the model could have known it, its data cut-off. Returns
         how many rows were written; all or none. Saving a run twice stores it once. Keys: see `AnomalyRecord`.
@@ -75,7 +75,7 @@ class AnomalyQueries(CachedPredictionQueries):
         anomaly_type: str | None = None,
         include_acknowledged: bool = False,
     ) -> list[Row]:
-        """Which anomalies are predicted and not dealt with yet, most probable first?
+        """Which predicted anomalies are open, most probable first?
 
         Those with status active; with `include_acknowledged` also acknowledged ones. Rows by probability,
         then `predicted_for`: `anomaly_id`, `resource_id`, `resource_name`, `location_id` (the resource's),
@@ -94,7 +94,7 @@ class AnomalyQueries(CachedPredictionQueries):
         )
 
     def get_recent_bottlenecks(self, organization_id: Id) -> list[Row]:
-        """Which severe bottlenecks are predicted and not dealt with yet, most probable first?
+        """Which predicted severe bottlenecks are open, most probable first?
 
         Active bottlenecks of severity high or critical. Rows by probability, then `predicted_for`: `anomaly_id`,
         `resource_id`, `resource_name`, `location_id` (the resource's), `severity`, `probability` (0 to 1),
@@ -106,7 +106,7 @@ class AnomalyQueries(CachedPredictionQueries):
     def get_anomaly_predictions_as_of(
         self, organization_id: Id, *, as_of: dt.datetime, known_by: dt.datetime | None = None
     ) -> list[Row]:
-        """Which anomalies were predicted and not yet closed at a given time, most probable first?
+        """Which predicted anomalies were open at a given time, most probable first?
 
         Only what the models could have known at `as_of` (aware) counts; with `known_by`, only what had also
         been saved by then. Rows by probability, then `predicted_for`: `anomaly_id`, `resource_id`,
@@ -157,7 +157,7 @@ class AnomalyQueries(CachedPredictionQueries):
             )
         if outcome != "confirmed" and occurred is not None:
             raise InvalidInputError(
-                f"occurred_at is given with outcome {outcome}: only what is confirmed has happened"
+                f"occurred_at is given with outcome {outcome}: only a confirmed prediction has one"
             )
         return self._change_status(
             "close_anomaly_prediction",
@@ -193,7 +193,7 @@ class AnomalyQueries(CachedPredictionQueries):
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
     ) -> list[Row]:
-        """How good were the anomaly predictions, by type, model and version?
+        """How accurate were the anomaly predictions, by type, model and version?
 
         Predictions for the last `days` times 24 hours (default 30), or `start` <= predicted_for < `end`
         (aware; no `end`: now). Rows by type, model and version: `anomaly_type`, `model_name`,

@@ -1,7 +1,7 @@
--- Anomaly predictions: bottlenecks, failures and others, what became of them, and how good they were.
+-- Anomaly predictions: bottlenecks, failures and others, their outcomes, and their accuracy.
 
 -- name: save_anomaly_predictions!
--- Save the predictions of one run and return those that are new.
+-- Save the predictions of one run and return how many are new.
 -- Parameters: organization_id uuid, model_name text, model_version text, available_at timestamptz, anomalies jsonb
 INSERT INTO anomaly_predictions (
     organization_id,
@@ -88,7 +88,7 @@ ORDER BY
 LIMIT 3;
 
 -- name: get_active_anomaly_predictions
--- Which anomalies are predicted and not dealt with yet, most probable first?
+-- Which predicted anomalies are open, most probable first?
 -- Parameters: organization_id uuid, resource_id uuid?, anomaly_type text?, include_acknowledged boolean
 SELECT
     p.anomaly_id,
@@ -121,7 +121,7 @@ ORDER BY
     p.anomaly_id;
 
 -- name: get_recent_bottlenecks
--- Which severe bottlenecks are predicted and not dealt with yet, most probable first?
+-- Which predicted severe bottlenecks are open, most probable first?
 -- Parameters: organization_id uuid
 SELECT
     p.anomaly_id,
@@ -152,7 +152,7 @@ ORDER BY
     p.anomaly_id;
 
 -- name: get_anomaly_predictions_as_of
--- Which anomalies were predicted and not yet closed at a given time, most probable first?
+-- Which predicted anomalies were open at a given time, most probable first?
 -- Parameters: organization_id uuid, as_of timestamptz, known_by timestamptz?
 SELECT
     p.anomaly_id,
@@ -225,7 +225,7 @@ RETURNING
     p.updated_at;
 
 -- name: check_anomaly_prediction
--- Which status has this prediction?
+-- What status does this prediction have?
 -- Parameters: organization_id uuid, anomaly_id uuid
 SELECT
     p.status
@@ -234,7 +234,7 @@ WHERE p.organization_id = %(organization_id)s
     AND p.anomaly_id = %(anomaly_id)s;
 
 -- name: get_anomaly_prediction_scores
--- How good were the anomaly predictions, by type, model and version?
+-- How accurate were the anomaly predictions, by type, model and version?
 -- Parameters: organization_id uuid, period_start timestamptz, period_end timestamptz
 SELECT
     s.anomaly_type,
@@ -261,7 +261,7 @@ ORDER BY
     s.model_version;
 
 -- name: find_newest_anomaly_run
--- Which anomaly prediction is the newest, whatever became of it?
+-- Which anomaly prediction is the newest, whatever its outcome?
 -- Parameters: organization_id uuid
 SELECT
     p.model_name,

@@ -88,11 +88,11 @@ def word_of(value: object, name: str, known: Sequence[str]) -> str:
         return value
     if not isinstance(value, str) or not _WORD.fullmatch(value):
         raise InvalidInputError(
-            f"{name} is {shown(value)}: give one of {', '.join(known)}, or a word of your own in lowercase letters, digits and _"
+            f"{name} is {shown(value)}: give one of {', '.join(known)}, or your own word in lowercase letters, digits and _"
         )
     if near := difflib.get_close_matches(value, known, n=1, cutoff=0.85):
         raise InvalidInputError(
-            f"{name} is {value!r}: did you mean {near[0]}? A word of your own must not look like it"
+            f"{name} is {value!r}: did you mean {near[0]}? Your own word must not look like a known one"
         )
     return value
 

@@ -22,7 +22,7 @@ class AttendanceQueries(QueryRunner):
     def record_attendance(
         self, organization_id: Id, attendance: Iterable[AttendanceRecord], *, replace: bool = True
     ) -> int:
-        """Record attendance and return the rows that are new or differ from what was recorded.
+        """Record attendance and return how many rows are new or changed.
 
         Returns how many rows were written; all or none. A row of the same employee and time is corrected
         where it differs, or kept with `replace=False`; so is the row of the same employee and `shift_id` at
@@ -127,7 +127,7 @@ class AttendanceQueries(QueryRunner):
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
     ) -> list[Row]:
-        """Which employees came to work less often than they should, least often first?
+        """Which employees have low attendance, lowest rate first?
 
         Period: the organization's current local month, or the last `days` times 24 hours, or `start` <= time
         < `end` (aware). Rows of those below `below_pct`: `employee_id`, `full_name`, `location_id` (where

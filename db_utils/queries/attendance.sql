@@ -1,7 +1,7 @@
 -- Attendance: who came to work, and how regularly.
 
 -- name: record_attendance!
--- Record attendance and return the rows that are new or differ from what was recorded.
+-- Record attendance and return how many rows are new or changed.
 -- Parameters: organization_id uuid, attendance jsonb, given text[], replace boolean
 -- All rows supply the same columns, those in given; for existing rows the other columns are kept. An employee has one row
 -- per shift: a row recorded at another time is moved (see remove_moved_attendance). Hours and score are derived from
@@ -121,7 +121,7 @@ WHERE %(replace)s
     );
 
 -- name: remove_moved_attendance!
--- Remove the rows of employees and shifts that were recorded at another time before.
+-- Remove rows of employees and shifts that were previously recorded at another time.
 -- Parameters: organization_id uuid, attendance jsonb
 -- Runs separately after the rows were written, because Citus does not support DELETE in a WITH clause. Concurrently written rows are kept.
 WITH told AS (
@@ -152,7 +152,7 @@ WHERE a.organization_id = %(organization_id)s
 -- Who came to work, and who did not, newest first?
 -- Parameters: organization_id uuid, employee_id uuid?, location_id uuid?, period_start timestamptz,
 --     period_end timestamptz
--- At the location where they belonged then. Of two rows of one employee and shift, which only plain SQL can write, the
+-- The location is the one where they were based then. Of two rows of one employee and shift, which only plain SQL can write, the
 -- later one counts; they are within a day of each other, because no shift is longer.
 WITH stretches AS (
     SELECT
@@ -252,7 +252,7 @@ ORDER BY
     t.employee_id;
 
 -- name: get_low_attendance
--- Which employees came to work less often than they should, least often first?
+-- Which employees have low attendance, lowest rate first?
 -- Parameters: organization_id uuid, below_pct numeric, location_id uuid?, this_month boolean,
 --     period_start timestamptz?, period_end timestamptz
 -- this_month: from the start of the organization's local month. With a location: only while they belonged there. Up to now.

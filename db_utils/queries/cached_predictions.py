@@ -48,7 +48,7 @@ class CachedPredictionQueries(QueryRunner):
     def get_cached_demand_forecast(
         self, organization_id: Id, product_id: str, *, location_id: Id
     ) -> CachedPrediction | None:
-        """What demand do we expect of a product at a location, from the cache if it has it?
+        """What demand is expected for a product at a location, from the cache if available?
 
         A `CachedPrediction`: `source` (cache or database), `freshness` (FRESH, STALE or EXPIRED),
         `age_seconds`, `model_name`, `model_version` and `available_at` of the newest run, and as `value` the
@@ -62,7 +62,7 @@ class CachedPredictionQueries(QueryRunner):
         return found and found._replace(value=_not_over(found.value, dt.datetime.now(dt.UTC)))
 
     def get_cached_anomaly_predictions(self, organization_id: Id) -> CachedPrediction | None:
-        """Which anomalies are predicted and not dealt with yet, from the cache if it has it?
+        """Which predicted anomalies are open, from the cache if available?
 
         A `CachedPrediction` as in `get_cached_demand_forecast`; its `value` is the rows of
         `get_active_anomaly_predictions`, [] where none is active, its `available_at` that of the newest
@@ -72,7 +72,7 @@ class CachedPredictionQueries(QueryRunner):
         return self._cached(PredictionKind.ANOMALY_PREDICTION, organization, ACTIVE)
 
     def get_cached_absence_forecast(self, organization_id: Id, *, location_id: Id) -> CachedPrediction | None:
-        """How many are expected to be away at a location, from the cache if it has it?
+        """How many employees are expected to be away at a location, from the cache if available?
 
         A `CachedPrediction` as in `get_cached_demand_forecast`; its `value` is the rows of
         `get_current_absence_forecasts` for the location, 14 days ahead. None: nothing is predicted.
@@ -84,7 +84,7 @@ class CachedPredictionQueries(QueryRunner):
     def get_cached_employee_absence_forecast(
         self, organization_id: Id, *, employee_id: Id
     ) -> CachedPrediction | None:
-        """How probably is an employee away, from the cache if it has it?
+        """How likely is an employee to be away, from the cache if available?
 
         A `CachedPrediction` as in `get_cached_demand_forecast`; its `value` is the rows of
         `get_current_absence_forecasts` for the employee, 14 days ahead. None: nothing is predicted.

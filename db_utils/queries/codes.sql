@@ -1,7 +1,7 @@
--- Codes: what the customer calls a location, a resource, an employee or a shift, and whose identifier it is.
+-- Codes: the customer's names of locations, resources, employees and shifts, and the ids that they stand for.
 
 -- name: find_codes
--- Which things of the organization are called so: by code, and locations and resources by name too?
+-- Which rows of the organization have these codes (locations and resources: or these names)?
 -- Parameters: organization_id uuid, location_codes text[], resource_codes text[], employee_codes text[], shift_codes text[]
 SELECT
     'location_id' AS kind,
@@ -40,7 +40,7 @@ WHERE s.organization_id = %(organization_id)s
     AND s.shift_code = ANY (%(shift_codes)s::text[]);
 
 -- name: find_codes_like
--- Which codes and names of this kind does the organization have, a few thousand at most?
+-- Which codes and names of this kind does the organization have (a few thousand at most)?
 -- Parameters: organization_id uuid, kind text
 SELECT
     k.called

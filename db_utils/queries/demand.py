@@ -54,7 +54,7 @@ class DemandQueries(QueryRunner):
         replace: bool = True,
         on_repeat: OnRepeat = "refuse",
     ) -> int:
-        """Record demand and return the rows that are new or differ from what was recorded.
+        """Record demand and return how many rows are new or changed.
 
         Returns how many rows were written; all or none. A row of the same product, location and time is
         corrected where it differs (the former value stays in `get_demand_revisions`), or kept with
@@ -89,7 +89,7 @@ class DemandQueries(QueryRunner):
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
     ) -> list[Row]:
-        """How much of a product was demanded, row by row?
+        """What was the demand for a product, row by row?
 
         Rows whose time is in the last `days` times 24 hours (default 90), or `start` <= time < `end` (aware;
         no `end`: up to the newest), oldest first, then by location: `time` (UTC; start of the bucket),
@@ -117,7 +117,7 @@ class DemandQueries(QueryRunner):
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
     ) -> list[Row]:
-        """What did rows of demand say before they were corrected or deleted?
+        """What were the values of demand rows before they were corrected or deleted?
 
         Rows whose time is in the last `days` times 24 hours (default 90), or `start` <= time < `end` (aware;
         no `end`: up to the newest), oldest first, then by product, location and version: `time` (UTC; start
@@ -165,7 +165,7 @@ class DemandQueries(QueryRunner):
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
     ) -> list[Row]:
-        """Which products were demanded, how much and at how many locations?
+        """Which products had demand, how much, and at how many locations?
 
         Rows whose time is in the last `days` times 24 hours (default 365), or `start` <= time < `end`
         (aware): from the start of a local day to the start of the next it is that day. Rows dated in the
@@ -195,7 +195,7 @@ class DemandQueries(QueryRunner):
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
     ) -> list[Row]:
-        """How much of a product was demanded in each local bucket of time, gaps included?
+        """What was the demand for a product in each local time bucket, gaps included?
 
         `bucket` is quarter_hour, half_hour, hour, day, week (from Monday) or month, by the location's local
         time: each bucket ends where the next one begins, without gaps at clock changes. The day of a change
@@ -234,7 +234,7 @@ class DemandQueries(QueryRunner):
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
     ) -> list[Row]:
-        """What was demanded in each local bucket, and what was known of the world a given time before it began?
+        """What was the demand in each local bucket, and which external factors were known a given time before it began?
 
         For one product, or without `product_id` for all at the locations with demand for them. Buckets and
         period as in `get_demand_series`. Of each reading of an external factor, the newest version counts
@@ -253,7 +253,7 @@ class DemandQueries(QueryRunner):
         ahead, back = span_of(lead, "lead"), span_of(carry, "carry")
         if dt.timedelta(0) < back < ahead:
             raise InvalidInputError(
-                f"carry is {back} and lead {ahead}: a reading that is known that long before is older than carry; give a carry of at "
+                f"carry is {back} and lead {ahead}: any reading known that early is older than carry; give a carry of at "
                 "least lead, or none"
             )
         length = _BUCKETS[choice_of(bucket, "bucket", tuple(_BUCKETS))]
@@ -296,7 +296,7 @@ class DemandQueries(QueryRunner):
         carry: dt.timedelta = dt.timedelta(0),
         delay: dt.timedelta = dt.timedelta(0),
     ) -> list[Row]:
-        """What was known at a given time of the demand of all products, and of the world that many buckets before each bucket?
+        """What was known at a given time of all products' demand, and of external factors that many buckets before each bucket?
 
         One statement for all products (or `products`) at all locations (or one). Buckets as in
         `get_demand_series`: those that lie in the `history` before `as_of` (aware), and `horizon` (1 to

@@ -1,7 +1,7 @@
--- Demand as it happened: rows, regular series, and frames to train models on.
+-- Actual demand: rows, regular series, and frames for training models.
 
 -- name: record_demand!
--- Record demand and return the rows that are new or differ from what was recorded.
+-- Record demand and return how many rows are new or changed.
 -- Parameters: organization_id uuid, demand jsonb, given text[], replace boolean
 -- All rows supply the same columns, those in given; for existing rows the other columns are kept. A correction is known
 -- from now on, whatever recorded_at says.
@@ -46,7 +46,7 @@ WHERE %(replace)s
     );
 
 -- name: get_demand_history
--- How much of a product was demanded, row by row?
+-- What was the demand for a product, row by row?
 -- Parameters: organization_id uuid, product_id text, location_id uuid?, period_start timestamptz,
 --     period_end timestamptz
 SELECT
@@ -68,7 +68,7 @@ ORDER BY
     d.location_id;
 
 -- name: get_demand_revisions
--- What did rows of demand say before they were corrected or deleted?
+-- What were the values of demand rows before they were corrected or deleted?
 -- Parameters: organization_id uuid, product_id text?, location_id uuid?, period_start timestamptz, period_end timestamptz
 SELECT
     r.time,
@@ -116,7 +116,7 @@ RETURNING
     updated_at;
 
 -- name: get_products
--- Which products were demanded, how much and at how many locations?
+-- Which products had demand, how much, and at how many locations?
 -- Parameters: organization_id uuid, location_id uuid?, period_start timestamptz, period_end timestamptz
 WITH sums AS (
     SELECT
@@ -154,7 +154,7 @@ ORDER BY
     s.product_id;
 
 -- name: get_demand_series
--- How much of a product was demanded in each local bucket of time, gaps included?
+-- What was the demand for a product in each local time bucket, gaps included?
 -- Parameters: organization_id uuid, product_id text, location_id uuid?, bucket text, fill_quantity numeric?,
 --     period_start timestamptz, period_end timestamptz
 -- bucket is quarter_hour, half_hour, hour, day, week or month, in the location's time zone (see location_buckets()).
@@ -239,7 +239,7 @@ ORDER BY
     b.bucket_start;
 
 -- name: get_demand_training_frame
--- What was demanded in each local bucket, and what was known of the world a given time before it began?
+-- What was the demand in each local bucket, and which external factors were known a given time before it began?
 -- Parameters: organization_id uuid, product_id text?, location_id uuid?, bucket text, lead interval, carry interval,
 --     factor_names text[]?, period_start timestamptz, period_end timestamptz
 -- Without product_id, every product at the locations where it was demanded. bucket as in get_demand_series. For each reading of an
@@ -420,7 +420,7 @@ ORDER BY
     b.bucket;
 
 -- name: get_demand_frame_as_of
--- What was known at a given time of the demand of all products, and of the world that many buckets before each bucket?
+-- What was known at a given time of all products' demand, and of external factors that many buckets before each bucket?
 -- Parameters: organization_id uuid, as_of timestamptz, bucket text, horizon integer, location_id uuid?, products text[]?,
 --     factor_names text[]?, carry interval, delay interval, period_start timestamptz, period_end timestamptz
 -- One row per location. Buckets as in get_demand_series, from the first of the history to the horizon-th that begins at as_of or later.
@@ -660,7 +660,7 @@ placed AS (
         greatest(own.position, width_bucket(r.time + %(carry)s::interval, e.starts))
     ) AS i (position)
 ),
--- At which steps of its bucket does a reading count in this version?
+-- The steps of its bucket for which a reading counts in this version.
 counted AS (
     SELECT
         p.location_id,
@@ -691,7 +691,7 @@ counted AS (
     WHERE s.last_step >= s.first_step
     OFFSET 0
 ),
--- One that is carried stands only where no later one does: else each step would look through all that are carried.
+-- A carried reading counts only where no later one does: otherwise each step would scan all carried readings.
 stepped AS MATERIALIZED (
     SELECT
         s.location_id,
@@ -728,8 +728,8 @@ stepped AS MATERIALIZED (
     ) AS s
     WHERE s.last_step >= s.first_step
 ),
--- Each bucket by itself, and its start from the edges: where a table has no statistics yet, a planner would join
--- every bucket to every reading.
+-- Each bucket separately, with its start from the edges: without statistics, the planner would join every bucket to
+-- every reading.
 valued AS (
     SELECT
         g.location_id,

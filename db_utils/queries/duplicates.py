@@ -69,7 +69,7 @@ def added_up(
                 row.get(column) != total.get(column) or (column in row) != (column in total)
             ):
                 raise InvalidInputError(
-                    f"{name}: rows {first} and {number} have the same {_named(row, key)} and are to be added up, "
+                    f"{name}: rows {first} and {number} have the same {_named(row, key)} and would be added up, "
                     f"but not the same {column}: give one {column} to both, or leave it out of both"
                 )
     for _, total in totals.values():

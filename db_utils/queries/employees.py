@@ -77,7 +77,7 @@ class EmployeeQueries(QueryRunner):
         hired_on_date: dt.date | None = None,
         metadata: Metadata | None = None,
     ) -> Row:
-        """Get the employee of this code, or create the employee, and return the row.
+        """Return the employee with this code, creating the row if it does not exist.
 
         An existing one is left unchanged. Arguments, row and errors as in `create_employee`.
         """
@@ -108,7 +108,7 @@ class EmployeeQueries(QueryRunner):
         skill: str | None = None,
         include_inactive: bool = False,
     ) -> list[Row]:
-        """Who works here, and who has this skill?
+        """Which employees does the organization have, and who has this skill?
 
         Rows by full name: `employee_id`, `location_id`, `employee_code`, `full_name`, `role`, `skills`
         (list), `is_active` (employed now, or will be), `hired_on_date` (None where not known), `metadata`
@@ -127,7 +127,7 @@ class EmployeeQueries(QueryRunner):
         )
 
     def get_skills(self, organization_id: Id, *, location_id: Id | None = None) -> list[Row]:
-        """Which skills are there, and how many active employees have each?
+        """Which skills exist, and how many active employees have each?
 
         Rows by skill: `skill`, `employee_count` (1 or more). Empty: no employee has any.
         """
@@ -138,7 +138,7 @@ class EmployeeQueries(QueryRunner):
         )
 
     def set_employee_code(self, organization_id: Id, employee_id: Id, *, employee_code: str) -> Row:
-        """Give an employee another code of the organization's own and return the row.
+        """Change an employee's code and return the row.
 
         The employee can be named by it from then on. Returns the row as `get_employees` does. Raises
         `NotFoundError` where the organization has no such employee, `UniqueViolationError` where another has
@@ -268,7 +268,7 @@ class EmployeeQueries(QueryRunner):
         location_id: Id | None = None,
         is_employed: bool | None = None,
     ) -> list[Row]:
-        """Correct what an employee was in a past period, and return the history.
+        """Correct the history of an employee in a past period and return it.
 
         The given values held from `start` (aware; None: from the beginning) until before `end`, which is not
         in the future; other values, and the present, stay. Returns the rows of `get_employee_history`. Raises
@@ -288,7 +288,7 @@ class EmployeeQueries(QueryRunner):
         )
 
     def get_employee_history(self, organization_id: Id, employee_id: Id) -> list[Row]:
-        """Where did an employee belong and were they employed, and when?
+        """Which location did an employee belong to, and when were they employed?
 
         Rows, oldest first, each beginning where the one before ends: `valid_from` (UTC; None: from the
         beginning; in the future for a planned begin or end of employment), `valid_to` (not included; None:

@@ -42,7 +42,7 @@ RETURNING
     updated_at;
 
 -- name: get_employees
--- Who works here, and who has this skill?
+-- Which employees does the organization have, and who has this skill?
 -- Parameters: organization_id uuid, employee_id uuid?, location_id uuid?, skill text?, include_inactive boolean
 -- Active means employed now or in the future: employees.is_active is not updated when a scheduled end has passed.
 SELECT
@@ -85,7 +85,7 @@ ORDER BY
     e.employee_id;
 
 -- name: get_skills
--- Which skills are there, and how many active employees have each?
+-- Which skills exist, and how many active employees have each?
 -- Parameters: organization_id uuid, location_id uuid?
 SELECT
     s.skill,
@@ -108,7 +108,7 @@ ORDER BY
     s.skill;
 
 -- name: set_employee_code<!
--- Give an employee another code of the organization's own and return the row.
+-- Change an employee's code and return the row.
 -- Parameters: organization_id uuid, employee_id uuid, employee_code text
 UPDATE employees AS e
 SET employee_code = %(employee_code)s
@@ -170,7 +170,7 @@ FROM change_employee(
 ) AS e;
 
 -- name: find_local_day_start
--- When does a day, or the day so many days after it, begin where an employee belongs?
+-- When does a day, or the day this many days later, begin at an employee's location?
 -- Parameters: organization_id uuid, employee_id uuid, day date, days_after integer
 -- A separate query, because on Citus a row cannot be changed from where it is read.
 SELECT local_day_start(%(day)s::date + %(days_after)s, l.timezone) AS day_start
@@ -226,7 +226,7 @@ FROM change_employee(
 ) AS e;
 
 -- name: correct_employee_history<!
--- Correct what an employee was in a past period, and return the history.
+-- Correct the history of an employee in a past period and return it.
 -- Parameters: organization_id uuid, employee_id uuid, changes jsonb, period_start timestamptz?, period_end timestamptz
 SELECT
     e.employee_id
@@ -239,7 +239,7 @@ FROM change_employee(
 ) AS e;
 
 -- name: get_employee_history
--- Where did an employee belong and were they employed, and when?
+-- Which location did an employee belong to, and when were they employed?
 -- Parameters: organization_id uuid, employee_id uuid
 SELECT
     nullif(h.valid_from, '-infinity') AS valid_from,

@@ -18,9 +18,9 @@ class MovedEventError(UniqueViolationError):
 
 
 class WrongStateError(DbUtilsError):
-    """Its state does not allow this: a resolved alert cannot be resolved again.
+    """The row's state does not allow this: a resolved alert cannot be resolved again.
 
-    `status` is its current one.
+    `status` is the current state.
     """
 
     def __init__(self, message: str = "", *, sqlstate: str | None = None, status: str | None = None) -> None:

@@ -36,7 +36,7 @@ class EventQueries(QueryRunner):
     def record_events(
         self, organization_id: Id, events: Iterable[EventRecord], *, replace: bool = False
     ) -> int:
-        """Record events and return those that are new or differ from what was recorded.
+        """Record events and return how many are new or changed.
 
         Returns how many rows were written; all or none. An existing event, by `event_id`, is not written
         again, so the same events may be sent again; with `replace=True` it is corrected where it differs,
@@ -154,7 +154,7 @@ class EventQueries(QueryRunner):
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
     ) -> list[Row]:
-        """How much was produced, hour by hour or day by day?
+        """How much was produced, by hour or by day?
 
         Whole local hours or days of the location that begin in the period (the last `days` times 24 hours,
         default 7, or `start` <= bucket < `end`, aware), up to now; an event across an edge counts with its
@@ -187,7 +187,7 @@ class EventQueries(QueryRunner):
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
     ) -> list[Row]:
-        """Why did resources stand still, and for how long?
+        """Why were resources down, and for how long?
 
         Period: the last `days` times 24 hours (default 7), or `start` <= time < `end` (aware; no `end`: now).
         A stop across an edge counts with the minutes inside, and each minute counts once: maintenance takes
@@ -243,8 +243,8 @@ def _moved(
         named = "; ".join(f"event_id {row['event_id']} at {row['time'].isoformat()}" for row in recorded[:3])
         more = f"; and {len(recorded) - 3} more" if len(recorded) > 3 else ""
         raise MovedEventError(
-            f"events: recorded before with another time ({named}{more}): replace=True moves them, another event_id "
-            "makes them other events",
+            f"events: recorded before with another time ({named}{more}): replace=True moves them; with another "
+            "event_id they are separate events",
             sqlstate="23505",
         )
     earlier: dict[str, Row] = {}
@@ -252,7 +252,7 @@ def _moved(
         key = {"organization_id": organization, "event_id": row["event_id"], "time": row["time"]}
         if not db.execute(query("remove_event").sql, key):
             raise MovedEventError(
-                f"events: event_id {row['event_id']} was moved by another session meanwhile: read it, and send it again",
+                f"events: event_id {row['event_id']} was moved by another session meanwhile: read it and send it again",
                 sqlstate="40001",
             )
         earlier[str(row["event_id"])] = row

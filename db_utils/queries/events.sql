@@ -1,7 +1,7 @@
--- Operational events: what happened, how much was produced, why machines stood still.
+-- Operational events: what happened, how much was produced, why machines were down.
 
 -- name: record_events!
--- Record events and return those that are new or differ from what was recorded.
+-- Record events and return how many are new or changed.
 -- Parameters: organization_id uuid, events jsonb, given text[], replace boolean
 -- All rows supply the same columns, those in given; for existing rows the other columns are kept.
 INSERT INTO operational_events AS e (
@@ -50,7 +50,7 @@ FROM jsonb_to_recordset(%(events)s::jsonb) AS g (
     duration_minutes numeric,
     metadata jsonb
 )
--- No location given: where the machine stood at the time.
+-- No location given: where the machine was at the time.
 LEFT JOIN resource_history AS r
     ON r.organization_id = %(organization_id)s
     AND r.resource_id = g.resource_id
@@ -97,7 +97,7 @@ WHERE %(replace)s
     );
 
 -- name: get_events_at_other_times
--- Which of these events were recorded before, with another time?
+-- Which of these events were recorded earlier with another time?
 -- Parameters: organization_id uuid, events jsonb, event_ids uuid[]
 SELECT
     e.time,
@@ -127,7 +127,7 @@ ORDER BY
     e.time;
 
 -- name: remove_event!
--- Remove an event that is written anew with another time.
+-- Remove an event that is about to be written with another time.
 -- Parameters: organization_id uuid, event_id uuid, time timestamptz
 DELETE FROM operational_events AS e
 WHERE e.organization_id = %(organization_id)s
@@ -165,7 +165,7 @@ ORDER BY
 LIMIT %(row_limit)s;
 
 -- name: get_production_rate
--- How much was produced, hour by hour or day by day (local ones of the place that begin in the period)?
+-- How much was produced, by hour or by day (local buckets that begin in the period)?
 -- Parameters: organization_id uuid, bucket text, resource_id uuid?, location_id uuid?, period_start timestamptz,
 --     period_end timestamptz
 -- FROM organizations, so that on Citus everything is computed on the node of that row rather than subquery by subquery.
@@ -196,7 +196,7 @@ ORDER BY
     p.resource_id;
 
 -- name: get_downtime_by_cause
--- Why did resources stand still, and for how long?
+-- Why were resources down, and for how long?
 -- Parameters: organization_id uuid, resource_id uuid?, location_id uuid?, period_start timestamptz,
 --     period_end timestamptz
 -- From organizations: see get_production_rate.

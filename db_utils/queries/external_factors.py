@@ -24,7 +24,7 @@ class ExternalFactorQueries(QueryRunner):
     """External factors."""
 
     def record_external_factors(self, organization_id: Id, factors: Iterable[FactorRecord]) -> int:
-        """Record readings and return those that are new.
+        """Record readings and return how many are new.
 
         Returns how many rows were written; all or none. Sending a reading twice stores it once; a correction
         is a reading with a later `available_at`. Keys: see `FactorRecord`. Raises `DifferentValuesError`
@@ -53,7 +53,7 @@ class ExternalFactorQueries(QueryRunner):
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
     ) -> list[Row]:
-        """What was known of the world outside at a given time, reading by reading?
+        """Which external readings were known at a given time?
 
         Of each reading the newest version with available_at <= `as_of` (aware; default: the newest of all).
         Readings for the last `days` times 24 hours (default 30) and all future times, or `start` <= time <

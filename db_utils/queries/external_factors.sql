@@ -1,7 +1,7 @@
 -- External factors: weather, holidays, markets, each with the time at which it was known.
 
 -- name: record_external_factors!
--- Record readings and return those that are new.
+-- Record readings and return how many are new.
 -- Parameters: organization_id uuid, factors jsonb
 INSERT INTO external_factors (
     organization_id,
@@ -79,7 +79,7 @@ ORDER BY
 LIMIT 3;
 
 -- name: get_external_factors
--- What was known of the world outside at a given time, reading by reading?
+-- Which external readings were known at a given time?
 -- Parameters: organization_id uuid, as_of timestamptz, factor_type text?, name text?, location_id uuid?,
 --     period_start timestamptz, period_end timestamptz
 -- With location_id: the readings of that location, and those of the whole organization.

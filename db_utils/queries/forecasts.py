@@ -47,7 +47,7 @@ class ForecastQueries(CachedPredictionQueries):
         available_at: dt.datetime,
         purpose: Purpose = "published",
     ) -> int:
-        """Save the predictions of one run and return those that are new.
+        """Save the predictions of one run and return how many are new.
 
         Saves a run: `available_at` (aware) is when the model could have known it, its data cut-off. Returns
         how many rows were written; all or none. Saving a run twice stores it once; a newer run never erases
@@ -96,7 +96,7 @@ class ForecastQueries(CachedPredictionQueries):
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
     ) -> list[Row]:
-        """What demand do we expect now, for each target the newest prediction?
+        """What demand is expected now, by the newest prediction for each target?
 
         Targets that are not over and begin within `days` times 24 hours from now (default 30), including the
         current day and week; or `start` <= target_time < `end` (aware; no `end`: all that come). Rows by
@@ -128,7 +128,7 @@ class ForecastQueries(CachedPredictionQueries):
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
     ) -> list[Row]:
-        """What demand did we expect at a given time, for each target the newest prediction that was available then?
+        """What demand was expected at a given time, by the newest prediction then available for each target?
 
         Only what the models could have known at `as_of` (aware) counts; with `known_by`, only what had also
         been saved by then (for audits). Targets with `start` <= target_time < `end` (aware; all by default).
@@ -160,7 +160,7 @@ class ForecastQueries(CachedPredictionQueries):
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
     ) -> list[Row]:
-        """What was said before the fact about each target, and what happened?
+        """What was predicted for each target in advance, and what happened?
 
         Targets of the last `days` times 24 hours (default 30), or `start` <= target_time < `end` (aware; no
         `end`: now); predictions with available_at <= target_time. Rows by product, location, target and run:
@@ -191,7 +191,7 @@ class ForecastQueries(CachedPredictionQueries):
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
     ) -> list[Row]:
-        """How good were the demand forecasts, by model, version, length of the target and lead time?
+        """How accurate were the demand forecasts, by model, version, length of the target and lead time?
 
         Targets as in `get_demand_forecast_outcomes` that are over; of several runs with one lead time the
         newest, and of overlapping targets (a week ahead, forecast each day) a non-overlapping sequence, so

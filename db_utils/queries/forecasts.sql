@@ -1,7 +1,7 @@
--- Demand forecasts: append-only runs, the current one, the one as it stood, and how good they were.
+-- Demand forecasts: append-only runs, the current forecast, the forecast as of a given time, and accuracy.
 
 -- name: save_demand_forecasts!
--- Save the predictions of one run and return those that are new.
+-- Save the predictions of one run and return how many are new.
 -- Parameters: organization_id uuid, model_name text, model_version text, available_at timestamptz, purpose text, forecasts jsonb
 INSERT INTO demand_forecasts (
     organization_id,
@@ -113,7 +113,7 @@ ORDER BY
 LIMIT 3;
 
 -- name: get_current_demand_forecasts
--- What demand do we expect now, for each target the newest prediction?
+-- What demand is expected now, by the newest prediction for each target?
 -- Parameters: organization_id uuid, product_id text?, location_id uuid?, with_under_way boolean, period_start timestamptz,
 --     period_end timestamptz
 -- with_under_way: include targets that began before the period and have not ended by its start.
@@ -154,7 +154,7 @@ ORDER BY
     f.target_interval;
 
 -- name: get_demand_forecasts_as_of
--- What demand did we expect at a given time, for each target the newest prediction that was available then?
+-- What demand was expected at a given time, by the newest prediction then available for each target?
 -- Parameters: organization_id uuid, as_of timestamptz, known_by timestamptz?, product_id text?, location_id uuid?,
 --     period_start timestamptz, period_end timestamptz
 SELECT
@@ -186,7 +186,7 @@ ORDER BY
     f.target_interval;
 
 -- name: get_demand_forecast_outcomes
--- What was said before the fact about each target, and what happened?
+-- What was predicted for each target in advance, and what happened?
 -- Parameters: organization_id uuid, product_id text?, location_id uuid?, fill_quantity numeric?, period_start timestamptz,
 --     period_end timestamptz
 SELECT
@@ -224,7 +224,7 @@ ORDER BY
     o.purpose;
 
 -- name: get_demand_forecast_accuracy
--- How good were the demand forecasts, by model, version, length of the target and lead time?
+-- How accurate were the demand forecasts, by model, version, length of the target and lead time?
 -- Parameters: organization_id uuid, fill_quantity numeric?, period_start timestamptz, period_end timestamptz
 SELECT
     a.model_name,
@@ -255,7 +255,7 @@ ORDER BY
     a.lead_time_days;
 
 -- name: find_local_today
--- Which day is it at this location, or where this employee is based?
+-- What is the local date at this location, or at this employee's location?
 -- Parameters: organization_id uuid, location_id uuid?, employee_id uuid?
 SELECT
     local_date(now(), l.timezone) AS today

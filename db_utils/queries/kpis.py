@@ -1,4 +1,4 @@
-"""KPIs after ISO 22400-2, each with what it was computed from."""
+"""KPIs according to ISO 22400-2, each with its inputs."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class KpiQueries(QueryRunner):
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
     ) -> list[Row]:
-        """How did the KPIs go, local bucket by local bucket?
+        """How did the KPIs develop, by local bucket?
 
         `bucket` is hour, day, week (from Monday) or month in local time of the organization, or of the
         location if rows are `by` location or resource: the day of a clock change has 23 or 25 hours. For the

@@ -1,4 +1,4 @@
--- KPIs after ISO 22400-2, each with what it was computed from.
+-- KPIs according to ISO 22400-2, each with its inputs.
 
 -- name: get_kpi_summary
 -- What are the organization's KPIs?
@@ -118,7 +118,7 @@ ORDER BY
     k.ordinality;
 
 -- name: get_kpi_trend
--- How did the KPIs go, local bucket by local bucket?
+-- How did the KPIs develop, by local bucket?
 -- Parameters: organization_id uuid, grouping_level text, bucket text, location_id uuid?, resource_id uuid?,
 --     days integer?, period_start timestamptz?, period_end timestamptz?
 -- With days: that many past local days; otherwise from period_start to period_end or now.

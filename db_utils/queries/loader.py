@@ -3,7 +3,7 @@
 A block can be pasted into pgAdmin once its placeholders are filled in:
 
     -- name: get_demand_history
-    -- How much of a product was demanded, row by row?
+    -- What was the demand for a product, row by row?
     -- Parameters: organization_id uuid, product_id text, days integer?
     -- (further remarks, if any)
     SELECT …
@@ -125,7 +125,7 @@ def parse(text: str, file_name: str) -> list[Query]:
     if any(line.strip() and not line.lstrip().startswith("--") for line in preamble.splitlines()):
         raise QueryFileError(f"{file_name}: there is SQL before the first block; begin it with '-- name: …'")
     if not rest:
-        raise QueryFileError(f"{file_name}: there is no block in it; begin one with '-- name: …'")
+        raise QueryFileError(f"{file_name}: it has no block; begin one with '-- name: …'")
     try:
         data = _reader().load_query_data_from_sql(text, [], file_name)
     except Exception as error:  # aiosql's own exceptions derive from Exception directly
@@ -159,7 +159,7 @@ def _reader() -> Any:
 def _block(file_name: str, name: str, lines: list[str], sql: str, kind: SQLOperationType) -> Query:
     where = f"{file_name}: {name}"
     if not _NAME.fullmatch(name):
-        raise QueryFileError(f"{where}: a name is lowercase letters, digits and _")
+        raise QueryFileError(f"{where}: a name may only have lowercase letters, digits and _")
     if kind not in _READS + _WRITES:
         raise QueryFileError(f"{where}: mark a block with nothing, ^, ! or <!")
     question = lines[0] if lines else ""
@@ -214,6 +214,6 @@ def _check_placeholders(sql: str, declared: list[str], where: str) -> None:
         raise QueryFileError(f"{where}: declared twice: {', '.join(twice)}")
     undeclared, unused = sorted(used - set(declared)), sorted(set(declared) - used)
     if undeclared:
-        raise QueryFileError(f"{where}: used and not declared in its comment: {', '.join(undeclared)}")
+        raise QueryFileError(f"{where}: used but not declared in its comment: {', '.join(undeclared)}")
     if unused:
-        raise QueryFileError(f"{where}: declared in its comment and not used: {', '.join(unused)}")
+        raise QueryFileError(f"{where}: declared in its comment but not used: {', '.join(unused)}")

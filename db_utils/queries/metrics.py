@@ -1,4 +1,4 @@
-"""Resource metrics: utilization, efficiency and downtime, sampled."""
+"""Resource metrics: samples of utilization, efficiency and downtime."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class MetricQueries(QueryRunner):
     def record_resource_metrics(
         self, organization_id: Id, metrics: Iterable[MetricRecord], *, replace: bool = False
     ) -> int:
-        """Record samples of resources and return those that are new or differ from what was recorded.
+        """Record samples of resources and return how many are new or changed.
 
         Returns how many rows were written; all or none. A sample of the same resource and time is kept as it
         is, or corrected where it differs with `replace=True`; the same samples may be sent again. Only given
@@ -47,7 +47,7 @@ class MetricQueries(QueryRunner):
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
     ) -> list[Row]:
-        """What did the samples of a period say?
+        """Which resource metrics were sampled in a period?
 
         Every sample whose time is in the last `days` times 24 hours (default 1), or `start` <= time < `end`
         (aware; no `end`: up to the newest): at a minute's sampling 1,440 a day and resource. Rows oldest
@@ -67,7 +67,7 @@ class MetricQueries(QueryRunner):
     def get_latest_resource_metrics(
         self, organization_id: Id, *, location_id: Id | None = None, resource_id: Id | None = None
     ) -> list[Row]:
-        """What did the newest sample of each resource say?
+        """What is the newest sample of each resource?
 
         Rows by name: `resource_id`, `location_id`, `name`, `time` (UTC), `utilization_pct` and `efficiency_pct` (0 to
         100, None where not measured), `downtime_minutes`, `sample_minutes`, `metadata` (dict). A resource without a
@@ -92,7 +92,7 @@ class MetricQueries(QueryRunner):
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
     ) -> list[Row]:
-        """How busy was each resource, hour by hour or day by day?
+        """How busy was each resource, by hour or by day?
 
         Whole local hours or days of the resource's location at that time that begin in the period (the last
         `days` times 24 hours, default 7, or `start` <= bucket < `end`, aware), up to now. Rows by bucket and

@@ -1,7 +1,7 @@
--- Resource metrics: utilization, efficiency and downtime, sampled.
+-- Resource metrics: samples of utilization, efficiency and downtime.
 
 -- name: record_resource_metrics!
--- Record samples of resources and return those that are new or differ from what was recorded.
+-- Record samples of resources and return how many are new or changed.
 -- Parameters: organization_id uuid, metrics jsonb, given text[], replace boolean
 -- All rows supply the same columns, those in given; for existing rows the other columns are kept.
 INSERT INTO resource_metrics AS m (
@@ -61,7 +61,7 @@ WHERE %(replace)s
     );
 
 -- name: get_resource_metrics
--- What did the samples of a period say?
+-- Which resource metrics were sampled in a period?
 -- Parameters: organization_id uuid, resource_id uuid?, period_start timestamptz, period_end timestamptz
 SELECT
     m.time,
@@ -81,7 +81,7 @@ ORDER BY
     m.resource_id;
 
 -- name: get_latest_resource_metrics
--- What did the newest sample of each resource say?
+-- What is the newest sample of each resource?
 -- Parameters: organization_id uuid, location_id uuid?, resource_id uuid?
 SELECT
     s.resource_id,
@@ -102,9 +102,9 @@ ORDER BY
     s.resource_id;
 
 -- name: get_resource_utilization
--- How busy was each resource, hour by hour or day by day (local buckets that begin in the period)?
+-- How busy was each resource, by hour or by day (local buckets that begin in the period)?
 -- Parameters: organization_id uuid, resource_id uuid?, bucket_unit text, period_start timestamptz, period_end timestamptz
--- bucket_unit: hour or day, local to the location where the resource stood then.
+-- bucket_unit: hour or day, in local time of the resource's location at that time.
 WITH stays AS MATERIALIZED (
     SELECT
         r.resource_id,
@@ -130,7 +130,7 @@ buckets AS MATERIALIZED (
     FROM (SELECT DISTINCT s.timezone FROM stays AS s) AS z
     CROSS JOIN local_bucket_edges(
         %(bucket_unit)s,
-        -- To look for the first sample takes longer than the buckets of some months.
+        -- Looking for the first sample takes longer than some months of buckets.
         CASE
             WHEN %(period_start)s > now() - CASE %(bucket_unit)s WHEN 'hour' THEN 15 ELSE 100 END * interval '1 day'
                 THEN %(period_start)s
@@ -233,7 +233,7 @@ ORDER BY
 -- name: get_resource_utilization_summary
 -- How busy was each resource, busiest first?
 -- Parameters: organization_id uuid, location_id uuid?, period_start timestamptz, period_end timestamptz
--- With a location: only while the resource stood there.
+-- With a location: only while the resource was there.
 WITH cuts AS MATERIALIZED (
     SELECT array_agg(c.edge ORDER BY c.edge) AS edges
     FROM (

@@ -39,7 +39,7 @@ class ModelQueries(QueryRunner):
         kind: str,
         config: Metadata | None = None,
     ) -> bool:
-        """Save a model; return whether it is new here.
+        """Save a model and return whether it is new.
 
         `kind` is demand, anomaly or absence; `config` (dict) what defines the version. A new model is a
         challenger until `set_model_role` says otherwise; an existing one is left unchanged. Raises
@@ -59,7 +59,7 @@ class ModelQueries(QueryRunner):
     def get_forecast_models(
         self, organization_id: Id, *, kind: str | None = None, role: str | None = None
     ) -> list[Row]:
-        """Which models forecast for this organization, in which role?
+        """Which forecast models does the organization have, and in which role?
 
         Rows by kind and role (champion, challenger, retired): `model_name`, `model_version`, `kind` (demand,
         anomaly or absence), `role`, `role_since` (UTC), `role_reason` (None where not given), `config`
@@ -83,7 +83,7 @@ class ModelQueries(QueryRunner):
         role: str,
         reason: str | None = None,
     ) -> Row:
-        """Give a model its role.
+        """Set the role of a model.
 
         `role` is champion (its forecasts are published), challenger (its forecasts are kept as shadow
         forecasts) or retired. The former champion of its kind and target (`config["target"]`, such as "14 x
@@ -106,12 +106,12 @@ class ModelQueries(QueryRunner):
             if not rows:
                 raise NotFoundError(
                     f"model {model_name} {model_version} does not exist in organization {organization_id}: "
-                    "save_forecast_model() makes it"
+                    "save_forecast_model() creates it"
                 )
             return rows[0]
 
     def save_forecast_backtests(self, organization_id: Id, backtests: Iterable[BacktestRecord]) -> int:
-        """Save results of backtests and return how many are new.
+        """Save backtest results and return how many are new.
 
         Returns how many rows were written; all or none. Backtests affect no forecast and no KPI. Keys: see
         `BacktestRecord`. Raises `NotFoundError` for an unknown model or location.
@@ -142,7 +142,7 @@ class ModelQueries(QueryRunner):
         by_series: bool = False,
         as_of: dt.datetime | None = None,
     ) -> list[Row]:
-        """How good was each model on the past, by its newest backtest?
+        """How accurate was each model on past data, by its newest backtest?
 
         For all series together, or with `by_series` for each; the newest backtest, or that of `as_of`
         (aware). Rows by model, version, length of the target, series and step: the keys of `BacktestRecord`;

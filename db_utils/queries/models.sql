@@ -1,7 +1,7 @@
--- Models that forecast: who of them speaks, and how good each was on the past.
+-- Forecast models: their roles and their backtests.
 
 -- name: save_forecast_model!
--- Save a model; return whether it is new here.
+-- Save a model and return whether it is new.
 -- Parameters: organization_id uuid, model_name text, model_version text, kind text, config jsonb
 -- New models are challengers.
 INSERT INTO forecast_models (organization_id, model_name, model_version, kind, config)
@@ -15,7 +15,7 @@ VALUES (
 ON CONFLICT (organization_id, model_name, model_version) DO NOTHING;
 
 -- name: get_forecast_models
--- Which models forecast for this organization, in which role?
+-- Which forecast models does the organization have, and in which role?
 -- Parameters: organization_id uuid, kind text?, role text?
 SELECT
     m.model_name,
@@ -38,7 +38,7 @@ ORDER BY
     m.model_version;
 
 -- name: step_down_champion!
--- Let the champion of its kind and target make room for this model.
+-- Demote the champion of this model's kind and target.
 -- Parameters: organization_id uuid, model_name text, model_version text, reason text?
 UPDATE forecast_models AS m
 SET
@@ -56,7 +56,7 @@ WHERE m.organization_id = %(organization_id)s
     AND (m.model_name, m.model_version) <> (n.model_name, n.model_version);
 
 -- name: set_model_role<!
--- Give a model its role.
+-- Set the role of a model.
 -- Parameters: organization_id uuid, model_name text, model_version text, role text, reason text?
 UPDATE forecast_models AS m
 SET
@@ -78,7 +78,7 @@ RETURNING
     m.created_at;
 
 -- name: save_forecast_backtests!
--- Save results of backtests and return how many are new.
+-- Save backtest results and return how many are new.
 -- Parameters: organization_id uuid, backtests jsonb
 INSERT INTO forecast_backtests (
     organization_id,
@@ -159,7 +159,7 @@ ON CONFLICT (
 DO NOTHING;
 
 -- name: get_forecast_backtests
--- How good was each model on the past, by its newest backtest?
+-- How accurate was each model on past data, by its newest backtest?
 -- Parameters: organization_id uuid, model_name text?, by_series boolean, as_of timestamptz?
 SELECT
     b.model_name,

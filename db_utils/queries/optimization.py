@@ -82,7 +82,7 @@ class OptimizationQueries(QueryRunner):
         """
         if result is None:
             raise InvalidInputError(
-                "result is missing: a finished run has one; fail_optimization_run is for those without"
+                "result is missing: a finished run needs one; fail_optimization_run is for a run without"
             )
         return self._end(
             "finish_optimization_run",
@@ -138,7 +138,7 @@ class OptimizationQueries(QueryRunner):
         status: str | None = None,
         limit: int = 10,
     ) -> list[Row]:
-        """What did the newest optimization runs answer?
+        """What are the results of the newest optimization runs?
 
         At most `limit` rows, the last started first: `run_id`, `run_type`, `algorithm`, `status` (running,
         completed, failed or cancelled), `started_at`, `finished_at` (UTC; None while running),

@@ -1,4 +1,4 @@
--- Optimization runs: what an algorithm was asked, what it answered.
+-- Optimization runs: an algorithm's parameters and results.
 
 -- name: start_optimization_run<!
 -- Start an optimization run and return its row.
@@ -98,7 +98,7 @@ RETURNING
     r.error_message;
 
 -- name: check_optimization_run
--- Which status has this run?
+-- What status does this run have?
 -- Parameters: organization_id uuid, run_id uuid
 SELECT
     r.status
@@ -107,7 +107,7 @@ WHERE r.organization_id = %(organization_id)s
     AND r.run_id = %(run_id)s;
 
 -- name: get_latest_optimization_runs
--- What did the newest optimization runs answer?
+-- What are the results of the newest optimization runs?
 -- Parameters: organization_id uuid, run_type text?, status text?, row_limit integer
 SELECT
     r.run_id,

@@ -83,7 +83,7 @@ class OrganizationQueries(QueryRunner):
             if row["organization_id"] != created["organization_id"]
         ]:
             _log.warning(
-                "organization %s has the same name %r as %s: commands need its id, get_or_create_organization finds one",
+                "organization %s has the same name %r as %s: commands need its id; get_or_create_organization returns an existing one",
                 created["organization_id"],
                 called,
                 ", ".join(twins),
@@ -93,7 +93,7 @@ class OrganizationQueries(QueryRunner):
     def get_or_create_organization(
         self, name: str, *, industry: str, timezone: str = "UTC", settings: Metadata | None = None
     ) -> Row:
-        """Get the organization of this name, or create it, and return its row.
+        """Return the organization with this name, creating it if it does not exist.
 
         An existing one is left unchanged. For the operator only, as `create_organization`, whose row it
         returns. Raises `NotFoundError` if several have the name: use the id.
@@ -114,14 +114,14 @@ class OrganizationQueries(QueryRunner):
             if len(named) > 1:
                 ids = ", ".join(str(row["organization_id"]) for row in named)
                 raise NotFoundError(
-                    f"{len(named)} organizations are named {called!r}: take one by its id ({ids})"
+                    f"{len(named)} organizations are named {called!r}: use the id of one ({ids})"
                 )
             if named:
                 return named[0]
             return create(self._on(transaction))
 
     def get_organizations(self, *, industry: str | None = None) -> list[Row]:
-        """Which organizations are there?
+        """Which organizations exist?
 
         Rows by name: `organization_id`, `name`, `industry`, `timezone`, `settings` (dict), `created_at`,
         `updated_at`. In a tenant scope, only its own. Empty: none, or none of this `industry`.
@@ -129,7 +129,7 @@ class OrganizationQueries(QueryRunner):
         return self._answer("get_organizations", {"industry": optional_text(industry, "industry")})
 
     def get_organization(self, organization_id: Id) -> Row:
-        """Who is this organization?
+        """Which organization has this id?
 
         One row: `organization_id`, `name`, `industry`, `timezone`, `settings` (dict), `created_at`,
         `updated_at`. Raises `NotFoundError` if it does not exist.
@@ -195,7 +195,7 @@ class OrganizationQueries(QueryRunner):
         longitude_degrees: Number | None = None,
         metadata: Metadata | None = None,
     ) -> Row:
-        """Get the location of this code, or create it, and return its row.
+        """Return the location with this code, creating it if it does not exist.
 
         An existing one with this code or name is left unchanged. `name` defaults to the code. Arguments, row
         and errors as in `create_location`.
@@ -237,7 +237,7 @@ class OrganizationQueries(QueryRunner):
         )
 
     def set_location_code(self, organization_id: Id, location_id: Id, *, location_code: str | None) -> Row:
-        """Give a location this code of the organization's own, or take it away, and return the row.
+        """Set or remove the code of a location and return the row.
 
         The location can be named by it from then on; None removes the code. Returns the row as
         `get_locations` does. Raises `NotFoundError` where the organization has no such location,
@@ -262,7 +262,7 @@ class OrganizationQueries(QueryRunner):
         timezone: str,
         effective_at: dt.datetime | None = None,
     ) -> Row:
-        """Let a location count its days by this time zone from now on, or from a time on, and return its row.
+        """Set a location's time zone, from now on or from a given time, and return its row.
 
         From `effective_at` on (aware, not in the future; default now); earlier days keep their zone. Returns
         the row as `get_locations` does. Raises `CheckViolationError` for a zone that the database does not
@@ -289,7 +289,7 @@ class OrganizationQueries(QueryRunner):
         start: dt.datetime | None,
         end: dt.datetime,
     ) -> list[Row]:
-        """Correct by which time zone a location counted its days in a past period, and return its history.
+        """Correct the time zone of a location in a past period and return its history.
 
         It was `timezone` from `start` (None: from the beginning) until before `end`, which is not in the
         future; the present stays. Returns the rows of `get_location_history`. Raises as
@@ -305,7 +305,7 @@ class OrganizationQueries(QueryRunner):
         )
 
     def get_location_history(self, organization_id: Id, location_id: Id) -> list[Row]:
-        """By which time zone did a location count its days, and when?
+        """Which time zone did a location have, and when?
 
         Rows, oldest first, each beginning where the one before ends: `valid_from` (UTC; None: from the
         beginning), `valid_to` (not included; None: until now), `timezone` (IANA), `recorded_at` (when it was

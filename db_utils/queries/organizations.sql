@@ -1,7 +1,7 @@
 -- Organizations (the tenants) and their locations.
 
 -- name: check_organization
--- Is there such an organization?
+-- Does this organization exist?
 -- Parameters: organization_id uuid
 SELECT
     o.organization_id
@@ -29,7 +29,7 @@ RETURNING
     updated_at;
 
 -- name: find_organizations_named
--- Which organizations are named so?
+-- Which organizations have these names?
 -- Parameters: names text[]
 SELECT
     o.organization_id,
@@ -46,13 +46,13 @@ ORDER BY
     o.organization_id;
 
 -- name: lock_organization_name
--- Is nobody else making an organization of this name?
+-- Is no other session creating an organization of this name?
 -- Parameters: name text
 -- Waits for the lock, and holds it until the end of the transaction.
 SELECT pg_advisory_xact_lock(hashtextextended('organization ' || %(name)s, 0));
 
 -- name: get_organizations
--- Which organizations are there?
+-- Which organizations exist?
 -- Parameters: industry text?
 SELECT
     o.organization_id,
@@ -69,7 +69,7 @@ ORDER BY
     o.organization_id;
 
 -- name: get_organization^
--- Who is this organization?
+-- Which organization has this id?
 -- Parameters: organization_id uuid
 SELECT
     o.organization_id,
@@ -147,7 +147,7 @@ ORDER BY
     l.location_id;
 
 -- name: set_location_code<!
--- Give a location this code of the organization's own, or take it away, and return the row.
+-- Set or remove the code of a location and return the row.
 -- Parameters: organization_id uuid, location_id uuid, location_code text?
 UPDATE locations AS l
 SET location_code = %(location_code)s
@@ -167,7 +167,7 @@ RETURNING
     l.updated_at;
 
 -- name: set_location_timezone<!
--- Let a location count its days by this time zone from now on, or from a time on, and return its row.
+-- Set a location's time zone, from now on or from a given time, and return its row.
 -- Parameters: organization_id uuid, location_id uuid, timezone text, effective_at timestamptz?
 SELECT
     l.location_id,
@@ -189,7 +189,7 @@ FROM change_location(
 ) AS l;
 
 -- name: correct_location_history<!
--- Correct by which time zone a location counted its days in a past period, and return its history.
+-- Correct the time zone of a location in a past period and return its history.
 -- Parameters: organization_id uuid, location_id uuid, changes jsonb, period_start timestamptz?, period_end timestamptz
 SELECT
     l.location_id
@@ -202,7 +202,7 @@ FROM change_location(
 ) AS l;
 
 -- name: get_location_history
--- By which time zone did a location count its days, and when?
+-- Which time zone did a location have, and when?
 -- Parameters: organization_id uuid, location_id uuid
 SELECT
     nullif(h.valid_from, '-infinity') AS valid_from,

@@ -67,7 +67,7 @@ class PlanQueries(QueryRunner):
         )
 
     def record_plan_progress(self, organization_id: Id, plan_id: Id, *, actual_quantity: Number) -> Row:
-        """Record how much of a plan is made so far, and return the plan.
+        """Record how much of a plan has been produced so far and return the plan.
 
         `actual_quantity` is the total so far, not the increment; the plan becomes in_progress. Returns the
         row as `get_production_plans` does. Raises `WrongStateError` for a completed or cancelled plan,
@@ -82,7 +82,7 @@ class PlanQueries(QueryRunner):
                 "plan_id": parse_uuid(plan_id, "plan_id"),
                 "actual_quantity": number_of(actual_quantity, "actual_quantity"),
             },
-            only="progress is recorded of a planned or in_progress one",
+            only="progress can only be recorded for a planned or in_progress one",
             key=("plan_id",),
         )
 
@@ -141,7 +141,7 @@ class PlanQueries(QueryRunner):
         first_date: dt.date | None = None,
         end_date: dt.date | None = None,
     ) -> list[Row]:
-        """What is to be made where and when, and how much of it was made?
+        """What is planned where and when, and how much of it was produced?
 
         Plans due on the last `days` days, today among them (default 7; today is the organization's), or on `first_date`
         <= day < `end_date` (no `end_date`: up to today). Rows by day, priority and product: `plan_id`, `location_id`,
@@ -170,7 +170,7 @@ class PlanQueries(QueryRunner):
         first_date: dt.date | None = None,
         end_date: dt.date | None = None,
     ) -> list[Row]:
-        """How much of what was planned was made, by location and local day?
+        """How much of the planned quantity was produced, by location and local day?
 
         Completed plans of the last `days` days, today among them (default 30), or of `first_date` <= day <
         `end_date` (no `end_date`: up to today). Rows by day, then location: `location_id`, `plan_date` (local
@@ -196,7 +196,7 @@ class PlanQueries(QueryRunner):
         first_date: dt.date | None = None,
         end_date: dt.date | None = None,
     ) -> list[Row]:
-        """How much of what was due was made, by location and product?
+        """How much of the quantity due was produced, by location and product?
 
         Plans whose local day is over, cancelled ones left out, of the last `days` days (default 30; today,
         not over yet, among them) or of `first_date` <= day < `end_date`. Rows by location, then product:

@@ -1,4 +1,4 @@
--- Production plans: what is to be made, what was made of it.
+-- Production plans: planned and produced quantities.
 
 -- name: create_production_plan<!
 -- Create a production plan and return its row.
@@ -41,7 +41,7 @@ RETURNING
     updated_at;
 
 -- name: record_plan_progress<!
--- Record how much of a plan is made so far, and return the plan.
+-- Record how much of a plan has been produced so far and return the plan.
 -- Parameters: organization_id uuid, plan_id uuid, actual_quantity numeric
 UPDATE production_plans AS p
 SET
@@ -113,7 +113,7 @@ RETURNING
     p.updated_at;
 
 -- name: check_production_plan
--- Which status has this plan?
+-- What status does this plan have?
 -- Parameters: organization_id uuid, plan_id uuid
 SELECT
     p.status
@@ -122,7 +122,7 @@ WHERE p.organization_id = %(organization_id)s
     AND p.plan_id = %(plan_id)s;
 
 -- name: get_production_plans
--- What is to be made where and when, and how much of it was made?
+-- What is planned where and when, and how much of it was produced?
 -- Parameters: organization_id uuid, location_id uuid?, resource_id uuid?, status text?, days integer?, first_date date?,
 --     end_date date?
 SELECT
@@ -168,7 +168,7 @@ ORDER BY
     p.plan_id;
 
 -- name: get_production_efficiency
--- How much of what was planned was made, by location and local day (completed plans only)?
+-- How much of the planned quantity was produced, by location and local day (completed plans only)?
 -- Parameters: organization_id uuid, location_id uuid?, days integer?, first_date date?, end_date date?
 SELECT
     v.location_id,
@@ -204,7 +204,7 @@ ORDER BY
     v.location_id;
 
 -- name: get_plan_attainment
--- How much of what was due was made, by location and product (plans whose day is over, cancelled ones left out)?
+-- How much of the quantity due was produced, by location and product (plans whose day is over, except cancelled ones)?
 -- Parameters: organization_id uuid, location_id uuid?, days integer?, first_date date?, end_date date?
 SELECT
     p.location_id,

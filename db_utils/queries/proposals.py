@@ -104,7 +104,7 @@ class ProposalQueries(QueryRunner):
         status: str | None = None,
         limit: int = 10,
     ) -> list[Row]:
-        """What was proposed, and what became of it?
+        """What was proposed, and what was the outcome?
 
         At most `limit` rows, the newest first, as `create_schedule_proposal` returns them; `status` is
         proposed, applied, rejected or stale. Empty: no proposal.
@@ -148,7 +148,7 @@ class ProposalQueries(QueryRunner):
         decided_by: str | None = None,
         decision: str | None = None,
     ) -> Row:
-        """Write down what became of a proposal and return its row.
+        """Record the outcome of a proposal and return its row.
 
         `status` is applied, rejected or stale. Records the decision only, without changing rosters or plans:
         `barnameh plan apply` does both in one transaction. Returns the row as `create_schedule_proposal`
@@ -198,7 +198,7 @@ class ProposalQueries(QueryRunner):
         first_date: dt.date | None = None,
         end_date: dt.date | None = None,
     ) -> list[Row]:
-        """What is to be made on which resource on which day, by the proposals that were applied?
+        """What is planned on which resource and day, according to the applied proposals?
 
         Local days: the next `days`, today among them (default 14; today is the organization's), or
         `first_date` <= day < `end_date` (no `end_date`: all that come). For each open plan, what was applied
@@ -221,7 +221,7 @@ def _item(item: object, number: int) -> dict[str, Any]:
     if not isinstance(item, Mapping):
         raise InvalidInputError(f"items: row {number} is {type(item).__name__}: give a dict")
     if unknown := sorted(set(item) - _ITEM):
-        raise InvalidInputError(f"items: row {number} has {unknown[0]}, which no item has")
+        raise InvalidInputError(f"items: row {number} has an unknown key {unknown[0]}")
     row: dict[str, Any] = json_of(dict(item), f"items: row {number}")
     choice_of(row.get("action"), f"items: row {number}: action", PROPOSAL_ACTIONS)
     text_of(row.get("reason"), f"items: row {number}: reason")

@@ -1,4 +1,4 @@
--- Proposals of rosters and production plans: what an optimization would change, and what became of it.
+-- Proposals for rosters and production plans: the changes that an optimization suggests, and their outcome.
 
 -- name: create_schedule_proposal<!
 -- Create a proposal and return its row.
@@ -80,7 +80,7 @@ FROM jsonb_to_recordset(%(items)s::jsonb) AS i (
 );
 
 -- name: get_schedule_proposals
--- What was proposed, and what became of it?
+-- What was proposed, and what was the outcome?
 -- Parameters: organization_id uuid, run_id uuid?, kind text?, status text?, row_limit integer
 SELECT
     p.run_id,
@@ -147,7 +147,7 @@ ORDER BY
     i.item_no;
 
 -- name: decide_schedule_proposal<!
--- Write down what became of a proposal and return its row.
+-- Record the outcome of a proposal and return its row.
 -- Parameters: organization_id uuid, run_id uuid, status text, decided_by text?, decision text?
 UPDATE schedule_proposals AS p
 SET
@@ -173,7 +173,7 @@ RETURNING
     p.updated_at;
 
 -- name: check_schedule_proposal
--- Which status has this proposal?
+-- What status does this proposal have?
 -- Parameters: organization_id uuid, run_id uuid
 SELECT
     p.status
@@ -204,7 +204,7 @@ RETURNING
     p.updated_at;
 
 -- name: get_production_schedule
--- What is to be made on which resource on which day, by the proposals that were applied?
+-- What is planned on which resource and day, according to the applied proposals?
 -- Parameters: organization_id uuid, location_id uuid?, resource_id uuid?, days integer?, first_date date?, end_date date?
 WITH applied AS (
     SELECT

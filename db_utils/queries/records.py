@@ -195,7 +195,7 @@ class _Backtest(TypedDict):
 
 
 class BacktestRecord(_Backtest, total=False):
-    """How good a model was on the past, of all series or of one (`product_id` and `location_id`).
+    """Accuracy of a model on past data, over all series or for one (`product_id` and `location_id`).
 
     `first_step` to `last_step` are the targets counted from the origin, `as_of` is when all inputs were
     known. `wape_pct` (100 * sum of |actual - predicted| / sum of actual), `mase` and `pinball` (of the 5, 50
@@ -330,7 +330,7 @@ def _uuid(value: Any, name: str) -> str:
 _PERCENT = (0, 100, "0 to 100")
 _NOT_NEGATIVE = (0, inf, "0 or more")
 _RANGES: Mapping[str, tuple[float, float, str]] = {
-    "duration_minutes": (0, 1440, "0 to 1440, a day: cut what lasted longer into days"),
+    "duration_minutes": (0, 1440, "0 to 1440, one day: split what lasted longer into days"),
     "quality_score": _PERCENT,
     "utilization_pct": _PERCENT,
     "efficiency_pct": _PERCENT,

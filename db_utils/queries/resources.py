@@ -91,7 +91,7 @@ class ResourceQueries(QueryRunner):
         metadata: Metadata | None = None,
         in_service_from: dt.datetime | None = None,
     ) -> Row:
-        """Get the resource of this code, or create it, and return its row.
+        """Return the resource with this code, creating it if it does not exist.
 
         An existing one with this code or name is left unchanged. `name` defaults to the code. Arguments, row
         and errors as in `create_resource`.
@@ -144,7 +144,7 @@ class ResourceQueries(QueryRunner):
     def get_resource_status(
         self, organization_id: Id, *, location_id: Id | None = None, resource_id: Id | None = None
     ) -> list[Row]:
-        """What does each resource do now: its status, its newest event and its newest metrics?
+        """What is each resource doing now: its status, newest event and newest metrics?
 
         Rows by name: `resource_id`, `location_id`, `name`, `resource_type`, `status` (as set by the
         application), `last_event_at`, `last_event_type`, `last_event_cause`, `last_metric_at`,
@@ -162,7 +162,7 @@ class ResourceQueries(QueryRunner):
         )
 
     def set_resource_code(self, organization_id: Id, resource_id: Id, *, resource_code: str | None) -> Row:
-        """Give a resource this code of the organization's own, or take it away, and return the row.
+        """Set or remove the code of a resource and return the row.
 
         The resource can be named by it from then on; None removes the code. Returns the row as
         `get_resources` does. Raises `NotFoundError` where the organization has no such resource,
@@ -237,7 +237,7 @@ class ResourceQueries(QueryRunner):
         capacity_unit: str | None = None,
         effective_at: dt.datetime | None = None,
     ) -> Row:
-        """Rate a resource at this capacity and return its row.
+        """Set the rated capacity of a resource and return its row.
 
         `rated_capacity_per_hour` (None: not known) is in `capacity_unit` (None: the one it has), from
         `effective_at` on (aware, not in the future; default now); earlier figures keep the former capacity.
@@ -271,7 +271,7 @@ class ResourceQueries(QueryRunner):
         capacity_unit: str | None = None,
         is_in_service: bool | None = None,
     ) -> list[Row]:
-        """Correct what a resource was in a past period, and return its history.
+        """Correct the history of a resource in a past period and return it.
 
         The given values held from `start` (aware; None: from the beginning) until before `end`, which is not
         in the future; other values, and the present, stay. Returns the rows of `get_resource_history`. Raises
@@ -294,7 +294,7 @@ class ResourceQueries(QueryRunner):
         )
 
     def get_resource_history(self, organization_id: Id, resource_id: Id) -> list[Row]:
-        """Where did a resource stand, what was it rated at and was it in service, and when?
+        """Which location, rated capacity and service status did a resource have, and when?
 
         Rows, oldest first, each beginning where the one before ends: `valid_from` (UTC; None: from the
         beginning), `valid_to` (not included; None: until now), `location_id`, `rated_capacity_per_hour` (in

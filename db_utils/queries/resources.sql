@@ -1,4 +1,4 @@
--- Resources: machines, vehicles and equipment, and what they do now.
+-- Resources: machines, vehicles and equipment, and their current state.
 
 -- name: create_resource<!
 -- Create a resource and return its row.
@@ -67,7 +67,7 @@ ORDER BY
     r.resource_id;
 
 -- name: get_resource_status
--- What does each resource do now: its status, its newest event and its newest metrics?
+-- What is each resource doing now: its status, newest event and newest metrics?
 -- Parameters: organization_id uuid, location_id uuid?, resource_id uuid?
 SELECT
     s.resource_id,
@@ -90,7 +90,7 @@ ORDER BY
     s.resource_id;
 
 -- name: set_resource_code<!
--- Give a resource this code of the organization's own, or take it away, and return the row.
+-- Set or remove the code of a resource and return the row.
 -- Parameters: organization_id uuid, resource_id uuid, resource_code text?
 UPDATE resources AS r
 SET resource_code = %(resource_code)s
@@ -154,7 +154,7 @@ FROM change_resource(
 ) AS r;
 
 -- name: rerate_resource<!
--- Rate a resource at this capacity and return its row.
+-- Set the rated capacity of a resource and return its row.
 -- Parameters: organization_id uuid, resource_id uuid, rated_capacity_per_hour numeric?, capacity_unit text?,
 --     effective_at timestamptz?
 SELECT
@@ -178,7 +178,7 @@ FROM change_resource(
 ) AS r;
 
 -- name: correct_resource_history<!
--- Correct what a resource was in a past period, and return its history.
+-- Correct the history of a resource in a past period and return it.
 -- Parameters: organization_id uuid, resource_id uuid, changes jsonb, period_start timestamptz?, period_end timestamptz
 SELECT
     r.resource_id
@@ -191,7 +191,7 @@ FROM change_resource(
 ) AS r;
 
 -- name: get_resource_history
--- Where did a resource stand, what was it rated at and was it in service, and when?
+-- Which location, rated capacity and service status did a resource have, and when?
 -- Parameters: organization_id uuid, resource_id uuid
 SELECT
     nullif(h.valid_from, '-infinity') AS valid_from,

@@ -47,7 +47,7 @@ class RosterQueries(QueryRunner):
         max_consecutive_days: int = 6,
         may_work_at: Iterable[Id] = (),
     ) -> Row:
-        """Set an employee's contract from a day on and return its row.
+        """Set an employee's contract from a given day and return its row.
 
         `valid_from` is a local day of the employee's location; the contract holds until the next one begins,
         and one of the same day is replaced. `hours_per_week` are the agreed hours, `max_hours_per_week` (a
@@ -76,7 +76,7 @@ class RosterQueries(QueryRunner):
         )
         if unknown := sorted(set(places) - {row["location_id"] for row in known}):
             raise UnknownReferenceError(
-                f"may_work_at names {unknown[0]}, which is no location of this organization: create it first",
+                f"may_work_at names {unknown[0]}, which is not a location of this organization: create it first",
                 column="may_work_at",
             )
         return self._create("set_employee_contract", parameters)
@@ -136,8 +136,7 @@ class RosterQueries(QueryRunner):
     ) -> Row:
         """Remove a time of unavailability and return its row.
 
-        Returns the row that was removed, as `record_unavailability` does. Raises `NotFoundError` if there is
-        none.
+        Returns the removed row, as `record_unavailability` does. Raises `NotFoundError` if there is none.
         """
         return self._change_one(
             "remove_unavailability",
@@ -179,7 +178,7 @@ class RosterQueries(QueryRunner):
         rate_per_hour: Number | None = None,
         setup_minutes: Number = 0,
     ) -> Row:
-        """Set that a resource can make a product, and how fast, and return the row.
+        """Record that a resource can make a product, and how fast, and return the row.
 
         `rate_per_hour` is the good quantity in an hour of production, in the product's own unit (None: as in
         the last 30 days); `setup_minutes` is 0 to 1440. Setting it again replaces both. Returns the row:
@@ -189,7 +188,7 @@ class RosterQueries(QueryRunner):
         rate = optional_number(rate_per_hour, "rate_per_hour")
         if rate is not None and rate <= 0:
             raise InvalidInputError(
-                f"rate_per_hour is {rate}: give a number above 0, or None for what it made"
+                f"rate_per_hour is {rate}: give a number above 0, or None to take it from past production"
             )
         return self._create(
             "set_resource_capability",
@@ -205,8 +204,7 @@ class RosterQueries(QueryRunner):
     def remove_resource_capability(self, organization_id: Id, resource_id: Id, *, product_id: str) -> Row:
         """Remove a capability of a resource and return its row.
 
-        Returns the row that was removed, as `set_resource_capability` does. Raises `NotFoundError` if there
-        is none.
+        Returns the removed row, as `set_resource_capability` does. Raises `NotFoundError` if there is none.
         """
         return self._change_one(
             "remove_resource_capability",

@@ -1,7 +1,7 @@
--- What rosters and production plans are made of: contracts, times when someone cannot work, what resources can make.
+-- Inputs of rosters and production plans: contracts, unavailability, and the products that resources can make.
 
 -- name: set_employee_contract<!
--- Set an employee's contract from a day on and return its row.
+-- Set an employee's contract from a given day and return its row.
 -- Parameters: organization_id uuid, employee_id uuid, valid_from date, hours_per_week numeric, max_hours_per_week numeric,
 --     min_rest_hours numeric, max_consecutive_days integer, may_work_at uuid[]
 INSERT INTO employee_contracts (
@@ -43,7 +43,7 @@ RETURNING
     updated_at;
 
 -- name: check_locations
--- Which of these locations are there?
+-- Which of these locations exist?
 -- Parameters: organization_id uuid, location_ids uuid[]
 SELECT
     l.location_id
@@ -158,7 +158,7 @@ ORDER BY
     u.reason;
 
 -- name: set_resource_capability<!
--- Set that a resource can make a product, and how fast, and return the row.
+-- Record that a resource can make a product, and how fast, and return the row.
 -- Parameters: organization_id uuid, resource_id uuid, product_id text, rate_per_hour numeric?, setup_minutes numeric
 INSERT INTO resource_capabilities (
     organization_id,

@@ -241,7 +241,7 @@ class QueryRunner:
         _, kind, _ = name.split("_")
         told = {column: value for column, value in changes.items() if value is not None}
         if not told:
-            raise InvalidInputError(f"nothing is corrected: give one of {', '.join(changes)}")
+            raise InvalidInputError(f"nothing to correct: give one of {', '.join(changes)}")
         subject = {"organization_id": organization_id, f"{kind}_id": identity}
         period = {"period_start": optional_time(start, "start"), "period_end": time_of(end, "end")}
         with self._db.transaction() as transaction:
@@ -382,7 +382,7 @@ def different_values(rows: Sequence[Row]) -> DifferentValuesError:
         ", ".join(f"{name} {value}" for name, value in row.items() if value is not None) for row in rows
     )
     return DifferentValuesError(
-        f"saved before with other values, and what was said stays ({named}): save a newer run, with its own "
+        f"saved before with other values, which are never overwritten ({named}): save a newer run, with its own "
         "available_at, model_name or model_version",
         sqlstate="23505",
     )

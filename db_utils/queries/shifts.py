@@ -87,7 +87,7 @@ class ShiftQueries(QueryRunner):
         required_skills: Iterable[str] = (),
         metadata: Metadata | None = None,
     ) -> Row:
-        """Get the shift of this code, or create it, and return its row.
+        """Return the shift with this code, creating it if it does not exist.
 
         An existing one is left unchanged. `name` defaults to the code. Arguments, row and errors as in
         `create_shift`.
@@ -124,7 +124,7 @@ class ShiftQueries(QueryRunner):
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
     ) -> list[Row]:
-        """Who works when: the shifts under way in the period, one row for each assigned employee?
+        """Who works when: which shifts overlap the period, with one row per assigned employee?
 
         Period: from now on for `days` times 24 hours (default 7), or `start` to `end` (aware; no `end`: all
         that come). Rows by `starts_at`, location, name and employee: `shift_id`, `shift_code`, `location_id`,
@@ -151,7 +151,7 @@ class ShiftQueries(QueryRunner):
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
     ) -> list[Row]:
-        """Which shifts of the period lack people or skills?
+        """Which shifts of the period lack employees or skills?
 
         Period: from now on for `days` times 24 hours (default 7), or `start` to `end` (aware; no `end`: all
         that come). Absent and cancelled assignments do not count, nor do people who are not employed when the
@@ -170,7 +170,7 @@ class ShiftQueries(QueryRunner):
         )
 
     def set_shift_code(self, organization_id: Id, shift_id: Id, *, shift_code: str | None) -> Row:
-        """Give a shift this code of the organization's own, or take it away, and return the row.
+        """Set or remove the code of a shift and return the row.
 
         The shift can be named by it from then on; None removes the code. Returns a row with the keys of
         `create_shift`'s. Raises `NotFoundError` where the organization has no such shift,
@@ -212,7 +212,7 @@ class ShiftQueries(QueryRunner):
             return rows[0]
         found = self._status("check_assignment", "assignment", parameters)
         raise WrongStateError(
-            f"employee {parameters['employee_id']} is assigned to shift {parameters['shift_id']} already, and {found}: "
+            f"employee {parameters['employee_id']} is already assigned to shift {parameters['shift_id']}, and {found}: "
             "set_assignment_status changes that",
             status=found,
         )
@@ -240,7 +240,7 @@ class ShiftQueries(QueryRunner):
             raise _not_employed(error, parameters) from error
 
     def unassign_employee(self, organization_id: Id, shift_id: Id, *, employee_id: Id) -> Row:
-        """Remove an employee from a shift and return the assignment that was removed.
+        """Remove an employee from a shift and return the removed assignment.
 
         The assignment is kept as cancelled. Returns the row as `assign_employee` does. Raises `WrongStateError` where it
         is completed, absent or cancelled already, `NotFoundError` where there is none.
@@ -254,7 +254,7 @@ class ShiftQueries(QueryRunner):
                 "shift_id": parse_uuid(shift_id, "shift_id"),
                 "employee_id": parse_uuid(employee_id, "employee_id"),
             },
-            only="only a scheduled or confirmed one can be taken back",
+            only="only a scheduled or confirmed one can be cancelled",
             key=_KEY,
         )
 
@@ -265,7 +265,7 @@ def _not_employed(error: CheckViolationError, parameters: Mapping[str, uuid.UUID
         return error
     return WrongStateError(
         f"employee {parameters['employee_id']} is not employed when shift {parameters['shift_id']} begins: "
-        "resume_employment or correct_employee_history says otherwise",
+        "resume_employment or correct_employee_history changes that",
         sqlstate=error.sqlstate,
         status="not employed",
     )

@@ -1,4 +1,4 @@
--- Shifts: who works when, and where employees are missing.
+-- Shifts: who works when, and which shifts are understaffed.
 
 -- name: create_shift<!
 -- Create a shift and return its row.
@@ -61,7 +61,7 @@ WHERE s.organization_id = %(organization_id)s
     AND s.shift_id = %(shift_id)s;
 
 -- name: get_shift_schedule
--- Who works when: the shifts under way in the period, one row for each assigned employee?
+-- Who works when: which shifts overlap the period, with one row per assigned employee?
 -- Parameters: organization_id uuid, location_id uuid?, employee_id uuid?, period_start timestamptz,
 --     period_end timestamptz
 -- Employees who are no longer employed when the shift begins do not count as coverage and are excluded.
@@ -106,7 +106,7 @@ ORDER BY
     a.employee_id;
 
 -- name: get_shift_coverage_gaps
--- Which shifts of the period lack people or skills?
+-- Which shifts of the period lack employees or skills?
 -- Parameters: organization_id uuid, location_id uuid?, period_start timestamptz, period_end timestamptz
 WITH coverage AS (
     SELECT
@@ -170,7 +170,7 @@ ORDER BY
     c.name;
 
 -- name: set_shift_code<!
--- Give a shift this code of the organization's own, or take it away, and return the row.
+-- Set or remove the code of a shift and return the row.
 -- Parameters: organization_id uuid, shift_id uuid, shift_code text?
 UPDATE shifts AS s
 SET shift_code = %(shift_code)s
@@ -225,7 +225,7 @@ RETURNING
     a.updated_at;
 
 -- name: unassign_employee<!
--- Remove an employee from a shift and return the assignment that was removed.
+-- Remove an employee from a shift and return the removed assignment.
 -- Parameters: organization_id uuid, shift_id uuid, employee_id uuid
 UPDATE shift_assignments AS a
 SET status = 'cancelled'
@@ -243,7 +243,7 @@ RETURNING
     a.updated_at;
 
 -- name: check_assignment
--- Which status has this assignment?
+-- What status does this assignment have?
 -- Parameters: organization_id uuid, shift_id uuid, employee_id uuid
 SELECT
     a.status

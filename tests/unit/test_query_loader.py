@@ -88,10 +88,10 @@ def test_a_folder_without_queries_is_an_error(tmp_path: Path) -> None:
         ("-- name: x y\n-- Is it?\nSELECT 1 AS one", "invalid query name"),
         ("-- name: x#\n-- Is it?\nSELECT 1 AS one", "mark a block"),
         ("-- name: x\n-- Is it?\nSELECT 1 AS one; SELECT 2 AS two", "one statement"),
-        ("-- name: x\n-- Is it?\nSELECT %(a)s AS a", "used and not declared in its comment: a"),
+        ("-- name: x\n-- Is it?\nSELECT %(a)s AS a", "used but not declared in its comment: a"),
         (
             "-- name: x\n-- Is it?\n-- Parameters: a text, b text\nSELECT %(a)s AS a",
-            "declared in its comment and not used: b",
+            "declared in its comment but not used: b",
         ),
         ("-- name: x\n-- Is it?\n-- Parameters: a text, a uuid\nSELECT %(a)s AS a", "declared twice: a"),
         ("-- name: x\n-- Is it?\n-- Parameters: a\nSELECT %(a)s AS a", "not written 'name type'"),

@@ -263,5 +263,5 @@ def test_twins_of_an_organization_are_said(site: Site, caplog: pytest.LogCapture
     second = q.create_organization(name, industry="transit")
     assert str(first["organization_id"]) in caplog.text
     assert str(second["organization_id"]) in caplog.text
-    with pytest.raises(NotFoundError, match=r"2 organizations are named .*by its id"):
+    with pytest.raises(NotFoundError, match=r"2 organizations are named .*use the id of one"):
         q.get_or_create_organization(name, industry="transit")

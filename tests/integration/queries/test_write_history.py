@@ -108,7 +108,7 @@ def test_what_has_not_come_yet_is_refused(site: Site) -> None:
         site,
         InvalidInputError,
         lambda: q.correct_resource_history(o, site.resource, start=NOON, end=NOON + DAY),
-        "nothing is corrected",
+        "nothing to correct",
     )
     refused(
         site,

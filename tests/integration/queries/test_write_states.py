@@ -95,7 +95,7 @@ def test_shifts_and_who_works_them(site: Site) -> None:
         NOON + 8 * HOUR,
     )
     assert q.assign_employee(o, late, employee_id=site.employee, status="confirmed")["status"] == "confirmed"
-    with pytest.raises(WrongStateError, match=r"is assigned to shift .* already, and scheduled"):
+    with pytest.raises(WrongStateError, match=r"is already assigned to shift .*, and scheduled"):
         q.assign_employee(o, early, employee_id=site.employee)
     refused(
         site, ExclusionViolationError, lambda: q.assign_employee(o, overlapping, employee_id=site.employee)
