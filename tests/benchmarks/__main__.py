@@ -2,11 +2,11 @@
 
     python -m tests.benchmarks [--only NAME,…] [--scale 1] [--rounds 5] [--out FOLDER] [--database-url URL [--keep]]
 
-Without a URL a private server is started: from the installation in $TEST_PG_INSTALL, else from the wheel. With `--only`, tables of an
-earlier run into the same folder are kept. `--scale 0.1` is a quick look, `--scale 5` wants a larger machine (fifty million
-events). A ratio is the median over rounds in which all ways take turns; peers that are not installed are left out. With
-`--keep` what takes long to load stays on the server that was given, and a second run on the same day takes it up again, with the
-schema as it is by then. Nothing of this is a test: a missed goal is printed, no more.
+Without a URL a private server is started, from the installation in $TEST_PG_INSTALL or from the wheel. With `--only`, tables of an
+earlier run into the same folder are kept. `--scale 0.1` is a quick look, `--scale 5` needs a larger machine (fifty million
+events). A ratio is the median over rounds in which all alternatives take turns; peers that are not installed are left out. With
+`--keep`, databases that take long to load stay on the given server, and a second run on the same day uses them again, with the
+schema as it is then. This is not a test: a missed goal is only printed.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def markdown(results: dict[str, Any], pictures: dict[str, str]) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Made by `python -m tests.benchmarks`, which a stranger can run; what each measures stands in",
-        "[tests/benchmarks](tests/benchmarks). Ratios are medians over rounds of one run in which all ways take turns, so they hold",
-        "where absolute times do not. Where questions are asked one by one, client and server stay on one core: which core the",
-        "scheduler gave to whom would make more of a difference than what is measured. Drivers are those in C where there are such",
-        "(psycopg 3, hiredis). A goal that was missed is marked.",
+        "Made by `python -m tests.benchmarks`, which anyone can run; [tests/benchmarks](tests/benchmarks) shows what each one measures.",
+        "Ratios are medians over the rounds of one run in which all alternatives take turns, so they hold where absolute times do not.",
+        "Where queries run one at a time, client and server are pinned to one core: the scheduler's choice of cores would make more",
+        "difference than what is measured. Drivers use their C implementation where there is one (psycopg 3, hiredis). Missed goals",
+        "are marked.",
         "",
         "| measured on | |",
         "|---|---|",
@@ -72,7 +72,7 @@ def _cell(value: object) -> str:
 
 
 def with_earlier(found: list[dict[str, Any]], file: Path) -> list[dict[str, Any]]:
-    """These tables, and those of an earlier run that were not measured anew, in the order of that run."""
+    """Return these tables, and those of an earlier run that were not measured again, in the order of that run."""
     earlier = json.loads(file.read_text(encoding="utf-8"))["tables"] if file.exists() else []
     new = {table["name"]: table for table in found}
     kept = [new.pop(table["name"], table) for table in earlier]
@@ -80,7 +80,7 @@ def with_earlier(found: list[dict[str, Any]], file: Path) -> list[dict[str, Any]
 
 
 def draw(table: Table, file: Path) -> None:
-    """A bar for each row of the column that matters."""
+    """Draw a bar for each row of the `drawn` column."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -118,7 +118,7 @@ def measure(context: Context, names: list[str]) -> list[Table]:
 
 
 def private_server(stack: ExitStack) -> str:
-    """The URL of a server of our own over TCP, as most users reach theirs (and the only way that connectorx knows)."""
+    """Return the URL of a private server over TCP, as most users connect (and the only way connectorx supports)."""
     port = free_port()
     install = os.environ.get("TEST_PG_INSTALL") or None
     stack.enter_context(EmbeddedServer.start(install_dir=install, tcp_port=port, options=SERVER_OPTIONS))
@@ -126,7 +126,7 @@ def private_server(stack: ExitStack) -> str:
 
 
 def main() -> None:
-    """Measure what was asked for, print and write it."""
+    """Run the chosen benchmarks, print and write the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -136,16 +136,14 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, help="folder for BENCHMARKS.md, JSON and pictures; default: print only"
     )
-    parser.add_argument("--database-url", help="a server on which databases can be made")
-    parser.add_argument("--keep", action="store_true", help="leave large databases there for another run")
+    parser.add_argument("--database-url", help="a server on which databases can be created")
+    parser.add_argument("--keep", action="store_true", help="keep large databases there for another run")
     options = parser.parse_args()
     if options.keep and not options.database_url:
-        parser.error("--keep needs --database-url: the private server goes with all that is on it")
+        parser.error("--keep needs --database-url: the private server is removed with all its databases")
     names = options.only.split(",")
     if unknown := set(names) - set(BENCHMARKS):
-        parser.error(
-            f"no benchmark is called {', '.join(sorted(unknown))}: there are {', '.join(BENCHMARKS)}"
-        )
+        parser.error(f"unknown benchmark {', '.join(sorted(unknown))}: choose from {', '.join(BENCHMARKS)}")
     with ExitStack() as stack:
         url = options.database_url or private_server(stack)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="db_utils-bench-")))

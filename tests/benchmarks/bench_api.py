@@ -1,6 +1,6 @@
-"""What does a question over HTTP cost, how soon does a stream tell, how fast is a download, and when is the wall board there?
+"""What does a query over HTTP cost, how fast are the stream and downloads, and when has the wall board loaded?
 
-Load comes from wrk (Debian's package); the peer is PostGraphile 4, from npm, on the same tenant's view. What is missing is left out.
+Load comes from wrk (Debian's package); the peer is PostGraphile 4, from npm, on the same tenant's view. Missing programs are left out.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ response = function(status, headers, body)
 end
 """
 
-# The same rows in the same order, of the same view, in the same scope.
+# The same rows in the same order, from the same view, in the same scope.
 _PEER = """
 const { createServer } = require("node:http");
 const { postgraphile } = require("postgraphile");
@@ -72,12 +72,12 @@ class Load:
     per_second: float
     p95_ms: float
     cpu_ms: float
-    """Of the server's processes, for each request."""
+    """CPU seconds of the server's processes per request."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """Something that answers the question."""
+    """A server that answers the request."""
 
     name: str
     url: str
@@ -85,7 +85,7 @@ class Server:
     script: Path
 
     def load(self, connections: int, seconds: float) -> Load:
-        """Ask as fast as `connections` can."""
+        """Send requests as fast as `connections` connections can."""
         before = self._cpu()
         told = subprocess.run(
             [
@@ -105,7 +105,7 @@ class Server:
         count, microseconds, p95, errors = map(int, told.strip().rpartition("\n")[2].split())
         if errors:
             raise RuntimeError(f"{self.name}: {errors} of {count} requests failed: {told[:500]}")
-        if not count:  # on a machine that does other things
+        if not count:  # on a busy machine
             return self.load(connections, 2 * max(1.0, seconds))
         return Load(count / (microseconds / 1e6), p95 / 1000, 1000 * cpu / count)
 
@@ -121,7 +121,7 @@ def run(context: Context) -> list[Table]:
         keys.make_live(db, MANUFACTURING)
         key, _ = keys.create(db, MANUFACTURING, "benchmark", "reader")
         with ExitStack() as stack:
-            with on_one_core():  # which the process keeps: a worker is one
+            with on_one_core():  # held by the process: a worker is one process
                 variables = {"API_STREAMS_PER_KEY": str(CLIENTS + 1)}
                 process = stack.enter_context(running(db.settings.database_url, **variables))
             return [
@@ -138,7 +138,7 @@ def run(context: Context) -> list[Table]:
 def _requests(context: Context, db: DatabaseManager, process: Process, key: str) -> Table:
     table = Table(
         "api requests",
-        "The locations of an organization in its tenant scope over HTTP, one worker, by connections.",
+        "The locations of an organization in its tenant scope over HTTP, one worker, by number of connections.",
         ("server", "connections", "requests/s", "p95 ms", "ms of CPU a request"),
     )
     if shutil.which("wrk") is None:
@@ -185,12 +185,12 @@ def _requests(context: Context, db: DatabaseManager, process: Process, key: str)
         ]
         if peer is not None:
             rates = [[load.per_second for load in found[name, 8]] for name in (own.name, peer.name)]
-            table.goals.append(Goal("requests/s over PostGraphile's", ratio(*rates), 1.0, at_most=False))
+            table.goals.append(Goal("requests/s relative to PostGraphile", ratio(*rates), 1.0, at_most=False))
     over = _over_the_library(context, db, process, key, path)
-    table.goals.append(Goal("ms over the library's own call, one after the other", over, 1.5))
+    table.goals.append(Goal("ms more than the library's own call, one at a time", over, 1.5))
     table.remark = (
-        "Each server on one core. Every request is logged, counted and held against its key. CPU is the server's process alone, "
-        "without PostgreSQL's, which is what a worker's core has to give when other things run beside it."
+        "Each server runs on one core. Every request is logged, and counted in the metrics and against its key's limit. CPU is the "
+        "server process alone, without PostgreSQL: the load on a worker's core when other things run beside it."
     )
     return table
 
@@ -203,7 +203,7 @@ def _script(file: Path, key: str, body: str | None) -> Path:
 
 @contextmanager
 def _postgraphile(db: DatabaseManager, folder: Path) -> Iterator[Server | None]:
-    """The peer; None where npm does not install it."""
+    """The peer; None if npm cannot install it."""
     if shutil.which("npm") is None:
         yield None
         return
@@ -248,7 +248,7 @@ def _postgraphile(db: DatabaseManager, folder: Path) -> Iterator[Server | None]:
 
 
 def _as_uri(url: str) -> str:
-    """The address in the one form that Node's driver reads."""
+    """The address in the only form that Node's driver reads."""
     where = parse_dsn(url)
     login = f"{quote(where['user'], safe='')}:{quote(where.get('password', ''), safe='')}"
     host, port = where["host"], where.get("port", "5432")
@@ -273,7 +273,7 @@ def _ask_peer(server: subprocess.Popen[bytes], port: int, body: str) -> list[obj
 
 
 def _over_the_library(context: Context, db: DatabaseManager, process: Process, key: str, path: str) -> float:
-    """Milliseconds that a request takes longer than the library's call, by the median, in turns."""
+    """Median of the milliseconds that a request takes longer than the library's call, in alternating runs."""
     connection = http.client.HTTPConnection("127.0.0.1", process.port)
     queries = OperationalDataQueries(db.tenant(MANUFACTURING))
 
@@ -303,7 +303,7 @@ def _over_the_library(context: Context, db: DatabaseManager, process: Process, k
 def _stream(context: Context, db: DatabaseManager, process: Process, key: str) -> Table:
     table = Table(
         "api stream",
-        f"From the commit of an alert until each of {CLIENTS} clients of the live stream has it, in milliseconds.",
+        f"From the commit of an alert until each of {CLIENTS} clients of the live stream has received it, in milliseconds.",
         ("clients", "events", "p50 ms", "p95 ms", "p99 ms"),
     )
     alerts = context.count(100, least=3)
@@ -313,9 +313,9 @@ def _stream(context: Context, db: DatabaseManager, process: Process, key: str) -
     )
     table.goals += [
         Goal("p95 ms after the commit", 1000 * percentile(taken, 95), 25),
-        Goal("events that did not come", float(lost), 0),
+        Goal("events that did not arrive", float(lost), 0),
     ]
-    table.remark = "One alert after the other, each once the one before has reached everybody; clients share a core with the rest."
+    table.remark = "One alert at a time, each sent once the previous one has reached all clients; clients share a core with the rest."
     return table
 
 
@@ -391,7 +391,7 @@ def _download(context: Context, db: DatabaseManager, process: Process, key: str)
     table = Table(
         "api downloads",
         "All rows of one product's demand over HTTP, from the request to the last byte.",
-        ("form", "rows", "rows/s", "most MiB of memory"),
+        ("form", "rows", "rows/s", "peak memory, MiB"),
     )
     count = context.count(1_000_000, least=1000)
     db.execute(_ROWS, (MANUFACTURING, count))
@@ -422,7 +422,7 @@ def _download(context: Context, db: DatabaseManager, process: Process, key: str)
 def _board(context: Context, process: Process, key: str) -> Table:
     table = Table(
         "wall board",
-        "The wall board in Chromium, from the request to the end of its load, nothing in the browser's cache.",
+        "The wall board in Chromium, from the request until it is loaded, with an empty browser cache.",
         ("page", "ms until painted", "ms until loaded"),
     )
     if NO_BROWSER:

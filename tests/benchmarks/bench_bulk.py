@@ -1,13 +1,13 @@
-"""How fast do rows and frames go in and come out, against what one would take instead?
+"""How fast are rows and frames loaded and read, compared with the alternatives?
 
     python -m tests.benchmarks.bench_bulk [--database-url URL] [--rows 1000000] [--rounds 5] [--only rows-in,frames-in]
                                           [--json FILE] [--check]
 
-Loads the hypertable `operational_events` of the real schema, keys and checks and all, in a database of its own that is
-dropped afterwards; reads it back as dicts and as frames. In each round every way takes its turn, in changing order, and a
-ratio is the median over the rounds of (other's time / ours): above 1 we are faster. A way that is much slower gets
-fewer rows. A load ends with its COMMIT. Without a URL the embedded PostgreSQL is started. Peers are used as their own
-documentation recommends for bulk; those that are not installed are left out. `--check` exits with 1 when a goal is missed.
+Loads the hypertable `operational_events` of the real schema, with its keys and checks, in a separate database that is
+dropped afterwards; reads it back as dicts and as frames. In each round all ways run in turn, in changing order, and a
+ratio is the median over the rounds of (other's time / ours): above 1 we are faster. Much slower ways get
+fewer rows. A load ends with its COMMIT. Without a URL the embedded PostgreSQL is started. Peers are used as their
+documentation recommends for bulk loads; those that are not installed are left out. `--check` exits with 1 when a goal is missed.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ QUESTIONS = {
 
 
 class Bench:
-    """A database with the schema, made-up events, and everything that the ways share."""
+    """A database with the schema, generated events, and what the ways share."""
 
     def __init__(self, url: str, rows: int, folder: Path) -> None:
         self.url = url
@@ -214,7 +214,7 @@ def execute_many(bench: Bench, rows: list[Row]) -> None:
 
 
 def as_frame(rows: list[Row]) -> Any:
-    """What a data scientist has: text ids, floats, JSON text."""
+    """The frame of a data scientist: text ids, floats, JSON text."""
     import pandas
 
     columns = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
@@ -233,7 +233,7 @@ def write_frame(bench: Bench, frame: Any) -> None:
 
 
 def as_arrow(rows: list[Row], *, for_adbc: bool) -> Any:
-    """The same in the types of the table; for ADBC with documents as the bytes that jsonb reads."""
+    """The same in the table's types; for ADBC, JSON as the bytes that jsonb reads."""
     import pyarrow
 
     columns = []
@@ -262,7 +262,7 @@ def adbc_ingest(bench: Bench, tables: Any) -> None:
 
 
 def adbc_staged(bench: Bench, frame: Any) -> None:
-    """Through a temporary table, where the server casts."""
+    """Load through a temporary table, where the server casts."""
     import adbc_driver_postgresql.dbapi
     import pyarrow
 
@@ -295,7 +295,7 @@ def to_sql(bench: Bench, frame: Any) -> None:
 
 
 def to_sql_copy(bench: Bench, frame: Any) -> None:
-    """With a callable that COPYs CSV, as in pandas' documentation of `method`."""
+    """Load with a callable that COPYs CSV, as in pandas' documentation of `method`."""
     import io
 
     def method(table: Any, connection: Any, keys: Any, data: Any) -> None:
@@ -365,7 +365,7 @@ def adbc_read(bench: Bench, rows: object) -> None:
 # -- running ---------------------------------------------------------------------------------------------------
 
 Way = Callable[[Bench, Any], None]
-# name, what it does, the share of the rows that it gets, the module that it needs
+# name, function, share of the rows, required module
 GROUPS: dict[str, list[tuple[str, Way, float, str]]] = {
     "rows-in": [
         ("copy_rows", copy_rows, 1, "db_utils"),
@@ -409,11 +409,11 @@ def _can_run(module: str, url: str) -> bool:
     if module == "psql":
         return shutil.which(module) is not None
     by_socket = parse_dsn(url).get("host", "").startswith("/")
-    return has_peer(module) and not (module == "connectorx" and by_socket)  # it knows TCP only
+    return has_peer(module) and not (module == "connectorx" and by_socket)  # it supports TCP only
 
 
 def run_group(bench: Bench, group: str, rounds: int) -> dict[str, Any]:
-    """Seconds per row of every way, and ratios to the first."""
+    """Return the seconds per row of every way, and ratios to the first."""
     ways = [way for way in GROUPS[group] if _can_run(way[3], bench.url)]
     writes = group.endswith("-in")
     data: Any = bench.rows
@@ -464,7 +464,7 @@ def report(results: dict[str, Any]) -> None:
 
 @contextmanager
 def own_database(url: str | None) -> Iterator[str]:
-    """The URL of a new database, on this server or on the embedded one."""
+    """Return the URL of a new database, on this server or on the embedded one."""
     with ExitStack() as stack:
         server = url or stack.enter_context(EmbeddedServer.start()).url
         name = f"bench_bulk_{uuid.uuid4().hex[:8]}"
@@ -480,7 +480,7 @@ def own_database(url: str | None) -> Iterator[str]:
 
 
 def run(context: Context) -> list[Table]:
-    """Each group as a table of its own; a ratio is the other's time over ours."""
+    """Return each group as a separate table; a ratio is the other's time over ours."""
     tables = []
     with context.empty_database() as url, tempfile.TemporaryDirectory(dir=context.folder) as folder:
         bench = Bench(url, context.count(1_000_000, 1_000), Path(folder))
@@ -506,12 +506,12 @@ def run(context: Context) -> list[Table]:
 
 
 def main() -> int:
-    """Measure what was asked for."""
+    """Run the chosen groups."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--database-url", help="a server on which a database can be made; default: the embedded one"
+        "--database-url", help="a server on which a database can be created; default: the embedded one"
     )
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)

@@ -1,11 +1,11 @@
-"""What does a look into the prediction cache cost, against bare Redis and against the query that it saves?
+"""What does a read of the prediction cache cost, compared with bare Redis and with the query it saves?
 
     python -m tests.benchmarks.bench_cache [--redis-url URL] [--database-url URL] [--rounds 15] [--check]
 
 Prints JSON: microseconds for each thing measured (median of the rounds) and ratios. A ratio is the median of the
-ratios of single rounds, in which both sides take turns, so that a machine that does other things disturbs both.
+ratios of single rounds, in which both sides take turns, so that a busy machine affects both alike.
 `--check` exits with 1 when a ratio exceeds its limit. Without URLs a private redis-server and the embedded
-PostgreSQL are started; what is written to those at a URL belongs to an organization of its own and is deleted again.
+PostgreSQL are started; data written to servers at a URL belongs to a separate organization and is deleted afterwards.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def prepare_database(db: DatabaseManager, organization: UUID, products: list[str
 
 
 def per_call(work: Callable[[], object], calls: int) -> float:
-    """Microseconds for one call, the mean of several."""
+    """Return the microseconds of one call, as the mean of several."""
     began = time.perf_counter()
     for _ in range(calls):
         work()
@@ -97,7 +97,7 @@ def per_call(work: Callable[[], object], calls: int) -> float:
 
 
 def measure(tasks: dict[str, tuple[Callable[[], object], int]], rounds: int) -> dict[str, list[float]]:
-    """Each task in turn, `rounds` times, after one round that does not count."""
+    """Run each task in turn, `rounds` times, after one warm-up round."""
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for number in range(rounds + 1):
         for name, (work, calls) in tasks.items():
@@ -108,12 +108,12 @@ def measure(tasks: dict[str, tuple[Callable[[], object], int]], rounds: int) -> 
 
 
 def never(*_: object) -> Any:
-    """A loader that must not be asked: what is measured are hits."""
+    """A loader that must not be called, because only hits are measured."""
     raise AssertionError("a measured call was not a hit")
 
 
 def figures(db: DatabaseManager, url: str, rounds: int) -> dict[str, Any]:
-    """Measure against this database and this Redis; what was written is deleted again."""
+    """Measure with this database and this Redis; all written data are deleted afterwards."""
     organization = uuid4()
     products = [f"SKU-{number:04d}" for number in range(BATCH)]
     with ExitStack() as stack:
@@ -181,12 +181,12 @@ def figures(db: DatabaseManager, url: str, rounds: int) -> dict[str, Any]:
 
 
 def run(context: Context) -> Table:
-    """Hits against bare Redis, and against the query that they save."""
+    """Hits compared with bare Redis, and with the query that they save."""
     with context.database() as db, redis_server.start() as url:
         found = figures(db, url, 3 * context.rounds)
     table = Table(
         "prediction cache",
-        f"A hit, and {BATCH} hits in one call, against bare redis-py with JSON decoding, and the query that is saved.",
+        f"A hit, and {BATCH} hits in one call, compared with bare redis-py with JSON decoding, and with the query that a hit saves.",
         ("call", "µs"),
         list(found["microseconds"].items()),
         remark=f"Redis {found['redis_server']}, redis-py {found['redis_py']}, hiredis {found['hiredis'] or 'not installed'}.",
@@ -199,7 +199,7 @@ def run(context: Context) -> Table:
 
 
 def main() -> int:
-    """Measure, print, and say whether the limits are kept."""
+    """Measure, print, and report whether the limits are met."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--redis-url", help="default: a private redis-server")
     parser.add_argument("--database-url", help="a database with the schema; default: the embedded server")

@@ -1,11 +1,11 @@
-"""What does each fault of Redis cost whoever reads through the prediction cache, and is the answer right?
+"""What does each Redis fault cost readers of the prediction cache, and are the answers correct?
 
     python -m tests.benchmarks.bench_cache_faults [--calls 200] [--threads 4] [--json FILE]
 
-The cache has its default settings and asks a real PostgreSQL (the embedded one) through a proxy that breaks the way to a
-real redis-server. `calls` reads from each thread, spread over fifty predictions, meet each fault; what a read cost is its
-time less that of the database query it made. A read is wrong when its value is not what the database says. At the end
-the fault is taken away, and the time until Redis answers again is taken.
+The cache has its default settings and reads a real PostgreSQL (the embedded one); a proxy breaks the connection to a real
+redis-server. Each thread makes `calls` reads, spread over fifty predictions, during each fault; the cost of a read is its
+time minus that of its database query. A read is wrong if its value differs from the database. At the end the fault is
+removed, and the time until Redis answers again is measured.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NOTICEABLE_MS = 5.0
 
 
 class Warnings(logging.Handler):
-    """Counts what the cache says at level WARNING or above."""
+    """Counts the cache's log messages at level WARNING or above."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -54,7 +54,7 @@ class Warnings(logging.Handler):
 
 @dataclass
 class Trouble:
-    """What a fault may break: the way to a server of its own, and the server itself."""
+    """What a fault can break: the connection to a private server, and the server itself."""
 
     proxy: FaultProxy
     raw: redis.Redis
@@ -64,23 +64,23 @@ class Trouble:
     pid: int = 0
 
     def restart(self) -> None:
-        """End the server and start an empty one in its place."""
+        """Stop the server and start an empty one in its place."""
         self.stack.close()
         self.stack.enter_context(redis_server.start(port=self.port))
 
     def pause(self) -> None:
-        """Freeze the server: its connections stay open, and nothing answers."""
+        """Freeze the server: its connections stay open, but nothing answers."""
         self.pid = self.raw.info("server")["process_id"]
         os.kill(self.pid, signal.SIGSTOP)
 
     def occupy(self) -> None:
-        """Put lists of another application where the predictions are."""
+        """Replace the predictions with another application's lists."""
         for product in PRODUCTS:
             self.raw.delete(self.prefix + product)
             self.raw.rpush(self.prefix + product, "someone else's")
 
     def change_password(self) -> None:
-        """Ask for a password that the cache does not know, of every new connection."""
+        """Require a password that the cache does not know from every new connection."""
         self.raw.config_set("requirepass", "changed")
         self.proxy.cut()
 
@@ -89,7 +89,7 @@ Break = Callable[[Trouble], object]
 
 
 def way(fault: Fault, delay_seconds: float = 0.0) -> Break:
-    """Break the way to the server."""
+    """Break the connection to the server."""
 
     def apply(trouble: Trouble) -> None:
         trouble.proxy.delay_seconds, trouble.proxy.fault = delay_seconds, fault
@@ -126,7 +126,7 @@ FAULTS: dict[str, tuple[Break, Break]] = {
 
 @dataclass
 class Result:
-    """What a fault did, in milliseconds over the plain query."""
+    """The cost of a fault, in milliseconds more than the plain query."""
 
     fault: str
     reads: int
@@ -142,7 +142,7 @@ class Result:
 
 @contextmanager
 def breakable(organization: UUID) -> Iterator[Trouble]:
-    """A redis-server of its own behind a proxy."""
+    """A private redis-server behind a proxy."""
     with ExitStack() as server, ExitStack() as rest:
         port = redis_server.free_port()
         url = server.enter_context(redis_server.start(port=port))
@@ -152,7 +152,7 @@ def breakable(organization: UUID) -> Iterator[Trouble]:
 
 
 class Reader:
-    """Reads through the cache and takes down what each read cost beyond its query."""
+    """Reads through the cache and records the cost of each read beyond its query."""
 
     def __init__(
         self, cache: PredictionCache, db: DatabaseManager, organization: UUID, truth: dict[str, Any]
@@ -166,7 +166,7 @@ class Reader:
         self.from_redis = 0
 
     def read(self, product: str) -> str:
-        """One read; where it was answered."""
+        """Read once and return which side answered."""
         query_seconds = 0.0
 
         def load() -> Prediction:
@@ -188,7 +188,7 @@ class Reader:
 
 
 def prediction_of(db: DatabaseManager, organization: UUID, product: str) -> Prediction:
-    """What the database says."""
+    """The value in the database."""
     (row,) = db.execute_query(QUERY, {"organization": organization, "products": [product]})
     return Prediction(row, row["model_name"], row["model_version"], row["available_at"], row["recorded_at"])
 
@@ -196,13 +196,13 @@ def prediction_of(db: DatabaseManager, organization: UUID, product: str) -> Pred
 def meet(
     name: str, db: DatabaseManager, organization: UUID, truth: dict[str, Any], *, calls: int, threads: int
 ) -> Result:
-    """Warm a cache up, break Redis, read, mend it, and wait until it answers again."""
+    """Warm up a cache, break Redis, read, repair Redis, and wait until it answers again."""
     logger = logging.getLogger("db_utils.cache")
     warnings = Warnings()
     logger.addHandler(warnings)
     begin, end = FAULTS[name]
     try:
-        # The predictions are a year old: what would be EXPIRED is nothing to be tested here.
+        # The predictions are a year old, but expiry is not tested here.
         with (
             breakable(organization) as trouble,
             PredictionCache(trouble.proxy.url, fresh_seconds=1e9, stale_seconds=1e9) as cache,
@@ -246,7 +246,7 @@ def meet(
 
 
 def table_of(results: list[Result]) -> Table:
-    """The results for a person."""
+    """Return the results as a readable table."""
     table = Table(title="A read through the cache while Redis …, beyond its query", title_justify="left")
     for heading in (
         "Redis",
@@ -266,7 +266,7 @@ def table_of(results: list[Result]) -> Table:
 
 
 def main() -> None:
-    """Meet every fault and print what it cost."""
+    """Run every fault and print its cost."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--calls", type=int, default=200, help="reads of each thread")
     parser.add_argument("--threads", type=int, default=4)

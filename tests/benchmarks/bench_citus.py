@@ -1,6 +1,6 @@
-"""Citus beside plain PostgreSQL of the same build: reads, loads, the schema, moves under load, and what comes with more nodes.
+"""Citus compared with plain PostgreSQL of the same build: reads, loads, the schema, moves under load, and many nodes.
 
-All nodes share this machine, so what more machines would bring does not show; what the way through a coordinator costs does.
+All nodes share this machine, so the figures show the cost of the coordinator, but not the gain from more machines.
 """
 
 from __future__ import annotations
@@ -43,24 +43,26 @@ def run(context: Context) -> list[Table]:
     """The five tables."""
     reads = Table(
         "citus reads",
-        "Prebuilt reads on a coordinator with two workers, beside plain PostgreSQL of the same build and data; ms, medians of turns.",
+        "Prebuilt reads on a coordinator with two workers, compared with plain PostgreSQL of the same build and data; ms, medians of "
+        "alternating runs.",
         ("read", "plain", "citus", "citus / plain"),
     )
     loads = Table(
         "citus loads",
-        "Rows a second by copy_rows, keys and checks included.",
+        "Rows a second with copy_rows, keys and checks included.",
         ("rows", "plain", "citus", "citus / plain"),
     )
-    applied = Table("citus schema", "The schema into an empty database, and again.", ("what", "s"))
+    applied = Table("citus schema", "Applying the schema to an empty database, and again.", ("what", "s"))
     moves = Table(
         "citus moves",
-        "Two people write and one reads while a third worker joins, gets its share, and an organization gets a slice of its own.",
+        "Two clients write and one reads while a third worker joins and receives its share, and an organization is isolated in its own "
+        "shard.",
         ("what", "s", "writes", "errors", "lost", "ms longest write"),
     )
     install = os.environ.get("CITUS_INSTALL")
     if install is None:
         for table in (reads, loads, applied, moves):
-            table.remark = "Not measured: CITUS_INSTALL names no PostgreSQL with Citus."
+            table.remark = "Not measured: CITUS_INSTALL does not point to a PostgreSQL with Citus."
         return [reads, loads, applied, moves, _spread()]
     with ExitStack() as stack:
         servers = stack.enter_context(citus_cluster.cluster(install))
@@ -78,7 +80,7 @@ def run(context: Context) -> list[Table]:
             started = time.perf_counter()
             schema.apply(citus)
             applied.rows.append((what, round(time.perf_counter() - started, 1)))
-        applied.goals.append(Goal("seconds of the first", float(str(applied.rows[0][1])), 30))
+        applied.goals.append(Goal("first application, seconds", float(str(applied.rows[0][1])), 30))
         schema.apply(plain)
         for db in (plain, citus):
             schema.seed(db)
@@ -125,7 +127,7 @@ def _reads(context: Context, table: Table, plain: DatabaseManager, citus: Databa
         if name in _SHOWN:
             table.rows.append((name, round(theirs, 2), round(ours, 2), round(over, 2)))
     table.goals += [
-        Goal(f"all {len(READS)} reads, the worst small one that takes more than 1 ms", worst_small, 2.0),
+        Goal(f"all {len(READS)} reads, the worst small one above 1 ms", worst_small, 2.0),
         Goal("the median heavy one", statistics.median(heavy or [float("nan")]), 1.4),
         Goal("the worst heavy one", max(heavy, default=float("nan")), 1.4),
     ]
@@ -170,9 +172,7 @@ def _loads(context: Context, table: Table, plain: DatabaseManager, citus: Databa
         theirs, ours = (count / statistics.median(taken[way]) for way in ("plain", "citus"))
         table.rows.append((what, round(theirs), round(ours), round(ratio(taken["plain"], taken["citus"]), 2)))
         table.goals.append(
-            Goal(
-                f"{what} of Citus against plain's", ratio(taken["plain"], taken["citus"]), 1.0, at_most=False
-            )
+            Goal(f"{what}, Citus / plain", ratio(taken["plain"], taken["citus"]), 1.0, at_most=False)
         )
 
 
@@ -218,18 +218,18 @@ def _moves(context: Context, table: Table, db: DatabaseManager, install: str) ->
 
 
 def _spread() -> Table:
-    """No server: ten thousand organizations, the largest of which are much larger than the others, on a hundred nodes."""
+    """Simulate ten thousand organizations, the largest of which are much larger than the others, on a hundred nodes."""
     table = Table(
         "citus with a hundred nodes",
-        f"Simulated: {_ORGANIZATIONS:,} organizations on {_NODES} nodes, whose sizes differ as those of firms do (Pareto, 1.05; none is "
+        f"Simulated: {_ORGANIZATIONS:,} organizations on {_NODES} nodes, with sizes distributed like those of firms (Pareto, 1.05; none "
         "larger than a fifth of a node). How much more than the mean does the fullest node hold (median of 20 draws), and how many "
-        "wait while one node is away?",
+        "wait while one node is down?",
         (
-            "slices",
-            "organizations with a slice of their own",
+            "shards",
+            "organizations with their own shard",
             "fullest node / mean",
-            "organizations that wait",
-            "share of rows that waits",
+            "waiting organizations",
+            "share of rows affected",
         ),
     )
     for slices in (128, 512, 2048, 8192):
@@ -245,18 +245,16 @@ def _spread() -> Table:
                 )
             )
     table.remark = (
-        "Slices are dealt by size, the largest first, as the rebalancer's strategy by_disk_size does. The coordinator plans each "
-        "statement and has one connection to a node for each of its own that asks there: 200 clients take at most 200 connections of "
-        "each node, whatever the number of nodes."
+        "Shards are placed by size, largest first, as the rebalancer's by_disk_size strategy does. The coordinator plans each "
+        "statement and opens one connection to a node for each client connection that queries it: 200 clients take at most 200 "
+        "connections on each node, whatever the number of nodes."
     )
     return table
 
 
 def _fullest(draw: random.Random, slices: int, alone: int) -> float:
     sizes = sorted((draw.paretovariate(1.05) for _ in range(_ORGANIZATIONS)), reverse=True)
-    cap = (
-        sum(sizes) / 500
-    )  # no organization is larger than a fifth of a node: a node's size is what one may need
+    cap = sum(sizes) / 500  # no organization is larger than a fifth of a node, which must be able to hold it
     sizes = [min(size, cap) for size in sizes]
     held = [0.0] * slices
     for size in sizes[alone:]:

@@ -1,4 +1,4 @@
-"""Which segmentby and orderby? The form that the schema chose beside others, on the sample data ten times over.
+"""Which segmentby and orderby? The schema's choice compared with others, on ten times the sample data.
 
     TEST_PG_INSTALL=/path/to/postgresql-with-timescaledb python -m tests.benchmarks.bench_columnstore [--scale 10]
 
@@ -41,7 +41,7 @@ OTHERS = {
 
 
 def store(db: DatabaseManager, table: str, segment_by: str, order_by: str) -> None:
-    """Bring the table to this form of the columnstore."""
+    """Set the table's columnstore to this segmentby and orderby."""
     db.execute_query("SELECT count(decompress_chunk(c, true)) FROM show_chunks(%s::regclass) AS c", (table,))
     db.execute(
         f"ALTER TABLE {table} SET (timescaledb.segmentby = '{segment_by}', timescaledb.orderby = '{order_by}')"
@@ -51,7 +51,7 @@ def store(db: DatabaseManager, table: str, segment_by: str, order_by: str) -> No
 
 
 def measure(db: DatabaseManager, table: str) -> tuple[int, float, float, float]:
-    """Bytes; milliseconds for one subject's rows, for one day of all subjects, for the newest row of one subject."""
+    """Return the bytes, and the milliseconds for one subject's rows, one day of all subjects, and one subject's newest row."""
     subject = SUBJECTS[table]
     own = f"FROM {table} WHERE organization_id = %(org)s"
     arguments: dict[str, Any] = db.execute_query(

@@ -1,7 +1,7 @@
-"""Storing what a source answered, beside the INSERT that a user would write: what do parsing, checks and as-of comparison cost?
+"""Storing a source's response, compared with a hand-written INSERT: what do parsing, checks and as-of comparison cost?
 
-Answers of Open-Meteo's archive as it gives them, five variables an hour, a quarter of a year each; made beforehand, so that no network
-and no other program is measured.
+Responses have the format of Open-Meteo's archive, with five variables an hour and a quarter of a year each. They are generated
+beforehand, so that neither the network nor another program is measured.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def run(context: Context) -> list[Table]:
     """The one table."""
     table = Table(
         "weather into the database",
-        "Hourly weather of one place, five variables, a quarter of a year an answer; readings a second, and against execute_values of the "
-        "same rows with ON CONFLICT DO NOTHING (median over rounds in turns).",
+        "Hourly weather of one location, five variables, a quarter of a year per response: readings a second, and compared with "
+        "execute_values of the same rows with ON CONFLICT DO NOTHING (median over alternating rounds).",
         ("way", "readings/s", "of INSERT by hand"),
         drawn="readings/s",
     )
@@ -62,7 +62,7 @@ def _place(db: DatabaseManager) -> tuple[UUID, Place]:
 
 
 def _answers(count: int) -> list[bytes]:
-    """The newest last; as far back as it takes."""
+    """The responses, newest last, going back as far as needed."""
     last = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=10)
     return [
         weather(
@@ -119,5 +119,5 @@ def _ways(
     def second() -> None:
         stored(lambda read: 0)
 
-    by_hand()  # each way leaves all rows there, for the second run
+    by_hand()  # each way leaves all its rows in place for the second run
     return {_INSERT: by_hand, "first run": first, "second run": second}

@@ -1,4 +1,4 @@
-"""Do dashboards stay quick while history grows, and what do rollups save?"""
+"""Do dashboards stay fast while history grows, and how much do rollups save?"""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.benchmarks.harness import Context, Goal, Table, in_turns, percentile
 from tests.support.query_calls import Facts, find_facts
 from tests.support.scale import compress_old_chunks, leave_newest_to_raw_rows
 
-# Events, organizations, days of history: organizations stay as large as they are, there are more of them and more days.
+# Events, organizations, days of history: the size of an organization stays the same; their number and the days grow.
 SIZES = ((1_000_000, 10, 252), (10_000_000, 20, 1_263), (50_000_000, 50, 2_525))
 PLANTS = 3
 METRIC_DAYS = 3
-# The same questions on raw rows, for what rollups save.
+# The same questions on raw rows, to show what rollups save.
 RAW = {
     "get_production_rate": """
         SELECT time_bucket(interval '1 day', e.time) AS bucket, e.location_id, e.resource_id, count(*) AS event_count,
@@ -60,7 +60,7 @@ def run(context: Context) -> Table:
         taken = measure(databases, 20 * context.rounds)
     table = Table(
         "dashboards" if edition == "community" else f"dashboards, {edition} edition",
-        "What a dashboard asks of one organization, while the database grows around it.",
+        "Dashboard queries of one organization, while the database grows around it.",
         ("query", *(f"ms p50, {label(size[0])}" for size in sizes), *(f"ms p95, {label(size[0])}" for size in sizes), "last / first"),
     )  # fmt: skip
     for name, samples in taken.items():
@@ -74,14 +74,14 @@ def run(context: Context) -> Table:
                 round(growth, 2),
             )
         )
-        # The goals are of what the library asks where rollups are stored.
+        # The goals apply to the library's queries in editions that store rollups.
         if edition == "community" and "raw" not in name:
             table.goals.append(Goal(f"{name}, ms p95 at {label(events)}", worst, 20))
             if len(sizes) > 1:
                 table.goals.append(Goal(f"{name}, growth", growth, 1.3))
     table.remark = (
-        f"{edition} edition, {events:,} events at the end, old chunks in the columnstore where there is one. On disk, all tables, "
-        f"rollups and indexes: {', '.join(f'{taken / 1e9:.1f} GB' for taken in taken_bytes)}."
+        f"{edition} edition, {events:,} events at the end, old chunks in the columnstore where available. Disk space of all "
+        f"tables, rollups and indexes: {', '.join(f'{taken / 1e9:.1f} GB' for taken in taken_bytes)}."
     )
     return table
 
@@ -102,17 +102,17 @@ def count_events(db: DatabaseManager) -> int:
 
 
 def bytes_on_disk(db: DatabaseManager) -> int:
-    """What the database takes, all of it."""
+    """The size of the whole database."""
     return int(db.execute_query("SELECT pg_database_size(current_database()) AS n")[0]["n"])
 
 
 def prepare(db: DatabaseManager, size: tuple[int, int, int]) -> None:
-    """Fill the database as operation would have left it."""
+    """Fill the database as it would be after regular operation."""
     _, organizations, days = size
     schema.seed(db, days=days, scale=PLANTS, organizations=organizations, metric_days=METRIC_DAYS)
     leave_newest_to_raw_rows(db)
     compress_old_chunks(db)
-    # What autovacuum does within minutes.
+    # As autovacuum would within minutes.
     db.execute("VACUUM ANALYZE")
 
 
@@ -122,7 +122,7 @@ def label(events: int) -> str:
 
 
 def questions(db: DatabaseManager, facts: Facts) -> dict[str, Callable[[], Any]]:
-    """What one page of a dashboard asks, and some of it once more of raw rows."""
+    """The queries of one dashboard page, some of them also on raw rows."""
     queries, organization = OperationalDataQueries(db), facts.organization_id
     asked: dict[str, Callable[[], Any]] = {
         "get_kpi_summary, 7 days": lambda: queries.get_kpi_summary(organization, days=7),

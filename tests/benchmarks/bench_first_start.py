@@ -1,4 +1,4 @@
-"""How long until it stands: the embedded server, and the compose file from an empty volume?"""
+"""How long do the embedded server, and the compose file from an empty volume, take to start?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.e2e.conftest import missing_for_docker
 
 def run(context: Context) -> Table:
     """Seconds of the first and second start with schema and sample data."""
-    table = Table("first start", "From nothing to the sample data, and again.", ("what", "seconds"))
+    table = Table("first start", "From nothing to the sample data, and a second start.", ("what", "seconds"))
     with tempfile.TemporaryDirectory(prefix="db_utils-start-", dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         for what, limit in (("embedded, first start", 8.0), ("embedded, second start", 1.5)):

@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.bench_forecasting --data FOLDER [--only electricity,bikes,…] [--part rules|report] [--speed]
 
-Data: see `forecasting_data`; none is in this repository. Each scored origin is a run as the product makes it: twelve (of hours fourteen)
-origins before it set weights, intervals and who may be published, and what would have been published is held against what came.
-The last third of the origins is the report; whoever changes a rule looks at the part before it only (`--part rules`). One thread;
-seconds are of the processor. `--speed` wants a server: TEST_PG_INSTALL, or the wheel's.
+Data: see `forecasting_data`; none is in this repository. Each scored origin is a run as in production: the twelve origins before it
+(fourteen for hours) set weights, intervals and which models may publish, and the would-be published forecast is compared with the
+outcome. The last third of the origins is the report; to change a rule, look only at the part before it (`--part rules`). One thread;
+seconds are CPU seconds. `--speed` needs a server: TEST_PG_INSTALL, or the wheel's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MOST_SCORED = {"half_hour": 14, "hour": 14, "day": 24, "week": 14}
 
 
 def origins(series: Series, part: str) -> list[int]:
-    """Where runs are made: buckets that are over then. The first ones only set what the scored ones are made with."""
+    """The origins, as numbers of buckets that are over. The first ones only set the parameters of the scored ones."""
     apart, before = APART[series.bucket], BEFORE[series.bucket]
     last = series.length - series.horizon
     every = list(range(last, last // 4, -apart))[::-1]
@@ -42,13 +42,13 @@ def origins(series: Series, part: str) -> list[int]:
     report = every[-min(third, MOST_SCORED[series.bucket]) - before :]
     if part == "report":
         return report
-    # Nothing that the report scores is known to these.
+    # These know nothing that the report scores.
     earlier = [origin for origin in every if origin + series.horizon <= report[before]]
     return earlier[-MOST_SCORED[series.bucket] - before :]
 
 
 def measured(series: Series, part: str) -> tuple[dict[str, float], dict[str, int]]:
-    """The figures of what would have been published, and who it would have been."""
+    """Return the figures of the forecasts that would have been published, and their models."""
     before, at = BEFORE[series.bucket], origins(series, part)
     started = time.process_time()
     frames = [series.frame(origin) for origin in at]
@@ -112,11 +112,11 @@ def _ahead(series: Series, origin: int) -> Floats:
 
 
 def _run_of(whole: Trial, first: int, last: int, series: Series, at: list[int], scale: Floats) -> Trial:
-    """The trial that a run at this origin has: the origins before it, and what is over by then."""
+    """Return the backtest of a run at this origin: the origins before it, and the targets that are over."""
     part = slice(first, last + 1)
     over = np.array([at[n] for n in range(first, last + 1)])
     ends = over[:, None] + np.arange(1, series.horizon + 1)[None, :]
-    # From which of these origins on is each target over?
+    # The first of these origins at which each target is over.
     since = np.searchsorted(over, ends)
     return Trial(
         whole.origins[part],
@@ -167,7 +167,7 @@ def accuracy(folder: Path, only: list[str], part: str) -> None:
 
 
 def speed() -> None:
-    """Print what runs of two sizes take: processor seconds of this process and of the server, and this process' most memory."""
+    """Print the cost of runs of two sizes: CPU seconds of this process and of the server, and this process's peak memory."""
     with EmbeddedServer.start(None, install_dir=os.environ.get("TEST_PG_INSTALL") or None) as server:
         for products, days, count in ((3, 90, 12), (1_000, 365, 4)):
             with DatabaseManager(

@@ -1,4 +1,4 @@
-"""How fast is an import against psql's own COPY of the same file, and does its memory stay the same?
+"""How fast is an import compared with psql's COPY of the same file, and is its memory use constant?
 
     python -m tests.benchmarks.bench_import [rows]
 
@@ -39,7 +39,7 @@ def make_file(path: Path, rows: int, location: str) -> None:
 
 
 def imported(url: str, path: Path) -> tuple[dict[str, Any], int]:
-    """The summary of `db-utils import`, and the most memory that its process had (bytes)."""
+    """Return the summary of `db-utils import`, and the peak memory of its process (bytes)."""
     arguments = ["import", str(path), "--into", "demand_history", "--organization", _ORGANIZATION, "--json"]
     process = subprocess.Popen(
         [sys.executable, "-m", "db_utils", *arguments],
@@ -56,7 +56,7 @@ def imported(url: str, path: Path) -> tuple[dict[str, Any], int]:
 
 
 def main() -> None:
-    """Print rows a second of both, their ratio, and peak memory for a tenth of the rows and for all."""
+    """Print the rows a second of both, their ratio, and peak memory for a tenth of the rows and for all of them."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     with (
         tempfile.TemporaryDirectory() as folder,

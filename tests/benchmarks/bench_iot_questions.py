@@ -1,7 +1,7 @@
-"""Twelve questions of the shape of TSBS's IoT set, on this schema and on TimescaleDB tables made by hand.
+"""Twelve questions like those of TSBS's IoT set, on this schema and on hand-made TimescaleDB tables.
 
-The same text runs on both: the tables by hand have the same names in a schema of their own. They are what TimescaleDB's
-documentation recommends and no more: double precision, one index for reading by machine and time, no foreign keys, no
+The same SQL runs on both: the hand-made tables have the same names in a separate schema. They are what TimescaleDB's
+documentation recommends, and no more: double precision, one index for reading by machine and time, no foreign keys, no
 checks, the columnstore segmented by machine, and real-time continuous aggregates that hold sums and counts. Both sides are
 as their policies leave them: old chunks in the columnstore, rollups refreshed up to the policies' `end_offset` before now, by hand
 a bucket's width as in the documentation, so that what is newer is added up when a question is asked.
@@ -65,7 +65,7 @@ ROLLUPS_BY_HAND = {
             sum(duration_minutes) AS duration_minutes, sum(quantity) AS quantity
         FROM by_hand.operational_events GROUP BY 1, 2, 3, 4""",
 }
-# Chunks that are older than this go to the columnstore on both sides.
+# Chunks older than this go to the columnstore on both sides.
 COLUMNSTORE_AFTER = {"resource_metrics": "2 days", "operational_events": "14 days"}
 
 _UTILIZATION = "sum(m.utilization_pct_minutes) / nullif(sum(m.utilization_minutes), 0)"
@@ -85,7 +85,7 @@ _JOINED = (
     "JOIN public.resources AS r ON r.organization_id = m.organization_id AND r.resource_id = m.resource_id"
 )
 
-# name: question on raw rows, the same on a rollup where one serves it
+# name: question on raw rows, and on a rollup if one can answer it
 QUESTIONS: dict[str, tuple[str, str | None]] = {
     "last reading of every machine": (_LATEST, None),
     "last reading of one machine": (f"{_LATEST} AND r.resource_id = %(resource_id)s", None),
@@ -144,7 +144,7 @@ def run(context: Context) -> Table:
     """p50 and p95 of each question, raw and on a rollup, here and by hand."""
     table = Table(
         "IoT questions",
-        "Twelve questions on the raw rows and on rollups: this schema against TimescaleDB tables made by hand.",
+        "Twelve questions on the raw rows and on rollups: this schema against hand-made TimescaleDB tables.",
         ("question", "asked of", "ms p50", "ms p95", "by hand p50", "by hand p95", "here / by hand"),
     )
     with context.database() as db:
@@ -170,15 +170,15 @@ def run(context: Context) -> Table:
             by_hand.close()
     table.goals.append(Goal("median of the questions, here / by hand", statistics.median(ratios), 1.0))
     table.remark = (
-        f"Asked at {time.strftime('%H:%M', time.gmtime())} UTC, on which the hourly questions depend: metrics of an hour are stored here a "
-        "quarter of an hour after its end, by hand an hour after. In an hour's first quarter both have equally much to add up, "
-        "afterwards we have less."
+        f"Run at {time.strftime('%H:%M', time.gmtime())} UTC, which affects the hourly questions: metrics of an hour are materialized here "
+        "a quarter of an hour after its end, in the hand-made tables an hour after. In the first quarter of an hour both sides aggregate "
+        "equally many new rows; later this schema aggregates fewer."
     )
     return table
 
 
 def prepare(db: DatabaseManager, context: Context) -> None:
-    """The same rows on both sides, in the same state."""
+    """Load the same rows on both sides, in the same state."""
     schema.seed(db, days=context.count(90), scale=2, organizations=4, metric_days=context.count(14))
     with db.connection() as connection:
         connection.autocommit = True
@@ -205,7 +205,7 @@ def compare(
     connections: dict[str, Any],
     context: Context,
 ) -> float:
-    """One question on both sides in turns; both must answer with as many rows."""
+    """Run one question on both sides alternately; both must return the same number of rows."""
     rows: dict[str, int] = {}
 
     def ask(side: str) -> None:

@@ -1,7 +1,7 @@
-"""Five ways of loading one's own events beside raw COPY of the same rows: what do names, checks and twice-safety cost?
+"""Five ways of loading your own events, compared with raw COPY of the same rows: what do codes, checks and idempotence cost?
 
-Raw COPY has its text made beforehand, and ids in it: the server's share alone. All go into the table with its types, rules, references and
-triggers, which is emptied before each.
+The text of raw COPY is prepared beforehand and contains ids, so it shows the server's share alone. All load the table with its types,
+constraints, foreign keys and triggers, which is emptied before each.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _RAW = "raw COPY"
 def run(context: Context) -> list[Table]:
     """The one table."""
     table = Table(
-        "loading one's own events",
-        "Events of 200 vehicles, in five ways and by raw COPY; rows a second, and the share of raw COPY's (median over rounds in turns).",
+        "loading your own events",
+        "Events of 200 vehicles, in five ways and by raw COPY: rows a second, and the ratio to raw COPY (median over alternating rounds).",
         ("way", "rows/s", "of raw COPY"),
         drawn="rows/s",
     )

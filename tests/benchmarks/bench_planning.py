@@ -1,7 +1,7 @@
-"""How good are the plans, how quickly, and how much better than a greedy roster and than the rule by priority?
+"""How good are the plans, how fast are they found, and how much better are they than a greedy roster and the priority rule?
 
-Seconds are those of the processor, in one thread: a search ends when it has used so many. A gap is what a plan costs above what is
-proven to be the least. Instances depend on nothing but what is said of them (tests/support); the published ones are facts.
+Seconds are CPU seconds in one thread: a search ends when it has used its limit. A gap is a plan's cost above the proven lower
+bound. Generated instances depend only on their parameters (tests/support); the others are published.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ NURSES = (
 
 
 class Clock:
-    """Seconds of the processor since it was made; `is_over` after so many."""
+    """Measures CPU seconds since its creation; `is_over` after the limit."""
 
     def __init__(self, most: float = WALL) -> None:
         self._began, self._most = time.process_time(), most
 
     def seconds(self) -> float:
-        """How many so far."""
+        """CPU seconds so far."""
         return time.process_time() - self._began
 
     def is_over(self) -> bool:
@@ -61,13 +61,13 @@ class Clock:
 
 
 def _within(cases: tuple[_Case, ...], place: int, scale: float) -> tuple[_Case, ...]:
-    """At a smaller scale, those that have less time; the first one always."""
+    """At a smaller scale, only the instances with shorter limits; always the first one."""
     return tuple(c for n, c in enumerate(cases) if not n or float(str(c[place])) <= 100 * scale)
 
 
 def _rosters(scale: float) -> Table:
     columns = ("roster", "greedy", "proposed", "bound", "gap %", "CPU s", "empty, greedy", "empty", "status")
-    table = Table("rosters", "What a roster costs, beside one by a greedy pass.", columns)
+    table = Table("rosters", "The cost of a roster, compared with a greedy one.", columns)
     for name, (people, shifts, locations, days), limit in _within(ROSTERS, 2, scale):
         roster = random_site(people, shifts, locations, days)
         clock = Clock()
@@ -119,7 +119,9 @@ def _plants(scale: float) -> Table:
         "plant", "load", "setups", "rule, in time %", "in time %", "rule, cost", "cost", "bound", "gap %", "CPU s",
     )  # fmt: skip
     table = Table(
-        "production", "What of the work is made in time, beside a rule: by priority, then due date.", columns
+        "production",
+        "The share of the work done in time, compared with a rule: by priority, then due date.",
+        columns,
     )
     for name, (jobs, resources, days), limit, most in _within(PLANTS, 2, scale):
         for load, setups in ((0.9, False), (1.1, False), (1.1, True)) if jobs < 2000 else ((1.1, False),):
@@ -145,7 +147,7 @@ def _plants(scale: float) -> Table:
 
 def _nurses(scale: float) -> Table:
     columns = ("instance", "best known", "found", "bound", "CPU s")
-    table = Table("nurses", "Published rosters of nurses (schedulingbenchmarks.org).", columns)
+    table = Table("nurses", "Published nurse rosters (schedulingbenchmarks.org).", columns)
     for number, best, limit, most in _within(NURSES, 2, scale):
         model, constant = nurse_model(instance(number))
         clock = Clock(limit)
@@ -164,5 +166,5 @@ def run(context: Context) -> list[Table]:
     parts: tuple[Callable[[float], Table], ...] = (_rosters, _plants, _nurses)
     tables = [part(context.scale) for part in parts]
     for table in tables:
-        table.remark = f"{SOLVER} {SOLVER_VERSION}, one thread. Seconds of the processor, not of the clock."
+        table.remark = f"{SOLVER} {SOLVER_VERSION}, one thread. CPU seconds, not wall-clock seconds."
     return tables

@@ -1,8 +1,8 @@
-"""What do checkout and return of a pooled connection cost, next to the pools that one would take instead?
+"""What do checkout and return of a pooled connection cost, compared with other pools?
 
     python -m tests.benchmarks.bench_pool [--database-url URL] [--rounds 7]
 
-Microseconds for both together, without a statement between: medians over the rounds, by one thread and by 32 that share 40
+Microseconds for both together, without a statement in between: medians over the rounds, with one thread, and with 32 that share 40
 connections. Without a URL the embedded PostgreSQL is started. Pools that are not installed are left out.
 """
 
@@ -29,7 +29,7 @@ OPTIONS = {"max_connections": "200"}  # four pools are open at the same time
 
 
 def ways(url: str, stack: ExitStack) -> dict[str, Callable[[], object]]:
-    """Each takes a connection and gives it back."""
+    """Ways to check out and return a connection."""
     ours = stack.enter_context(DatabaseManager(url, max_connections=CONNECTIONS))._pool
     queue = sqlalchemy.pool.QueuePool(
         lambda: psycopg2.connect(url),
@@ -55,7 +55,7 @@ def ways(url: str, stack: ExitStack) -> dict[str, Callable[[], object]]:
 
 
 def microseconds(way: Callable[[], object], threads: int) -> float:
-    """For one checkout and return, when so many threads do nothing else."""
+    """Return the microseconds of one checkout and return when this many threads do nothing else."""
     count = CHECKOUTS // threads
     ready = threading.Barrier(threads + 1)
 
@@ -76,7 +76,7 @@ def microseconds(way: Callable[[], object], threads: int) -> float:
 
 
 def measure(url: str, rounds: int) -> dict[str, tuple[list[float], list[float]]]:
-    """Microseconds by way: of one thread, of 32; a figure for each round."""
+    """Return the microseconds by way, for one thread and for 32, with a figure per round."""
     with ExitStack() as stack:
         found = ways(url, stack)
         taken: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in found}
@@ -88,10 +88,10 @@ def measure(url: str, rounds: int) -> dict[str, tuple[list[float], list[float]]]
 
 
 def run(context: Context) -> Table:
-    """What checkout and return cost."""
+    """The cost of checkout and return."""
     return Table(
         "pool",
-        "Checkout and return of a pooled connection, without a statement between.",
+        "Checkout and return of a pooled connection, without a statement in between.",
         ("pool", "µs, 1 thread", "µs, 32 threads"),
         [
             (name, round(statistics.median(one), 2), round(statistics.median(many), 2))

@@ -1,4 +1,4 @@
-"""What does a small query cost through the library, against a bare connection and the usual pools?"""
+"""What does a small query cost through the library, compared with a bare connection and the usual pools?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUERY = "SELECT name, status FROM resources WHERE organization_id = %s AND resou
 
 
 def run(context: Context) -> Table:
-    """Microseconds of one query by primary key; the ratio is against a bare connection of the thread's own."""
+    """Microseconds of one query by primary key; the ratio is to a bare connection of the same thread."""
     table = Table(
         "small query",
         "One row by its primary key, as dicts: what does the library add?",
@@ -39,7 +39,7 @@ def run(context: Context) -> Table:
             bare = rounds["psycopg2, bare"]
             for name, samples in rounds.items():
                 everything = [second for taken in samples for second in taken]
-                # Wall time of a thread per query: what a caller waits, also for the others.
+                # Wall-clock time of a thread per query: how long a caller waits, including for other threads.
                 against = statistics.median(
                     statistics.fmean(ours) / statistics.fmean(theirs)
                     for ours, theirs in zip(samples, bare, strict=True)
@@ -62,7 +62,7 @@ def run(context: Context) -> Table:
 def measure(
     found: dict[str, Callable[[int], object]], threads: int, context: Context
 ) -> dict[str, list[list[float]]]:
-    """Seconds of each query: by way, by round."""
+    """Return the seconds of each query, by way and round."""
     calls = context.count(8_000, 32 * threads)
     names = list(found)
     taken: dict[str, list[list[float]]] = {name: [] for name in names}
@@ -73,7 +73,7 @@ def measure(
 
 
 def ways(db: DatabaseManager, key: tuple[str, str], stack: ExitStack) -> dict[str, Callable[[int], object]]:
-    """Each asks the same and gives dicts."""
+    """Ways to run the same query and return dicts."""
     url = db.settings.database_url
     connections = []
     for _ in range(max(THREADS)):

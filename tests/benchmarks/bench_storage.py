@@ -1,8 +1,8 @@
-"""What does the columnstore bring: sizes before and after, and what dashboards ask before and after.
+"""What does the columnstore save? Sizes and times of dashboard queries, before and after.
 
     TEST_PG_INSTALL=/path/to/postgresql-with-timescaledb python -m tests.benchmarks.bench_storage [--scale 10] [--json FILE]
 
-The sample data, then the sample data `scale` times over. Medians of eleven runs, both forms in one run on one server.
+Measures the sample data, then `scale` times the sample data. Medians of eleven runs, both forms in one run on one server.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ QUESTIONS = {
 
 
 def sizes(db: DatabaseManager) -> dict[str, int]:
-    """Bytes of each time-series table and rollup with its indexes."""
+    """Return the bytes of each time-series table and rollup, with its indexes."""
     return {
         table: db.execute_query("SELECT hypertable_size(%s::regclass) AS bytes", (table,))[0]["bytes"]
         for table in STORED
@@ -55,7 +55,7 @@ def sizes(db: DatabaseManager) -> dict[str, int]:
 
 
 def milliseconds(db: DatabaseManager, sql: str, arguments: dict[str, Any]) -> float:
-    """Median time of a question."""
+    """Return the median time of a query."""
     runs = []
     for _ in range(11):
         started = time.perf_counter()
@@ -65,7 +65,7 @@ def milliseconds(db: DatabaseManager, sql: str, arguments: dict[str, Any]) -> fl
 
 
 def measure(db: DatabaseManager) -> dict[str, Any]:
-    """Both forms of one database."""
+    """The results of one database in both forms."""
     arguments = {
         "org": ORGANIZATION,
         "resource": db.execute_query(
@@ -109,7 +109,7 @@ def run(context: Context) -> Table:
     """Sizes before and after, ten times the sample data."""
     table = Table(
         "storage",
-        "What does the columnstore save, on ten times the sample data? Sizes with indexes, of the rollups too.",
+        "How much space does the columnstore save, on ten times the sample data, indexes and rollups included?",
         ("table or rollup", "rows", "rowstore MB", "columnstore MB", "times smaller"),
         drawn="times smaller",
     )

@@ -1,6 +1,6 @@
-"""How soon is a change on the other side, how fast does an outage drain, and what do writers pay for the outbox?
+"""How soon does a change reach the target, how fast does a backlog drain, and what does the outbox cost writers?
 
-The other side is the loopback of convex/, which runs the real functions in Node and is no Convex: its own share of the time is its own.
+The target is the loopback of convex/, which runs the real functions in Node but is not Convex: its share of the time is its own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.support.convex import KEY, WHY_NOT, Peer, peer
 from tests.support.query_calls import MANUFACTURING
 
 ROOT = Path(__file__).parents[2]
-_FUNCTIONS, _TAKER = "convex/ on the loopback", "one that takes everything"
+_FUNCTIONS, _TAKER = "convex/ on the loopback", "a target that accepts everything"
 
 
 def run(context: Context) -> list[Table]:
@@ -45,22 +45,22 @@ def run(context: Context) -> list[Table]:
 def _sending(context: Context) -> list[Table]:
     latency = Table(
         "sync latency",
-        "From the commit of an alert until the function of convex/ has written it, ten changes a second.",
+        "From the commit of an alert until the function in convex/ has written it, at ten changes a second.",
         (
-            "the other side",
+            "target",
             "linger ms",
             "changes",
             "calls",
             "p50 ms",
             "p95 ms",
             "p99 ms",
-            "ms of the sender's CPU a change",
+            "ms of sender CPU per change",
         ),
     )
     drain = Table(
         "sync after an outage",
-        "A day's changes, each of a thing of its own, that waited while the other side was away.",
-        ("the other side", "changes", "seconds", "changes/s", "calls"),
+        "A day's changes, each to a different entity, that waited while the target was down.",
+        ("target", "changes", "seconds", "changes/s", "calls"),
     )
     if WHY_NOT:
         latency.remark = drain.remark = f"Not measured: {WHY_NOT}."
@@ -84,12 +84,10 @@ def _sending(context: Context) -> list[Table]:
                 drain.goals.append(Goal(f"changes/s, {name}", row[2], 500, at_most=False))
         told = sum(row["title"].startswith("waited ") for row in other_side.table("alerts"))
         assert told == count, told
-        latency.remark = (
-            "One machine's clock for both sides. What takes everything shows the sender's share of the time."
-        )
+        latency.remark = "Both sides use the clock of one machine. The target that accepts everything shows the sender's share of the time."
         drain.remark = (
-            "The command's start is among the seconds. The loopback looks through a whole table for each document, "
-            "which no Convex does."
+            "The seconds include starting the command. For each document the loopback scans a whole table, "
+            "which Convex does not."
         )
     return [latency, drain]
 
@@ -97,7 +95,7 @@ def _sending(context: Context) -> list[Table]:
 def _latency(
     db: DatabaseManager, other_side: Peer, linger_ms: int, changes: int
 ) -> tuple[list[float], int, float]:
-    """Seconds of each change, calls that were made, and the sender's seconds of CPU."""
+    """Return the seconds of each change, the number of calls, and the sender's CPU seconds."""
     outbox = Outbox(db, MANUFACTURING, CONSUMER)
     queries = OperationalDataQueries(db)
     dice = random.Random(linger_ms)
@@ -119,7 +117,7 @@ def _latency(
 
 
 def _drain(db: DatabaseManager, other_side: Peer, count: int) -> tuple[int, float, int, int]:
-    """Changes that wait, seconds until they are there, how many a second, and calls."""
+    """Return the waiting changes, the seconds until they arrive, changes per second, and calls."""
     db.execute(
         "DELETE FROM alerts WHERE organization_id = %s AND alert_type = 'outage'",
         (MANUFACTURING,),
@@ -142,12 +140,12 @@ def _drain(db: DatabaseManager, other_side: Peer, count: int) -> tuple[int, floa
 
 @dataclass
 class _Taker(Peer):
-    """Says of every mutation that it was applied, and remembers when it first heard of each thing."""
+    """Reports every mutation as applied, and records when each entity was first received."""
 
     heard: dict[str, float] = field(default_factory=dict)
 
     def table(self, name: str) -> list[dict[str, Any]]:
-        """What it heard of, whatever the name."""
+        """What it received, whatever the name."""
         return [{"key": key, "_creationTime": 1000 * at} for key, at in self.heard.items()]
 
 
@@ -234,11 +232,11 @@ def _until(condition: Callable[[], bool]) -> None:
     give_up = time.monotonic() + 300
     while not condition():
         if time.monotonic() > give_up:
-            raise TimeoutError("the sender does not come to an end")
+            raise TimeoutError("the sender does not finish")
         time.sleep(0.05)
 
 
-# -- who writes ------------------------------------------------------------------------------------------------
+# -- writers ---------------------------------------------------------------------------------------------------
 
 _WRITES: dict[str, tuple[str, str, int]] = {
     "alerts, one by one": (
@@ -272,23 +270,23 @@ _WRITES: dict[str, tuple[str, str, int]] = {
 
 
 def _writers(context: Context) -> Table:
-    """Time and the server's CPU for the same writes, in turns: without the triggers, with them and no target, with a target."""
+    """Time and server CPU of the same writes, alternating: without the triggers, with them and no target, with a target."""
     table = Table(
         "sync writers",
-        "Durable writes without the outbox's triggers, with them, and with a target: until each is committed, and the server's CPU for it.",
+        "Durable writes without the outbox's triggers, with them, and with a target: time until commit, and server CPU.",
         (
             "writes",
             "µs without",
-            "µs with, nobody hears",
+            "µs with, no target",
             "µs with a target",
-            "nobody hears / without",
+            "no target / without",
             "target / without",
             "CPU µs without",
-            "CPU µs with, nobody hears",
+            "CPU µs with, no target",
             "CPU µs with a target",
         ),
     )
-    sides = ("without", "nobody hears", "target")
+    sides = ("without", "no target", "target")
     with context.database() as without, context.database() as silent, context.database() as heard:
         databases = dict(zip(sides, (without, silent, heard), strict=True))
         for name, db in databases.items():
@@ -332,14 +330,14 @@ def _writers(context: Context) -> Table:
                         *(round(1e6 * statistics.median(cpu[name]), 1) for name in sides),
                     )
                 )
-                table.goals.append(Goal(f"{writes}: nobody hears", ratios[0], 1.05))
-                table.goals.append(Goal(f"{writes}: a target", ratios[1], 1.05))
-    table.remark = "Each statement is a transaction of its own and waits for the disk. Nobody reads the target's outbox meanwhile."
+                table.goals.append(Goal(f"{writes}: no target", ratios[0], 1.05))
+                table.goals.append(Goal(f"{writes}: with a target", ratios[1], 1.05))
+    table.remark = "Each statement is a separate transaction and waits for the disk. Nothing reads the target's outbox meanwhile."
     return table
 
 
 def _server_cpu(process: int) -> float:
-    """Seconds that a server's process ran: to the nanosecond where the system says so, else in its clock's ticks."""
+    """CPU seconds of a server process: to the nanosecond if the system reports them, otherwise in clock ticks."""
     precise = Path(f"/proc/{process}/schedstat")
     return int(precise.read_text().split()[0]) / 1e9 if precise.exists() else _cpu(psutil.Process(process))
 

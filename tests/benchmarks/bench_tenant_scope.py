@@ -12,14 +12,14 @@ from tests.support.scale import compress_old_chunks, multiply
 
 
 def run(context: Context) -> Table:
-    """Time of each prebuilt read in a tenant's scope over its time as owner, in turns, ten times the sample data."""
+    """Time of each prebuilt read in a tenant scope over its time as owner, in alternating runs on ten times the sample data."""
     table = Table(
         "tenant scope",
-        "Each prebuilt query in a tenant's scope against the same query as owner, on ten times the sample data.",
+        "Each prebuilt query in a tenant scope against the same query as owner, on ten times the sample data.",
         ("query", "ms as owner", "ms as tenant", "tenant / owner"),
     )
     ratios, added, sums = [], [], [0.0, 0.0]
-    # A session each, as applications have: one that changes between them makes the plans of functions anew each time.
+    # A separate session for each, as in applications: a session that alternates would replan functions every time.
     with context.database() as db, DatabaseManager(settings=db.settings) as tenants:
         schema.seed(db)
         multiply(db, context.count(10))
@@ -50,6 +50,6 @@ def run(context: Context) -> Table:
     ]
     table.remark = (
         f"{sum(r <= 1.1 for r in ratios)} of {len(ratios)} calls cost at most 1.1 times as much. Whatever a call reads, the scope adds "
-        f"its three SET LOCAL and a view for each table: {statistics.median(added):.2f} ms by the median."
+        f"three SET LOCAL statements and a view per table: {statistics.median(added):.2f} ms in the median."
     )
     return table

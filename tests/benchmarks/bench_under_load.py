@@ -1,4 +1,4 @@
-"""How much slower are reads while rows pour in?"""
+"""How much slower are reads while rows are being loaded?"""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def run(context: Context) -> Table:
         ratios.append(after / before)
         table.rows.append((name, round(1e3 * before, 1), round(1e3 * after, 1), round(after / before, 2)))
     table.goals.append(Goal("median over the queries, p95 writing / rest", statistics.median(ratios), 2))
-    table.goals.append(Goal("rows a second really written", achieved, 0.9 * ROWS_PER_SECOND, at_most=False))
-    table.remark = f"{achieved:,.0f} rows a second were written meanwhile."
+    table.goals.append(Goal("rows a second actually written", achieved, 0.9 * ROWS_PER_SECOND, at_most=False))
+    table.remark = f"{achieved:,.0f} rows a second were written during the reads."
     return table
 
 
@@ -58,9 +58,9 @@ class Writer(threading.Thread):
         self.rows, self.seconds = 0, 0.0
 
     def run(self) -> None:
-        """Write until it is enough, no faster than the rate."""
+        """Write until stopped, no faster than the rate."""
         started = time.monotonic()
-        # One sample each 10 ms, going back from before the sample data: keys of their own.
+        # One sample every 10 ms, going back from before the sample data, so that keys do not collide.
         instant = dt.datetime.now(dt.UTC) - dt.timedelta(days=10)
         while not self._enough.wait(max(0.0, started + self.rows / ROWS_PER_SECOND - time.monotonic())):
             self._db.copy_rows("resource_metrics", COLUMNS, self._batch(instant))
@@ -74,14 +74,14 @@ class Writer(threading.Thread):
             yield self._facts.organization_id, at, self._facts.resource_id, 50 + number % 50, 90, 0
 
     def finish(self) -> None:
-        """Stop after the batch that is under way."""
+        """Stop after the current batch."""
         self._enough.set()
         self.join()
 
 
 @contextmanager
 def written(db: DatabaseManager, facts: Facts) -> Iterator[Writer]:
-    """While this block runs, rows are written."""
+    """Write rows while this block runs."""
     writer = Writer(db, facts)
     writer.start()
     try:

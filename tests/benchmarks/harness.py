@@ -1,4 +1,4 @@
-"""What all benchmarks share: databases to measure on, fair turns, tables with goals, the machine they ran on."""
+"""Shared by all benchmarks: databases, alternating runs, tables with goals, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PACKAGES = (
     "psycopg2-binary", "psycopg", "psycopg-binary", "psycopg-pool", "SQLAlchemy", "redis", "hiredis", "pyarrow", "pandas",
     "polars", "adbc-driver-postgresql", "connectorx", "pgcopy",
 )  # fmt: skip
-# What docker-compose.yml gives a server, and some memory; both sides of a comparison have it.
+# The settings of docker-compose.yml, and some memory; both sides of a comparison use them.
 SERVER_OPTIONS = {
     "max_connections": "200",
     "max_worker_processes": "24",
@@ -40,7 +40,7 @@ SERVER_OPTIONS = {
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure that should be reached: `value` at most or at least `limit`."""
+    """A target for a figure: `value` at most or at least `limit`."""
 
     what: str
     value: float
@@ -49,7 +49,7 @@ class Goal:
 
     @property
     def is_met(self) -> bool:
-        """Whether it is; a figure that is not a number never meets a goal."""
+        """Whether it is met; NaN never meets a goal."""
         return self.value <= self.limit if self.at_most else self.value >= self.limit
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ class Table:
     goals: list[Goal] = field(default_factory=list)
     remark: str = ""
     drawn: str = ""
-    """The column that the picture shows, a bar for each row; empty for no picture."""
+    """The column that the picture shows, one bar per row; empty for no picture."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,15 @@ class Context:
     rounds: int
     folder: Path
     keeps_databases: bool = False
-    """Whether databases that take long to load stay on the server, for another run of the same day."""
+    """Whether databases that take long to load stay on the server, for another run on the same day."""
 
     def count(self, at_scale_1: int, least: int = 1) -> int:
-        """So many at this scale."""
+        """Return this number at the current scale."""
         return max(least, round(at_scale_1 * self.scale))
 
     @contextmanager
     def database(self, **settings: object) -> Iterator[DatabaseManager]:
-        """A new database with the schema in it, dropped afterwards."""
+        """A new database with the schema, dropped afterwards."""
         with self.empty_database() as url, _unlimited(url, settings) as db:
             schema.apply(db)
             yield db
@@ -103,14 +103,14 @@ class Context:
                 load(db)
                 yield db
             return
-        # Loads are made of days before now, so tomorrow's is another.
+        # Loads end now, so tomorrow's differs.
         url = self._kept(f"benchmark_{name}_{time.strftime('%Y%m%d', time.gmtime())}", load)
         with _unlimited(url, settings) as db:
             schema.apply(db)
             yield db
 
     def _kept(self, name: str, load: Callable[[DatabaseManager], None]) -> str:
-        """The URL of the database of this name, loaded now if it is not there; half a load never gets the name."""
+        """Return the URL of the database of this name, loaded now if it does not exist; a partial load never gets the name."""
         with maintenance(self.server_url) as cursor:
             cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
             if not cursor.rowcount:
@@ -128,17 +128,17 @@ class Context:
         return database_url(self.server_url, name)
 
     def empty_database(self) -> AbstractContextManager[str]:
-        """The URL of a new database without anything in it, dropped afterwards."""
+        """The URL of a new, empty database, dropped afterwards."""
         return fresh_database(self.server_url)
 
 
 def _unlimited(url: str, settings: Mapping[str, Any]) -> DatabaseManager:
-    """A manager that lets statements take their time and reports none as slow."""
+    """A manager without a statement timeout that reports no statement as slow."""
     return DatabaseManager(url, statement_timeout_seconds=0, slow_query_seconds=0, **settings)
 
 
 def in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way in each round, in changing order, after one round that does not count."""
+    """Return the seconds of each way in each round, in changing order, after one warm-up round."""
     names = list(ways)
     taken: dict[str, list[float]] = {name: [] for name in names}
     for number in range(-1, rounds):
@@ -152,10 +152,10 @@ def in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str,
 
 @contextmanager
 def on_one_core(*servers: int) -> Iterator[None]:
-    """Keep this thread and these processes of local servers on one core, for questions that are asked one after the other.
+    """Pin this thread and these processes of local servers to one core, for queries that run one at a time.
 
-    Where each side waits for the other, which core the scheduler gives to whom makes more of a difference than what is
-    measured: 1.7 times, for one GET of Redis.
+    Where each side waits for the other, the scheduler's choice of cores makes more difference than what is measured:
+    1.7 times, for one GET of Redis.
     """
     if not hasattr(os, "sched_setaffinity"):
         yield
@@ -172,34 +172,34 @@ def on_one_core(*servers: int) -> Iterator[None]:
 
 
 def _is_server(process: int) -> bool:
-    """Whether it is what a server calls itself here: in a container or on another machine its number is another's."""
+    """Whether this local process is a PostgreSQL server: in a container or on another machine, its id may be another process's."""
     name = Path(f"/proc/{process}/comm")
     return name.exists() and name.read_text(encoding="utf-8").startswith(("postgres", "redis-server"))
 
 
 def backend(db: DatabaseManager) -> int:
-    """The process of the server that serves this manager as long as it asks one thing at a time."""
+    """Return the server process that serves this manager as long as it runs one statement at a time."""
     return int(db.execute_query("SELECT pg_backend_pid() AS process")[0]["process"])
 
 
 def has_peer(module: str) -> bool:
-    """Whether this peer is installed, and psycopg 3 in C, as its documentation recommends: in Python it is several times slower."""
+    """Whether this peer is installed, and psycopg 3 in C, as its documentation recommends: in pure Python it is several times slower."""
     in_c = find_spec("psycopg_binary") is not None or find_spec("psycopg_c") is not None
     return find_spec(module) is not None and (in_c or module not in ("psycopg", "psycopg_pool"))
 
 
 def ratio(over: list[float], under: list[float]) -> float:
-    """Median of the ratios round by round, so that a machine that does other things disturbs both."""
+    """Return the median of the ratios per round, so that a busy machine affects both sides alike."""
     return statistics.median(a / b for a, b in zip(over, under, strict=True))
 
 
 def percentile(values: list[float], percent: float) -> float:
-    """The smallest value that so many percent of them do not exceed."""
+    """Return the smallest value that this percentage of the values do not exceed."""
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
 def repeated(question: Callable[[], object], runs: int) -> list[float]:
-    """Seconds of each run, after one that does not count."""
+    """Return the seconds of each run, after one warm-up run."""
     question()
     taken = []
     for _ in range(runs):
@@ -210,7 +210,7 @@ def repeated(question: Callable[[], object], runs: int) -> list[float]:
 
 
 def by_threads(work: Callable[[int], object], threads: int, calls: int) -> list[float]:
-    """Seconds of each call, when `threads` make `calls` of them together; `work` gets the number of its thread."""
+    """Return the seconds of each call when `threads` threads make `calls` calls together; `work` gets its thread's number."""
     ready = threading.Barrier(threads)
     taken: list[list[float]] = [[] for _ in range(threads)]
     failures: list[BaseException] = []
@@ -238,7 +238,7 @@ def by_threads(work: Callable[[int], object], threads: int, calls: int) -> list[
 
 
 def machine(server_url: str) -> dict[str, str]:
-    """What this was measured on."""
+    """Describe the machine."""
     with DatabaseManager(server_url) as db:
         server = str(db.execute_query("SELECT version() AS version")[0]["version"]).split(",", 1)[0]
         extension = db.execute_query(
