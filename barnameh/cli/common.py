@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import enum
 import json
+import logging
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -98,3 +99,9 @@ def duration_of(text: str) -> dt.timedelta:
 def print_json(value: Any) -> None:
     """Print one JSON document on standard output."""
     typer.echo(json.dumps(value, default=str, ensure_ascii=False, indent=2))
+
+
+def log_progress() -> None:
+    """Log to standard error, without the addresses of requests: some sources take their key in the query."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)

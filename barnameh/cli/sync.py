@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Annotated
@@ -11,7 +10,17 @@ from uuid import UUID
 import typer
 from rich.table import Table
 
-from barnameh.cli.common import AsJson, Exit, Url, aside, database, organization_of, print_json, screen
+from barnameh.cli.common import (
+    AsJson,
+    Exit,
+    Url,
+    aside,
+    database,
+    log_progress,
+    organization_of,
+    print_json,
+    screen,
+)
 from barnameh.errors import UsageError
 from barnameh.settings import ServiceSettings
 from barnameh.sync import CONSUMER, Budget, ConvexClient, SyncService, compare
@@ -86,8 +95,7 @@ def convex(
     """
     if bool(organization) == everybody:
         raise UsageError("give --organization NAME, or --all for those added before")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    log_progress()
     with database(url) as db:
         organization_id = organization_of(db, organization)[0] if organization else None
         targets = _targets(db, organization_id)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.util
-import logging
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from barnameh.cli import fetch, forecast
-from barnameh.cli.common import AsJson, Exit, Url, database, print_json, screen
+from barnameh.cli.common import AsJson, Exit, Url, database, log_progress, print_json, screen
 from barnameh.worker import SQL, Task, Worker
 
 app = typer.Typer()
@@ -27,7 +26,7 @@ def work(
     One worker is active at a time; others wait to take over. Missed runs of a task are made up for once. Exit
     code of --once: 3 if a task failed; service_schedules.last_error says why.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_progress()
     with database(url) as db:
         worker = Worker(db, tasks())
         worker.stop_on_signals()

@@ -26,6 +26,7 @@ UNITS = {
 HOSTS = (
     "api.open-meteo.com",
     "archive-api.open-meteo.com",
+    "customer-archive-api.open-meteo.com",
     "previous-runs-api.open-meteo.com",
     "single-runs-api.open-meteo.com",
     "data-api.ecb.europa.eu",

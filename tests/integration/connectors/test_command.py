@@ -231,11 +231,14 @@ def test_sigterm_ends_it_cleanly_and_a_kill_is_made_up_for(desk: Desk) -> None:
     for ending in (signal.SIGKILL, signal.SIGTERM):
         reached = len(desk.sources.asked)
         desk.sources.fault = lambda number: time.sleep(0.3)  # type: ignore[func-returns-value]
-        process = subprocess.Popen(arguments, env=environment(desk), stderr=subprocess.PIPE)
+        keyed = environment(desk) | {"OPEN_METEO_API_KEY": "secret-key"}
+        process = subprocess.Popen(arguments, env=keyed, stderr=subprocess.PIPE)
         while len(desk.sources.asked) == reached and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(ending)
         _, said = process.communicate(timeout=60)
+        assert "secret-key" in str(desk.sources.asked[-1])
+        assert b"secret-key" not in said
         if ending == signal.SIGTERM:
             assert process.returncode == 0, said.decode()
     desk.sources.fault = lambda number: None
