@@ -8,7 +8,7 @@ if [ "$1" = health ]; then
 fi
 
 case "$BIND_ADDRESS" in
-    127.* | localhost | ::1) ;;
+    127.* | localhost | "[::1]" | ::1) ;;
     *)
         if [ "$GRAFANA_DB_PASSWORD" = grafana_password ] || [ "$GRAFANA_ADMIN_PASSWORD" = admin ]; then
             echo "BIND_ADDRESS is $BIND_ADDRESS and a password of Grafana's is the documented one: set GRAFANA_DB_PASSWORD and" \
@@ -17,11 +17,11 @@ case "$BIND_ADDRESS" in
         fi
         ;;
 esac
-if [ -n "${POSTGRES_PASSWORD_FILE:-}" ]; then
-    POSTGRES_PASSWORD=$(cat "$POSTGRES_PASSWORD_FILE")
-fi
+. "${0%/*}/common.sh"
+PGPASSWORD=$(password)
+export PGPASSWORD
 
-PGPASSWORD=$POSTGRES_PASSWORD psql -X -q -v ON_ERROR_STOP=1 -v login="$GRAFANA_DB_USER" -v password="$GRAFANA_DB_PASSWORD" <<'SQL'
+psql -X -q -v ON_ERROR_STOP=1 -v login="$GRAFANA_DB_USER" -v password="$GRAFANA_DB_PASSWORD" <<'SQL'
 SELECT format('CREATE ROLE %I LOGIN', :'login')
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'login') \gexec
 -- Not a superuser's or an owner's: a slip in .env would change the password of that one.

@@ -9,15 +9,12 @@
 # restore` can verify and restore it. It is written under a hidden name, and renamed once it is complete.
 set -u
 
+. "${0%/*}/common.sh"
 backups=/var/lib/postgresql/data
 failed=$backups/.failed
-queries=/barnameh/sql/backup
+queries=$sql/backup
 
-if [ -n "${POSTGRES_PASSWORD_FILE:-}" ]; then
-    PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE") || exit 1
-else
-    PGPASSWORD=$POSTGRES_PASSWORD
-fi
+PGPASSWORD=$(password) || exit 1
 export PGPASSWORD
 
 say() { echo "barnameh backup: $*"; }

@@ -58,6 +58,58 @@ def test_an_insert_may_return_rows(db: DatabaseManager) -> None:
     assert db.execute_query("SELECT count(*) AS n FROM notes") == [{"n": 1}]
 
 
+def test_a_statement_whose_shard_was_split_is_tried_again(db: DatabaseManager) -> None:
+    """Citus says so while it plans, and nothing was executed. A sequence counts the tries, for no rollback takes it back."""
+    db.execute(
+        """
+        CREATE SEQUENCE IF NOT EXISTS tries;
+        CREATE OR REPLACE FUNCTION planned(failures int, words text, state text) RETURNS int LANGUAGE plpgsql AS $$
+        BEGIN
+            IF nextval('tries') <= failures THEN
+                RAISE EXCEPTION '%', words USING ERRCODE = state;
+            END IF;
+            RETURN currval('tries');
+        END
+        $$;
+        GRANT USAGE ON SEQUENCE tries TO PUBLIC
+        """
+    )
+    split = ("could not find valid entry for shard 102009", "XX000")
+
+    def afresh() -> None:
+        db.execute("ALTER SEQUENCE tries RESTART")
+
+    def tries() -> int:
+        return int(db.execute_query("SELECT last_value FROM tries")[0]["last_value"])
+
+    asked = "SELECT planned(%s, %s, %s) AS n"
+    for reader in (db, db.tenant(ORGANIZATION)):
+        afresh()
+        assert reader.execute_query(asked, (3, *split)) == [{"n": 4}]
+    afresh()
+    written = db.execute("INSERT INTO notes SELECT %s, planned(%s, %s, %s), 'x'", (ORGANIZATION, 2, *split))
+    assert (written, db.execute_query("SELECT note_id FROM notes")) == (1, [{"note_id": 3}])
+
+    afresh()
+    with pytest.raises(errors.SerializationError, match="run_in_transaction"):
+        db.execute_query(asked, (99, *split))
+    assert tries() == 6, "once and five more times"
+    afresh()
+    with pytest.raises(errors.SerializationError), db.transaction() as transaction:
+        transaction.execute_query(asked, (99, *split))
+    assert tries() == 1, "what came before it in the transaction is undone: the whole is the caller's to repeat"
+    afresh()
+    assert db.run_in_transaction(lambda t: t.execute_query(asked, (2, *split))) == [{"n": 3}]
+    for words, state, kind in (
+        ("could not serialize access", "40001", errors.SerializationError),
+        ("a worker's own fault", "XX000", errors.QueryError),
+    ):
+        afresh()
+        with pytest.raises(kind):
+            db.execute_query(asked, (99, words, state))
+        assert tries() == 1
+
+
 def test_percent_signs_are_left_alone_without_parameters_and_doubled_with_them(db: DatabaseManager) -> None:
     assert db.execute_query("SELECT '50%' AS a, '%s' AS b, '%%' AS c") == [{"a": "50%", "b": "%s", "c": "%%"}]
     assert db.execute_query("SELECT '50%%' AS a, %s AS b", (1,)) == [{"a": "50%", "b": 1}]
