@@ -71,10 +71,19 @@ LEFT JOIN pg_dist_background_task AS t ON t.job_id = j.job_id
 WHERE j.job_id = %(job_id)s
 GROUP BY j.state;
 
--- name: is_alone
--- Whether this organization has its own shard.
-SELECT s.shardminvalue = s.shardmaxvalue AS is_alone
+-- name: shard_of
+-- Shard of this organization, its range of hash values, and the organization's own.
+SELECT
+    s.shardid AS shard_id,
+    s.shardminvalue::integer AS first,
+    worker_hash(%(organization_id)s::uuid) AS hash,
+    s.shardmaxvalue::integer AS last,
+    n.nodeid AS node_id
 FROM pg_dist_shard AS s
+JOIN pg_dist_placement AS p ON p.shardid = s.shardid
+JOIN pg_dist_node AS n
+    ON n.groupid = p.groupid
+    AND n.noderole = 'primary'
 WHERE s.shardid = get_shard_id_for_distribution_column('organizations', %(organization_id)s::uuid);
 
 -- name: begin_afresh

@@ -59,6 +59,7 @@ def test_a_dry_run_shows_the_statements_and_changes_nothing(
     for arguments, shown in (
         (("add", "10.0.0.4"), "SELECT citus_add_node('10.0.0.4', 5432)"),
         (("rebalance",), "get_rebalance_table_shards_plan"),
+        (("isolate", str(MANUFACTURING)), "citus_split_shard_by_split_points("),
         (("isolate", str(MANUFACTURING)), f"isolate_tenant_to_new_shard('organizations', '{MANUFACTURING}'"),
     ):
         code, _, err = _run(cluster_urls[0], *arguments, "--dry-run")
