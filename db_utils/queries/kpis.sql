@@ -15,12 +15,14 @@ SELECT
     k.reason,
     %(period_start)s::timestamptz AS period_start,
     %(period_end)s::timestamptz AS period_end
-FROM operational_kpis(
+FROM organizations AS o
+CROSS JOIN LATERAL operational_kpis(
     %(organization_id)s,
     %(period_start)s,
     %(period_end)s,
     'organization'
 ) WITH ORDINALITY AS k
+WHERE o.organization_id = %(organization_id)s
 ORDER BY
     k.ordinality;
 

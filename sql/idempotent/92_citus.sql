@@ -462,16 +462,57 @@ END
 $$;
 
 -- A function in a query runs on the node of that query's rows, and reads rows of the same organization there, which Citus
--- must be told to allow. It plans for one organization only, so there are no generic plans.
+-- must be told to allow. A statement that joins distributed tables is planned twice at each call, whatever plan_cache_mode
+-- says; plans of statements on one table are kept. So the largest statements behind the KPIs, which are planned once per
+-- session elsewhere, read their tables through functions here. These may return more rows than a statement wants: its own
+-- conditions remain. (A call takes 0.3 ms, so tables that are read for each bucket or target are read as they are.)
 DO $$
 DECLARE
-    reading regprocedure;
+    reading record;
+    body text;
 BEGIN
     IF database_edition() <> 'citus' THEN
         RETURN;
     END IF;
     FOR reading IN
-        SELECT p.oid
+        SELECT
+            t.relation,
+            t.parameters,
+            t.condition
+        FROM (
+            VALUES
+                ('locations', '', ''),
+                ('location_history', '', ''),
+                ('resource_history', '', ''),
+                ('employee_history', '', ''),
+                ('products', '', ''),
+                ('shifts', ', after timestamptz, before timestamptz', ' AND r.starts_at > after AND r.starts_at < before'),
+                ('shift_assignments', ', since timestamptz, before timestamptz', ' AND r.starts_at >= since AND r.starts_at < before'),
+                ('production_plans', ', first_date date, last_date date', ' AND r.plan_date >= first_date AND r.plan_date <= last_date')
+        ) AS t (relation, parameters, condition)
+    LOOP
+        EXECUTE format(
+            'CREATE OR REPLACE FUNCTION %1$I(org uuid%3$s) RETURNS SETOF %2$I LANGUAGE plpgsql STABLE AS $read$ '
+            'BEGIN RETURN QUERY SELECT r.* FROM %2$I AS r WHERE r.organization_id = org%4$s; END $read$',
+            'rows_of_' || reading.relation,
+            reading.relation,
+            reading.parameters,
+            reading.condition
+        );
+        EXECUTE format(
+            'COMMENT ON FUNCTION %I IS %L',
+            'rows_of_' || reading.relation,
+            'Rows of ' || reading.relation || ' of one organization, for statements that the citus edition plans once per session.'
+        );
+    END LOOP;
+
+    FOR reading IN
+        SELECT
+            p.oid,
+            p.oid::regprocedure AS signature,
+            p.prosrc AS source,
+            p.proname IN ('resource_time_raw', 'time_kpis', 'operational_kpis') AS is_rewritten,
+            p.proname ~ '^rows_of_' OR p.proname IN ('machine_events', 'kept_time_reads', 'resource_time_rest') AS is_planned_once
         FROM pg_proc AS p
         JOIN pg_language AS l ON l.oid = p.prolang AND l.lanname = 'plpgsql'
         WHERE p.pronamespace = 'public'::regnamespace
@@ -480,8 +521,29 @@ BEGIN
             AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
         ORDER BY p.oid
     LOOP
-        EXECUTE format('ALTER FUNCTION %s SET citus.allow_nested_distributed_execution = on', reading);
-        EXECUTE format('ALTER FUNCTION %s RESET plan_cache_mode', reading);
+        IF reading.is_rewritten THEN
+            body := regexp_replace(
+                reading.source,
+                '(FROM|JOIN) (locations|location_history|resource_history|employee_history|products) AS',
+                '\1 rows_of_\2(org) AS',
+                'g'
+            );
+            body := replace(body, 'FROM shifts AS', 'FROM rows_of_shifts(org, first_instant - interval ''26 hours'', end_instant) AS');
+            body := replace(body, 'FROM shift_assignments AS', 'FROM rows_of_shift_assignments(org, period_start, least(period_end, now())) AS');
+            body := replace(
+                body,
+                'FROM production_plans AS',
+                'FROM rows_of_production_plans(org, (period_start AT TIME ZONE ''UTC'')::date - 2, (least(period_end, now()) AT TIME ZONE ''UTC'')::date + 1) AS'
+            );
+            EXECUTE replace(pg_get_functiondef(reading.oid), reading.source, body);
+        END IF;
+        EXECUTE format('ALTER FUNCTION %s SET citus.allow_nested_distributed_execution = on', reading.signature);
+        -- Set for each, because a function takes over the setting of the one that calls it.
+        EXECUTE format(
+            'ALTER FUNCTION %s SET plan_cache_mode = %s',
+            reading.signature,
+            CASE WHEN reading.is_rewritten OR reading.is_planned_once THEN 'force_generic_plan' ELSE 'auto' END
+        );
     END LOOP;
 END
 $$;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg2
 import pytest
 
@@ -29,6 +31,23 @@ def test_every_table_of_tenants_is_distributed_by_organization(citus: DatabaseMa
     groups = citus.execute_query("SELECT count(*), count(DISTINCT colocation_id) AS groups FROM citus_tables")
     assert (undistributed, groups[0]["groups"]) == ([], 1)
     assert groups[0]["count"] >= 40
+
+
+def test_the_largest_statements_of_kpis_are_planned_once_a_session(citus: DatabaseManager) -> None:
+    """They join no distributed table, for Citus would plan them at each call: what they read comes from functions."""
+    tables = {row["name"] for row in citus.execute_query("SELECT table_name::text AS name FROM citus_tables")}
+    found = citus.execute_query(
+        "SELECT p.proname AS name, p.prosrc AS source, p.proconfig AS settings FROM pg_proc AS p "
+        "WHERE p.proname IN ('resource_time_raw', 'time_kpis', 'operational_kpis') ORDER BY p.proname"
+    )
+    read = {row["name"]: tables & set(re.findall(r"(?:FROM|JOIN)\s+(\w+)", row["source"])) for row in found}
+    # One statement of operational_kpis reads this table alone: the plans of such statements are kept.
+    assert read == {
+        "operational_kpis": {"employee_attendance"},
+        "resource_time_raw": set(),
+        "time_kpis": set(),
+    }
+    assert all("plan_cache_mode=force_generic_plan" in row["settings"] for row in found)
 
 
 def test_it_can_be_applied_again(citus: DatabaseManager) -> None:
