@@ -97,7 +97,9 @@ def test_a_statement_whose_shard_was_split_is_tried_again(db: DatabaseManager) -
     afresh()
     with pytest.raises(errors.SerializationError), db.transaction() as transaction:
         transaction.execute_query(asked, (99, *split))
-    assert tries() == 1, "what came before it in the transaction is undone: the whole is the caller's to repeat"
+    assert tries() == 1, (
+        "what came before it in the transaction is undone: the whole is the caller's to repeat"
+    )
     afresh()
     assert db.run_in_transaction(lambda t: t.execute_query(asked, (2, *split))) == [{"n": 3}]
     for words, state, kind in (
