@@ -179,7 +179,7 @@ class Settings:
             name, equals, value = setting.partition("=")
             if not equals or not word.startswith("-"):
                 raise ConfigurationError(
-                    f"the URL's options hold {word!r}: behind a pooler only -c name=value can be kept"
+                    f"the URL's options contain {word!r}: behind a pooler only -c name=value can be kept"
                 )
             session[name.replace("-", "_")] = value
         return session
@@ -413,7 +413,7 @@ def embedded_folder(url: str | None) -> str | None:
     if url is None or not url.startswith("embedded:"):
         return None
     if url == "embedded:":
-        raise ConfigurationError("--url embedded: names no folder: write embedded:FOLDER")
+        raise ConfigurationError("--url embedded: has no folder: write embedded:FOLDER")
     return url.removeprefix("embedded:")
 
 

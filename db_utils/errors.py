@@ -202,7 +202,7 @@ _ADVICE: dict[str, str] = {
     "40001": "another transaction changed the same rows: use run_in_transaction, which retries",
     "40P01": "two transactions deadlocked: use run_in_transaction, which retries",
     "44000": "the row does not belong to the organization of this scope",
-    "53100": "the server's disk is full: free or add space, nothing of this statement was kept",
+    "53100": "the server's disk is full: free or add space; the statement had no effect",
     "53200": "the server is out of memory: lower work_mem or the size of the statement",
     "53300": "the server has no free slot: lower DB_POOL_MAX_CONNECTIONS or raise max_connections",
     "55P03": "another transaction held a lock for too long: try again when it has ended (pg_locks names its holder), "

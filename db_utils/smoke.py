@@ -81,7 +81,7 @@ def run(settings: Settings, console: Console) -> bool:
             if failures
             else f"All {len(set(names))} prebuilt queries answered."
             if not not_asked
-            else f"{len(set(names)) - len(not_asked)} prebuilt queries answered; {len(not_asked)} have nothing to ask about yet."
+            else f"{len(set(names)) - len(not_asked)} prebuilt queries answered; {len(not_asked)} have no data to run on yet."
         )
         return not failures
 
@@ -119,7 +119,7 @@ def call(method: Callable[..., Any], samples: dict[str, Any]) -> Outcome:
     }
     if missing := sorted(name.removesuffix("_id") for name, value in arguments.items() if value is None):
         return Outcome(
-            method.__name__, 0, 0.0, f"not asked: there is no {' and no '.join(missing)} yet", missing=True
+            method.__name__, 0, 0.0, f"not run: there is no {' and no '.join(missing)} yet", missing=True
         )
     started = time.perf_counter()
     try:

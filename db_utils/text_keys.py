@@ -83,12 +83,12 @@ def text_key(text: str) -> str:
 def storable(text: str, name: str) -> str:
     """Return this text, if PostgreSQL can store it. Raises `InvalidInputError`, which calls it `name`."""
     if "\0" in text:
-        raise InvalidInputError(f"{name} holds a NUL character, which PostgreSQL cannot store: remove it")
+        raise InvalidInputError(f"{name} contains a NUL character, which PostgreSQL cannot store: remove it")
     try:
         text.encode()
     except UnicodeEncodeError:
         raise InvalidInputError(
-            f"{name} holds a lone surrogate, which UTF-8 cannot encode: remove it"
+            f"{name} contains a lone surrogate, which UTF-8 cannot encode: remove it"
         ) from None
     return text
 
@@ -122,7 +122,7 @@ def unknown_code(name: str, kind: str, codes: Sequence[str], advice: str = "") -
     named = ", ".join(map(repr, codes[:_MOST_NAMED]))
     more = f" and {len(codes) - _MOST_NAMED} more" if len(codes) > _MOST_NAMED else ""
     return (
-        f"{name}: the organization has no {thing} {named}{more}{advice}: give its id or {thing}_code, or make it with "
+        f"{name}: the organization has no {thing} {named}{more}{advice}: give its id or {thing}_code, or create it with "
         f"get_or_create_{thing}"
     )
 

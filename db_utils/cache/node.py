@@ -150,7 +150,7 @@ class Node:
                     if self._closed:
                         raise UnavailableError("the cache is closed", bypassed=True)
                     if self._late and self._connecting == self._open > 0:
-                        raise UnavailableError(f"{self.name} is still being connected to", bypassed=True)
+                        raise UnavailableError(f"{self.name} is still connecting", bypassed=True)
                     if self._failures != failures:
                         raise UnavailableError(f"{self.name}: {self._failure}")
                     self._start_connecting()

@@ -275,7 +275,7 @@ def _decimal(text: str) -> Decimal:
 
 
 def _refuse(constant: str) -> Any:
-    raise UndecodableError(f"{constant} is no JSON")
+    raise UndecodableError(f"{constant} is not JSON")
 
 
 _UNTAG: dict[str, Callable[[Any], Any]] = {

@@ -46,7 +46,7 @@ class RedisTarget:
         if self.kind == "sentinel":
             self.service, _, database = rest.path.strip("/").partition("/")
             if not self.service:
-                raise ConfigurationError("REDIS_URL names no Sentinel service: end it with /service-name.")
+                raise ConfigurationError("REDIS_URL has no Sentinel service: end it with /service-name.")
             rest = rest._replace(path=f"/{database}")
         options = {name: values[0] for name, values in parse_qs(rest.query).items()}
         sentinel_login = {
@@ -94,7 +94,7 @@ class RedisTarget:
         try:
             self._build(self.addresses[0])
         except (TypeError, ValueError, redis.RedisError) as error:
-            raise ConfigurationError(f"REDIS_URL has an option that does not fit: {error}") from None
+            raise ConfigurationError(f"REDIS_URL has an invalid option: {error}") from None
 
     def connect(self, address: Address | None = None) -> BoundedConnection:
         """Open a connection, log in and select the database, within a few times connect_seconds.
@@ -145,7 +145,7 @@ class RedisTarget:
 
 
 _UNREADABLE = (
-    "REDIS_URL has a host or a port that cannot be read: write user:password@host:port, with special "
+    "REDIS_URL has an invalid host or port: write user:password@host:port, with special "
     "characters of the password percent-encoded."
 )
 

@@ -266,8 +266,8 @@ class Store:
         if foreign:
             self._warn(
                 "The prediction cache finds another application's values under its names in %s, and leaves them "
-                "as they are: those predictions come from the database. Give the cache a database or a "
-                "namespace of its own.",
+                "as they are: those predictions come from the database. Give the cache its own database or "
+                "namespace.",
                 self._client.name,
             )
         self._statistics.add(

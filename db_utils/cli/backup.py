@@ -94,7 +94,7 @@ def backup(
     """
     key = backups.read_key(key_file)
     if encrypted and key is None:
-        raise ConfigurationError("no key was given: set BACKUP_KEY, or name a file with --key-file")
+        raise ConfigurationError("no key was given: set BACKUP_KEY, or give a file with --key-file")
     if every:
         schedule = Schedule.parse(every)
         _keep_backing_up(
@@ -124,7 +124,7 @@ def backup(
         f"{', encrypted' if manifest.key else ''}, {made.seconds:.1f} s."
     )
     if seconds is not None:
-        typer.echo(f"It restores: every table is equal to the original, seen in {seconds:.1f} s.")
+        typer.echo(f"Restored and compared: every table equals the original, in {seconds:.1f} s.")
     if not made.is_recorded:
         typer.echo(
             "It is not recorded in backup_runs: this user lacks permission, or the schema is older (db-utils migrate)."
@@ -266,7 +266,7 @@ def restore(
     )
     for sentence, roles in (
         ("Roles made: {}.", done.roles.made),
-        ("Roles that were there already, left as they are: {}.", done.roles.kept),
+        ("Existing roles, left unchanged: {}.", done.roles.kept),
         (
             "Without a password, because the backup has none (ALTER ROLE … PASSWORD): {}.",
             done.roles.without_password,

@@ -78,7 +78,9 @@ def add(
     _say(
         {"added": not dry_run},
         json,
-        "Nothing was changed." if dry_run else f"{node} is in: db-utils cluster rebalance gives it rows",
+        "Nothing was changed."
+        if dry_run
+        else f"{node} was added: db-utils cluster rebalance moves rows to it",
     )
 
 

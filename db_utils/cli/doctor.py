@@ -107,7 +107,7 @@ def _bytes(text: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?B)?", text.strip(), re.IGNORECASE)
     if match is None:
         raise InvalidInputError(
-            f"--disk-free {text!r} cannot be read: write a number and B, kB, MB, GB or TB, such as 40GB"
+            f"--disk-free {text!r} is not a size: write a number and B, kB, MB, GB or TB, such as 40GB"
         )
     return round(float(match[1]) * _UNITS[(match[2] or "").upper()])
 

@@ -254,10 +254,10 @@ def export(
     Example: db-utils export --query get_kpi_summary --param days=7 --organization "Sample Manufacturing" -o kpis.csv
     """
     if (relation is None) == (query is None):
-        raise InvalidInputError("name a table or view to export, or a prebuilt query with --query")
+        raise InvalidInputError("give a table or view to export, or a prebuilt query with --query")
     if json and out == "-":
         raise InvalidInputError(
-            "--json and the rows cannot both go to standard output: name a file with --out"
+            "--json and the rows cannot both go to standard output: give a file with --out"
         )
     options = ExportOptions(
         format=format,
@@ -343,7 +343,7 @@ def _tell(result: ImportResult, skip_bad: bool) -> None:
 def _check_scope(organization: str | None, all_organizations: bool) -> None:
     if (organization is None) != all_organizations:
         raise InvalidInputError(
-            "name one organization with --organization (id or exact name), or say --all-organizations"
+            "give one organization with --organization (id or exact name), or use --all-organizations"
         )
 
 
@@ -352,7 +352,7 @@ def _pairs(option: str, given: Sequence[str] | None) -> dict[str, str]:
     for pair in given or ():
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
-            raise InvalidInputError(f"{option} is written NAME=VALUE, not {pair!r}")
+            raise InvalidInputError(f"{option} must be NAME=VALUE, not {pair!r}")
         if name.strip() in pairs and option == "--map":
             value = f"{pairs[name.strip()]},{value}"  # one column of the file to several of the table
         elif name.strip() in pairs:

@@ -81,5 +81,5 @@ def _writable(path: Path) -> Path:
     if not path.parent.is_dir():
         raise typer.BadParameter(f"--out {path}: there is no folder {path.parent}")
     if path.is_dir():
-        raise typer.BadParameter(f"--out {path} is a folder: name a file in it")
+        raise typer.BadParameter(f"--out {path} is a folder: give a file in it")
     return path

@@ -54,8 +54,8 @@ def init(
         plan = schema.plan(db)
         if plan.kind in ("upgrade", "reapply"):
             raise SchemaError(
-                f"{db.settings.safe_url} has a schema already (version {plan.from_version}): run db-utils migrate, or look at "
-                "what it would do with migrate --plan"
+                f"{db.settings.safe_url} already has a schema (version {plan.from_version}): run db-utils migrate, or see what it "
+                "would do with migrate --plan"
             )
         applying.refuse_newer(plan.from_version)
         if plan.kind == "init":
@@ -128,11 +128,11 @@ def verify(
             if found:
                 things = "1 thing is" if len(found) == 1 else f"{len(found)} things are"
                 typer.echo(
-                    f"{db.settings.safe_url}: {things} missing or wrong. db-utils migrate makes what is missing."
+                    f"{db.settings.safe_url}: {things} missing or wrong. db-utils migrate creates what is missing."
                 )
             if of_rows:
                 typer.echo(
-                    f"{db.settings.safe_url}: rows are not as they should be. After a backup: CALL remove_double_rows();"
+                    f"{db.settings.safe_url}: rows are inconsistent. After a backup, run CALL remove_double_rows();"
                 )
             for problem in found + of_rows:
                 typer.echo(f"- {problem}")
@@ -177,7 +177,7 @@ def reset(
             )
             return
         logins = f", with the logins {', '.join(removed.tenant_logins)}" if removed.tenant_logins else ""
-        typer.echo(f"{db.settings.safe_url}: the old schema and its rows are gone{logins}.")
+        typer.echo(f"{db.settings.safe_url}: the old schema and its rows were dropped{logins}.")
         _say_version(db, json, changed=True)
 
 
@@ -266,7 +266,9 @@ def _say_version(db: DatabaseManager, json: bool, *, changed: bool, from_version
         return
     words = f"schema version {facts['schema_version']} ({facts['edition']} edition)"
     came = (
-        f", came from version {from_version}" if from_version not in (None, facts["schema_version"]) else ""
+        f", upgraded from version {from_version}"
+        if from_version not in (None, facts["schema_version"])
+        else ""
     )
     typer.echo(
         f"{facts['database']} has {words}{came}."
@@ -295,7 +297,7 @@ def _show_plan(db: DatabaseManager, plan: schema.Plan, json: bool) -> None:
         table.add_row(file.name, file.change)
     screen.print(table)
     for name in plan.dropped_files:
-        typer.echo(f"{name} was applied once and is no longer part of the schema: what it made stays.")
+        typer.echo(f"{name} was applied earlier but is no longer part of the schema: its objects stay.")
 
 
 def _say_what_would_go(db: DatabaseManager, json: bool) -> None:

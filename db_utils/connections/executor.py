@@ -103,7 +103,7 @@ class Executor(ABC):
     def connection(self) -> AbstractContextManager[Any]:
         """Lend the psycopg2 connection, for anything this library does not cover.
 
-        It is in psycopg2's usual mode (a transaction begins by itself); it commits when the block ends, rolls
+        It is in psycopg2's usual mode (transactions begin implicitly); it commits when the block ends, rolls
         back when it raises, and goes back to the pool with all its session settings reset. Behind a pooler that lends
         sessions by transaction it is refused (`SessionUnavailableError`): use that of a `transaction()`.
         """

@@ -279,7 +279,7 @@ def check_kinds(kinds: tuple[str, ...]) -> None:
     for kind in kinds:
         if kind not in KINDS:
             raise InvalidInputError(
-                f"{reprlib.repr(kind)} is not announced: listen to one of {', '.join(KINDS)}"
+                f"{reprlib.repr(kind)} is not a kind of notification: listen to one of {', '.join(KINDS)}"
             )
 
 
@@ -288,7 +288,7 @@ def check_no_kinds(channels: tuple[str, ...]) -> None:
     for kind in channels:
         if kind in KINDS:
             raise InvalidInputError(
-                f"{kind} are announced to each organization separately: listen with tenant(organization_id).listen({kind!r})"
+                f"{kind} are sent to each organization separately: listen with tenant(organization_id).listen({kind!r})"
             )
 
 
@@ -305,6 +305,6 @@ def check_channels(channels: tuple[str, ...]) -> dict[str, str]:
             or any("\ud800" <= character <= "\udfff" for character in name)
         ):
             raise InvalidInputError(
-                f"{reprlib.repr(name)} cannot be a channel: give a name of 1 to 63 bytes in UTF-8"
+                f"{reprlib.repr(name)} is not a valid channel: give a name of 1 to 63 bytes in UTF-8"
             )
     return {name: name for name in channels}

@@ -102,7 +102,7 @@ _MAINTENANCE_SECONDS = 7 * 86_400.0
 
 
 class DatabaseManager(Executor):
-    """A pool of connections to one database, and the verbs of `Executor` on it.
+    """A pool of connections to one database, with the methods of `Executor`.
 
     Safe to share between threads, and after a fork each process has its own connections. Without a `url` the
     environment and `.env` configure it. Nothing is opened until the first statement.

@@ -42,7 +42,7 @@ _IDLE = psycopg2.extensions.TRANSACTION_STATUS_IDLE
 
 @dataclass(frozen=True)
 class PoolStats:
-    """The state of a pool at one moment, and its totals since it was made."""
+    """The state of a pool at one moment, and its totals since it was created."""
 
     max_connections: int
     open: int
@@ -120,8 +120,8 @@ class ConnectionPool:
             checkout.close()
             if isinstance(error, QueryTimeoutError):
                 raise ConnectionFailedError(
-                    f"{self.safe_url} took the connection and answered nothing within "
-                    f"{self.settings.connect_timeout_seconds:g} s (DB_CONNECT_TIMEOUT_SECONDS): behind a pooler, look "
+                    f"{self.safe_url} accepted the connection but did not answer within "
+                    f"{self.settings.connect_timeout_seconds:g} s (DB_CONNECT_TIMEOUT_SECONDS): behind a pooler, check "
                     "whether its pool is full"
                 ) from error
             raise

@@ -57,11 +57,11 @@ def check_session(checkout: Checkout, what: str) -> None:
     if checkout.is_pooled and _backend_pid(checkout, None) != checkout.backend_pid:
         raise SessionUnavailableError(
             "DB_POOLER_MODE is session, but the pooler changed the session between two transactions: set pool_mode = "
-            "session for this database in the pooler, or leave DB_POOLER_MODE out"
+            "session for this database in the pooler, or unset DB_POOLER_MODE"
         )
 
 
 def check_statement(checkout: Checkout, sql: str) -> None:
     """Refuse a statement that changes the session where the next transaction gets another session."""
     if checkout.preamble and len(sql) <= LONGEST_READ and shape(sql).needs_session:
-        check_session(checkout, f"{shape(sql).first_words[0]} of something that outlives the transaction")
+        check_session(checkout, f"{shape(sql).first_words[0]} with an effect beyond the transaction")

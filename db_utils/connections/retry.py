@@ -36,7 +36,7 @@ def run_with_retries(
         raise InvalidInputError(f"retries is {retries!r}: give a whole number, 0 or more")
     for name, given in (("function", function), ("delay", delay)):
         if not callable(given):
-            raise InvalidInputError(f"{name} is a function, not {type(given).__name__}")
+            raise InvalidInputError(f"{name} must be a function, not {type(given).__name__}")
     failures = 0
     while True:
         try:

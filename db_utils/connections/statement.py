@@ -52,7 +52,7 @@ def run(
         sql = text_of(sql, checkout.connection)
     if "\0" in sql:
         raise InvalidInputError(
-            "the statement holds the character NUL: the driver would send what is before it"
+            "the statement contains a NUL character: the driver would send only the text before it"
         )
     if parameters is not None:
         parameters = adapt_parameters(parameters)
@@ -175,7 +175,7 @@ def _timed_out(
 def _bad_parameters(error: Exception) -> InvalidInputError:
     if isinstance(error, KeyError):
         return InvalidInputError(
-            f"the statement has a placeholder %({error.args[0]})s and no parameter of that name"
+            f"the statement has a placeholder %({error.args[0]})s but no parameter of that name"
         )
     if isinstance(error, (IndexError, TypeError)):
         return InvalidInputError(
@@ -183,7 +183,7 @@ def _bad_parameters(error: Exception) -> InvalidInputError:
             "dict, and write a literal percent sign as %% where parameters are given"
         )
     if isinstance(error, UnicodeError):
-        return InvalidInputError("a text holds characters that UTF-8 cannot encode (lone surrogates)")
+        return InvalidInputError("a text contains characters that UTF-8 cannot encode (lone surrogates)")
     return InvalidInputError(f"a parameter cannot be sent: {error}")
 
 
@@ -194,7 +194,9 @@ def text_of(sql: Statement, connection: Any) -> str:
     if isinstance(sql, psycopg2.sql.Composable):
         text: str = sql.as_string(connection)
         return text
-    raise InvalidInputError(f"a statement is text or psycopg2.sql.Composable, not {type(sql).__name__}")
+    raise InvalidInputError(
+        f"the statement must be text or psycopg2.sql.Composable, not {type(sql).__name__}"
+    )
 
 
 def bound(checkout: Checkout, sql: str, parameters: Parameters) -> str:

@@ -83,7 +83,7 @@ class Transaction(Executor):
     def __enter__(self) -> Transaction:
         if self._state != "new":
             raise TransactionStateError(
-                "a transaction can be entered once: call transaction() again for another"
+                "a transaction can be entered only once: call transaction() again for another"
             )
         self._checkout = self._pool.begin(f"{self._begin} {self._settings}", self._begin_timeout_seconds)
         self._thread_id = threading.get_ident()
@@ -113,7 +113,7 @@ class Transaction(Executor):
         """
         self._usable()
         if not callable(callback):
-            raise InvalidInputError(f"callback is a function, not {type(callback).__name__}")
+            raise InvalidInputError(f"callback must be a function, not {type(callback).__name__}")
         self._callbacks.append((callback, also_if_unknown))
 
     def _call_back(self) -> None:
@@ -307,7 +307,7 @@ class _Savepoint(Transaction):
     def __enter__(self) -> Transaction:
         if self._state != "new":
             raise TransactionStateError(
-                "a transaction can be entered once: call transaction() again for another"
+                "a transaction can be entered only once: call transaction() again for another"
             )
         checkout = self._outer._usable()
         run(checkout, f'SAVEPOINT "{self._name}"', None, fetch_count)

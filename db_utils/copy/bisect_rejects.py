@@ -195,7 +195,7 @@ class BisectingLoader:
                 columns, demands = self._columns_of(cause.constraint)
                 column = column or columns
                 if demands is not None:
-                    reason = f"{self._said(columns, values)}: {reason}, which demands {demands}"
+                    reason = f"{self._said(columns, values)}: {reason}, which requires {demands}"
             self._batch.rejects.append(
                 Reject(number, column, reason, values, cause.sqlstate, cause.constraint)
             )

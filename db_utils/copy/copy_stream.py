@@ -65,7 +65,9 @@ class RowSource:
         try:
             self._rows = iter(rows)
         except TypeError:
-            raise InvalidInputError(f"rows are an iterable of tuples, not {type(rows).__name__}") from None
+            raise InvalidInputError(
+                f"rows must be an iterable of tuples, not {type(rows).__name__}"
+            ) from None
 
     def take(self, count: int) -> Chunk | None:
         """Return the next rows; None at the end."""

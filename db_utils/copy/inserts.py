@@ -148,7 +148,7 @@ def check_statement(statement: object, page_size: object) -> None:
             "(a literal percent sign is %%)"
         )
     if isinstance(page_size, bool) or not isinstance(page_size, int) or page_size < 1:
-        raise InvalidInputError("page_size is a number of rows, at least 1")
+        raise InvalidInputError("page_size must be a number of rows, at least 1")
 
 
 def _placeholders(statement: str) -> int:
@@ -174,7 +174,7 @@ def execute_pages(
     try:
         source = iter(rows)
     except TypeError:
-        raise InvalidInputError(f"rows are an iterable of tuples, not {type(rows).__name__}") from None
+        raise InvalidInputError(f"rows must be an iterable of tuples, not {type(rows).__name__}") from None
     with plain_cursor(connection) as cursor:
 
         def run(items: list[str]) -> int:
@@ -201,7 +201,7 @@ def _row_literal(connection: Any) -> Callable[[Any], str]:
 
     def make(row: Any) -> str:
         if isinstance(row, (str, bytes, Mapping)) or not isinstance(row, Sequence):
-            raise BadRowError(0, None, f"a row is a tuple or list of values, not {type(row).__name__}")
+            raise BadRowError(0, None, f"a row must be a tuple or list of values, not {type(row).__name__}")
         if not row:
             raise BadRowError(0, None, "the row is empty")
         try:
@@ -209,7 +209,7 @@ def _row_literal(connection: Any) -> Callable[[Any], str]:
             return text.decode()
         except UnicodeError:
             raise BadRowError(
-                0, None, "a text holds characters that UTF-8 cannot encode (lone surrogates)"
+                0, None, "a text contains characters that UTF-8 cannot encode (lone surrogates)"
             ) from None
         except (psycopg2.ProgrammingError, ValueError, TypeError) as error:
             raise BadRowError(0, None, f"a value cannot be sent: {error}") from None

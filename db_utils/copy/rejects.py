@@ -137,8 +137,8 @@ def row_values(row: Any) -> tuple[Any, ...]:
 def check_callbacks(report: object, progress: object) -> None:
     """Raise `InvalidInputError` unless these are a `RejectReport` and a function, or None."""
     if report is not None and not isinstance(report, RejectReport):
-        raise InvalidInputError(f"on_reject is a RejectReport, not {type(report).__name__}")
+        raise InvalidInputError(f"on_reject must be a RejectReport, not {type(report).__name__}")
     if progress is not None and not callable(progress):
         raise InvalidInputError(
-            f"progress is a function that takes the number of rows so far, not {type(progress).__name__}"
+            f"progress must be a function that takes the number of rows so far, not {type(progress).__name__}"
         )

@@ -82,7 +82,7 @@ def find_target(connection: Any, table: str) -> TargetTable:
             cursor.execute(_SQL["lookup"], {"name": table})
         except UnicodeEncodeError:
             raise InvalidInputError(
-                "the name of the table holds characters that UTF-8 cannot encode (lone surrogates)"
+                "the table name contains characters that UTF-8 cannot encode (lone surrogates)"
             ) from None
         except (psycopg2.errors.SyntaxError, psycopg2.errors.FeatureNotSupported) as error:
             reason = error.diag.message_primary
@@ -94,7 +94,7 @@ def find_target(connection: Any, table: str) -> TargetTable:
         raise UndefinedObjectError(f"there is no table or view {table}", sqlstate="42P01", table=table)
     schema, relation, kind = found[0][:3]
     if kind not in "rpfv":
-        raise InvalidInputError(f"{relation} is not a table or view that rows can be put into")
+        raise InvalidInputError(f"{relation} is not a table or view that rows can be loaded into")
     columns = {
         name: Column(name, type_, type_name, _element(name, element), cast)
         for _, _, _, name, type_name, cast, type_, element in found

@@ -143,9 +143,9 @@ def _moment_text(value: dt.date | dt.time, column: Column) -> str | None:
                 "a datetime with time zone does not fit a column of type timestamp without time zone"
             )
         if column.type == "date" and (aware or value.time() != dt.time()):
-            raise BadValueError("a moment is not a day: give a date")
+            raise BadValueError("a time is not a date: give a date")
     elif isinstance(value, dt.date) and column.type == "timestamptz":
-        raise BadValueError("a date is not a moment: give a datetime with time zone")
+        raise BadValueError("a date is not a time: give a datetime with time zone")
     return infinity_text(value) or value.isoformat()
 
 
@@ -412,10 +412,10 @@ class RowEncoder:
                 text = value_text(value, column)
                 if text is not None:
                     if "\0" in text:
-                        raise BadValueError("a text holds the character NUL, which PostgreSQL cannot store")
+                        raise BadValueError("a text contains a NUL character, which PostgreSQL cannot store")
                     text.encode()
             except UnicodeEncodeError:
-                reason = "a text holds characters that UTF-8 cannot encode (lone surrogates)"
+                reason = "a text contains characters that UTF-8 cannot encode (lone surrogates)"
                 raise BadRowError(index, column.name, reason) from None
             except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
                 raise BadRowError(index, column.name, str(error)) from None
@@ -436,7 +436,9 @@ class RowEncoder:
             or not isinstance(row, Iterable)
             or isinstance(row, Iterator)
         ):
-            raise BadRowError(index, None, f"a row is a tuple or list of values, not {type(row).__name__}")
+            raise BadRowError(
+                index, None, f"a row must be a tuple or list of values, not {type(row).__name__}"
+            )
         if isinstance(row, (set, frozenset)):
             raise BadRowError(index, None, "a set has no order: give a tuple or list of values")
         values = list(row)

@@ -107,13 +107,13 @@ def from_frame(frame: Any) -> FrameSource:
     if isinstance(frame, (pa.Table, pa.RecordBatch)):
         return FrameSource(frame.schema.names, [frame.columns] if frame.num_columns else [])
     if polars is not None and isinstance(frame, polars.LazyFrame):
-        raise InvalidInputError("this is a plan of a frame: call its collect() first")
+        raise InvalidInputError("this frame is lazy: call its collect() first")
     if isinstance(frame, type) or not hasattr(frame, "__arrow_c_stream__"):
-        raise InvalidInputError(f"a frame is {_KINDS}, not {type(frame).__name__}")
+        raise InvalidInputError(f"a frame must be {_KINDS}, not {type(frame).__name__}")
     try:
         reader = pa.RecordBatchReader.from_stream(frame)
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise InvalidInputError(f"a frame is {_KINDS}: {error}") from None
+        raise InvalidInputError(f"a frame must be {_KINDS}: {error}") from None
     return FrameSource(reader.schema.names, _batches(reader))
 
 
@@ -143,7 +143,7 @@ def _from_pandas(pandas: Any, series: Any) -> Any:
         missing = series.isna().to_numpy()
     except ArithmeticError:  # pandas compares a Decimal with itself, which a signalling NaN does not allow
         raise InvalidInputError(
-            f"column {series.name} of the frame holds a signalling NaN: give NaN"
+            f"column {series.name} of the frame contains a signalling NaN: give NaN"
         ) from None
     return [None if absent else value for absent, value in zip(missing, series.tolist(), strict=True)]
 
@@ -166,8 +166,8 @@ def check_types(source_columns: Sequence[Any], columns: Sequence[Column]) -> Non
         zone = kind.tz if pa.types.is_timestamp(kind) else None
         if column.type == "timestamptz" and pa.types.is_date(kind):
             raise InvalidInputError(
-                f"column {column.name}: the frame holds days, the column moments: give the moment at which each day begins at "
-                "its place, with its time zone"
+                f"column {column.name}: the frame has dates, but the column has times: give the time at which each day begins at "
+                "its location, with its time zone"
             )
         if column.type == "timestamptz" and zone is None:
             raise InvalidInputError(
@@ -180,7 +180,7 @@ def check_types(source_columns: Sequence[Any], columns: Sequence[Column]) -> Non
             )
         if column.type == "date" and zone is not None:
             raise InvalidInputError(
-                f"column {column.name}: which day a moment falls on depends on the place: convert to dates first"
+                f"column {column.name}: the day of a time depends on its location: convert to dates first"
             )
         if column.type == "date" and pa.types.is_timestamp(kind):
             _check_midnight(data, column)
@@ -192,5 +192,5 @@ def _check_midnight(data: Any, column: Column) -> None:
     rest = pc.subtract(values, pc.multiply(pc.divide(values, day), day))
     if pc.any(pc.not_equal(rest, 0)).as_py():
         raise InvalidInputError(
-            f"column {column.name}: the frame's times are not at midnight, the column holds dates"
+            f"column {column.name}: the frame's times are not at midnight, but the column has dates"
         )

@@ -107,12 +107,12 @@ def bind(connection: Any, statement: str, parameters: Parameters | None) -> str:
     if not statement:
         raise InvalidInputError("the statement is empty")
     if "\0" in statement:
-        raise InvalidInputError("the statement holds the character NUL")
+        raise InvalidInputError("the statement contains a NUL character")
     try:
         statement.encode()
     except UnicodeEncodeError:
         raise InvalidInputError(
-            "the statement holds characters that UTF-8 cannot encode (lone surrogates)"
+            "the statement contains characters that UTF-8 cannot encode (lone surrogates)"
         ) from None
     return statement + "\n"  # ends a comment at its end
 

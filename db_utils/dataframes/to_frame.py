@@ -28,7 +28,7 @@ def to_frame(
     """Convert this result to the types that `read_frame` promises."""
     unknown = [name for name in categories if name not in result.table.column_names]
     if unknown:
-        raise InvalidInputError(f"there is no column {unknown[0]} to make categories of")
+        raise InvalidInputError(f"there is no column {unknown[0]} for categories")
     columns = []
     for name, kind, column in zip(result.table.column_names, result.types, result.table.columns, strict=True):
         try:
@@ -103,7 +103,7 @@ def _typed(column: pa.ChunkedArray, kind: str, decimals: Decimals, timezone: str
 def _decimals(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Convert to exact decimals, with as many places as the longest value has."""
     if pc.any(pc.match_substring_regex(texts, "[a-zA-Z]")).as_py():
-        raise InvalidDataError("NaN or infinity is no decimal: read the frame with decimals='float'")
+        raise InvalidDataError("NaN and infinity are not decimals: read the frame with decimals='float'")
     points = pc.find_substring(texts, ".")
     places = pc.if_else(pc.less(points, 0), 0, pc.subtract(pc.subtract(pc.binary_length(texts), points), 1))
     scale = pc.max(places).as_py() or 0
@@ -166,7 +166,7 @@ def check_options(backend: object, decimals: object, categories: object, timezon
     if decimals not in ("float", "decimal"):
         raise InvalidInputError(f"decimals is {decimals!r}: give 'float' or 'decimal'")
     if isinstance(categories, str) or not isinstance(categories, Collection):
-        raise InvalidInputError("categories is a list of column names")
+        raise InvalidInputError("categories must be a list of column names")
     try:
         pa.scalar(0, pa.timestamp("us", str(timezone))).as_py()
     except (pa.ArrowException, ValueError, TypeError, KeyError, OSError):

@@ -20,7 +20,7 @@ def create_database(settings: Settings) -> bool:
     parameters = settings.connection_parameters()
     name = parameters.get("dbname")
     if not name:
-        raise ConfigurationError("the database URL names no database: write …/name at its end")
+        raise ConfigurationError("the database URL has no database name: add /name at its end")
     try:
         connection = psycopg2.connect(**{**parameters, "dbname": _MAINTENANCE})
     except psycopg2.Error as error:

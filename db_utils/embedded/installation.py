@@ -74,7 +74,7 @@ def _require_reachable(folder: Path) -> None:
     for part in (folder, *folder.parents):
         if not part.stat().st_mode & 0o001:
             raise ConfigurationError(
-                f"PostgreSQL refuses to run as root, and its own user may not enter {part}: name a data "
+                f"PostgreSQL refuses to run as root, and its own user cannot access {part}: choose a data "
                 "folder under /var/lib or /tmp, or run as an ordinary user"
             )
 

@@ -147,7 +147,7 @@ class EmbeddedServer:
                 scratch.rename(self._cluster)
                 return
             problem = made.stderr.strip()[-500:]
-        raise ConnectionFailedError(f"initdb could not make a database in {self.data_dir}: {problem}")
+        raise ConnectionFailedError(f"initdb could not create a database in {self.data_dir}: {problem}")
 
     def _initdb(
         self, folder: Path, ctype: str, user: pwd.struct_passwd | None
@@ -190,7 +190,7 @@ class EmbeddedServer:
         ).stdout.split()[-1]
         if binary.partition(".")[0] != found:
             raise ConfigurationError(
-                f"{self.data_dir} holds data of PostgreSQL {found}, and the server here is {binary}: name "
+                f"{self.data_dir} contains data of PostgreSQL {found}, but this server is {binary}: use "
                 "another folder, or move the data with pg_dump"
             )
 

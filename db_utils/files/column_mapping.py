@@ -59,7 +59,7 @@ def columns_of(source: Source, relation: Relation, options: ImportOptions) -> li
                     continue
                 raise InvalidInputError(
                     f"{relation.name} has no column {target or name!r}{_nearest(target or name, list(known))}; "
-                    f"name its place with --map {_word(name)}=COLUMN, or leave it out with --ignore {_word(name)}"
+                    f"map it with --map {_word(name)}=COLUMN, or skip it with --ignore {_word(name)}"
                 )
             if target not in relation.kept_by_database and not _is_said_twice(
                 name, target, source.header, known
@@ -68,7 +68,7 @@ def columns_of(source: Source, relation: Relation, options: ImportOptions) -> li
     taken = [column for _, column in found]
     for column in taken:
         if taken.count(column) > 1 or (column in options.constants):
-            raise InvalidInputError(f"two columns go to {column}: leave one out with --ignore")
+            raise InvalidInputError(f"two columns map to {column}: skip one with --ignore")
     return found
 
 
@@ -256,7 +256,7 @@ def check_columns(relation: Relation, columns: Sequence[str], options: ImportOpt
     for name, unit in options.units.items():
         conversion(name, unit)
         if name not in columns:
-            raise InvalidInputError(f"--unit: no column of the file goes to {name}")
+            raise InvalidInputError(f"--unit: no column of the file maps to {name}")
     given = {*columns, *options.constants, *relation.kept_by_database}
     if scope.organization_id is not None:
         given.add("organization_id")
@@ -264,7 +264,7 @@ def check_columns(relation: Relation, columns: Sequence[str], options: ImportOpt
     if missing:
         raise InvalidInputError(
             f"the file has no column for {', '.join(missing)}, which every row of {relation.name} needs: "
-            f"name it with --map FILE_COLUMN={missing[0]}, or one value for all with --set {missing[0]}=VALUE"
+            f"map one with --map FILE_COLUMN={missing[0]}, or set one value for all rows with --set {missing[0]}=VALUE"
         )
 
 
@@ -326,7 +326,7 @@ def constants(relation: Relation, options: ImportOptions, scope: Scope) -> dict[
         except BadValueError as error:
             raise InvalidInputError(f"--set {column}: {error}") from None
         if isinstance(found[column], Unresolved):
-            raise InvalidInputError(f"--set {column}: {text} was twice: give the offset")
+            raise InvalidInputError(f"--set {column}: {text} occurred twice: give the offset")
     if scope.organization_id is not None:
         found["organization_id"] = scope.organization_id
     return found

@@ -119,7 +119,7 @@ class ColumnarSource:
             return [known[-1 if place is None else place] for place in column.indices.to_pylist()]
         if self._is_text(kind) and any(map(_VALUE_CHARACTERS.__lt__, self._lengths(column))):
             raise InvalidInputError(
-                f"{self.name} holds a text of more than {_VALUE_CHARACTERS // 1024**2} million characters, which no row has"
+                f"{self.name} contains a text of more than {_VALUE_CHARACTERS // 1024**2} million characters, more than a row may have"
             )
         if self._pa.types.is_timestamp(kind):
             # Neither Python nor PostgreSQL has nanoseconds.

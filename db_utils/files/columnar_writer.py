@@ -160,7 +160,7 @@ def write_dicts(stream: Any, rows: Sequence[dict[str, Any]], kind: Format) -> No
     try:
         table = pa.table({name: [_plain(row[name]) for row in rows] for name in names})
     except pa.ArrowException as error:
-        raise InvalidDataError(f"the answer does not fit into a {kind} file: {error}") from error
+        raise InvalidDataError(f"the result does not fit into a {kind} file: {error}") from error
     with _writer(pa, stream, table.schema, kind) as writer:
         writer.write_table(table)
 

@@ -123,7 +123,7 @@ def text(value: Any) -> Any:
     if isinstance(value, str):
         if not value.isascii() and any("\udc80" <= c <= "\udcff" for c in value):
             raise BadValueError(
-                "bytes that are not text in the file's encoding: name another one with --encoding"
+                "these bytes are not text in the file's encoding: choose another one with --encoding"
             )
         return value
     if isinstance(value, (float, Decimal)):
@@ -149,12 +149,12 @@ def array(value: str) -> Any:
     """Convert a list, from JSON or PostgreSQL's array syntax."""
     if not value.lstrip().startswith("["):
         if not value.lstrip().startswith("{"):
-            raise BadValueError('a list is written as ["a", "b"] or as {a,b}')
+            raise BadValueError('write a list as ["a", "b"] or as {a,b}')
         return value
     try:
         return json.loads(value)
     except ValueError as error:
-        raise BadValueError(f"it is not a list in JSON: {error}") from None
+        raise BadValueError(f"it is not a JSON list: {error}") from None
 
 
 def document(value: Any) -> str:

@@ -24,13 +24,13 @@ class DerivedIds:
         if not options.key:
             return
         if scope.organization_id is None:
-            raise InvalidInputError("--key makes ids within one organization: name it with --organization")
+            raise InvalidInputError("--key derives ids within one organization: give it with --organization")
         self.column = relation.id_column
         if self.column is None:
-            raise InvalidInputError(f"--key: a row of {relation.name} has no id, its own columns are its key")
+            raise InvalidInputError(f"--key: a row of {relation.name} has no id; its columns are its key")
         if self.column in given:
             raise InvalidInputError(
-                f"--key makes {self.column}, and the file has it already: keep one of them"
+                f"--key derives {self.column}, but the file already has it: keep one of them"
             )
         self._organization_id = uuid.UUID(scope.organization_id)
         self._table = relation.name

@@ -148,13 +148,13 @@ def _how(out: str, options: ExportOptions) -> tuple[Format, bool]:
     kind = options.format or format_of(out)
     if kind is None:
         raise InvalidInputError(
-            f"the name {out} does not indicate a format: end it in .csv, .jsonl, .parquet or .arrow, or say --format"
+            f"the name {out} does not indicate a format: end it in .csv, .jsonl, .parquet or .arrow, or use --format"
         )
     packed = out.lower().endswith(".gz") if options.gzip is None else options.gzip
     if packed and kind in ("parquet", "arrow"):
-        raise InvalidInputError(f"{kind} files are compressed inside: leave out gzip")
+        raise InvalidInputError(f"{kind} files are compressed internally: leave out gzip")
     if options.escape_formulas and kind != "csv":
-        raise InvalidInputError(f"escape_formulas is for CSV: in {kind} a text is a text")
+        raise InvalidInputError(f"escape_formulas is for CSV only: {kind} needs no escaping")
     return kind, packed
 
 
@@ -212,7 +212,7 @@ def _period(
         return None
     column = column or relation.time_column
     if column is None:
-        raise InvalidInputError(f"{relation.name} has no column of time that a period could be about")
+        raise InvalidInputError(f"{relation.name} has no time column for a period")
     _check_time(relation.target, column)
     parts = [
         sql.SQL(f"{{}} {sign} {{}}").format(sql.Identifier(column), sql.Literal(moment))
@@ -224,4 +224,4 @@ def _period(
 
 def _check_time(target: TargetTable, column: str) -> None:
     if target.pick([column])[0].type not in ("timestamptz", "date"):
-        raise InvalidInputError(f"{column} of {target.name} is not a time: a period cannot refer to it")
+        raise InvalidInputError(f"{column} of {target.name} is not a time: it cannot be used for a period")

@@ -87,7 +87,7 @@ class Lookup:
         found = self._alike.get(key, ())
         if len(found) > 1:
             raise BadValueError(
-                f"the organization has {len(found)} {self._kind}s that are written {key!r}: give the id"
+                f"the organization has {len(found)} {self._kind}s spelled {key!r}: give the id"
             )
         return next(iter(found), None)
 
@@ -112,7 +112,7 @@ def own_organization(organization_id: str, name: str) -> Callable[[Any], str]:
 
     def check(value: Any) -> str:
         if text_key(str(value)).lower() != organization_id and text_key(str(value)) != text_key(name):
-            raise BadValueError("the row belongs to another organization than --organization says")
+            raise BadValueError("the row belongs to another organization than that of --organization")
         return organization_id
 
     return check

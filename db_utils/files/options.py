@@ -91,25 +91,23 @@ class ImportOptions:
             codecs.lookup(self.encoding)
         except (LookupError, UnicodeEncodeError):
             raise InvalidInputError(
-                f"there is no encoding {self.encoding}: such as utf-8, latin-1, cp1252 or utf-16"
+                f"unknown encoding {self.encoding}: use one such as utf-8, latin-1, cp1252 or utf-16"
             ) from None
         for name, text in (("delimiter", self.delimiter), ("quote", self.quote), ("decimal", self.decimal)):
             if text is not None and (len(text) != 1 or text in "\r\n\0"):
-                raise InvalidInputError(f"{name} is one character, not {text!r}")
+                raise InvalidInputError(f"{name} must be one character, not {text!r}")
         if self.delimiter == self.quote:
-            raise InvalidInputError("delimiter and quote are the same character")
+            raise InvalidInputError("delimiter and quote must be different characters")
         if self.thousands is not None and (len(self.thousands) != 1 or self.thousands == self.decimal):
-            raise InvalidInputError("thousands is one character, and another one than decimal")
+            raise InvalidInputError("thousands must be one character, other than decimal")
         _ = self.zone
         _check_format(self.time_format, "time_format (--time-format)")
         if self.date_format is not None:
             _check_format(self.date_format, "date_format (--date-format)")
         if self.columns and self.header:
-            raise InvalidInputError(
-                "columns name the columns of a file without header: say header=False (--no-header)"
-            )
+            raise InvalidInputError("columns is for a file without a header: set header=False (--no-header)")
         if self.max_rejects < 0:
-            raise InvalidInputError("max_rejects is a count, 0 or more")
+            raise InvalidInputError("max_rejects must be 0 or more")
 
     @property
     def zone(self) -> zoneinfo.ZoneInfo | None:
@@ -133,9 +131,9 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 or self.delimiter in '\r\n"\\.\0' or not self.delimiter.isascii():
-            raise InvalidInputError("delimiter is one ASCII character, such as , or ;")
+            raise InvalidInputError("delimiter must be one ASCII character, such as , or ;")
         if any(c in self.null for c in '\r\n"\0') or self.delimiter in self.null:
-            raise InvalidInputError("null is a text without quotes, line ends and the delimiter")
+            raise InvalidInputError("null must be a text without quotes, line ends or the delimiter")
 
 
 def has_time_of_day(written: str) -> bool:
@@ -149,10 +147,10 @@ def _check_format(written: str | None, option: str) -> None:
     plain = written.replace("%%", "")
     if not any(f"%{sign}" in plain for sign in "YyGcx"):
         raise InvalidInputError(
-            f"{option} is {written!r}, which has no year: write it as strptime does, such as '%d/%m/%Y %H:%M'"
+            f"{option} is {written!r}, which has no year: use a format of strptime, such as '%d/%m/%Y %H:%M'"
         )
     if plain.count("%Z") > 1 or ("%Z" in plain and "%z" in plain):
-        raise InvalidInputError(f"{option} names the zone twice: keep %z (an offset) or %Z (a name)")
+        raise InvalidInputError(f"{option} contains the zone twice: keep %z (an offset) or %Z (a name)")
 
 
 def zone_named(name: str) -> zoneinfo.ZoneInfo:
@@ -161,7 +159,7 @@ def zone_named(name: str) -> zoneinfo.ZoneInfo:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise InvalidInputError(
-            f"there is no time zone {name!r}: name it as IANA does, such as Europe/Paris"
+            f"unknown time zone {name!r}: use an IANA name, such as Europe/Paris"
         ) from None
 
 

@@ -39,7 +39,7 @@ def call(
     parameters = inspect.signature(function).parameters
     hints = typing.get_type_hints(getattr(OperationalDataQueries, method))
     if "organization_id" in parameters and organization is None:
-        raise InvalidInputError(f"{method} is about one organization: name it with --organization")
+        raise InvalidInputError(f"{method} needs one organization: give it with --organization")
     for name in given:
         if name not in parameters or name == "organization_id":
             takes = ", ".join(name for name in parameters if name != "organization_id")
@@ -55,7 +55,7 @@ def call(
         return []
     rows = answer if isinstance(answer, list) else [answer]
     if not all(isinstance(row, dict) for row in rows):
-        raise InvalidInputError(f"{method} does not answer with rows: it cannot be exported")
+        raise InvalidInputError(f"{method} does not return rows: it cannot be exported")
     return rows
 
 
@@ -69,7 +69,7 @@ def typed(name: str, text: str, hint: Any) -> Any:
         return typed(name, text, kinds[0])
     if origin is typing.Literal:
         if text not in inner:
-            raise InvalidInputError(f"--param {name}: {text!r} is none of {', '.join(map(str, inner))}")
+            raise InvalidInputError(f"--param {name}: {text!r} is not one of {', '.join(map(str, inner))}")
         return text
     if origin is not None and hint is not str:
         return [typed(name, part.strip(), inner[0]) for part in text.split(",")] if inner else text.split(",")

@@ -96,10 +96,10 @@ def reading_errors(name: str) -> Iterator[None]:
     except DbUtilsError:
         raise  # some are also an OSError: a lost connection is not a broken file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InvalidInputError(f"{name} is damaged or was cut off: {error}") from error
+        raise InvalidInputError(f"{name} is damaged or truncated: {error}") from error
     except UnicodeError as error:
         raise InvalidInputError(
-            f"{name} is not in this encoding ({error}): name another one with --encoding"
+            f"{name} is not in this encoding ({error}): choose another one with --encoding"
         ) from error
     except OSError as error:
         raise InvalidInputError(f"{name} cannot be read: {error.strerror or error}") from error
@@ -133,12 +133,12 @@ def open_source(path: str, options: ImportOptions, stack: ExitStack) -> tuple[So
 def _found(path: str) -> Opened:
     file = Path(path)
     if file.is_dir():
-        raise InvalidInputError(f"{path} is a folder: name the files in it, such as {path.rstrip('/')}/*.csv")
+        raise InvalidInputError(f"{path} is a folder: give the files in it, such as {path.rstrip('/')}/*.csv")
     if not file.exists():
         raise InvalidInputError(f"file {path} does not exist")
     if not file.is_file():
         raise InvalidInputError(
-            f"{path} is not a regular file: send what it gives to standard input, and name it -"
+            f"{path} is not a regular file: pipe its contents to standard input, and give - as the file"
         )
     return Opened(path, file, file.stat().st_size, _is_gzip(file))
 
@@ -167,7 +167,7 @@ def _temporary(stream: IO[bytes], stack: ExitStack, most: int | None = None) -> 
             if most is not None and spool.tell() > most:
                 raise InvalidInputError(
                     f"the file unpacks to more than {most:,} bytes, {_MOST_UNPACKED} times its size: unpack it yourself if "
-                    "it is what it should be"
+                    "that is intended"
                 )
     return path
 
@@ -203,7 +203,7 @@ def _check_width(first: bytes, name: str, encoding: str) -> None:
         bytes_of_ascii = first[place:200:2]
         if len(first) > 3 and bytes_of_ascii.count(0) * 2 > len(bytes_of_ascii):
             raise InvalidInputError(
-                f"{name} looks like UTF-16 without a byte order mark: say --encoding utf-16-{order}, or save it as UTF-8"
+                f"{name} looks like UTF-16 without a byte order mark: use --encoding utf-16-{order}, or save it as UTF-8"
             )
 
 
@@ -235,12 +235,12 @@ class _TextFile:
                 blank = blank + 1 if line in ("\n", "\r\n", "\r") else 0
                 if blank > _BLANK_LINES:
                     raise InvalidInputError(
-                        f"{self.name}, line {number}: more than {_BLANK_LINES:,} blank lines one after the other are no table"
+                        f"{self.name}, line {number}: more than {_BLANK_LINES:,} consecutive blank lines are not a table"
                     )
                 if self._taken > _RECORD_CHARACTERS:
                     raise InvalidInputError(
                         f"{self.name}, line {number}: a row of more than {_RECORD_CHARACTERS // 1024**2} million characters "
-                        "is none: is a quote never closed, or the file of another format?"
+                        "is not valid: is a quote never closed, or is the file in another format?"
                     )
                 yield line
 
@@ -251,7 +251,7 @@ class _TextFile:
 def check_column_count(name: str, count: int) -> None:
     """Raise `InvalidInputError` for more columns than a table can have."""
     if count > _MOST_COLUMNS:
-        raise InvalidInputError(f"{name} has {count:,} columns, and no table has more than {_MOST_COLUMNS:,}")
+        raise InvalidInputError(f"{name} has {count:,} columns, but a table has at most {_MOST_COLUMNS:,}")
 
 
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE | re.DOTALL)
@@ -281,9 +281,7 @@ class CsvSource(_TextFile):
         self._has_header = options.header
         top = list(itertools.islice((row for _, row in self._rows() if isinstance(row, list)), 2))
         if not top:
-            raise InvalidInputError(
-                f"{self.name} holds no record: is the delimiter or the quote another one?"
-            )
+            raise InvalidInputError(f"{self.name} contains no record: check the delimiter and the quote")
         self.header = self._named(top[0], options)
         self._width = max(map(len, top)) if self._ends_blank(top) else len(self.header)
 
@@ -301,7 +299,7 @@ class CsvSource(_TextFile):
             names = list(options.columns) or [f"column{number}" for number in range(1, len(top) + 1)]
             if len(names) != len(top) and not (len(names) < len(top) and not any(top[len(names) :])):
                 raise InvalidInputError(
-                    f"{self.name} has {len(top)} columns, and {len(names)} names were given for them"
+                    f"{self.name} has {len(top)} columns, but {len(names)} names were given"
                 )
         _refuse_twice(self.name, names)
         return names
@@ -328,11 +326,12 @@ class CsvSource(_TextFile):
                 yield (
                     line,
                     Unreadable(
-                        f"it has a value in field {len(row)}, and column {width} is the last with a name", row
+                        f"it has a value in field {len(row)}, but column {width} is the last one with a name",
+                        row,
                     ),
                 )
             else:
-                yield line, Unreadable(f"it has {len(row)} fields, and the file {width} columns", row)
+                yield line, Unreadable(f"it has {len(row)} fields, but the file has {width} columns", row)
 
     def _rows(self) -> Iterator[tuple[int, list[str] | Unreadable]]:
         limit = csv.field_size_limit(_RECORD_CHARACTERS)
@@ -362,7 +361,7 @@ class CsvSource(_TextFile):
 def _csv_reason(error: csv.Error) -> str:
     text = str(error)
     if "unexpected end" in text or "larger than" in text:
-        return "a quoted field that begins here does not end: a quote is missing"
+        return "a quoted field begins here and does not end: a quote is missing"
     return f"it is not CSV of this dialect: {text}"
 
 

@@ -104,7 +104,7 @@ class Relation:
         """Return the columns that an update may change. Raises `InvalidInputError` if there are none."""
         if self.name in APPEND_ONLY:
             raise InvalidInputError(
-                f"{self.name} is append-only: a newer run is added with a later available_at, none is overwritten"
+                f"{self.name} is append-only: add a newer run with a later available_at instead of overwriting one"
             )
         return _CHANGEABLE.get(self.name, frozenset(self.target.columns))
 
@@ -116,7 +116,7 @@ def importable(connection: Any, name: str) -> Relation:
         raise InvalidInputError(f"{name} is a view: import into the table that it reads")
     if name in HISTORY:
         raise InvalidInputError(
-            f"{name} is kept by the database: import the {HISTORY[name]}, whose history it is"
+            f"{name} is maintained by the database: import the {HISTORY[name]}, whose history it is"
         )
     return relation
 
@@ -126,9 +126,7 @@ def exportable(connection: Any, name: str) -> Relation:
     known = [relation for relation in schema_objects().relations if relation not in INTERNAL]
     if name not in known:
         if name in INTERNAL:
-            raise InvalidInputError(
-                f"{name} is the schema's own bookkeeping: it is neither imported nor exported"
-            )
+            raise InvalidInputError(f"{name} is internal to the schema: it is neither imported nor exported")
         near = difflib.get_close_matches(name, known, n=2)
         advice = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
         raise NotFoundError(f"there is no table or view {name}: {advice}")
@@ -185,11 +183,11 @@ def organization_named(connection: Any, given: str) -> str:
             return str(found[0][0])
         if found:
             ids = ", ".join(sorted(row[0] for row in found))
-            raise NotFoundError(f"{len(found)} organizations are named {given!r}: name one by its id ({ids})")
+            raise NotFoundError(f"{len(found)} organizations are named {given!r}: use the id of one ({ids})")
         cursor.execute("SELECT name FROM organizations ORDER BY name")
         names = [row[0] for row in cursor.fetchall()]
     near = difflib.get_close_matches(given, names, n=2)
     advice = (
-        f"did you mean {' or '.join(repr(name) for name in near)}?" if near else "name it by id or exact name"
+        f"did you mean {' or '.join(repr(name) for name in near)}?" if near else "give its id or exact name"
     )
     raise NotFoundError(f"there is no organization {given!r}: {advice}")

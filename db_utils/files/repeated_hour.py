@@ -66,8 +66,8 @@ class RepeatedHours:
                 on_bad(
                     line,
                     "time",
-                    f"{time.wall.isoformat(' ')} was twice in {time.zone.key}, and the order of the rows does not tell which "
-                    f"it is ({doubt}): say with --ambiguous earlier or later, or give the offset",
+                    f"{time.wall.isoformat(' ')} occurred twice in {time.zone.key}, and the order of the rows does not show which "
+                    f"is meant ({doubt}): use --ambiguous earlier or later, or give the offset",
                 )
             return
         for (line, values), time, fold in zip(held, times, folds, strict=True):

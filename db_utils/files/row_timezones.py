@@ -64,7 +64,7 @@ class RowTimezones:
             if identifier is not None:
                 found = stays.get(str(identifier))
                 if found is None:
-                    raise BadValueError(f"its place is not known, as its {column} is not")
+                    raise BadValueError(f"its location is unknown, because its {column} is")
                 return found
         return []
 

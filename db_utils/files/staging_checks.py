@@ -157,7 +157,7 @@ class CheckedStage(StageTable):
         )
         reason = (
             f"--update finds no row of this content, and without {self.derives} it cannot tell a new row from a corrected "
-            "one: name the columns that hold your own key of a row with --key"
+            "one: give the columns of your own row key with --key"
         )
         with plain_cursor(self._connection) as cursor:
             cursor.execute(statement)

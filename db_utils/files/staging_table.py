@@ -111,15 +111,15 @@ class StageTable:
     def _in_words(self, reject: Reject) -> str:
         rule = self._relation.rules.get(reject.constraint or "")
         if reject.sqlstate == "23514" and rule is not None:
-            return f"it breaks the rule {reject.constraint}: {rule.removeprefix('CHECK ')}"
+            return f"it violates the constraint {reject.constraint}: {rule.removeprefix('CHECK ')}"
         if reject.sqlstate == "23502":
-            return "a value is missing that every row needs"
+            return "a required value is missing"
         if reject.sqlstate == "23503" and rule is not None:
-            return f"it points to a row that is not there: {rule}"
+            return f"it references a row that does not exist: {rule}"
         if reject.sqlstate == "23505":
-            return f"another row has the same values already: {rule or reject.constraint}"
+            return f"another row already has the same values: {rule or reject.constraint}"
         if reject.sqlstate == "23P01" and rule is not None:
-            return f"it overlaps with another row ({reject.constraint})"
+            return f"it overlaps another row ({reject.constraint})"
         return reject.reason
 
     def _run(self, statement: sql.Composable) -> None:

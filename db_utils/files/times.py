@@ -80,17 +80,17 @@ class Moments:
             return _of_epoch(value, self._format), None
         if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
             raise BadValueError(
-                "a number is not a moment: --time-format epoch says that it is Unix time (epoch_ms: milliseconds)"
+                "a number is not a time: use --time-format epoch if it is Unix time (epoch_ms: milliseconds)"
             )
         if not isinstance(value, str):
-            raise BadValueError(f"a {type(value).__name__} is not a moment: give date and time")
+            raise BadValueError(f"a {type(value).__name__} is not a time: give date and time")
         text = value.strip()
         if self._format is not None:
             return self._of_format(text, self._format)
         if _NUMBER.fullmatch(text):
             raise BadValueError(
-                f"{value!r} is a number, not a time: --time-format epoch says that it is Unix time (epoch_ms: milliseconds), "
-                "or name its format"
+                f"{value!r} is a number, not a time: use --time-format epoch if it is Unix time (epoch_ms: milliseconds), "
+                "or give its format"
             )
         try:
             if _ISO.fullmatch(text):
@@ -98,10 +98,10 @@ class Moments:
             dt.date.fromisoformat(text)
         except ValueError:
             raise BadValueError(
-                f"{value!r} is not a time as ISO 8601 writes it: name its format, such as --time-format '%d/%m/%Y %H:%M'"
+                f"{value!r} is not a time in ISO 8601: give its format, such as --time-format '%d/%m/%Y %H:%M'"
             ) from None
         raise BadValueError(
-            f"{value!r} is a day, not a moment: name its format with --time-format if the day is meant"
+            f"{value!r} is a day, not a time: give its format with --time-format if the day is meant"
         )
 
     def _of_format(self, text: str, written: str) -> tuple[dt.datetime, str | None]:
@@ -123,10 +123,10 @@ class Moments:
     def _stays(self, where: tuple[Any, ...]) -> list[LocationPeriod]:
         if not self._by_place:
             if self._named is None:
-                raise BadValueError("a time without time zone: name the zone of such times with --time-zone")
+                raise BadValueError("a time without time zone: give the zone of such times with --time-zone")
             return [LocationPeriod(None, None, self._named)]
         if self._places is None:
-            raise BadValueError("--time-zone location needs one organization: name a zone, as IANA does")
+            raise BadValueError("--time-zone location needs one organization: give an IANA zone")
         return self._places(where) or [self._places.of_organization]
 
     def _in_zone_named(self, name: str, wall: dt.datetime, where: tuple[Any, ...]) -> Any:
@@ -140,9 +140,7 @@ class Moments:
                 raise BadValueError(f"there is no time zone {name!r}") from None
             return self._on_clock(wall, zone)
         if not self._by_place and self._named is None:
-            raise BadValueError(
-                f"{name} is short for more than one zone: name the one that is meant with --time-zone"
-            )
+            raise BadValueError(f"{name} stands for more than one zone: give the right one with --time-zone")
         stays = self._stays(where)
         for stay in stays:
             for fold in (0, 1):
@@ -153,7 +151,7 @@ class Moments:
             {str(wall.replace(tzinfo=stay.zone, fold=fold).tzname()) for stay in stays for fold in (0, 1)}
         )
         raise BadValueError(
-            f"{name} is not what the clock of {stays[0].zone.key} says at {wall.isoformat(' ')} ({' or '.join(names)})"
+            f"{name} is not in use in {stays[0].zone.key} says at {wall.isoformat(' ')} ({' or '.join(names)})"
         )
 
     def _day(self, day: dt.date, where: tuple[Any, ...]) -> str:
@@ -184,12 +182,12 @@ class Moments:
                 return Unresolved(wall, zone)
             if self._ambiguous in ("reject", "order"):
                 raise BadValueError(
-                    f"{wall.isoformat(' ')} was twice in {zone.key}, when the clock was set back: say which with --ambiguous"
+                    f"{wall.isoformat(' ')} occurred twice in {zone.key}, when the clock was set back: choose one with --ambiguous"
                 )
             return (earlier if self._ambiguous == "earlier" else later).isoformat()
         if self._nonexistent == "reject":
             raise BadValueError(
-                f"{wall.isoformat(' ')} never was in {zone.key}, when the clock was set forward: --nonexistent shift moves it on"
+                f"{wall.isoformat(' ')} did not exist in {zone.key}, when the clock was set forward: --nonexistent shift moves it forward"
             )
         return earlier.astimezone(dt.UTC).isoformat()
 
@@ -215,7 +213,7 @@ def day_start(day: dt.date, zone: ZoneInfo) -> dt.datetime:
     try:
         low, high = sorted(midnight.replace(tzinfo=zone, fold=fold).astimezone(dt.UTC) for fold in (0, 1))
     except OverflowError:
-        raise BadValueError(f"{day} is beyond the calendar") from None
+        raise BadValueError(f"{day} is out of range") from None
     if low.astimezone(zone).date() >= day:
         return low.astimezone(zone)
     while high - low > dt.timedelta(seconds=1):  # the clock was set forward across midnight
@@ -236,7 +234,7 @@ def _zone_finder(written: str) -> re.Pattern[str]:
 def _of_epoch(value: Any, written: str | None) -> dt.datetime:
     text = str(value).strip()
     if isinstance(value, bool) or not _NUMBER.fullmatch(text):
-        raise BadValueError(f"{value!r} is not Unix time: a number is")
+        raise BadValueError(f"{value!r} is not Unix time: give a number")
     number = Decimal(text.replace(",", "."))
     if written == "epoch" and abs(number) >= _MOST_SECONDS:
         raise BadValueError(
@@ -247,7 +245,7 @@ def _of_epoch(value: Any, written: str | None) -> dt.datetime:
     try:
         return _EPOCH + dt.timedelta(microseconds=int((number * EPOCHS[written or ""]).to_integral_value()))
     except OverflowError:
-        raise BadValueError(f"{value!r} is beyond the calendar") from None
+        raise BadValueError(f"{value!r} is out of range") from None
 
 
 def day_converter(written: str | None) -> Callable[[Any], str]:
@@ -259,9 +257,9 @@ def day(value: Any, written: str | None) -> str:
     """Return the day in ISO 8601."""
     if isinstance(value, dt.datetime):
         if value.tzinfo is not None:
-            raise BadValueError("which day a moment falls on depends on the place: give a date")
+            raise BadValueError("the day of a time depends on its location: give a date")
         if value.time() != dt.time():
-            raise BadValueError("a moment is not a day: give a date")
+            raise BadValueError("a time is not a date: give a date")
         return value.date().isoformat()
     if isinstance(value, dt.date):
         return value.isoformat()
@@ -273,7 +271,7 @@ def day(value: Any, written: str | None) -> str:
             return dt.datetime.strptime(text, written).date().isoformat()
         if _NUMBER.fullmatch(text):
             raise BadValueError(
-                f"{value!r} is a number, not a day: name its format, such as --date-format %Y%m%d"
+                f"{value!r} is a number, not a day: give its format, such as --date-format %Y%m%d"
             )
         return dt.date.fromisoformat(text).isoformat()
     except BadValueError:

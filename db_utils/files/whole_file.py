@@ -18,7 +18,7 @@ from db_utils.errors import DbUtilsError, InvalidInputError
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """Write a temporary file next to `path`, renamed to it at the end of the block and removed if the block raises."""
     if path.is_dir():
-        raise InvalidInputError(f"{path} is a folder: name a file in it")
+        raise InvalidInputError(f"{path} is a folder: give a file in it")
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
     except OSError as error:

@@ -180,7 +180,7 @@ def address_of(address: str) -> tuple[str, int]:
     port = int(match[2] or 5432) if match else 0
     if match is None or not 0 < port < 65536:
         raise InvalidInputError(
-            f"{address!r} names no server: write host or host:port, such as 10.0.0.4:5432"
+            f"{address!r} is not an address: write host or host:port, such as 10.0.0.4:5432"
         )
     return match[1].strip("[]"), port
 
@@ -197,8 +197,8 @@ def _have_readers_begin_afresh(db: DatabaseManager, show: Show) -> None:
 def _require_citus(db: DatabaseManager) -> None:
     if not state.has_citus(db):
         raise SchemaError(
-            f"{db.settings.safe_url} is the {state.edition(db)} edition, which is one server: there are no nodes to look at or "
-            "to move rows between; docs/citus.md says how a database becomes one of several"
+            f"{db.settings.safe_url} is the {state.edition(db)} edition, which has one server: there are no nodes to show or "
+            "to move rows between; docs/citus.md describes how to distribute a database"
         )
 
 

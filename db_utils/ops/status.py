@@ -260,7 +260,7 @@ def _attention(found: Status) -> list[str]:
         if job.last_run_failed and not _cannot_run(job, found.server):
             relation = f" of {job.relation}" if job.relation else ""
             said.append(
-                f"job {job.job_id} ({job.name}{relation}) failed when it ran last: see timescaledb_information.job_errors"
+                f"job {job.job_id} ({job.name}{relation}) failed in its last run: see timescaledb_information.job_errors"
             )
     if found.replica is not None and not found.replica.in_use:
         said.append(f"reads go to the primary: the replica {found.replica.url}: {found.replica.reason}")

@@ -141,7 +141,7 @@ class Outbox:
         look = rows[0]
         if not look["has_target"]:
             raise NotFoundError(
-                f"organization {self.organization_id} has no target {self.consumer!r}: add_target() records its changes"
+                f"organization {self.organization_id} has no target {self.consumer!r}: call add_target() to record its changes"
             )
         if look["may_have_missed"]:
             return Changes([], look["now_seen"], may_have_missed=True, is_complete=True)

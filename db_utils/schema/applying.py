@@ -73,8 +73,8 @@ def refuse_newer(version: int | None) -> None:
     """Raise `SchemaError` if this schema version of a database is newer than this library's."""
     if version is not None and version > source.latest_version():
         raise SchemaError(
-            f"the database has schema version {version} and this library brings version {source.latest_version()}: a schema "
-            "is never taken back, so use a release of the library that knows it"
+            f"the database has schema version {version} but this library has version {source.latest_version()}: a schema "
+            "is never downgraded, so use a newer release of the library"
         )
 
 
@@ -100,8 +100,8 @@ def refresh_rollups(
         except _IN_THE_WAY as error:
             if time.monotonic() > give_up_at:
                 raise QueryTimeoutError(
-                    f"a scheduled job was still at work on the rollups after {wait_seconds:g} s: the next refresh takes in what is "
-                    "left, or ask for more wait_seconds",
+                    f"a scheduled job was still refreshing the rollups after {wait_seconds:g} s: the next refresh includes the "
+                    "rest, or pass a larger wait_seconds",
                     sqlstate=error.pgcode,
                 ) from error
             time.sleep(_REFRESH_RETRY_SECONDS)

@@ -80,8 +80,8 @@ def reset(db: DatabaseManager, *, on_file: Callable[[SchemaFile], object] | None
             if error.sqlstate != _DEPENDED_ON:
                 raise
             raise SchemaError(
-                f"something that is not the schema's depends on it, so nothing was removed: {error.detail or error}. Drop "
-                "that first.".replace("\n", "; "),
+                f"other objects depend on the schema, so nothing was removed: {error.detail or error}. Drop "
+                "them first.".replace("\n", "; "),
                 sqlstate=error.sqlstate,
             ) from error
         apply_within(transaction, on_file)

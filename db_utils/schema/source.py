@@ -82,7 +82,7 @@ def latest_version() -> int:
     """Return the schema version of these files."""
     versions = _VERSION.findall(file("sql", "idempotent/99_version.sql").text)
     if not versions:
-        raise SchemaError("sql/idempotent/99_version.sql names no version: install the package again")
+        raise SchemaError("sql/idempotent/99_version.sql contains no version: install the package again")
     return max(map(int, versions))
 
 

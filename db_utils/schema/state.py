@@ -27,8 +27,8 @@ def check_server(number: int, name: str) -> None:
     """Raise `SchemaError` if this `server_version_num`, such as 160004, is older than PostgreSQL 16."""
     if number // 10_000 < OLDEST_SERVER:
         raise SchemaError(
-            f"the server is PostgreSQL {name} and the schema needs {OLDEST_SERVER} or later: upgrade the server, "
-            "or name another one"
+            f"the server is PostgreSQL {name} but the schema needs {OLDEST_SERVER} or later: upgrade the server, "
+            "or use another one"
         )
 
 

@@ -48,7 +48,7 @@ def read(path: Path, data: bytes | None = None, **options: Any) -> tuple[list[st
 @pytest.mark.parametrize("first", [b"sep=;\r\n", b"SEP=;\n", b'"sep=;"\r\n', b"\xef\xbb\xbfsep=;\r\n"])
 def test_the_line_sep_names_the_delimiter(tmp_path: Path, first: bytes) -> None:
     header, rows = read(tmp_path / "a.csv", first + b"a,b;c\r\n1,2;3\r\nx\r\n")
-    assert (header, rows) == (["a,b", "c"], [["1,2", "3"], "it has 1 fields, and the file 2 columns"])
+    assert (header, rows) == (["a,b", "c"], [["1,2", "3"], "it has 1 fields, but the file has 2 columns"])
     with ExitStack() as stack:
         source, _ = open_source(str(tmp_path / "a.csv"), ImportOptions(), stack)
         assert [line for line, _ in source.records()] == [3, 4]
@@ -61,13 +61,13 @@ def test_the_line_sep_names_the_delimiter(tmp_path: Path, first: bytes) -> None:
         ("a;b;\n1;2;\n3;4\n", [["1", "2"], ["3", "4"]]),  # Excel forgets the last ones
         ("a;b\n1;2;\n3;4;\n", [["1", "2"], ["3", "4"]]),
         ("a;b;;\n1;2;;\n", [["1", "2"]]),
-        ("a;b;\n1;2;3\n", ["it has 3 fields, and the file 2 columns"]),
+        ("a;b;\n1;2;3\n", ["it has 3 fields, but the file has 2 columns"]),
         (
             "a;b;\n1;2;\n1;2;3\n",
-            [["1", "2"], "it has a value in field 3, and column 2 is the last with a name"],
+            [["1", "2"], "it has a value in field 3, but column 2 is the last one with a name"],
         ),
-        ("a;b;\n1;2;\n1;\n", [["1", "2"], "it has 2 fields, and the file 2 columns"]),  # or is b missing?
-        ("a;b\n1;2\n3;4;\n", [["1", "2"], "it has 3 fields, and the file 2 columns"]),
+        ("a;b;\n1;2;\n1;\n", [["1", "2"], "it has 2 fields, but the file has 2 columns"]),  # or is b missing?
+        ("a;b\n1;2\n3;4;\n", [["1", "2"], "it has 3 fields, but the file has 2 columns"]),
     ],
 )
 def test_separators_at_the_end_of_the_line(tmp_path: Path, text: str, rows: list[Any]) -> None:
@@ -207,7 +207,7 @@ def test_a_row_has_a_limit_before_it_is_in_memory(
     path.write_bytes(data())
     tracemalloc.start()
     try:
-        with pytest.raises(InvalidInputError, match=r"million characters|columns, and no table|blank lines"):
+        with pytest.raises(InvalidInputError, match=r"million characters|columns, but a table|blank lines"):
             read(path)
         assert tracemalloc.get_traced_memory()[1] < 150 * 1024**2
     finally:

@@ -48,7 +48,7 @@ def test_servers_older_than_16_are_refused(number: int, is_old: bool) -> None:
     if not is_old:
         state.check_server(number, "x")
         return
-    with pytest.raises(SchemaError, match=r"PostgreSQL 15\.12 and the schema needs 16 or later"):
+    with pytest.raises(SchemaError, match=r"PostgreSQL 15\.12 but the schema needs 16 or later"):
         state.check_server(number, "15.12")
 
 

@@ -20,8 +20,8 @@ def refuse_citus(session: PsqlSession) -> None:
     """Raise `BackupError` if rows are on other nodes than this one."""
     if session.rows("SELECT e.extname FROM pg_extension AS e WHERE e.extname = 'citus'"):
         raise BackupError(
-            "the database is spread over the nodes of Citus, and a dump of the coordinator holds none of its rows: back up every node "
-            "as it is, with pg_basebackup and its WAL (docs/citus.md), or one organization's tables with export"
+            "the database is distributed over the nodes of Citus, and a dump of the coordinator has none of its rows: back up every node "
+            "with pg_basebackup and its WAL (docs/citus.md), or one organization's tables with export"
         )
 
 
@@ -34,7 +34,7 @@ def differences(expected: list[TableManifest], found: list[TableManifest]) -> li
         if other is None:
             sentences.append(f"{table.table} is missing")
         elif other.rows != table.rows:
-            sentences.append(f"{table.table} has {other.rows:,} rows and should have {table.rows:,}")
+            sentences.append(f"{table.table} has {other.rows:,} rows but should have {table.rows:,}")
         elif other.hash != table.hash:
-            sentences.append(f"{table.table} has its {table.rows:,} rows, but not all with their contents")
+            sentences.append(f"{table.table} has its {table.rows:,} rows, but some with other contents")
     return sentences + [f"{name} should not be there" for name in there]

@@ -59,7 +59,7 @@ def backup(endpoint: Endpoint, out: Path, *, key: Key | None = None, say: Say = 
         say("dumping the tables")
         with output_of(endpoint, "pg_dump", "--format=custom", f"--snapshot={snapshot}") as dumped:
             dump = _write(partial, DUMP, dumped, key)
-        say("counting and hashing what the snapshot holds")
+        say("counting and hashing the rows of the snapshot")
         (roles_text,) = session.file(source_folder("sql") / "backup" / "roles.sql")
         roles = _write(partial, ROLES, [roles_text.encode()], key)
         database, tables = contents(session)
@@ -121,7 +121,7 @@ def _partial(endpoint: Endpoint, out: Path) -> Iterator[tuple[Path, Path]]:
     partial = final.parent / f".{final.name}.{uuid.uuid4().hex[:8]}{_PARTIAL}"
     if final.exists() and final == out:
         raise BackupError(
-            f"{final} is there already: name a folder, in which each backup gets its own, or a new name"
+            f"{final} already exists: give a folder, in which each backup gets its own, or a new name"
         )
     try:
         partial.mkdir(mode=0o700, parents=True)
@@ -191,7 +191,7 @@ def _publish(partial: Path, final: Path, *, may_count: bool) -> Path:
                 raise
             if not may_count:
                 raise BackupError(
-                    f"{final} is there already: another backup was faster, choose another name"
+                    f"{final} already exists: another backup was faster, choose another name"
                 ) from error
             count += 1
             wanted = final.with_name(f"{final.name}-{count}")

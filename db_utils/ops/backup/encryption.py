@@ -96,7 +96,7 @@ def read_key(path: Path | None) -> Key | None:
     key = _parsed(lines[0]) if len(lines) == 1 else None
     if key is None:
         raise ConfigurationError(
-            f"{where} holds no key: put an identity of age there (age-keygen), or 32 random bytes in base64 (openssl rand -base64 32)"
+            f"{where} contains no key: put an age identity there (age-keygen), or 32 random bytes in base64 (openssl rand -base64 32)"
         )
     return key
 
@@ -152,13 +152,13 @@ def unseal(file: Readable, key: Key, into: Writable) -> None:
         raise
     except (age.DecryptError, OSError) as error:
         raise BackupError(
-            f"the encrypted file is not of this key, or was changed or cut off ({error}): take another copy of the backup"
+            f"the encrypted file was made with another key, or was changed or truncated ({error}): use another copy of the backup"
         ) from None
 
 
 def wrong_key(wanted: str, key: Key) -> str:
     """Return the message for a wrong key."""
-    return f"this is the wrong key: the backup was encrypted with key {wanted}, and the one given is {key.fingerprint}"
+    return f"wrong key: the backup was encrypted with key {wanted}, but the given one is {key.fingerprint}"
 
 
 def _age() -> Any:

@@ -65,7 +65,7 @@ class UrlEndpoint:
         self._secrets = _service_file(parameters)
         self.database = parameters.get("dbname", "")
         if not self.database:
-            raise ConfigurationError("the database URL names no database: write …/name at its end")
+            raise ConfigurationError("the database URL has no database name: add /name at its end")
         self.label = settings.safe_url
         self.host = socket.gethostname()
         self._takes_poolers = settings.pooler_mode == "session"
@@ -86,7 +86,7 @@ class UrlEndpoint:
                 is_pooled = cursor.fetchone() != (connection.get_backend_pid(),)
             if is_pooled and not self._takes_poolers:
                 raise SessionUnavailableError(
-                    f"{self.label} is a connection pooler, and pg_dump and psql need their own sessions: name the server "
+                    f"{self.label} is a connection pooler, and pg_dump and psql need their own sessions: give the server "
                     "itself with --url, or set DB_POOLER_MODE=session if the pooler's pool_mode is session"
                 )
             return int(connection.server_version) // 10_000
@@ -116,7 +116,7 @@ class ContainerEndpoint:
     def __init__(self, container: str) -> None:
         """Raise `BackupError` if Docker, or a running container of that name, is missing."""
         if shutil.which("docker") is None:
-            raise BackupError("there is no docker command here: name the database with --url instead")
+            raise BackupError("the docker command was not found here: give the database with --url instead")
         asked = _run(
             [
                 "docker",
@@ -130,7 +130,7 @@ class ContainerEndpoint:
         if asked.returncode != 0:
             raise BackupError(
                 f"the container {container} does not answer ({asked.stderr.strip() or 'no reason given'}): start it with docker "
-                "compose up -d --wait, or look for its name with docker compose ps"
+                "compose up -d --wait, or look up its name with docker compose ps"
             )
         version, self._user, self.database = asked.stdout.strip("\n").split("\n")
         self.major = _major(version)
@@ -181,7 +181,7 @@ def find_program(name: str, major: int) -> Path:
     if not fitting:
         versions = ", ".join(str(version) for version in sorted(set(found.values()))) or "none"
         raise BackupError(
-            f"the server is PostgreSQL {major} and needs {name} {major} or later, and here is {versions}: install "
+            f"the server is PostgreSQL {major} and needs {name} {major} or later, but this machine has {versions}: install "
             f"postgresql-client-{major}, or use --container, which runs the server's own"
         )
     return min(fitting, key=lambda candidate: fitting[candidate])
@@ -209,7 +209,7 @@ def _major(text: str) -> int:
     match = _VERSION.search(text)
     if match is None:
         raise BackupError(
-            f"the answer {text!r} to --version names no PostgreSQL version: put another one first on PATH"
+            f"the answer {text!r} to --version contains no PostgreSQL version: put another one first on PATH"
         )
     return int(match[1])
 

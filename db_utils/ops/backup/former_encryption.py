@@ -28,7 +28,7 @@ def unseal_former(file: Readable, key: Key, into: Writable) -> None:
     header = file.read(_HEADER_BYTES)
     if not header.startswith(_MAGIC) or len(header) < _HEADER_BYTES:
         raise BackupError(
-            "the file is no encrypted backup, or its beginning was damaged: take another copy of it"
+            "the file is not an encrypted backup, or its beginning was damaged: use another copy of it"
         )
     if header[_ID].hex() != key.fingerprint:
         raise BackupError(wrong_key(header[_ID].hex(), key))
@@ -41,8 +41,8 @@ def unseal_former(file: Readable, key: Key, into: Writable) -> None:
             opened = open_chunk(nonce, sealed, header)
         except (InvalidTag, ValueError):
             raise BackupError(
-                f"the encrypted file was changed or cut off near byte {len(header) + number * _SEALED_BYTES:,}: "
-                "take another copy of the backup"
+                f"the encrypted file was changed or truncated near byte {len(header) + number * _SEALED_BYTES:,}: "
+                "use another copy of the backup"
             ) from None
         into.write(opened)
         if not following:

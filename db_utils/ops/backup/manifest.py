@@ -107,18 +107,18 @@ def read(folder: Path) -> Manifest:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BackupError(
-            f"{folder} is no backup (it has no {FILE}): name the folder that `backup` made"
+            f"{folder} is not a backup (it has no {FILE}): give the folder that `backup` created"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise BackupError(f"{path} cannot be read ({error}): take another copy of the backup") from error
+        raise BackupError(f"{path} cannot be read ({error}): use another copy of the backup") from error
     if isinstance(found, dict) and found.get("format") not in (None, *SEALED):
         raise BackupError(
-            f"{path} has format {found['format']}, and this release reads up to {FORMAT}: use a newer release"
+            f"{path} has format {found['format']}, but this release reads up to {FORMAT}: use a newer release"
         )
     try:
         return _from_json(found)
     except (KeyError, TypeError) as error:
-        raise BackupError(f"{path} is damaged ({error}): take another copy of the backup") from error
+        raise BackupError(f"{path} is damaged ({error}): use another copy of the backup") from error
 
 
 def _from_json(found: Any) -> Manifest:
@@ -141,7 +141,7 @@ def typed(kind: type[Record], found: dict[str, Any]) -> Record:
     for part in fields(record):
         value, hint = getattr(record, part.name), hints[part.name]
         if not _is(value, hint):
-            raise TypeError(f"{part.name} is no {getattr(hint, '__name__', hint)}")
+            raise TypeError(f"{part.name} is not of type {getattr(hint, '__name__', hint)}")
     return record
 
 
@@ -169,7 +169,7 @@ def check(folder: Path, manifest: Manifest, key: Key | None) -> None:
     """
     if manifest.key is None and key is not None:
         raise BackupError(
-            f"a key was given, and {folder} is not encrypted, so its origin cannot be verified: if you trust everyone who can write "
+            f"a key was given, but {folder} is not encrypted, so its origin cannot be verified: if you trust everyone who can write "
             "there, restore it without --key-file and BACKUP_KEY"
         )
     if manifest.key is not None:
@@ -181,18 +181,18 @@ def check(folder: Path, manifest: Manifest, key: Key | None) -> None:
             raise BackupError(wrong_key(manifest.key, key))
         if not hmac.compare_digest(manifest.signature or "", key.sign(manifest.unsigned())):
             raise BackupError(
-                f"{folder / FILE} was changed after it was written: take another copy of the backup"
+                f"{folder / FILE} was changed after it was written: use another copy of the backup"
             )
     for file, name in ((manifest.dump, DUMP), (manifest.roles, ROLES)):
         if file.file != name + (SEALED[manifest.format] if manifest.key else ""):
-            raise BackupError(f"{folder / FILE} is damaged ({file.file!r} is no {name}): take another copy")
+            raise BackupError(f"{folder / FILE} is damaged ({file.file!r} is no {name}): use another copy")
         path = folder / file.file
         if path.is_symlink() or not path.is_file():
-            raise BackupError(f"{path} is missing: take another copy of the backup")
+            raise BackupError(f"{path} is missing: use another copy of the backup")
         size = path.stat().st_size
         if size != file.size_bytes:
             raise BackupError(
-                f"{path} has {size:,} bytes and should have {file.size_bytes:,}: it was cut off or changed, take another copy"
+                f"{path} has {size:,} bytes but should have {file.size_bytes:,}: it was truncated or changed: use another copy"
             )
         with path.open("rb") as opened:
             if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
@@ -217,4 +217,4 @@ def pour(folder: Path, manifest: Manifest, file: File, key: Key | None, into: Wr
 
 
 def _changed(path: Path) -> BackupError:
-    return BackupError(f"{path} does not have its checksum: it was changed or damaged, take another copy")
+    return BackupError(f"{path} does not match its checksum: it was changed or damaged: use another copy")

@@ -68,11 +68,13 @@ def restore(
     with PsqlSession(endpoint, database=MAINTENANCE_DATABASE) as server:
         lock = f"hashtextextended({literal('db_utils restore into ' + endpoint.database)}, 0)"
         if not server.value(f"SELECT pg_try_advisory_lock({lock})"):
-            raise BackupError(f"another restore into {endpoint.database} is under way: wait for its end")
+            raise BackupError(
+                f"another restore into {endpoint.database} is in progress: wait until it has finished"
+            )
         if not exists(server, endpoint.database):
             if not create_database:
                 raise BackupError(
-                    f"the server has no database {endpoint.database}: make it, or let --create-database make it"
+                    f"the server has no database {endpoint.database}: create it, or use --create-database"
                 )
             server.script(f"CREATE DATABASE {identifier(endpoint.database)} TEMPLATE template0;")
         _require_empty(endpoint)
@@ -122,16 +124,16 @@ def _require_fitting(endpoint: Endpoint, manifest: Manifest, jobs: int) -> None:
     was = manifest.database
     if endpoint.major < was.postgresql_major:
         raise BackupError(
-            f"the backup is from PostgreSQL {was.postgresql} and the server is PostgreSQL {endpoint.major}: restore it into "
+            f"the backup is from PostgreSQL {was.postgresql} but the server is PostgreSQL {endpoint.major}: restore it into "
             f"{was.postgresql_major} or later"
         )
     if was.schema_version is not None and was.schema_version > source.latest_version():
         raise BackupError(
-            f"the backup has schema version {was.schema_version} and this library knows {source.latest_version()}: use a release "
-            "of the library that knows it"
+            f"the backup has schema version {was.schema_version} but this library supports {source.latest_version()}: use a newer "
+            "release of the library"
         )
     if jobs > 1 and was.timescaledb is not None:
-        raise BackupError("jobs must be 1: TimescaleDB's catalog restores in order only")
+        raise BackupError("jobs must be 1: TimescaleDB's catalog can only be restored in order")
     if jobs > 1 and manifest.key is not None:
         raise BackupError("jobs must be 1: an encrypted backup is read from its beginning to its end")
     with PsqlSession(endpoint, database=MAINTENANCE_DATABASE) as server:
@@ -230,7 +232,7 @@ def _roles(folder: Path, manifest: Manifest, key: Key | None) -> list[Role]:
         return read_roles(json.loads(text.getvalue()))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise BackupError(
-            f"{folder / manifest.roles.file} is damaged ({error}): take another copy of the backup"
+            f"{folder / manifest.roles.file} is damaged ({error}): use another copy of the backup"
         ) from error
 
 
@@ -240,7 +242,7 @@ def _compare(endpoint: Endpoint, scratch: str, manifest: Manifest) -> None:
     different = differences(manifest.tables, found)
     if different:
         more = f", and {len(different) - 3} more" if len(different) > 3 else ""
-        raise BackupError(f"what was restored is not what was backed up: {'; '.join(different[:3])}{more}")
+        raise BackupError(f"the restored data differ from the backup: {'; '.join(different[:3])}{more}")
 
 
 def _require_schema(session: PsqlSession, manifest: Manifest) -> None:

@@ -77,7 +77,7 @@ def test_what_cannot_be_is_refused(citus: DatabaseManager, plain: DatabaseManage
         lambda: cluster.isolate(plain, MANUFACTURING),
     ]
     for call in refused:
-        with pytest.raises(SchemaError, match="plain edition, which is one server"):
+        with pytest.raises(SchemaError, match="plain edition, which has one server"):
             call()
     with pytest.raises(NotFoundError):
         cluster.isolate(citus, uuid.uuid4())

@@ -168,7 +168,7 @@ def test_a_bad_argument_is_refused_by_name(
 
 
 def test_what_utf_8_cannot_express_is_refused(db: DatabaseManager) -> None:
-    with pytest.raises(errors.InvalidInputError, match="cannot be a channel"):
+    with pytest.raises(errors.InvalidInputError, match="is not a valid channel"):
         db.listen("\udcff")
     with pytest.raises(errors.DbUtilsError):
         db.execute_query("SELECT %s AS v", ({"": [Decimal("sNaN")]},))

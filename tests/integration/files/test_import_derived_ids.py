@@ -128,7 +128,7 @@ def test_a_key_twice_or_empty_or_of_no_use(db: DatabaseManager, write: Write) ->
         (3, "event_id"),
         (4, "event_id"),
     ]
-    with pytest.raises(InvalidInputError, match="its own columns are its key"):
+    with pytest.raises(InvalidInputError, match="its columns are its key"):
         run(db, write("s.csv", lines(db)), key=("quantity",))
     with pytest.raises(InvalidInputError, match="no column 'bookin'"):
         run(db, twice, "operational_events", key=("bookin",))

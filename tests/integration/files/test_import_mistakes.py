@@ -60,10 +60,10 @@ BAD = [
     (["good.csv", "--time-zone", "Mars/Base"], "no time zone 'Mars/Base'"),
     (["good.csv", "--unit", "quantity=bananas:kwh"], "cannot be converted from 'bananas'"),
     (["unknown.csv"], "did you mean quantity"),
-    (["cut.csv.gz"], "is damaged or was cut off"),
+    (["cut.csv.gz"], "is damaged or truncated"),
     (["not.parquet"], "is not a parquet file"),
-    (["good.csv", "--delimiter", "ab"], "delimiter is one character"),
-    (["good.csv", "--map", "x"], "--map is written NAME=VALUE"),
+    (["good.csv", "--delimiter", "ab"], "delimiter must be one character"),
+    (["good.csv", "--map", "x"], "--map must be NAME=VALUE"),
 ]
 
 

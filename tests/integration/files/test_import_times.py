@@ -78,7 +78,7 @@ def test_times_that_never_were(db: DatabaseManager, write: Write, tmp_path: Path
     )
     options = ImportOptions(time_zone="Europe/Paris", rejects=tmp_path / "r.csv")
     assert (
-        "never was"
+        "did not exist"
         in import_files(db, [file], "demand_history", organization=NAME, options=options)
         .first_rejects[0]
         .reason

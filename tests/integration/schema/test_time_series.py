@@ -352,7 +352,7 @@ def test_a_refresh_that_another_one_stands_in_the_way_of_says_so(seeded_database
     with hurried, seeded_database.transaction() as transaction:
         transaction.execute(f"LOCK TABLE {rollup} IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(
-            QueryTimeoutError, match=r"still at work on the rollups after 0.1 s.*wait_seconds"
+            QueryTimeoutError, match=r"still refreshing the rollups after 0.1 s.*wait_seconds"
         ) as raised:
             schema.refresh_rollups(hurried, wait_seconds=0.1)
     assert raised.value.sqlstate == "55P03"
