@@ -68,7 +68,7 @@ class Worker:
         with locks.session(self._db) as cursor:
             while not locks.take(cursor, _LOCK):
                 if once:
-                    raise ServiceError("another worker is at work: only one can run at a time")
+                    raise ServiceError("another worker is running: only one can run at a time")
                 if self.stop.wait(LONGEST_PAUSE_SECONDS):
                     return 0
             try:
@@ -112,7 +112,7 @@ class Worker:
         if error is None and self.stop.is_set():
             error = "interrupted"
         elif error is None and was_long:
-            error = f"ended after {LONGEST_TASK_SECONDS / 60:.0f} minutes, so that others have their turn: the next run goes on"
+            error = f"stopped after {LONGEST_TASK_SECONDS / 60:.0f} minutes, so that other tasks get their turn: the next run continues"
         self._db.execute(
             SQL["end_task"],
             {

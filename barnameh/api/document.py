@@ -32,7 +32,7 @@ OTHER_PATHS: tuple[str, ...] = (f"{ROOT}/stream",)
 _KEY = HTTPBearer(scheme_name="key", description="An API key: barnameh keys create", auto_error=False)
 _OF_READS = {406: "None of the accepted formats is available"}
 _OF_WRITES = {
-    403: "The key reads only",
+    403: "The key is read-only",
     409: "Already exists, or in another state",
     413: "The body is too large",
     415: "The body is not JSON",

@@ -60,7 +60,7 @@ def create(
 ) -> tuple[str, dict[str, Any]]:
     """Create a key and return it with its row; it cannot be retrieved later. Needs the owner's rights."""
     if role not in ROLES:
-        raise UsageError(f"{role!r} is no role of a key: give reader or writer")
+        raise UsageError(f"{role!r} is not a role of a key: give reader or writer")
     prefix = "bn_" + "".join(secrets.choice(_PUBLIC) for _ in range(12))
     key = f"{prefix}_{secrets.token_urlsafe(32)}"
     rows = db.execute_query(
@@ -124,7 +124,7 @@ class KeyRing:
             SQL["use_key"], {"prefix": match[1], "secret_sha256": digest(key)}, primary=True
         )
         if not rows:
-            raise unauthorized("No such key is known.")
+            raise unauthorized("There is no such key.")
         row = rows[0]
         caller = Caller(row["organization_id"], match[1], row["role"], row["expires_at"])
         if row["revoked_at"] is not None:

@@ -113,7 +113,7 @@ def incoming(hint: Any, *, coded: bool = False) -> Any:
     if origin is Annotated and isinstance(get_args(hint)[1], Words):
         known = ", ".join(get_args(hint)[1])
         return Annotated[
-            str, Field(pattern="^[a-z][a-z0-9_]{0,62}$", description=f"{known}, or a word of your own.")
+            str, Field(pattern="^[a-z][a-z0-9_]{0,62}$", description=f"{known}, or your own word.")
         ]
     if origin is Annotated:  # a text restricted to these words
         return Literal[get_args(hint)[1]]

@@ -17,8 +17,8 @@ from db_utils import OperationalDataQueries, catalogue
 ROOT = "/v1/organizations/{organization_id}"
 
 LEFT_OUT: Mapping[str, str] = {
-    "create_organization": "a key belongs to an organization that exists: the operator makes it",
-    "get_or_create_organization": "a key belongs to an organization that exists: the operator makes it",
+    "create_organization": "a key belongs to an existing organization: the operator creates it",
+    "get_or_create_organization": "a key belongs to an existing organization: the operator creates it",
     "get_organizations": "a key sees one organization: use get_organization",
 }
 """Methods without a path, and why."""
@@ -84,7 +84,7 @@ def _operation(entry: catalogue.Entry) -> Operation:
 
 def _with_pages(arguments: type[BaseModel]) -> type[BaseModel]:
     own = {"limit", "cursor", "format"} & set(arguments.model_fields)
-    assert not own, f"{arguments.__name__} has arguments of its own called {own}"
+    assert not own, f"{arguments.__name__} already has arguments called {own}"
     return create_model(
         arguments.__name__,
         __base__=arguments,

@@ -72,7 +72,7 @@ _KINDS: tuple[tuple[type[DbUtilsError], int, str, str, str | None], ...] = (
     (errors.UniqueViolationError, 409, "exists-already", "Already exists", None),
     (errors.ExclusionViolationError, 409, "overlap", "Overlaps an existing one", None),
     (errors.ForeignKeyViolationError, 409, "still-referenced", "Still referenced", None),
-    (errors.ConstraintViolationError, 422, "rule-broken", "A value breaks a rule of its table", None),
+    (errors.ConstraintViolationError, 422, "rule-broken", "A value violates a constraint of its table", None),
     (errors.InvalidDataError, 422, "invalid-data", "Invalid data", None),
     (errors.PermissionDeniedError, 403, "not-allowed", "Not allowed", "The key does not permit this."),
     (errors.SerializationError, 503, "try-again", "Conflict with another write",
@@ -108,7 +108,7 @@ def problem_of(error: DbUtilsError) -> Problem:
 
 def problem_of_http(error: HTTPException) -> Problem:
     """The response to an unknown path or method."""
-    kinds = {404: ("not-found", "Not found"), 405: ("wrong-method", "Not with this method")}
+    kinds = {404: ("not-found", "Not found"), 405: ("wrong-method", "Method not allowed")}
     kind, title = kinds.get(error.status_code, ("refused", "The request was refused"))
     detail = str(error.detail)
     if error.status_code == 404:

@@ -101,7 +101,7 @@ class Service:
         if not _is_id(request.path_params["organization_id"], caller.organization_id):
             raise Problem(404, "not-found", "Not found", "There is no such organization.")
         if writes and not caller.writes:
-            raise Problem(403, "not-allowed", "Not allowed", "The key reads only: use one of a writer.")
+            raise Problem(403, "not-allowed", "Not allowed", "The key is read-only: use a writer's key.")
         return caller, self.limits.take(caller.key)
 
     async def caller(self, key: str | None, request: Request) -> Caller:

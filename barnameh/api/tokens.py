@@ -54,7 +54,7 @@ class Tokens:
             organization_id = uuid.UUID(str(claims[settings.jwt_organization_claim]))
             expires_at = dt.datetime.fromtimestamp(claims["exp"], dt.UTC)
         except (self._jwt.PyJWTError, KeyError, ValueError, OverflowError):
-            raise unauthorized("The token is invalid, or names no organization.") from None
+            raise unauthorized("The token is invalid, or has no organization.") from None
         role = claims.get(settings.jwt_role_claim)
         return Caller(
             organization_id,

@@ -128,7 +128,7 @@ def fetch(
                 )
         if from_file is not None:
             if len(where) != 1:
-                raise UsageError("a saved answer is for one place: name it with --location")
+                raise UsageError("a saved answer is for one location: give it with --location")
             answer = _saved(from_file)
             results = [store_answer(db, organization_id, source, where[0], answer, switch=switch)]
         else:

@@ -452,7 +452,7 @@ def show_roster(proposal: Proposal, timezone: str, *, as_json: bool, explained: 
     if changes.row_count:
         screen.print(changes)
     if result["unfilled"]:
-        empty = Table(title="What stays short, and why no one can fill it")
+        empty = Table(title="Understaffed shifts, and why no one can fill them")
         for heading in ("shift", "when", "missing", "people"):
             empty.add_column(heading)
         for gap in result["unfilled"]:

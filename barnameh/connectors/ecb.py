@@ -77,7 +77,7 @@ class ReferenceRates:
             )
         for row in rows:
             if None in row.values() or None in row:
-                raise AnswerError("the ECB's answer was cut off in the middle of a line")
+                raise AnswerError("the ECB's answer was truncated in the middle of a line")
             if row["OBS_VALUE"].strip().lower() in ("", "nan"):
                 continue
             try:

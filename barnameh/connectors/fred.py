@@ -51,7 +51,7 @@ class Fred:
         if self.api_key is None:
             raise UsageError("FRED needs a key: set FRED_API_KEY")
         if not self.series:
-            raise UsageError("name the series of FRED with their units: --series DCOILBRENTEU=USD/bbl")
+            raise UsageError("give the series of FRED with their units: --series DCOILBRENTEU=USD/bbl")
         last = window.end - dt.timedelta(microseconds=1)
         for code in self.series:
             answer = client.get(
@@ -74,7 +74,7 @@ class Fred:
     def parse(self, answer: bytes, place: Place, now: dt.datetime) -> Iterator[Factor]:
         """Parse a saved answer, of the only series given."""
         if len(self.series) != 1:
-            raise UsageError("name the one series that the file holds: --series CODE=UNIT")
+            raise UsageError("give the series of the file: --series CODE=UNIT")
         yield from self._read(answer, next(iter(self.series)))
 
     def _read(self, content: bytes, code: str) -> Iterator[Factor]:
@@ -85,7 +85,7 @@ class Fred:
             raise AnswerError(f"FRED's answer for {code} is not the JSON of series/observations") from None
         if count > len(rows):
             raise AnswerError(
-                f"FRED has {count} values of {code}, more than one answer holds: ask for a shorter window"
+                f"FRED has {count} values of {code}, more than one answer can hold: ask for a shorter window"
             )
         name = "fred_" + re.sub(r"\W+", "_", code.lower())
         for row in rows:
@@ -96,7 +96,7 @@ class Fred:
                 known = dt.date.fromisoformat(row["realtime_start"])
                 value = Decimal(row["value"])
             except (ValueError, KeyError, InvalidOperation):
-                raise AnswerError(f"FRED's answer for {code} holds {row!r}") from None
+                raise AnswerError(f"FRED's answer for {code} contains {row!r}") from None
             yield Factor(
                 dt.datetime.combine(day, dt.time(), ST_LOUIS).astimezone(dt.UTC),
                 name,

@@ -80,7 +80,7 @@ class Place:
         value = self.metadata.get(name)
         if not isinstance(value, str) or not value.strip():
             raise UsageError(
-                f'location {self.name!r} names no {name}: put {{"{name}": "{example}"}} into its metadata'
+                f'location {self.name!r} has no {name}: put {{"{name}": "{example}"}} into its metadata'
             )
         return value.strip()
 

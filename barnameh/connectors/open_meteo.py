@@ -161,7 +161,7 @@ class OpenMeteo:
                 raise AnswerError(f"Open-Meteo gives {column} in {units.get(column)!r}, not in {unit}")
             if len(values) != len(times):
                 raise AnswerError(
-                    f"Open-Meteo's answer was cut: {len(times)} hours, {len(values)} of {column}"
+                    f"Open-Meteo's answer was truncated: {len(times)} hours, {len(values)} of {column}"
                 )
             lead = int(found[2] or 0)
             for time, value in zip(times, values, strict=True):
@@ -190,7 +190,7 @@ def _json(content: bytes) -> dict[str, Any]:
     try:
         body = json.loads(text, parse_float=Decimal, parse_constant=lambda _: None)
     except ValueError as error:
-        raise AnswerError(f"Open-Meteo's answer is not whole JSON: {error}") from None
+        raise AnswerError(f"Open-Meteo's answer is not complete JSON: {error}") from None
     if not isinstance(body, dict):
         raise AnswerError("Open-Meteo's answer is a list: request one place at a time")
     if body.get("error"):

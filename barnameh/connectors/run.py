@@ -103,7 +103,7 @@ def fetch(
     scope = db.tenant(organization_id)
     results = []
     # One run per source at a time, on any machine: its limits apply per address, and two runs would race.
-    busy = f"another run is asking {source.name}: wait for it to end"
+    busy = f"another run is querying {source.name}: wait for it to finish"
     with locks.held(db, f"barnameh connector {source.name}", busy):
         for place in where:
             result = RunResult(place)

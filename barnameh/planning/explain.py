@@ -17,7 +17,7 @@ NEAREST = 3
 RELAXATIONS: tuple[tuple[str, Callable[[Roster], WhatIf]], ...] = (
     ("rest of 9 hours", lambda r: WhatIf(contract={"min_rest_hours": 9.0})),
     ("8 more hours a week", lambda r: WhatIf(contract={"max_hours_per_week": _most_hours(r) + 8})),
-    ("a day more in a row", lambda r: WhatIf(contract={"max_consecutive_days": _most_days(r) + 1})),
+    ("one more day in a row", lambda r: WhatIf(contract={"max_consecutive_days": _most_days(r) + 1})),
     ("skills ignored", lambda r: WhatIf(ignore_skills=True)),
     ("everybody anywhere", lambda r: WhatIf(anywhere=True)),
 )

@@ -60,7 +60,7 @@ class Window:
 
 def one_at_a_time(db: DatabaseManager, organization_id: UUID) -> AbstractContextManager[None]:
     """Lock planning for an organization, so that runs left behind by killed processes can be recognized."""
-    busy = "another run is planning for this organization: wait for it to end"
+    busy = "another run is planning for this organization: wait for it to finish"
     return locks.held(db, f"barnameh plan {organization_id}", busy)
 
 

@@ -108,7 +108,9 @@ def _value(response: httpx.Response, path: str) -> Any:
         answer = response.json()
         outcome = answer["status"]
     except (ValueError, TypeError, KeyError):
-        raise UnreachableError(f"{path} gives an answer unlike Convex's: {response.text[:200]!r}") from None
+        raise UnreachableError(
+            f"{path} returned an answer unlike Convex's: {response.text[:200]!r}"
+        ) from None
     if outcome == "success":
         return answer.get("value")
     message = str(answer.get("errorMessage", answer))

@@ -47,13 +47,13 @@ def model_sections(data: ReportData) -> list[Section]:
     )
     caption = (
         f"The champion changed last on {local(newest['role_since'], data)}: {newest['model_name']} "
-        f"{newest['model_version']}, {newest['role_reason'] or 'nobody said why'}."
+        f"{newest['model_version']}, {newest['role_reason'] or 'no reason given'}."
     )
     question = "Which model forecasts, and is it better than naive?"
     if main is None or main["skill_pct"] is None:
         return [
             Section(
-                "models", question, f"{newest['model_name']} forecasts; how well is not known yet",
+                "models", question, f"{newest['model_name']} forecasts; its accuracy is not known yet",
                 reason=f"No target of its backtest has an outcome. {caption}",
                 tables=tuple(table for table in tables if table.rows),
             )
@@ -62,7 +62,7 @@ def model_sections(data: ReportData) -> list[Section]:
     worse = "better" if main["skill_pct"] >= 0 else "worse"
     title = (
         f"{main['model_name']} is {number(abs(main['skill_pct']))} % {worse} than {main['naive_name']}; "
-        f"its {MEANT_PCT} % interval held {number(main['interval_coverage_pct'])} %"
+        f"its {MEANT_PCT} % interval covered {number(main['interval_coverage_pct'])} %"
     )
     known = [
         row
@@ -75,7 +75,7 @@ def model_sections(data: ReportData) -> list[Section]:
         return [Section("models", question, title, tables=there, reason=caption)]
     more = f" {len(shown)} of {len(known)} series are drawn." if len(known) > len(shown) else ""
     caption = (
-        f"Error of each series at origins of the past (WAPE), {targets[champion]} ahead: the champion's and the better of the two "
+        f"Error of each series at past origins (WAPE), {targets[champion]} ahead: the champion's and the better of the two "
         f"naive forecasts', on the same targets. Where the naive one is not worse, it is published instead. {caption}{more}"
     )
     names = [f"{row['product_id']} · {_place(row['location_id'], data)}" for row in shown]
@@ -125,7 +125,7 @@ def _by_step(backtests: list[Row], data: ReportData) -> FigureTable:
         for row in backtests
     ]  # fmt: skip
     heads = ("Champion", "Target", "Targets ahead", "Better naive", *_HEADS, "Backtest as of")
-    return FigureTable("How good it is how far ahead", heads, rows, frozenset(range(4, 8)))
+    return FigureTable("Accuracy by lead time", heads, rows, frozenset(range(4, 8)))
 
 
 def _by_series(backtests: list[Row], data: ReportData) -> FigureTable:

@@ -47,10 +47,10 @@ def _roster(proposal: Proposal, data: ReportData) -> Section:
         heads = ("Shift", "From", "People missing", "Skills missing", "Employees by reason")
         tables.append(
             FigureTable(
-                "What stays short, and why no other employee is available", heads, rows, frozenset({2})
+                "Understaffed shifts, and why no other employee is available", heads, rows, frozenset({2})
             )
         )
-    title = f"{len(changed)} changes are {status}, {len(empty)} shifts stay short"
+    title = f"{len(changed)} changes are {status}, {len(empty)} shifts remain understaffed"
     if not names:
         return Section(
             "roster", question, title, tables=tuple(tables), reason="No employee is assigned in its period."
@@ -68,7 +68,7 @@ def _gap(gap: dict[str, Any]) -> Row:
 
 
 def _schedule(proposal: Proposal, data: ReportData) -> Section:
-    question, status = "What is made where on which day, by the newest proposal?", proposal.header["status"]
+    question, status = "What is produced where and when, by the newest proposal?", proposal.header["status"]
     late = proposal.result.get("late", ())
     work = [item for item in proposal.items if item["resource_name"] is not None]
     tables: tuple[FigureTable, ...] = ()
@@ -78,9 +78,7 @@ def _schedule(proposal: Proposal, data: ReportData) -> Section:
             (r["product_id"], r["due"], *(number(r[name], 0) for name in amounts), r["why"]) for r in late
         ]
         heads = ("Product", "Due", "Quantity", "In time", "Late", "Not made", "Why")
-        tables = (
-            FigureTable("Plans that are not made in time, and why", heads, rows, frozenset({2, 3, 4, 5})),
-        )
+        tables = (FigureTable("Plans not completed in time, and why", heads, rows, frozenset({2, 3, 4, 5})),)
     title = f"{len({item['plan_id'] for item in work})} plans are {status}, {len(late)} not in time"
     if not work:
         return Section("schedule", question, title, tables=tables, reason="No resource has work to do.")

@@ -94,7 +94,7 @@ def _alerts(data: ReportData) -> Section:
     question = "What needs attention now?"
     if not data.alerts:
         return Section(
-            "alerts", question, "No alert is open", reason="Every alert raised was resolved, or none was."
+            "alerts", question, "No alert is open", reason="No alert was raised, or all were resolved."
         )
     worst = data.alerts[0]
     count = len(data.alerts)
@@ -272,14 +272,14 @@ def _by_kind(data: ReportData) -> list[tuple[str, dict[int, float]]]:
 
 
 def _demand(data: ReportData) -> Section:
-    question = "How much is demanded, and how much is expected?"
+    question = "How much demand was there, and how much is expected?"
     drawn = [s for s in data.demand if s.forecasts or any(row["is_observed"] for row in s.history)]
     if not drawn:
         return Section(
             "demand",
             question,
             "Demand is not known",
-            reason="Nothing was demanded or forecast in the period.",
+            reason="There was no demand and no forecast in the period.",
         )
     wape = next(row for row in data.kpis if row["kpi"] == "forecast_wape")
     accurate = wape["value"] is not None
@@ -308,7 +308,7 @@ def _demand(data: ReportData) -> Section:
         "tttnnntt",
     )  # fmt: skip
     accuracy = _table(
-        "Forecast accuracy by lead time: what was said before the fact and what happened",
+        "Forecast accuracy by lead time: predictions made in advance, and outcomes",
         ("Model", "Lead time (days)", "Targets", "WAPE (%)", "Inside the interval (%)"),
         (
             (f"{row['model_name']} {row['model_version']}", str(row["lead_time_days"]), str(row["target_count"]),
@@ -338,7 +338,7 @@ def _peak(drawn: list[DemandSeries]) -> str:
     """When was the demand for one product at one location highest?"""
     observed = [(row["quantity"], s, s.day(row)) for s in drawn for row in s.history if row["is_observed"]]
     if not observed:
-        return "Nothing was demanded in the period; forecasts are there"
+        return "There was no demand in the period, only forecasts"
     most, series, day = max(observed, key=lambda one: one[0])
     when = "on " if series.bucket == "day" else "in the week of "
     return f"Demand of {short(series.product_id, 60)} peaked at {number(most)} {when}{day:%-d %B %Y}"
@@ -348,7 +348,7 @@ def _peak(drawn: list[DemandSeries]) -> str:
 
 
 def _plans(data: ReportData) -> Section:
-    question = "Was what was planned made?"
+    question = "Was the plan met?"
     by_location = {
         name: [row for row in rows if row["efficiency_pct"] is not None] for name, rows in data.plans.items()
     }
@@ -367,7 +367,7 @@ def _plans(data: ReportData) -> Section:
     )
     table = _table(
         "Completed plans by location and local day",
-        ("Location", "Day", "Plans", "Planned", "Made", "Made of planned (%)"),
+        ("Location", "Day", "Plans", "Planned", "Made", "Produced of planned (%)"),
         (
             (name, row["plan_date"].isoformat(), str(row["plan_count"]), number(row["planned_quantity"], 0),
              number(row["actual_quantity"], 0), number(100 * row["actual_quantity"] / row["planned_quantity"]))
@@ -381,16 +381,16 @@ def _plans(data: ReportData) -> Section:
     title = f"{low} {days} below {people.LOW_PCT:.0f} %{somewhere}"
     attainment = next(row for row in data.kpis if row["kpi"] == "plan_attainment")
     if attainment["value"] is not None:
-        title = f"{attainment['value']:.1f} % of completed plans was made; {title}"
+        title = f"{attainment['value']:.1f} % of completed plans was produced; {title}"
     shown = dict(list(by_location.items())[:MAX_PRODUCTS])
-    caption = "Completed plans only; quantity made of quantity planned, by local day." + _drawn(
+    caption = "Completed plans only; quantity produced of quantity planned, by local day." + _drawn(
         "locations", len(shown), len(by_location), "first"
     )
     return Section("plans", question, title, people.plans(shown, data.period), caption, (table,))
 
 
 def _attendance(data: ReportData) -> Section:
-    question = "Are people there when they are needed?"
+    question = "Are people there when needed?"
     if not data.attendance or not data.attendance_days:
         return Section(
             "attendance",
@@ -405,7 +405,7 @@ def _attendance(data: ReportData) -> Section:
     else:
         title = f"Every employee attends {people.LOW_PCT:.0f} % of scheduled work or more"
     by_employee = _table(
-        "Attendance by employee, lowest first; vacation is not due",
+        "Attendance by employee, lowest first; vacation does not count",
         ("Employee", "Attended", "Scheduled", "Rate (%)"),
         (
             (a.full_name, str(a.attended_count), str(a.scheduled_count), number(a.rate))
@@ -441,7 +441,7 @@ def _anomalies(data: ReportData) -> Section:
             "anomalies",
             question,
             "No anomaly was predicted",
-            reason="No prediction is for the period or a later time.",
+            reason="There is no prediction for the period or later.",
         )
     shown = data.anomalies[-MAX_BARS:]
     ahead = [row for row in data.anomalies if row["outcome"] is None]
@@ -471,7 +471,7 @@ def _anomalies(data: ReportData) -> Section:
 
 
 def _coverage(data: ReportData) -> Section:
-    question = "Which data are these figures from?"
+    question = "Which data are these figures based on?"
     names: dict[tuple[str, str], str] = {}
     for kind in dict.fromkeys(row["kind"] for row in data.coverage):
         names |= labels(((kind, row["series"]), row["name"]) for row in data.coverage if row["kind"] == kind)

@@ -43,15 +43,15 @@ def with_stops(sections: list[Section], data: ReportData) -> list[Section]:
 
 def downtime_section(data: ReportData) -> Section:
     """Return downtime as a Pareto of causes, and by location, type and resource."""
-    question = "What was time lost to?"
+    question = "Where was time lost?"
     now, before = _minutes(data.stops, _cause), _minutes(data.stops_before, _cause)
     total, total_before = sum(now.values()), sum(before.values())
     if not total:
         return Section(
             "downtime",
             question,
-            "No resource stood still",
-            reason="No stop with a duration is in the period.",
+            "No resource was down",
+            reason="The period has no stop with a duration.",
         )
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for row in data.stops:
@@ -78,7 +78,7 @@ def downtime_section(data: ReportData) -> Section:
         + (
             f"in which {_change(total, total_before)} was lost in all."
             if total_before
-            else "of which nothing is recorded."
+            else "for which nothing is recorded."
         )
     )
     tables = [
@@ -125,7 +125,7 @@ def _percent(now: float, before: float) -> str:
 
 def trend_section(data: ReportData) -> Section:
     """How did OEE and availability develop, by day or by week?"""
-    question = "Did it get better?"
+    question = "Is it improving?"
     values: dict[str, dict[Any, float]] = {"oee": {}, "availability": {}}
     for row in data.trend:
         if row["kpi"] in values:
@@ -141,8 +141,8 @@ def trend_section(data: ReportData) -> Section:
         return Section(
             "trend",
             question,
-            "A trend is not known",
-            reason="OEE and availability are not known of two days.",
+            "The trend is not known",
+            reason="OEE and availability are known for fewer than two days.",
         )
     buckets = sorted({bucket for by_day in known.values() for bucket in by_day})
     called = {"oee": "OEE", "availability": "availability"}
@@ -178,7 +178,7 @@ def trend_section(data: ReportData) -> Section:
 
 def forecast_section(data: ReportData) -> Section:
     """What was forecast, and what happened?"""
-    question = "Did what was forecast happen?"
+    question = "Were the forecasts right?"
     newest: dict[tuple[Any, ...], Row] = {}
     for row in data.outcomes:
         if row["is_over"] and row["purpose"] == "published" and row["actual_quantity"] is not None:
@@ -207,7 +207,7 @@ def forecast_section(data: ReportData) -> Section:
     worst = ordered[0]
     asked = sum(float(row["actual_quantity"]) for row in series[worst])
     table = figure_table(
-        "What was said last before the fact, and what happened, furthest off first",
+        "Last forecast before each target, and outcome, largest error first",
         ("Product and place", "Targets", "Forecast", "Happened", "Off by", "Off by (%)"),
         (
             (called(key), str(len(rows)), number(sum(float(r["predicted_quantity"]) for r in rows)),
@@ -227,10 +227,10 @@ def forecast_section(data: ReportData) -> Section:
         )
         for key in ordered[:MAX_TOLD]
     ]
-    title = f"{short(called(worst), 60)} was furthest off" + (
+    title = f"{short(called(worst), 60)} had the largest error" + (
         f": {100 * off(series[worst]) / asked:.0f} %" if asked else ""
     )
     caption = "The newest forecast that was known before each target began, against what was recorded."
     if len(ordered) > MAX_TOLD:
-        caption += f" The {MAX_TOLD} of {len(ordered)} that were furthest off are drawn."
+        caption += f" The {MAX_TOLD} of {len(ordered)} with the largest errors are drawn."
     return Section("forecasts", question, title, charts.outcomes(shown, data.period.zone), caption, (table,))

@@ -62,7 +62,7 @@ def test_a_bare_nan_is_a_gap() -> None:
     [
         ({"utc_offset_seconds": 7200}, "not in GMT"),
         ({"hourly_units": {"temperature_2m": "°F", "precipitation": "mm"}}, "in '°F', not in celsius"),
-        ({"hourly": {"time": ["2026-10-02T00:00"], "temperature_2m": [1, 2]}}, "was cut"),
+        ({"hourly": {"time": ["2026-10-02T00:00"], "temperature_2m": [1, 2]}}, "was truncated"),
         ({"hourly": None}, "no hourly values"),
         ({"error": True, "reason": "Daily limit"}, "Daily limit"),
     ],
@@ -73,7 +73,7 @@ def test_an_answer_that_says_something_else_is_refused_whole(changes: dict[str, 
 
 
 def test_half_an_answer_is_refused() -> None:
-    with pytest.raises(AnswerError, match="not whole JSON"):
+    with pytest.raises(AnswerError, match="not complete JSON"):
         list(OpenMeteo().parse(answer()[:-30], HERE, NOW))
 
 
@@ -162,7 +162,7 @@ def test_vintages_are_known_when_they_were_published() -> None:
     # Not before the end of that day in St. Louis, in winter and in summer.
     assert first.available_at == dt.datetime(2026, 2, 14, 6, tzinfo=dt.UTC)
     assert second.available_at == dt.datetime(2026, 3, 14, 5, tzinfo=dt.UTC)
-    with pytest.raises(AnswerError, match="more than one answer holds"):
+    with pytest.raises(AnswerError, match="more than one answer can hold"):
         list(
             Fred(series={"X": "u"}).parse(json.dumps({"count": 4, "observations": rows}).encode(), HERE, NOW)
         )
@@ -271,7 +271,7 @@ def test_a_calendar_is_known_since_the_run_unless_it_is_said_otherwise() -> None
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [
-        ({}, "names no country"),
+        ({}, "has no country"),
         ({"country": "XX"}, "no calendar for country 'XX'"),
         ({"country": "DE", "subdivision": "NOPE"}, "DE has no subdivision 'NOPE'"),
     ],

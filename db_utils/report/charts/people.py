@@ -84,7 +84,7 @@ def plans(by_location: dict[str, list[Row]], period: Period) -> Picture:
             axes.vlines(days, 100, values, colors=colours, linewidth=1.4)
             axes.scatter(days, values, c=colours, s=14, zorder=3)
             axes.axhline(100, color=INK, linewidth=0.9)
-            axes.set_ylabel("made of planned (%)")
+            axes.set_ylabel("produced of planned (%)")
             axes.grid(axis="y")
             axes.yaxis.set_major_locator(MaxNLocator(4))
         everything = [float(row["efficiency_pct"]) for rows in by_location.values() for row in rows]

@@ -64,7 +64,7 @@ def roster(people: list[str], items: list[Row], empty: list[Row], zone: ZoneInfo
 
     return picture(
         draw,
-        f"A line for each of {len(people)} people, a bar for each shift; {len(empty)} shifts stay short.",
+        f"A line for each of {len(people)} people, a bar for each shift; {len(empty)} shifts remain understaffed.",
     )
 
 

@@ -29,8 +29,8 @@ def refusal(api: Api, key: str | None) -> tuple[int, str]:
 def test_without_a_key_or_with_a_wrong_one_nothing_is_answered(api: Api) -> None:
     assert refusal(api, None)[0] == 401
     assert refusal(api, "hello")[0] == 401
-    assert refusal(api, api.key[:-1] + ("A" if api.key[-1] != "A" else "B")) == (401, "No such key is known.")
-    assert refusal(api, "bn_aaaaaaaaaaaa_" + "A" * 43) == (401, "No such key is known.")
+    assert refusal(api, api.key[:-1] + ("A" if api.key[-1] != "A" else "B")) == (401, "There is no such key.")
+    assert refusal(api, "bn_aaaaaaaaaaaa_" + "A" * 43) == (401, "There is no such key.")
     assert (
         api.client.get(
             api.path(OPERATIONS["get_locations"]), headers={"authorization": f"Basic {api.key}"}

@@ -78,7 +78,7 @@ def test_a_window_is_fetched_and_said_so(desk: Desk, call: Any) -> None:
             1,
             "must start before it ends",
         ),
-        (("market", "--organization", "Desk"), 1, "name the series of FRED"),
+        (("market", "--organization", "Desk"), 1, "give the series of FRED"),
         (("fx", "--organization", "Desk", "--currency", "EURO"), 1, "three capital letters"),
     ],
 )
@@ -204,7 +204,7 @@ def test_a_task_of_many_parts_lets_the_others_have_their_turn(
     assert sorted(done) == ["fetch fx", "fetch weather"]
     errors = desk.db.execute_query("SELECT last_error FROM service_schedules ORDER BY task")
     assert [row["last_error"] is None for row in errors] == [True, False]
-    assert "so that others have their turn" in errors[1]["last_error"]
+    assert "so that other tasks get their turn" in errors[1]["last_error"]
 
 
 def test_one_worker_works_at_a_time(desk: Desk) -> None:
@@ -214,7 +214,7 @@ def test_one_worker_works_at_a_time(desk: Desk) -> None:
     )
 
     def task(*_: Any) -> None:
-        with pytest.raises(ServiceError, match="another worker is at work"):
+        with pytest.raises(ServiceError, match="another worker is running"):
             Worker(desk.db, {}).run(once=True)
 
     assert Worker(desk.db, {"fetch fx": task}).run(once=True) == 0

@@ -26,7 +26,7 @@ def test_the_report_tells_skill_interval_and_the_last_change_of_champion(shop: S
     assert run.interval_coverage_pct is not None
     assert page.titles["models"] == (
         f"combination is {abs(run.skill_pct):.1f} % {'better' if run.skill_pct >= 0 else 'worse'} than {run.naive_name}; "
-        f"its 90 % interval held {run.interval_coverage_pct:.1f} %"
+        f"its 90 % interval covered {run.interval_coverage_pct:.1f} %"
     )
     (model,) = page.table("Models, the newest change first")
     assert model[:3] == [f"combination {run.version}", "14 x day", "champion"]
@@ -37,4 +37,9 @@ def test_the_report_tells_skill_interval_and_the_last_change_of_champion(shop: S
     published = {row[0]: (row[3], row[8]) for row in page.table("Each series")}
     assert published == {one.product_id: (one.model_name, one.reason or "") for one in run.series}
     assert any("The champion changed last on" in word for word in page.words)
-    assert [row[2] for row in page.table("How good it is")] == ["1 to 4", "1 to 14", "5 to 9", "10 to 14"]
+    assert [row[2] for row in page.table("Accuracy by lead time")] == [
+        "1 to 4",
+        "1 to 14",
+        "5 to 9",
+        "10 to 14",
+    ]
