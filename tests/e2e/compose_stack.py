@@ -1,4 +1,4 @@
-"""The compose project under test: a copy of its files, with a project name and ports of its own."""
+"""The compose project under test: a copy of its files, with its own project name and ports."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ PROJECT_FILES = (
     "redis-server",
     "grafana",
 )
-# The shell's own settings win over .env, so a test's process keeps only what Docker itself needs.
+# Environment variables override .env, so the test process keeps only what Docker needs.
 KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR", "LANG", "XDG_RUNTIME_DIR", "SSL_CERT_FILE")
-# A stand-in for another image of the same contract, such as the Apache edition.
+# A replacement for another compatible image, such as the Apache edition.
 IMAGE_VARIABLES = ("POSTGRES_IMAGE", "REDIS_IMAGE", "PGADMIN_IMAGE")
 
 
 def host_environment() -> dict[str, str]:
-    """What of this process's environment is passed on to Docker."""
+    """The part of this process's environment that is passed to Docker."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -56,7 +56,7 @@ def docker(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on, all different."""
+    """Distinct ports that nothing listens on."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for item in sockets:
@@ -65,7 +65,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 60) -> None:
-    """Return as soon as `condition` holds; fail with `what` was waited for when it does not."""
+    """Return as soon as `condition` holds; otherwise fail, naming `what` was awaited."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s for: {what}"
@@ -96,7 +96,7 @@ class ComposeStack:
         self.write_env()
 
     def write_env(self, **changes: str) -> None:
-        """Settings as a user would write them: single quotes, in which Compose takes everything literally."""
+        """Settings as a user would write them: in single quotes, which Compose takes literally."""
         self.settings.update(changes)
         lines = [f"{name}='{value}'" for name, value in self.settings.items()]
         (self.folder / ".env").write_text("\n".join(lines) + "\n", encoding="utf-8")

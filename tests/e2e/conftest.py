@@ -1,4 +1,4 @@
-"""Stacks for the end-to-end tests, and a clear word where they cannot run."""
+"""Stacks for the end-to-end tests, and a clear message if they cannot run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 
 @functools.cache
 def missing_for_docker() -> str | None:
-    """Why can the compose file not be started here? None if it can."""
+    """The reason why the compose file cannot be started here; None if it can."""
     if shutil.which("docker") is None:
         return "no docker command"
     if docker("version").returncode != 0:
@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def make_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., ComposeStack]]:
-    """Makes copies of the compose project; whatever they started is removed at the end, volumes included."""
+    """Makes copies of the compose project; everything they started is removed at the end, including volumes."""
     stacks: list[ComposeStack] = []
 
     def make(**settings: str) -> ComposeStack:
@@ -69,7 +69,7 @@ def make_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
 
 @pytest.fixture
 def fresh_stack(make_stack: Callable[..., ComposeStack]) -> Iterator[Callable[..., ComposeStack]]:
-    """Like make_stack, but gone when the test is."""
+    """Like make_stack, but removed at the end of the test."""
     made: list[ComposeStack] = []
 
     def make(**settings: str) -> ComposeStack:

@@ -1,4 +1,4 @@
-"""Backups of the running stack: the two lines of docker exec, through the container, and on a schedule."""
+"""Backups of the running stack: with the two docker exec commands, through the container, and on a schedule."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COUNTS = f"SELECT {', '.join(f'(SELECT count(*) FROM {name})' for name in COUNTE
 
 
 def shell(stack: ComposeStack, line: str) -> subprocess.CompletedProcess[str]:
-    """A documented line, on this stack's container."""
+    """Run a documented command in this stack's container."""
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", line.replace("barnameh_postgres", stack.container("postgres"))],
         cwd=stack.folder,
@@ -58,7 +58,7 @@ def counts(stack: ComposeStack) -> list[tuple[int, ...]]:
 
 
 def test_the_two_lines_of_docker_exec(fresh_stack: Callable[..., ComposeStack]) -> None:
-    """As the page describes them, from one stack into a fresh one."""
+    """As documented, from one stack into a fresh one."""
     first = fresh_stack()
     first.up("postgres")
     dumped = shell(first, BACKUP_LINE)
@@ -89,7 +89,7 @@ def test_the_two_lines_of_docker_exec(fresh_stack: Callable[..., ComposeStack]) 
 
 
 def test_the_two_lines_alone_never_harm(fresh_stack: Callable[..., ComposeStack]) -> None:
-    """One after the other, as anybody would try them; into a new database that nobody prepared; and what must still pass."""
+    """Restores in a row, as users try them; into a new, unprepared database; and what must still work."""
     stack = fresh_stack()
     stack.up("postgres")
     assert shell(stack, BACKUP_LINE).returncode == 0
@@ -121,7 +121,7 @@ def test_the_two_lines_alone_never_harm(fresh_stack: Callable[..., ComposeStack]
     own = shell(stack, RESTORE_LINE.replace("backup.sql", "own.sql"))
     assert own.returncode == 0
     assert own.stdout.splitlines() == ["CREATE TABLE", "DROP TABLE"]
-    # For db-utils a new database is empty.
+    # db-utils treats a new database as empty.
     done = db_utils(stack.folder, "backup", "--container", stack.container("postgres"), "--out", "made")
     assert done.returncode == 0, done.stderr
     done = db_utils(
@@ -180,7 +180,7 @@ def test_on_a_schedule(fresh_stack: Callable[..., ComposeStack], tmp_path: Path)
         return sorted(run("ls", "/var/lib/postgresql/data").stdout.split())
 
     (first,) = kept()
-    # Rotation goes by age, and never below the count.
+    # Rotation removes by age, but never below the count.
     for _ in range(3):
         assert run("sh", "/barnameh/backup.sh", "once").returncode == 0
     assert len(kept()) == 4
@@ -193,7 +193,7 @@ def test_on_a_schedule(fresh_stack: Callable[..., ComposeStack], tmp_path: Path)
     assert len(kept()) == 2
     wait_until(lambda: stack.health("backup") == "healthy", "healthy with a new one")
     assert stack.query("SELECT count(*) FROM backup_runs") == [(5,)]
-    # What it makes is what the command line restores and compares.
+    # Its backups can be restored and compared by the command line.
     newest = kept()[-1]
     assert (
         docker(
@@ -214,7 +214,7 @@ def test_on_a_schedule(fresh_stack: Callable[..., ComposeStack], tmp_path: Path)
     )
     assert done.returncode == 0, done.stderr
     assert "every table equal to the original" in done.stdout
-    # One that fails leaves no backup, and is seen.
+    # A failed one leaves no backup, and is reported.
     stack.query("ALTER ROLE barnameh_user PASSWORD 'another one'")
     assert run("sh", "/barnameh/backup.sh", "once").returncode == 1
     assert len(kept()) == 2

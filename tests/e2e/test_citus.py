@@ -1,4 +1,4 @@
-"""docker-compose.citus.yml: one command makes a database of three servers, which applications and tenants can use."""
+"""docker-compose.citus.yml: one command starts a database of three servers, which applications and tenants can use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COMPOSE = ("compose", "--env-file", os.devnull, "-f", str(_FILE))
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """The coordinator's, of a stack that was started from nothing."""
+    """The coordinator's manager, of a stack started from empty volumes."""
     for image in sorted(set(docker(*_COMPOSE, "config", "--images").stdout.split())):
         if docker("image", "inspect", image).returncode != 0:
             pytest.skip(f"not tested here: image {image} is not here")

@@ -169,7 +169,7 @@ def test_own_credentials_with_unusual_characters(fresh_stack: Callable[..., Comp
         docker("top", stack.container("redis")).stdout + docker("top", stack.container("postgres")).stdout
     )
     assert "quoted" not in processes
-    # pgAdmin was told the same: its passfile, escaped as libpq wants it, opens the database.
+    # pgAdmin got the same: its passfile, escaped as libpq requires, opens the database.
     storage = "/var/lib/pgadmin/storage/admin_barnameh.local/.pgpass"
     passfile = docker("exec", stack.container("pgadmin"), "cat", storage).stdout
     assert passfile == 'postgres:5432:*:ops user:p\\:a\\\\ss $HOME "quoted" #é%\n'

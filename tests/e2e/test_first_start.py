@@ -1,4 +1,4 @@
-"""A first start that goes wrong: the database never looks healthy, and the log says why and what to do."""
+"""A failing first start: the database never looks healthy, and the log says why and what to do."""
 
 from __future__ import annotations
 

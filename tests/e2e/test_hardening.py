@@ -104,7 +104,7 @@ def test_with_tls_no_connection_from_outside_is_open(fresh_stack: Callable[..., 
 
 
 def built_with_tls(stack: ComposeStack) -> bool:
-    """Whether the image's PostgreSQL can do TLS at all; a build without it must say so and not start open."""
+    """Whether the image's PostgreSQL supports TLS; a build without it must report that and not start unencrypted."""
     image = stack.compose("config", "--images", "postgres").stdout.split()[0]
     done = subprocess.run(
         ["docker", "run", "--rm", "--entrypoint", "pg_config", image, "--configure"],

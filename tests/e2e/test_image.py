@@ -20,7 +20,7 @@ IMAGE = "timescale/timescaledb:2.29.2-pg16"
 
 
 def test_the_schema_on_a_bare_container(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The reaper is an image of its own, which an offline engine has not; the block below removes the container.
+    # The reaper is a separate image, which an offline engine lacks; the block below removes the container.
     monkeypatch.setattr(testcontainers_config, "ryuk_disabled", True)
     assert IMAGE in COMPOSE.read_text(encoding="utf-8")
     container = (

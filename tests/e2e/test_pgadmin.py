@@ -26,7 +26,7 @@ MULTI_TENANT_QUERY = f"SELECT * FROM demand_history WHERE organization_id = '{OR
 
 
 class PgAdmin:
-    """What a person does in pgAdmin, and what they see."""
+    """What a user does in pgAdmin, and sees."""
 
     def __init__(self, driver: webdriver.Chrome, url: str, pictures: Path) -> None:
         self.driver = driver
@@ -63,8 +63,8 @@ class PgAdmin:
     def open(self, *path: str) -> None:
         """Open the entries of the object tree from its root down to the last of `path`.
 
-        pgAdmin opens some entries by itself, so what is open is looked at and only a closed one is clicked, again
-        from the root when a click and pgAdmin's own opening crossed and closed it.
+        pgAdmin opens some entries on its own, so only closed ones are clicked, and the walk restarts from the root
+        if a click and pgAdmin's own opening collided and closed an entry.
         """
         for _ in range(10 * len(path)):
             shown = [self.node(name) for name in path]
@@ -91,7 +91,7 @@ class PgAdmin:
         next(tab for tab in self.shown(".dock-tab") if tab.text.startswith(title)).click()
 
     def rows(self) -> list[list[str]]:
-        """The list on screen, row by row: the whole text of each cell, as its tooltip gives it."""
+        """The list on screen, row by row, with the full text of each cell from its tooltip."""
         rows = self.shown(".pgrt-row")
         cells = [row.find_elements(By.CSS_SELECTOR, ".pgrd-row-cell") for row in rows]
         return [[cell.get_attribute("title") or "" for cell in row] for row in cells]
@@ -99,14 +99,14 @@ class PgAdmin:
 
 @pytest.fixture(scope="module")
 def pgadmin(stack: ComposeStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PgAdmin]:
-    """A browser that is logged in with the documented address and password."""
+    """A browser logged in with the documented address and password."""
     paths = browser_paths()
     assert paths is not None
     pictures = Path(os.environ.get("E2E_PICTURES") or tmp_path_factory.mktemp("pictures"))
     pictures.mkdir(parents=True, exist_ok=True)
     options = webdriver.ChromeOptions()
     options.binary_location = paths[0]
-    # A window tall enough for the whole tree: pgAdmin draws only the entries in view.
+    # The window must be tall enough for the whole tree: pgAdmin renders only visible entries.
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1600,2000"):
         options.add_argument(argument)
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(paths[1]))

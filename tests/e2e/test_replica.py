@@ -1,4 +1,4 @@
-"""The profile replica: a copy that follows, takes reads, outlives restarts and is told apart when it is promoted."""
+"""The profile replica: a standby that follows, serves reads, survives restarts and is recognized when promoted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_replica_follows_answers_and_can_take_over(fresh_stack: Callable[..., 
         assert db.execute_query(events) == [{"n": before, "standby": True}]
         slots = "SELECT slot_name, active FROM pg_replication_slots"
         assert db.execute_query(slots, primary=True) == [{"slot_name": "barnameh_replica", "active": True}]
-        # Stopped and started again it goes on from where it was, without another copy.
+        # After a restart it continues where it was, without another base backup.
         stack.compose("stop", "replica")
         assert db.execute_query(events)[0] == {"n": before, "standby": False}
         db.execute("UPDATE organizations SET name = name || ' (renamed)'")

@@ -74,7 +74,7 @@ def test_it_can_be_read_everywhere(
     pdf = base64.b64decode(printed["data"])
     assert pdf.startswith(b"%PDF")
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    # 182 mm by 269 mm lie inside the margins of A4; each section fits one page and is not torn.
+    # The printable area of A4 is 182 mm by 269 mm; each section fits on one page and is not split.
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": 688, "height": 1016, "deviceScaleFactor": 1, "mobile": False},

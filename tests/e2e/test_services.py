@@ -1,4 +1,4 @@
-"""The image of the services, built from the Dockerfile: the worker that does what is due, and encrypted backups."""
+"""The image of the services, built from the Dockerfile: the worker that runs due tasks, and encrypted backups."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _COUNTRY = """
 
 @pytest.fixture(scope="module")
 def built(make_stack: Callable[..., ComposeStack]) -> Iterator[ComposeStack]:
-    """A copy of the project with an image of its own."""
+    """A copy of the project with its own image."""
     if docker("image", "inspect", BASE).returncode != 0:
         pytest.skip(f"not tested here: image {BASE} is not here (docker pull)")
     stack = make_stack()
@@ -70,7 +70,7 @@ def test_the_worker_does_what_is_due_and_ends_in_order(built: ComposeStack) -> N
         "the worker to fetch holidays",
     )
     assert stack.query("SELECT last_error FROM service_schedules") == [(None,)]
-    # Christmas Day is a holiday there, and the days from the 27th on are none, by the location's own clock.
+    # Christmas Day is a holiday there, and days from the 27th on are not, in the location's local time.
     assert stack.query(
         "SELECT count(*) > 0, bool_and(f.value = (to_char(f.time AT TIME ZONE l.timezone, 'MM-DD') = '12-25')::integer) "
         "FROM external_factors AS f JOIN locations AS l USING (organization_id, location_id) "
@@ -82,7 +82,7 @@ def test_the_worker_does_what_is_due_and_ends_in_order(built: ComposeStack) -> N
 
     stack.compose("--profile", "services", "stop", "--timeout", "20", "worker")
     state = stack.inspect("worker")["State"]
-    # Killed after the timeout it would have been 137.
+    # A kill after the timeout would give 137.
     assert (state["ExitCode"], state["OOMKilled"]) == (0, False)
     assert "Traceback" not in stack.logs("worker")
 

@@ -1,4 +1,4 @@
-"""A new password reaches the database and everything that uses it; the extension's update is the documented line."""
+"""A new password reaches the database and all its users; the documented command updates the extension."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_new_password_is_the_only_one(fresh_stack: Callable[..., ComposeStack]
         pass
     assert stack.health("postgres") == "healthy"
     assert docker("exec", stack.container("backup"), "sh", "/barnameh/backup.sh", "once").returncode == 0
-    # It holds after the containers are gone, because .env has it.
+    # It is kept after the containers are removed, because .env has it.
     stack.down()
     stack.up("postgres")
     with stack.connection(password=new):

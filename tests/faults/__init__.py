@@ -1,4 +1,4 @@
-"""What is done to the database, the library and the commands on purpose, and what is lost by it.
+"""Deliberate faults of the database, the library and the commands, and the resulting losses.
 
-`python -m tests.faults` runs it all; one module for each scenario.
+`python -m tests.faults` runs all of them; one module per scenario.
 """

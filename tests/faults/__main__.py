@@ -2,8 +2,8 @@
 
     python -m tests.faults [--only kills network …] [--seconds-limit 3600] [--short] [--json FILE] [--markdown]
 
-Kills, cuts, slows, floods and attacks the database, the library and the commands, and counts what was tried and what was
-lost, doubled, half-written or wrong. Exit code 1 if anything was. The edition is the one of the test suites: set
+Kills, disconnects, slows, floods and attacks the database, the library and the commands, and counts attempts and what was
+lost, duplicated, half-written or wrong. Exit code 1 if anything was. The edition is that of the test suites: set
 TEST_PG_INSTALL to an installation with TimescaleDB for the community edition.
 """
 
@@ -31,13 +31,13 @@ PAGE = ROOT / "docs" / "faults.md"
 
 
 def scenario(name: str) -> Scenario:
-    """What runs under this name."""
+    """The scenario of this name."""
     run: Scenario = import_module(f"tests.faults.{name}").run
     return run
 
 
 def machine(trial: Trial) -> dict[str, str]:
-    """On what it was run."""
+    """Describe the machine and the software under test."""
     with trial.empty() as db:
         versions = db.execute_query(
             "SELECT current_setting('server_version') AS server, "
@@ -56,7 +56,7 @@ def machine(trial: Trial) -> dict[str, str]:
 
 
 def merged(path: Path, findings: list[Finding]) -> list[Finding]:
-    """These, and those of earlier runs in the file that were not run again, in the order of first appearance."""
+    """Return these findings, and earlier ones in the file that were not run again, in order of first appearance."""
     earlier = (
         [Finding(**found) for found in json.loads(path.read_text())["findings"]] if path.exists() else []
     )
@@ -65,7 +65,7 @@ def merged(path: Path, findings: list[Finding]) -> list[Finding]:
 
 
 def tried(name: str, trial: Trial) -> list[Finding]:
-    """What one scenario found; one that breaks down is something wrong too."""
+    """Run one scenario and return its finding; a crash counts as wrong."""
     if trial.over():
         return [Finding(name, "", not_run=f"the limit of {trial.seconds_limit:g} s was reached before")]
     try:
@@ -78,7 +78,7 @@ def tried(name: str, trial: Trial) -> list[Finding]:
 
 
 def main() -> int:
-    """Run the scenarios, show the summary; 1 if anything was lost."""
+    """Run the scenarios and print the summary; return 1 if anything was lost."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,6 +1,6 @@
-"""Every prebuilt query, every verb of the library and every command, given what nobody expects.
+"""Every prebuilt query, every method of the library and every command with unexpected arguments.
 
-The answer is right or the error typed, and the database holds afterwards what it held before.
+The answer is correct or the error typed, and the database is unchanged afterwards.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ Judge = Callable[[Any], str | None]
 
 
 def run(trial: Trial) -> list[Finding]:
-    """Queries, verbs, commands; each on a database of its own."""
+    """Queries, methods, commands; each on a separate database."""
     return [attempt(trial) for attempt in (queries, verbs, commands) if not trial.over()]
 
 
 def many(
     trial: Trial, name: str, examples: int, strategy: st.SearchStrategy[Any], try_one: Callable[[Any], object]
 ) -> None:
-    """Try what hypothesis draws; nothing is made smaller, because a failure is counted, not raised."""
+    """Try hypothesis' examples without shrinking, because failures are counted, not raised."""
 
     @seeded_with(f"{trial.seed} {name}")
     @settings(
@@ -69,12 +69,12 @@ def many(
 
 
 def attempt(finding: Finding, what: str, act: Callable[[], Any], judge: Judge = lambda answer: None) -> None:
-    """One call: acknowledged where it answers, fine where its error is typed."""
+    """Make one call: acknowledged if it returns, fine if its error is typed."""
     finding.attempts += 1
     try:
         complaint = judge(act())
     except DbUtilsError as error:
-        # What the server says may quote a value with its line breaks.
+        # Server messages may quote a value with its line breaks.
         if len(str(error)) > 2000 or (error.sqlstate is None and "\n" in str(error).strip()):
             finding.blame(f"{what}: the message is not one sentence: {str(error)[:100]!r}")
         return
@@ -103,11 +103,11 @@ def nothing_written(db: DatabaseManager, finding: Finding) -> Iterator[None]:
 
 
 class TakenBackError(Exception):
-    """Takes a transaction back in which a write is tried."""
+    """Rolls back a transaction in which a write is tried."""
 
 
 def shown(value: object) -> str:
-    """A value for the evidence."""
+    """Return a value as evidence."""
     return ascii(value)[:60]
 
 
@@ -115,7 +115,7 @@ def shown(value: object) -> str:
 
 
 def queries(trial: Trial) -> Finding:
-    """One argument of a call that is otherwise good is replaced by anything."""
+    """Replace one argument of an otherwise valid call by anything."""
     finding = Finding(
         "anything into every prebuilt query",
         "every public method of OperationalDataQueries: one argument of a good call replaced; reads as owner and in a "
@@ -132,7 +132,7 @@ def queries(trial: Trial) -> Finding:
         def try_one(drawn: tuple[Any, str, Any, int]) -> None:
             (is_write, name, named, keywords), where, value, position = drawn
             call = {**named, **keywords}
-            argument = sorted(call)[position] if position < len(call) else None  # None: it stays a good call
+            argument = sorted(call)[position] if position < len(call) else None  # None: the call stays valid
             if argument:
                 call[argument] = value
             what = f"{name}({argument}={shown(value)}) {where}"
@@ -166,7 +166,7 @@ def _is_answer(answer: Any) -> str | None:
 
 
 def _is_foreign(answer: Any) -> str | None:
-    """In another tenant's scope nothing of what was asked about is there, so nothing with a name or a title comes."""
+    """Another tenant's scope has none of the requested rows, so no names or titles are returned."""
     answer = getattr(answer, "value", answer)
     rows = answer if isinstance(answer, list) else [answer] if isinstance(answer, dict) else []
     names = ("name", "full_name", "resource_name", "location_name", "title")
@@ -205,7 +205,7 @@ def _wrote_nothing(answer: Any) -> str | None:
 
 
 def verbs(trial: Trial) -> Finding:
-    """Every verb, with anything for every argument, as a reader of a table that has a row, and as its loader."""
+    """Every method, with anything for every argument, reading a table with one row, and loading it."""
     finding = Finding(
         "anything into every verb", "every public method of DatabaseManager, with anything for its arguments"
     )
@@ -262,12 +262,12 @@ def verbs(trial: Trial) -> Finding:
 
 
 def _no_statement(text: Any) -> Any:
-    """As a statement, what is meant as an injection would do what it says: it is made a comparison."""
+    """As a statement an injection would be executed, so it is turned into a comparison."""
     return f"SELECT {text}" if isinstance(text, str) and ";" in text and "'" not in text else text
 
 
 def _rows(a: Any, b: Any) -> Any:
-    """Rows of an organization that is not there, or anything."""
+    """Rows of an organization that does not exist, or anything."""
     return [(ABSENT, a, b), (ABSENT, b, a)] if isinstance(a, (str, int, float)) else a
 
 
@@ -290,7 +290,7 @@ NAME = "Sample Manufacturing"
 
 
 def commands(trial: Trial) -> Finding:
-    """The commands in this process, with arguments and files that hypothesis makes."""
+    """The commands in this process, with arguments and files generated by hypothesis."""
     finding = Finding(
         "anything into every command",
         "status, verify, migrate --plan, reset without --yes, seed, export, import, backup, restore, doctor, smoke, with "
@@ -319,7 +319,7 @@ def commands(trial: Trial) -> Finding:
 
 
 def _can_be_typed(text: str) -> bool:
-    """Whether a shell can pass it on; a number could be a right one for `seed`, and would write."""
+    """Whether a shell can pass it; a number could be valid for `seed`, and would write."""
     with contextlib.suppress(UnicodeEncodeError):
         return "\0" not in os.fsdecode(os.fsencode(text)) and not text.strip().isdigit()
     return False

@@ -1,4 +1,4 @@
-"""Writers of idempotent batches that try again until told that it is done, and the count of what came of them."""
+"""Writers of idempotent batches that retry until acknowledged, and the count of the results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _INSERT = (
 
 
 def prepare(db: DatabaseManager) -> None:
-    """The organization and the location that the batches are about."""
+    """The organization and location of the batches."""
     db.execute(
         "INSERT INTO organizations (organization_id, name, industry) VALUES (%s, 'Faults', 'testing')",
         (ORGANIZATION,),
@@ -38,7 +38,7 @@ def prepare(db: DatabaseManager) -> None:
 
 
 def rows(writer: int, batch: int) -> list[tuple[object, ...]]:
-    """A batch: SIZE minutes of one product, whose quantity is the number of the batch."""
+    """A batch: SIZE minutes of one product, with the number of the batch as quantity."""
     first = _FIRST + dt.timedelta(minutes=batch * SIZE)
     return [
         (ORGANIZATION, first + dt.timedelta(minutes=n), f"writer {writer}", LOCATION, batch)
@@ -47,7 +47,7 @@ def rows(writer: int, batch: int) -> list[tuple[object, ...]]:
 
 
 class Writers:
-    """Threads that write batch after batch: half of them with upsert_many, half with INSERT … ON CONFLICT."""
+    """Threads that write batches one after another: half with upsert_many, half with INSERT … ON CONFLICT."""
 
     def __init__(self, db: DatabaseManager, finding: Finding, *, count: int, timeout_seconds: float) -> None:
         self._db = db
@@ -73,7 +73,7 @@ class Writers:
             thread.join()
 
     def wait_for(self, more: int, *, seconds: float = 120.0) -> bool:
-        """Whether as many more batches were acknowledged in time."""
+        """Whether this many more batches were acknowledged in time."""
         wanted, until = len(self.acknowledged) + more, time.monotonic() + seconds
         while len(self.acknowledged) < wanted:
             if time.monotonic() > until:
@@ -89,7 +89,7 @@ class Writers:
                 self._one(writer, batch)
             except _LOST:
                 done = False
-            except Exception as error:  # what is not typed is what is looked for
+            except Exception as error:  # untyped errors are the bugs we look for
                 done = False
                 with self._lock:
                     self._finding.blame(f"writer {writer}: {type(error).__name__}: {error}")
@@ -105,7 +105,7 @@ class Writers:
                     self.failures += 1
             batch += done
             if not done:
-                self._stop.wait(0.05)  # as a client does that tries again
+                self._stop.wait(0.05)  # like a client that retries
 
     def _one(self, writer: int, batch: int) -> None:
         given, limit = rows(writer, batch), self._timeout_seconds
@@ -118,7 +118,7 @@ class Writers:
 
 
 def account(db: DatabaseManager, finding: Finding, acknowledged: set[tuple[int, int]]) -> None:
-    """Count what is lost, there twice, or there by half; the table is read row by row, past its indexes."""
+    """Count lost, duplicate and half-written batches, reading the table row by row without its indexes."""
     found: dict[tuple[int, int], list[dt.datetime]] = {}
     with db.transaction() as tx:
         tx.execute("SET LOCAL enable_indexscan = off")
@@ -137,7 +137,7 @@ def account(db: DatabaseManager, finding: Finding, acknowledged: set[tuple[int, 
 
 
 def wait_until_it_answers(db: DatabaseManager, *, seconds: float = 60.0) -> None:
-    """Return when a read is answered again."""
+    """Return when a read succeeds again."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         with suppress(errors.DbUtilsError):

@@ -1,6 +1,6 @@
-"""Sixteen threads of two tenants write, change, delete and read, while sessions are ended and statements cancelled at random.
+"""Sixteen threads of two tenants insert, update, delete and read, while sessions are terminated and statements cancelled at random.
 
-Where there is a columnstore, the rows are old enough to be in it, and it is filled again on the way.
+With a columnstore, the rows are old enough to be in it, and it is refilled meanwhile.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ TENANTS = (
     uuid.UUID("66666666-6666-6666-6666-666666666666"),
 )
 WORKERS = 8
-"""Threads of each tenant."""
+"""Threads per tenant."""
 APPLICATION = "chaos"
 KEPT_ROWS = 2_000
-"""Rows of each tenant that nobody touches: they are as they were, whatever happens around them."""
+"""Rows of each tenant that no one touches: they must stay unchanged."""
 COLUMNS = ["organization_id", "time", "product_id", "location_id", "quantity"]
 KEY = ["organization_id", "product_id", "location_id", "time"]
 _FIRST = dt.datetime(2024, 3, 1, tzinfo=dt.UTC)
@@ -33,7 +33,7 @@ _OF_WORKER = "product_id = %s AND time = %s"
 
 
 class Worker:
-    """One thread: what it was told is done must be there at the end, what failed may be either."""
+    """One thread: acknowledged operations must be present at the end, failed ones may be."""
 
     def __init__(self, db: DatabaseManager, tenant: uuid.UUID, number: int, chances: random.Random) -> None:
         self.tenant, self.product = tenant, f"worker {number}"
@@ -46,7 +46,7 @@ class Worker:
         self._other = next(other for other in TENANTS if other != tenant)
 
     def work(self, count: int, trial: Trial) -> None:
-        """As many operations, or fewer where the time is up."""
+        """Run this many operations, or fewer if the time is up."""
         kinds = ["add", "change", "remove", "look", "stray"]
         for n in range(count):
             if trial.over():
@@ -101,7 +101,7 @@ class Worker:
 
 
 def run(trial: Trial) -> list[Finding]:
-    """All threads at once; then what each was told is compared with what is there."""
+    """Run all threads at once; then compare each one's acknowledged operations with the table."""
     wanted = trial.amount(10_000, 800)
     finding = Finding(
         "chaos of tenants",
@@ -169,7 +169,7 @@ def _kept(db: DatabaseManager) -> object:
 
 
 def _disturb(db: DatabaseManager, threads: list[threading.Thread], chances: random.Random) -> Counter[str]:
-    """End a session or cancel a statement of the workers', again and again, until they are through."""
+    """Keep terminating sessions and cancelling statements of the workers until they are done."""
     done: Counter[str] = Counter()
     while any(thread.is_alive() for thread in threads):
         function, name = (
@@ -186,7 +186,7 @@ def _disturb(db: DatabaseManager, threads: list[threading.Thread], chances: rand
         if done.total() % 40 == 39:
             with suppress(
                 errors.DbUtilsError
-            ):  # the columnstore is filled again, or waits for the workers without end
+            ):  # the columnstore is refilled, or waits for the workers forever
                 _compress(db)
         for thread in threads:
             thread.join(timeout=0.01)

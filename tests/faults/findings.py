@@ -1,4 +1,4 @@
-"""What a scenario found: one row of the summary, as a table for people, as JSON, and as Markdown for docs/faults.md."""
+"""The finding of a scenario: one row of the summary, as a table, as JSON, and as Markdown for docs/faults.md."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ HEADINGS = ("scenario", "attempts", "acknowledged", "lost", "doubled", "half-wri
 class Finding:
     """One row of the summary.
 
-    `attempts` is what was tried, `acknowledged` what the other side said was done. `wrong` counts answers that are not
-    right and failures that are not typed, or that came after their deadline. All four counts of harm must be 0.
+    `attempts` counts tries, `acknowledged` those that the other side confirmed. `wrong` counts incorrect answers,
+    untyped errors, and answers after their deadline. All four counts of damage must be 0.
     """
 
     scenario: str
@@ -36,11 +36,11 @@ class Finding:
 
     @property
     def harm(self) -> int:
-        """How much was lost, doubled, half-written or wrong."""
+        """How much was lost, duplicated, half-written or wrong."""
         return self.lost + self.doubled + self.half_written + self.wrong
 
     def blame(self, sentence: str) -> None:
-        """Count something that is wrong, and keep the first few as evidence."""
+        """Count something wrong, and keep the first few as evidence."""
         self.wrong += 1
         if len(self.evidence) < 40:
             self.evidence.append(sentence[:300])
@@ -56,7 +56,7 @@ class Finding:
 
 
 def table(findings: Iterable[Finding]) -> Table:
-    """The summary for a person at a terminal."""
+    """The summary for a terminal."""
     shown = Table(title="What was tried, and what was lost", title_justify="left")
     for heading in HEADINGS:
         shown.add_column(heading, justify="left" if heading == "scenario" else "right")

@@ -1,4 +1,4 @@
-"""The isolation attack in a database of ten organizations: everything that the catalog lists, by three kinds of attacker."""
+"""The isolation attack in a database of ten organizations: every object in the catalog, by three kinds of attacker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ IN_SHORT = ("spy", "write", "claim", "become")
 
 
 def run(trial: Trial) -> list[Finding]:
-    """Every round by every attacker, and a look at the others' rows after each."""
+    """Run every round with every attacker, and check the others' rows after each."""
     finding = Finding(
         f"isolation attack, {ORGANIZATIONS} organizations",
         "reading, writing, calling, claiming, shadowing, overhearing by a customer's login, by an application's session "

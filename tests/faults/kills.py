@@ -1,4 +1,4 @@
-"""`kill -9` of the server at random moments, while eight writers write: what was acknowledged is there, once and whole."""
+"""`kill -9` of the server at random moments, while eight writers write: acknowledged batches are there, once and complete."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WRITERS = 8
 
 
 def run(trial: Trial) -> list[Finding]:
-    """Kill, start again, write on; then count."""
+    """Kill, restart, continue writing; then count."""
     finding = Finding(
         "kill -9 under load",
         f"{WRITERS} writers of batches of {batches.SIZE} rows, half upsert_many, half INSERT … ON CONFLICT, each tried "

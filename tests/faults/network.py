@@ -1,4 +1,4 @@
-"""What networks and servers do between the library and PostgreSQL: right answers or typed errors in time, nothing lost."""
+"""Network and server faults between the library and PostgreSQL: correct answers or typed errors in time, nothing lost."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ WRITERS = 4
 READERS = 2
 TIMEOUT_SECONDS = 2.0
 CONNECT_TIMEOUT_SECONDS = 3.0
-# A statement's deadline with its grace, on a connection that had to be looked at (5 s) and opened anew before, and once
-# more for a read that is tried again; the rest is for a machine that is busy.
+# A statement's deadline with its grace, on a connection that had to be checked (5 s) and reopened first, and once more
+# for a retried read; the rest is for a busy machine.
 LATEST_SECONDS = 2 * (TIMEOUT_SECONDS + 2 + 5 + CONNECT_TIMEOUT_SECONDS) + 5
 
 
 @dataclass
 class Between:
-    """The server, and the proxy through which the library reaches it."""
+    """The server, and the proxy through which the library connects."""
 
     server: OwnServer
     proxy: FaultProxy
@@ -36,7 +36,7 @@ class Between:
 
     @contextmanager
     def restarted(self) -> Iterator[None]:
-        """The server is stopped, and starts again."""
+        """Stop the server, and restart it."""
         self.server.stop()
         yield
         self.server.start()
@@ -52,7 +52,7 @@ class Between:
 
     @contextmanager
     def cut(self) -> Iterator[None]:
-        """Every connection is cut again and again."""
+        """Keep cutting every connection."""
         ended = threading.Event()
 
         def again() -> None:
@@ -69,13 +69,13 @@ class Between:
 
     @contextmanager
     def bytes_are(self, fault: Fault, delay_seconds: float = 0.0) -> Iterator[None]:
-        """The proxy mistreats what passes."""
+        """Let the proxy mishandle the traffic."""
         self.proxy.delay_seconds, self.proxy.fault = delay_seconds, fault
         try:
             yield
         finally:
             self.proxy.fault = Fault.NONE
-            if fault is Fault.BLACK_HOLE:  # what was swallowed never comes: those connections are of no use
+            if fault is Fault.BLACK_HOLE:  # dropped data never arrive: those connections are useless
                 self.proxy.cut()
 
 
@@ -91,7 +91,7 @@ TROUBLES: dict[str, Callable[[Between], object]] = {
 
 
 class Readers:
-    """Threads that ask for what does not change."""
+    """Threads that read constant data."""
 
     def __init__(self, db: DatabaseManager, finding: Finding) -> None:
         self._db = db
@@ -129,7 +129,7 @@ class Readers:
             ):
                 self.refused += 1
                 self._stop.wait(0.05)
-            except Exception as error:  # what is not typed is what is looked for
+            except Exception as error:  # untyped errors are the bugs we look for
                 self._finding.blame(f"a read: {type(error).__name__}: {error}")
             else:
                 self.right += 1
@@ -139,7 +139,7 @@ class Readers:
 
 
 def run(trial: Trial) -> list[Finding]:
-    """Each trouble for a while, under load, on one server."""
+    """Each fault for a while, under load, on one server."""
     findings = []
     with own_server(**SERVER_OPTIONS) as server:
         with DatabaseManager(server.url) as db:
@@ -155,7 +155,7 @@ def run(trial: Trial) -> list[Finding]:
 
 
 def meet(name: str, between: Between, url: str, *, seconds: float) -> Finding:
-    """Readers and writers before, in and after one trouble."""
+    """Readers and writers before, during and after one fault."""
     finding = Finding(
         f"PostgreSQL: {name}",
         f"{WRITERS} writers of batches and {READERS} readers, with timeout_seconds={TIMEOUT_SECONDS:g}, for {seconds:g} s in it",

@@ -1,4 +1,4 @@
-"""Backup, restore, migrate and import, run as a user runs them: beside writers, killed midway, on a full disk, twice at once."""
+"""Backup, restore, migrate and import as a user runs them: next to writers, killed midway, on a full disk, twice at once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TARGET = "faults_restored"
 
 
 def run(trial: Trial) -> list[Finding]:
-    """All of it, each in a folder of its own."""
+    """Run all of them, each in its own folder."""
     attempts = (
         backup_while_writing, killed_backups, killed_restores, killed_migrations, killed_imports, two_migrations,
         full_disk_for_a_backup, full_disk_for_the_server,
@@ -42,7 +42,7 @@ def run(trial: Trial) -> list[Finding]:
 
 
 def in_a_folder(attempt: Callable[[Trial, Path], Finding], trial: Trial) -> Finding:
-    """One of them, in a folder that the server can look into."""
+    """Run one of them, in a folder that the server can access."""
     with tempfile.TemporaryDirectory(prefix="db_utils-faults-", dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -53,7 +53,7 @@ def in_a_folder(attempt: Callable[[Trial, Path], Finding], trial: Trial) -> Find
 
 
 def started(url: str, folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """A command that is under way."""
+    """A running command."""
     return subprocess.Popen(
         command(*arguments),
         cwd=folder,
@@ -65,13 +65,13 @@ def started(url: str, folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def ended(process: subprocess.Popen[str]) -> Done:
-    """What it said."""
+    """Its output."""
     out, err = process.communicate()
     return Done(process.returncode, out, err)
 
 
 def done(finding: Finding, url: str, folder: Path, *arguments: str, code: int = 0) -> Done:
-    """A command that must end with this code, and one sentence where it fails."""
+    """Run a command that must end with this code, and with one sentence on failure."""
     finding.attempts += 1
     answer = ended(started(url, folder, *arguments))
     if answer.code != code or "Traceback" in answer.err:
@@ -91,7 +91,7 @@ def killed(
     chances: random.Random,
     usual_seconds: float,
 ) -> bool:
-    """Kill a command at a random moment of its usual time; whether it was still at work then."""
+    """Kill a command at a random moment of its usual duration; return whether it was still running."""
     finding.attempts += 1
     process = started(url, folder, *arguments)
     with_all = chances.uniform(0.05, 1.0) * usual_seconds
@@ -104,7 +104,7 @@ def killed(
 
 
 def alone(db: DatabaseManager) -> None:
-    """Return when the sessions of a killed command are gone."""
+    """Wait until the sessions of a killed command are gone."""
     until = time.monotonic() + 60
     others = (
         "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' "
@@ -125,7 +125,7 @@ def same(finding: Finding, name: str, found: object, expected: object) -> None:
 
 
 def backup_while_writing(trial: Trial, folder: Path) -> Finding:
-    """Backups beside writers hold whole batches, and all that was acknowledged before they began."""
+    """Backups made while writers write contain whole batches, and all batches acknowledged before they began."""
     finding = Finding(
         "backup while writing",
         "4 writers of batches; db-utils backup, then restore --create-database --verify; the restored rows counted",
@@ -177,7 +177,7 @@ def _timed(act: Callable[[], object]) -> float:
 
 
 def killed_backups(trial: Trial, folder: Path) -> Finding:
-    """What a killed backup leaves does not look like one, and the next is made."""
+    """The remains of a killed backup do not look like one, and the next backup succeeds."""
     finding = Finding(
         "kill -9 of backup",
         "db-utils backup killed at random moments; what is left is no backup, the next one is",
@@ -196,7 +196,7 @@ def killed_backups(trial: Trial, folder: Path) -> Finding:
                 if re.fullmatch(r"\..+\.partial", left.name):
                     finding.half_written += (left / "manifest.json").exists()
                 elif hit:
-                    # Killed between the last step of the backup and the end of the process: it must be whole.
+                    # Killed between the last step of the backup and the end of the process: it must be complete.
                     finding.half_written += not (left / "manifest.json").exists()
             shutil.rmtree(out)
         done(finding, url, folder, "backup", "--out", str(folder), "--verify")
@@ -205,7 +205,7 @@ def killed_backups(trial: Trial, folder: Path) -> Finding:
 
 
 def killed_restores(trial: Trial, folder: Path) -> Finding:
-    """A killed restore leaves the database as empty as it was, and the next one works."""
+    """A killed restore leaves the database empty, and the next one works."""
     finding = Finding(
         "kill -9 of restore",
         "db-utils restore killed at random moments; the database is empty or whole; then restored and compared",
@@ -263,7 +263,7 @@ def killed_migrations(trial: Trial, folder: Path) -> Finding:
         for _ in range(times):
             with _version_1(trial) as db:
                 url, old, rows = db.settings.database_url, snapshot(db), content_hashes(db)
-                columns = columns_of(db)  # those that come with the migration held nothing
+                columns = columns_of(db)  # those created by the migration were empty
                 hits += killed(finding, url, folder, ("migrate",), chances, usual)
                 alone(db)
                 same(finding, "the schema", snapshot(db), old if schema.version(db) == 1 else newest)
@@ -276,7 +276,7 @@ def killed_migrations(trial: Trial, folder: Path) -> Finding:
 
 
 def two_migrations(trial: Trial, folder: Path) -> Finding:
-    """Two at once end well both, and the schema is as if there had been one."""
+    """Two at once both succeed, and the schema is the same as after one."""
     finding = Finding(
         "two migrations at once", "two db-utils migrate of the first schema version at the same time"
     )
@@ -303,7 +303,7 @@ def two_migrations(trial: Trial, folder: Path) -> Finding:
 
 
 def killed_imports(trial: Trial, folder: Path) -> Finding:
-    """A killed import has written all of the file or nothing, and can be run again."""
+    """A killed import has written the whole file or nothing, and can be repeated."""
     count = ROWS // 10 if trial.short else ROWS
     finding = Finding(
         "kill -9 of import",
@@ -343,7 +343,7 @@ def killed_imports(trial: Trial, folder: Path) -> Finding:
 
 @contextmanager
 def _small_disk(folder: Path, kilobytes: int) -> Iterator[Path | None]:
-    """A file system of this size; None where this user may not mount one."""
+    """A file system of this size; None if this user may not mount one."""
     place = folder / "small"
     place.mkdir()
     options = f"size={kilobytes}k,mode=0777"
@@ -363,7 +363,7 @@ CANNOT_MOUNT = "only root can mount the small file system that is to be filled"
 
 
 def full_disk_for_a_backup(trial: Trial, folder: Path) -> Finding:
-    """A backup onto a disk that fills leaves nothing there and says so; with room it is made."""
+    """A backup onto a disk that fills up leaves nothing there and reports it; with space it succeeds."""
     finding = Finding(
         "disk full: backup",
         "db-utils backup onto file systems of 16 to 512 kB; afterwards where there is room",
@@ -392,7 +392,7 @@ def full_disk_for_a_backup(trial: Trial, folder: Path) -> Finding:
 
 
 def full_disk_for_the_server(trial: Trial, folder: Path) -> Finding:
-    """Loads into a table whose disk fills keep all that was acknowledged and nothing of what was refused."""
+    """Loads into a table whose disk fills up keep all acknowledged rows and none of the refused ones."""
     finding = Finding(
         "disk full: server",
         "copy_rows, upsert_many and execute_many of 1,000 rows each into a table on a file system of 2 MB until it is full",
@@ -433,7 +433,7 @@ def full_disk_for_the_server(trial: Trial, folder: Path) -> Finding:
 
 
 def _fill(db: DatabaseManager, finding: Finding) -> set[int]:
-    """Load until every way of loading was refused; the rows that were acknowledged."""
+    """Load until every way of loading was refused; return the acknowledged rows."""
     expected: set[int] = set()
     refused: set[int] = set()
     number = 0

@@ -1,4 +1,4 @@
-"""What Redis and the way to it do to reads through the prediction cache: always what the database says."""
+"""Faults of Redis and its network, with reads through the prediction cache: always the database's values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IN_SHORT = ("none", "black hole", "restarted")
 
 
 def run(trial: Trial) -> list[Finding]:
-    """Each fault of Redis."""
+    """Run each Redis fault."""
     logging.getLogger().addHandler(logging.NullHandler())  # the cache's warnings are counted, not shown
     findings, organization = [], uuid4()
     with trial.empty() as db:

@@ -1,4 +1,4 @@
-"""A primary and its read replica, each killed, stopped and frozen in turn, under writers that read what they wrote."""
+"""A primary and its read replica, each killed, stopped and frozen in turn, while writers read what they wrote."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REFUSED = (
 
 @contextmanager
 def killed(server: OwnServer) -> Iterator[None]:
-    """SIGKILL to all its processes, and started again afterwards."""
+    """SIGKILL to all its processes, and a restart afterwards."""
     server.kill()
     yield
     server.start()
@@ -42,7 +42,7 @@ def paused(server: OwnServer) -> Iterator[None]:
 
 @contextmanager
 def behind(standby: OwnServer) -> Iterator[None]:
-    """It receives, and replays nothing."""
+    """It receives but does not replay."""
     with DatabaseManager(standby.url) as db:
         db.execute_query("SELECT pg_wal_replay_pause()")
         yield
@@ -58,7 +58,7 @@ TROUBLES: dict[str, tuple[str, Callable[[OwnServer], object]]] = {
 
 
 class Worker(threading.Thread):
-    """Counts up in a row of its own, and reads after each write what it wrote."""
+    """Counts up in its own row, and reads it after each write."""
 
     def __init__(self, number: int, primary: str, replica: str, finding: Finding) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Worker(threading.Thread):
                 except REFUSED:
                     self.refused += 1
                     self.stop.wait(0.05)
-                except Exception as error:  # what is not typed is what is looked for
+                except Exception as error:  # untyped errors are the bugs we look for
                     self._finding.blame(f"{type(error).__name__}: {error}")
 
     def _look(self, db: DatabaseManager, tried: int) -> None:
@@ -106,7 +106,7 @@ class Worker(threading.Thread):
 
 
 def run(trial: Trial) -> list[Finding]:
-    """Each trouble for a while, under load, on one primary with one standby."""
+    """Each fault for a while, under load, on one primary with one standby."""
     findings = []
     with own_server() as primary:
         with DatabaseManager(primary.url) as db:
@@ -125,7 +125,7 @@ def run(trial: Trial) -> list[Finding]:
 def meet(
     name: str, primary: OwnServer, standby: OwnServer, trouble: Callable[[], object], *, seconds: float
 ) -> Finding:
-    """Workers before, in and after one trouble."""
+    """Workers before, during and after one fault."""
     finding = Finding(
         f"read replica: {name}",
         f"{WORKERS} workers that read after each write what they wrote, for {seconds:g} s in it",
@@ -156,7 +156,7 @@ def meet(
 
 
 def wait_for(finding: Finding, otherwise: str, workers: list[Worker], seconds: float = 60.0) -> None:
-    """Return when each worker had an answer of the replica since now."""
+    """Wait until each worker has had an answer from the replica."""
     before = [worker.by_replica for worker in workers]
     give_up_at = time.monotonic() + seconds
     while any(worker.by_replica == n for worker, n in zip(workers, before, strict=True)):

@@ -22,16 +22,16 @@ THREADS = 4
 OTHER = uuid.UUID("22222222-2222-2222-2222-222222222222")
 APPLICATION = "soak"
 MORE_MEMORY_MB = 32.0
-"""What the process may grow by between the first mark and the last: allocators keep a little of what they had."""
+"""Allowed growth of the process between the first mark and the last, because allocators retain some memory."""
 WATCHERS = 2
-"""Threads that come and go: each of the two managers has one that watches deadlines while there are any."""
+"""Allowed variation of threads: each of the two managers has one that watches deadlines while there are any."""
 
 Operation = Callable[["Worker"], None]
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What the process and its server hold at one moment."""
+    """The resources of the process and its server at one moment."""
 
     operations: int
     memory_mb: float
@@ -47,7 +47,7 @@ class Mark:
 
 
 class Worker:
-    """One thread's operations, each with the answer that it must have."""
+    """One thread's operations, each with its expected answer."""
 
     def __init__(self, db: DatabaseManager, number: int, chances: random.Random) -> None:
         self.db = db
@@ -62,7 +62,7 @@ class Worker:
         self.locations = {row["location_id"] for row in listed}
 
     def work(self, count: int, over: Callable[[], bool]) -> None:
-        """As many operations, or fewer where the time is up."""
+        """Run this many operations, or fewer if the time is up."""
         operations, weights = list(OPERATIONS), list(OPERATIONS.values())
         for _ in range(count):
             if over():
@@ -75,12 +75,12 @@ class Worker:
             self.done[operation.__name__] += 1
 
     def expect(self, found: object, expected: object) -> None:
-        """Note an answer that is not right."""
+        """Record a wrong answer."""
         if found != expected:
             self.mistakes.append(f"{found!r} instead of {expected!r}"[:300])
 
     def refuse(self, kind: type[Exception] | tuple[type[Exception], ...], act: Callable[[], object]) -> None:
-        """Note where this does not fail as it must."""
+        """Record if this does not fail as expected."""
         try:
             answer = act()
         except kind:
@@ -89,25 +89,25 @@ class Worker:
 
 
 def query(w: Worker) -> None:
-    """Rows whose sum is known."""
+    """Read rows with a known sum."""
     n = w.chances.randrange(1, 200)
     rows = w.db.execute_query("SELECT g AS n FROM generate_series(1, %s) AS g", (n,))
     w.expect(sum(row["n"] for row in rows), n * (n + 1) // 2)
 
 
 def prebuilt(w: Worker) -> None:
-    """A prebuilt query."""
+    """Run a prebuilt query."""
     w.expect({row["location_id"] for row in w.queries.get_locations(OTHER)}, w.locations)
 
 
 def write(w: Worker) -> None:
-    """One more, counted here and there."""
+    """Add one, counted here and in the database."""
     w.expect(w.db.execute("UPDATE soak_counts SET n = n + 1 WHERE worker = %s", (w.number,)), 1)
     w.added += 1
 
 
 def nested(w: Worker) -> None:
-    """One more in a block, in which a block with a thousand more is taken back."""
+    """Add one in a block in which a nested block with a thousand more is rolled back."""
     with w.db.transaction() as tx:
         tx.execute("UPDATE soak_counts SET n = n + 1 WHERE worker = %s", (w.number,))
         with suppress(KeyError), tx.transaction() as inner:
@@ -117,7 +117,7 @@ def nested(w: Worker) -> None:
 
 
 def raised(w: Worker) -> None:
-    """A thousand more in a block that raises."""
+    """Add a thousand in a block that raises."""
 
     def fail() -> None:
         with w.db.transaction() as tx:
@@ -145,13 +145,13 @@ def foreign_write(w: Worker) -> None:
 
 
 def mistake(w: Worker) -> None:
-    """One of the mistakes that people make."""
+    """Make one of the usual mistakes."""
     kind, sql = w.chances.choice(MISTAKES)
     w.refuse(kind, lambda: w.db.execute(sql))
 
 
 def abandoned_stream(w: Worker) -> None:
-    """A stream that is left midway: closed, or dropped."""
+    """Abandon a stream midway: closed, or dropped."""
     rows = w.db.stream("SELECT g AS n FROM generate_series(1, 10000) AS g", batch_size=50)
     w.expect([row["n"] for row in islice(rows, 60)], list(range(1, 61)))
     if w.chances.random() < 0.5:
@@ -159,7 +159,7 @@ def abandoned_stream(w: Worker) -> None:
 
 
 def load(w: Worker) -> None:
-    """A COPY that breaks off at its last row, and keeps nothing."""
+    """Run a COPY that fails at its last row, and keeps nothing."""
     rows = [(1000 + n, 1) for n in range(20)] + [(0, 1)]
     w.refuse(errors.UniqueViolationError, lambda: w.db.copy_rows("soak_counts", ["worker", "n"], rows))
 
@@ -179,7 +179,7 @@ OPERATIONS: dict[Operation, int] = {
 
 
 def mark(watching: DatabaseManager, operations: int) -> Mark:
-    """What is held now. The pool gives its connections' places back at once, so none is between two states."""
+    """The current resources. The pool frees its connections' places at once, so none is between two states."""
     process = psutil.Process()
     return Mark(
         operations,

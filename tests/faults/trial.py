@@ -1,4 +1,4 @@
-"""What every scenario is given: how much to do, until when, the seed of its chances, and databases to work on."""
+"""The input of every scenario: how much to do, until when, the random seed, and databases to work on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SERVER_OPTIONS = {"max_connections": "200", "max_worker_processes": "24"}
 
 @dataclass
 class Trial:
-    """One run of the scenarios, on one server and on servers of their own that they may ill-treat."""
+    """One run of the scenarios, on one shared server and on private servers that they may abuse."""
 
     short: bool = False
     seconds_limit: float = 3600.0
@@ -40,20 +40,20 @@ class Trial:
         self._stack.close()
 
     def over(self) -> bool:
-        """Whether the time is up: a scenario then ends with what it has done, and counts no more than that."""
+        """Whether the time is up: a scenario then ends, and counts only what it has done."""
         return time.monotonic() - self.began > self.seconds_limit
 
     def chances(self, scenario: str) -> random.Random:
-        """The same sequence for the same seed and scenario."""
+        """A random generator with the same sequence for the same seed and scenario."""
         return random.Random(f"{self.seed} {scenario}")
 
     def amount(self, full: int, short: int) -> int:
-        """How often: the first, or the second if the run is short."""
+        """The number of repetitions: the first, or the second for a short run."""
         return short if self.short else full
 
     @cached_property
     def server_url(self) -> str:
-        """A server that all scenarios share."""
+        """A server shared by all scenarios."""
         return self._stack.enter_context(own_server(**SERVER_OPTIONS)).socket_url
 
     def _template(self, seed: bool) -> str:
@@ -89,7 +89,7 @@ class Trial:
 
     @contextmanager
     def blank(self) -> Iterator[DatabaseManager]:
-        """A database with nothing in it."""
+        """An empty database."""
         with fresh_database(self.server_url) as url, DatabaseManager(url) as db:
             yield db
 
@@ -103,7 +103,7 @@ Scenario = Callable[[Trial], list[Finding]]
 
 @contextmanager
 def timed(finding: Finding) -> Iterator[Finding]:
-    """Takes the seconds of the block."""
+    """Measures the seconds of the block."""
     began = time.monotonic()
     try:
         yield finding

@@ -1,4 +1,4 @@
-"""Values that nobody expects, for hypothesis to draw from and to make more of."""
+"""Unexpected values, for hypothesis to draw from and to vary."""
 
 from __future__ import annotations
 

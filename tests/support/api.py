@@ -1,4 +1,4 @@
-"""The API on a database of a test's own, as its application's login, and keys for the sample organizations."""
+"""The API on a test's own database, with an application login and keys for the sample organizations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNLIMITED = ApiSettings(rate_per_second=0, concurrency=0)
 
 @dataclass
 class Api:
-    """A client of the API, a writer's key of the first sample organization in hand."""
+    """A client of the API with a writer's key of the first sample organization."""
 
     owner: DatabaseManager
     client: TestClient
@@ -54,7 +54,7 @@ OPERATIONS = {operation.name: operation for operation in operations()}
 
 
 def texts(query: dict[str, Any]) -> dict[str, Any]:
-    """Values as a URL has them."""
+    """Encode values for a URL."""
 
     def text(value: Any) -> Any:
         if isinstance(value, (dt.datetime, dt.date)):
@@ -69,7 +69,7 @@ def texts(query: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_calls(facts: Facts) -> list[tuple[Operation, dict[str, Any]]]:
-    """Every read that has a path, with the arguments that the suite asks it with."""
+    """Every read that has a path, with the arguments that the suite passes."""
     calls = []
     for name, make in READS.items():
         if name not in OPERATIONS:
@@ -82,7 +82,7 @@ def read_calls(facts: Facts) -> list[tuple[Operation, dict[str, Any]]]:
 
 
 def is_fixed(operation: Operation, query: dict[str, Any]) -> bool:
-    """Whether the same is asked again a moment later: no period up to now, and no bucket that is under way."""
+    """Whether the same call gives the same answer a moment later: no period up to now and no current bucket."""
     fields = operation.arguments.model_fields
     moves = "days" in fields and not {"start", "first_date", "as_of"} & set(query)
     return not moves and operation.name != "get_kpi_trend"

@@ -1,4 +1,4 @@
-"""Which columns does each prebuilt query answer with? Asked of the server, which prepares each statement and runs none.
+"""Which columns does each prebuilt query return? The server is asked; it prepares each statement and runs none.
 
     python -m tests.support.api_columns URL        writes barnameh/api/columns.json
 
@@ -19,7 +19,7 @@ from db_utils.queries.loader import query
 
 COLUMNS = Path(__file__).parents[2] / "barnameh" / "api" / "columns.json"
 
-# Reads and writes whose rows are not those of the statement of their name.
+# Reads and writes whose rows do not come from the statement of the same name.
 _OTHER_STATEMENT = {
     **{
         f"get_or_create_{thing}": f"create_{thing}"
@@ -33,13 +33,13 @@ _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 
 
 def describe(url: str) -> dict[str, dict[str, str]]:
-    """Name and PostgreSQL type of each column, by method, in their order."""
+    """Name and PostgreSQL type of each column, in order, by method."""
     found: dict[str, dict[str, str]] = {}
     with psycopg.connect(url, autocommit=True) as connection:
         for entry in catalogue.entries():
             returned = str(catalogue.signature_of(entry.name)[1])
             if "dict[str" not in returned:
-                continue  # a number, an identifier, or a prediction, whose form is its own
+                continue  # a number, an identifier, or a prediction, which has its own form
             statement = query(_OTHER_STATEMENT.get(entry.name, entry.name))
             found[entry.name] = _columns(connection, statement)
     return found
@@ -52,9 +52,7 @@ def _columns(connection: psycopg.Connection, statement: object) -> dict[str, str
         lambda found: f"(${names.index(found[1]) + 1})::{types[found[1]]}",
         statement.sql,  # type: ignore[attr-defined]
     ).replace("%%", "%")
-    text = re.sub(
-        r"(\$\d+\))::(\w+(?:\[\])?)::", r"\1::", text
-    )  # a cast of the statement's own has the last word
+    text = re.sub(r"(\$\d+\))::(\w+(?:\[\])?)::", r"\1::", text)  # a cast in the statement takes precedence
     prepared = connection.pgconn.prepare(b"", text.encode())
     if prepared.status != psycopg.pq.ExecStatus.COMMAND_OK:
         raise RuntimeError(f"{names}: {prepared.error_message.decode()}")
@@ -72,7 +70,7 @@ def _columns(connection: psycopg.Connection, statement: object) -> dict[str, str
 
 
 def text_of(columns: dict[str, dict[str, str]]) -> str:
-    """As the file holds it."""
+    """The text of the file."""
     return json.dumps(columns, indent=1) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The API as a process of its own, as `barnameh serve` runs it."""
+"""The API as a separate process, as `barnameh serve` runs it."""
 
 from __future__ import annotations
 
@@ -74,21 +74,21 @@ class Process:
             connection.close()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> float:
-        """Send a signal; returns how many seconds the process took to end."""
+        """Send a signal; return the seconds until the process ended."""
         started = time.monotonic()
         self.process.send_signal(number)
         self.process.wait(30)
         return time.monotonic() - started
 
     def key(self, owner: DatabaseManager) -> tuple[str, uuid.UUID]:
-        """A key of the first organization, whose changes are written down."""
+        """A key of the first organization, whose changes are recorded."""
         organization_id = OperationalDataQueries(owner).get_organizations()[0]["organization_id"]
         keys.make_live(owner, organization_id)
         return keys.create(owner, organization_id, "test", "writer")[0], organization_id
 
     def cut_download(self, api: Api, cut: Callable[[DatabaseManager], int]) -> bytes:
-        """What came of a download whose session on the server is ended while it waits for us to read on."""
-        # Long names: more than the sockets hold, from few rows.
+        """The outcome of a download whose server session is terminated while it waits for the client to read on."""
+        # Long names, so that a few rows exceed the socket buffers.
         insert = (
             "INSERT INTO demand_history (organization_id, time, product_id, location_id, quantity) "
             "SELECT organization_id, timestamptz '2020-01-01Z' + n * interval '1 minute', repeat('CUT', 60), location_id, n "
@@ -117,7 +117,7 @@ class Process:
         raise AssertionError("the answer came to a regular end")
 
     def measured_download(self, key: str, organization_id: uuid.UUID, path: str) -> tuple[int, int]:
-        """Lines of a download, and the most memory that the process had meanwhile, in bytes."""
+        """Lines of a download, and the peak memory of the process meanwhile, in bytes."""
         own = psutil.Process(self.process.pid)
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         connection.request(
@@ -149,7 +149,7 @@ def running(url: str, **variables: str) -> Iterator[Process]:
 
 
 def events_of(answer: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
-    """Server-Sent Events with their id, event and data, as they come; ends where the stream does."""
+    """Server-Sent Events with their id, event and data, as they arrive; ends with the stream."""
     event: dict[str, Any] = {}
     while True:
         try:

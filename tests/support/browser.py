@@ -18,7 +18,7 @@ MISSING = None if PROGRAM and DRIVER else "Chromium and chromedriver are not ins
 
 @contextmanager
 def browser(width: int = 1600, height: int = 1000) -> Iterator[webdriver.Chrome]:
-    """A browser of its own, with nothing in its cache; its console can be read with `get_log("browser")`."""
+    """A separate browser with an empty cache; its console can be read with `get_log("browser")`."""
     from selenium import webdriver
     from selenium.webdriver.chrome.options import Options
     from selenium.webdriver.chrome.service import Service

@@ -1,4 +1,4 @@
-"""A coordinator and two workers of Citus, each a server of its own with temporary data; they speak through sockets."""
+"""A coordinator and two workers of Citus, each a separate server with temporary data; they communicate over sockets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _clusters: dict[str, list[str]] = {}
 
 @contextmanager
 def frozen(url: str) -> Iterator[None]:
-    """A node that does not answer: its first process stands still."""
+    """A node that does not answer: its first process is stopped."""
     connection = psycopg2.connect(url)
     with connection.cursor() as cursor:
         cursor.execute(r"SELECT split_part(pg_read_file('postmaster.pid'), E'\n', 1)::integer")
@@ -55,13 +55,13 @@ def one_more(install: str, database: str) -> Iterator[EmbeddedServer]:
 
 
 def nodes(server_url: str) -> list[str]:
-    """This server, or where it is the coordinator of a cluster that runs here: it and its workers."""
+    """This server, and its workers if it is the coordinator of a cluster running here."""
     return _clusters.get(server_url, [server_url])
 
 
 @contextmanager
 def cluster(install: str) -> Iterator[list[EmbeddedServer]]:
-    """A running cluster of this installation, its coordinator first; its databases are still ordinary ones (`join`)."""
+    """A running cluster of this installation, coordinator first; its databases are not distributed yet (`join`)."""
     with ExitStack() as stack:
         servers = [
             stack.enter_context(EmbeddedServer.start(install_dir=install, options=_OPTIONS))
@@ -75,13 +75,13 @@ def cluster(install: str) -> Iterator[list[EmbeddedServer]]:
 
 
 def _name(server: EmbeddedServer) -> None:
-    """Citus connects a node to itself too, for what runs in the background."""
+    """Citus also connects a node to itself, for background tasks."""
     _run(server.url, f"ALTER SYSTEM SET citus.local_hostname = '{parse_dsn(server.url)['host']}'")
     _run(server.url, "SELECT pg_reload_conf()")
 
 
 def join(urls: list[str]) -> None:
-    """Make one database of those that stand behind these URLs; the first is the coordinator's."""
+    """Join the databases at these URLs into one; the first is the coordinator's."""
     for url in urls:
         _run(url, "CREATE EXTENSION IF NOT EXISTS citus")
     first, *others = [parse_dsn(url) for url in urls]

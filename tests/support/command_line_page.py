@@ -43,7 +43,7 @@ def page() -> str:
 
 
 def _commands(group: Any, of: str = "") -> Iterator[tuple[str, Any]]:
-    """Every command with its name, those of a group behind the group."""
+    """Every command with its name; those of a group follow it."""
     for name, command in group.commands.items():
         yield of + name, command
         if hasattr(command, "commands"):
@@ -51,7 +51,7 @@ def _commands(group: Any, of: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def text(help_text: str | None) -> str:
-    """Help as the screen shows it: paragraphs of one line, lines behind a \\b as they are."""
+    """Help as the screen shows it: paragraphs on one line, lines after a \\b unchanged."""
     paragraphs = inspect.cleandoc(help_text or "").split("\n\n")
     return "\n\n".join(
         "```\n" + paragraph.removeprefix("\b\n") + "\n```"

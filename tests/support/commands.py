@@ -1,6 +1,6 @@
-"""The command lines, called in the process of the tests: what a process of its own adds is a second of reading modules.
+"""The command lines, called in the test process: a separate process would add a second of imports.
 
-What only a process has (signals, a full disk behind standard output, `python -m` itself) is tested with one.
+What needs a process (signals, a full disk behind standard output, `python -m` itself) is tested with one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def call(
     *,
     sent: bytes = b"",
 ) -> Done:
-    """Run `main` with these arguments in this folder, with this environment and no other; how it ended."""
+    """Run `main` with these arguments in this folder, with only this environment, and return how it ended."""
     out, err = io.BytesIO(), io.BytesIO()
     streams = {
         "stdin": io.TextIOWrapper(io.BytesIO(sent), "utf-8"),

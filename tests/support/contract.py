@@ -1,6 +1,6 @@
-"""What the schema puts into `public`, as sql/verify.sql and sql/objects.json name it: taken from the catalog of a new database.
+"""The contents of `public` as listed in sql/verify.sql and sql/objects.json, from the catalog of a new database.
 
-`python -m tests.support.contract` writes both anew; a test compares them with the database of each edition.
+`python -m tests.support.contract` rewrites both; a test compares them with the database of each edition.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ OBJECTS = SQL / "objects.json"
 _WIDTH = 128
 _OF_AN_EXTENSION = "EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = %s AND d.deptype IN ('e', 'i'))"
 
-# What one edition adds (rules of verify.sql look for it), and CHECKs that are there by value_bounds(), is left out.
+# Objects of one edition (rules in verify.sql check them) and CHECKs created by value_bounds() are left out.
 _ITEMS = """
 SELECT 'columns' AS label, attname || ' ' || replace(format_type(atttypid, atttypmod), 'timestamp with time zone', 'timestamptz')
     || CASE WHEN attnotnull THEN '!' ELSE '' END || CASE WHEN atthasdef THEN '=' ELSE '' END AS item, attnum AS place
@@ -44,7 +44,7 @@ ORDER BY label, place, item
 
 
 def relations(db: DatabaseManager) -> list[tuple[str, int, str]]:
-    """Kind, oid and name of each table and view, in the order in which they were made."""
+    """Kind, oid and name of each table and view, in order of creation."""
     rows = db.execute_query(
         "SELECT CASE relkind WHEN 'v' THEN 'view' ELSE 'table' END AS kind, oid::bigint, relname FROM pg_class AS c "
         f"WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') AND NOT {_OF_AN_EXTENSION % 'c.oid'} ORDER BY relkind, oid"
@@ -78,7 +78,7 @@ def _paragraph(db: DatabaseManager, bounds: list[str], kind: str, oid: int, name
 
 
 def verify_file(db: DatabaseManager) -> str:
-    """What sql/verify.sql must say, given what it says now."""
+    """The required text of sql/verify.sql, given its current text."""
     text = VERIFY.read_text(encoding="utf-8")
     bounds = [row["check_name"] for row in db.execute_query("SELECT check_name FROM value_bounds()")]
     paragraphs = "\n\n".join(_paragraph(db, bounds, *relation) for relation in relations(db))
@@ -103,7 +103,7 @@ def types(db: DatabaseManager) -> list[str]:
 
 
 def objects_file(db: DatabaseManager) -> str:
-    """What sql/objects.json must say."""
+    """The required text of sql/objects.json."""
     found = {
         "relations": [name for _, _, name in relations(db)],
         "functions": sorted({name.split("(")[0] for name in functions(db)} | {"time_bucket"}),

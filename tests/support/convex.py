@@ -1,4 +1,5 @@
-"""The functions of convex/ behind Convex's HTTP API on the loopback (convex/loopback), or a real deployment that the environment names."""
+"""The functions of convex/ behind Convex's HTTP API on the loopback (convex/loopback), or a real deployment configured in the "
+"environment."""
 
 from __future__ import annotations
 
@@ -25,14 +26,14 @@ WHY_NOT = (
 
 @dataclass
 class Peer:
-    """A deployment. `set_faults` and `table` are of the loopback alone."""
+    """A deployment. Only the loopback has `set_faults` and `table`."""
 
     url: str
     key: str
     is_real: bool = False
 
     def set_faults(self, percent: int) -> dict[str, int]:
-        """Have so many of the mutations fail from now on; how many were made and failed so far?"""
+        """Make this many mutations fail from now on; return how many were made and failed so far."""
         seen: dict[str, int] = httpx.post(f"{self.url}/test/faults", json={"pct": percent}, timeout=60).json()
         return seen
 
@@ -44,7 +45,7 @@ class Peer:
         return rows
 
     def environment(self) -> dict[str, str]:
-        """What `barnameh sync convex` reads."""
+        """The settings that `barnameh sync convex` reads."""
         return {"CONVEX_URL": self.url, "CONVEX_DEPLOY_KEY": self.key}
 
 

@@ -1,4 +1,4 @@
-"""The tables of docs/doctor.md, made from the checks and limits: `python -m tests.support.doctor_page` writes them."""
+"""The tables of docs/doctor.md, generated from the checks and limits: `python -m tests.support.doctor_page` writes them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def limits() -> str:
 
 
 def page(text: str) -> str:
-    """The page with its tables as they must be."""
+    """The page with the required tables."""
     return with_part(with_part(text, "checks", f"\n{checks()}\n"), "limits", f"\n{limits()}\n")
 
 

@@ -1,4 +1,4 @@
-"""The least cost of all rosters, by the judge alone: what each person may work, combined over what each shift has then."""
+"""The least cost of all rosters, by the checker alone: all allowed sets of shifts per person, combined by the resulting crews."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Crew = frozenset[UUID]
 
 
 def weeks_of(roster: Roster, worker: Worker) -> list[tuple[frozenset[Pair], float]]:
-    """Every set of shifts that this person may work, the pinned ones among them, with what it costs by itself."""
+    """Every set of shifts that this person may work, including the pinned ones, with its own cost."""
     who = worker.employee_id
     alone = dataclasses.replace(
         roster, workers=(worker,), standing=tuple(a for a in roster.standing if a.employee_id == who)
@@ -32,7 +32,7 @@ def weeks_of(roster: Roster, worker: Worker) -> list[tuple[frozenset[Pair], floa
         found.append((chosen, cost(own, others | chosen) - nothing))
         for n in range(first, len(free)):
             more = chosen | {free[n]}
-            # A rule that is broken stays broken whatever comes besides; the others are about more than one person.
+            # A broken rule stays broken whatever is added; the other rules concern more than one person.
             if not [v for v in violations(alone, more) if v.rule not in ("places", "pinned")]:
                 grow(more, n + 1)
 
@@ -62,7 +62,7 @@ def is_any_cheaper(roster: Roster, limit: float) -> bool:
     prices: dict[tuple[UUID, Crew], float] = {}
 
     def price(shift_id: UUID, crew: Crew) -> float:
-        """What the shift costs with this crew; infinite where they are too many."""
+        """Cost of the shift with this crew; infinite if there are too many."""
         if (shift_id, crew) not in prices:
             pairs = {(shift_id, e) for e in crew}
             too_many = any(v.rule == "places" for v in violations(alone[shift_id], pairs))
@@ -70,7 +70,7 @@ def is_any_cheaper(roster: Roster, limit: float) -> bool:
         return prices[shift_id, crew]
 
     def kind(shift_id: UUID, crew: Crew) -> tuple[int, frozenset[str], int]:
-        """Crews of one kind can be exchanged: as many, with the same skills, as many of whom are pinned or stand there."""
+        """Crews of one kind are interchangeable: same size, same skills, and the same number pinned or already assigned."""
         skills = frozenset(
             k for w in roster.workers if w.employee_id in crew for k in w.skills & shifts[shift_id].skills
         )

@@ -1,4 +1,4 @@
-"""Writes encrypted backups as they were before age, for tests that such backups still restore."""
+"""Writes encrypted backups in the format used before age, to test that they can still be restored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEADER = 58
 
 
 def former_file(data: bytes, key: Key) -> bytes:
-    """What this data was sealed into: a header, then chunks."""
+    """The data as sealed: a header, then chunks."""
     salt = os.urandom(32)
     header = b"barnameh-backup-1\n" + bytes.fromhex(key.fingerprint) + salt
     seal = AESGCM(key.derive(b"file", salt)).encrypt

@@ -1,4 +1,4 @@
-"""The count of attempts in docs/tenants.md: `python -m tests.support.isolation_page` writes it from what the test counted."""
+"""The count of attempts in docs/tenants.md: `python -m tests.support.isolation_page` writes the test's count."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def counts() -> dict[str, dict[str, list[int]]]:
 
 
 def write(path: Path, edition: str, attempts: dict[str, int], crossings: dict[str, int]) -> None:
-    """Keep what one edition's run counted, beside the other editions' counts."""
+    """Store the count of one edition's run next to those of the other editions."""
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     kept[edition] = {name: [attempts[name], crossings.get(name, 0)] for name in sorted(attempts)}
     path.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n", encoding="utf-8")
@@ -43,7 +43,7 @@ def table() -> str:
 
 
 def page() -> str:
-    """The page with its table as it must be."""
+    """The page with the required table."""
     return with_part(PAGE.read_text(encoding="utf-8"), "attempts", table())
 
 

@@ -1,7 +1,7 @@
-"""Servers that begin as a copy of one that was made before and holds the databases tests are copied from.
+"""Servers that start as a copy of an earlier one with the databases that tests copy.
 
-It is made anew when an installation, a file it is made of, or the hour changes, for the sample data lead up to now; so a
-single test answers in seconds.
+It is rebuilt when the installation, a source file or the hour changes (the sample data end now), so that a
+single test runs in seconds.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _key(install_dir: str | None) -> str:
 
 
 def data(install_dir: str | None, fill: Callable[[str], str]) -> Path:
-    """The folder of a stopped server with the databases that `fill(url)` makes; what `fill` returned is in its file `said`."""
+    """The folder of a stopped server with the databases that `fill(url)` creates; its file `said` has the result of `fill`."""
     folder = Path("/tmp") / f"db_utils-tests-{getpass.getuser()}"
     folder.mkdir(mode=0o711, exist_ok=True)
     kept = folder / _key(install_dir)
@@ -55,11 +55,11 @@ def data(install_dir: str | None, fill: Callable[[str], str]) -> Path:
 
 
 def start(install_dir: str | None, fill: Callable[[str], str]) -> tuple[EmbeddedServer, str]:
-    """A running server with the databases that `fill(url)` makes, and what `fill` returned when it made them."""
+    """A running server with the databases that `fill(url)` creates, and the result of `fill`."""
     kept = data(install_dir, fill)
 
     class Copy(EmbeddedServer):
-        """A temporary server whose data begin as a copy."""
+        """A temporary server that starts with a copy of data."""
 
         def _make_cluster(self, user: Any) -> None:
             subprocess.run(["cp", "-a", str(kept / "pgdata"), str(self._cluster)], check=True)

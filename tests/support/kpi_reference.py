@@ -1,11 +1,11 @@
-"""The KPIs of machines once more, after the definitions of ISO 22400-2, over a timeline of single minutes.
+"""A second implementation of the machine KPIs of ISO 22400-2, over a timeline of single minutes.
 
-Slow and obvious on purpose: it walks minute by minute through a plant in plain Python, asks of each minute what the machine did,
-where it stood, whether it was planned to be busy, and counts. No SQL, no ranges, no helper of the product. Plans, attendance and
+Slow and obvious on purpose: plain Python goes through a plant minute by minute, determines what the machine did, where it was and
+whether it was planned to be busy, and counts. No SQL, no ranges, no helper of the product. Plans, attendance and
 forecasts are counted row by row below.
 
-Meaning (docs/kpis.md says the same in words): a machine is in one state in a minute; of several events the planned stop goes before
-the failure, the failure before setup, setup before waiting, all before production; of one kind the one that began first. Planned
+Definitions (docs/kpis.md has the same in words): a machine is in one state in each minute; of several events, a planned stop takes
+precedence over a failure, then setup, then waiting, then production; of one kind, the event that began first.  Planned
 busy time is the shifts of the place where the machine stood, in service, less planned maintenance. Availability and OEE are of
 planned minutes only; what was made counts for OEE by the share of the event that lies in shifts, planned maintenance or not, so that
 OEE stays the product of its three factors. What was not reported is in no ratio. The quotients are what was counted, also where no figure
@@ -38,7 +38,7 @@ KPIS = [
     "attendance_rate",
     "forecast_wape",
 ]
-"""In the order in which they are told."""
+"""In order of output."""
 RANK = {"maintenance": 0, "breakdown": 1, "setup": 2, "idle": 3, "production": 4}
 BUSY = ("production", "setup", "idle", "breakdown")
 Period = tuple[int, int]
@@ -47,7 +47,7 @@ Answers = dict[str, Fraction | None]
 
 
 def timeline(plant: Plant, number: int) -> dict[int, Event]:
-    """Which event tells what the machine did, for each minute of which one does."""
+    """The event that determines the machine's state, for each minute that has one."""
     minutes: dict[int, Event] = {}
     own = [e for e in plant.events if e.machine == number and e.kind in RANK]
     for event in sorted(own, key=lambda e: (e.start, e.event_id)):
@@ -63,7 +63,7 @@ def shift_minutes(plant: Plant) -> set[tuple[int, int]]:
 
 
 def failures(plant: Plant, number: int, period: Period) -> int:
-    """How many standstills by failure began in the period: breakdowns that overlap or touch are one."""
+    """Number of failures that began in the period: overlapping or adjacent breakdowns count once."""
     down = {
         minute
         for e in plant.events
@@ -71,7 +71,7 @@ def failures(plant: Plant, number: int, period: Period) -> int:
         for minute in range(e.start, e.start + (e.minutes or 0))
     }
     began = {minute for minute in down if minute - 1 not in down}
-    # A failure without duration is one of its own unless the machine is down just then, or was until then.
+    # A failure without duration counts separately unless the machine is down then, or was until then.
     points = {
         e.start for e in plant.events if e.machine == number and e.kind == "breakdown" and not e.minutes
     }
@@ -87,7 +87,7 @@ def tally(
     does: Mapping[int, Event] | None = None,
     shifts: set[tuple[int, int]] | None = None,
 ) -> Counter[str]:
-    """Minutes and quantities of one machine in a period; its timeline and the shifts may be given, where they are asked often."""
+    """Minutes and quantities of one machine in a period; pass its timeline and the shifts for repeated calls."""
     machine = plant.machines[number]
     does = timeline(plant, number) if does is None else does
     shifts = shift_minutes(plant) if shifts is None else shifts
@@ -114,7 +114,7 @@ def tally(
 
 
 def spread(event: Event) -> Iterable[tuple[int, Fraction]]:
-    """The minutes of an event, each with its share of what was made; all at once where it has no duration."""
+    """The minutes of an event, each with its share of the production; all at once if it has no duration."""
     if not event.minutes:
         return [(event.start, Fraction(1))]
     return [(event.start + n, Fraction(1, event.minutes)) for n in range(event.minutes)]
@@ -128,7 +128,7 @@ def count_quantity(
     share: Fraction,
     shifts: set[tuple[int, int]],
 ) -> None:
-    """Count what was made in one minute, and how long that takes at rated speed."""
+    """Count the production of one minute, and its time at rated speed."""
     version = machine.at(minute)
     assert event.quantity is not None
     quantity = event.quantity * share
@@ -145,13 +145,13 @@ def count_quantity(
 
 
 def quotient(scale: int, numerator: Fraction | int, denominator: Fraction | int) -> Fraction | None:
-    """NULL where there is nothing to divide by."""
+    """NULL if the denominator is zero."""
     return scale * Fraction(numerator) / denominator if denominator else None
 
 
 SHARES = {"availability", "quality_ratio", "oee", "utilisation_efficiency", "scrap_ratio"}
-"""KPIs that say how much of a whole: above 100 they would be impossible. Effectiveness above 100 says that the rated capacity is too
-low, plan attainment above 100 that more was made than planned."""
+"""KPIs that are a share of a whole, so that values above 100 are impossible. Effectiveness above 100 means that the rated capacity is
+too low, plan attainment above 100 that more was produced than planned."""
 
 
 def is_impossible(kpi: str, value: Fraction) -> bool:
@@ -160,7 +160,7 @@ def is_impossible(kpi: str, value: Fraction) -> bool:
 
 
 def is_uniform(plant: Plant) -> bool:
-    """Whether each machine has a rated capacity at all times, and all report the same and count in one unit.
+    """Whether every machine has a rated capacity at all times, and all report the same figures in one unit.
 
     Ratios of such a plant are beyond dispute; of others there is more than one way to leave the unknown out.
     """
@@ -224,7 +224,7 @@ def downtime_by_cause(plant: Plant, period: Period) -> dict[tuple[str, str | Non
     return dict(minutes)
 
 
-# The sample data: the same reference, and what is not of machines, from the rows as they stand in the tables.
+# The sample data: the same reference; figures that do not concern machines come from the rows of the tables.
 
 Row = Mapping[str, Any]
 Keep = Callable[[Row], bool]
@@ -322,7 +322,7 @@ class Sample:
         return self._machines(numbers, start, end) | self._others(start, end, lambda row: True)
 
     def location(self, location_id: UUID, start: datetime, end: datetime) -> Answers:
-        """Of the machines that stand there, where the sample's machines record all that they do."""
+        """Of the machines located there, where the sample's machines record all that they do."""
         here = self.plant.locations.index(location_id)
         numbers = [n for n, m in enumerate(self.plant.machines) if m.versions[0].location == here]
         return self._machines(numbers, start, end) | self._others(
@@ -340,7 +340,7 @@ class Sample:
         }
 
     def shift(self, shift_id: UUID) -> Answers:
-        """Of the machines of its place, as if no other shift had been planned."""
+        """Of the machines of its location, as if no other shift had been planned."""
         (shift,) = [s for s in self.plant.shifts if s.shift_id == shift_id]
         alone = Sample.__new__(Sample)
         alone.raw, alone.plant = self.raw, self.plant
@@ -395,7 +395,7 @@ def plan_attainment(
 
 
 def attended(rows: Sequence[Row]) -> Fraction | None:
-    """Share of the work due that was attended; vacation is not due."""
+    """Share of scheduled work that was attended; vacation does not count."""
     due = [row["status"] for row in rows if row["status"] != "vacation"]
     return quotient(100, sum(status in ("present", "late", "remote") for status in due), len(due))
 
@@ -406,7 +406,7 @@ def forecast_wape(
     """Of daily forecasts: the newest one before each target against the demand of the local day."""
     zones = {location["location_id"]: ZoneInfo(location["timezone"]) for location in raw["locations"]}
     newest: dict[Any, Row] = {}
-    # Newest first; of several models at one time the first by name, and of its versions the last.
+    # Newest first; of several models at one time the first by name, and its latest version.
     for forecast in sorted(
         sorted(raw["demand_forecasts"], key=lambda f: f["model_version"], reverse=True),
         key=lambda f: (-f["available_at"].timestamp(), f["model_name"]),

@@ -1,4 +1,4 @@
-"""People who write and read while rows move between nodes: what was acknowledged, what failed, and how long the longest write took."""
+"""Clients that write and read while rows move between nodes: acknowledged writes, failures, and the longest write."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOON = dt.datetime(2025, 3, 4, 12, tzinfo=dt.UTC)
 
 @dataclass
 class Load:
-    """People who write and read all the while, each in an organization of their own."""
+    """Clients that keep writing and reading, each in a separate organization."""
 
     acknowledged: dict[uuid.UUID, list[uuid.UUID]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The published nurse rosters (schedulingbenchmarks.org, instances 1 to 24): their facts, and their rules as a model for the solver."""
+"""The published nurse rosters (schedulingbenchmarks.org, instances 1 to 24): their data, and their rules as a solver model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def instance(number: int) -> dict[str, Any]:
 
 
 def nurse_model(facts: dict[str, Any]) -> tuple[Model, float]:
-    """The model, and what it costs beside its objective."""
+    """The model, and its cost in addition to the objective."""
     days, shifts = range(facts["days"]), facts["shifts"]
     cost: list[float] = []
     upper: list[float] = []

@@ -1,4 +1,4 @@
-"""PgBouncer before a test's server, where the system has it."""
+"""PgBouncer in front of a test's server, if it is installed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from db_utils.embedded.server import PASSWORD, USER
 
 @contextmanager
 def pgbouncer(url: str, **settings: str) -> Iterator[str]:
-    """The URL of a PgBouncer with these settings before the database at `url`; skips the test where there is none."""
+    """The URL of a PgBouncer with these settings in front of the database at `url`; skips the test if it is not installed."""
     program = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
     if program is None:
         pytest.skip("PgBouncer is not installed (Debian: apt-get install pgbouncer)")
@@ -29,7 +29,7 @@ def pgbouncer(url: str, **settings: str) -> Iterator[str]:
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="pgbouncer") as name:
         folder = Path(name)
-        folder.chmod(0o755)  # as root it runs as someone else
+        folder.chmod(0o755)  # started as root, it runs as another user
         (folder / "users.txt").write_text(f'"{USER}" "{PASSWORD}"\n')
         lines = {
             "listen_addr": "127.0.0.1",

@@ -1,4 +1,4 @@
-"""README's picture, drawn by the product's own report on the sample data: `python -m tests.support.picture` draws it anew."""
+"""README's picture, drawn by the product's report from the sample data: `python -m tests.support.picture` redraws it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _WHITE = '<rect width="100%" height="100%" fill="white"/>'
 
 
 def drawing(db: DatabaseManager) -> str:
-    """The report's picture of where planned time went, on white paper."""
+    """The report's chart of planned time, on a white background."""
     (section,) = [one for one in sections(gather(db, "Sample Manufacturing")) if one.id == "oee"]
     assert section.picture is not None
     return on_white(section.picture.wide)
 
 
 def on_white(svg: str) -> str:
-    """The drawing on a ground of its own: a page may be dark."""
+    """The drawing with its own background, because a page may be dark."""
     end = svg.index(">") + 1
     return f"{svg[:end]}\n{_WHITE}{svg[end:]}".rstrip() + "\n"
 

@@ -1,6 +1,6 @@
-"""Factories drawn at random, with data as they really are: moves, re-ratings, retirements, gaps, overlaps, units, clock changes.
+"""Random factories with realistic data: moves, re-ratings, retirements, gaps, overlaps, units, clock changes.
 
-A plant is plain Python: `kpi_reference` computes from it what the figures ought to be, and `write` puts it into a database. Times are
+A plant is plain Python: `kpi_reference` computes the expected figures from it, and `write` stores it in a database. Times are
 whole minutes since `Plant.base`, so that a timeline of single minutes is exact.
 """
 
@@ -21,7 +21,7 @@ DAY = 1440
 EVER = -(10**9)
 """The minute from which the first version of a machine holds."""
 
-# Midnights that do not exist or come twice, an ordinary change of the clock, half an hour of it, and none.
+# Zones with midnights that do not exist or occur twice, an ordinary clock change, one of half an hour, and none.
 BASES = {
     "Atlantic/Azores": (datetime(2026, 3, 27, tzinfo=UTC), datetime(2025, 10, 24, tzinfo=UTC)),
     "America/Santiago": (datetime(2025, 9, 5, tzinfo=UTC),),
@@ -120,7 +120,7 @@ def machines(draw: st.DrawFn, locations: int, days: int) -> Machine:
 
 @st.composite
 def events_of(draw: st.DrawFn, number: int, machine: Machine, days: int) -> list[Event]:
-    """What a machine reported: production one after the other, stops anywhere, also inside production and over each other."""
+    """What a machine reported: consecutive production, and stops anywhere, also inside production and overlapping."""
     reports_quantity = draw(st.booleans()) or draw(st.booleans())
     reports_scrap = reports_quantity and draw(st.booleans())
     found: list[Event] = []
@@ -168,9 +168,9 @@ def write(
     organization_id: UUID | None = None,
     order: list[int] | None = None,
 ) -> UUID:
-    """Put a plant into the database, its events in this order (of their numbers), and return its organization.
+    """Store a plant in the database, its events in this order (by number), and return its organization.
 
-    Master data go through the verbs that a person would use, events in through plain SQL as anybody may send them.
+    Master data are written with the library's methods, events with plain SQL in any order.
     """
     queries = OperationalDataQueries(db)
     org = (
@@ -201,7 +201,7 @@ def write(
 def write_machine(
     db: DatabaseManager, queries: OperationalDataQueries, org: UUID, plant: Plant, machine: Machine
 ) -> None:
-    """A machine as it was first, then each change as of when it came true."""
+    """A machine's first version, then each change effective at its time."""
     first = machine.versions[0]
     db.execute(
         "INSERT INTO resources (organization_id, resource_id, location_id, name, resource_type, rated_capacity_per_hour, "
@@ -227,7 +227,7 @@ def apply_change(
     before: Version,
     after: Version,
 ) -> None:
-    """What changed from one version of a machine to the next, told as of the minute in which it did."""
+    """The change from one version of a machine to the next, effective at its minute."""
     at = plant.time(after.since)
     if after.location != before.location:
         queries.move_resource(org, resource_id, location_id=plant.locations[after.location], effective_at=at)
@@ -246,7 +246,7 @@ def apply_change(
 
 
 def write_events(db: DatabaseManager, org: UUID, plant: Plant, events: list[Event]) -> None:
-    """Events one by one, in this order, each in a transaction of its own."""
+    """Write events one by one, in this order, each in a separate transaction."""
     for event in events:
         db.execute(
             "INSERT INTO operational_events (organization_id, event_id, time, location_id, resource_id, event_type, "
@@ -256,7 +256,7 @@ def write_events(db: DatabaseManager, org: UUID, plant: Plant, events: list[Even
 
 
 def row_of(org: UUID, plant: Plant, event: Event) -> tuple[Any, ...]:
-    """The event as the table takes it."""
+    """The event as a row of the table."""
     return (
         org,
         event.event_id,

@@ -1,4 +1,4 @@
-"""Programs that come with PostgreSQL, run as a person would run them."""
+"""PostgreSQL's programs, run as a user would run them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def program(name: str) -> Path:
-    """psql, pg_dump …: of the installation under test, else of the wheel that the embedded server uses."""
+    """psql, pg_dump …: from the installation under test, or else from the embedded server's wheel."""
     installation = os.environ.get("TEST_PG_INSTALL")
     if installation:
         return Path(installation) / "bin" / name

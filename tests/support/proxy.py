@@ -1,4 +1,4 @@
-"""A TCP proxy that can misbehave as networks do: fall silent, cut every connection, refuse new ones."""
+"""A TCP proxy that can misbehave like a network: stop delivering, cut every connection, refuse new ones."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ class Proxy:
         self._selector.close()
 
     def fall_silent(self) -> None:
-        """Take everything and deliver nothing: what a firewall does that drops packets."""
+        """Accept everything and deliver nothing, like a firewall that drops packets."""
         self._silent.set()
 
     def speak_again(self) -> None:
-        """Deliver again, on new connections; what was swallowed stays swallowed."""
+        """Deliver again, on new connections; dropped data stay dropped."""
         self._silent.clear()
 
     def cut_at_the_answer_to(self, request: bytes) -> None:
-        """Deliver what holds these bytes, and close the connection when the server answers it."""
+        """Deliver data with these bytes, and close the connection when the server answers."""
         self._unanswered = request
 
     def cut(self) -> None:

@@ -1,4 +1,4 @@
-"""How every prebuilt read is called in the suites, and what there is in the sample data to ask about."""
+"""How the suites call every prebuilt read, and what the sample data contain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Facts:
-    """One organization of the sample data, and a period that begins and ends at no round time."""
+    """One organization of the sample data, and a period that does not begin or end at a round time."""
 
     organization_id: uuid.UUID
     location_id: uuid.UUID
@@ -47,7 +47,7 @@ class Facts:
 
 
 def find_facts(db: DatabaseManager, organization_id: uuid.UUID = MANUFACTURING) -> Facts:
-    """What there is to ask about."""
+    """The entities of the sample data to query."""
     employee = db.execute_query(
         "SELECT employee_id, skills FROM employees WHERE organization_id = %s AND skills <> '{}' ORDER BY employee_code",
         (organization_id,),
@@ -74,7 +74,7 @@ def find_facts(db: DatabaseManager, organization_id: uuid.UUID = MANUFACTURING) 
 
 
 class Raw:
-    """The rows of an organization's tables, fetched when first asked for by the simplest SELECT there is."""
+    """The rows of an organization's tables, fetched on first use by the simplest SELECT."""
 
     def __init__(self, db: DatabaseManager, facts: Facts) -> None:
         self._db = db
@@ -97,7 +97,7 @@ def _period(f: Facts) -> Row:
 
 
 def _ended_shifts(f: Facts) -> Row:
-    """Those that begin in it are over: the figures of a shift under way are others a moment later."""
+    """Shifts that begin in it are over, because the figures of a current shift still change."""
     return {"start": f.start, "end": f.now - dt.timedelta(days=1)}
 
 
@@ -117,7 +117,7 @@ def _ahead_dates(f: Facts) -> Row:
     return {"first_date": f.today - dt.timedelta(days=9), "end_date": f.today + dt.timedelta(days=6)}
 
 
-# Per read: the arguments after the organization, several times; with everything that can be left out left out first.
+# Per read: the arguments after the organization, several sets; first without optional ones.
 READS: dict[str, Callable[[Facts], list[tuple[tuple[Any, ...], Row]]]] = {
     "get_organization": lambda f: [((), {})],
     "get_locations": lambda f: [
@@ -337,12 +337,12 @@ READS: dict[str, Callable[[Facts], list[tuple[tuple[Any, ...], Row]]]] = {
     "get_cached_employee_absence_forecast": lambda f: [((), {"employee_id": f.employee_id})],
 }
 
-# The one read that is not about an organization.
+# The only read that takes no organization.
 READS_OF_ALL = frozenset(("get_organizations",))
 
 
 def public_methods() -> list[str]:
-    """Every question and write that `OperationalDataQueries` offers."""
+    """Every read and write of `OperationalDataQueries`."""
     return sorted(entry.name for entry in catalogue.entries())
 
 
@@ -362,7 +362,7 @@ READ_IDS = [f"{name}-{index}" for name, index in READ_CASES]
 
 
 def read(queries: OperationalDataQueries, facts: Facts, name: str, index: int) -> Any:
-    """What does one call of the table answer?"""
+    """Return the result of one call of the table."""
     positional, keywords = READS[name](facts)[index]
     return getattr(queries, name)(facts.organization_id, *positional, **keywords)
 
@@ -370,7 +370,7 @@ def read(queries: OperationalDataQueries, facts: Facts, name: str, index: int) -
 _ONE = uuid.UUID("00000000-0000-4000-8000-000000000001")
 _NOON = dt.datetime(2025, 3, 4, 12, tzinfo=dt.UTC)
 
-# Per write: arguments after the organization that are well-formed, everything that can be left out included.
+# Per write: well-formed arguments after the organization, including optional ones.
 WRITES: dict[str, tuple[tuple[Any, ...], Row]] = {
     "create_location": (
         ("Hall",),
@@ -688,7 +688,7 @@ WRITES: dict[str, tuple[tuple[Any, ...], Row]] = {
     "resolve_alert": ((_ONE,), {"resolution": "cooled"}),
 }
 
-# The one write that is not about an organization that is there already.
+# The only write that does not need an existing organization.
 WRITES_OF_ALL = {
     "get_or_create_organization": (
         ("Acme",),

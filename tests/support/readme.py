@@ -1,6 +1,6 @@
-"""The parts of the documentation that are made from the code; `python -m tests.support.readme` writes them anew.
+"""The generated parts of the documentation; `python -m tests.support.readme` rewrites them.
 
-The pages have them between `<!-- name -->` and `<!-- end of name -->`.
+They are between `<!-- name -->` and `<!-- end of name -->`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def configuration() -> str:
             lines.append(f"| `{variable['name']}` | {default} | {' '.join(meaning)} |")
             fresh = True
         elif line.startswith("# "):
-            # A comment after a variable begins a new one.
+            # A comment after a variable starts a new section.
             meaning = [*([] if fresh else meaning), line.removeprefix("# ").strip()]
             fresh = False
         else:
@@ -54,17 +54,17 @@ def with_part(text: str, name: str, content: str) -> str:
 
 
 def queries_page() -> str:
-    """What docs/queries.md should say, given what it says now."""
+    """The required text of docs/queries.md, given its current text."""
     return with_part(QUERIES.read_text(encoding="utf-8"), "catalogue", catalogue.markdown())
 
 
 def configuration_page() -> str:
-    """What docs/configuration.md should say, given what it says now."""
+    """The required text of docs/configuration.md, given its current text."""
     return with_part(CONFIGURATION.read_text(encoding="utf-8"), "configuration", configuration())
 
 
 def main() -> None:
-    """Write the pages and the data dictionary anew."""
+    """Rewrite the pages and the data dictionary."""
     QUERIES.write_text(queries_page(), encoding="utf-8")
     CONFIGURATION.write_text(configuration_page(), encoding="utf-8")
     with DatabaseManager.embedded() as db:

@@ -1,4 +1,4 @@
-"""Small means to compute in plain Python what a query should answer."""
+"""Helpers to compute the expected answer of a query in plain Python."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def within(rows: Iterable[Row], start: Any, end: Any, column: str = "time") -> l
 
 
 def total(values: Iterable[Any]) -> Fraction | None:
-    """The exact sum of what is known; None where nothing is."""
+    """The exact sum of the known values; None without any."""
     known = [Fraction(value) for value in values if value is not None]
     return sum(known, Fraction(0)) if known else None
 
 
 def mean(values: Iterable[Any]) -> Fraction | None:
-    """The exact mean of what is known; None where nothing is."""
+    """The exact mean of the known values; None without any."""
     known = [Fraction(value) for value in values if value is not None]
     return sum(known, Fraction(0)) / len(known) if known else None
 
 
 def ratio(numerator: Any, denominator: Any, scale: int = 1) -> Fraction | None:
-    """The exact quotient; None where there is nothing to divide by."""
+    """The exact quotient; None if the denominator is zero or unknown."""
     if numerator is None or not denominator:
         return None
     return scale * Fraction(numerator) / Fraction(denominator)
@@ -87,7 +87,7 @@ def local_day(moment: dt.datetime, zone: str) -> dt.date:
 
 
 def assert_rows(answer: Sequence[Row], expected: Sequence[Row]) -> None:
-    """The answer has these rows, in this order, with these columns; exact numbers may differ in the tenth digit."""
+    """Assert that the answer has these rows, in this order, with these columns; exact numbers may differ in the tenth digit."""
     assert len(answer) == len(expected)
     for got, wanted in zip(answer, expected, strict=True):
         assert set(got) == set(wanted)
@@ -96,7 +96,7 @@ def assert_rows(answer: Sequence[Row], expected: Sequence[Row]) -> None:
 
 
 def same(got: Any, wanted: Any) -> bool:
-    """Whether a value is the one that was computed another way."""
+    """Whether a value equals the independently computed one."""
     if isinstance(wanted, (Fraction, float)) and got is not None and not isinstance(got, bool):
         difference = abs(Fraction(got) - Fraction(wanted))
         return difference <= max(abs(Fraction(wanted)), 1) / 10**10

@@ -1,4 +1,4 @@
-"""Random rosters, small and nasty: changes of the clock, long shifts, what stands against the rules, people who come and go."""
+"""Small, nasty random rosters: clock changes, long shifts, assignments that break rules, people who join and leave."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def identifier(kind: int, number: int) -> UUID:
 def random_roster(
     seed: int, *, workers: int, shifts: int, days: int = 9, places: int = 2, standing: bool = True
 ) -> Roster:
-    """A roster that depends on nothing but its arguments."""
+    """A roster that depends only on its arguments."""
     chance = random.Random(seed)
     zone = chance.choice(["Europe/Paris", "America/New_York", "UTC"])
     begin = chance.choice(STARTS)
@@ -95,7 +95,7 @@ def random_roster(
 
 
 def random_site(people: int, shifts: int, locations: int, days: int = 28, *, seed: int = 1) -> Roster:
-    """A roster shaped like the tables: three shifts a day in turn, one or two people each, some with a skill; everybody at one location."""
+    """A roster like those in the benchmark tables: three shifts a day, one or two people each, some with a skill, all at one location."""
     chance = random.Random(seed)
     start = dt.datetime(2026, 11, 30, tzinfo=dt.UTC)
     spans = [(start + d * dt.timedelta(days=1), start + (d + 1) * dt.timedelta(days=1)) for d in range(days)]
@@ -138,7 +138,7 @@ def random_site(people: int, shifts: int, locations: int, days: int = 28, *, see
 
 
 def with_ill(roster: Roster, pairs: set[tuple[UUID, UUID]], ill: int, days: int) -> tuple[Roster, int]:
-    """The roster as it stands by these pairs when so many fall ill for so many days from the second week on, and how many are lost."""
+    """The roster with these pairs after some people fall ill for some days from the second week on, and the number of lost assignments."""
     shifts = {s.shift_id: s for s in roster.shifts}
     first = min(s.starts_at for s in roster.shifts).replace(hour=0) + dt.timedelta(days=7)
     span = (first, first + dt.timedelta(days=days), "sick")

@@ -1,4 +1,4 @@
-"""Generated rounds: a few each time, the others where slow tests are asked for."""
+"""Generated rounds: a few always, the others only with slow tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def rounds(values: Iterable[Any], fast: int) -> list[Any]:
-    """These parameters, all but the first `fast` of them slow."""
+    """These parameters; all but the first `fast` are marked slow."""
     return [
         pytest.param(
             *(value if isinstance(value, tuple) else (value,)), marks=[pytest.mark.slow] * (number >= fast)

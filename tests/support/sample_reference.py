@@ -1,4 +1,4 @@
-"""What samples say, in plain Python: from each sample of a resource to the next one."""
+"""The meaning of samples in plain Python: each covers the time up to the resource's next one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def exact(span: dt.timedelta) -> Fraction:
 
 
 def said(samples: Sequence[Sample], start: dt.datetime, end: dt.datetime) -> dict[str, Any]:
-    """What the samples of one resource say between two instants, minute by the exact minute."""
+    """The samples of one resource between two instants, by exact minutes."""
     ordered = sorted(samples, key=lambda sample: sample["time"])
     totals: dict[str, Fraction] = dict.fromkeys(
         ("all", "utilization", "utilized", "efficiency", "efficient", "down", "known"), Fraction(0)

@@ -1,4 +1,4 @@
-"""A database ten times the sample data, and in the state that its policies would have left it in."""
+"""A database with ten times the sample data, in the state in which its policies would leave it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ ROLLUPS = tuple(f"{series}_{width}" for series in SERIES for width in ("hourly",
 
 
 def multiply(db: Any, factor: int = 10) -> None:
-    """Make the time-series tables about `factor` times as large: a history that goes so much further back."""
+    """Make the time-series tables about `factor` times as large, by extending their history into the past."""
     schema.seed(db, days=30 * factor, metric_days=7 * factor)
 
 
 def compress_old_chunks(db: Any) -> int:
-    """Bring the chunks to the columnstore that the policy would have brought there by now; 0 where there is none."""
+    """Convert the chunks that the policy would have converted to the columnstore by now; 0 without a columnstore."""
     if schema.edition(db) != "community":
         return 0
     compressed = 0
@@ -34,10 +34,10 @@ def compress_old_chunks(db: Any) -> int:
 
 
 def leave_newest_to_raw_rows(db: Any) -> None:
-    """Have the rollups filled as their policies fill them, where a load fills them up to now; others (made by hand) up to
-    one bucket before now, as TimescaleDB's documentation has it.
+    """Fill the rollups as their policies would; hand-made ones up to one bucket before now, as in TimescaleDB's
+    documentation.
 
-    What is newer is added up when a question is asked. Nothing to do where rollups are views.
+    Newer rows are aggregated at query time. Does nothing if rollups are views.
     """
     if schema.edition(db) != "community":
         return
@@ -50,7 +50,7 @@ def leave_newest_to_raw_rows(db: Any) -> None:
         "ORDER BY w.width, c.view_schema, c.view_name"
     )
     for rollup in rollups:
-        db.execute(f"TRUNCATE {rollup['name']}")  # a refresh never takes a rollup back
+        db.execute(f"TRUNCATE {rollup['name']}")  # a refresh never moves a rollup's watermark back
         db.execute(
             "CALL refresh_continuous_aggregate(%s, NULL, now() - %s)", (rollup["name"], rollup["end_offset"])
         )

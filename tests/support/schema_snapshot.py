@@ -1,4 +1,4 @@
-"""What a schema is, as text: everything a person could tell from pg_dump, without names that count up (chunks, jobs)."""
+"""A schema as text: everything visible in pg_dump, without sequential names (chunks, jobs)."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ _COMMUNITY = {
 
 
 def snapshot(db: Any) -> list[str]:
-    """One line per object, in an order that does not depend on how it came about."""
+    """One line per object, in an order that does not depend on how the schema was created."""
     edition = db.execute_query("SELECT database_edition() AS edition")[0]["edition"]
     queries = {**_QUERIES, **(_COMMUNITY if edition == "community" else {})}
     lines = [f"edition {edition}"]
@@ -96,12 +96,12 @@ def snapshot(db: Any) -> list[str]:
 
 
 def columns_of(db: Any) -> dict[str, list[str]]:
-    """The columns of each table of public that holds tenants' rows."""
+    """The columns of each table of public with tenants' rows."""
     rows = db.execute_query(
         "SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum) AS columns FROM pg_class AS c "
         "JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
         "WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' "
-        # When machine time was kept last and what waits to be: a refresh says so anew, also the one after a restore.
+        # When machine time was last stored and what is pending: every refresh changes this, also the one after a restore.
         "AND c.relname NOT IN ('resource_time_states', 'resource_time_marks') "
         "GROUP BY c.relname HAVING bool_or(a.attname = 'organization_id') ORDER BY c.relname"
     )
@@ -109,7 +109,7 @@ def columns_of(db: Any) -> dict[str, list[str]]:
 
 
 def content_hashes(db: Any, columns: dict[str, list[str]] | None = None) -> dict[str, tuple[int, str | None]]:
-    """Rows and a hash of their contents of each table of public that holds tenants' rows; of all columns, or of those told."""
+    """Row count and content hash of each table of public with tenants' rows; over all columns, or the given ones."""
     hashes = {}
     for name, told in (columns or columns_of(db)).items():
         values = ", ".join(f'"{column}"' for column in told)

@@ -1,4 +1,4 @@
-"""A seeded database and ways to ask it."""
+"""A seeded database and helpers to query it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PARIS = ZoneInfo("Europe/Paris")
 MANUFACTURING = "11111111-1111-1111-1111-111111111111"
 LOGISTICS = "22222222-2222-2222-2222-222222222222"
 
-# The database's own clock and the secret of an organization's channels; everything else is the seed's.
+# The database's clock and the secret of an organization's channels; everything else comes from the seed.
 NOT_CONTENT = ["created_at", "updated_at", "recorded_at", "notification_key", "seeded_at"]
 
 
@@ -58,7 +58,7 @@ def local_day(instant: datetime) -> date:
 
 @contextmanager
 def seeded_at(url: str, anchor: str, **session: str) -> Iterator[DatabaseManager]:
-    """The database behind url, seeded as if it were anchor, in a session with these settings."""
+    """The database at `url`, seeded relative to `anchor`, in a session with these settings."""
     settings = {"app.seed_now": anchor, **session}
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     with DatabaseManager(make_dsn(**{**parse_dsn(url), "options": options})) as db:
@@ -67,7 +67,7 @@ def seeded_at(url: str, anchor: str, **session: str) -> Iterator[DatabaseManager
 
 
 def contents(db: DatabaseManager) -> dict[str, str]:
-    """A fingerprint of the content of each table but what is kept of machine time, which grows by the hour."""
+    """A fingerprint of the content of each table, except stored machine time, which grows every hour."""
     tables = db.execute_query(
         "SELECT tablename FROM pg_tables "
         "WHERE schemaname = 'public' AND tablename <> 'schema_version' AND tablename !~ '^resource_time_' ORDER BY tablename"

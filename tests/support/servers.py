@@ -1,4 +1,4 @@
-"""A PostgreSQL server that a test may ill-treat: stop, kill, pause and start again on the same data."""
+"""A PostgreSQL server that a test may abuse: stop, kill, pause and restart on the same data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.programs import program
 
 
 class OwnServer:
-    """One server with its data in `folder`, on a socket and on a loopback port that stays the same."""
+    """One server with its data in `folder`, on a socket and on a fixed loopback port."""
 
     def __init__(self, folder: Path, options: Mapping[str, str]) -> None:
         self.folder = folder
@@ -50,16 +50,16 @@ class OwnServer:
 
     @property
     def socket_url(self) -> str:
-        """How to reach it over its socket, where no password is asked for."""
+        """The URL over its socket, which needs no password."""
         assert self._server is not None
         return self._server.url
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the server's first process: SIGTERM waits for clients, SIGINT ends them."""
+        """Send a signal to the server's main process: SIGTERM waits for clients, SIGINT disconnects them."""
         self._postmaster.send_signal(number)
 
     def kill(self) -> None:
-        """End all its processes at once, as a power cut would; return when they are gone."""
+        """Kill all its processes at once, like a power cut; return when they are gone."""
         processes = [self._postmaster, *self._postmaster.children(recursive=True)]
         for process in processes:
             with suppress(psutil.NoSuchProcess):
@@ -78,7 +78,7 @@ class OwnServer:
             process.resume()
 
     def stop(self) -> None:
-        """End it, with its clients' connections."""
+        """Stop it, with its clients' connections."""
         if self._server is not None:
             self._server.stop()
             self._server = None
@@ -86,7 +86,7 @@ class OwnServer:
 
 @functools.cache
 def stopped_data() -> Path:
-    """A stopped server's data to copy from: making it anew takes some seconds each time."""
+    """A stopped server's data to copy, because creating it takes some seconds."""
     folder = public_folder("template")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     server = OwnServer(folder, {})
@@ -118,7 +118,7 @@ def _copy(data: Path, folder: Path) -> None:
 
 
 def public_folder(name: str) -> Path:
-    """A new folder that the server's own user can reach too; the caller removes it."""
+    """A new folder that the server's user can access too; the caller removes it."""
     folder = Path(tempfile.mkdtemp(prefix=f"db_utils-{name}-"))
     folder.chmod(0o755)
     return folder
@@ -126,7 +126,7 @@ def public_folder(name: str) -> Path:
 
 @contextmanager
 def own_server(data: Callable[[], Path] = stopped_data, **options: str) -> Iterator[OwnServer]:
-    """A running server of the caller's own on a copy of `data`, gone with it at the end of the block."""
+    """A private running server on a copy of `data`, removed with it at the end of the block."""
     folder = public_folder("own")
     server = OwnServer(folder, options)
     try:
@@ -142,7 +142,7 @@ def own_server(data: Callable[[], Path] = stopped_data, **options: str) -> Itera
 def standby_of(primary: OwnServer) -> Iterator[OwnServer]:
     """A streaming standby of this server:
 
-    what it commits is there a moment later, and nothing can be written.
+    commits appear there a moment later, and nothing can be written.
     """
     folder = public_folder("standby")
     standby = OwnServer(folder, {})

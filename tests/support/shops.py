@@ -1,4 +1,4 @@
-"""Random shops shaped like the tables: products that several resources make at their own rates, some asked for more than others."""
+"""Random shops like those in the benchmark tables: several resources make each product at different rates, and demand differs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def random_plant(
     skew: float = 0.6,
     seed: int = 5,
 ) -> Shop:
-    """A shop that depends on nothing but its arguments; `load` is work at usual rates by hours there are."""
+    """A shop that depends only on its arguments; `load` is the work at usual rates divided by the available hours."""
     chance = random.Random(seed)
     window = tuple(dt.date(2026, 12, 1) + dt.timedelta(days=d) for d in range(days))
     products = [f"P{k}" for k in range(max(3, resources // 2))]

@@ -1,7 +1,7 @@
-"""A server on the loopback that answers as the public sources do, with their quirks and faults. No real source is reached.
+"""A loopback server that answers like the public sources, with their quirks and faults. No real source is contacted.
 
-Formats and facts are those of answers that were published in open repositories; the values are a function of the time asked for, so
-that a test can say what every reading must be.
+Formats follow answers published in open repositories; the values are a function of the requested time, so
+that a test can compute every reading.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ HOSTS = (
 
 @dataclass
 class Fault:
-    """Answered instead of the data: a status with a body, or the data cut after so many bytes."""
+    """The response instead of the data: a status with a body, or the data truncated after some bytes."""
 
     status: int = 500
     body: str = ""
@@ -58,7 +58,7 @@ LIMITED = {
 
 @dataclass
 class Sources:
-    """What the server does; `fault` is asked before each answer, with the number of the request."""
+    """The server's behaviour; `fault` is called before each response, with the number of the request."""
 
     url: str = ""
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
@@ -74,14 +74,14 @@ class Sources:
 
 
 def reading(name: str, time: dt.datetime, lead: int) -> float:
-    """The value of a variable at a time as it was forecast so many days before: within bounds, different each time."""
+    """The value of a variable at a time as forecast some days before: within bounds, and different each time."""
     hours = int(time.timestamp() // 3600)
     return round((hours * (3 + len(name)) + lead * 7) % 97 / 10, 1)
 
 
 @contextmanager
 def serve() -> Iterator[Sources]:
-    """The server, for as long as the block runs."""
+    """The server, while the block runs."""
     sources = Sources()
 
     class Handler(BaseHTTPRequestHandler):
@@ -125,7 +125,7 @@ def serve() -> Iterator[Sources]:
 
 
 def answer(sources: Sources, path: str, asked: dict[str, str]) -> str:
-    """The body that the source of this path answers."""
+    """The response body of the source with this path."""
     if path.startswith("/v1/"):
         return weather(sources, asked)
     if path.startswith("/service/data/EXR/"):
@@ -136,13 +136,13 @@ def answer(sources: Sources, path: str, asked: dict[str, str]) -> str:
 
 
 def days(first: str, last: str) -> list[dt.date]:
-    """All days from one to the other, both included."""
+    """All days of the range, both ends included."""
     start, end = dt.date.fromisoformat(first), dt.date.fromisoformat(last)
     return [start + dt.timedelta(days=n) for n in range((end - start).days + 1)]
 
 
 def weather(sources: Sources, asked: dict[str, str]) -> str:
-    """Open-Meteo: columns as arrays, the nearest grid cell, a bare nan where nothing is covered."""
+    """Open-Meteo: columns as arrays, the nearest grid cell, a bare nan where there is no coverage."""
     assert asked["timezone"] == "GMT"
     times = [
         dt.datetime.combine(day, dt.time(hour), dt.UTC)
@@ -166,7 +166,7 @@ def weather(sources: Sources, asked: dict[str, str]) -> str:
 
 
 def rates(sources: Sources, currencies: list[str], asked: dict[str, str]) -> str:
-    """The ECB's CSV: no rows for weekends, further columns, an empty value where there is no rate."""
+    """The ECB's CSV: no rows for weekends, further columns, an empty value without a rate."""
     lines = ["KEY,FREQ,CURRENCY,CURRENCY_DENOM,EXR_TYPE,EXR_SUFFIX,TIME_PERIOD,OBS_VALUE,OBS_STATUS,TITLE"]
     for currency in currencies:
         for day in days(asked["startPeriod"], asked["endPeriod"]):
@@ -180,7 +180,7 @@ def rates(sources: Sources, currencies: list[str], asked: dict[str, str]) -> str
 
 
 def observations(sources: Sources, asked: dict[str, str]) -> str:
-    """FRED: each month's value, revised once a month later; a point where there is none."""
+    """FRED: each month's value, revised once a month later; a dot without a value."""
     rows = []
     for day in days(asked["observation_start"], asked["observation_end"]):
         if day.day != 1:
@@ -199,7 +199,7 @@ def observations(sources: Sources, asked: dict[str, str]) -> str:
 
 
 def prices(sources: Sources, asked: dict[str, str]) -> str:
-    """ENTSO-E: one period a day, repeated positions left out (A03); an acknowledgement where there is nothing."""
+    """ENTSO-E: one period a day, repeated positions omitted (A03); an acknowledgement without data."""
     start, end = (
         dt.datetime.strptime(asked[name], "%Y%m%d%H%M").replace(tzinfo=dt.UTC)
         for name in ("periodStart", "periodEnd")

@@ -1,4 +1,4 @@
-"""A front for a server that speaks no TLS: answers PostgreSQL's request for it, and passes on what it decrypts."""
+"""A TLS front end for a server without TLS: accepts PostgreSQL's TLS request and forwards the decrypted data."""
 
 from __future__ import annotations
 

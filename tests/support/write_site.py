@@ -1,4 +1,4 @@
-"""An organization to write to, and the ways to write to it."""
+"""An organization to write to, and ways to write to it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RUN: dict[str, Any] = {"model_name": "prophet", "model_version": "1", "available
 
 @dataclass
 class Site:
-    """An organization of a test's own with one of everything, and three ways to write to it."""
+    """A test's own organization with one of everything, and three ways to write to it."""
 
     queries: OperationalDataQueries
     owner: OperationalDataQueries
@@ -38,13 +38,13 @@ class Site:
 
 
 def refused(site: Site, error: type[Exception], call: Callable[[], object], match: str | None = None) -> None:
-    """The call fails like this; in a transaction it is undone alone, as a caller would have it."""
+    """Assert that the call fails like this; in a transaction only the call is undone."""
     with pytest.raises(error, match=match):
         nested(site, call)
 
 
 def nested(site: Site, call: Callable[[], object]) -> None:
-    """The call in a transaction inside whatever there is."""
+    """Run the call in a transaction, nested if there is one."""
     outside = site.queries._db
     with site.db.transaction() as inner:
         site.queries._db = inner

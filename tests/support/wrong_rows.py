@@ -1,4 +1,4 @@
-"""A right row of each table of two organizations, and every way to make it wrong."""
+"""A valid row of each table of two organizations, and every way to make it invalid."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def named(organization_id: UUID, suffix: int) -> UUID:
 LOCATION, RESOURCE, EMPLOYEE, SHIFT = (named(OURS, n) for n in (2, 3, 4, 5))
 THEIR_LOCATION, THEIR_RESOURCE, THEIR_EMPLOYEE, THEIR_SHIFT = (named(THEIRS, n) for n in (2, 3, 4, 5))
 
-# A row of each table that is right in every way.
+# A fully valid row of each table.
 VERSION = {"valid_from": NOW, "valid_to": NOW + timedelta(days=1)}
 RIGHT: dict[str, dict[str, Any]] = {
     "organizations": {"name": "Third", "industry": "testing", "timezone": "Europe/Paris"},
@@ -211,7 +211,7 @@ VIOLATIONS: list[tuple[str, dict[str, Any], str]] = [
     ("shifts", {"shift_code": "\t"}, "shifts_shift_code_is_a_code_check"),
     ("locations", {"location_type": "moon base"}, "locations_location_type_check"),
     ("locations", {"timezone": "nowhere"}, "locations_timezone_known_check"),
-    # Abbreviations, and rules that POSIX reads the other way round, are no names.
+    # Abbreviations, and rules with POSIX's inverted sign, are not zone names.
     ("organizations", {"timezone": "UTC+3"}, "organizations_timezone_known_check"),
     ("locations", {"timezone": "CEST"}, "locations_timezone_known_check"),
     ("locations", {"timezone": "Europe/Paris+3"}, "locations_timezone_known_check"),

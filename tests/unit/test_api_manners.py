@@ -1,4 +1,4 @@
-"""Limits of a key, and errors as answers: no database is needed for either."""
+"""Limits of a key, and error responses; neither needs a database."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_burst_is_let_through_and_then_the_rate() -> None:
     assert refused.value.headers["retry-after"] == "1"
     assert refused.value.headers["ratelimit-policy"] == '"key";q=3;w=2'
     assert held.take("b")["ratelimit"] == '"key";r=2;t=1'  # of another key
-    clock.now += 0.5  # as long as one takes to come again
+    clock.now += 0.5  # the time until a token is available again
     held.take("a")
     with pytest.raises(Problem):
         held.take("a")
@@ -98,7 +98,7 @@ def test_keys_that_nobody_uses_are_forgotten_and_one_under_way_is_not(
 
 
 def all_errors() -> list[type[DbUtilsError]]:
-    """Every error class of the library that a request may meet."""
+    """Every error class of the library that a request may raise."""
     found: list[type[DbUtilsError]] = [DbUtilsError]
     for kind in found:
         found += [sub for sub in kind.__subclasses__() if sub not in found]
@@ -135,7 +135,7 @@ def test_every_typed_error_has_an_answer_that_tells_no_host(kind: type[DbUtilsEr
         assert "internal" not in document["detail"]
     if problem.status == 503:
         assert answer.headers["retry-after"] == "1"
-    # Words of the library's own, about an argument or a rule; what a server or driver says is left in the log.
+    # The library's own messages about an argument or a rule; messages of server and driver stay in the log.
     assert ("secret" in str(document)) <= issubclass(kind, OWN_WORDS)
     if kind in TYPED:
         assert problem.kind != "internal"
@@ -176,7 +176,7 @@ def test_what_cannot_be_used_is_named_and_not_repeated() -> None:
 
 
 def test_a_stream_is_pinged_also_while_events_come() -> None:
-    """A ping is when a key is looked at again: who hears much must not be let off."""
+    """The key is checked again on each ping, also for clients that receive many events."""
 
     async def pings() -> int:
         client = live._Client(frozenset(("alert",)), pinged_at=0.0)

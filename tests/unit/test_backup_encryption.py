@@ -1,4 +1,4 @@
-"""Encrypted streams: what comes out is what went in, and nothing that was changed comes out at all."""
+"""Encrypted streams: they decrypt to the input, and a modified stream yields nothing."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_every_changed_bit_is_noticed(make: Seal, take: Open, position: int, bit
 @pytest.mark.parametrize(("make", "take"), BOTH)
 @pytest.mark.parametrize("left", [-1, 0, 10, 26, 26 + CHUNK + 16, 26 + 2 * (CHUNK + 16)])
 def test_every_cut_is_noticed(make: Seal, take: Open, left: int) -> None:
-    """Also one between two chunks, and one that leaves the header alone: what is cut off is counted from the end."""
+    """Including a cut between two chunks, and one that leaves only the header; cuts are counted from the end."""
     file = LONG[make]
     with pytest.raises(BackupError):
         take(file[: len(file) - left] if left > 0 else file[: -left or 0])
@@ -102,7 +102,7 @@ def test_moved_doubled_and_left_out_chunks_are_noticed() -> None:
 
 
 def test_a_file_of_before_age_opens() -> None:
-    """Its bytes were written by the release that sealed so; so were the fingerprint and the signature."""
+    """The bytes, fingerprint and signature were written by the release that used this format."""
     assert former_opened(base64.b64decode(FORMER)) == b"made before age"
     assert KEY.fingerprint == "9f903891d28dee58"
     assert KEY.sign(b"message") == "a28f2199b64c4c56ed4fbbd5e482ad73e386545aa79db756910aa3e998d659f1"

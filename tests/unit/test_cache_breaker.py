@@ -1,4 +1,4 @@
-"""The breaker: attempts counted exactly, on a clock that the test moves."""
+"""The breaker: exact counts of attempts, on a clock that the test advances."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_probe_that_succeeds_closes_it_and_the_wait_starts_anew(breaker: Break
 
 
 def test_failures_while_it_is_open_change_nothing(breaker: Breaker, clock: Clock) -> None:
-    fail(breaker, 50)  # callers that were under way when it opened
+    fail(breaker, 50)  # callers in progress when it opened
     assert breaker.opened == 1
     clock.now += 1
     assert breaker.take_probe()

@@ -1,4 +1,4 @@
-"""What the cache adds to a connection of redis-py: one deadline for a whole exchange."""
+"""What the cache adds to redis-py's connections: one deadline for a whole exchange."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from redis.connection import Connection
 from db_utils.cache.connection import BoundedConnection, DeadlineSocket
 
 
-# redis-py gives a socket as much as it may hold, with hiredis into a buffer of its own and without it as bytes.
+# redis-py reads as much as the socket has, with hiredis into its own buffer and without it as bytes.
 def received(near: DeadlineSocket, size: int) -> bytes:
     buffer = bytearray(size)
     return bytes(buffer[: near.recv_into(buffer)])
@@ -38,7 +38,7 @@ def test_a_peer_that_trickles_does_not_hold_the_reader_beyond_the_deadline(
     near, far = pair
     stop = threading.Event()
 
-    def trickle() -> None:  # each byte in time, for ever
+    def trickle() -> None:  # each byte in time, forever
         while not stop.wait(0.005):
             far.sendall(b"x")
 

@@ -1,4 +1,4 @@
-"""Without a Redis, or without an answer of it, the database answers; and what is told of changes elsewhere."""
+"""Without Redis, or without its answer, the database answers; and notifications of changes made elsewhere."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_every_call_asks_the_database(cache: PredictionCache) -> None:
         answer = cache.get_or_compute(ORGANIZATION, KIND, "a", load)
         assert answer is not None
         assert (answer.source, answer.freshness) == ("database", Freshness.FRESH)
-        assert answer.value == {"q": Decimal("1.5"), "t": [1, 2]}  # as it would come out of Redis
+        assert answer.value == {"q": Decimal("1.5"), "t": [1, 2]}  # as Redis would return it
     assert len(loads) == 3
     assert not cache.enabled
 
@@ -183,14 +183,14 @@ def test_64_threads_cause_one_read_even_when_redis_is_away(unreachable: Predicti
     for thread in threads:
         thread.start()
     waiting.wait()
-    while cache.statistics()["waits"] < 63:  # every other one has joined
+    while cache.statistics()["waits"] < 63:  # all others have joined
         time.sleep(0.001)
     go_on.set()
     for thread in threads:
         thread.join()
     assert len(loads) == 1
     assert [answer.value for answer in answers] == [{"list": [1]}] * 64
-    assert len({id(answer.value) for answer in answers}) == 64  # nobody can change another one's
+    assert len({id(answer.value) for answer in answers}) == 64  # no caller can change another one's value
 
 
 def test_followers_get_a_copy_of_the_reader_s_error(unreachable: PredictionCache) -> None:

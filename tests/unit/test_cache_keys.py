@@ -1,4 +1,4 @@
-"""Keys: spelled as documented, and no part of one can reach into another tenant's."""
+"""Keys: spelled as documented, and no part of one can form another tenant's key."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ def test_no_entity_leaves_its_own_prefix_nor_reaches_the_cache_s_own_keys(text: 
     name = key.removeprefix(own.prefix)
     assert key == own.prefix + name
     if len(name) == 72 and name.startswith("!sha256."):
-        return  # of a text whose name would be too long; no key of the cache's own looks like it
+        return  # for a text whose name would be too long; no other key of the cache looks like it
     assert not set(name) & set(":{}!\r\n ")
     assert key not in own.generations
     assert key.isascii()
 
 
 def test_an_entity_with_a_long_name_is_named_by_its_digest() -> None:
-    product = "产品" * 100  # nine characters of a key for each
+    product = "产品" * 100  # nine characters in a key for each
     name = quote(product, safe="")
     assert entity_name((product, 7)) == f"!sha256.{sha256(f'{name}:7'.encode()).hexdigest()}"
     assert entity_name((product, 8)) != entity_name((product, 7))

@@ -1,4 +1,4 @@
-"""Values: the documented bytes, what goes in comes out, and garbage is nothing worse than a miss."""
+"""Values: the documented bytes, a lossless round trip, and garbage is no worse than a miss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the answer cannot be written: an exit code and at most one sentence, no traceback."""
+"""If the output cannot be written: an exit code and at most one sentence, no traceback."""
 
 from __future__ import annotations
 

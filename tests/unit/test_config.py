@@ -1,4 +1,4 @@
-"""Settings: where they come from, what is refused, and that no secret shows."""
+"""Settings: their sources, invalid values, and no secret in any message."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_session_settings_travel_with_the_connection() -> None:
     assert "lock_timeout=0" in options
     assert "idle_in_transaction_session_timeout=1" in options
     assert "jit=off" in options
-    assert options[-1] == "work_mem=64MB"  # the URL's own come last and win
+    assert options[-1] == "work_mem=64MB"  # the URL's own come last and take precedence
     assert parameters["application_name"] == "mine"
     assert parameters["connect_timeout"] == "3"
     assert (parameters["sslmode"], parameters["sslrootcert"]) == ("verify-full", "/ca.pem")

@@ -1,4 +1,4 @@
-"""How sources are asked: limits on a clock of the test's own, faults that the test injects, no waiting."""
+"""Requests to sources: limits on the test's own clock, injected faults, no waiting."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from barnameh.errors import QuotaError, SourceError
 
 
 class Clock:
-    """A clock that sleeping moves."""
+    """A clock that sleeping advances."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -52,7 +52,7 @@ def test_no_span_holds_more_than_the_limit(steps: list[tuple[float, float]], mos
         throttle.wait(weight)
         asked.append((clock.now, weight))
     for limit, seconds in ((most, 60), (3 * most, 600)):
-        # An instant before the span is over: what floats make of its very end is not the question.
+        # Just before the end of the span, so that rounding of floats does not matter.
         assert most_in_a_span(asked, seconds - 1e-6) <= limit + 1e-9
 
 
@@ -60,7 +60,7 @@ def test_a_years_backfill_stays_below_what_open_meteo_admits() -> None:
     clock, asked = Clock(), []
     limits = OpenMeteo().limits["archive-api.open-meteo.com"]
     throttle = Throttle(limits, clock, clock.sleep)
-    for _ in range(300):  # places, a year of each in windows of ninety days
+    for _ in range(300):  # locations, a year each in windows of ninety days
         for days in (90, 90, 90, 95):
             throttle.wait(days / 14)
             asked.append((clock.now, days / 14))
@@ -69,13 +69,13 @@ def test_a_years_backfill_stays_below_what_open_meteo_admits() -> None:
 
 
 def test_one_organization_does_not_use_up_what_all_may_ask() -> None:
-    """A worker's clients count together, and nobody is waited for: the greedy one gets half, the others the rest, the source its peace."""
+    """A worker's clients share their quota without waiting: the greedy one gets half, the others the rest, and the limit holds."""
     clock, asked, limit = Clock(), [], Limit(100, 3600)
     quotas = Quotas(clock, clock.sleep)
 
     def ask(organization: str, times: int) -> int:
         for number in range(times):
-            # A client for each task, as the worker makes them.
+            # A client per task, as in the worker.
             one = Client(
                 {"source.test": (limit,)}, clock=clock, sleep=clock.sleep, quotas=quotas, organization=organization,
                 transport=httpx.MockTransport(lambda request: httpx.Response(200, content=b"data")),
@@ -92,7 +92,7 @@ def test_one_organization_does_not_use_up_what_all_may_ask() -> None:
     assert ask("d", 20) == 10
     assert ask("greedy", 1) == 0
     assert clock.slept == []
-    clock.now = 3600 - LONGEST_WAIT_SECONDS  # so long it waits
+    clock.now = 3600 - LONGEST_WAIT_SECONDS  # how long it waits
     assert ask("greedy", 1000) == 50
     assert most_in_a_span(asked, 3600 - 1e-6) <= 100
 

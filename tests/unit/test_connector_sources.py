@@ -1,4 +1,4 @@
-"""What each source's answers mean: units, gaps, times, when it could be known, what is refused."""
+"""The meaning of each source's responses: units, gaps, times, availability, and what is refused."""
 
 from __future__ import annotations
 

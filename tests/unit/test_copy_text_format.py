@@ -1,4 +1,4 @@
-"""The text of COPY: the fast loops give what the value-by-value definition gives, and it reads back as it was."""
+"""The text of COPY: the fast loops give the same as the value-by-value definition, and it reads back unchanged."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ BY_COLUMN = [
 
 
 def _meaning(text: str | None, kind: str) -> Any:
-    """What a text stands for: two spellings of one document or uuid are the same."""
+    """The meaning of a text: two spellings of one document or uuid are equal."""
     if text is None:
         return None
     if kind == "jsonb" or text.startswith("{"):

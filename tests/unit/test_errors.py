@@ -1,4 +1,4 @@
-"""The error family: caught by the handlers people have, kept by pickle, picked by SQLSTATE."""
+"""The error family: caught by existing handlers, pickled without loss, chosen by SQLSTATE."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_builtin_handler_catches_it(kind: type[DbUtilsError], builtin: type[
 
 
 def with_sqlstate(sqlstate: str) -> psycopg2.Error:
-    """An error of the driver with this code, as the driver makes one when it is unpickled."""
+    """A driver error with this code, as the driver creates it when unpickled."""
     error = psycopg2.errors.lookup(sqlstate)("the server's words")
     error.__setstate__({"pgcode": sqlstate, "pgerror": "ERROR:  the server's words\n"})
     return error

@@ -1,4 +1,4 @@
-"""Any dialect of CSV is read as it was written, each record with the line that it starts on."""
+"""Any dialect of CSV is read as written, each record with the line on which it starts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CELLS = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters=
 def test_what_was_written_is_read(
     tmp_path: Path, rows: list[list[str]], delimiter: str, quote: str, line_end: str, quoting: int, encoding: str, packed: bool
 ) -> None:  # fmt: skip
-    # Python's writer leaves a line end that is not its own unquoted, so that nobody could read it back.
+    # Python's writer does not quote line ends other than its own, so that no reader could read them back.
     quoting = csv.QUOTE_ALL if any("\r" in cell or "\n" in cell for row in rows for cell in row) else quoting
     header = [f"c{n}" for n in range(len(rows[0]))]
     lines, texts = [], []
@@ -53,7 +53,7 @@ def test_what_was_written_is_read(
         texts.append(text.getvalue())
         at += len(io.StringIO(text.getvalue(), newline=None).readlines())
     data = "".join(texts).encode(encoding)
-    # What has the three bytes of a mark by chance is read without them, by everybody.
+    # Text that happens to start with the three bytes of a mark is read without them, by every reader.
     assume(encoding != "utf-8" or not data.startswith(b"\xef\xbb\xbf"))
     path = tmp_path / "file"
     path.write_bytes(gzip.compress(data) if packed else data)

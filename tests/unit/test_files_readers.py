@@ -1,4 +1,4 @@
-"""Files as spreadsheets, SAP, pandas and attackers write them: read as they are meant, or refused before they fill the memory."""
+"""Files as spreadsheets, SAP, pandas and attackers write them: read as intended, or refused before they fill memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TEXT = Column("product_id", "text", "text", None)
 
 
 def read(path: Path, data: bytes | None = None, **options: Any) -> tuple[list[str], list[Any]]:
-    """The header, and the rows; what is no row as its reason."""
+    """The header and the rows; an invalid row as its reason."""
     if data is not None:
         path.write_bytes(data)
     with ExitStack() as stack:
@@ -58,7 +58,7 @@ def test_the_line_sep_names_the_delimiter(tmp_path: Path, first: bytes) -> None:
     ("text", "rows"),
     [
         ("a;b;\n1;2;\n3;4;\n", [["1", "2"], ["3", "4"]]),
-        ("a;b;\n1;2;\n3;4\n", [["1", "2"], ["3", "4"]]),  # Excel forgets the last ones
+        ("a;b;\n1;2;\n3;4\n", [["1", "2"], ["3", "4"]]),  # Excel omits the last ones
         ("a;b\n1;2;\n3;4;\n", [["1", "2"], ["3", "4"]]),
         ("a;b;;\n1;2;;\n", [["1", "2"]]),
         ("a;b;\n1;2;3\n", ["it has 3 fields, but the file has 2 columns"]),
@@ -173,11 +173,11 @@ def test_dictionaries_come_back_as_their_values(tmp_path: Path) -> None:
         assert read(tmp_path / "a.parquet")[1] == [["a", b"x"], [None, b"y"], ["b", None], ["a", b"x"]]
 
 
-# -- what was made to fill the memory ----------------------------------------------------------------------------------
+# -- files made to exhaust memory --------------------------------------------------------------------------------------
 
 
 def pieces(head: bytes, filler: bytes) -> bytes:
-    """40 MB that pack to almost nothing."""
+    """40 MB that compress to almost nothing."""
     return head + filler * (40 * 1024**2 // len(filler))
 
 
@@ -224,7 +224,7 @@ def test_a_column_that_unpacks_to_very_much_is_refused(tmp_path: Path) -> None:
     assert path.stat().st_size < 3 * 1024**2
     with pytest.raises(InvalidInputError, match="smaller row groups"):
         read(path)
-    # The same in a dictionary is one text, however many rows have it.
+    # In a dictionary it is one text, however many rows have it.
     places = pa.array(np.zeros(20_000, dtype=np.int32))
     many = pa.DictionaryArray.from_arrays(places, pa.array([text[:100_000]]))
     pyarrow.parquet.write_table(pa.table({"a": many}), path, compression="zstd")

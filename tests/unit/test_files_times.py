@@ -1,4 +1,4 @@
-"""What a time of a file says: its zone, Unix time, a day; and the hour that comes twice, told by the order of the rows."""
+"""Times in files: zones, Unix time, days; and the repeated hour, resolved by the order of the rows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_zone_names_are_understood(text: str, utc: int) -> None:
 
 @pytest.mark.parametrize("name", ["CET", "EST", "Mars/Base", "XYZ"])
 def test_other_zone_names_are_refused(name: str) -> None:
-    """CET is not what the clock of Berlin says in June."""
+    """CET is not in use in Berlin in June."""
     with pytest.raises(BadValueError, match=name):
         moment(f"2026-06-01 10:00 {name}", time_zone="Europe/Berlin", time_format="%Y-%m-%d %H:%M %Z")
 
@@ -107,13 +107,13 @@ def test_a_day_begins_at_its_first_instant(which: dt.date, zone: str) -> None:
     assert moment(f"{which:%d/%m/%Y}", time_zone=zone, time_format="%d/%m/%Y") == start
 
 
-# -- the hour that comes twice -----------------------------------------------------------------------------------
+# -- the repeated hour -------------------------------------------------------------------------------------------
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def ordered(rows: list[tuple[str, dt.datetime]], *, repeats_tell: bool = True) -> tuple[list[Any], list[str]]:
-    """The rows (series, wall time) settled, in the order of the file, and why others were not."""
+    """The resolved rows (series, wall time), in the order of the file, and why others were not."""
     convert = Moments(ImportOptions(time_zone="Europe/Berlin", ambiguous="order"), None, may_be_ordered=True)
     lines = ((n, [series, convert(wall)]) for n, (series, wall) in enumerate(rows))
     bad: list[tuple[int, str]] = []
@@ -137,7 +137,7 @@ def at(text: str) -> dt.datetime:
 def test_what_was_on_a_clock_is_found_again(
     series: dict[str, int], backwards: bool, shuffle: Any, by_clock: bool
 ) -> None:
-    """Series of any step, between each other in any way; in the order of time, of the clock, or backwards."""
+    """Series of any step, interleaved in any way; in order of time, of the clock, or backwards."""
     start = dt.datetime(2025, 10, 25, 22, tzinfo=UTC)
     waiting = {}
     for name, step in series.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# psutil's, pytest's and others' platform checks stay out of it: only what this project imports by itself.
+# Not the platform checks of psutil, pytest and others: only modules that this project imports itself.
 PROGRAM = """
 import os, sys, sysconfig, zoneinfo
 import typer, rich.console, redis, psycopg2.extras, aiosql, platformdirs

@@ -1,4 +1,4 @@
-"""What the project's papers state is what the code says: versions, images, links, sizes."""
+"""The project's documents agree with the code: versions, images, links, sizes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def text(name: str) -> str:
 
 
 def anchors(page: str) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
+    """The anchors of a page's headings, as GitHub generates them."""
     headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

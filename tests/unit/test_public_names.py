@@ -1,4 +1,4 @@
-"""What the README's test command runs holds every function and command: a test that is slow does not count."""
+"""The README's test command covers every function and command: slow tests do not count."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PACKAGES = (
 )
 
 
-# What is held by a test of what calls it.
+# Covered by a test of their caller.
 HELD_THROUGH = {
     "ask_which_database": "CacheInvalidationListener",
     "checksums": "checksum",
@@ -43,7 +43,7 @@ HELD_THROUGH = {
     "source_named": "fetch",
     "to_be_removed": "reset",
 }
-# Commands whose functions are tested, not they themselves: what is taken from here stays out.
+# Commands whose functions are tested instead of the commands.
 WITHOUT_A_TEST = {"backtest", "promote"}
 
 
@@ -57,7 +57,7 @@ def _is_slow(marks: list[ast.expr] | ast.expr) -> bool:
 
 
 def words_of_fast_tests() -> set[str]:
-    """Every name, attribute and text in the tests that are not slow, and in what they share."""
+    """Every name, attribute and text in the fast tests and their support modules."""
     found: set[str] = set()
     for path in TESTS.rglob("*.py"):
         if path.relative_to(TESTS).parts[0] in ("e2e", "faults", "benchmarks") or path == Path(__file__):
@@ -84,7 +84,7 @@ def words_of_fast_tests() -> set[str]:
 
 
 def functions() -> Iterator[str]:
-    """What can be called by name: functions, and the methods of what an application holds."""
+    """Everything callable by name: functions, and methods of the objects that an application uses."""
     for package in PACKAGES:
         module = importlib.import_module(package)
         yield from (name for name in module.__all__ if inspect.isfunction(getattr(module, name)))

@@ -96,7 +96,7 @@ BAD: dict[str, list[Any]] = {
         ("valid_from", "first_date", "end_date", "plan_date", "hired_on_date", "first_day", "last_day"),
         NOT_DATES,
     ),
-    **dict.fromkeys(("is_in_service", "is_employed", "is_hard"), NOT_FLAGS[:-1]),  # None: stays as it was
+    **dict.fromkeys(("is_in_service", "is_employed", "is_hard"), NOT_FLAGS[:-1]),  # None: unchanged
     **dict.fromkeys(
         (
             "quantity",
@@ -171,7 +171,7 @@ BAD: dict[str, list[Any]] = {
 
 
 class NoDatabase:
-    """Fails on whatever is sent to it."""
+    """Fails on any statement."""
 
     def __getattr__(self, name: str) -> Any:
         def fail(*_: Any, **__: Any) -> Any:
@@ -181,7 +181,7 @@ class NoDatabase:
 
 
 def good_calls() -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any]]]:
-    """A well-formed call of every method, with as many arguments as there can be at once."""
+    """A well-formed call of every method, with as many arguments as possible at once."""
     for name, calls in READS.items():
         for positional, keywords in calls(FACTS):
             yield name, (ONE, *positional), keywords
@@ -193,7 +193,7 @@ def good_calls() -> Iterator[tuple[str, tuple[Any, ...], dict[str, Any]]]:
 
 
 def cases() -> list[tuple[str, str, dict[str, Any]]]:
-    """A good call of every method for every one of its arguments."""
+    """A valid call of every method for each of its arguments."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for name, positional, keywords in good_calls():
         arguments = list(inspect.signature(getattr(OperationalDataQueries, name)).parameters)[1:]
@@ -209,7 +209,7 @@ def cases() -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def _excludes(argument: str, other: str) -> bool:
-    """Whether a call with this argument may not have the other."""
+    """Whether this argument excludes the other."""
     edges = ("start", "end", "first_date", "end_date")
     return other in edges if argument == "days" else argument in edges and other == "days"
 
@@ -225,9 +225,7 @@ def test_every_method_has_a_good_call() -> None:
 @pytest.mark.parametrize(("name", "argument", "call"), CASES, ids=[f"{n}-{a}" for n, a, _ in CASES])
 def test_bad_input_is_refused_before_anything_is_sent(name: str, argument: str, call: dict[str, Any]) -> None:
     method = getattr(OperationalDataQueries(NoDatabase()), name)  # type: ignore[arg-type]
-    is_its_own = (
-        name == f"create_{argument.removesuffix('_id')}"
-    )  # of what is made: no code that is there already
+    is_its_own = name == f"create_{argument.removesuffix('_id')}"  # of a new row: not an existing code
     whose = inspect.signature(method).parameters.get("organization_id")
     missing = [None] if argument == "organization_id" and whose and whose.default is whose.empty else []
     for bad in (NOT_IDS if is_its_own else BAD[argument]) + missing:
@@ -244,7 +242,7 @@ def test_after_the_subject_arguments_have_names(name: str) -> None:
     parameters = list(inspect.signature(getattr(OperationalDataQueries, name)).parameters.values())[1:]
     positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     if positional[1:] == ["model_name", "model_version"]:
-        return  # both say which model
+        return  # both identify the model
     assert len(positional) <= 2
     assert all(p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) for p in parameters)
     if len(positional) == 2:

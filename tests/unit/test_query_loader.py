@@ -1,4 +1,4 @@
-"""The loader takes well-formed query files and refuses everything else by file and name."""
+"""The loader accepts well-formed query files and refuses everything else, naming file and block."""
 
 from __future__ import annotations
 

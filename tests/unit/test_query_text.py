@@ -21,7 +21,7 @@ BLOCKS = list(queries().values())
 NAMES = [block.name for block in BLOCKS]
 BUCKETS = ("_hour", "_day")
 
-# Blocks that serve methods of other names: they look something up for them.
+# Helper blocks for methods with other names.
 HELPERS = {
     "check_organization",
     "check_assignment",
@@ -51,7 +51,7 @@ HELPERS = {
     "lock_organization_name",
 }
 
-# Methods without a block of their own name: the one for a single event, and those that read through the cache.
+# Methods without a block of the same name: the one for a single event, and those that read through the cache.
 ALIASES = {
     "get_or_create_organization": "create_organization",
     "get_or_create_location": "create_location",
@@ -65,7 +65,7 @@ ALIASES = {
     "get_cached_employee_absence_forecast": "get_current_absence_forecasts",
 }
 
-# The only ones that are not about one organization that is there already.
+# The only ones that do not need an existing organization.
 WITHOUT_ORGANIZATION = {"get_organizations", "find_organizations_named", "lock_organization_name"}
 
 REFERENCE = re.compile(
@@ -74,7 +74,7 @@ REFERENCE = re.compile(
 
 
 def named_in_code() -> set[str]:
-    """Every text in the package that is the name of a block, f-strings with a bucket resolved."""
+    """Every string in the package that is a block's name, with f-strings of a bucket resolved."""
     found: set[str] = set()
     for file in Path(inspect.getfile(package)).parent.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -93,7 +93,7 @@ def test_every_method_has_its_block_and_every_block_its_method() -> None:
     assert [method for method in public_methods() if not blocks_of(method)] == []
     served = {block for method in public_methods() for block in blocks_of(method)}
     assert set(NAMES) == served | HELPERS
-    assert set(NAMES) - {"list_local_days"} <= named_in_code()  # which is for people's own statements
+    assert set(NAMES) - {"list_local_days"} <= named_in_code()  # which is for ad hoc statements
 
 
 def test_a_block_stands_in_the_file_of_its_methods_module() -> None:
@@ -146,7 +146,7 @@ def test_house_rules(block: Query) -> None:
 
 @pytest.mark.parametrize("block", BLOCKS, ids=NAMES)
 def test_every_table_is_restricted_to_the_organization(block: Query) -> None:
-    """By itself, or by being joined on organization_id."""
+    """Directly, or by a join on organization_id."""
     ctes = set(re.findall(r"\b([a-z_]+) AS (?:MATERIALIZED )?\(", block.sql))
     for table, alias in REFERENCE.findall(block.sql):
         if table in ctes or table in (
@@ -206,7 +206,7 @@ def test_many_rows_come_in_an_order_with_a_tie_breaker(block: Query) -> None:
 
 
 def test_the_plans_of_functions_outlive_a_query() -> None:
-    """A session is reset after what may leave a trace, and forgets its plans: KPIs took twice the time."""
+    """A session is reset after statements that may leave state, and loses its plans: KPIs took twice the time."""
     resetting = {block.name for block in BLOCKS if shape(block.sql).may_leave_traces}
     called = {name for block in BLOCKS if block.name in resetting for name in shape(block.sql).functions}
     assert {name for name in called if name not in HARMLESS_FUNCTIONS} <= {

@@ -1,4 +1,4 @@
-"""Rows to be written: a column at a time or one by one, they are the same, and a bad one is named."""
+"""Rows to write: encoded by column or one by one with the same result, and invalid ones are named."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_rows_together_are_as_rows_one_by_one(
     def encoded(several: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return list(encoded_rows(EventRecord, several, "events", with_none=with_none))
 
-    # A row alone, and all of them behind one that is unlike them, so that each is looked at by itself.
+    # A single row, and all rows after a different one, so that each is encoded separately.
     unlike = {"time": dt.datetime(2025, 1, 1, tzinfo=dt.UTC), "event_type": "idle"}
     alone, message = _outcome(lambda: encoded([unlike, *rows])[1:])
     together, said = _outcome(lambda: encoded(rows))
@@ -71,7 +71,7 @@ def test_rows_together_are_as_rows_one_by_one(
 
 
 def _outcome(call: Callable[[], Any]) -> tuple[Any, str]:
-    """What it gave, or what it said."""
+    """The result, or the error message."""
     try:
         return call(), ""
     except InvalidInputError as error:

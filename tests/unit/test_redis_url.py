@@ -1,4 +1,4 @@
-"""REDIS_URL: every form that is documented, and no password in what is said about the others."""
+"""REDIS_URL: every documented form, and no password in messages about invalid ones."""
 
 from __future__ import annotations
 

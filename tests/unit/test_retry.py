@@ -1,6 +1,6 @@
-"""Trying again after a conflict:
+"""Retries after a conflict:
 
-exactly as often as asked, with exactly the delays asked for, and no sleep here.
+exactly as many as requested, with exactly the requested delays, and no real sleep.
 """
 
 from __future__ import annotations

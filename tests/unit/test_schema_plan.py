@@ -1,4 +1,4 @@
-"""What would a migration do, and in which batches is more data loaded? Told without a server."""
+"""The plan of a migration, and the batches of a load, without a server."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_sizes_for_people(count: int | None, shown: str) -> None:
 
 
 def test_the_manifest_holds_nothing_but_comments_settings_and_files() -> None:
-    """psql reads every line of it, the library its files only: what is wrong between them shows in the container alone."""
+    """psql reads every line of it, the library only its file names: errors between them appear only in the container."""
     lines = (source.folder("sql") / "schema.sql").read_text(encoding="utf-8").splitlines()
     assert [
         line

@@ -1,4 +1,4 @@
-"""The smoke test's tables, as a narrow terminal or a pipe shows them."""
+"""The smoke test's tables, in a narrow terminal or a pipe."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_eighty_columns_show_query_rows_and_time() -> None:
 
 
 def test_there_is_an_example_of_every_required_parameter() -> None:
-    """Those that are found in the database are the columns of its one statement."""
+    """Arguments found in the database are the columns of its only statement."""
     found = set(re.findall(r"\b\w\.(\w+_id)\b", sql_beside("db_utils.smoke")["sample_arguments"]))
     known = found | set(smoke.fixed_arguments(datetime(2026, 1, 1, tzinfo=UTC)))
     for name in smoke.read_methods(OperationalDataQueries):

@@ -1,4 +1,4 @@
-"""SQL beside a module: every block is there once, is used, and is one that psql would take."""
+"""SQL next to a module: every block exists once, is used, and is valid for psql."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking at SQL from outside: how many statements, which words, reading or not."""
+"""Inspection of SQL text: number of statements, words, read or write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The containers' own start scripts: a port that the network can reach is not served with a password that everybody knows."""
+"""The containers' own start scripts: a port reachable from the network is not served with a well-known password."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLOSED = ("127.0.0.1", "[::1]", "localhost", "")
 
 
 def started(command: list[str], folder: Path, **environment: str) -> str:
-    """What the script says: that it serves (a program of ours in the image's place), or why it refuses."""
+    """The script's output: that it serves (with a stub for the image's program), or why it refuses."""
     programs = folder / "programs"
     programs.mkdir(exist_ok=True)
     for name in ("docker-entrypoint.sh", "redis-server"):
@@ -48,7 +48,7 @@ def postgres(folder: Path, **environment: str) -> str:
 
 
 def citus(folder: Path, **environment: str) -> str:
-    """citus/start.sh, beside what it shares with the other stack, as in its container."""
+    """citus/start.sh, next to the files shared with the other stack, as in its container."""
     for script in ("citus/start.sh", "postgres/common.sh"):
         shutil.copy(ROOT / script, folder)
     return started(["sh", str(folder / "start.sh"), "postgres"], folder, **environment)
@@ -110,4 +110,4 @@ def test_every_service_with_a_port_knows_its_address() -> None:
         if line.strip().startswith("BIND_ADDRESS: ${BIND_ADDRESS:-127.0.0.1}")
     ]
     assert len(published) == compose.count("    ports:\n") == 6
-    assert len(told) == 5  # the API knows no password: it answers to keys
+    assert len(told) == 5  # the API has no password, only keys

@@ -1,4 +1,4 @@
-"""What the sender says to Convex, and what it makes of the answers."""
+"""The sender's requests to Convex, and its reactions to the responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Production plans against the judge, and against what can be counted by hand."""
+"""Production plans against the independent checker, and against figures computed by hand."""
 
 from __future__ import annotations
 

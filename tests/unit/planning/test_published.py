@@ -1,4 +1,4 @@
-"""Published instances whose optima are known: the solver's side finds them and proves them."""
+"""Published instances with known optima: the solver finds and proves them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_nurses(number: int, optimum: int) -> None:
 
 
 def test_generalized_assignment() -> None:
-    """Set gap1 of the OR-Library: five problems of five agents and fifteen jobs; the most that can be earned is published."""
+    """Set gap1 of the OR-Library: five problems of five agents and fifteen jobs with published optima."""
     numbers = [int(word) for word in GAP.read_text(encoding="utf-8").split()]
     at, found = 1, []
     for _ in range(numbers[0]):

@@ -1,4 +1,4 @@
-"""Rosters against brute force and the independent judge."""
+"""Rosters against brute force and the independent checker."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PARIS = "Europe/Paris"
 
 
 def best_of_all(roster: Roster) -> float:
-    """The least cost of all rosters there are, by the judge alone: what one person may work, combined over all people."""
+    """The least cost of all rosters, by the checker alone: the allowed shifts of each person, combined over all people."""
     pinned = roster.pinned()
     free = [
         [(s.shift_id, w.employee_id) for s in roster.shifts if (s.shift_id, w.employee_id) not in pinned]
@@ -35,7 +35,7 @@ def best_of_all(roster: Roster) -> float:
         for size in range(len(pairs) + 1):
             for chosen in itertools.combinations(pairs, size):
                 found = violations(alone, held | set(chosen))
-                # The others are about more than one person.
+                # The other rules concern more than one person.
                 if not [v for v in found if v.rule not in ("places", "pinned")]:
                     options.append(held | set(chosen))
         own.append(options)
@@ -117,7 +117,7 @@ def shift(number: int, start: str, end: str, required: int = 1, **changes: objec
 
 
 def test_rest_is_hours_as_they_pass() -> None:
-    """From 20:00 to 07:00 are 11 hours on the clock: 10 when it goes forward in between, 12 when it goes back."""
+    """20:00 to 07:00 is 11 hours by the clock: 10 if it goes forward in between, 12 if it goes back."""
     for before, after, possible in (
         ("2026-03-28T12:00+01:00", "2026-03-29T07:00+02:00", False),
         ("2026-10-24T12:00+02:00", "2026-10-25T07:00+01:00", True),
@@ -133,7 +133,7 @@ def test_rest_is_hours_as_they_pass() -> None:
 
 
 def test_a_shift_over_sunday_belongs_to_two_weeks() -> None:
-    """Of a night from Sunday to Monday, two hours count in the first week and six in the second."""
+    """Of a night shift from Sunday to Monday, two hours count in the first week and six in the second."""
     night_shift = shift(0, "2026-06-07T22:00+02:00", "2026-06-08T06:00+02:00")
     days = [shift(n, f"2026-06-{n:02d}T08:00+02:00", f"2026-06-{n:02d}T16:00+02:00") for n in (1, 2, 3, 4, 5)]
     able = worker(contracts=(Contract(dt.date(2020, 1, 1), 40, 42.0),))
@@ -216,7 +216,7 @@ def test_nights() -> None:
 
 
 def test_a_wrong_roster_is_seen() -> None:
-    """The judge can find fault: each rule is broken once."""
+    """The checker detects violations: each rule is broken once."""
     day = shift(0, "2026-06-01T06:00+02:00", "2026-06-01T14:00+02:00")
     over = shift(1, "2026-06-01T10:00+02:00", "2026-06-01T18:00+02:00")
     elsewhere = shift(2, "2026-06-03T06:00+02:00", "2026-06-03T14:00+02:00", location_id=identifier(1, 9))
