@@ -79,7 +79,7 @@ class Replica:
         self._awaited: _Mark | None = None
         self._looked_at = float("-inf")
         self._paused_until = float("-inf")
-        self._reason: str | None = "not asked yet"
+        self._reason: str | None = "not checked yet"
         self._plain: set[int] = set()
 
     def answer(self, sql: str, ask: Callable[[ConnectionPool], Result]) -> tuple[Result] | None:

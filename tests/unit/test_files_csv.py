@@ -93,7 +93,7 @@ def test_without_header(tmp_path: Path) -> None:
         source, _ = open_source(str(path), ImportOptions(header=False, columns=("x", "y")), stack)
         assert (source.header, len(list(source.records()))) == (["x", "y"], 2)
         assert open_source(str(path), ImportOptions(header=False), stack)[0].header == ["column1", "column2"]
-        with pytest.raises(InvalidInputError, match="2 columns, and 1 names"):
+        with pytest.raises(InvalidInputError, match="2 columns, but 1 names"):
             open_source(str(path), ImportOptions(header=False, columns=("x",)), stack)
 
 

@@ -11,7 +11,7 @@ from tests.support.api import Api, api_on
 
 @pytest.fixture(scope="module")
 def api(server_url: str, seeded_template: str) -> Iterator[Api]:
-    """The API on a seeded database that the module's tests share."""
+    """The API on a seeded database shared by the module's tests."""
     with (
         fresh_database(server_url, seeded_template) as url,
         DatabaseManager(url) as owner,

@@ -1,4 +1,4 @@
-"""The wall board in Chromium: logs in with a key, moves by itself, fetches nothing from elsewhere, fits a phone."""
+"""The wall board in Chromium: login with a key, live updates, no requests to other hosts, readable on a phone."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def test_a_key_opens_the_board_of_its_organization(api: Api) -> None:
         ).status_code
         == 403
     )
-    # The cookie opens the board and nothing else.
+    # The cookie is accepted for the board only.
     assert client.get(f"/v1/organizations/{api.organization_id}/organizations/locations").status_code == 401
     client.post("/logout")
     assert 'action="/login"' in client.get("/").text
 
 
 def test_names_are_text(api: Api) -> None:
-    organization, key = next(iter(api.others.items()))  # whose board nobody has looked at yet
+    organization, key = next(iter(api.others.items()))  # whose board has not been opened yet
     path = api.path(OPERATIONS["raise_alert"], organization)
     body = {"title": "<script>alert(1)</script>", "severity": "critical", "alert_type": "t"}
     assert api.client.post(path, json=body, headers={"authorization": f"Bearer {key}"}).status_code == 200
@@ -89,7 +89,7 @@ def test_an_organization_without_anything_has_a_board(empty_database: DatabaseMa
 # -- in a browser ----------------------------------------------------------------------------------------------
 
 without_browser = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
-# Told before anything of the page runs: what its own policy refuses.
+# Registered before the page runs: violations of its policy.
 WATCH = """
     window.refused = [];
     document.addEventListener('securitypolicyviolation', (event) => window.refused.push(event.violatedDirective));
@@ -98,7 +98,7 @@ WATCH = """
 
 @dataclass
 class Wall:
-    """A service, its database, and keys of the sample organization and of one whose names are long and many."""
+    """A service, its database, and keys of the sample organization and of one with many long names."""
 
     process: Process
     owner: DatabaseManager
@@ -130,7 +130,7 @@ def wall(server_url: str, seeded_template: str) -> Iterator[Wall]:
 
 
 def write_hard_organization(owner: DatabaseManager) -> uuid.UUID:
-    """One as they really are: names in two scripts, too long or with signs of HTML, many machines and alerts, large numbers."""
+    """A realistic one: names in two scripts, too long or with HTML characters, many machines and alerts, large numbers."""
     queries, now = (
         OperationalDataQueries(owner),
         dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0),
@@ -199,10 +199,10 @@ def write_hard_organization(owner: DatabaseManager) -> uuid.UUID:
 
 
 def logged_in(driver: Any, wall: Wall, key: str) -> Any:
-    """The board of this key, once it is live; whatever its policy refuses is noted from the first moment."""
+    """The board of this key, once it is live; policy violations are recorded from the start."""
     driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
     driver.get(wall.url)
-    driver.switch_to.active_element.send_keys(key + "\n")  # the field has the focus
+    driver.switch_to.active_element.send_keys(key + "\n")  # the field is focused
     return wait(driver, lambda: text_of(driver, "#state") == "live")
 
 
@@ -223,7 +223,7 @@ def text_of(driver: Any, selector: str) -> str:
 
 def nothing_was_refused(driver: Any) -> None:
     assert driver.execute_script("return window.refused") == []
-    # A connection that was cut is what the test did; anything else is the page's own fault.
+    # Cut connections are caused by the test; anything else is a bug of the page.
     told = [line["message"] for line in driver.get_log("browser") if "net::ERR_" not in line["message"]]
     assert told == []
 
@@ -245,12 +245,12 @@ def test_the_board_moves_by_itself_and_fetches_nothing_from_elsewhere(wall: Wall
         wall.process.start()
         wait(driver, lambda: text_of(driver, "#state") == "live")
         wait(driver, lambda: "Nobody saw this come" in text_of(driver, "#alerts"))
-        assert driver.execute_script("return window.stayed") is True  # no page was loaded anew
+        assert driver.execute_script("return window.stayed") is True  # no page was reloaded
         fetched = driver.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
         assert fetched
         assert all(name.startswith(wall.url) for name in fetched)
         nothing_was_refused(driver)
-        # The policy holds: what someone might bring in does not run, and is told.
+        # The policy works: injected code does not run, and is reported.
         ran = driver.execute_script(
             "const s = document.createElement('script'); s.textContent = 'window.ran = true'; document.body.append(s);"
             "const i = document.createElement('img'); i.src = 'http://127.0.0.1:9/x.png'; document.body.append(i);"
@@ -277,13 +277,13 @@ def test_it_fits_every_width_whatever_the_names_are(wall: Wall) -> None:
                 assert driver.execute_script("return document.documentElement.scrollWidth") <= width, width
                 assert driver.execute_script(wide) == [], width
             cut = "return [...document.querySelectorAll('svg text')].filter((e) => e.getBBox().x < 0).map((e) => e.textContent)"
-            assert driver.execute_script(cut) == []  # the largest number of an axis is there as a whole
+            assert driver.execute_script(cut) == []  # the largest number of an axis is shown in full
             nothing_was_refused(driver)
             if key == wall.hard_key:
                 shown = driver.execute_script(
                     "return [...document.querySelectorAll('.machines strong')].map((e) => e.textContent)"
                 )
-                assert shown.index("Presse 2") < shown.index("Presse 11")  # as people count
+                assert shown.index("Presse 2") < shown.index("Presse 11")  # in natural order
                 assert "<Werk 7>" in text_of(driver, "h1")
                 assert driver.execute_script("return document.querySelectorAll('main b').length > 0")
                 assert "<b>undicht</b>" in text_of(driver, "#alerts")
@@ -323,7 +323,7 @@ def test_with_the_keyboard_alone(wall: Wall) -> None:
         press(Keys.ENTER)
         opened = "return document.activeElement.parentElement.open === true"
         assert driver.execute_script(opened)
-        # It stays open, and keeps the focus, when its part is fetched anew.
+        # It stays open and focused when its part is reloaded.
         driver.execute_script(
             "window.before = document.activeElement; document.querySelector('[data-part=demand]').dataset.html = ''; renew('demand')"
         )

@@ -1,4 +1,4 @@
-"""Predictions over HTTP come through the cache: told so, one organization's only, and from the database where Redis is away."""
+"""Predictions over HTTP are read through the cache: marked as such, of one organization only, and from the database if Redis is down."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CACHED = [name for name in OPERATIONS if name.startswith("get_cached_")]
 
 
 class Desk:
-    """The API with a Redis of its own."""
+    """The API with a private Redis."""
 
     def __init__(self, owner: DatabaseManager, client: TestClient, url: str) -> None:
         self.owner, self.client, self.url = owner, client, url
@@ -54,7 +54,7 @@ class Desk:
 
 @pytest.fixture
 def desk(seeded_database: DatabaseManager, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    # On a busy machine a Redis that answers late is one that does not answer.
+    # On a busy machine a late answer from Redis counts as none.
     monkeypatch.setattr(service, "PredictionCache", partial(PredictionCache, budget_seconds=5.0))
     with redis_server.start() as url:
         settings = application_settings(seeded_database).with_changes(
@@ -115,7 +115,7 @@ def test_a_write_over_http_tells_the_cache(desk: Desk) -> None:
 
 def test_where_redis_is_away_the_database_answers(seeded_database: DatabaseManager) -> None:
     with redis_server.start() as url:
-        pass  # it is over by now
+        pass  # it is over now
     settings = application_settings(seeded_database).with_changes(redis_url=url, redis_is_configured=True)
     with DatabaseManager(settings=settings) as db, TestClient(create_app(db, UNLIMITED)) as client:
         desk = Desk(seeded_database, client, url)
@@ -123,7 +123,7 @@ def test_where_redis_is_away_the_database_answers(seeded_database: DatabaseManag
 
 
 def test_an_applications_login_learns_of_its_own_organization_only(seeded_database: DatabaseManager) -> None:
-    """The cache's keys name the database, which it asks in the tenant scope: the login by itself may not."""
+    """The cache's keys contain the database's identity, queried in the tenant scope: the login itself may not."""
     from db_utils.cache.database_identity import identity_of
 
     with DatabaseManager(settings=application_settings(seeded_database)) as db:
@@ -137,6 +137,6 @@ def test_an_applications_login_learns_of_its_own_organization_only(seeded_databa
             "SELECT organization_id::text AS id FROM organizations WHERE organization_id <> %s",
             (MANUFACTURING,),
         )
-        # Of others it does not know that they are there: a name of the moment, under which nothing is found.
+        # It does not know that other organizations exist: a throwaway name, under which nothing is found.
         assert all("." in own.of_organization(row["id"]) for row in others)
         assert not any("." in general.of_organization(row["id"]) for row in others)

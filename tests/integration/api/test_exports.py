@@ -1,4 +1,4 @@
-"""Downloads hold all rows, in constant memory, and one that fails is never a short whole file."""
+"""Downloads contain all rows, in constant memory, and a failed one never looks like a complete file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_every_list_downloads_as_all_three(api: Api) -> None:
     for operation, query in read_calls(api.facts):
         given = {name: value for name, value in query.items() if name != "limit"}
         if not operation.paged or not is_fixed(operation, query):
-            continue  # up to now, which is another moment each time
+            continue  # up to now, which changes each time
         rows = api.get(operation.name, **given, limit=10_000).json()["data"]
         lines = api.get(operation.name, **given, format="ndjson")
         assert lines.headers["content-type"] == "application/x-ndjson"
@@ -67,7 +67,7 @@ def test_a_download_takes_no_pages_and_none_of_http_1_0(api: Api) -> None:
 
 @pytest.mark.thorough
 def test_a_failure_in_the_middle_cuts_the_answer_off(api: Api) -> None:
-    """A row that cannot be computed comes after many that can."""
+    """A row that cannot be computed, after many that can."""
     with running(api.owner.settings.database_url) as service:
         body = service.cut_download(api, pid_of_query)
         assert body.count(b"\n") > 1_000

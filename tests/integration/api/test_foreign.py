@@ -1,4 +1,4 @@
-"""Another organization's ids in every parameter of every path show and change nothing of it."""
+"""Another organization's ids in every parameter of every path neither show nor change any of its rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TABLES = {
     "event_id": "operational_events",
 }
 LISTS = {"may_work_at": "location_id"}
-"""Lists of ids, and ids of what."""
+"""Lists of ids, and what they identify."""
 VALUES: dict[str, Any] = {
     "product_id": "FOREIGN",
     "title": "t",
@@ -118,7 +118,7 @@ def content(owner: DatabaseManager, organization_id: uuid.UUID) -> dict[str, str
 
 
 def arguments(model: type[BaseModel], ids: dict[str, str], *, everything: bool) -> dict[str, Any]:
-    """Foreign ids wherever an id may stand, and good values for the rest that is required."""
+    """Foreign ids wherever an id is accepted, and valid values for the other required parameters."""
     given: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         rows = _rows_of(field.annotation)
@@ -181,7 +181,7 @@ def test_foreign_ids_show_and_change_nothing(api: Api) -> None:
                     answer = api.get(operation.name, **given)
                     assert answer.status_code in (200, 404, 422), (operation.name, given, answer.text)
                     if answer.status_code == 200:
-                        # What is shown of an id that nobody has: nothing, or what holds for the whole organization.
+                        # The result for an unknown id: nothing, or rows of the whole organization.
                         nobody = arguments(operation.arguments, _unknown(ids), everything=everything)
                         unknown = api.get(operation.name, **nobody)
                         assert answer.json()["data"] == unknown.json()["data"], (operation.name, given)

@@ -1,4 +1,4 @@
-"""Generated input for every operation: no server error, and no answer that the document does not declare."""
+"""Generated input for every operation: no server error, and no response that the document does not declare."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def ask(api: Api, case: schemathesis.Case, *, key: str) -> Any:
 
 
 def run(api: Api, name: str, mode: GenerationMode, *, key: str, examples: int = EXAMPLES) -> int:
-    """Ask this operation with generated input; raises what the checks find, returns how often it was asked."""
+    """Call this operation with generated input; raise what the checks find, return the number of calls."""
     strategy = described()[name].as_strategy(generation_mode=mode)
     asked = 0
 
@@ -87,7 +87,7 @@ def test_no_server_error_and_no_undeclared_answer(api: Api, name: str) -> None:
 
 @pytest.mark.thorough
 def test_what_is_not_declared_is_found(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The checks do ring: without its 401 in the document, a wrong key is an undeclared answer."""
+    """The checks work: without 401 in the document, a wrong key is an undeclared response."""
     lacking = document()
     for path in lacking["paths"].values():
         for operation in path.values():

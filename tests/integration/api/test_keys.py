@@ -1,4 +1,4 @@
-"""Who gets in: keys wrong, foreign, expired, revoked; what of them is stored, and who may see it."""
+"""Authentication: wrong, foreign, expired and revoked keys; what is stored of them, and who may see it."""
 
 from __future__ import annotations
 
@@ -161,4 +161,4 @@ def test_unknown_keys_of_one_address_are_slowed_down(
             refusal(api, f"bn_{number:012d}_" + "A" * 43)[0] for number in range(service.STRANGERS_AT_ONCE)
         ]
         assert answers == [401] * (service.STRANGERS_AT_ONCE - 1) + [429]
-        assert api.get("get_locations").status_code == 200  # who is known already is not kept waiting
+        assert api.get("get_locations").status_code == 200  # a known caller does not have to wait

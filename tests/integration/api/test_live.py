@@ -1,4 +1,4 @@
-"""The live stream: each change once or `gap`, through restarts of the service and of the database; a quick end."""
+"""The live stream: each change once or `gap`, through restarts of the service and of the database; fast shutdown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROMISED_END_SECONDS = 2
 
 
 class Reader(threading.Thread):
-    """A client that comes back with the id of the newest event it heard, as a browser does."""
+    """A client that reconnects with the id of the newest event received, like a browser."""
 
     def __init__(self, port: int, organization_id: uuid.UUID, key: str) -> None:
         super().__init__(daemon=True)
@@ -81,7 +81,7 @@ def owner_and_key(server_url: str, schema_template: str) -> Iterator[tuple[Datab
 
 
 def organization(owner: DatabaseManager) -> tuple[uuid.UUID, str]:
-    """A new organization whose changes are written down, and a key."""
+    """A new organization whose changes are recorded, and a key."""
     queries = OperationalDataQueries(owner)
     organization_id = queries.create_organization("Acme", industry="manufacturing")["organization_id"]
     keys.make_live(owner, organization_id)
@@ -89,7 +89,7 @@ def organization(owner: DatabaseManager) -> tuple[uuid.UUID, str]:
 
 
 def wait_for(what: Any, seconds: float = 60) -> None:
-    """Return once this is so."""
+    """Wait until this is true."""
     give_up = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < give_up
@@ -132,11 +132,13 @@ def test_each_change_once_or_gap_through_restarts_of_the_service_and_the_databas
             for reader in readers:
                 reader.over.set()
     for reader in readers:
-        assert reader.connections >= 2  # how many it met of the three ends is a matter of when it tried again
+        assert (
+            reader.connections >= 2
+        )  # how many of the three interruptions it saw depends on when it retried
         assert max(reader.heard.values()) == 1
         if not reader.gaps:
             assert set(reader.heard) == set(written)
-    # Nothing was away for longer than the rows are kept, so nobody should have needed a gap.
+    # No outage was longer than the rows are kept, so no client should have seen a gap.
     assert sum(reader.gaps for reader in readers) == 0
 
 
@@ -149,7 +151,7 @@ def test_streams_end_with_the_process(owner_and_key: tuple[DatabaseManager, uuid
         assert reader.greeted.wait(60)
         reader.over.set()
         service.process.send_signal(signal.SIGTERM)
-        # Its own limit, after which it would be cut off and end with another code.
+        # Its own limit, after which it would be killed and exit with another code.
         assert (
             service.process.wait(PROMISED_END_SECONDS + 30) == -signal.SIGTERM
             or service.process.returncode == 0

@@ -1,4 +1,4 @@
-"""The database and the service are killed while many ask and write: answers are whole or say why not, and nothing acknowledged is lost."""
+"""The database and the service are killed under load: responses are complete or report an error, and nothing acknowledged is lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ READERS, WRITERS = 4, 4
 
 
 class Client(threading.Thread):
-    """Asks, or writes one alert after the other, each again and again until it is acknowledged."""
+    """Reads, or writes alerts one after another, retrying each until it is acknowledged."""
 
     def __init__(self, service: Process, organization_id: uuid.UUID, key: str, *, writes: bool) -> None:
         super().__init__(daemon=True)
@@ -51,7 +51,7 @@ class Client(threading.Thread):
                 self.over.wait(0.02)
 
     def _ask(self, alert_id: str, *, again: bool) -> int:
-        """The status of a whole answer; 0 where the connection broke before its end."""
+        """The status of a complete response; 0 if the connection broke before its end."""
         name = "raise_alert" if alert_id else "get_alerts"
         path = OPERATIONS[name].path.format(organization_id=self._organization_id)
         body = json.dumps({"title": "x", "severity": "low", "alert_type": "load", "alert_id": alert_id})
@@ -81,7 +81,7 @@ class Client(threading.Thread):
         if answer.status == 503 and answer.headers["retry-after"] and document["status"] == 503:
             return
         if answer.status == 409 and again and document["type"].endswith("/exists-already"):
-            return  # the first one was written, and only its answer was lost
+            return  # the first one was written, and only its response was lost
         self.faults.append(f"{answer.status} {text[:500]!r}")
 
 

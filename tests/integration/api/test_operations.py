@@ -1,4 +1,4 @@
-"""Each prebuilt query has one path, the document says what the service does, and answers are the library's."""
+"""Each prebuilt query has one path, the document matches the service, and results are the library's."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_each_entry_of_the_catalogue_has_one_path_or_a_reason() -> None:
 
 
 def test_the_document_is_the_one_that_the_operations_make() -> None:
-    """A change of the API is seen in review: python -m barnameh.api.document."""
+    """A change of the API shows up in review: python -m barnameh.api.document."""
     made = document.text_of(document.document())
     assert document.OPENAPI.read_text(encoding="utf-8") == made
     assert len(json.loads(made)["paths"]) == len(OPERATIONS) + len(document.OTHER_PATHS)
@@ -41,7 +41,7 @@ def test_answers_are_those_of_the_library(api: Api) -> None:
     asked = 0
     for operation, query in read_calls(api.facts):
         if operation.name.startswith("get_cached"):
-            continue  # its age is another one each time
+            continue  # its age changes each time
         given = {name: value for name, value in query.items() if name != "limit"}
         expected = getattr(queries, operation.name)(api.organization_id, **given)
         answer = api.get(operation.name, **given, **({"limit": 10_000} if operation.paged else {}))
@@ -58,7 +58,7 @@ def test_answers_are_those_of_the_library(api: Api) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """JSON on both sides: what is a text there is compared as a text."""
+    """JSON on both sides: strings in JSON are compared as strings."""
     import datetime as dt
 
     from db_utils import Json

@@ -1,4 +1,4 @@
-"""Pages put together are the whole, whatever their size; nothing is cut without saying so."""
+"""All pages together are the complete result, whatever their size; nothing is truncated silently."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from barnameh.api.pages import order_of
 from db_utils import catalogue
 from tests.support.api import OPERATIONS, Api, is_fixed, read_calls
 
-# Their order is by the place of a KPI in its list, or by an instant that may be without end, which are no columns. A few rows
-# for each location, resource, shift or employee.
+# They are ordered by a KPI's position in its list, or by a possibly infinite instant, which are not columns. A few rows
+# per location, resource, shift or employee.
 WHOLE = {
     "get_kpi_summary",
     "get_kpi_trend",

@@ -1,4 +1,4 @@
-"""Tokens of an identity provider: whose they are, and which open nothing; its keys come from a server on the loopback."""
+"""Tokens of an identity provider: their organization, and invalid ones; its keys come from a loopback server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ISSUER, AUDIENCE = "https://login.example", "barnameh"
 
 
 class Provider:
-    """Signs tokens, and publishes the public keys that it has told of."""
+    """Signs tokens, and publishes its public keys."""
 
     def __init__(self) -> None:
         self.rsa = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -34,7 +34,7 @@ class Provider:
         self.published: dict[str, Any] = {"rsa": self.rsa.public_key(), "ec": self.ec.public_key()}
         self.asked = 0
         self.page: bytes | None = None
-        """What it answers instead, if anything."""
+        """The response instead, if any."""
         provider = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -109,14 +109,14 @@ def test_a_token_opens_its_organization_in_its_role(api: Api, provider: Provider
     assert status(api, provider.token(provider.ec, "ec", "ES256", organization_id=mine)) == 200
     writer = provider.token(organization_id=mine, barnameh_role="writer")
     assert api.post("raise_alert", alert, key=writer).status_code == 200
-    # A role that the API does not know is the lesser one.
+    # An unknown role counts as the lesser one.
     assert (
         api.post(
             "raise_alert", alert, key=provider.token(organization_id=mine, barnameh_role="admin")
         ).status_code
         == 403
     )
-    # API keys go on as they were.
+    # API keys still work.
     assert api.get("get_locations").status_code == 200
 
 
@@ -131,7 +131,7 @@ def test_another_organization_is_one_that_does_not_exist(api: Api, provider: Pro
     ]
     assert [answer.status_code for answer in answers] == [404, 404, 200]
     assert answers[0].content == answers[1].content
-    # An organization that nobody has opens its own emptiness, and names nothing.
+    # An unknown organization gives empty results, and reveals nothing.
     nobody = uuid.uuid4()
     path = api.path(OPERATIONS["get_locations"], nobody)
     token = provider.token(organization_id=str(nobody))
@@ -146,7 +146,7 @@ def unsigned(claims: dict[str, Any], algorithm: str) -> str:
 
 
 def signed_with_public_key(claims: dict[str, Any], public: bytes) -> str:
-    """As one who has only what is published would sign, for a checker that lets the token choose the algorithm."""
+    """Signed with published data only, for a verifier that lets the token choose the algorithm."""
     signed = unsigned(claims, "HS256").rstrip(".")
     signature = hmac.digest(public, signed.encode(), "sha256")
     return f"{signed}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
@@ -209,7 +209,7 @@ def test_a_token_that_is_remembered_ends_when_it_says(api: Api, provider: Provid
 
 
 def test_one_token_asks_as_often_as_a_key_may(api: Api, provider: Provider) -> None:
-    """Only who is not known yet counts as a stranger, of whom an address may bring few."""
+    """Only unknown callers count as strangers, of which an address may try few."""
     token = provider.token(organization_id=str(api.organization_id))
     assert {status(api, token) for _ in range(60)} == {200}
 
@@ -223,7 +223,7 @@ def test_the_providers_keys_are_asked_for_seldom(
     assert provider.asked == 1
     for number in range(5):
         assert status(api, provider.token(None, f"unknown{number}", organization_id=mine)) == 401
-    assert provider.asked == 1  # the keys were had within the minute
+    assert provider.asked == 1  # the keys were fetched within the minute
     found = api.client.app.service.tokens  # type: ignore[attr-defined]
     found._keys.cooldown_duration = 0  # the minute is over
     fresh = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -243,7 +243,7 @@ def test_a_provider_that_fails_is_no_verdict_on_the_token(
         assert (answer.status_code, answer.headers.get("retry-after")) == (503, "5"), page
     provider.page = None
     assert status(api, provider.token(organization_id=mine)) == 200
-    # Keys that are known are enough, while the provider is away; it is not asked again and again.
+    # Known keys are enough while the provider is down; it is not queried repeatedly.
     monkeypatch.setattr(tokens, "UNREACHABLE_SECONDS", 1e9)
     api.client.app.service.tokens._keys.cooldown_duration = 0  # type: ignore[attr-defined]
     provider.page = b"<html>"

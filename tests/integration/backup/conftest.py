@@ -1,4 +1,4 @@
-"""Backups of a seeded database, made and restored as a user does it."""
+"""Backups of a seeded database, made and restored as a user would."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def key_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_backup(run: Run, tmp_path: Path) -> MakeBackup:
-    """Backs a database up; the folder."""
+    """Back up a database and return the folder."""
 
     def make(db: DatabaseManager, *arguments: str) -> Path:
         done = run(db.settings.database_url, "backup", "--out", str(tmp_path), "--json", *arguments)
@@ -50,5 +50,5 @@ def backup_to_copy(server_url: str, seeded_template: str, tmp_path_factory: pyte
 
 @pytest.fixture
 def sample_backup(backup_to_copy: Path, tmp_path: Path) -> Path:
-    """A backup of the sample data of this test's own, to restore or to damage."""
+    """This test's own backup of the sample data, to restore or to damage."""
     return shutil.copytree(backup_to_copy, tmp_path / "sample_backup")

@@ -1,4 +1,4 @@
-"""pg_dump, psql and pg_restore alone: a dump on top of what is there changes nothing, says so, and ends."""
+"""pg_dump, psql and pg_restore alone: a dump loaded on top of existing rows changes nothing, reports it, and stops."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Program = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def full(seeded_database: DatabaseManager) -> DatabaseManager:
-    """The sample data, its old chunks in the columnstore where there is one."""
+    """The sample data, with old chunks in the columnstore if available."""
     if schema.edition(seeded_database) == "plain":
         pytest.skip("the guard is TimescaleDB's: here unique keys look at every row")
     compress_old_chunks(seeded_database)
@@ -31,7 +31,7 @@ def full(seeded_database: DatabaseManager) -> DatabaseManager:
 
 @pytest.fixture
 def program(full: DatabaseManager) -> Program:
-    """Runs a program of PostgreSQL on a database, as a person would."""
+    """Runs a PostgreSQL program on a database, as a user would."""
     (row,) = full.execute_query("SELECT current_setting('server_version_num')::integer / 10000 AS major")
 
     def call(
@@ -77,7 +77,7 @@ def test_a_dump_on_top_of_its_database(full: DatabaseManager, program: Program, 
         assert NOTHING_CHANGED.format(row["name"]) in done.stderr
         assert "COPY" not in done.stdout
         assert state(full) == before
-    # Prepared for a restore it is no emptier.
+    # Preparing for a restore does not make it any emptier.
     full.execute("SELECT timescaledb_pre_restore()")
     done = program("psql", url, text=text)
     full.execute("SELECT timescaledb_post_restore()")
@@ -94,7 +94,7 @@ def test_what_is_no_dump_of_ours_passes(full: DatabaseManager, program: Program)
     done = program("psql", url, text=dumped)
     assert (done.returncode, done.stderr) == (0, "")
     assert full.execute_query("SELECT note FROM notes") == [{"note": "kept"}]
-    # A file of someone's own goes on after an error, as psql always did.
+    # A user's own file continues after an error, as psql always did.
     done = program(
         "psql",
         url,
@@ -109,7 +109,7 @@ def test_what_is_no_dump_of_ours_passes(full: DatabaseManager, program: Program)
 
 @pytest.fixture
 def copied_template(server_url: str, full: DatabaseManager) -> str:
-    """The guard as the container's first start puts it into template1."""
+    """The guard that the container's first start installs in template1."""
     return schema.source.file("sql", "idempotent/62_dumps.sql").text
 
 
@@ -140,7 +140,7 @@ def test_an_empty_database_is_guarded_until_it_is_prepared(
 
 
 def test_no_secret_of_the_url_is_on_a_command_line(seeded_database: DatabaseManager) -> None:
-    """Everybody on a machine reads the command lines of its programs."""
+    """Every user of a machine can read the command lines of its programs."""
     url = seeded_database.settings.database_url
     parameters = {**parse_dsn(url), "password": "word of the role", "sslpassword": "word of the key"}
     endpoint = UrlEndpoint(Settings.from_environment({"DATABASE_URL": make_dsn(**parameters)}))

@@ -1,4 +1,4 @@
-"""Whatever goes wrong: no half backup, no half database, one sentence, and the next run works."""
+"""Failures: no partial backup, no partial database, one sentence, and the next run works."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def refused(run: Run, url: str, folder: Path, *arguments: str) -> str:
     return done.err
 
 
-# -- the backup is not what it was ------------------------------------------------------------------------------
+# -- damaged backups --------------------------------------------------------------------------------------------
 
 
 def flip(path: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_killed_backup_leaves_nothing_that_looks_like_one(
 ) -> None:
     url, out = seeded_database.settings.database_url, tmp_path / "backups"
     out.mkdir()
-    # Someone has a table to itself: the backup surely waits when it is killed.
+    # Another session has locked a table: the backup is certainly waiting when it is killed.
     holder = psycopg2.connect(url)
     with holder.cursor() as cursor:
         cursor.execute("LOCK TABLE alerts IN ACCESS EXCLUSIVE MODE")
@@ -233,7 +233,7 @@ def test_an_interrupted_restore_leaves_the_database_empty(
 
 @pytest.mark.slow
 def test_a_full_disk(seeded_database: DatabaseManager, run: Run, tmp_path: Path) -> None:
-    """No file may grow beyond 500 kB: the write fails as it does on a full disk."""
+    """No file may grow beyond 500 kB: writes fail as on a full disk."""
     url, out = seeded_database.settings.database_url, tmp_path / "small"
     out.mkdir()
     done = subprocess.run(

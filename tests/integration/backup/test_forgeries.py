@@ -1,4 +1,4 @@
-"""A backup is text of whoever wrote it: with a key only its owner's is taken, and no roles.json gives more than it says."""
+"""A backup is untrusted text: with a key only its owner's backup is accepted, and no roles.json grants more than it may."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def rewrite(path: Path, change: Callable[[Any], Any]) -> None:
 
 
 def describe(folder: Path, part: str, file: str | None = None) -> None:
-    """Let the manifest tell of the file as it is."""
+    """Make the manifest match the file."""
 
     def change(manifest: Any) -> None:
         name = file or manifest[part]["file"]
@@ -49,7 +49,7 @@ def describe(folder: Path, part: str, file: str | None = None) -> None:
 
 
 def replace_all(sealed: Path, plain: Path, other: Path) -> None:
-    """The whole of it by a plain one, under its name."""
+    """Replace the whole backup by a plain one, under its name."""
     shutil.rmtree(sealed)
     shutil.copytree(plain, sealed)
 
@@ -59,7 +59,7 @@ def say_plain(sealed: Path, plain: Path, other: Path) -> None:
 
 
 def plain_files(sealed: Path, plain: Path, other: Path) -> None:
-    """The manifest's signature stays, its files are plain."""
+    """Keep the manifest's signature, with plain files."""
     shutil.copy(plain / "database.dump", sealed)
     describe(sealed, "dump", "database.dump")
 
@@ -70,7 +70,7 @@ def plain_roles(sealed: Path, plain: Path, other: Path) -> None:
 
 
 def another_dump(sealed: Path, plain: Path, other: Path) -> None:
-    """Sealed with the same key, and of another backup."""
+    """Files encrypted with the same key, from another backup."""
     shutil.copy(other / "database.dump.age", sealed)
     describe(sealed, "dump")
 
@@ -98,7 +98,7 @@ def elsewhere(sealed: Path, plain: Path, other: Path) -> None:
 
 
 def sealed_by_a_stranger(sealed: Path, plain: Path, other: Path) -> None:
-    """Who knows the public half of the key seals files that it opens, and cannot sign what the manifest says of them."""
+    """With the public half of the key one can encrypt files, but not sign the manifest."""
     recipient = pyrage.x25519.Recipient.from_str((sealed.parent / "recipient").read_text())
     for part, name in (("dump", "database.dump"), ("roles", "roles.json")):
         pyrage.encrypt_file(str(plain / name), str(sealed / f"{name}.age"), [recipient])
@@ -109,7 +109,7 @@ def sealed_by_a_stranger(sealed: Path, plain: Path, other: Path) -> None:
 def made(
     server_url: str, seeded_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path, Path, Path]:
-    """Two backups sealed with one key, a plain one, and the key's file."""
+    """Two backups encrypted with one key, a plain one, and the key file."""
     from tests.conftest import fresh_database
 
     folder = tmp_path_factory.mktemp("made")
@@ -248,7 +248,7 @@ ROLE = {
 
 
 def test_what_a_role_of_a_backup_gets(run: Run, tmp_path: Path) -> None:
-    """On a server of its own, whose roles the test may make and look at."""
+    """On a private server, whose roles the test may create and inspect."""
     with own_server() as server, DatabaseManager(server.url) as db:
         schema.apply(db)
         db.execute("CREATE ROLE accountants NOLOGIN")

@@ -1,4 +1,4 @@
-"""Which database is this? What is kept outside of it, such as a cache, must not outlive a restore."""
+"""The database's identity: data kept outside of it, such as a cache, must not outlive a restore."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_restored_database_is_another_one(
     make_backup: MakeBackup,
     run: Run,
 ) -> None:
-    """The one beside the original, the one in its endpoint, and a copy that no command of ours has made."""
+    """A restore next to the original, one in its place, and a copy made without our commands."""
     original = identity(seeded_database)
     folder = make_backup(seeded_database)
     assert run(blank.settings.database_url, "restore", str(folder)).code == 0
@@ -60,7 +60,7 @@ def test_a_restored_database_is_another_one(
         with DatabaseManager(make_dsn(url, dbname=f"{name}_damaged")) as renamed:
             assert identity(renamed) == original
         with maintenance(server_url) as cursor:
-            # TimescaleDB's scheduler would be a session of its own.
+            # TimescaleDB's scheduler would be another session.
             cursor.execute(f'ALTER DATABASE "{name}_damaged" ALLOW_CONNECTIONS false')
             cursor.execute(
                 "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s",

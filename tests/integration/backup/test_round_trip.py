@@ -1,4 +1,4 @@
-"""What was backed up is what is restored: rows, schema, rights, jobs, logins."""
+"""The restored database equals the original: rows, schema, rights, jobs, logins."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_verify_restores_compares_and_writes_it_down(
 def test_verify_finds_a_row_that_is_not_what_it_was(
     seeded_database: DatabaseManager, blank: DatabaseManager, make_backup: MakeBackup, run: Run
 ) -> None:
-    """The manifest of one state beside the dump of another: one value of one row is different."""
+    """The manifest of one state with the dump of another: one value of one row differs."""
     first = make_backup(seeded_database)
     seeded_database.execute(
         "UPDATE resources SET name = name || '!' "
@@ -175,7 +175,7 @@ def test_while_four_write(
 
 @pytest.mark.slow
 def test_a_new_server_gets_the_tenants_logins(make_backup: MakeBackup, run: Run) -> None:
-    """Between two servers of the test's own, because the one under test may be of a later major version."""
+    """Between two private servers, because the one under test may have a later major version."""
     login = f"bi_{os.getpid()}"
     with own_server() as old, own_server() as server, DatabaseManager(old.url) as db:
         schema.apply(db)
@@ -212,7 +212,7 @@ def test_a_new_server_gets_the_tenants_logins(make_backup: MakeBackup, run: Run)
 def test_what_belongs_to_the_database_stays(
     seeded_database: DatabaseManager, blank: DatabaseManager, make_backup: MakeBackup, run: Run
 ) -> None:
-    """Its settings and who may connect are not inside of it, and an empty one may have them already."""
+    """Settings and connect rights are not stored inside the database, and an empty one may have them already."""
     folder = make_backup(seeded_database)
     name = parse_dsn(blank.settings.database_url)["dbname"]
     blank.execute(
@@ -299,7 +299,7 @@ def test_several_connections(
 
 @pytest.mark.slow
 def test_as_managed_services_have_it(run: Run, tmp_path: Path) -> None:
-    """Whoever owns the database is no superuser there, and may make databases and roles."""
+    """The database's owner is not a superuser there, but may create databases and roles."""
     with (
         EmbeddedServer.start(install_dir=wheel_install()) as old,
         EmbeddedServer.start(install_dir=wheel_install()) as new,

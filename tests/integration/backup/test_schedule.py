@@ -1,4 +1,4 @@
-"""Encrypted backups on a schedule, as the service `encrypted-backup` makes them; which old ones go, and what health says."""
+"""Scheduled encrypted backups, as the service `encrypted-backup` makes them; removal of old ones, and the health check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real redis-server, a way to look into it behind the cache's back, and a proxy to break the way to it.
+"""A real redis-server, direct access to it, and a proxy to break the connection.
 
 `TEST_REDIS_URL` names the server for the tests that do not break it; without it, and for those that do, they start
 their own.
@@ -46,7 +46,7 @@ def port_of(url: str) -> int:
 
 
 def wait_until(true: Callable[[], object], *, seconds: float = 30) -> None:
-    """Return as soon as it is true; fail when it does not come true."""
+    """Return as soon as it is true; fail if it does not become true."""
     give_up_at = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < give_up_at, "it did not come true"
@@ -59,7 +59,7 @@ def client(url: str, **options: Any) -> redis.Redis:
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    """One server for all tests that do not break it."""
+    """One server shared by all tests that do not break it."""
     given = os.environ.get("TEST_REDIS_URL")
     if given:
         yield given
@@ -70,7 +70,7 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture
 def raw(redis_url: str) -> Iterator[redis.Redis]:
-    """What is really in that server."""
+    """The actual contents of that server."""
     with client(redis_url) as connection:
         yield connection
 
@@ -103,13 +103,13 @@ def organization() -> UUID:
 
 @pytest.fixture
 def proxy(redis_url: str) -> Iterator[FaultProxy]:
-    """The way to the shared server, to be broken."""
+    """A proxy to the shared server, to be broken."""
     with FaultProxy(redis_url) as between:
         yield between
 
 
 class Database:
-    """Stands for PostgreSQL: counts how often it is asked."""
+    """Stands in for PostgreSQL: counts its calls."""
 
     def __init__(self) -> None:
         self.reads = 0
@@ -131,7 +131,7 @@ BUDGET = 0.05
 
 
 class Clock:
-    """The breaker's clock: time passes when the test says so."""
+    """The breaker's clock: the test advances it."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -163,7 +163,7 @@ def ask(cache: PredictionCache, organization: UUID, database: Database, entity: 
 
 
 def tighten(cache: PredictionCache) -> None:
-    """Give a cache that is warm the budget that users have; on a busy machine, warming up may take longer."""
+    """Give a warm cache the default budget; on a busy machine, warming up may take longer."""
     cache._budget_seconds = BUDGET
     assert cache._client is not None
     for node in cache._client.nodes():
@@ -171,7 +171,7 @@ def tighten(cache: PredictionCache) -> None:
 
 
 def warm(cache: PredictionCache, organization: UUID, database: Database) -> None:
-    """Let there be a connection and a value, then tighten the budget."""
+    """Create a connection and a value, then reduce the budget."""
     ask(cache, organization, database)
     assert ask(cache, organization, database).source == "cache"
     database.reads = 0

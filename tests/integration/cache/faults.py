@@ -1,4 +1,4 @@
-"""A TCP proxy that does to a connection what networks do, and counts what passes through it."""
+"""A TCP proxy that simulates network faults, and counts what passes through it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from urllib.parse import urlsplit
 
 
 class Fault(Enum):
-    """What becomes of the bytes."""
+    """What happens to the bytes."""
 
     NONE = auto()
-    BLACK_HOLE = auto()  # connections are accepted, bytes taken, nothing comes back
+    BLACK_HOLE = auto()  # connections are accepted, bytes read, nothing is returned
     RESET = auto()  # connections are accepted and reset at their first byte
     SLOW = auto()  # every answer comes `delay_seconds` late
     TRICKLE = auto()  # every answer comes byte by byte, `delay_seconds` apart
 
 
 class FaultProxy:
-    """Forwards `127.0.0.1:port` to the server of a URL, over TLS on its own side if given a context.
+    """Forwards `127.0.0.1:port` to the server of a URL, with TLS on its own side if given a context.
 
     `connections` counts the connections that were accepted, `requests` the pieces that clients sent: a client
     that sends each batch of commands in one go has sent as many batches.
@@ -65,7 +65,7 @@ class FaultProxy:
             thread.join(30)
 
     def cut(self) -> None:
-        """End every connection that is open, as a server that restarts would.
+        """Close every open connection, like a server that restarts.
 
         The thread that serves it closes it: closed here, its number might be given to a new connection while that
         thread still reads from the old one.
@@ -96,9 +96,7 @@ class FaultProxy:
 
     def _serve(self, plain: socket.socket) -> None:
         with plain, contextlib.suppress(OSError):
-            plain.setsockopt(
-                socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
-            )  # or its own pauses are taken for faults
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or its own pauses look like faults
             client = plain if self._tls is None else self._tls.wrap_socket(plain, server_side=True)
             with client, socket.create_connection(self._server) as server:
                 server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,4 +1,4 @@
-"""A writer that is not this library, such as a person in pgAdmin, is noticed within a second."""
+"""Writes by others than this library, such as a user of pgAdmin, are noticed within a second."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def add_organization(cursor: Any, organization: UUID) -> None:
 
 @pytest.fixture
 def other_session(empty_database: DatabaseManager) -> Iterator[Any]:
-    """A cursor of a connection that knows nothing of this library, with two organizations."""
+    """A cursor of a connection outside this library, with two organizations."""
     connection = psycopg2.connect(empty_database.settings.database_url)
     connection.autocommit = True
     with connection.cursor() as cursor:
@@ -150,7 +150,7 @@ def test_what_is_changed_or_deleted_by_hand_is_noticed(
 
 
 def test_an_organization_goes_in_the_same_statement_as_its_predictions(other_session: Any) -> None:
-    """Its channel is gone when the deletion is announced, which must not stop it."""
+    """Its channel is gone when the deletion is notified, which must not stop the thread."""
     forecast(other_session, OURS)
     other_session.execute(
         "WITH forecasts AS (DELETE FROM demand_forecasts WHERE organization_id = %(o)s), "
@@ -176,7 +176,7 @@ def test_an_organization_that_comes_later_is_followed(
         add_organization(other_session, LATER)
         for organization in (OURS, LATER):
             cache.put(organization, kind, "a", prediction())
-        wait_until(lambda: cache.get(LATER, kind, "a") is None)  # it may have changed before anybody listened
+        wait_until(lambda: cache.get(LATER, kind, "a") is None)  # it may have changed before anyone listened
         for round_number in range(2):
             cache.put(LATER, kind, "a", prediction())
             forecast(other_session, LATER, round_number)

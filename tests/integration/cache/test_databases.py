@@ -1,4 +1,4 @@
-"""Whose predictions a cache holds: those of one database, of organizations that are there."""
+"""A cache's predictions: of one database, and of existing organizations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOW = dt.datetime.now(dt.UTC)
 
 
 class Site:
-    """A database with one organization and place, and its queries with a cache."""
+    """A database with one organization and location, and its queries with a cache."""
 
     def __init__(self, db: DatabaseManager, cache: PredictionCache) -> None:
         self.db = db
@@ -75,7 +75,7 @@ def test_two_databases_on_one_redis_answer_for_themselves(production: Site, stag
     staging.save(2)
     assert (production.ask(), staging.ask()) == (("cache", 1), ("cache", 2))
     scope = OperationalDataQueries(staging.db.tenant(ORGANIZATION), cache=PredictionCache(None))
-    staging.save(3, queries=scope)  # by a writer that tells no cache
+    staging.save(3, queries=scope)  # by a writer without a cache
     assert staging.ask() == ("cache", 2)
     assert production.ask() == ("cache", 1)
 
@@ -83,7 +83,7 @@ def test_two_databases_on_one_redis_answer_for_themselves(production: Site, stag
 def test_what_was_kept_before_a_restore_is_not_found_after_it(
     production: Site, staging: Site, server_url: str
 ) -> None:
-    """The restored database takes the name of the one that was there, as `db-utils restore` has it."""
+    """The restored database takes the name of the existing one, as with `db-utils restore`."""
     production.save(999)
     staging.save(1)
     names = [
@@ -122,7 +122,7 @@ def test_an_organization_that_has_ended_is_not_answered_for(production: Site) ->
         return False
 
     wait_until(is_unknown)
-    newcomer = Site(production.db, PredictionCache(None))  # the same id, with rows of its own
+    newcomer = Site(production.db, PredictionCache(None))  # the same id, with its own rows
     newcomer.save(5)
     assert production.ask() == ("database", 5)
     assert production.ask() == ("cache", 5)
@@ -145,7 +145,7 @@ def test_a_writer_that_was_idle_reaches_the_readers_of_an_organization_that_is_n
 
 @pytest.mark.parametrize("product", ["产品" * 30, "p" * 600, "a:b", "{}", "!generation", "!sha256.0"])
 def test_any_product_id_can_be_asked_for(production: Site, product: str) -> None:
-    if len(product) < 200:  # what the table takes is the table's business
+    if len(product) < 200:  # what the table accepts is up to the table
         production.save(4, product)
         assert production.ask(product) == ("cache", 4)
     else:
@@ -187,7 +187,7 @@ def test_a_listener_reaches_the_queries_keys_and_those_of_the_cache_itself(
 
 
 def test_what_this_process_ends_by_sql_of_its_own_is_not_answered_for_from_then_on(production: Site) -> None:
-    """No listener, no waiting: the next call knows."""
+    """Without a listener and without waiting, the next call knows."""
     production.save(777)
     assert production.ask() == ("cache", 777)
     with production.db.transaction() as transaction:
@@ -200,7 +200,7 @@ def test_what_this_process_ends_by_sql_of_its_own_is_not_answered_for_from_then_
 def test_after_an_idle_hour_the_first_answer_is_of_the_database_as_it_is(
     production: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process has ended the organization meanwhile; nobody has listened, and nobody has asked."""
+    """Another process has deleted the organization meanwhile; nothing was listening, and nothing has queried."""
     production.save(777)
     assert production.ask() == ("cache", 777)
     monkeypatch.setattr(database_identity, "BELIEVED_SECONDS", 0.0)  # an hour later
@@ -237,7 +237,7 @@ def test_what_the_database_does_not_confirm_is_not_fresh(
 def test_a_copy_that_is_not_believed_gives_way_to_an_older_row_where_the_newer_one_was_deleted(
     production: Site, redis_url: str
 ) -> None:
-    """Else each read would go to the database until Redis drops the copy."""
+    """Otherwise each read would go to the database until Redis drops the copy."""
     forgetful = PredictionCache(
         redis_url, budget_seconds=2.0, lifetime_seconds=0.001, jitter=0, early_refresh=0
     )

@@ -1,4 +1,4 @@
-"""A server that lets nobody in, is used by others too, or is no Redis: the right answer, and no error."""
+"""A server that refuses logins, is shared with others, or is not Redis: the correct answer, and no error."""
 
 from __future__ import annotations
 

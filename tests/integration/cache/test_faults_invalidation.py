@@ -1,4 +1,4 @@
-"""What Redis could not be told is not forgotten, and a closed cache asks the database."""
+"""Invalidations that Redis missed are kept, and a closed cache queries the database."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def test_what_redis_could_not_be_told_it_is_told_when_it_is_back(
     assert not cache.invalidate(other_tenant)
     assert cache.statistics()["pending_invalidations"] == 3
     proxy.fault = Fault.NONE
-    proxy.cut()  # what was sent into the hole does not come out of it
+    proxy.cut()  # what was sent into the black hole is lost
     cache._budget_seconds = 5.0
-    # Until Redis knows, this process uses none of it.
+    # Until Redis knows, this process ignores all of it.
     assert cache.get(organization, "k1", "a") is None
     assert cache.get_many(organization, "k2", "ab") == {}
     assert cache.get(other_tenant, "k1", "a") is None

@@ -1,4 +1,4 @@
-"""Whatever happens on the way to Redis: the right answer, in time, counted, and said once."""
+"""Network faults on the way to Redis: the correct answer, in time, counted, and logged once."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_broken_network_costs_the_budget_three_times_then_nothing(
     assert tries <= database.reads == tries
     asked = proxy.requests - requests
     assert asked <= 6  # three failures, each perhaps on a connection that had to be replaced first
-    for number in range(100):  # and from here on nothing is sent
+    for number in range(100):  # and from now on nothing is sent
         answer = ask(cache, organization, database, number)
         assert answer.source == "database"
     assert proxy.requests - requests == asked
@@ -162,7 +162,7 @@ def test_a_connection_that_takes_longer_than_the_budget_serves_the_next_caller(
     ask(cache, organization, database)
     assert ask(cache, organization, database).source == "cache"
     assert proxy.connections <= 4
-    assert warnings_logged() == []  # that is no outage
+    assert warnings_logged() == []  # that is not an outage
 
 
 def test_it_is_asked_in_the_background_whether_it_is_back(

@@ -1,4 +1,4 @@
-"""A server that restarts, is full, follows another or still loads: the right answer, and no error."""
+"""A server that restarts, is full, is a replica or is still loading: the correct answer, and no error."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_server_that_is_loading_its_data_is_left_alone_until_it_has(
     with own_server(*folder) as (url, raw):
         for number in range(
             60
-        ):  # redis-py opens a connection anew after each refusal, and it answers between keys only
+        ):  # redis-py reopens the connection after each refusal, and the server answers only between keys
             raw.set(f"filler{number}", os.urandom(1_000_000))
         raw.save()
     slow = [*folder, "--key-load-delay", "250000"]  # microseconds a key

@@ -1,4 +1,4 @@
-"""The smoke test says how the cache is, and runs to its end however it is."""
+"""The smoke test reports the state of the cache, and completes in every state."""
 
 from __future__ import annotations
 

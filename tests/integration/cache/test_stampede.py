@@ -1,4 +1,4 @@
-"""Many want one prediction: one of them reads it, in one process and across processes."""
+"""Many callers want one prediction: one of them reads it, within one process and across processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .test_truth import key_of, rewind
 
 
 class Gate:
-    """A loader that says when it is running and goes on when it is told to."""
+    """A loader that signals when it is running and waits until it is released."""
 
     def __init__(self, value: Any = "read") -> None:
         self.value = value
@@ -41,7 +41,7 @@ class Gate:
 
 
 def in_threads(count: int, work: Callable[[int], Any]) -> tuple[list[threading.Thread], list[Any]]:
-    """Start threads that begin together; their results are in the list when they have been joined."""
+    """Start threads that begin together; the list has their results after joining them."""
     barrier = threading.Barrier(count)
     results: list[Any] = [None] * count
 
@@ -158,7 +158,7 @@ def test_it_is_waited_for_no_longer_than_the_budget(
     took = time.monotonic() - began
     assert answer is not None
     assert (answer.value, answer.source) == ({"read": 1}, "database")
-    assert took > 0.04  # and the holder of the lease, who waits for us, is still at it
+    assert took > 0.04  # and the holder of the lease, which waits for us, is still loading
     assert here.statistics()["stored"] == 0  # that is for the one who holds the lease
     gate.open.set()
     thread.join()
@@ -495,7 +495,7 @@ def test_a_forked_child_has_connections_of_its_own(
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", DeprecationWarning
-        )  # Python 3.12 and later dislike forks beside threads
+        )  # Python 3.12 and later warn of forks with threads
         child = os.fork()
     if child == 0:
         status = 1

@@ -1,4 +1,4 @@
-"""Everything that REDIS_URL may stand for: sockets, users, TLS, Sentinel and Cluster, each with real servers."""
+"""Every form of REDIS_URL: sockets, users, TLS, Sentinel and Cluster, each with real servers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 
 def works(cache: PredictionCache, organization: UUID) -> None:
-    """Fail unless a value goes in and comes out, alone and in a batch, and can be invalidated."""
+    """Fail unless a value can be stored and read, alone and in a batch, and be invalidated."""
     errors = cache.statistics()["errors"]
     assert cache.put(organization, KIND, "a", prediction("a")) is PutOutcome.STORED
     answer = cache.get_or_compute(organization, KIND, "b", lambda: prediction("b"))
@@ -86,7 +86,7 @@ def test_tls(
     answer = large.get(organization, KIND, "large")
     assert answer is not None
     assert answer.value == value
-    for _ in range(3):  # connections that were closed while they lay idle are replaced, here too
+    for _ in range(3):  # connections closed while idle are replaced, here too
         tls_proxy.cut()
         assert large.get(organization, KIND, "large") is not None
     assert large.statistics()["errors"] == 0
@@ -156,7 +156,7 @@ def test_sentinel_follows_the_master(make_cache: MakeCache, organization: UUID, 
         works(cache, organization)
         assert make_cache(f"redis+sentinel://{places}/another").ping() is None
 
-        # A master that refuses writes has become a replica: the Sentinels are asked anew.
+        # A master that refuses writes has become a replica: the Sentinels are queried again.
         with client(first) as raw:
             raw.replicaof("127.0.0.1", nobody)
             assert cache.put(organization, KIND, "a", prediction("refused")) is PutOutcome.REFUSED
@@ -268,7 +268,7 @@ def test_a_slot_that_moves(make_cache: MakeCache, cluster: Cluster) -> None:
     def migrate(*keys: Any) -> None:
         source.execute_command("MIGRATE", "127.0.0.1", port_of(cluster.urls[1]), "", 0, 5000, "KEYS", *keys)
 
-    migrate(names[0])  # half there, half here: nobody can answer for all of them at once
+    migrate(names[0])  # half there, half here: no server can answer for all of them at once
     assert cache.get(tenant, KIND, "a") is None
     answer = cache.get_or_compute(tenant, KIND, "a", lambda: prediction("read"))
     assert answer is not None
@@ -297,7 +297,7 @@ def test_a_node_that_is_down_concerns_its_own_tenants_only(make_cache: MakeCache
         assert answer.source == "database"
         assert cache.get(alive, KIND, "a") is not None
     assert cache.statistics()["breaker"] in ("open", "half-open")
-    # Another server takes the slots over: any node that is asked says so.
+    # Another server takes over the slots: any node reports it.
     start, end = 5461, 10922
     slots = range(start, end + 1)
     for raw in (cluster.raw[0], cluster.raw[2]):

@@ -1,4 +1,4 @@
-"""What the cache says is so: formats, ages, newest wins, and nothing that was invalidated comes back."""
+"""The cache's answers are true: formats, ages, newest wins, and invalidated values do not return."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOW = datetime.now(UTC)
 
 
 def rewind(raw: redis.Redis, key: str, seconds: float) -> None:
-    """Let the copy of a value be checked so many seconds earlier."""
+    """Move the check time of a copy back by some seconds."""
     value: Any = raw.get(key)
     checked, micros = struct.unpack(">II", value[26:34])
     checked_us = checked * 1_000_000 + micros - round(seconds * 1_000_000)
@@ -262,7 +262,7 @@ def test_fifty_writers_at_once_leave_the_newest(
         thread.start()
     for thread in threads:
         thread.join()
-    assert mistakes == []  # nobody sees an older one than it wrote itself
+    assert mistakes == []  # no writer sees an older one than its own
     assert len(seen) == 50
     values = caches[0].get_many(organization, KIND, ["a", "b", "c"])
     assert {name: answer.value for name, answer in values.items()} == {"a": 49, "b": 49, "c": 49}
@@ -434,7 +434,7 @@ def test_get_many_is_one_mget_to_the_server_whatever_it_asks_for(make_cache: Mak
             assert len(work()) == 50
             stats: Any = raw.info("commandstats")
             calls = {name: stat["calls"] for name, stat in stats.items()}
-            calls.pop("cmdstat_config|resetstat", None)  # our own: the look behind the cache's back
+            calls.pop("cmdstat_config|resetstat", None)  # our own: the direct access to Redis
             calls.pop("cmdstat_config", None)
             assert calls == {"cmdstat_time": 1, "cmdstat_mget": 1}
 

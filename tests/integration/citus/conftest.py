@@ -1,4 +1,4 @@
-"""What the tests of the citus edition share: they need TEST_CITUS_INSTALL, a PostgreSQL 16 with Citus built in."""
+"""Shared by the tests of the citus edition: they need TEST_CITUS_INSTALL, a PostgreSQL 16 built with Citus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator meets: counts of what was written, imports, changes of one transaction, a dead worker, backups."""
+"""Operation: row counts of writes, imports, changes in one transaction, a dead worker, backups."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ LOGISTICS = uuid.UUID("22222222-2222-2222-2222-222222222222")
 
 
 class _UndoneError(Exception):
-    """Takes a transaction back."""
+    """Rolls a transaction back."""
 
 
 @pytest.fixture(scope="module")
 def facts(citus: DatabaseManager) -> Facts:
-    """What there is to write about."""
+    """The entities to write about."""
     return find_facts(citus, LOGISTICS)
 
 
 def test_health_names_a_worker_that_does_not_answer(citus: DatabaseManager, cluster_urls: list[str]) -> None:
     assert citus.health().dead_workers == ()
     with citus_cluster.frozen(cluster_urls[2]):
-        dead = citus.health().dead_workers  # the coordinator waits a second for each connection, and says so
+        dead = citus.health().dead_workers  # the coordinator waits a second per connection, and reports it
     assert dead is not None
     assert len(dead) == 1
     assert citus.health().dead_workers == ()
@@ -172,7 +172,7 @@ def test_doctor_says_how_old_backups_are_and_that_samples_stand_beside_others(ci
 
 
 def test_a_key_that_is_there_twice_is_found(citus: DatabaseManager, cluster_urls: list[str]) -> None:
-    """By whoever counts the rows where they are: a node has lost an index, and a key came again."""
+    """Duplicates are found on the node with the rows: it has lost an index, and a key was repeated."""
     columns = "organization_id, factor_id, time, factor_type, name, value, unit, available_at"
     factor = (
         LOGISTICS,
@@ -246,7 +246,7 @@ def test_a_login_goes_with_its_policies(citus: DatabaseManager, cluster_urls: li
 
 @pytest.mark.slow
 def test_seeds_more_data_and_reset(server_url: str) -> None:
-    """Of what is there already nothing is added, and the counts say so."""
+    """Existing rows are not added again, and the counts show it."""
     with fresh_database(server_url) as url, DatabaseManager(url) as db:
         schema.apply(db)
         schema.seed(db)

@@ -1,4 +1,4 @@
-"""`cluster`: what the nodes hold, a third worker that joins, and moves while people read and write."""
+"""`cluster`: contents of the nodes, a third worker that joins, and moves under reads and writes."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_addresses(text: str, address: tuple[str, int]) -> None:
 def test_a_third_worker_joins_and_rows_move_while_people_work(
     server_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No error, no acknowledged row lost or doubled; the newcomer has what the others have, and rows."""
+    """No error, no acknowledged row lost or duplicated; the new node has the same objects as the others, and rows."""
     said = []
     with fresh_database(server_url) as url, DatabaseManager(url) as db:
         schema.apply(db)
@@ -117,7 +117,7 @@ def test_a_third_worker_joins_and_rows_move_while_people_work(
             owner.create_location(o, "Hall", location_type="factory", timezone="UTC")["location_id"]
             for o in organizations
         ]
-        # By number of slices, not by bytes: there is too little here for these to matter.
+        # By number of shards, not by bytes: there are too few here to matter.
         db.execute("SELECT citus_set_default_rebalance_strategy('by_shard_count')")
         summary = owner.get_kpi_summary(MANUFACTURING, start=_NOON, end=_NOON + dt.timedelta(days=300))
         with citus_cluster.one_more(os.environ["TEST_CITUS_INSTALL"], parse_dsn(url)["dbname"]) as third:

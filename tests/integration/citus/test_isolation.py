@@ -1,4 +1,4 @@
-"""Can one tenant reach another's rows on Citus? The attack of the other editions, on the coordinator and straight on the workers."""
+"""Can one tenant reach another's rows on Citus? The attack of the other editions, on the coordinator and directly on the workers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.integration.schema.isolation import writing
 from tests.integration.schema.isolation.attackers import PASSWORD, Attacker, Ledger
 from tests.integration.schema.test_isolation import Field, attack, populated
 
-# What asks a session for more than one transaction holds, or for what is not there: the scope of Citus lasts for one transaction, nothing
-# is announced, there is no columnstore, and large objects and sequences are the server's own. ("become" is left out: REASSIGN OWNED …
+# Rounds that need a session longer than one transaction, or missing features: on Citus the scope lasts for one transaction, there are no
+# notifications, there is no columnstore, and large objects and sequences belong to each server. ("become" is left out: REASSIGN OWNED …
 # TO CURRENT_USER, whoever sends it, ends a server with Citus 14.0.1; "lock", because who may write to a table may lock it: docs/citus.md.)
 _ROUNDS = (
     "read", "explain", "spy", "write", "upsert", "refer", "existence", "write relations", "call", "read by name", "claim",
@@ -29,7 +29,7 @@ def field(cluster_urls: list[str]) -> Iterator[Field]:
 
 
 def _attackers(field: Field, ledger: Ledger, cluster_urls: list[str]) -> list[Attacker]:
-    """A customer's login, on each node; an application's session that acts for the customer; one that acts for nobody."""
+    """A customer's login, on each node; an application's session acting for the customer; one acting for no organization."""
     scope = (
         "SET LOCAL ROLE barnameh_tenant; SET LOCAL search_path = tenant_load, tenant, public, pg_temp; "
         "DO $$ BEGIN SET LOCAL citus.propagate_set_commands = 'local'; SET LOCAL app.organization_id = '{}'; END $$;"
@@ -90,7 +90,7 @@ def test_the_worst_attacks_do_not_cross(field: Field, cluster_urls: list[str]) -
 
 
 def test_tenants_can_work(field: Field, cluster_urls: list[str]) -> None:
-    """Isolation that refuses everything proves nothing: own rows are read and written in every table."""
+    """Refusing everything would prove nothing: own rows can be read and written in every table."""
     attackers = _attackers(field, Ledger(), cluster_urls)
     assert writing.own_rows_work(attackers[0], field.views) == []
     assert writing.own_rows_work(attackers[-2], field.views) == []

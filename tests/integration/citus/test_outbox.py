@@ -1,4 +1,4 @@
-"""Changes on Citus: nothing is announced, so readers look; each change once, by the number of the node where the rows are."""
+"""Changes on Citus: without notifications, readers poll; each change once, numbered by the node with the rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOUR = dt.timedelta(hours=1)
 
 @pytest.fixture
 def org(citus: DatabaseManager) -> Iterator[uuid.UUID]:
-    """An organization of the test's own with one place, resource and alert of each kind of change."""
+    """The test's own organization with one location, one resource, and one alert per kind of change."""
     owner = OperationalDataQueries(citus)
     made: uuid.UUID = owner.create_organization(f"Told {uuid.uuid4()}", industry="toys", timezone="UTC")[
         "organization_id"

@@ -1,4 +1,4 @@
-"""Every prebuilt read on Citus: it answers what plain PostgreSQL answers on the same data, from one shard."""
+"""Every prebuilt read on Citus: the same answers as plain PostgreSQL on the same data, from one shard."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from db_utils.cache.predictions import CachedPrediction
 from tests.conftest import compared
 from tests.support.query_calls import READ_CASES, READ_IDS, Facts, find_facts, read
 
-# Defaults of some reads lead up to now: each database is asked at a moment of its own, this far apart at most.
+# Some reads end now by default: the databases are queried at different moments, at most this far apart.
 _APART = dt.timedelta(minutes=5)
 _NEAR = Decimal("0.002")
-# When the row was written, which is another moment in each database; and keys that are drawn.
+# The time of writing, which differs between the databases; and random keys.
 _OWN = {"recorded_at", "updated_at", "created_at", "notification_key"}
 
 
 @pytest.fixture(scope="module")
 def facts(citus: DatabaseManager) -> Facts:
-    """What there is to ask about."""
+    """The entities to query."""
     return find_facts(citus)
 
 
 def _differs(ours: Any, theirs: Any, name: str = "") -> bool:
-    """Whether two answers differ by more than the moment at which each was asked for."""
+    """Whether two answers differ by more than the time of the query explains."""
     if name in _OWN or ours == theirs:
         return False
     if isinstance(ours, CachedPrediction):
@@ -64,7 +64,7 @@ def test_it_answers_what_plain_answers(
 
 @pytest.mark.parametrize(("name", "index"), READ_CASES, ids=READ_IDS)
 def test_it_stays_in_one_shard(name: str, index: int, citus: DatabaseManager, facts: Facts) -> None:
-    """As many statements go to workers as few nodes have to be asked; a read that forgets the organization asks each shard."""
+    """Each read queries as few workers as possible; one that omits the organization would query every shard."""
     with citus.transaction(read_only=True) as transaction, transaction.connection() as connection:
         transaction.execute("SET LOCAL citus.log_remote_commands = on")
         transaction.execute("SET LOCAL client_min_messages = notice")

@@ -58,7 +58,7 @@ def test_it_can_be_applied_again(citus: DatabaseManager) -> None:
 def test_verify_names_the_node_where_something_is_missing(
     citus: DatabaseManager, cluster_urls: list[str]
 ) -> None:
-    """As on a node that was added after the schema was applied: applying it again puts it right."""
+    """As on a node added after the schema was applied: applying it again fixes it."""
     _on(cluster_urls[2], "GRANT EXECUTE ON FUNCTION run_command_on_workers(text, boolean) TO PUBLIC")
     _on(
         cluster_urls[1],

@@ -1,4 +1,4 @@
-"""Commands as a user gives them: what they print, and their exit code."""
+"""Commands as a user runs them: their output and exit code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Nothing of the caller's own configuration, and wide enough for whole lines."""
+    """No configuration of the caller, and a terminal wide enough for whole lines."""
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "PYTHONPATH")}
     return {**kept, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "REDIS_URL": "", **variables}
 
@@ -46,7 +46,7 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def run_apart(tmp_path: Path) -> Run:
-    """The same in a process of its own, for what happens when it ends."""
+    """The same in a separate process, for behaviour at its end."""
 
     def to_its_end(url: str, *arguments: str, **variables: str) -> Done:
         done = subprocess.run(
@@ -65,7 +65,7 @@ def run_apart(tmp_path: Path) -> Run:
 
 @contextmanager
 def role(server_url: str, db: DatabaseManager, grants: str) -> Iterator[str]:
-    """The URL of this database for a role of its own with these grants."""
+    """The URL of this database for a new role with these grants."""
     name = f"role_of_a_test_{os.getpid()}"
     with maintenance(server_url) as cursor:
         cursor.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'hidden-word'")

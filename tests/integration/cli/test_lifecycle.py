@@ -1,4 +1,4 @@
-"""`init`, `migrate`, `verify`, `reset`: from nothing to a schema, from an old one to this one, and anew."""
+"""`init`, `migrate`, `verify`, `reset`: from nothing to a schema, from an old one to this one, and from scratch."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_a_migration_that_is_killed_leaves_the_old_schema_whole(
     version_1: DatabaseManager, blank_url: str, tmp_path: Path, run: Run
 ) -> None:
     before, rows = snapshot(version_1), content_hashes(version_1)
-    # Someone reads alerts, so that the migration stands still in the middle of its files.
+    # Another session reads alerts, so that the migration waits in the middle of its files.
     reader = psycopg2.connect(blank_url)
     with reader.cursor() as cursor:
         cursor.execute("LOCK TABLE alerts IN SHARE MODE")
@@ -367,7 +367,7 @@ def test_an_owner_that_is_no_superuser_can_do_all_of_it(server_url: str, run: Ru
     url = make_dsn(**{**parse_dsn(server_url), "dbname": name, "user": name, "password": "a word"})
     with maintenance(server_url) as cursor:
         cursor.execute(f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD 'a word'")
-        # Roles belong to the server: those of its other databases were made by someone else.
+        # Roles belong to the server: its other databases may have created some.
         cursor.execute(
             "SELECT rolname FROM pg_roles WHERE rolname IN ('barnameh_tenant', 'barnameh_tenant_login', 'barnameh_readonly')"
         )

@@ -1,4 +1,4 @@
-"""`report`: a file that is there whole or not at all, for any role that may read."""
+"""`report`: a complete file or none, for any role that may read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An embedded server that one can keep, and other commands on its folder."""
+"""A persistent embedded server, and other commands on its folder."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_what_was_served_stays_in_the_folder_and_others_use_it(folder: Path, run
     smoke = run_apart("", "smoke", "--url", f"embedded:{folder}")
     assert smoke.code == 0, smoke.out
     assert "KPIs of the last seven days: Solo" in smoke.out
-    assert "not asked: there is no resource yet" in smoke.out
+    assert "not run: there is no resource yet" in smoke.out
     assert not (folder / "pgdata" / "postmaster.pid").exists()
 
 

@@ -1,4 +1,4 @@
-"""`status`: what it says is what the database says when it is asked another way; for any role."""
+"""`status`: its output matches independent queries; for any role."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_rows_of_a_large_table_are_an_estimate_unless_asked_for(large: DatabaseM
     }
     assert by_name[("--exact",)]["rows"] == truth
     assert by_name[("--exact",)]["rows_are"] == "exact"
-    # In the columnstore all of it is small enough to be counted.
+    # In the columnstore everything is small enough to be counted.
     if by_name[()]["rows_are"] == "estimate":
         assert by_name[()]["rows"] == pytest.approx(truth, rel=0.1)
         assert f"about {by_name[()]['rows']:,}" in run(large.settings.database_url, "status").out
@@ -140,7 +140,7 @@ def test_a_database_with_nothing_in_it(blank_url: str, run: Run) -> None:
 def test_a_job_that_failed(empty_database: DatabaseManager, run: Run) -> None:
     db = empty_database
     if schema.edition(db) != "community":
-        # No job of ours; TimescaleDB's own ones are no matter under Apache's licence, which lets none of them run.
+        # No job of ours; TimescaleDB's own jobs do not matter under the Apache licence, which lets none of them run.
         assert run(db.settings.database_url, "status").code == 0
         return
     db.execute(

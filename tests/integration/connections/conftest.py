@@ -1,4 +1,4 @@
-"""Databases, a server that may be ill-treated, and programs that run beside the test."""
+"""Databases, a server that may be abused, and programs that run next to the test."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OTHER_ORGANIZATION = "22222222-2222-2222-2222-222222222222"
 
 
 def waits_until(condition: Callable[[], object], seconds: float = 90) -> None:
-    """Wait for something that another process does; fail where it does not come."""
+    """Wait for another process; fail if it does not happen."""
     give_up_at = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < give_up_at, "it did not happen in time"
@@ -35,10 +35,10 @@ def waits_until(condition: Callable[[], object], seconds: float = 90) -> None:
 
 
 def in_a_child(work: Callable[[], str]) -> str:
-    """What does this return in a forked process?"""
+    """Return the result of this in a forked process."""
     read_end, write_end = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 on warns of any fork beside threads
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 and later warn of any fork with threads
         child = os.fork()
     if child == 0:
         report = "?"
@@ -56,7 +56,7 @@ def in_a_child(work: Callable[[], str]) -> str:
     return report
 
 
-# Roles, a schema and views of the shape that the tenant scope relies on, around one small table.
+# The roles, schema and views that the tenant scope relies on, around one small table.
 TENANT_SHAPE = """
 DO $$ BEGIN
     IF to_regrole('barnameh_tenant') IS NULL THEN CREATE ROLE barnameh_tenant NOLOGIN; END IF;
@@ -90,7 +90,7 @@ def library_url(server_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def db(library_url: str) -> Iterator[DatabaseManager]:
-    """A manager of this test's own on the database with the table `notes`, which is empty."""
+    """This test's own manager on the database with the empty table `notes`."""
     with DatabaseManager(settings=Settings(database_url=library_url)) as manager:
         manager.execute("TRUNCATE notes")
         yield manager
@@ -112,14 +112,14 @@ def manager_with(library_url: str) -> Iterator[Callable[..., DatabaseManager]]:
 
 @pytest.fixture
 def own_server() -> Iterator[OwnServer]:
-    """A PostgreSQL of this test's own, on TCP too, that it may kill, stop and start again."""
+    """This test's own PostgreSQL, on TCP too, that it may kill, stop and restart."""
     with servers.own_server() as server:
         yield server
 
 
 @pytest.fixture
 def python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts Python programs beside the test and ends those that are left."""
+    """Starts Python programs next to the test and terminates those that remain."""
     started: list[subprocess.Popen[str]] = []
 
     def start(code: str, *arguments: str) -> subprocess.Popen[str]:

@@ -1,4 +1,4 @@
-"""Every verb, every argument, bad values: an error of the family that is a ValueError too, and the pool is whole."""
+"""Every method, every argument, bad values: an error of the library that is also a ValueError, and an intact pool."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ ELSEWHERE = {
     "close",
     "embedded",
     "pool_stats",
-}  # take no argument, or are of tests/integration/connections/test_embedded.py
+}  # take no argument, or are tested in tests/integration/connections/test_embedded.py
 
 
 def good_arguments() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Rows out with COPY: what the query says, whatever the file does."""
+"""Rows out with COPY: the query's rows, whatever the file does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOTES = (
 
 @pytest.fixture
 def notes(db: DatabaseManager) -> DatabaseManager:
-    """Three notes, one of them someone else's."""
+    """Three notes, one of them another organization's."""
     rows = [(ORGANIZATION, 1, 'a "b", c'), (ORGANIZATION, 2, "two\nlines"), (OTHER_ORGANIZATION, 3, "ü")]
     db.copy_rows("notes", ["organization_id", "note_id", "text"], rows)
     return db

@@ -1,9 +1,9 @@
-"""Deadlines, Ctrl-C and a network that falls silent:
+"""Deadlines, Ctrl-C and a silent network:
 
 the caller gets an answer in time, the pool stays usable.
 """
 
-# ruff: noqa: PT012 - a block that fails as a whole is what is tested
+# ruff: noqa: PT012 - blocks that fail as a whole are tested
 from __future__ import annotations
 
 import os
@@ -29,7 +29,7 @@ PID = "SELECT pg_backend_pid() AS pid"
 
 @pytest.fixture
 def proxy(library_url: str) -> Iterator[Proxy]:
-    """A proxy before the server under test."""
+    """A proxy in front of the server under test."""
     dsn = parse_dsn(library_url)
     host, port = dsn.get("host", "localhost"), int(dsn.get("port", "5432"))
     with Proxy(f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, port)) as proxy:
@@ -40,7 +40,7 @@ def proxy(library_url: str) -> Iterator[Proxy]:
 def through_proxy(
     proxy: Proxy, library_url: str, manager_with: Callable[..., DatabaseManager]
 ) -> Callable[..., DatabaseManager]:
-    """Makes managers that reach the server through the proxy."""
+    """Makes managers that connect through the proxy."""
     dsn = {**parse_dsn(library_url), "host": "127.0.0.1", "port": str(proxy.port), "sslmode": "disable"}
 
     def make(**settings: object) -> DatabaseManager:
@@ -106,7 +106,7 @@ def test_the_statement_timeout_of_the_settings_holds_for_all(
 
 
 def test_a_file_of_the_schema_takes_as_long_as_it_takes(manager_with: Callable[..., DatabaseManager]) -> None:
-    """Neither the server's limit holds it nor the client's, which comes later."""
+    """Neither the server's limit stops it nor the later one of the client."""
     db = manager_with(statement_timeout_seconds=0.1)
     with db.transaction() as transaction:
         with without_deadline(transaction):
@@ -264,7 +264,7 @@ print(db.execute_query("SELECT pg_sleep(0.6), 1 AS one")[0]["one"], flush=True)
     assert output.splitlines() == ["noted", "1"], problems
 
 
-# -- a network that falls silent ----------------------------------------------------------------------
+# -- a silent network ---------------------------------------------------------------------------------
 
 
 def test_a_silent_network_ends_the_wait_soon_after_the_deadline(

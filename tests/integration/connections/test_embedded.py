@@ -1,6 +1,6 @@
 """The embedded server:
 
-starts from a wheel, keeps or forgets its data, is shared, and leaves nothing behind.
+starts from a wheel, keeps or discards its data, is shared, and leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def prepared(folder: Path) -> Path:
-    """The same with a stopped server's data in it: making that takes a while."""
+    """The same with a stopped server's data, because creating them takes a while."""
     subprocess.run(["cp", "-a", f"{stopped_data()}/.", str(folder)], check=True)
     return folder
 

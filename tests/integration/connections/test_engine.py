@@ -1,4 +1,4 @@
-"""SQLAlchemy and pandas on the same pool: the same limit, the same connections, nothing left changed."""
+"""SQLAlchemy and pandas on the same pool: the same limit, the same connections, no state left behind."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the network and the server do to a connection, on a server of the test's own."""
+"""Network and server faults of a connection, on the test's own server."""
 
-# ruff: noqa: PT012 - a block that fails as a whole is what is tested
+# ruff: noqa: PT012 - blocks that fail as a whole are tested
 from __future__ import annotations
 
 import os
@@ -47,7 +47,7 @@ def test_a_read_outlives_its_backend_and_a_write_is_not_repeated(
     killer.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
     assert db.execute_query("SELECT 1 AS one") == [{"one": 1}]
 
-    # A write whose backend dies under it: its outcome is unknown, so it is the caller's to decide.
+    # A write whose backend dies: its outcome is unknown, so the caller must decide.
     write = f"INSERT INTO notes SELECT '{ORGANIZATION}', %s, 'x' FROM (SELECT pg_sleep(%s)) AS slept"
     for idempotent, survives in ((False, False), (True, True)):
         started = threading.Event()
@@ -87,7 +87,7 @@ def test_a_select_that_writes_is_not_repeated_either(manager_with: Callable[...,
     thread = threading.Thread(target=kill)
     thread.start()
     with pytest.raises(errors.ServerUnavailableError):
-        db.execute_query("SELECT slow_insert() AS n")  # tried again on read-only ground, and refused there
+        db.execute_query("SELECT slow_insert() AS n")  # retried in a read-only transaction, and refused there
     thread.join()
     assert len(kills) == 1
     assert db.execute_query("SELECT count(*) AS n FROM notes") == [{"n": 0}]
@@ -129,7 +129,7 @@ def test_a_connection_that_died_while_idle_is_never_handed_out(
     for thread in threads:
         thread.join()
     assert db.pool_stats().idle == 4
-    time.sleep(0.15)  # longer than the pool trusts a connection unseen
+    time.sleep(0.15)  # longer than the pool trusts an idle connection
     for pid in pids:
         killer.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
     db.execute("TRUNCATE notes")
@@ -140,7 +140,7 @@ def test_a_connection_that_died_while_idle_is_never_handed_out(
         assert connection.get_backend_pid() not in pids
 
 
-# -- a server that goes and comes back ----------------------------------------------------------------
+# -- a server that stops and returns ------------------------------------------------------------------
 
 
 def test_a_restart_is_survived_without_a_new_manager(own_server: OwnServer, own: DatabaseManager) -> None:
@@ -165,7 +165,7 @@ def test_a_server_that_shuts_down_says_so(own_server: OwnServer, own: DatabaseMa
     own.execute(TABLE)
     with own.transaction() as tx:
         tx.execute("INSERT INTO facts VALUES (1, 'under way')")
-        own_server.signal(signal.SIGTERM)  # smart: waits for those who are connected, takes nobody new
+        own_server.signal(signal.SIGTERM)  # smart: waits for connected clients, accepts no new ones
 
         def refused() -> bool:
             try:
@@ -288,7 +288,7 @@ def test_acknowledged_writes_outlive_repeated_kills(own_server: OwnServer, own: 
         thread.join()
     found = {row["id"] for row in own.execute_query("SELECT id FROM facts")}
     assert acknowledged <= found
-    assert {-number for number in found} == found  # no half batch
+    assert {-number for number in found} == found  # no partial batch
     assert own.pool_stats().in_use == 0
 
 
@@ -307,7 +307,7 @@ def test_a_server_that_only_reads_refuses_writes_by_name(own: DatabaseManager) -
 
 
 def test_a_full_disk_is_named_and_keeps_nothing(own: DatabaseManager) -> None:
-    """The server's error for a full disk, raised on the server as a full disk raises it:
+    """The server's error for a full disk, raised on the server as on a full disk:
 
     while rows come in.
     """

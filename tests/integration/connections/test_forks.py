@@ -1,6 +1,6 @@
-"""A process that is forked off while a connection is in use: what belongs to the parent stays the parent's."""
+"""A process forked while a connection is in use: the parent's resources remain the parent's."""
 
-# ruff: noqa: PT012 - a block that fails as a whole is what is tested
+# ruff: noqa: PT012 - blocks that fail as a whole are tested
 from __future__ import annotations
 
 import multiprocessing
@@ -32,7 +32,7 @@ WAYS_OUT = (None, ValueError, SystemExit, KeyboardInterrupt)
 
 
 def write(place: Any, note_id: int) -> None:
-    """Insert a note through whatever the block gave."""
+    """Insert a note through the object of the block."""
     if hasattr(place, "exec_driver_sql"):
         place.exec_driver_sql(INSERT, (note_id,))
     elif hasattr(place, "execute"):
@@ -81,7 +81,7 @@ def test_a_child_cannot_use_what_its_parent_opened(db: DatabaseManager, opens: O
         try:
             write(place, 2)
         except (errors.TransactionStateError, psycopg2.Error, sqlalchemy.exc.DBAPIError) as error:
-            db.execute(INSERT, (3,))  # with a connection of its own it may do what it likes
+            db.execute(INSERT, (3,))  # on its own connection it may do anything
             return type(error).__name__
         return "it was done"
 

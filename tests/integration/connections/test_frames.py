@@ -1,4 +1,4 @@
-"""read_frame and write_frame of manager, scope and transaction: each on its own rows, and as its own role."""
+"""read_frame and write_frame of manager, scope and transaction: each on its own rows, with its own role."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/library.md: its program runs as it is written and prints what the page says."""
+"""docs/library.md: its program runs as written and prints the documented output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""listen: hears at once, says when it may have missed something, and can be ended from outside."""
+"""listen: receives at once, reports possible gaps, and can be closed from outside."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_channels_are_added_while_it_listens(db: DatabaseManager) -> None:
             listener.add()
         pid = db.execute_query(LISTENERS)[0]["pid"]
         db.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
-        listener.add("third")  # on a connection that is lost by now
+        listener.add("third")  # on a connection that is lost now
         assert {(n.channel, n.may_have_missed) for n in islice(listener, 3)} == {
             ("news", True),
             ("more", True),

@@ -1,6 +1,6 @@
 """The pool:
 
-bounded, waiting, telling how full it is, never handing out a dead connection twice, leaking nothing.
+bounded, queueing, reporting its state, never handing out a dead connection twice, leaking nothing.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def test_closing_ends_everything_and_may_be_done_twice(manager_with: Callable[..
         db.execute("SELECT 1")
         assert watcher.execute_query(BACKENDS, ("closing",)) == [{"n": 2}]
         db.close()
-        tx.execute("SELECT 1")  # what is under way may finish
+        tx.execute("SELECT 1")  # running statements may finish
         with pytest.raises(errors.PoolClosedError):
             db.execute("SELECT 1")
         with pytest.raises(errors.PoolClosedError):

@@ -1,4 +1,4 @@
-"""Behind PgBouncer: every verb either works as it does without, or says that it needs a session."""
+"""Behind PgBouncer: every method either works as without it, or reports that it needs a session."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WHO = "SELECT current_user::text AS u, count(*) FILTER (WHERE organization_id <>
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[OwnServer]:
-    """A server with an odd time zone, and a note of each of two organizations."""
+    """A server with an unusual time zone, and a note of each of two organizations."""
     with own_server() as server:
         with closing(psycopg2.connect(server.url)) as connection, connection, connection.cursor() as cursor:
             cursor.execute(TENANT_SHAPE)
@@ -86,7 +86,7 @@ def test_the_promised_settings_hold_in_every_transaction(behind: DatabaseManager
             tx.execute_many(
                 "INSERT INTO notes (organization_id, note_id, text) VALUES %s", [(ORGANIZATION, 9, "x")]
             )
-            assert tx.execute_query(SETTINGS) == [expected]  # the load had lifted the timeout for itself
+            assert tx.execute_query(SETTINGS) == [expected]  # the load had lifted its own timeout
             tx.execute("DELETE FROM notes WHERE note_id = 9")
         assert list(owner.stream(SETTINGS)) == [expected]
     with behind.engine.connect() as connection:
@@ -109,7 +109,7 @@ def test_timeouts_hold(behind: DatabaseManager) -> None:
 
 
 def test_every_verb_of_two_tenants_at_once_sees_its_own_rows(behind: DatabaseManager) -> None:
-    """More clients than server sessions, so that each transaction may get anybody's."""
+    """More clients than server sessions, so that a transaction may get any of them."""
     start = threading.Barrier(6)
 
     def ask(organization: str | None) -> list[Any]:
@@ -210,7 +210,7 @@ def test_a_session_mode_that_is_declared_wrongly_is_found(server: OwnServer) -> 
     ):
         db.execute("SELECT 1")
         with other.cursor() as cursor:
-            cursor.execute("SELECT 1")  # takes the session that was free, and keeps it
+            cursor.execute("SELECT 1")  # takes the free session, and keeps it
             with pytest.raises(errors.SessionUnavailableError, match="changed the session"), db.connection():
                 pass
 

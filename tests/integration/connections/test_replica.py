@@ -1,4 +1,4 @@
-"""A streaming standby as read replica: what it answers, what it must not, and what happens when one of the two is gone."""
+"""A streaming standby as read replica: what it may answer, what not, and what happens when one of the two is down."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_reads_go_to_the_standby_and_everything_else_to_the_primary(both: Databa
     assert both.execute_query(INSERT) == [{"id": 1}]
     with both.transaction() as tx:
         assert tx.execute_query(HOW_MANY) == [{"n": 1, "standby": False}]
-    # A function that writes looks like a read: the standby refuses it, and the primary runs it once.
+    # A writing function looks like a read: the standby refuses it, and the primary runs it once.
     waits_until(lambda: reads_the_standby(both))
     assert both.execute_query("SELECT add_fact() AS id") == [{"id": 2}]
     assert both.execute_query(HOW_MANY)[0]["n"] == 2
@@ -103,7 +103,7 @@ def test_what_a_manager_has_written_is_in_its_next_read(both: DatabaseManager, s
     for n, name in enumerate([*WRITES, "transaction", "connection", "engine"]):
         waits_until(lambda n=n: both.execute_query(HOW_MANY) == [{"n": n, "standby": True}])
         with DatabaseManager(standby.url) as alone:
-            alone.execute_query("SELECT pg_wal_replay_pause()")  # so that it does not get there first
+            alone.execute_query("SELECT pg_wal_replay_pause()")  # so that it does not get ahead
             write(both, name)
             assert both.execute_query(HOW_MANY) == [{"n": n + 1, "standby": False}], name
             assert alone.execute_query(HOW_MANY) == [{"n": n, "standby": True}]
@@ -138,7 +138,7 @@ def test_a_standby_that_is_too_far_behind_is_left_alone(
 
 
 class _Clock:
-    """A clock that goes when it is told to."""
+    """A clock that the test advances."""
 
     def __init__(self, now: float) -> None:
         self.now = now

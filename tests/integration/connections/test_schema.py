@@ -1,6 +1,6 @@
 """db_utils.schema:
 
-applies, seeds and verifies; names the file and line of what fails; keeps all or nothing.
+applies, seeds and verifies; names file and line of failures; all or nothing.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from tests.support.schema_snapshot import snapshot
 
 @pytest.fixture
 def blank(server_url: str) -> Iterator[DatabaseManager]:
-    """A database without anything in it."""
+    """An empty database."""
     with fresh_database(server_url) as url, DatabaseManager(url) as db:
         yield db
 
 
 @pytest.fixture
 def own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the schema's files that a test may spoil."""
+    """A copy of the schema's files that a test may break."""
     for name in ("sql", "seeds"):
         shutil.copytree(schema.folder(name), tmp_path / name)
     monkeypatch.setattr(source, "folder", lambda name: tmp_path / name)

@@ -1,6 +1,6 @@
 """execute_query and execute:
 
-what goes in comes out, and what cannot go in is refused with the right error.
+values survive a round trip, and invalid ones are refused with the right error.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ def test_a_value_that_came_out_can_go_straight_back_in(db: DatabaseManager) -> N
 def test_what_python_has_no_plain_word_for_goes_back_in_as_it_came_out(
     db: DatabaseManager, type_name: str, literal: str
 ) -> None:
-    """The server compares: Python would take infinity and its last moment for the same."""
+    """The server compares, because Python cannot tell infinity from its last moment."""
     read = f"SELECT v, v::text AS text FROM (SELECT %s::{type_name} AS v) AS given"
     first = db.execute_query(read, (literal,))[0]
     second = db.execute_query(read, (first["v"],))[0]

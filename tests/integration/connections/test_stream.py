@@ -1,4 +1,4 @@
-"""stream: a million rows in constant memory, and nothing left behind however it ends."""
+"""stream: a million rows in constant memory, and nothing left behind, however it ends."""
 
 from __future__ import annotations
 

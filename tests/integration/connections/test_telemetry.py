@@ -1,4 +1,4 @@
-"""What the library says of its work: slow statements and pool events, never a value and never a password."""
+"""What the library logs: slow statements and pool events, but no values and no passwords."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_no_secret_in_any_message_repr_or_traceback(
 
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
-    """The spans that managers made from now on will leave."""
+    """The spans of managers created from now on."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -105,7 +105,7 @@ def test_spans_follow_the_names_of_opentelemetry(
     monkeypatch.undo()
     telemetry.spans.look()
     assert not telemetry.spans.wanted
-    # Managers that other tests left to the garbage collector may still speak while spans are wanted.
+    # Managers that other tests left to the garbage collector may still create spans.
     finished = [
         span for span in spans.get_finished_spans() if (span.attributes or {}).get("db.query.text") in texts
     ]
@@ -157,7 +157,7 @@ def test_loads_and_frames_have_spans_too_and_none_quotes_a_row(
     "sql", [f"ALTER ROLE x PASSWORD '{SECRET}' SYNTAX", "CREATE USER MAPPING (password %s) SYNTAX"]
 )
 def test_a_statement_with_a_password_is_not_quoted_in_a_traceback(db: DatabaseManager, sql: str) -> None:
-    """The server quotes the line in which it found the mistake."""
+    """The server quotes the line with the error."""
     with pytest.raises(errors.QueryError) as caught:
         db.execute(sql, (SECRET,) if "%s" in sql else None)
     assert SECRET not in "".join(traceback.format_exception(caught.value))

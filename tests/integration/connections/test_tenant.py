@@ -1,4 +1,4 @@
-"""The tenant scope: the same verbs, one organization's rows, and no way out by a slip."""
+"""The tenant scope: the same methods, one organization's rows, and no accidental way out."""
 
 from __future__ import annotations
 

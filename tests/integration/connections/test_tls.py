@@ -1,4 +1,4 @@
-"""TLS and the socket below it: who is trusted, and what keeps a silent connection from lasting for ever."""
+"""TLS and the socket below it: trust, and limits for silent connections."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.tls import TlsFront
 
 @pytest.fixture(scope="module")
 def own_server() -> Iterator[OwnServer]:
-    """One server behind all fronts."""
+    """One server behind all TLS front ends."""
     with servers.own_server() as server:
         yield server
 
@@ -30,7 +30,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture(scope="module")
 def front(own_server: OwnServer, authority: trustme.CA) -> Iterator[TlsFront]:
-    """A front of the test's own server, with a certificate for `localhost` and for no address."""
+    """A front end of the test's own server, with a certificate for `localhost` but no address."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     with TlsFront(("127.0.0.1", own_server.port), context) as front:

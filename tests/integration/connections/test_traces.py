@@ -1,4 +1,4 @@
-"""What one user of the pool leaves to the next: nothing, whatever the verb; and the text of statements as the server reads it."""
+"""Users of the pool leave no state to the next one, whatever the method; and statement texts as the server parses them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from db_utils import DatabaseManager, TenantScope, errors
 from db_utils.sql_text import HARMLESS_FUNCTIONS, shape
 from tests.integration.connections.conftest import ORGANIZATION, OTHER_ORGANIZATION
 
-# Read in one statement that leaves nothing itself, by the library's own account.
+# Read with one statement that leaves no state itself, according to the library.
 PROBE = """
     SELECT
         current_user::text AS current_user,
@@ -116,7 +116,7 @@ VERBS: dict[str, Callable[[DatabaseManager | TenantScope, str], object]] = {
 
 @pytest.fixture
 def one(manager_with: Callable[..., DatabaseManager]) -> DatabaseManager:
-    """A manager with one connection, which every user after another gets."""
+    """A manager with one connection, which all users share in turn."""
     db = manager_with(pool_max_connections=1)
     db.execute(
         "CREATE OR REPLACE FUNCTION leave_setting() RETURNS text LANGUAGE sql AS "
@@ -143,7 +143,7 @@ def test_the_next_user_of_a_connection_finds_nothing(one: DatabaseManager, verb:
 
 
 def test_the_traces_would_be_seen(one: DatabaseManager) -> None:
-    """The alarm's own test: on a connection that is not reset, each of them shows."""
+    """The check itself works: on a connection that is not reset, each of them is visible."""
     unseen = []
     for name, sql in TRACES.items():
         with one.connection() as connection:
@@ -226,7 +226,7 @@ def test_a_scope_is_itself_again_after_its_raw_connection(db: DatabaseManager) -
 
 @pytest.fixture(scope="module")
 def ticking(library_url: str) -> Iterator[Callable[[str], int | None]]:
-    """How many statements did the server find in a text? None where it refused the text."""
+    """The number of statements that the server found in a text; None if it refused the text."""
     connection = psycopg2.connect(library_url)
     connection.autocommit = True
     with connection.cursor() as cursor:
@@ -250,7 +250,7 @@ def ticking(library_url: str) -> Iterator[Callable[[str], int | None]]:
     connection.close()
 
 
-# Each statement ticks once, so a statement that is there shows, wherever quotes and comments seem to hide it.
+# Each statement counts once, so every statement is visible, even if quotes and comments seem to hide it.
 _INSIDE = st.lists(
     st.sampled_from(
         ["; SELECT t()", "'", "''", '"', "\\", "\\'", "$$", "$a$", "--", "/*", "*/", "\n", "\r", "\u00a0", "x", "é$", ";"]
@@ -317,7 +317,7 @@ def test_what_used_to_hide_a_statement(
 
 
 def test_functions_that_are_called_harmless_are_so(db: DatabaseManager) -> None:
-    """What the server says of each: it changes nothing (not volatile), or it is one of these, which keep no state."""
+    """The server's volatility of each: not volatile, or one of these, which keep no state."""
     stateless = {
         "CLOCK_TIMESTAMP", "GEN_RANDOM_UUID", "PG_SLEEP", "PG_NOTIFY", "PG_ADVISORY_XACT_LOCK",
         "PG_TRY_ADVISORY_XACT_LOCK",

@@ -1,6 +1,6 @@
-"""Transactions: all or nothing, nested, tried again on conflict, refused to a second thread."""
+"""Transactions: all or nothing, nested, retried on conflict, refused to a second thread."""
 
-# ruff: noqa: PT012 - a block that fails as a whole is what is tested
+# ruff: noqa: PT012 - blocks that fail as a whole are tested
 from __future__ import annotations
 
 import threading
@@ -191,7 +191,7 @@ def test_a_deadlock_is_tried_again(db: DatabaseManager) -> None:
 
         def delay(failures: int) -> float:
             first_failures.append(failures)
-            assert one_is_through.wait(60)  # else the two may meet in a second deadlock
+            assert one_is_through.wait(60)  # otherwise the two may deadlock again
             return 0.0
 
         db.run_in_transaction(cross, delay=delay)

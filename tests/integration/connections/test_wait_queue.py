@@ -1,4 +1,4 @@
-"""Whose turn it is: who waits longest for a connection is served first, and nothing that happens meanwhile
+"""The queue: the longest waiter for a connection is served first, and no event
 loses a connection, a place or a turn.
 """
 
@@ -21,7 +21,7 @@ from tests.integration.connections.conftest import waits_until
 
 
 class Queue:
-    """Threads that line up before a full pool, one after the other, and the order in which they were served."""
+    """Threads that queue for a full pool, one after another, and the order in which they were served."""
 
     def __init__(self, pool: ConnectionPool, executor: ThreadPoolExecutor) -> None:
         self.pool = pool
@@ -29,7 +29,7 @@ class Queue:
         self.served: list[object] = []
 
     def join(self, name: object) -> Future[None]:
-        """Returns when this one stands in the queue."""
+        """Returns when this thread is in the queue."""
         waiting = self.pool.pool_stats().waiting
         future = self.executor.submit(self._use, name)
         waits_until(lambda: self.pool.pool_stats().waiting == waiting + 1 or future.done())
@@ -44,19 +44,19 @@ class Queue:
 
 @pytest.fixture
 def pool(manager_with: Callable[..., DatabaseManager]) -> ConnectionPool:
-    """One connection for everybody."""
+    """One connection for all."""
     return manager_with(pool_max_connections=1, pool_timeout_seconds=30)._pool
 
 
 @pytest.fixture
 def queue(pool: ConnectionPool) -> Iterator[Queue]:
-    """An empty queue before that pool."""
+    """An empty queue for that pool."""
     with ThreadPoolExecutor(16) as executor:
         yield Queue(pool, executor)
 
 
 def is_whole(pool: ConnectionPool) -> bool:
-    """Nobody waits, nothing is in use, and as many as promised can be taken at once."""
+    """Nothing waits, nothing is in use, and the maximum can be taken at once."""
     gc.collect()
     stats = pool.pool_stats()
     if (stats.in_use, stats.waiting) != (0, 0) or stats.open != stats.idle:
@@ -69,22 +69,22 @@ def is_whole(pool: ConnectionPool) -> bool:
 
 
 def give(pool: ConnectionPool, checkout: Checkout) -> None:
-    """A sound connection comes back."""
+    """A working connection is returned."""
     pool.give(checkout)
 
 
 def break_it(pool: ConnectionPool, checkout: Checkout) -> None:
-    """A broken one comes back: the next has to open another."""
+    """A broken one is returned: the next waiter has to open another."""
     checkout.connection.close()
     pool.give(checkout)
 
 
 def drop_it(pool: ConnectionPool, checkout: Checkout) -> None:
-    """Its holder forgot it: what is left of it is collected by the caller."""
+    """Its holder dropped it: it is garbage-collected in the caller."""
 
 
 def give_elsewhere(pool: ConnectionPool, checkout: Checkout) -> None:
-    """Another thread than the one that took it gives it back."""
+    """A thread other than the one that took it returns it."""
     thread = threading.Thread(target=pool.give, args=(checkout,))
     thread.start()
     thread.join()
@@ -108,7 +108,7 @@ def test_those_who_wait_are_served_in_the_order_of_their_coming(
 
 
 def test_a_newcomer_does_not_overtake(pool: ConnectionPool, queue: Queue) -> None:
-    """The thread that gives back runs on and asks at once, before those who wait are even awake."""
+    """The returning thread continues and asks again at once, before the waiters are awake."""
     checkout = pool.take()
     for number in range(100):
         waiting = [queue.join((number, place)) for place in range(3)]
@@ -123,7 +123,7 @@ def test_a_newcomer_does_not_overtake(pool: ConnectionPool, queue: Queue) -> Non
 
 
 def test_nobody_starves_while_others_hammer(pool: ConnectionPool) -> None:
-    """Each asks again the moment it has given back; all have their first turn before anyone has a second."""
+    """Each asks again right after returning; all have their first turn before anyone has a second."""
     turns: list[int] = []
 
     def hammer(number: int) -> None:
@@ -199,7 +199,7 @@ def test_ctrl_c_while_waiting_leaves_the_turn_to_the_next(pool: ConnectionPool, 
         signal.pthread_kill(main, signal.SIGINT)
         return behind
 
-    # A process that was started in the background may have been told to ignore it.
+    # A process started in the background may ignore it.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with ThreadPoolExecutor(1) as helper:
@@ -221,7 +221,7 @@ class Cancelled(BaseException):
 
 
 def until_cancelled(seconds: float, work: Callable[[], None]) -> None:
-    """Do this, and raise `Cancelled` in it after so long, or not at all where it has ended before."""
+    """Run this, and raise `Cancelled` in it after some time, unless it has ended before."""
 
     def strike(*_: object) -> None:
         raise Cancelled
@@ -232,7 +232,7 @@ def until_cancelled(seconds: float, work: Callable[[], None]) -> None:
         work()
         signal.setitimer(signal.ITIMER_REAL, 0)
     except Cancelled:
-        pass  # the timer strikes once, wherever it does
+        pass  # the timer fires once, at any point
     finally:
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         signal.setitimer(signal.ITIMER_REAL, 0)

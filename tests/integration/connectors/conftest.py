@@ -1,4 +1,4 @@
-"""An organization with two places, and a server that answers as the sources do."""
+"""An organization with two locations, and a server that answers like the sources."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sources() -> Iterator[Sources]:
 
 @dataclass
 class Desk:
-    """Asks sources for one organization and looks at what is stored."""
+    """Queries sources for one organization and checks what is stored."""
 
     db: DatabaseManager
     sources: Sources
@@ -34,7 +34,7 @@ class Desk:
     slept: list[float] = field(default_factory=list)
 
     def client(self, source: Source) -> Client:
-        """A client that never waits for real."""
+        """A client that never really waits."""
         return Client({}, hosts=self.sources.hosts(), sleep=self.slept.append, timeout_seconds=5)
 
     def fetch(
@@ -45,7 +45,7 @@ class Desk:
         end: dt.datetime | None = None,
         **options: Any,
     ) -> RunResult:
-        """One run for the organization's first place."""
+        """One run for the organization's first location."""
         window = None if start is None or end is None else Window(start, end)
         named = ["Hall"] if source.by_location else []
         options.setdefault("now", lambda: self.sources.now)
@@ -62,7 +62,7 @@ class Desk:
         return result
 
     def rows(self) -> list[tuple[Any, ...]]:
-        """All readings but for what the database adds."""
+        """All readings without the columns that the database adds."""
         return [
             tuple(row.values())
             for row in self.db.execute_query(
@@ -73,7 +73,7 @@ class Desk:
         ]
 
     def runs(self) -> list[dict[str, Any]]:
-        """What `connector_runs` says, oldest first."""
+        """The rows of `connector_runs`, oldest first."""
         return self.db.execute_query(
             "SELECT * FROM connector_runs WHERE organization_id = %s ORDER BY finished_at, window_start",
             (self.organization_id,),

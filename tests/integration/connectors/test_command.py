@@ -1,4 +1,4 @@
-"""`barnameh fetch`, `work` and `schedules` as a person and as the compose service call them."""
+"""`barnameh fetch`, `work` and `schedules`, as called by users and by the compose service."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.support.sources import Fault, reading
 
 @pytest.fixture
 def call(desk: Desk) -> Callable[..., Done]:
-    """Run `barnameh` on the desk's database, the sources at the stub."""
+    """Run `barnameh` on the desk's database, with the sources served by the stub."""
 
     def run(*arguments: str, sent: bytes = b"") -> Done:
         given = [*arguments, "--url", desk.db.health().url]
@@ -57,7 +57,7 @@ def test_a_window_is_fetched_and_said_so(desk: Desk, call: Any) -> None:
     assert "Open-Meteo.com under CC BY 4.0" in done.err
     (place,) = done.json["places"]
     assert place["readings_read"] == place["readings_written"] == len(desk.rows()) == 48 * 5
-    # Two days by the organization's own clock.
+    # Two days in the organization's local time.
     assert min(row[1] for row in desk.rows()) == dt.datetime(2026, 5, 31, 22, tzinfo=dt.UTC)
     again = call("fetch", "weather", "--organization", str(desk.organization_id), *window)
     assert again.code == 0, again.err
@@ -110,7 +110,10 @@ def test_a_saved_answer_is_read_like_one_that_came(desk: Desk, call: Any, tmp_pa
     body = {"utc_offset_seconds": 0, "hourly_units": {"temperature_2m": "°C"}, "hourly": hourly}
     saved = tmp_path / "answer.json"
     saved.write_text(json.dumps(body))
-    for given, text in ((str(saved), b""), ("-", saved.read_bytes())):  # a container sees no file of the host
+    for given, text in (
+        (str(saved), b""),
+        ("-", saved.read_bytes()),
+    ):  # a container cannot see the host's files
         done = call(
             "fetch", "weather", "--organization", "Desk", "--mode", "archive", "--from-file", given, sent=text
         )
@@ -149,7 +152,7 @@ def test_every_so_often_the_worker_does_it(desk: Desk, call: Any) -> None:
     after = schedule_of(desk)
     assert after["last_succeeded_at"] >= after["last_started_at"]
     assert after["last_error"] is None
-    # Missed for days, done once, and due again in six hours.
+    # Missed for days, run once, and due again in six hours.
     assert len(desk.runs()) == runs + 1
     assert after["next_run_at"] - after["last_started_at"] == dt.timedelta(hours=6)
     shown = call("schedules", "--json")
@@ -242,7 +245,7 @@ def test_sigterm_ends_it_cleanly_and_a_kill_is_made_up_for(desk: Desk) -> None:
         if ending == signal.SIGTERM:
             assert process.returncode == 0, said.decode()
     desk.sources.fault = lambda number: None
-    # What the kill had left is done again without waiting for a day.
+    # What the kill interrupted is repeated without waiting for a day.
     Worker(desk.db, commands.TASKS | {"fetch weather": asked_at(desk)}).run(once=True)
     assert schedule_of(desk)["last_error"] is None
     assert schedule_of(desk)["last_succeeded_at"] is not None
@@ -261,7 +264,7 @@ def asked_at(desk: Desk) -> Any:
 
 @pytest.mark.thorough
 def test_the_pages_training_frame_knows_the_forecast_of_a_day_before(desk: Desk, call: Any) -> None:
-    """The two blocks of docs/services.md as they stand there, with the weather that came stored beside."""
+    """The two blocks of docs/services.md as written, with the resulting weather."""
     page = (
         Path("docs/services.md").read_text(encoding="utf-8").partition("<!-- example: previous-runs -->")[2]
     )
@@ -278,7 +281,7 @@ def test_the_pages_training_frame_knows_the_forecast_of_a_day_before(desk: Desk,
         latitude_degrees=-37.81,
         longitude_degrees=144.96,
     )["location_id"]
-    first = dt.datetime(2026, 5, 31, 14, tzinfo=dt.UTC)  # midnight by the clock of the market
+    first = dt.datetime(2026, 5, 31, 14, tzinfo=dt.UTC)  # midnight in the market's local time
     desk.db.execute_many(
         "INSERT INTO demand_history (organization_id, time, product_id, location_id, quantity) VALUES %s",
         [

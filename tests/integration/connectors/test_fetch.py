@@ -1,4 +1,4 @@
-"""Readings come in as they were known, once, whatever the source and the process do meanwhile."""
+"""Readings are stored as known, once, whatever the source and the process do meanwhile."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_any_split_order_and_repetition_of_windows_gives_the_same_rows(
 
 
 def test_only_what_changed_is_stored_and_every_question_has_the_same_answer(desk: Desk) -> None:
-    """Polls of a forecast that changes rarely: few rows, and as of each poll what that poll said."""
+    """Polls of a forecast that changes rarely: few rows, and as of each poll its answer."""
     polls = [FIRST + 6 * n * HOUR for n in range(8)]
     said: dict[dt.datetime, dict[dt.datetime, Decimal]] = {}
     for number, poll in enumerate(polls):
@@ -135,7 +135,7 @@ def test_a_revision_is_a_new_row_known_since_the_run_that_saw_it(desk: Desk) -> 
     desk.sources.now = FIRST + 9 * DAY + dt.timedelta(minutes=5)
     for _ in range(3):
         desk.fetch(source, start=FIRST, end=FIRST + DAY)
-    day = FIRST - 2 * HOUR  # midnight in Frankfurt; the window holds one working day's start
+    day = FIRST - 2 * HOUR  # midnight in Frankfurt; the window contains the start of one working day
     assert [(row[1], row[2], row[3]) for row in desk.rows() if row[1] > day] == [
         (row_time, known, value)
         for row_time, known, value in (
@@ -146,7 +146,7 @@ def test_a_revision_is_a_new_row_known_since_the_run_that_saw_it(desk: Desk) -> 
 
 
 def test_only_the_newest_of_a_times_readings_is_revised(desk: Desk) -> None:
-    """What was said three days before is past: its correction must not stand above what was said a day before."""
+    """A forecast made three days before is past: its correction must not take precedence over one made a day before."""
     wrong: set[int] = set()
     desk.sources.value = lambda name, at, lead: 10.0 * lead + (5 if lead in wrong else 0)
     desk.sources.now = FIRST + 9 * DAY + dt.timedelta(minutes=5)
@@ -166,7 +166,7 @@ def test_only_the_newest_of_a_times_readings_is_revised(desk: Desk) -> None:
 
 
 def test_writing_needs_no_statistics(desk: Desk) -> None:
-    """A join would be planned for the few rows that the planner thinks there are, and take seconds for what comes in a window."""
+    """A join would be planned for the planner's estimate of few rows, and take seconds for a whole window."""
     parameters = {
         "organization_id": desk.organization_id,
         "location_id": desk.location_id,
@@ -198,7 +198,7 @@ def test_faults_in_a_third_of_the_answers_lose_and_double_nothing(desk: Desk) ->
     ]
     desk.sources.fault = lambda number: chance.choice(faults) if chance.random() < 0.3 else None
     source = OpenMeteo(mode="archive", longest_window=2 * DAY)
-    for _ in range(6):  # what one run could not get, the next one does
+    for _ in range(6):  # the next run fetches what one could not
         desk.fetch(source, start=FIRST, end=FIRST + 24 * DAY)
     desk.sources.fault = lambda number: None
     clean = new_desk(desk.db, desk.sources, "Clean")
@@ -221,14 +221,14 @@ def test_a_source_that_is_down_is_caught_up_with_by_itself(desk: Desk) -> None:
     desk.sources.fault = lambda number: None
     desk.sources.now = FIRST + 8 * DAY
     assert desk.fetch(source).error is None
-    # No hour of what has happened is missing, archived or forecast.
+    # No past hour is missing, archived or forecast.
     times = {row[1] for row in desk.rows()}
     first = min(times)
     assert {first + n * HOUR for n in range(int((desk.sources.now - first) / HOUR))} <= times
 
 
 def test_what_a_customer_wrote_about_runs_asks_for_a_year_at_most(desk: Desk) -> None:
-    """Runs are the organization's own rows: one that claims to have ended in the year 1 must not have two thousand years fetched."""
+    """Runs are the organization's own rows: one claiming to have ended in the year 1 must not cause two thousand years to be fetched."""
     desk.db.execute(
         "INSERT INTO connector_runs (organization_id, connector, window_start, window_end, started_at) "
         "VALUES (%s, 'ecb', '0001-02-01', '0001-03-01', '0001-02-01')",
@@ -328,7 +328,7 @@ def test_the_newest_runs_are_kept_and_the_next_window_begins_where_it_would(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates = ReferenceRates()
-    for day in (20, 1, 2, 3):  # the one that reached farthest is the oldest
+    for day in (20, 1, 2, 3):  # the one with the latest end is the oldest
         desk.fetch(rates, start=FIRST + day * DAY, end=FIRST + (day + 1) * DAY)
 
     def windows() -> list[dt.datetime]:

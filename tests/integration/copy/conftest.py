@@ -1,4 +1,4 @@
-"""A database with tables of every kind that rows are loaded into, and a connection that is rolled back after each test."""
+"""A database with all kinds of target tables, and a connection that is rolled back after each test."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def bulk_url(server_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def connection(bulk_url: str) -> Iterator[Any]:
-    """A connection in psycopg2's usual mode; what it did is rolled back."""
+    """A connection in psycopg2's usual mode; its work is rolled back."""
     connection = psycopg2.connect(bulk_url, options="-c TimeZone=UTC")
     register(connection)
     try:
@@ -134,7 +134,7 @@ def connection(bulk_url: str) -> Iterator[Any]:
 
 
 class Asker:
-    """Asks the server on the connection of the test."""
+    """Queries the server on the test's connection."""
 
     def __init__(self, connection: psycopg2.extensions.connection) -> None:
         self._connection = connection
@@ -154,5 +154,5 @@ class Asker:
 
 @pytest.fixture
 def ask(connection: Any) -> Asker:
-    """Asks the server on the test's connection."""
+    """Queries the server on the test's connection."""
     return Asker(connection)

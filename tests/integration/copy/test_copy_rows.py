@@ -140,7 +140,7 @@ def test_a_value_goes_in_as_it_is_meant(
         with pytest.raises(InvalidDataError):
             copy.copy_rows(connection, "anything", [column], [(given,)])
         return
-    # alone, beside NULL, beside another type (value by value), and in a long column: four ways through the encoder
+    # alone, next to NULL, next to another type (value by value), and in a long column: four paths through the encoder
     rows = [(given,), (None,), (given,), *([(given,)] * 300)]
     assert copy.copy_rows(connection, "anything", [column], rows) == 303
     found = [row[0] for row in ask.rows(f"SELECT {column} FROM anything")]
@@ -209,7 +209,7 @@ def test_rows_may_be_dicts_lists_and_rows_of_other_libraries(connection: Any, as
 
 @pytest.mark.thorough
 def test_a_generator_is_read_while_the_server_loads(connection: Any, ask: Asker) -> None:
-    """250,000 rows never are in memory at once: that would be more than 20 MB."""
+    """250,000 rows are never in memory at once: that would take more than 20 MB."""
 
     def rows() -> Iterator[tuple[int, str]]:
         for number in range(250_000):

@@ -40,7 +40,7 @@ MOMENT = dt.datetime(2026, 3, 1, 11, 30, 0, 123456, dt.UTC)
 
 @pytest.fixture(params=["apart", "inside"])
 def read(request: pytest.FixtureRequest, bulk_url: str, connection: Any) -> Read:
-    """read_frame on a connection of its own, and on the test's."""
+    """read_frame on a separate connection, and on the test's."""
 
     def call(sql: str, params: Any = None, **options: Any) -> Any:
         uri = bulk_url if request.param == "apart" else None

@@ -1,4 +1,4 @@
-"""With a report the good rows are loaded and each bad one is told apart: number, column, reason, values."""
+"""With a report the good rows are loaded and each bad one is reported: number, column, reason, values."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_what_a_trigger_refuses_is_reported(connection: Any, ask: Asker) -> None
 
 @pytest.mark.slow
 def test_many_bad_rows_of_every_kind_at_random(connection: Any, ask: Asker) -> None:
-    """More than one batch, a tenth of it bad; the expected outcome is worked out row by row in Python."""
+    """More than one batch, a tenth of it bad; the expected outcome is computed row by row in Python."""
     chance = random.Random(7)
     rows, expected, keys = [], {}, set()
     for number in range(1, 45_001):

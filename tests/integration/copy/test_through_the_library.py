@@ -1,4 +1,4 @@
-"""The bulk verbs of DatabaseManager, Transaction and TenantScope, on the real schema."""
+"""The bulk methods of DatabaseManager, Transaction and TenantScope, on the real schema."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def demand(number: int, organization: uuid.UUID = OURS, **changes: Any) -> tuple
 
 @pytest.fixture
 def db(empty_database: DatabaseManager) -> DatabaseManager:
-    """Two organizations with a place each."""
+    """Two organizations with a location each."""
     for organization in (OURS, THEIRS):
         empty_database.copy_rows(
             "organizations",

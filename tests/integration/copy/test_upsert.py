@@ -1,4 +1,4 @@
-"""Rows that may be there already: upsert_many, and execute_many with ON CONFLICT and with anything else."""
+"""Rows that may already exist: upsert_many, and execute_many with and without ON CONFLICT."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def stock(product: Any, quantity: Any, first_seen: int = 0) -> tuple[Any, ...]:
 
 
 def padded(rows: list[tuple[Any, ...]], count: int) -> list[tuple[Any, ...]]:
-    """These rows behind so many others that the load takes the other way."""
+    """These rows after so many others that the load takes the other path."""
     return [stock(f"filler {number:06}", 0) for number in range(count)] + rows
 
 
@@ -176,7 +176,7 @@ def test_every_way_to_write_an_insert(connection: Any, ask: Asker, statement: st
 
 @pytest.mark.parametrize("others", [0, 3000])
 def test_a_counter_counts_every_row(connection: Any, ask: Asker, others: int) -> None:
-    """One statement may touch a row once only; the rows of one key are applied one after another all the same."""
+    """One statement may change a row only once; rows with one key are nevertheless applied one after another."""
     statement = (
         INSERT
         + " ON CONFLICT (organization_id, product_id) DO UPDATE SET quantity = stock.quantity + EXCLUDED.quantity"

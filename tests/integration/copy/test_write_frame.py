@@ -1,4 +1,4 @@
-"""Frames into tables: the values that went in come out, whatever library the frame is of."""
+"""Frames into tables: values survive a round trip, whatever the frame's library."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MOMENT = dt.datetime(2026, 3, 1, 11, 30, 0, 123456, UTC)
 
 @pytest.fixture
 def only_binary(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fail where a frame is sent as text."""
+    """Fail if a frame is sent as text."""
 
     def refuse(*arguments: object) -> Any:
         raise AssertionError("sent as text")

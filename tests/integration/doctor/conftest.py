@@ -29,6 +29,6 @@ def edition(seeded: DatabaseManager) -> str:
 
 @pytest.fixture
 def own_server() -> Iterator[OwnServer]:
-    """A server of this test's own, without the schema, as durable as one that is meant to last."""
+    """This test's own server, without the schema, with production durability."""
     with servers.own_server() as server:
         yield server

@@ -1,4 +1,4 @@
-"""Ask the doctor one thing, paste what it prints, ask again."""
+"""Run one check, paste its printed fix, run it again."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ BAD = (Severity.NOTE, Severity.WARNING, Severity.CRITICAL)
 
 
 def ask(url: str, check: str, *, limits: Iterable[str] = (), **options: Any) -> list[Finding]:
-    """What one check finds on a server."""
+    """The findings of one check on a server."""
     with DatabaseManager(url) as db:
         context = CheckContext(db, change_limits(LIMITS, list(limits)), **options)
         return examine(context, choose([check])).findings
 
 
 def ailment(url: str, check: str, about: str = "", *, limits: Iterable[str] = (), **options: Any) -> Finding:
-    """The one finding of a check that is about this and is not well; it says what to do and names itself."""
+    """The only problem that a check finds about this; it has advice and its own name."""
     found = [f for f in ask(url, check, limits=limits, **options) if f.severity in BAD and about in f.found]
     assert len(found) == 1, found
     assert found[0].check == check
@@ -43,14 +43,14 @@ def ailment(url: str, check: str, about: str = "", *, limits: Iterable[str] = ()
 
 
 def well(url: str, check: str, about: str = "", *, limits: Iterable[str] = (), **options: Any) -> bool:
-    """Whether the check ran and has nothing to say against this."""
+    """Whether the check ran and finds no problem with this."""
     found = ask(url, check, limits=limits, **options)
     assert all(f.severity is not Severity.SKIPPED for f in found), found
     return not [f for f in found if f.severity in BAD and about in f.found]
 
 
 def paste(url: str, fix: Fix | None) -> str:
-    """Run a printed fix as a person would, in psql; what psql answers."""
+    """Run a printed fix in psql, as a user would; return psql's output."""
     assert fix is not None
     assert fix.where == "psql"
     done = subprocess.run(
@@ -75,7 +75,7 @@ def paste_in_shell(url: str, fix: Fix | None, folder: Path = ROOT) -> None:
 
 
 def execute(url: str, *statements: str) -> None:
-    """Run statements, each in a transaction of its own."""
+    """Run statements, each in a separate transaction."""
     connection = psycopg2.connect(url)
     try:
         connection.autocommit = True
@@ -87,7 +87,7 @@ def execute(url: str, *statements: str) -> None:
 
 
 def value(url: str, query: str) -> Any:
-    """The one value that a query returns."""
+    """The single value that a query returns."""
     connection = psycopg2.connect(url)
     try:
         with connection.cursor() as cursor:
@@ -97,12 +97,12 @@ def value(url: str, query: str) -> Any:
         connection.close()
 
 
-# TimescaleDB's launcher looks for new databases once a minute only.
+# TimescaleDB's launcher checks for new databases only once a minute.
 START_JOBS = "SELECT _timescaledb_functions.start_background_workers()"
 
 
 def until(condition: Callable[[], Any], *, seconds: float = 60.0) -> None:
-    """Wait for what another process brings about."""
+    """Wait for an effect of another process."""
     give_up_at = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < give_up_at, "it did not come about"

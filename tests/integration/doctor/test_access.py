@@ -1,4 +1,4 @@
-"""Who gets in: passwords, superusers, TLS, tenants."""
+"""Access: passwords, superusers, TLS, tenants."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NEW = "correct horse battery staple"
 
 @pytest.fixture
 def exposed() -> Iterator[OwnServer]:
-    """A server that other machines reach, and that asks them for a password."""
+    """A server that other machines can reach, and that requires a password from them."""
     with servers.own_server(listen_addresses="*") as server:
         with (server.folder / "pgdata" / "pg_hba.conf").open("a") as rules:
             rules.write("host all all all scram-sha-256\n")
@@ -152,7 +152,7 @@ def test_no_tls_on_loopback_is_well_and_beyond_it_a_warning(
     assert well(own_server.url, "tls")
     found = ailment(exposed.url, "tls")
     assert found.severity == Severity.WARNING
-    # The servers of this suite are built without TLS; listening on loopback only, as the finding says, is the other cure.
+    # The servers of this suite are built without TLS; the finding's other fix is to listen on loopback only.
     exposed.stop()
     exposed.start(listen_addresses="127.0.0.1")
     assert well(exposed.url, "tls")

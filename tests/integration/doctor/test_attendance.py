@@ -1,4 +1,4 @@
-"""Attendance that is there twice."""
+"""Duplicate attendance."""
 
 from __future__ import annotations
 

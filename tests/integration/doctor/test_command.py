@@ -1,4 +1,4 @@
-"""The command as a whole: exit codes, choice of checks, JSON, rights, time, and no false alarm on a fresh database."""
+"""The command as a whole: exit codes, choice of checks, JSON, rights, time, and no false alarms on a new database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.servers import OwnServer
 
 @pytest.fixture
 def fresh() -> Iterator[OwnServer]:
-    """A server as `init` and `seed` leave it."""
+    """A server in the state after `init` and `seed`."""
     with servers.own_server(servers.stopped_seeded_data) as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""Sources that were not asked in time, or whose last run failed, are found."""
+"""Overdue sources, and sources whose last run failed, are found."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_source_that_was_not_asked_in_time(url: str) -> None:
     assert "last succeeded 2.0 days ago" in late.found
     assert abs(late.figures["age_seconds"] - 49 * 3600) < 600
     assert late.figures["every_seconds"] == 86_400
-    # The line that it prints does what is due.
+    # The printed command runs due tasks.
     paste_in_shell(url, late.fix)
     assert well(url, CHECK)
     assert value(url, "SELECT count(*) FROM external_factors WHERE name = 'public_holiday'") > 0
@@ -42,7 +42,7 @@ def test_one_that_never_had_a_good_run_is_as_old_as_its_schedule(url: str) -> No
 
 def test_a_failure_is_told_with_its_reason(url: str) -> None:
     execute(url, _SCHEDULE.format(ended="now()"))
-    # A worker is at it: nothing is wrong yet.
+    # A worker is running it: nothing is wrong yet.
     execute(url, "UPDATE service_schedules SET last_error = 'interrupted'")
     assert well(url, CHECK)
     execute(url, "UPDATE service_schedules SET last_error = 'the source refuses: 429'")

@@ -1,4 +1,4 @@
-"""Events that cannot all be true are found with their machine, and so is machine time that could not be kept."""
+"""Contradictory events are found with their machine, and so is machine time that could not be stored."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_production_of_a_retired_machine_is_found(url: str) -> None:
         url,
         f"UPDATE resources SET status = 'retired' WHERE resource_id = (SELECT resource_id FROM {_MACHINE} AS r)",
     )
-    # What happened before it was retired stays as it was.
+    # The past before its retirement is unchanged.
     assert well(url, "impossible-events", name)
     execute(
         url,
@@ -101,7 +101,7 @@ def test_a_refresh_that_failed_is_found_until_one_succeeds(url: str) -> None:
     with DatabaseManager(url) as db:
         schema.refresh_rollups(db)
     assert well(url, "kept-machine-time")
-    # A trigger stands for whatever may fail: the step, and not what writes down that it did.
+    # A trigger simulates any failure of the step, but not of its recording.
     execute(
         url,
         "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the disk is full'; END $$",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.integration.doctor.support import ailment, execute, well
 
-# Rows of a time when no rule was there.
+# Rows from before the rule.
 _TWO_UNITS = """
     ALTER TABLE external_factors DISABLE TRIGGER external_factors_one_unit_per_series;
     INSERT INTO external_factors (organization_id, time, factor_type, name, value, unit, available_at)

@@ -1,4 +1,4 @@
-"""Two organizations of one name are found."""
+"""Two organizations with the same name are found."""
 
 from __future__ import annotations
 

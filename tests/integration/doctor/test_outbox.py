@@ -1,4 +1,4 @@
-"""Copies that are late, or that refuse something, are found."""
+"""Copies that lag behind, or reject changes, are found."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_a_standby_that_does_not_replay_is_seen_from_both_sides(own_server: OwnS
         )
         until(lambda: well(own_server.url, "replication-lag", limits=limits))
         assert well(standby.url, "replication-lag")
-        # Every check can be asked of a standby; the one that reads the schema's own rows finds no schema here.
+        # Every check runs on a standby; the one that reads the schema's own rows finds no schema here.
         stuck = {
             f.check for check in CHECKS for f in ask(standby.url, check.name) if "could not run" in f.found
         }
@@ -73,7 +73,7 @@ def test_old_rows_are_found_before_writes_end(
     own_server: OwnServer, next_transaction: int, severity: Severity
 ) -> None:
     assert well(own_server.url, "wraparound")
-    # Template databases are frozen by autovacuum only: it must not stand aside, and not be done before we look.
+    # Template databases are frozen by autovacuum only: it must not be off, and not have finished before we look.
     execute(own_server.url, "ALTER SYSTEM SET autovacuum_naptime = '1s'")
     own_server.stop()
     make_old(own_server.folder / "pgdata", next_transaction)
@@ -87,7 +87,7 @@ def test_old_rows_are_found_before_writes_end(
 
 
 def make_old(data: Path, next_transaction: int) -> None:
-    """Have the next transaction be this one, as after so many others."""
+    """Make this the next transaction, as after many others."""
     owner = data.stat()
     as_owner = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
     subprocess.run(
@@ -97,14 +97,14 @@ def make_old(data: Path, next_transaction: int) -> None:
         cwd="/",
         **as_owner,  # type: ignore[call-overload]
     )
-    # Two bits for each transaction: the page of the next one must be there.
+    # Two bits per transaction: the page of the next one must exist.
     segment = data / "pg_xact" / f"{next_transaction // (32 * 8192 * 4):04X}"
     segment.write_bytes(bytes(32 * 8192))
     os.chown(segment, owner.st_uid, owner.st_gid)
 
 
 def server_program(name: str) -> str:
-    """A program of the server, where the server's own user reaches it."""
+    """A program of the server, where the server's user can access it."""
     from db_utils.embedded.installation import public_copy
 
     return str(public_copy(program(name).resolve().parents[1]) / "bin" / name)

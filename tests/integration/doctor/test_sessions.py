@@ -1,4 +1,4 @@
-"""Connections, long and idle transactions, waits for locks, and what is found in memory."""
+"""Connections, long and idle transactions, lock waits, and the cache hit ratio."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.servers import OwnServer
 
 @contextmanager
 def busy(url: str, statement: str) -> Iterator[int]:
-    """The process id of a session that is at this statement until someone ends it."""
+    """The process id of a session that runs this statement until it is terminated."""
     connection = psycopg2.connect(url)
 
     def work() -> None:
@@ -61,7 +61,7 @@ def test_a_queue_of_notifications_that_fills_up_is_laid_at_the_oldest_transactio
     with closing(psycopg2.connect(url)) as listener, listener.cursor() as cursor:
         cursor.execute("LISTEN anything")
         listener.commit()
-        cursor.execute("SELECT 1")  # a transaction that stays open: what comes now stays in the queue
+        cursor.execute("SELECT 1")  # a transaction that stays open: new notifications stay in the queue
         execute(url, "SELECT pg_notify('anything', n || repeat('x', 7000)) FROM generate_series(1, 200) AS n")
         found = ailment(url, "notification-queue", limits=limits)
         assert found.severity == Severity.WARNING
@@ -120,7 +120,7 @@ def test_a_prepared_transaction_is_named_and_rolled_back() -> None:
 
 @pytest.fixture
 def small(own_server: OwnServer) -> OwnServer:
-    """A server with eleven connections for everybody and three for superusers."""
+    """A server with eleven connections for all and three for superusers."""
     execute(own_server.url, "ALTER SYSTEM SET max_connections = 14")
     own_server.stop()
     own_server.start()
@@ -213,7 +213,7 @@ def test_a_cache_too_small_for_its_data_is_seen_in_the_hit_ratio_and_in_the_sett
 
 
 def read_all(url: str) -> Callable[[], None]:
-    """Reads 2,900 blocks again and again, more than 100,000 in all."""
+    """Reads 2,900 blocks repeatedly, more than 100,000 in total."""
 
     def read() -> None:
         execute(url, *["SELECT count(*) FROM t"] * 45)

@@ -100,7 +100,7 @@ BAD_SETTINGS = {
 
 
 def test_a_setting_of_the_command_line_is_mended_there() -> None:
-    """ALTER SYSTEM does not change it: what the fix says is put where it says, and the server started again."""
+    """ALTER SYSTEM does not change it: apply the fix where it says, and restart the server."""
     mended = {}
     with servers.own_server(**{setting: bad for setting, (_, bad) in BAD_SETTINGS.items()}) as own:
         for setting, (check, _) in BAD_SETTINGS.items():

@@ -33,7 +33,7 @@ def test_days_left_follow_from_growth_and_free_space(seeded_database: DatabaseMa
     tight = [f"disk-days={2 * 1024**3 / per_day * 2},{2 * 1024**3 / per_day * 1.5}"]
     assert ailment(url, "disk", disk_free_bytes=2 * 1024**3, limits=tight).severity == Severity.CRITICAL
     assert found.fix is not None
-    # More space is the cure that is always right.
+    # More space is always a correct fix.
     assert well(url, "disk", disk_free_bytes=10**15)
 
 
@@ -85,7 +85,7 @@ def test_free_space_that_cannot_be_known_is_a_note_not_a_figure(own_server: OwnS
         "CREATE ROLE watcher LOGIN PASSWORD 'watching all night'",
     )
     url = own_server.url.replace("barnameh_user:barnameh_password", "watcher:watching%20all%20night")
-    found = ailment(url, "disk")  # this role may not know where the data is
+    found = ailment(url, "disk")  # this role may not see where the data are
     assert found.severity == Severity.NOTE
     assert found.figures["free_bytes"] is None
     assert "--disk-free" in found.means
@@ -120,7 +120,7 @@ def backed_up(url: str, verified: str) -> None:
 
 @pytest.mark.thorough
 def test_a_backup_that_nobody_verified_counts_for_nothing(url: str, tmp_path: Path) -> None:
-    assert well(url, "backup-age")  # sample data can be made again
+    assert well(url, "backup-age")  # sample data can be recreated
     execute(url, _REAL)
     assert ailment(url, "backup-age").severity == Severity.WARNING  # its first day
     execute(

@@ -1,4 +1,4 @@
-"""Dead rows, bloat, statistics; indexes that are broken, double, unused, missing or too big."""
+"""Dead rows, bloat, statistics; invalid, duplicate, unused, missing or too big indexes."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _FILL = "CREATE TABLE \"Odd table\" AS SELECT g AS id, g % 1000 AS kind, repeat(
 
 @pytest.fixture(scope="module")
 def still_server() -> Iterator[OwnServer]:
-    """A server that cleans nothing up by itself."""
+    """A server without autovacuum."""
     with servers.own_server(autovacuum="off") as server:
         yield server
 
 
 @pytest.fixture
 def odd(still_server: OwnServer) -> Iterator[str]:
-    """A database of the test's own there, with a table of 40,000 rows."""
+    """The test's own database there, with a table of 40,000 rows."""
     with fresh_database(still_server.url) as url:
         execute(url, _FILL)
         execute(
             url, 'ANALYZE "Odd table"'
-        )  # a session of its own: what the other one counted is counted by now
+        )  # a separate session: the other one's statistics have been reported
         yield url
 
 
@@ -79,7 +79,7 @@ def test_a_small_table_is_not_judged_for_its_empty_space(odd: str) -> None:
 
 def test_a_table_that_was_never_analyzed_is_found(odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
     execute(odd, 'CREATE TABLE unknown AS SELECT * FROM "Odd table"')
-    assert well(odd, "statistics")  # 10 MB: autovacuum will come
+    assert well(odd, "statistics")  # 10 MB: autovacuum will handle it
     monkeypatch.setattr(tables, "NEVER_ANALYZED_LEAST_BYTES", 1024**2)
     found = ailment(odd, "statistics", "public.unknown")
     assert found.severity == Severity.WARNING

@@ -1,4 +1,4 @@
-"""Jobs, retention, rollups, columnstore: what TimescaleDB's community edition does by itself, and does not."""
+"""Jobs, retention, rollups, columnstore: the background work of TimescaleDB's community edition."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHECKS = ["failing-jobs", "late-jobs", "retention-window", "uncompressed-chunks"
 
 @pytest.fixture
 def community(request: pytest.FixtureRequest, edition: str) -> Iterator[str]:
-    """A database whose edition has jobs. Elsewhere, that the check says so instead of passing is what is tested."""
+    """A database whose edition has jobs. In other editions, test that the check is skipped instead of passing."""
     if edition == "community":
         yield request.getfixturevalue("url")
         return
@@ -132,7 +132,7 @@ def test_a_rollup_that_lags_is_found_and_refreshed(community: str) -> None:
     execute(
         community,
         f"SELECT alter_job({job}, scheduled => false)",
-        # The rollup knows only what is older than ten days, and its last refresh was to be yesterday.
+        # The rollup covers only data older than ten days, and its last refresh was due yesterday.
         f"SELECT alter_job({job}, initial_start => now() - interval '1 day')",
         "INSERT INTO demand_history (organization_id, time, product_id, location_id, quantity) "
         "SELECT organization_id, now() - interval '1 minute', 'late', location_id, 1 FROM locations LIMIT 1",
@@ -184,7 +184,7 @@ def test_a_rollup_that_does_not_agree_with_its_rows_is_found_and_made_anew(commu
     if not community:
         return
     assert well(community, "rollups-agree")
-    # Late rows that wait for a refresh are no disagreement.
+    # Late rows waiting for a refresh are not a mismatch.
     execute(
         community,
         "INSERT INTO demand_history (organization_id, time, product_id, location_id, quantity) "
@@ -213,7 +213,7 @@ def test_chunks_that_the_policy_passed_by_are_found_and_compressed(community: st
         "INSERT INTO demand_history (organization_id, time, product_id, location_id, quantity) "
         "SELECT organization_id, now() - interval '300 days', 'old', location_id, 1 FROM locations LIMIT 1",
     )
-    assert well(community, "uncompressed-chunks")  # written a moment ago: the policy has not come by yet
+    assert well(community, "uncompressed-chunks")  # just written: the policy has not run yet
     execute(community, "UPDATE _timescaledb_catalog.chunk SET creation_time = now() - interval '400 days'")
     found = ailment(community, "uncompressed-chunks", "public.demand_history (")
     assert found.severity == Severity.WARNING

@@ -1,4 +1,4 @@
-"""Files to import, and a database to put them in."""
+"""Files to import, and a database to load them into."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Codes in files: imported in place of ids, exported beside them, and imported again."""
+"""Codes in files: imported in place of ids, exported next to them, and imported again."""
 
 from __future__ import annotations
 

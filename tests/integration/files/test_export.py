@@ -1,4 +1,4 @@
-"""What a person exports, as they type it: periods, prebuilt queries, standard output, mistakes."""
+"""Exports as users type them: periods, prebuilt queries, standard output, mistakes."""
 
 from __future__ import annotations
 

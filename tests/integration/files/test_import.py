@@ -1,4 +1,4 @@
-"""What a person imports, as they type it: mapping, names, zones, units, twice, several files, old rows."""
+"""Imports as users type them: mapping, names, zones, units, repeats, several files, old rows."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_units_and_codes(db: DatabaseManager, write: Write) -> None:
     minutes = ImportOptions(units={"hours_worked": "minutes"})
     assert import_files(db, [came], "employee_attendance", organization=NAME, options=minutes).added == 1
     row = db.execute_query("SELECT * FROM employee_attendance WHERE time = '2024-01-01T08:00Z'")[0]
-    # The column was not in the file: the table's own default.
+    # The column was not in the file: the table's default.
     assert (row["employee_id"], row["hours_worked"], row["scheduled_hours"]) == (
         employee["employee_id"],
         Decimal("7.5"),
@@ -195,7 +195,7 @@ def test_standard_input_and_several_files(db: DatabaseManager, write: Write, tmp
     options = ImportOptions(rejects=tmp_path / "r.csv", skip_bad=True)
     result = import_files(db, [one, two], "demand_history", organization=NAME, options=options)
     assert (result.read, result.added, result.already_there) == (6, 1, 2)
-    # A key that comes in both files is refused in both, each with the place of the other.
+    # A key in both files is refused in both, each with the location of the other.
     assert [(r.file, r.line) for r in result.first_rejects] == [(str(one), 2), (str(two), 2), (str(two), 3)]
     assert f"line 3 of {two}" in result.first_rejects[0].reason
     assert f"line 2 of {one}" in result.first_rejects[2].reason

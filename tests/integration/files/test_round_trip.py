@@ -1,4 +1,4 @@
-"""What was exported can be imported again, from every table and in every format, and gives equal rows."""
+"""An export can be imported again, from every table and in every format, with equal rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from db_utils import DatabaseManager
 from db_utils.files import ExportOptions, ImportOptions, export_relation, import_files
 from db_utils.files.options import Format
 
-# Each after those that it points to.
+# Each after the tables that it references.
 TABLES = (
     "organizations",
     "locations",
@@ -33,7 +33,7 @@ TABLES = (
     "optimization_runs",
     "alerts",
 )
-LARGE = ("operational_events", "resource_metrics")  # of these the last hours are enough
+LARGE = ("operational_events", "resource_metrics")  # the last hours of these are enough
 KEPT = ("recorded_at", "updated_at", "notification_key")
 ENDINGS = {
     "csv": "csv",
@@ -46,7 +46,7 @@ ENDINGS = {
 
 
 def contents(db: DatabaseManager, table: str, start: dt.datetime | None = None) -> list[Any]:
-    """All rows but what the database keeps itself, as the server writes them, numbers without their trailing zeros."""
+    """All rows without the columns maintained by the database, as written by the server, numbers without trailing zeros."""
     period = "true" if start is None else f"time >= '{start.isoformat()}'"
     rows = db.execute_query(
         f"SELECT to_jsonb(t) - %s::text[] AS row FROM {table} AS t WHERE {period}", (list(KEPT),)
@@ -81,7 +81,7 @@ def test_every_table_comes_back_equal(
     for table in TABLES:
         start = newest(seeded, table) - dt.timedelta(hours=3) if table in LARGE else None
         file = tmp_path / f"{table}.{ending}"
-        # In CSV an empty text and no value differ by what no value is written as.
+        # In CSV an empty text and a missing value differ only with a null text.
         exported = export_relation(
             seeded, table, file, organization=None, start=start, options=ExportOptions(null=r"\N")
         )
@@ -149,7 +149,7 @@ def test_odd_values_are_exact(empty_database: DatabaseManager, tmp_path: Path, e
         assert result.first_rejects == []
         assert contents(db, table) == values[table]
         if table == "demand_history" and ENDINGS[ending] in ("csv", "jsonl"):
-            # There the digits themselves are kept, trailing zeros included.
+            # There the digits are kept, including trailing zeros.
             assert db.execute_query(digits) == before
 
 

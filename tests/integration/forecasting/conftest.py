@@ -1,4 +1,4 @@
-"""A shop with two products, its history loaded two days before the last day that is looked at."""
+"""A shop with two products, whose history was loaded two days before the last day of interest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from db_utils import DatabaseManager, OperationalDataQueries
 ZONE = ZoneInfo("Europe/Berlin")
 DAYS = 100
 LAST = dt.date(2026, 11, 9)
-"""The last day with demand, long before the clock of any run of these tests' figures."""
+"""The last day with demand, long before any run of these tests."""
 
 
 def midnight(day: dt.date) -> dt.datetime:
@@ -29,7 +29,7 @@ ORIGIN = midnight(LAST + dt.timedelta(days=1))
 
 
 def quantity_of(product: str, day: dt.date) -> int:
-    """A weekly wave, a trend, and a noise that is always the same."""
+    """A weekly pattern, a trend, and reproducible noise."""
     number = day.toordinal()
     noise = 6 * math.sin(number * 12.9898 + len(product)) * math.sin(number * 78.233)
     size = {"A": 100, "B": 40}.get(product, 60)
@@ -38,7 +38,7 @@ def quantity_of(product: str, day: dt.date) -> int:
 
 @dataclass
 class Shop:
-    """An organization with one place, and what is asked of its service."""
+    """An organization with one location, and calls of the service."""
 
     db: DatabaseManager
     organization_id: UUID
@@ -64,11 +64,11 @@ class Shop:
         )
 
     def loaded_before(self, at: dt.datetime) -> None:
-        """As if what there is had been loaded then, so that later rows are late ones."""
+        """Pretend that the existing rows were loaded then, so that later rows are late ones."""
         self.db.execute("UPDATE demand_history SET recorded_at = %s", (at,))
 
     def factor(self, name: str, values: dict[dt.date, float], ahead: dt.timedelta) -> None:
-        """Readings of whole days, known so long before."""
+        """Readings of whole days, known this long before."""
         self.queries.record_external_factors(
             self.organization_id,
             [
@@ -87,7 +87,7 @@ class Shop:
         return forecast_demand(self.db, self.organization_id, as_of=as_of, **options)
 
     def saved(self) -> list[dict[str, Any]]:
-        """All forecasts that stand in the table."""
+        """All forecasts in the table."""
         return self.db.execute_query(
             "SELECT product_id, target_time, predicted_quantity, lower_bound, upper_bound, model_name, available_at, purpose "
             "FROM demand_forecasts ORDER BY product_id, target_time, model_name, available_at, purpose"
@@ -115,7 +115,7 @@ def bare(empty_database: DatabaseManager) -> Shop:
 
 @pytest.fixture
 def shop(bare: Shop) -> Shop:
-    """Products A and B with a hundred days, a promotion known long before, a temperature known on the day."""
+    """Products A and B with a hundred days, a promotion known long before, and a temperature known on the day."""
     for product in ("A", "B"):
         bare.record(product, {day: quantity_of(product, day) for day in days()})
     ahead = days(DAYS + 20, LAST + dt.timedelta(days=20))

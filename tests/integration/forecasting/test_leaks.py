@@ -1,4 +1,4 @@
-"""Nothing that was not known at the origin changes anything; each factor stands at the lead that it really has."""
+"""Nothing unknown at the origin changes the frame; each factor appears at its actual lead."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_what_was_not_known_then_changes_no_bit(shop: Shop) -> None:
 
 
 def _only_loaded(shop: Shop) -> bool:
-    """A series whose first rows came later is loaded history: known when it happened, as docs/forecasting.md says."""
+    """A series whose first rows came later is loaded history: known when it happened, as in docs/forecasting.md."""
     rows = shop.queries.get_demand_history(shop.organization_id, "NEW", start=ORIGIN - 30 * DAY, end=ORIGIN)
     return all(row["recorded_at"] > ORIGIN for row in rows)
 
@@ -82,9 +82,9 @@ def test_each_factor_stands_at_the_lead_that_it_has(shop: Shop) -> None:
     panel = shop.frame().panels[0]
     usable = panel.usable()
     assert usable["promotion"].all()
-    # On the day itself it is known in history; no coming day's is.
+    # In history it is known on the day itself; no future day's value is.
     assert not usable["temperature"].any()
-    # Read one by one: what was known that long before each day, by the frame of one product and one lead.
+    # Computed one by one: what was known that long before each day, from the frame of one product and one lead.
     for step in (1, 2, 9):
         rows = shop.queries.get_demand_training_frame(
             shop.organization_id, "A", lead=midnight(LAST + step * DAY) - ORIGIN, start=panel.starts[0], end=ORIGIN,
@@ -96,7 +96,7 @@ def test_each_factor_stands_at_the_lead_that_it_has(shop: Shop) -> None:
 
 
 def test_a_forecast_of_weather_is_used_as_far_as_it_reaches(shop: Shop) -> None:
-    # Said three days before: for the third day it is known, for the fourth not; in history the same.
+    # Announced three days before: known for the third day, not for the fourth; the same in history.
     ahead = days(123, LAST + 3 * DAY)
     shop.factor("forecast", {day: day.day / 3 for day in ahead}, 3 * DAY)
     assert shop.frame(horizon=5).panels[0].usable()["forecast"].tolist() == [True, True, True, False, False]
@@ -146,7 +146,7 @@ def test_hours_look_back_by_the_clock_on_the_wall(bare: Shop) -> None:
 
 
 def test_a_frame_costs_what_its_buckets_cost_whatever_the_planner_knows(bare: Shop) -> None:
-    """Right after a load there are no statistics, and a planner that expects one row joins by nested loops."""
+    """Right after a load there are no statistics, and a planner that expects one row uses nested loops."""
     start, horizon, count = dt.datetime(2026, 10, 12, tzinfo=dt.UTC), 24, 24 * 10
     hours = [start + dt.timedelta(hours=h) for h in range(count)]
     bare.queries.record_demand(
@@ -179,5 +179,5 @@ def test_a_frame_costs_what_its_buckets_cost_whatever_the_planner_knows(bare: Sh
         mine = node.get("Rows Removed by Join Filter", 0) * node["Actual Loops"]
         return float(mine + sum(map(removed, node.get("Plans", ()))))
 
-    # Of each bucket its steps against the readings that stand in it, and no bucket's against another's.
+    # Each bucket's steps are compared with the readings of that bucket only.
     assert removed(plan[0]["Plan"]) <= (count + horizon) * horizon * (horizon + 3)

@@ -1,4 +1,4 @@
-"""Anomalies and absences on the sample data: its stories are found once, and nobody is judged by a day that is not over."""
+"""Anomalies and absences on the sample data: its stories are found once, and unfinished days do not count."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_absences_are_told_from_days_that_are_over(seeded_database: DatabaseMana
     assert first.written == len(first.forecasts)
     assert min(one["target_date"] for one in people) > first.available_at.date()
     assert all(0 <= one["absence_probability"] <= 1 for one in people)
-    # Whatever today's rows say, the same is said again.
+    # The prediction is the same whatever today's rows contain.
     changed = seeded_database.execute(
         """INSERT INTO employee_attendance (organization_id, time, employee_id, status, hours_worked)
         SELECT organization_id, now(), employee_id, 'absent', 0

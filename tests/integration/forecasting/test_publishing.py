@@ -1,4 +1,4 @@
-"""What is published, what is refused, and that doing it twice does it once."""
+"""Publishing: what is published, what is refused, and that a repeated run writes once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Wild:
 
 
 class Knowing(Wild):
-    """A model that knows how the figures are made."""
+    """A model that knows the formula of the figures."""
 
     name = "knowing"
 
@@ -97,7 +97,7 @@ def test_a_model_of_ones_own_cannot_publish_around_the_rules(shop: Shop) -> None
     )
     assert not done
     assert "the rule" in reason or "origins" in reason
-    # Even as champion, by hand, it is held to the naive forecast.
+    # Even as a manually set champion, it is compared with the naive forecast.
     (wild,) = [r for r in shop.queries.get_forecast_models(shop.organization_id) if r["model_name"] == "wild"]
     shop.queries.set_model_role(shop.organization_id, "wild", wild["model_version"], role="champion")
     held = shop.forecast(models=[Wild()], dry_run=True)
@@ -121,10 +121,10 @@ def test_two_horizons_at_one_cut_off_stand_side_by_side(shop: Shop) -> None:
     assert near.available_at == far.available_at
     assert (near.written, far.written, weeks.written) == (14, 28, 6)
     assert shop.forecast(horizon=7).written == shop.forecast().written == 0
-    # Other ways to ask at the same cut-off are other versions too, and so is another number of origins.
+    # Other parameters at the same cut-off are other versions too, and so is another number of origins.
     assert shop.forecast(origins=9).written == 28
     assert shop.forecast(delay=DAY / 8).champion == "combination"
-    # Each target has a champion of its own; a backtest of more origins is none.
+    # Each target has its own champion; a backtest with more origins does not make one.
     assert backtest_demand(shop.db, shop.organization_id, as_of=ORIGIN, origins=20)
     champions = [
         row["config"]["target"]
@@ -140,7 +140,7 @@ def test_two_horizons_at_one_cut_off_stand_side_by_side(shop: Shop) -> None:
 
 def test_days_are_watched_by_the_backtest_of_days(shop: Shop) -> None:
     run = shop.forecast()
-    # Of weeks someone promised more than anybody can hold.
+    # For weeks, an impossible accuracy was promised.
     weekly: list[Any] = [
         {
             **row,
@@ -261,7 +261,7 @@ def test_the_backtest_is_stored_with_its_coverage(shop: Shop) -> None:
 def test_alerts_open_once_and_resolve_by_themselves(shop: Shop) -> None:
     shop.forecast()
     targets = {LAST + number * DAY: 3 * quantity_of("A", LAST + number * DAY) for number in range(1, 15)}
-    # Nobody can have said that: three times as much.
+    # Not predictable: three times as much.
     shop.record("A", targets)
     shop.db.execute(
         "UPDATE demand_history SET recorded_at = %s WHERE time >= %s", (ORIGIN + 14 * DAY, ORIGIN)

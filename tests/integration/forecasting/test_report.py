@@ -1,4 +1,4 @@
-"""The report says which model forecasts, how much better than naive, and what its interval held."""
+"""The report shows which model forecasts, its skill over naive, and the coverage of its interval."""
 
 from __future__ import annotations
 

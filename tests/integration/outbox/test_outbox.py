@@ -1,4 +1,4 @@
-"""Every change of an organization with a target is in its outbox, once it is committed, and of nobody else's."""
+"""Every committed change of an organization with a target is in its outbox, and no other organization's."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def outbox(db: DatabaseManager, org: UUID) -> Outbox:
 
 @pytest.fixture
 def second(db: DatabaseManager) -> Iterator[Any]:
-    """Another session, whose transaction is left open until it is told."""
+    """Another session, whose transaction stays open until released."""
     connection = psycopg2.connect(db.settings.database_url)
     yield connection
     connection.close()
 
 
 def told(outbox: Outbox) -> set[tuple[str, str]]:
-    """What waits by now, which is taken away."""
+    """The waiting changes, which are removed."""
     changes = outbox.waiting(limit=100_000)
     outbox.acknowledge(changes)
     return {(change.kind, change.key) for change in changes}
@@ -95,7 +95,7 @@ def test_each_table_tells_inserts_updates_and_deletes(db: DatabaseManager, org: 
     )
     assert told(outbox) == {("anomaly", str(anomaly))}
 
-    # Rows of series: all ages, those of compressed chunks too; several in a statement are one change.
+    # Time-series rows of all ages, including compressed chunks; several in a statement are one change.
     if schema.edition(db) == "community":
         db.execute("SELECT compress_chunk(c, true) FROM show_chunks('resource_metrics') AS c")
         db.execute("SELECT compress_chunk(c, true) FROM show_chunks('operational_events') AS c")
@@ -249,7 +249,7 @@ def test_a_reader_that_was_away_too_long_is_told(db: DatabaseManager, org: UUID)
     assert stream.trim() == len(kept.changes)
     assert stream.changes_since(position).may_have_missed
     assert not stream.changes_since(kept.position).may_have_missed
-    # Of a server that is ahead of this one, or of none.
+    # A position of a server that is ahead of this one, or of none.
     assert stream.changes_since("9999999:9999999:").may_have_missed
     for wrong in ("", "12", "a:b:", "1:2:3/4", "1:2:;DROP TABLE sync_outbox"):
         with pytest.raises(InvalidInputError, match="not a position in the outbox"):
@@ -265,7 +265,7 @@ def test_trimming_loses_nothing_that_a_reader_has_in_hand(
     keys = {change.key for change in in_hand}
     first_change = min(change.changed_at for change in in_hand)
     assert outbox.trim() == len(in_hand) - len(keys) > 0
-    # What was read before is acknowledged, and all comes once more: whoever changed it in between is told.
+    # Earlier reads are acknowledged, and everything comes once more, including changes made in between.
     assert outbox.acknowledge(in_hand) == 0
     again = outbox.waiting(10_000)
     assert sorted(of_kind(again)) == sorted(keys)
@@ -275,7 +275,7 @@ def test_trimming_loses_nothing_that_a_reader_has_in_hand(
 @not_on_citus
 def test_the_outbox_is_bounded_without_a_reader(db: DatabaseManager, org: UUID, outbox: Outbox) -> None:
     count = one(db, "SELECT count(*) FROM resources WHERE organization_id = %s", org)
-    # As after a long outage; the next change begins another 100,000.
+    # As after a long outage; the next change starts another 100,000.
     db.execute(
         "INSERT INTO sync_outbox (organization_id, consumer, kind, entity_key) SELECT r.organization_id, 'convex', 'resource_status', "
         "r.resource_id FROM resources AS r CROSS JOIN generate_series(1, 50) WHERE r.organization_id = %s",
@@ -336,7 +336,7 @@ def test_tenants_read_their_own_and_write_none(db: DatabaseManager, org: UUID, o
     ):
         with pytest.raises(PermissionDeniedError):
             forbidden()
-    # Yet what a tenant changes is told.
+    # But changes by a tenant are recorded.
     outbox.acknowledge(outbox.waiting(10_000))
     scope.execute('UPDATE alerts SET metadata = \'{"by": "tenant"}\'')
     assert {change.kind for change in outbox.waiting()} == {"alert"}
@@ -355,7 +355,7 @@ def test_listeners_are_woken_up(db: DatabaseManager, org: UUID, outbox: Outbox) 
 def test_a_customers_login_trims_its_own_rows_and_keeps_nobody_waiting(
     db: DatabaseManager, org: UUID, outbox: Outbox, second: Any
 ) -> None:
-    """Whose statement writes a 100,000th row trims, and a login may leave its transaction open."""
+    """The statement that writes a 100,000th row trims, and a login may leave its transaction open."""
     other = one(db, "SELECT organization_id FROM organizations WHERE organization_id <> %s LIMIT 1", org)
     others = Outbox(db, other, "api")
     others.add_target(keep_for=HOUR)
@@ -384,7 +384,7 @@ def test_a_customers_login_trims_its_own_rows_and_keeps_nobody_waiting(
             cursor.execute(sql.SQL("SET SESSION AUTHORIZATION {}").format(sql.Identifier(role)))
             cursor.execute("UPDATE tenant.alerts SET metadata = '{}'")
             cursor.execute("RESET SESSION AUTHORIZATION")
-        # Of what the login has touched, everybody else sees nothing yet, and waits for none of it.
+        # Other sessions do not see the login's changes yet, and do not wait for them.
         with db.transaction() as transaction:
             transaction.execute("SET LOCAL lock_timeout = '1ms'")
             trimmed = one(transaction, "SELECT trim_sync_outbox()")

@@ -1,4 +1,4 @@
-"""Plans on a real database: proposed, applied, refused as stale, killed; nobody else's rows are touched."""
+"""Plans on a real database: proposed, applied, refused as stale, killed; no other organization's rows change."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DAY = 24 * HOUR
 
 @dataclass
 class Site:
-    """An organization with one place, three people and a week of two shifts a day, each for one person."""
+    """An organization with one location, three people and a week of two shifts a day, each for one person."""
 
     db: DatabaseManager
     organization_id: UUID
@@ -78,7 +78,7 @@ def new_site(db: DatabaseManager, name: str) -> Site:
         )["employee_id"]
         for n in range(3)
     ]
-    # From Tuesday on, so that the change of weeks lies inside.
+    # From Tuesday on, so that it crosses a week boundary.
     today = dt.datetime.now(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     start = today + dt.timedelta(days=8 - today.weekday())
     shifts = [
@@ -171,12 +171,12 @@ def test_who_falls_ill_is_replaced_with_few_changes(site: Site) -> None:
     assert gone_of_ill
     assert all(i["reason"] == "is away: sick" for i in gone_of_ill)
     changes = [i for i in proposal.items if i["action"] != "keep"]
-    # One more at most has to move for each who is lost: the early shift needs a skill that only two have.
+    # At most one more has to move for each absent person: the early shift needs a skill that only two have.
     assert len(gone) <= 2 * len(gone_of_ill)
     assert len(changes) <= 4 * len(gone_of_ill)
     counts = apply_proposal(site.db, site.organization_id, proposal.run_id)
     assert counts["removed"] == len(gone)
-    # Two can do what three did: every shift has its one person, for each who went one came, and nobody works while ill.
+    # Two can do the work of three: every shift has its person, each removal has a replacement, and no one works while ill.
     assert sorted(shift for shift, _ in site.assigned()) == sorted(site.shifts)
     assert len([i for i in changes if i["action"] == "add"]) == len(gone)
     assert not any((shift, ill) in site.assigned() for shift in site.shifts[:4])
@@ -208,7 +208,7 @@ def test_a_rejected_one_is_kept_with_the_reason(site: Site) -> None:
 
 @pytest.mark.slow
 def test_a_run_that_was_killed_is_failed_by_the_next(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process dies while it solves: its run stands as running, and nothing is proposed by it."""
+    """A process dies while solving: its run stays running, and it proposes nothing."""
     code = (
         "import os, sys, uuid, datetime as dt\n"
         "from db_utils import DatabaseManager\n"
@@ -332,7 +332,7 @@ def test_the_commands(site: Site) -> None:
 
 @pytest.mark.slow
 def test_the_samples_roster(empty_database: DatabaseManager) -> None:
-    """The sample data at one instant: how many shifts are short now, in the roster that costs least, and without its limit of days."""
+    """The sample data at one instant: understaffed shifts now, in the cheapest roster, and without the limit on consecutive days."""
     anchor = dt.datetime(2026, 3, 20, 11, tzinfo=dt.UTC)
     short: dict[str, list[int]] = {}
     with seeded_at(empty_database.health().url, anchor.isoformat()) as db:

@@ -28,14 +28,14 @@ def raw(seeded: DatabaseManager, facts: Facts) -> Raw:
 
 @pytest.fixture
 def own(seeded_database: DatabaseManager) -> OperationalDataQueries:
-    """Queries on a seeded database of the test's own, to write to."""
+    """Queries on the test's own seeded database, for writes."""
     return OperationalDataQueries(seeded_database)
 
 
 @pytest.fixture(scope="module")
 def db(server_url: str, schema_template: str) -> Iterator[DatabaseManager]:
     with fresh_database(server_url, schema_template) as url, DatabaseManager(url) as manager:
-        if schema.edition(manager) == "community":  # the tests alone decide what is in the columnstore
+        if schema.edition(manager) == "community":  # only the tests decide what is in the columnstore
             manager.execute_query(
                 "SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs WHERE job_id >= 1000"
             )

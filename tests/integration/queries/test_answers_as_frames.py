@@ -1,4 +1,4 @@
-"""Every prebuilt read answers as a frame with what its rows hold."""
+"""Every prebuilt read returns a frame with the contents of its rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.query_calls import Facts, read_calls
 
 
 def plain(value: Any) -> Any:
-    """The same for what a row and an Arrow table have for one value."""
+    """Normalize one value of a row and of an Arrow table to compare them."""
     if isinstance(value, uuid.UUID):
         return str(value)
     if isinstance(value, dict):
@@ -33,7 +33,7 @@ def plain(value: Any) -> Any:
 
 
 def test_a_frame_holds_what_the_rows_hold(seeded: DatabaseManager, facts: Facts) -> None:
-    with seeded.transaction() as transaction:  # in which now() stands still
+    with seeded.transaction() as transaction:  # in which now() is constant
         queries = OperationalDataQueries(transaction)
         assert compare(queries, facts) > 500
 
@@ -60,7 +60,7 @@ def compare(queries: OperationalDataQueries, facts: Facts) -> int:
 
 
 def with_factors_as_columns(row: dict[str, Any]) -> dict[str, Any]:
-    """A training frame's row as a frame shows it: a column for each factor in the place of `factors`."""
+    """A training frame's row as in a frame: a column per factor in place of `factors`."""
     columns: dict[str, Any] = {}
     for name, value in row.items():
         columns |= {f"factor_{n}": v for n, v in value.items()} if name == "factors" else {name: value}

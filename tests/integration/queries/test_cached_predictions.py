@@ -1,4 +1,4 @@
-"""Predictions through the cache: read through it, written through it after commit, never before and never across tenants."""
+"""Predictions through the cache: reads, writes after commit and never before, and never across tenants."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def db(server_url: str, schema_template: str) -> Iterator[DatabaseManager]:
 
 @pytest.fixture
 def cache(redis_url: str) -> Iterator[PredictionCache]:
-    """A cache with keys of its own, and time enough for a busy machine."""
+    """A cache with its own keys, and enough time for a busy machine."""
     with PredictionCache(
         redis_url, namespace=f"test-{uuid.uuid4().hex[:8]}", budget_seconds=10, early_refresh=0
     ) as own:
@@ -169,7 +169,7 @@ def test_a_miss_is_read_from_the_database_once(site: Site) -> None:
     ],
 )
 def test_a_value_of_another_form_is_no_answer(site: Site, value: object) -> None:
-    """Well formed for the cache, but not what the prebuilt query keeps: someone else has written it."""
+    """Well-formed for the cache, but not the prebuilt query's format: written by someone else."""
     site.queries.save_demand_forecasts(site.organization, site.forecasts(5), **site.run())
     site.queries.save_anomaly_predictions(
         site.organization,
@@ -382,7 +382,7 @@ def save_newer_run(site: Site, transaction: Transaction) -> None:
 
 @contextmanager
 def through_a_proxy(db: DatabaseManager) -> Iterator[tuple[DatabaseManager, Proxy]]:
-    """The same database by way of a proxy that sees what is said."""
+    """The same database through a proxy that sees the traffic."""
     server = parse_dsn(db.settings.database_url)
     host, port = server["host"], server.get("port", "5432")
     with Proxy(f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, int(port))) as proxy:
@@ -413,7 +413,7 @@ def test_a_transaction_whose_commit_nobody_confirmed_makes_the_cache_forget(site
 
 
 def test_a_backend_that_dies_at_commit_makes_the_cache_forget(site: Site) -> None:
-    """Of that, too, the client cannot know that it took no effect."""
+    """Here too, the client cannot know that it had no effect."""
     site.queries.save_demand_forecasts(site.organization, site.forecasts(5), **site.run())
     site.db.execute(
         "CREATE FUNCTION end_session() RETURNS trigger LANGUAGE plpgsql AS $$"

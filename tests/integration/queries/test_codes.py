@@ -1,4 +1,4 @@
-"""The customer's own codes wherever identifiers are taken: arguments, rows, frames, keys of events; and what refuses them."""
+"""The customer's codes wherever identifiers are accepted: arguments, rows, frames, keys of events; and their errors."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_what_has_no_code_is_given_one(coded: Site) -> None:
     mended = q.set_resource_code(o, "Tram 17", resource_code="T 17")
     assert (mended["name"], mended["resource_code"]) == ("Tram 17", "T 17")
     assert mended == q.get_resources(o, resource_id="T 17")[0]
-    assert q.get_resources(o, resource_id="V-17")[0]["resource_code"] == "18"  # the one that is named so
+    assert q.get_resources(o, resource_id="V-17")[0]["resource_code"] == "18"  # the one with this code
     assert q.set_resource_code(o, "T 17", resource_code=None)["resource_code"] is None
     assert q.set_location_code(o, "Depot North", location_code="N") == q.get_locations(o, location_id="N")[0]
     assert q.set_employee_code(o, 1, employee_code=7.0) == q.get_employees(o, employee_id="7")[0]
@@ -143,7 +143,7 @@ def test_rows_name_things_by_code_and_events_by_key(coded: Site) -> None:
         {"time": NOON, "event_type": "idle", "resource_id": tram, "employee_id": 1.0, "event_id": 4712},
     ]
     assert q.record_events(o, events) == 2
-    assert q.record_events(o, pd.DataFrame(events)) == 0  # an id and a code name the same
+    assert q.record_events(o, pd.DataFrame(events)) == 0  # an id and a code of the same row
     recorded = {row["event_id"] for row in q.get_events(o, resource_id="V-17", start=NOON, end=NOON + HOUR)}
     assert recorded == {uuid.uuid5(o, f"operational_events:{key}") for key in ("trip 4711", "4712")}
     later = {"time": NOON + HOUR, "event_type": "idle", "resource_id": "V-17", "event_id": "trip 4711"}
@@ -187,7 +187,7 @@ def test_frames_name_things_by_code(coded: Site) -> None:
         (4, pa.Table.from_pandas(owned).to_reader(max_chunksize=2)),
         (5, owned.astype({"location_id": "category"})),
     ]
-    if isinstance(coded.db, TenantScope):  # whose rows they are need not be said
+    if isinstance(coded.db, TenantScope):  # their organization need not be given
         given += [(6, frame), (7, pa.Table.from_pandas(frame).to_reader())]
     for number, rows in given:
         key = ["organization_id", "event_id", "time"]

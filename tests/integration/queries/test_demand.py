@@ -1,4 +1,4 @@
-"""Demand: what the queries answer, computed once more from raw rows; and buckets on the days on which clocks change."""
+"""Demand: answers recomputed from raw rows; and buckets on days of clock changes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STEPS = {"quarter_hour": QUARTER, "half_hour": 2 * QUARTER, "hour": HOUR}
 
 
 def label_of(moment: dt.datetime, zone: ZoneInfo, bucket: str) -> tuple[Any, ...]:
-    """What the calendar and the clock on the wall call the bucket of this instant."""
+    """The local label of the bucket of this instant."""
     local = moment.astimezone(zone)
     if bucket in STEPS:
         return (local.date(), local.hour, local.utcoffset())
@@ -38,7 +38,7 @@ def label_of(moment: dt.datetime, zone: ZoneInfo, bucket: str) -> tuple[Any, ...
 def whole_buckets(
     start: dt.datetime, end: dt.datetime, zone_name: str, bucket: str
 ) -> Iterator[tuple[dt.datetime, dt.datetime]]:
-    """The local buckets that lie wholly in a period, found by looking at the clock every quarter of an hour.
+    """The local buckets entirely within a period, found by checking the clock every quarter of an hour.
 
     Days, weeks and months begin where the calendar is first seen to go on; hours, where the clock shows another hour or
     another offset.
@@ -85,7 +85,7 @@ def series(
 
 
 def whole_total(values: Iterable[Any]) -> Fraction | None:
-    """The sum where every part is known."""
+    """The sum if every part is known."""
     parts = list(values)
     return None if None in parts else total(parts)
 
@@ -150,7 +150,7 @@ def test_series_of_the_sample_data(
     assert_rows(answer, expected)
 
 
-# Places whose clocks change in the days used below, and one whose hours do not begin with UTC's.
+# Zones whose clocks change in the days used below, and one whose hours are offset from UTC's.
 ZONES = ("Europe/Paris", "America/St_Johns", "Asia/Kolkata", "Australia/Lord_Howe", "America/Santiago")
 CHANGES = (
     dt.datetime(2024, 3, 30, tzinfo=dt.UTC),
@@ -163,7 +163,7 @@ CHANGES = (
 def places(
     seeded_template: str, server_url: str
 ) -> Iterator[tuple[DatabaseManager, uuid.UUID, dict[Any, str]]]:
-    """An organization with a place in each zone, and half-hourly demand with holes around the days of change."""
+    """An organization with a location in each zone, and half-hourly demand with gaps around the clock changes."""
     from tests.conftest import fresh_database
 
     with fresh_database(server_url, seeded_template) as url, DatabaseManager(url) as db:
@@ -262,7 +262,7 @@ def known_factors(
     lead: dt.timedelta,
     carry: dt.timedelta,
 ) -> dict[str, Fraction]:
-    """The factors of one bucket as they were known, by the rule in words."""
+    """The factors of one bucket as known, by the rule in words."""
     answers: dict[str, Fraction] = {}
     candidates = [
         row

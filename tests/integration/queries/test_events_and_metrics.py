@@ -1,4 +1,4 @@
-"""Organizations to metrics: what the queries answer, computed once more from raw rows."""
+"""Organizations to metrics: answers recomputed from raw rows."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def test_a_number_of_days_ends_with_the_newest_row(
 def test_production_rate_is_that_of_the_kpis(
     queries: OperationalDataQueries, facts: Facts, bucket: Any
 ) -> None:
-    """Local buckets of the place, and in each the production time that the KPIs of it know."""
+    """Local buckets of the location, each with the production time of its KPIs."""
     start = facts.end - 3 * DAY
     rows = queries.get_production_rate(
         facts.organization_id, bucket=bucket, location_id=facts.location_id, start=start, end=facts.end
@@ -291,7 +291,7 @@ def test_resource_metrics(queries: OperationalDataQueries, facts: Facts, raw: Ra
 
 
 def measured(rows: list[Any], start: dt.datetime, end: dt.datetime) -> dict[str, Any]:
-    """Means over the minutes measured, and what else is said of a stretch of time."""
+    """Means over the minutes measured, and the other figures of a period."""
     right = said(within(rows, start - HOUR, end), start, end)
     known = [s["utilization_pct"] for s in right["samples"] if s["utilization_pct"] is not None]
     return {
@@ -309,7 +309,7 @@ def measured(rows: list[Any], start: dt.datetime, end: dt.datetime) -> dict[str,
 
 
 def local_buckets(zone: ZoneInfo, bucket: str, start: dt.datetime, end: dt.datetime) -> list[tuple[Any, Any]]:
-    """The local hours or days that begin in the period, found by walking over the minutes."""
+    """The local hours or days that begin in the period, found minute by minute."""
     edges = []
     instant, before = start.replace(second=0, microsecond=0) - MINUTE, None
     while instant < end + 26 * HOUR:

@@ -1,4 +1,4 @@
-"""What is dated ahead of the clock has not happened, nothing counts twice, and questions about one thing have one answer."""
+"""Future-dated rows do not count, nothing counts twice, and different queries agree about the same figure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_demand_dated_ahead_is_not_sold_yet(site: Site) -> None:
     assert [row["bucket"] for row in series] == [row["bucket"] for row in frame]
     for rows in (series, frame):
         assert [row["quantity"] for row in rows if row["is_observed"]] == [5]
-    # Nothing was sold in hours that are over; of the others nobody knows.
+    # Nothing was sold in past hours; later ones are unknown.
     for row in series:
         assert (row["quantity"] is None) == (row["bucket_end"] > moment and not row["is_observed"])
     assert q.get_demand_series(o, "B", **period) == q.get_demand_training_frame(o, "B", **period) == []
@@ -168,7 +168,7 @@ def test_breakdowns_that_touch_are_one_that_was_foretold(site: Site) -> None:
             broken(NOON + 60 * MINUTE, 30),  # the same failure, cut in two
             broken(NOON + 80 * MINUTE, 40),  # and overlapping
             broken(NOON + 5 * HOUR, 10),
-            broken(NOON + 6 * HOUR, 10, resource_id=None, location_id=site.location),  # of no machine
+            broken(NOON + 6 * HOUR, 10, resource_id=None, location_id=site.location),  # without a machine
             broken(now() + 5 * HOUR, 10),  # has not happened
         ],
     )

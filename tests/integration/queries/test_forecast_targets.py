@@ -1,4 +1,4 @@
-"""What a forecast is about is an interval, and a figure over products counts in one unit."""
+"""A forecast's target is an interval, and a figure over products needs one unit."""
 
 from __future__ import annotations
 

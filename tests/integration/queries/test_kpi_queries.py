@@ -1,4 +1,4 @@
-"""KPIs through the methods, against exact fractions over raw rows."""
+"""KPIs through the methods, compared with exact fractions from raw rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sample(seeded: DatabaseManager, facts: Facts) -> kpi_reference.Sample:
 
 
 def assert_values(rows: list[Row], expected: Mapping[str, Fraction | None]) -> None:
-    """Each KPI has its value, or none and a reason; and the value is what its own numerator and denominator say."""
+    """Each KPI has a value, or none and a reason; and the value equals its numerator over its denominator."""
     assert {row["kpi"]: same(row["value"], expected[row["kpi"]]) for row in rows} == dict.fromkeys(
         expected, True
     )

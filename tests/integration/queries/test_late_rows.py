@@ -1,4 +1,4 @@
-"""Rows that come late are in every answer at once, whoever wrote them, and two answers about one period agree."""
+"""Late rows are in every answer at once, whoever wrote them, and two answers about one period agree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DAY = dt.timedelta(days=1)
 
 
 class Shop:
-    """An organization with one product at one place, sold once an hour; what was sold is counted in Python."""
+    """An organization with one product at one location, sold once an hour; sales are counted in Python."""
 
     def __init__(self, db: DatabaseManager) -> None:
         self.db = db
@@ -45,7 +45,7 @@ class Shop:
         return len(inside), sum(inside)
 
     def check(self, through: Any = None) -> None:
-        """Whole days, a part of an hour, and what two prebuilt queries say of the same days."""
+        """Whole days, part of an hour, and two prebuilt queries for the same days."""
         queries = through or self.queries
         for start, end in (
             (self.start, self.start + 20 * DAY),
@@ -108,7 +108,7 @@ def test_another_organizations_late_rows_change_nothing(db: DatabaseManager) -> 
 
 
 def test_late_rows_count_through_every_door(db: DatabaseManager) -> None:
-    """Where a statement's trigger asks for its rows, TimescaleDB takes what is copied row by row, and notes none of it."""
+    """If a statement trigger has a transition table, TimescaleDB inserts copied rows one by one, and does not log their range."""
     shop = Shop(db)
     queries, organization = shop.queries, shop.organization
     machine = queries.create_resource(organization, "M", location_id=shop.place, resource_type="machine")[

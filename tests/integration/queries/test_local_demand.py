@@ -1,4 +1,4 @@
-"""Demand and its forecasts on the days on which clocks are changed, at midnight above all; generated, and recomputed minute by minute."""
+"""Demand and its forecasts on days of clock changes, above all at midnight; generated, and recomputed minute by minute."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.conftest import compared
 
 DAY, HOUR, MINUTE = dt.timedelta(days=1), dt.timedelta(hours=1), dt.timedelta(minutes=1)
 
-# Where a clock was changed at or around midnight, by half an hour, over a whole day, or elsewhere; and the day of the change.
+# Zones with clock changes at or around midnight, by half an hour, over a whole day, or other ones; and the day of the change.
 CHANGES = {
     "Atlantic/Azores": [dt.date(2026, 3, 29), dt.date(2025, 10, 26)],
     "Africa/Cairo": [dt.date(2026, 4, 24), dt.date(2025, 10, 31)],
@@ -46,7 +46,7 @@ def place(db: DatabaseManager) -> tuple[OperationalDataQueries, uuid.UUID, dict[
 
 
 def first_instant(day: dt.date, zone: ZoneInfo) -> dt.datetime:
-    """The first minute on which the calendar on the wall shows this day or a later one."""
+    """The first minute with this local date or a later one."""
     moment = dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC) - 16 * HOUR
     while moment.astimezone(zone).date() < day:
         moment += MINUTE
@@ -60,7 +60,7 @@ def bucket_of(moment: dt.datetime, zone: ZoneInfo, bucket: str) -> dt.date:
 
 @st.composite
 def sales(draw: st.DrawFn) -> tuple[str, dt.date, list[int], str]:
-    """A zone, a day on which its clock is changed, and minutes around that day on which something is sold."""
+    """A zone, a day of a clock change, and minutes around that day with sales."""
     zone = draw(st.sampled_from(sorted(CHANGES)))
     change = draw(st.sampled_from(CHANGES[zone]))
     minutes = draw(st.lists(st.integers(-5 * 1440, 5 * 1440), min_size=1, max_size=40, unique=True))
@@ -91,7 +91,7 @@ def test_the_series_is_the_sum_of_its_rows(place: Any, drawn: tuple[str, dt.date
         for number, minute in enumerate(minutes)
     ]
     assert queries.record_demand(organization, rows) == len(rows)
-    # Whole local months, so that every bucket lies wholly in them.
+    # Whole local months, so that every bucket is entirely within them.
     start = first_instant((change.replace(day=1) - DAY).replace(day=1), zone)
     end = first_instant((change.replace(day=1) + 62 * DAY).replace(day=1), zone)
     if bucket == "week":

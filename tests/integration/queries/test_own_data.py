@@ -1,4 +1,4 @@
-"""One's own kinds of places and events, a day of 25 hours, frames of all products, and refusals that name row, column, value and rule."""
+"""Custom kinds of locations and events, a day of 25 hours, frames of all products, and errors that name row, column, value and rule."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_kinds_of_places_and_events_are_open(site: Site) -> None:
     assert [
         row["event_type"] for row in q.get_events(o, event_type="door_fault", start=NOON, end=NOON + HOUR)
     ] == ["door_fault"]
-    # What is one's own makes no figure.
+    # Custom types affect no figure.
     (stop,) = q.get_downtime_by_cause(o, start=NOON, end=NOON + HOUR)
     assert (stop["event_type"], stop["downtime_minutes"]) == ("breakdown", 20)
     for slip in ("breakdwn", "Breakdown", "break down", "maintenence"):
@@ -63,7 +63,7 @@ def test_a_day_of_25_hours_is_one_shift(site: Site) -> None:
         o, time=last, event_type="production", resource_id=site.resource, duration_minutes=20, quantity=1
     )
     kpis = {row["kpi"]: row for row in q.get_kpi_summary(o, start=last, end=last + HOUR / 2)}
-    assert kpis["availability"]["denominator"] == 30  # minutes of the shift that lie inside
+    assert kpis["availability"]["denominator"] == 30  # minutes of the shift inside
     too_long = {"starts_at": NOON, "ends_at": NOON + 25 * HOUR + dt.timedelta(seconds=1)}
     refused(
         site,
@@ -75,7 +75,7 @@ def test_a_day_of_25_hours_is_one_shift(site: Site) -> None:
 
 def test_a_training_frame_of_all_products(site: Site) -> None:
     q, o = site.queries, site.organization
-    start = dt.datetime(2024, 5, 5, 22, tzinfo=dt.UTC)  # midnight at the place
+    start = dt.datetime(2024, 5, 5, 22, tzinfo=dt.UTC)  # midnight at the location
     rows = [
         {
             "time": start + day * DAY + 3 * HOUR,

@@ -1,4 +1,4 @@
-"""Forecasts, anomalies, absences, factors, runs and alerts: answers computed once more from raw rows."""
+"""Forecasts, anomalies, absences, factors, runs and alerts: answers recomputed from raw rows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ FORECAST = (
     "available_at",
     "recorded_at",
 )
-"""Of forecasts as they stood; of the current ones `target_end` besides."""
+"""Columns of forecasts as of a time; current ones also have `target_end`."""
 ABSENCE = (
     "target_date",
     "location_id",
@@ -57,7 +57,7 @@ SEVERITIES = ["critical", "high", "medium", "low"]
 
 
 def newest_of(rows: Sequence[Row], key: Callable[[Row], Any]) -> list[Row]:
-    """Of each key the row that counts: newest available_at, newest recorded_at, first model, last version."""
+    """The row that counts for each key: newest available_at, newest recorded_at, first model, last version."""
     chosen = []
     for candidates in groups(rows, key).values():
         candidates = sorted(candidates, key=lambda row: row["model_version"], reverse=True)
@@ -72,7 +72,7 @@ def target_of(row: Row) -> tuple[Any, ...]:
 
 
 def end_of(row: Row, zones: dict[Any, ZoneInfo]) -> dt.datetime:
-    """Where a target of whole local days ends: the first quarter of an hour on which the calendar shows that day."""
+    """The end of a target of whole local days: the first quarter of an hour with that date."""
     zone, length = zones[row["location_id"]], row["target_interval"]
     assert length % DAY == dt.timedelta(0)
     day = row["target_time"].astimezone(zone).date() + length
@@ -148,7 +148,7 @@ def test_known_by_leaves_out_what_was_saved_later(
 
 
 def outcomes(raw: Raw, start: dt.datetime, end: dt.datetime) -> list[dict[str, Any]]:
-    """What was said before the fact, and what happened."""
+    """Predictions made in advance, and the outcomes."""
     zones = zones_of(raw)
     demand = groups(raw["demand_history"], lambda row: (row["product_id"], row["location_id"]))
     found = []
@@ -364,7 +364,7 @@ def test_anomaly_scores(queries: OperationalDataQueries, facts: Facts, raw: Raw)
 
 
 def subject_of(row: Row) -> tuple[Any, ...]:
-    """Day, then locations before employees, as a database sorts what is unknown last."""
+    """Day, then locations before employees, as a database sorts NULLs last."""
     return (
         row["target_date"],
         row["location_id"] is None,

@@ -1,7 +1,7 @@
-"""Every block is prepared against the real schema; every read has a ceiling on its plan, on ten times the sample data.
+"""Every block is prepared against the real schema; every read has a ceiling for its plan, on ten times the sample data.
 
-Ceilings are about twice what was measured. Cost is the planner's; blocks are what was really touched (8 kB each), inside
-functions too, where EXPLAIN does not look. The large tables hold 73,000 events and 806,000 metrics.
+Ceilings are about twice the measured values. Cost is the planner's; blocks (8 kB each) are those actually read, including inside
+functions, which EXPLAIN does not show. The large tables have 73,000 events and 806,000 metrics.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ class Ceiling:
 
 DEFAULT = Ceiling()
 
-# Functions read events of a period and what reaches over its edges; forecasts are compared with demand target by target.
+# Functions read the events of a period and those across its edges; forecasts are compared with demand target by target.
 ANY_EDITION = {
     "get_demand_forecast_outcomes": Ceiling(blocks=12_000),
     "get_demand_forecast_accuracy": Ceiling(blocks=12_000),
     "get_location_kpis": Ceiling(blocks=5_000),
-    # Buckets come out of functions, of whose rows the planner knows little; as a tenant, whose views hide their statistics, less.
+    # Buckets come from functions, whose row counts the planner cannot estimate well; less so as a tenant, whose views hide statistics.
     "get_demand_training_frame": Ceiling(cost=25_000),
     "get_demand_frame_as_of": Ceiling(cost=110_000),
-    # A summary a bucket, of which the planner expects a thousand.
+    # One summary per bucket, of which the planner expects a thousand.
     "get_kpi_trend": Ceiling(cost=700_000),
 }
 
 # Here rollups are views: they are computed from the rows of the period, and the daily ones from all rows.
-# Of all resources, a minute apart.
+# For all resources, a minute apart.
 ROWS_OF_A_WEEK = 8 * 7 * 1440
 WITHOUT_ROLLUPS = {
     "get_production_rate": Ceiling(cost=50_000, blocks=18_000),
@@ -62,7 +62,7 @@ WITHOUT_ROLLUPS = {
 
 
 class Recorder:
-    """Runs statements and keeps what was run."""
+    """Runs statements and records them."""
 
     def __init__(self, db: Any) -> None:
         self._db = db
@@ -84,7 +84,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def rows_read_in_sequence(plan: dict[str, Any]) -> dict[str, int]:
-    """How many rows of each large table, or chunk of one, were read one after the other?"""
+    """The number of rows of each large table, or chunk, read sequentially."""
     found: dict[str, int] = {}
     for node in nodes(plan):
         name = node.get("Relation Name", "")
@@ -101,7 +101,7 @@ def rows_read_in_sequence(plan: dict[str, Any]) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def large_facts(large: DatabaseManager) -> Facts:
-    """What there is to ask about; statistics are there, and no background job makes others meanwhile."""
+    """The entities to query; statistics exist, and no background job changes them meanwhile."""
     if schema.edition(large) == "community":
         large.execute_query(
             "SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs WHERE job_id >= 1000"
@@ -181,7 +181,7 @@ def _full_name(name: str) -> str:
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if not b.writes], ids=lambda b: b.name)
 def test_no_parameter_makes_a_read_fail(seeded: DatabaseManager, facts: Facts, block: Query) -> None:
-    """Everything that may be NULL is NULL: the statement says nothing wrong then either."""
+    """Everything nullable is NULL: the statement is still correct."""
     plain: dict[str, Any] = {
         "uuid": facts.organization_id,
         "uuid[]": [],
@@ -205,7 +205,7 @@ def test_no_parameter_makes_a_read_fail(seeded: DatabaseManager, facts: Facts, b
 def test_what_is_touched_follows_the_period_and_not_the_table(
     large: DatabaseManager, large_facts: Facts
 ) -> None:
-    """A day of metrics out of ten weeks touches far less than seven days do."""
+    """Reading a day of metrics out of ten weeks touches far fewer blocks than seven days."""
     touched = []
     for days in (1, 7):
         recorder: Any = Recorder(large)

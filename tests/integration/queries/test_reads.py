@@ -1,4 +1,4 @@
-"""What holds for every read: it answers, in a tenant's scope the same, with the columns that its docstring names."""
+"""Properties of every read: it answers, the same in a tenant scope, with the documented columns."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.query_calls import (
 READ_METHODS = [name for name in public_methods() if catalogue.reads(name)]
 
 
-# What services write: the sample data have none of it yet.
+# Written by services: the sample data have none of it.
 NOT_IN_THE_SAMPLE = frozenset(
     (
         "get_demand_revisions",
@@ -77,7 +77,7 @@ def test_a_tenant_reads_what_the_owner_reads(
 def test_the_farthest_period_is_answered_or_refused(
     seeded: DatabaseManager, facts: Facts, name: str, index: int
 ) -> None:
-    """Well within the time that one statement may take."""
+    """Well within the statement timeout."""
     parameters = inspect.signature(getattr(OperationalDataQueries, name)).parameters
     first, last = dt.datetime(1, 1, 2, tzinfo=dt.UTC), dt.datetime(9999, 12, 30, tzinfo=dt.UTC)
     farthest: dict[str, Any] = {"days": 36_500} if "days" in parameters else {}
@@ -103,7 +103,7 @@ def test_a_tenant_scope_answers(seeded: DatabaseManager, facts: Facts, name: str
 
 
 def words_of(name: str) -> set[str]:
-    """What the docstring of this method or record puts in backticks, and those of the ones that it refers to."""
+    """The names in backticks in the docstring of this method or record, and in those that it refers to."""
     subject = getattr(OperationalDataQueries, name, None) or getattr(records, name)
     return set(re.findall(r"`(\w+)`", inspect.getdoc(subject) or "")) | set(
         getattr(subject, "__annotations__", {}) if isinstance(subject, type) else ()
@@ -114,7 +114,7 @@ def words_of(name: str) -> set[str]:
 def test_the_first_call_finds_what_its_docstring_names(
     queries: OperationalDataQueries, facts: Facts, name: str
 ) -> None:
-    """In the sample data, and the organization may be text."""
+    """In the sample data; the organization may also be text."""
     text = dataclasses.replace(facts, organization_id=str(facts.organization_id).upper())
     rows = queries.get_organizations() if name in READS_OF_ALL else rows_of(read(queries, text, name, 0))
     assert bool(rows) == (name not in NOT_IN_THE_SAMPLE)
@@ -137,7 +137,7 @@ def test_the_first_call_finds_what_its_docstring_names(
 def test_another_organization_is_not_found(
     seeded: DatabaseManager, queries: OperationalDataQueries, facts: Facts, name: str
 ) -> None:
-    """One that does not exist; and a tenant finds none but its own."""
+    """One that does not exist; and a tenant finds only its own."""
     positional, keywords = READS[name](facts)[0]
     with pytest.raises(NotFoundError, match="does not exist"):
         getattr(queries, name)(uuid.uuid4(), *positional, **keywords)

@@ -1,6 +1,6 @@
-"""What samples say, against a reference in plain Python that walks from one sample to the next.
+"""Samples, compared with a reference in plain Python that goes from one sample to the next.
 
-Whatever the distance of samples, what they tell, in which order they come, and whether a rollup has seen them.
+For any interval between samples, any contents and order of arrival, and with or without a refreshed rollup.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DAY = dt.timedelta(days=1)
 
 
 def random_samples(chance: random.Random, start: dt.datetime, end: dt.datetime) -> list[Sample]:
-    """An hour like this, an hour like that; some hours like nothing."""
+    """Varying hours; some without samples."""
     samples: dict[dt.datetime, Sample] = {}
     hour = start
     while hour < end:
@@ -152,7 +152,7 @@ def test_samples_of_all_kinds(db: DatabaseManager, seed: int) -> None:
 
 @pytest.mark.parametrize("zone", ["Asia/Kolkata", "America/Santiago"])
 def test_local_days_and_the_place_at_the_time(db: DatabaseManager, zone: str) -> None:
-    """A day is the place's own, also where it has no midnight; a machine that moved counts where it stood."""
+    """Days are local to the location, also without a midnight; a machine that moved counts where it was."""
     queries = OperationalDataQueries(db)
     organization = queries.create_organization("Zones", industry="test", timezone="UTC")["organization_id"]
     first, second = (

@@ -1,4 +1,4 @@
-"""Attendance, shifts and plans: what the queries answer, computed once more from raw rows."""
+"""Attendance, shifts and plans: answers recomputed from raw rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was true then decides: verbs with effective_at, corrections of the past, and one attendance for a shift."""
+"""The past state decides: methods with effective_at, corrections of the past, and one attendance per shift."""
 
 from __future__ import annotations
 
@@ -292,7 +292,7 @@ def test_one_attendance_for_one_employee_and_shift(site: Site) -> None:
     assert rows() == [(NOON, "absent", 0, 4, {"a": 1})]
     assert q.record_attendance(o, [{**work, "time": came, "status": "late"}], replace=False) == 0
     assert q.record_attendance(o, [{**work, "time": came, "status": "late"}]) == 1
-    assert rows() == [(came, "late", None, 4, {"a": 1})]  # nobody said how long they worked
+    assert rows() == [(came, "late", None, 4, {"a": 1})]  # the hours worked are unknown
     assert q.record_attendance(o, [{**work, "time": late, "status": "late", "hours_worked": 3.5}]) == 1
     assert q.record_attendance(o, [{**work, "time": late, "status": "late", "hours_worked": 3.5}]) == 0
     assert rows() == [(late, "late", 3.5, 4, {"a": 1})]

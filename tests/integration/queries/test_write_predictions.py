@@ -1,4 +1,4 @@
-"""Predictions and factors, saved once and never said otherwise: as the owner, in a tenant's scope, and inside a caller's transaction."""
+"""Predictions and factors, saved once and never overwritten: as the owner, in a tenant scope, and inside a caller's transaction."""
 
 from __future__ import annotations
 

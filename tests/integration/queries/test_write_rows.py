@@ -1,4 +1,4 @@
-"""What writes rows, many at a time, writes: as the owner, in a tenant's scope, and inside a caller's transaction."""
+"""Bulk writes of rows: as the owner, in a tenant scope, and inside a caller's transaction."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ def test_metrics_and_attendance(site: Site) -> None:
 
 @pytest.mark.thorough
 def test_all_rows_are_written_or_none(site: Site) -> None:
-    """The last of two pages is bad: by itself, by a rule of the table, by a reference."""
+    """The last of two pages is bad: an invalid value, a violated constraint, or a dangling reference."""
     q, o = site.queries, site.organization
 
     def samples(last: dict[str, Any]) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""Plans, shifts, runs and alerts go their way once: as the owner, in a tenant's scope, and inside a caller's transaction."""
+"""Plans, shifts, runs and alerts change state once: as the owner, in a tenant scope, and inside a caller's transaction."""
 
 from __future__ import annotations
 

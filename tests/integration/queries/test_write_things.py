@@ -1,4 +1,4 @@
-"""What creates organizations, places, things and people writes: as the owner, in a tenant's scope, and inside a caller's transaction."""
+"""Creation of organizations, locations, resources and employees: as the owner, in a tenant scope, and inside a caller's transaction."""
 
 from __future__ import annotations
 

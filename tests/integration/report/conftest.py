@@ -1,4 +1,4 @@
-"""The page as a program reads it: what stands in which table, what the tiles say."""
+"""The page as parsed by a program: tables and tiles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ VOID = {"meta", "link", "img", "source", "br"}
 
 
 class Page(HTMLParser):
-    """Tables by caption, tiles by name, titles by section; and every element, checked to be closed where it should be."""
+    """Tables by caption, tiles by name, titles by section; also checks that every element is closed correctly."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -65,6 +65,6 @@ class Page(HTMLParser):
             self.words.append(data)
 
     def table(self, beginning: str) -> list[list[str]]:
-        """The one table whose caption begins so: its rows, without the head."""
+        """The rows of the only table whose caption begins with this, without its header."""
         (found,) = [rows for caption, rows in self.tables.items() if caption.startswith(beginning)]
         return found[1:]

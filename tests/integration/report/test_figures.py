@@ -1,4 +1,4 @@
-"""What the page says is what the raw rows say when they are added up another way."""
+"""The page's figures equal those computed differently from the raw rows."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_attendance(page: Page, data: ReportData, seeded: DatabaseManager) -> No
         name: [str(sum(came)), str(len(came)), f"{100 * sum(came) / len(came):.1f}"]
         for name, came in people.items()
     }
-    # The rollup counts whole hours: the one at the edge of the period is the only difference there may be.
+    # The rollup counts whole hours: only the one at the edge of the period may differ.
     by_day = {row[0]: row[1:3] for row in page.table("Attendance by local day")}
     inner = sorted(days)[1:-1]
     assert {day: by_day[day] for day in inner} == {

@@ -1,4 +1,4 @@
-"""The page as a document: complete in itself, the same each time, safe with any name, honest with no data."""
+"""The page as a document: self-contained, reproducible, safe with any name, correct without data."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_a_resource_that_stood_still_lost_all_its_time(empty_database: DatabaseM
         event_type="breakdown",
         duration_minutes=480,
     )
-    # It has told what it made before: only of such a machine is the OEE known.
+    # It has reported production before: OEE is known only for such machines.
     queries.record_event(
         organization,
         time=begin - dt.timedelta(days=1),

@@ -1,4 +1,4 @@
-"""Databases that several tests of the schema begin with."""
+"""Databases shared by several tests of the schema."""
 
 from __future__ import annotations
 

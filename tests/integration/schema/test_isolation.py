@@ -56,7 +56,7 @@ class Field:
         self.routines, self.settings = catalog.routines(self.owner), catalog.settings(self.owner)
 
     def attackers(self, ledger: Ledger) -> list[Attacker]:
-        """A customer's login; an application's session that acts for the customer; one that acts for nobody."""
+        """A customer's login; an application's session acting for the customer; one acting for no organization."""
         as_tenant = ("SET ROLE barnameh_tenant", "SET search_path = tenant, public, pg_temp")
         as_own = (*as_tenant, f"SET app.organization_id = '{self.own.organization_id}'")
         application = self.url_of(self.application)
@@ -233,7 +233,7 @@ def test_no_attack_crosses(field: Field, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_tenants_can_work(field: Field) -> None:
-    """Isolation that refuses everything proves nothing: own rows are read and written in every view."""
+    """Refusing everything would prove nothing: own rows can be read and written in every view."""
     views = field.views + field.loads
     login, scope, nobody = field.attackers(Ledger())
     assert len(views) > 25
