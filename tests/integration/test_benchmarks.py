@@ -1,4 +1,4 @@
-"""The benchmarks run and fill their tables. For function only: nothing here looks at a figure's size."""
+"""The benchmarks run and fill their tables. Only their function is tested, not the figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOT_HERE = {"first_start"}
 
 
 @pytest.mark.slow
-# Some of the peers leave files open, which is not ours to mend.
+# Some of the peers leave files open, which we cannot fix.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", sorted(set(BENCHMARKS) - NOT_HERE))
 def test_it_fills_its_table(name: str, server_url: str, tmp_path: Path) -> None:

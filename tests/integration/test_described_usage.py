@@ -1,4 +1,4 @@
-"""The statements and snippets that the project's description shows, as they stand there."""
+"""The statements and snippets of the project's description, as written there."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def described_url(server_url: str, seeded_template: str) -> Iterator[str]:
 
 @pytest.fixture
 def namespace(described_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """What the snippets find around them; their `db` is closed afterwards."""
+    """The names that the snippets expect; their `db` is closed afterwards."""
     monkeypatch.setenv("DATABASE_URL", described_url)
     names: dict[str, Any] = {"org_id": "11111111-1111-1111-1111-111111111111"}
     yield names
@@ -130,7 +130,7 @@ def test_python_snippets_run_as_written(described_url: str, namespace: dict[str,
             "AND time BETWEEN now() - interval '2160 hours' AND now()",
             (namespace["org_id"], namespace["product_id"]),
         )
-    # A day's row bears its first hour: of the days at both ends one may be missing, and today's is not yet there.
+    # A day's row is labelled with its first hour: one of the days at both ends may be missing, and today's does not exist yet.
     assert len(namespace["demand"]) == days[0]["n"] >= 88
     assert len(namespace["utilization"]) == 5
     assert {a["status"] for a in namespace["anomalies"]} <= {"active", "acknowledged"}
@@ -139,7 +139,7 @@ def test_python_snippets_run_as_written(described_url: str, namespace: dict[str,
 
 
 def test_the_bulk_snippet_inserts(described_url: str, namespace: dict[str, Any]) -> None:
-    """`table` stands for a table's name there; here is one."""
+    """`table` stands for a table name there; here it is one."""
     with DatabaseManager(described_url) as db:
         db.execute("CREATE TABLE bulk_example (col1 integer, col2 timestamptz)")
         moment = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The documentation says what the code does; `python -m tests.support.readme` brings it up to date."""
+"""The documentation matches the code; `python -m tests.support.readme` updates it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RELATION = re.compile(r'^    (?P<parent>\w+) (?P<mark>\|\||\|o)--o[{|] (?P<child
 
 
 def test_the_picture_of_the_schema_shows_its_foreign_keys(seeded: DatabaseManager) -> None:
-    """Each reference is drawn once, with a circle where it may be missing; the tenant's own where a table has no other."""
+    """Each foreign key is drawn once, with a circle if nullable; the organization's only if a table has no other."""
     page = (readme.ROOT / "docs" / "schema.md").read_text(encoding="utf-8")
     drawing = re.findall(r"```mermaid\nerDiagram\n(.*?)```", page, re.DOTALL)
     assert len(drawing) == 1
@@ -67,7 +67,7 @@ def test_the_page_of_commands_is_current() -> None:
 
 
 def test_the_picture_of_the_readme_is_the_reports(seeded: DatabaseManager) -> None:
-    """Its figures are of the day on which it was drawn; what it shows of whom is the same on every day."""
+    """Its figures are from the day on which it was drawn; its subjects are the same every day."""
 
     def words(svg: str) -> set[str]:
         return {

@@ -1,4 +1,4 @@
-"""Real input: the year of Victoria's electricity comes back from the prebuilt queries as it stands in the file."""
+"""Real input: the prebuilt queries return the year of Victoria's electricity as in the file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PERIOD = {"start": electricity.START, "end": electricity.START + timedelta(days=
 
 @pytest.fixture
 def loaded(seeded_database: DatabaseManager) -> tuple[DatabaseManager, dict[str, Any]]:
-    """The year beside the two organizations of the sample data."""
+    """The year next to the two organizations of the sample data."""
     return seeded_database, electricity.load(seeded_database)
 
 
@@ -48,7 +48,7 @@ def test_the_file_comes_back(loaded: tuple[DatabaseManager, dict[str, UUID]]) ->
         assert {r["bucket"].astimezone(MARKET).date(): r["quantity"] for r in series} == dict(days)
         assert all(r["is_observed"] and r["row_count"] == 48 for r in series)
 
-    # The rollup agrees with the file hour by hour, and the other organizations have no part of it.
+    # The rollup agrees with the file hour by hour, without the other organizations.
     hours: dict[Any, Decimal] = defaultdict(Decimal)
     for row in file:
         hours[row["time"].replace(minute=0)] += row["demand"]
@@ -86,7 +86,7 @@ def test_a_training_frame_knows_no_future(loaded: tuple[DatabaseManager, dict[st
 
 
 def test_loading_twice_makes_no_half_organization(loaded: tuple[DatabaseManager, dict[str, UUID]]) -> None:
-    """An interrupted load leaves nothing: the organization is there with all its rows, or not at all."""
+    """An interrupted load leaves nothing: the organization exists with all its rows, or not at all."""
     db, _ = loaded
     before = db.execute_query("SELECT count(*) AS n FROM organizations")
     original = electricity.read_file

@@ -1,4 +1,4 @@
-"""A little of each fault of `python -m tests.faults`, for function: nothing is lost, doubled, half-written or wrong."""
+"""A short run of each fault of `python -m tests.faults`: nothing is lost, duplicated, half-written or wrong."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def trial(server_url: str, schema_template: str, seeded_template: str) -> Iterator[Trial]:
-    """A short one, on the server under test."""
+    """A short trial, on the server under test."""
     with Trial(short=True, operations=5_000) as short:
-        # In the place of what it would make for itself.
+        # In place of its own databases.
         short.__dict__.update(
             server_url=server_url, schema_template=schema_template, seeded_template=seeded_template
         )

@@ -1,4 +1,4 @@
-"""docs/first-hour.md as a newcomer does it: its files, its commands, its programs, and the figure that it promises."""
+"""docs/first-hour.md as a newcomer follows it: its files, its commands, its programs, and the promised figure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dashboards of grafana/: every query in them is run as Grafana's login runs it, and the figures are those of the prebuilt queries."""
+"""The dashboards of grafana/: every query is run as Grafana's login, and the figures equal those of the prebuilt queries."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def filled(sql: str, start: dt.datetime, end: dt.datetime, variables: dict[str, 
 
 @pytest.fixture(scope="module")
 def variables(seeded: DatabaseManager) -> dict[str, list[str]]:
-    """What the variables of the dashboards offer, each asked by its own query, after the organization was chosen."""
+    """The values of the dashboards' variables, each from its own query, after choosing the organization."""
     found = {"organization": [MANUFACTURING]}
     for path in DASHBOARDS:
         for variable in dashboard(path)["templating"]["list"]:
@@ -149,7 +149,7 @@ def test_dashboards_are_whole_and_read_the_provisioned_source() -> None:
 
 
 def unknown(given: Any, kept: Any, place: str = "") -> Iterator[str]:
-    """What of a document its schema does not know; what says nothing may be left out."""
+    """The parts of a document that its schema does not know; empty ones may be left out."""
     if isinstance(given, dict):
         for name, value in given.items():
             if value not in (None, "", [], {}, False):
@@ -166,7 +166,7 @@ def unknown(given: Any, kept: Any, place: str = "") -> Iterator[str]:
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
 def test_the_published_schema_knows_all_of_a_dashboard(path: Path) -> None:
-    """Read into Grafana's own types, made of its schema, and written again; a misspelt field would be gone."""
+    """Parse into Grafana's types, generated from its schema, and write again; a misspelt field would be lost."""
     register_default_plugins()
     given = dashboard(path)
     written = json.loads(JSONEncoder().encode(Dashboard.from_json(given)))

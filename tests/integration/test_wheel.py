@@ -1,4 +1,4 @@
-"""The wheel: built from the files that git tracks, installed beside an empty folder, it does everything that the sources do."""
+"""The wheel: built from the files tracked by git, installed next to an empty folder, it does everything the sources do."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    """Runs `python …` in an empty folder, with the package from the wheel and nothing of this checkout."""
+    """Runs `python …` in an empty folder, with the package from the wheel and nothing from this checkout."""
     packages, empty = tmp_path_factory.mktemp("packages"), tmp_path_factory.mktemp("empty")
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", packages, wheel],

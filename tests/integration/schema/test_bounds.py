@@ -1,4 +1,4 @@
-"""Every value that flows into something shared has a bound: indexes, rollups and the columnstore hold whatever is let in."""
+"""Every value that reaches shared structures has a bound: indexes, rollups and the columnstore can hold every accepted value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.wrong_rows import LOCATION, OURS, RIGHT, insert
 
 SIZED = ("text", "text[]", "uuid[]", "jsonb")
 CHANCES = random.Random(7)
-# Their CHECKs admit only texts of a form, which is shorter.
+# Their CHECKs accept only texts of a shorter form.
 OF_A_FORM = (
     "location_type",
     "event_type",
@@ -34,12 +34,12 @@ OF_A_FORM = (
 
 
 def wide(characters: int) -> str:
-    """A text of four bytes a character that no two calls share."""
+    """A unique text with four bytes per character."""
     return "".join(chr(CHANCES.randrange(0x20000, 0x2A000)) for _ in range(characters))
 
 
 def at_edge(type_name: str, rule: str) -> Any:
-    """The largest value that this rule lets in."""
+    """The largest value that this rule accepts."""
     most = int(rule.split("_")[2]) if rule.startswith("at_most") else 0
     if type_name == "text":
         return wide(most)
@@ -59,7 +59,7 @@ def at_edge(type_name: str, rule: str) -> Any:
 
 
 def beyond(type_name: str, value: Any) -> list[Any]:
-    """Values just past the edge, and far past it."""
+    """Values just beyond the limit, and far beyond it."""
     if type_name == "text":
         return [value + "x", "x" * 1_000_000]
     if type_name == "text[]":
@@ -67,7 +67,7 @@ def beyond(type_name: str, value: Any) -> list[Any]:
     if type_name == "uuid[]":
         return [[*value, UUID(int=0)], [None] * 1_001, [[UUID(int=0)], [UUID(int=1)]]]
     if type_name == "jsonb":
-        digits = '{"x": [' + ", ".join(["9e131071"] * 80) + "]}"  # a kilobyte that is written in 10 MB
+        digits = '{"x": [' + ", ".join(["9e131071"] * 80) + "]}"  # a kilobyte that is 10 MB when written out
         return [
             value.replace("y", "yy", 1),
             digits,
@@ -107,7 +107,7 @@ def bounds(db: DatabaseManager) -> list[dict[str, Any]]:
 
 
 def test_every_column_that_can_be_large_has_a_bound(empty_database: DatabaseManager) -> None:
-    """Told by the catalog alone: a column that is added without a bound fails here."""
+    """Derived from the catalog: a new column without a bound fails here."""
     columns = empty_database.execute_query(
         """
         SELECT c.relname || '.' || a.attname AS name, ARRAY(
@@ -142,7 +142,7 @@ def test_every_column_that_can_be_large_has_a_bound(empty_database: DatabaseMana
 
 
 def test_every_expression_in_an_index_has_a_bound(empty_database: DatabaseManager) -> None:
-    """What stands inside of a JSON has no bound by its column's. Ranges of what has one size are as small."""
+    """Values inside JSON are bounded by the column. Ranges of fixed-size types are small too."""
     expressions = empty_database.execute_query(
         """
         SELECT c.relname || ': ' || k.expression AS name, ARRAY(
@@ -170,7 +170,7 @@ def test_each_bound_is_where_its_name_says(empty_database: DatabaseManager) -> N
     for bound in bounds(empty_database):
         same = re.sub(rf"\b{bound['column_name']}\b", "it", bound["condition"])
         if (key := (bound["type_name"], bound["rule"], same)) in asked:
-            continue  # another column's, to the letter
+            continue  # identical to another column's
         asked.add(key)
         edge = at_edge(bound["type_name"], bound["rule"])
         sql = f'SELECT {bound["condition"]} AS held FROM (SELECT CAST(%s AS {bound["type_name"]})) AS v ("{bound["column_name"]}")'
@@ -184,7 +184,7 @@ def test_each_bound_is_where_its_name_says(empty_database: DatabaseManager) -> N
 
 @pytest.mark.thorough
 def test_the_largest_rows_fit_everything_shared(two_organizations: DatabaseManager) -> None:
-    """Indexes, rollups and columnstore hold a row whose every text is as long, and every number as large, as may be."""
+    """Indexes, rollups and columnstore can hold a row with the longest texts and largest numbers."""
     db = two_organizations
     by_table: dict[str, dict[str, Any]] = {}
     for bound in bounds(db):
@@ -197,7 +197,7 @@ def test_the_largest_rows_fit_everything_shared(two_organizations: DatabaseManag
         largest = by_table.get(table, {})
         if table == "absence_forecasts":
             largest = {**largest, "expected_absences": row.get("expected_absences")}
-        if table == "forecast_backtests":  # of a model that there is; a product is told with its location
+        if table == "forecast_backtests":  # of an existing model; a product is given with its location
             largest = {**largest, **model, "location_id": LOCATION}
         insert(db, table, {**row, **{name: value for name, value in largest.items() if value is not None}})
     cause = by_table["operational_events"]["cause"]
@@ -226,7 +226,7 @@ def test_the_largest_rows_fit_everything_shared(two_organizations: DatabaseManag
 
 
 def test_what_fits_can_be_read(two_organizations: DatabaseManager) -> None:
-    """In Python, which has limits of its own for how deep a JSON is and how long a number."""
+    """In Python, which has its own limits for the depth of JSON and the length of numbers."""
     for metadata in ('{"x": ' + "[" * 100 + "]" * 100 + "}", '{"x": ' + "9" * 4_299 + ', "y": 1e4000}'):
         insert(two_organizations, "alerts", {**RIGHT["alerts"], "metadata": metadata})
         assert two_organizations.execute_query("SELECT metadata FROM alerts")
@@ -252,7 +252,7 @@ def test_a_refusal_says_the_bound(two_organizations: DatabaseManager) -> None:
 
 
 def test_an_upgrade_names_rows_from_before(two_organizations: DatabaseManager) -> None:
-    """They do not stop it, new rows are held to the bound at once, and mended rows end the matter."""
+    """They do not stop it, new rows are checked at once, and after correcting them everything is valid."""
     db = two_organizations
     name = "operational_events_cause_at_most_400_chars_check"
     db.execute(f"ALTER TABLE operational_events DROP CONSTRAINT {name}")

@@ -1,4 +1,4 @@
-"""Data that cannot be wrong quietly: each wrong row is refused under a name that says what is wrong."""
+"""No silently wrong data: each wrong row is refused by a constraint whose name says what is wrong."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.support.wrong_rows import (
 
 @pytest.fixture
 def attempt(two_organizations: DatabaseManager) -> Any:
-    """Tries to insert a row and leaves nothing behind."""
+    """Tries to insert a row and rolls it back."""
 
     def insert_and_undo(table: str, values: dict[str, Any]) -> None:
         with two_organizations.connection() as connection:
@@ -55,11 +55,11 @@ def attempt(two_organizations: DatabaseManager) -> Any:
 
 def test_wrong_rows_are_refused_under_a_telling_name(attempt: Any) -> None:
     for table in RIGHT:
-        attempt(table, {})  # right in every way, so that each refusal below is about what was changed
+        attempt(table, {})  # fully valid, so that each error below is about the changed value
     for table, wrong, constraint in VIOLATIONS:
         with pytest.raises(CheckViolationError) as refusal:
             attempt(table, wrong)
-        # The server checks in alphabetical order; a row wrong in one way only breaks one rule.
+        # The server checks in alphabetical order; a row with one error breaks only one rule.
         assert refusal.value.constraint == constraint, (table, wrong)
         assert refusal.value.sqlstate == "23514"
 
@@ -111,7 +111,7 @@ def test_missing_values_and_missing_organizations(two_organizations: DatabaseMan
         insert(two_organizations, "demand_history", {**RIGHT["demand_history"], "quantity": None})
     assert missing.value.column == "quantity"
     for table, values in RIGHT.items():
-        if table not in ("organizations", "sync_outbox"):  # whose rows only the database itself writes
+        if table not in ("organizations", "sync_outbox"):  # written only by the database itself
             with pytest.raises(ConstraintViolationError):
                 insert(two_organizations, table, values, organization_id=named(OURS, 99))
 
@@ -161,7 +161,7 @@ def test_an_employee_is_in_one_shift_at_a_time(two_organizations: DatabaseManage
     )
     moved = db.execute_query("SELECT ends_at FROM shift_assignments WHERE shift_id = %s", (following,))
     assert moved[0]["ends_at"] == NOW + timedelta(hours=7)
-    # The times are the database's: what a writer says of them does not count.
+    # The times are the database's: a writer's values are ignored.
     assert db.execute("DELETE FROM shift_assignments WHERE shift_id = %s", (following,)) == 1
     insert(
         db,
@@ -229,7 +229,7 @@ def test_what_was_predicted_stays(two_organizations: DatabaseManager) -> None:
 
 
 def test_what_points_to_rows_that_are_deleted_is_found_by_an_index(empty_database: DatabaseManager) -> None:
-    """Else each delete of an employee, say, reads all that the organization has. Sites are not deleted from day to day."""
+    """Otherwise each delete of an employee, for example, reads all rows of the organization. Locations are rarely deleted."""
     unserved = empty_database.execute_query(
         "SELECT k.conname FROM pg_constraint AS k "
         "WHERE k.contype = 'f' AND k.connamespace = 'public'::regnamespace AND k.confrelid <> 'locations'::regclass "

@@ -1,4 +1,4 @@
-"""Rows that are there twice, as a dump leaves them that is loaded on top of its own database: found, and mended."""
+"""Duplicate rows, as left by a dump loaded on top of its own database: found, and fixed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["run"]
 
 
 def rollup_rows(db: DatabaseManager) -> dict[str, list[str]]:
-    """What every rollup says."""
+    """The contents of every rollup."""
     return {
         row["rollup"]: sorted(
             str(line["text"])
@@ -31,7 +31,7 @@ def rollup_rows(db: DatabaseManager) -> dict[str, list[str]]:
 
 
 def load_again(url: str) -> None:
-    """As anybody did it before the guard was there: psql goes on after hundreds of errors."""
+    """As users did before the guard existed: psql continues after hundreds of errors."""
     assert psql(url, "-c", "DROP EVENT TRIGGER refuse_dump").returncode == 0
     dumped = subprocess.run([program("pg_dump"), f"--dbname={url}"], capture_output=True, check=True)
     loaded = subprocess.run(
@@ -50,7 +50,7 @@ def compressed(server_url: str, seeded_template: str) -> Iterator[DatabaseManage
     with fresh_database(server_url, seeded_template) as url, DatabaseManager(url) as db:
         compress_old_chunks(db)
         if schema.edition(db) == "community":
-            # The policy's age has a chunk of the sample's month on some days only; one that is past there always is.
+            # The policy's age covers a chunk of the sample's month only on some days; a past one always exists.
             db.execute(
                 "SELECT compress_chunk(c) FROM show_chunks('operational_events', older_than => now()) AS c"
             )
@@ -87,7 +87,7 @@ def test_a_dump_that_was_loaded_twice(compressed: DatabaseManager, run: Run) -> 
     load_again(db.settings.database_url)
     now = content_hashes(db)
     surplus = {name: now[name][0] - count for name, (count, _) in before.items() if now[name][0] != count}
-    assert surplus["operational_events"] > 100  # the state is the one that is meant
+    assert surplus["operational_events"] > 100  # the intended state
     assert rollup_rows(db) != rollups
     found = {row["relation"]: 0 for row in db.execute_query("SELECT relation FROM double_rows()")}
     for row in db.execute_query("SELECT relation, surplus_count FROM double_rows()"):
@@ -104,7 +104,7 @@ def test_a_dump_that_was_loaded_twice(compressed: DatabaseManager, run: Run) -> 
     assert schema.row_problems(db) == []
     schema.apply(db)
     assert run(db.settings.database_url, "verify", "--rows").code == 0
-    # New chunks get numbers of their own, and what was compressed is compressed again.
+    # New chunks get new numbers, and compressed rows are compressed again.
     assert db.execute_query(
         "SELECT count(*) AS n FROM timescaledb_information.chunks WHERE hypertable_name = 'operational_events' AND is_compressed"
     ) != [{"n": 0}]

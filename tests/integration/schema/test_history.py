@@ -1,4 +1,4 @@
-"""Master data have a history: kept whoever changes a row, contiguous, and never another organization's."""
+"""Master data have a history: recorded whoever changes a row, contiguous, and never another organization's."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_new_row_has_been_so_for_ever_and_an_employee_since_hired(db: Database
     assert versions(db, "resource", "location_id", "rated_capacity_per_hour", "is_in_service") == [
         (EVER, HERE, 100, True)
     ]
-    # 29 March begins in Berlin at 23:00 UTC of the day before.
+    # 29 March begins in Berlin at 23:00 UTC of the previous day.
     assert versions(db, "employee", "is_employed") == [
         (EVER, False),
         (text_of(db, dt.datetime(2026, 3, 28, 23, tzinfo=dt.UTC)), True),
@@ -96,7 +96,7 @@ def test_a_plain_change_counts_from_now_on(db: DatabaseManager) -> None:
         tx.execute(
             "UPDATE resources SET rated_capacity_per_hour = 50"
         )  # twice in one transaction: one version
-        tx.execute("UPDATE resources SET name = 'N', status = 'retired'")  # nothing that has a history
+        tx.execute("UPDATE resources SET name = 'N', status = 'retired'")  # no column with a history
         assert versions(tx, "resource", "location_id", "rated_capacity_per_hour", "is_in_service") == [
             (EVER, HERE, 100, True),
             (now, THERE, 50, False),
@@ -104,7 +104,9 @@ def test_a_plain_change_counts_from_now_on(db: DatabaseManager) -> None:
         tx.execute(
             "UPDATE resources SET location_id = %s, status = 'idle', rated_capacity_per_hour = 100", (HERE,)
         )
-        assert versions(tx, "resource", "location_id", "is_in_service") == [(EVER, HERE, True)]  # as if never
+        assert versions(tx, "resource", "location_id", "is_in_service") == [
+            (EVER, HERE, True)
+        ]  # as if it never happened
         tx.execute("UPDATE locations SET timezone = 'Asia/Tokyo' WHERE location_id = %s", (HERE,))
         tx.execute("UPDATE employees SET is_active = false")
         assert versions(tx, "employee", "is_employed")[-1] == (now, False)
@@ -177,7 +179,7 @@ def test_an_employment_ends_when_its_end_has_come(db: DatabaseManager) -> None:
     row = change(db, "employee", WORKER, '{"is_employed": false}', coming)[0]
     assert row["is_active"]
     assert versions(db, "employee", "is_employed")[-1] == (text_of(db, coming), False)
-    change(db, "employee", WORKER, f'{{"location_id": "{THERE}"}}', at(30))  # the end that is to come stays
+    change(db, "employee", WORKER, f'{{"location_id": "{THERE}"}}', at(30))  # the future end stays
     assert versions(db, "employee", "is_employed", "location_id")[-1] == (text_of(db, coming), False, THERE)
     row = change(db, "employee", WORKER, '{"is_employed": false}', at(31))[0]
     assert not row["is_active"]

@@ -1,4 +1,4 @@
-"""Can one tenant reach another's rows? Everything that the catalog lists is tried, by three kinds of attacker."""
+"""Can one tenant reach another's rows? Everything in the catalog is tried, by three kinds of attacker."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ pytestmark = pytest.mark.slow
 
 @dataclass
 class Field:
-    """A database with some organizations, and the ways into it."""
+    """A database with some organizations, and connections to it."""
 
     url: str
     owner: Any
     own: Organization
     foreign: Organization
-    others: list[Organization]  # all but the attacker's own
+    others: list[Organization]  # all except the attacker's own
     login: str
     application: str
     edition: str
-    busy: Any  # a session of the foreign organization that is in use
+    busy: Any  # an active session of the foreign organization
     shared: Any  # a pooled session of the application's owner
     last: str = ""
 
@@ -72,7 +72,7 @@ class Field:
         return make_dsn(**{**parse_dsn(self.url), "user": role, "password": PASSWORD})
 
     def fingerprint(self) -> str:
-        """Of all rows of the other organizations, and of what no tenant may change."""
+        """Fingerprints of all rows of the other organizations, and of everything that no tenant may change."""
         others = [other.organization_id for other in self.others]
         return catalog.contents(self.owner, others) + "\n" + catalog.arrangement(self.owner)
 
@@ -95,7 +95,7 @@ def field(empty_database: Any) -> Iterator[Field]:
 
 @contextmanager
 def populated(url: str, *, others: int) -> Iterator[Field]:
-    """The attacker's organization and as many others, whose every value is a secret."""
+    """The attacker's organization and this many others, in which every value is secret."""
     tail = uuid.uuid4().hex[:8]
     login, application = f"isolation_login_{tail}", f"isolation_application_{tail}"
     own, *secret = [Organization(number, number > 1) for number in range(1, others + 2)]
@@ -104,7 +104,7 @@ def populated(url: str, *, others: int) -> Iterator[Field]:
         for organization in (own, *secret):
             population.fill(owner, organization)
         with DatabaseManager(url) as db:
-            schema.refresh_rollups(db)  # in every edition it keeps machine time
+            schema.refresh_rollups(db)  # in every edition it stores machine time
         population.settle(owner)
         cursor.execute(f"CREATE ROLE {application} LOGIN PASSWORD '{PASSWORD}'")
         cursor.execute(f"GRANT barnameh_tenant TO {application} WITH INHERIT FALSE, SET TRUE")
@@ -124,7 +124,7 @@ def populated(url: str, *, others: int) -> Iterator[Field]:
 
 Round = Callable[[], object]
 
-# Of every round some attempts must have been made, of every category some; these are there in every edition.
+# Every round and every category must have made some attempts; these exist in every edition.
 CATEGORIES = {
     "claims to be another organization", "existence by refusals", "functions of the schema and TimescaleDB's API",
     "functions that read by name", "large objects", "leaky predicates", "moves", "notifications",
@@ -146,10 +146,10 @@ def rounds(field: Field, attacker: Attacker) -> dict[str, Round]:
     relations, views = field.relations, field.views
     if (
         attacker.name == "no tenant"
-    ):  # the same role as "scope": what depends on the role alone was tried there
+    ):  # the same role as "scope": attempts that depend only on the role were made there
         relations = [relation for relation in relations if relation.schema in ("public", "tenant")]
     written = views + field.loads
-    # Who may say whose rows a session acts for may ask that organization's keys openly, too: by INSERT's refusals there.
+    # A login that may choose the organization may also query that organization's keys: by INSERT's errors there.
     asked = views if attacker.chooses_organization else written
     routines, settings, foreign = field.routines, field.settings, field.foreign
     roles = [
@@ -199,8 +199,8 @@ def rounds(field: Field, attacker: Attacker) -> dict[str, Round]:
 
 
 def attack(field: Field, ledger: Ledger, attacker: Attacker, name: str) -> None:
-    """One round, and whether anything of the others changed by it."""
-    population.compress(field.owner)  # what an earlier round has unpacked hides what this one would
+    """Run one round, and check that nothing of the others has changed."""
+    population.compress(field.owner)  # rows decompressed by an earlier round would hide those of this one
     attempts = ledger.attempts.total()
     rounds(field, attacker)[name]()
     attacker.leave()
@@ -228,7 +228,7 @@ def test_no_attack_crosses(field: Field, capsys: pytest.CaptureFixture[str]) -> 
     if os.environ.get("ISOLATION_COUNTS") == "write":
         isolation_page.write(isolation_page.COUNTS, field.edition, ledger.attempts, {})
     documented = isolation_page.counts().get(field.edition, {})
-    # Chunks come and go with the day of the week: a tenth less is no other attack.
+    # The number of chunks depends on the day of the week: a tenth fewer attempts is the same attack.
     assert [name for name, (count, _) in documented.items() if ledger.attempts[name] < 0.9 * count] == []
 
 
@@ -248,7 +248,7 @@ TRUSTING = """
     AS $$ SELECT nullif(current_setting('app.organization_id', true), '')::uuid $$
 """
 
-# What is broken, in which round it must be noticed, and under which heading.
+# The broken safeguard, the round that must detect it, and its category.
 BREAKS = [
     ("GRANT SELECT ON public.locations TO barnameh_tenant_login", "read", "read schema public"),
     ("GRANT SELECT ON pg_statistic TO PUBLIC", "watch", "statistics and activity"),
@@ -290,7 +290,7 @@ BREAKS_OF_THE_COLUMNSTORE = [
 
 
 def test_the_alarm_rings(field: Field) -> None:
-    """Each safeguard taken away is noticed, in the round that is there for it."""
+    """Each removed safeguard is detected, in its round."""
     silent = []
     more = BREAKS_OF_THE_COLUMNSTORE if field.edition == "community" else []
     for sql, name, category in more + BREAKS:

@@ -1,6 +1,6 @@
-"""KPIs of plants drawn at random against the timeline of single minutes, and relations that hold whatever the data.
+"""KPIs of random plants compared with the timeline of single minutes, and relations that hold for any data.
 
-`PLANTS=500` draws so many plants for each test, other ones each time; without it they are few and always the same.
+`PLANTS=500` draws this many new plants for each test; without it there are few, always the same.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ Rows = dict[str, dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def db(server_url: str, schema_template: str) -> Iterator[DatabaseManager]:
-    """One database for all plants: each is an organization, beside all the others."""
+    """One database for all plants: each is an organization, next to all the others."""
     with fresh_database(server_url, schema_template) as url, DatabaseManager(url) as db:
         yield db
 
 
 def kpis(db: DatabaseManager, org: UUID, plant: Plant, period: tuple[int, int]) -> Rows:
-    """What the product says of the organization."""
+    """The product's figures of the organization."""
     rows = db.execute_query(
         "SELECT * FROM operational_kpis(%s, %s, %s, 'organization')",
         (org, plant.time(period[0]), plant.time(period[1])),
@@ -70,7 +70,7 @@ def kpis(db: DatabaseManager, org: UUID, plant: Plant, period: tuple[int, int]) 
 
 
 def sides(rows: Rows) -> dict[str, tuple[Any, ...]]:
-    """What must stay the same: value, numerator, denominator, coverage and reason, to nine digits."""
+    """The figures that must stay the same: value, numerator, denominator, coverage and reason, to nine digits."""
 
     def digits(figure: Any) -> float | None:
         return None if figure is None else round(float(figure), 9)
@@ -82,9 +82,9 @@ def sides(rows: Rows) -> dict[str, tuple[Any, ...]]:
 
 
 def agree(rows: Rows, expected: kpi_reference.Answers, *, has_events: bool) -> int:
-    """Compare each KPI with the reference; returns how many figures that were.
+    """Compare each KPI with the reference; return the number of figures.
 
-    Of a share that cannot be, both sides are right and the value is NULL, with the reason.
+    For an impossible share, numerator and denominator match and the value is NULL, with the reason.
     """
     for kpi in MACHINE_KPIS:
         row, right = rows[kpi], expected[kpi]
@@ -105,7 +105,7 @@ def agree(rows: Rows, expected: kpi_reference.Answers, *, has_events: bool) -> i
 
 
 def has_events(plant: Plant, period: tuple[int, int], number: int | None = None) -> bool:
-    """Whether anything that a KPI counts reaches into the period."""
+    """Whether anything counted by a KPI overlaps the period."""
     return any(
         e.machine is not None
         and number in (None, e.machine)
@@ -181,7 +181,7 @@ def test_parts_of_a_period_add_up(db: DatabaseManager, plant: Plant, cuts: list[
     for kpi in ("availability", "oee", "effectiveness", "quality_ratio", "utilisation_efficiency", "mttr"):
         for side in ("numerator", "denominator"):
             if any(p[kpi]["reason"] not in (None, "no events in the period") for p in [whole, *parts]):
-                continue  # what is left out as a whole may be left out in another part
+                continue  # what is left out of the whole may be left out of another part
             total = sum(float(p[kpi][side] or 0) for p in parts)
             assert total == pytest.approx(float(whole[kpi][side] or 0), rel=1e-9, abs=1e-6), (kpi, side)
             compared("sums of parts", 1)
@@ -201,7 +201,7 @@ def fresh_twin(plant: Plant) -> tuple[Plant, tuple[Event, ...]]:
     """The same plant under other identifiers: two organizations share none."""
     machines = tuple(replace(m, resource_id=uuid.uuid4()) for m in plant.machines)
     locations = tuple(uuid.uuid4() for _ in plant.locations)
-    # The order of identifiers decides between two events that began at once: it stays.
+    # The order of identifiers decides between events that began at once, so it is kept.
     places = {e.event_id: n for n, e in enumerate(sorted(plant.events, key=lambda e: e.event_id))}
     fresh = sorted(uuid.uuid4() for _ in plant.events)
     events = tuple(replace(e, event_id=fresh[places[e.event_id]]) for e in plant.events)
@@ -245,7 +245,7 @@ def test_an_event_cut_in_two_changes_nothing(db: DatabaseManager, plant: Plant, 
     for period in PERIODS:
         whole = sides(kpis(db, org, plant, period))
         for kpi, parts in sides(kpis(db, cut, plant, period)).items():
-            # The parts' quantities are written with fifteen digits.
+            # The parts' quantities have fifteen digits.
             assert whole[kpi] == tuple(
                 pytest.approx(side, rel=1e-6) if isinstance(side, float) else side for side in parts
             ), kpi
@@ -296,7 +296,7 @@ def test_what_happens_to_machines_today_changes_no_past_figure(
 def test_late_changed_and_deleted_rows_and_refreshes(
     db: DatabaseManager, plant: Plant, data: st.DataObject
 ) -> None:
-    """After each change, refreshed or not, the KPIs are those of a plant that was so from the start."""
+    """After each change, refreshed or not, the KPIs equal those of a plant that was like this from the start."""
     assume(plant.events)
     late = set(data.draw(st.lists(st.sampled_from(range(len(plant.events))), max_size=4)))
     org = write(db, plant, order=[n for n in range(len(plant.events)) if n not in late])

@@ -1,4 +1,4 @@
-"""KPIs on cases small enough to check by hand, and on the sample data against a second computation."""
+"""KPIs of cases small enough to check by hand, and of the sample data compared with a second computation."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_a_day_without_shift_or_plan(factory: Factory) -> None:
     assert rows["plan_attainment"]["reason"] == "no plan due in the period"
     assert rows["mtbf"]["reason"] == rows["mttr"]["reason"] == "no failure"
     assert rows["availability"]["coverage_pct"] is None
-    # Scrap that nobody told is not 0.
+    # Unreported scrap is not 0.
     assert rows["quality_ratio"]["reason"] == "scrap is not reported"
 
 
@@ -268,7 +268,7 @@ def test_an_event_over_the_edge_counts_with_its_share(factory: Factory) -> None:
     ):
         for side in ("numerator", "denominator"):
             total = sum((p[kpi][side] or 0 for p in parts), Decimal(0))
-            # Where nothing was recorded in a part, its planned time is left out of the quotient.
+            # If nothing was recorded in a part, its planned time is left out of the ratio.
             if kpi in ("availability", "oee") and side == "denominator":
                 continue
             assert total == pytest.approx(whole[kpi][side], rel=Decimal("1e-12")), (kpi, side)
@@ -303,14 +303,14 @@ def test_bad_arguments_are_refused(factory: Factory, start: str, end: str, level
     assert refusal.value.sqlstate == "22023"
 
 
-# The sample data, against the second computation.
+# The sample data, compared with the second computation.
 
 MANUFACTURING = UUID("11111111-1111-1111-1111-111111111111")
 LOGISTICS = UUID("22222222-2222-2222-2222-222222222222")
 
 
 def periods(db: DatabaseManager) -> list[tuple[datetime, datetime]]:
-    """Whole days, odd minutes, less than an hour, all of the events that are over."""
+    """Whole days, odd minutes, less than an hour, and all past events."""
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     return [
         (hour - timedelta(days=7), hour),
@@ -321,7 +321,7 @@ def periods(db: DatabaseManager) -> list[tuple[datetime, datetime]]:
 
 
 def agree(rows: list[dict[str, Any]], expected: kpi_reference.Answers) -> int:
-    """One subject's KPIs have the values of the reference, or none and a reason; returns how many have one."""
+    """Assert that one subject's KPIs have the values of the reference, or none and a reason; return how many have one."""
     assert [row["kpi"] for row in rows] == KPIS
     check_reasons({row["kpi"]: row for row in rows})
     for row in rows:
@@ -376,7 +376,7 @@ def test_shift_kpis_agree_with_the_single_minutes(seeded: DatabaseManager) -> No
 
 
 def test_late_rows_and_refreshes_do_not_change_the_answer(seeded_database: DatabaseManager) -> None:
-    """Before a refresh, after it, after a late row, after the next refresh: the KPIs are those of the raw rows."""
+    """Before a refresh, after it, after a late row, after the next refresh: the KPIs equal those of the raw rows."""
     db = seeded_database
     start, end = periods(db)[1]
 

@@ -1,4 +1,4 @@
-"""Local days, hours, weeks and months against Python's zoneinfo, read off minute by minute; no session setting matters."""
+"""Local days, hours, weeks and months compared with Python's zoneinfo, minute by minute; session settings do not matter."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.conftest import fresh_database
 
 MINUTE = timedelta(minutes=1)
 
-# A zone, and a day on which its clock does something: what is written behind is the reason why it is here.
+# A zone, and a day on which its clock changes; the comment gives the special case.
 CHANGES = [
-    ("Atlantic/Azores", date(2025, 3, 30)),  # 00:00 never comes
-    ("Atlantic/Azores", date(2025, 10, 26)),  # 00:00 comes twice
+    ("Atlantic/Azores", date(2025, 3, 30)),  # 00:00 does not exist
+    ("Atlantic/Azores", date(2025, 10, 26)),  # 00:00 occurs twice
     ("America/Havana", date(2025, 3, 9)),
     ("America/Havana", date(2025, 11, 2)),
     ("Africa/Cairo", date(2024, 4, 26)),
-    ("Africa/Cairo", date(2024, 11, 1)),  # 23:00 comes twice
+    ("Africa/Cairo", date(2024, 11, 1)),  # 23:00 occurs twice
     ("America/Santiago", date(2024, 9, 8)),
     ("America/Santiago", date(2024, 4, 7)),
     ("Asia/Beirut", date(2024, 3, 31)),
@@ -35,7 +35,7 @@ CHANGES = [
     ("Australia/Lord_Howe", date(2024, 4, 7)),  # half an hour back
     ("Australia/Lord_Howe", date(2024, 10, 6)),  # half an hour ahead
     ("America/St_Johns", date(2006, 4, 2)),  # a minute after midnight
-    ("America/St_Johns", date(2006, 10, 29)),  # … back to the day before
+    ("America/St_Johns", date(2006, 10, 29)),  # … back to the previous day
     ("America/Goose_Bay", date(2010, 11, 7)),
     ("Asia/Amman", date(2021, 10, 29)),
     ("Asia/Gaza", date(2020, 3, 28)),
@@ -52,7 +52,7 @@ CHANGES = [
 
 @pytest.fixture(scope="module")
 def empty(server_url: str, schema_template: str) -> Iterator[DatabaseManager]:
-    """A database with the schema, which these tests only read."""
+    """A database with the schema, for reads only."""
     with fresh_database(server_url, template=schema_template) as url, DatabaseManager(url) as db:
         yield db
 

@@ -1,7 +1,7 @@
-"""No figure depends on the session: every function of an organization, every view and every prebuilt read, compared.
+"""No figure depends on session settings: every function of an organization, every view and every prebuilt read is compared.
 
-Each is answered into a temporary table under odd settings and read out under the usual ones, so that what differs is the
-answer and not the way in which it is written.
+Each result is stored in a temporary table under unusual settings and read under the usual ones, so that a difference is in the
+result and not in its formatting.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ODD = [
     {"TimeZone": "Australia/Lord_Howe", "DateStyle": "Postgres, DMY", "IntervalStyle": "postgres_verbose"},
 ]
 
-# What takes an organization and is no question, and what tells the session's own midnight on purpose.
+# Functions that take an organization but are not reads, and those that use the session's midnight on purpose.
 NO_QUESTIONS = {
     "change_resource",
     "change_employee",
@@ -43,7 +43,7 @@ SESSIONS_MIDNIGHT = {("employee_attendance_rate", "month")}
 
 
 class Odd:
-    """Answers as the database does, each query under the given settings."""
+    """Behaves like the database, with each query under the given settings."""
 
     def __init__(self, db: Any, settings: dict[str, str]) -> None:
         self._db, self._settings = db, settings
@@ -66,7 +66,7 @@ class Odd:
 
 
 def both(db: DatabaseManager, ask: Any, odd: dict[str, str]) -> tuple[Any, Any]:
-    """The usual answer and the odd one, of one state of the data and at one time."""
+    """The answers under usual and unusual settings, from one snapshot at one time."""
     with db.transaction() as transaction:
         return ask(Odd(transaction, USUAL)), ask(Odd(transaction, odd))
 
@@ -87,7 +87,7 @@ def test_a_prebuilt_read_answers_the_same(
 ) -> None:
     def ask(db: Any) -> Any:
         answer = read(OperationalDataQueries(db), facts, name, index)
-        return getattr(answer, "value", answer)  # of what the cache answers; its age goes on
+        return getattr(answer, "value", answer)  # of cached answers, because their age changes
 
     usual, other = both(seeded, ask, odd)
     assert other == usual
@@ -117,7 +117,7 @@ def test_every_function_of_an_organization_answers_the_same(
             "integer[]": [[1]],
             "timestamp with time zone[]": [[facts.month_ago], [facts.end]],
             "interval": [dt.timedelta(minutes=5)],
-            "tstzmultirange": ["{}"],  # nothing is kept: all of it is computed
+            "tstzmultirange": ["{}"],  # nothing is stored: everything is computed
             "text[]": [None],
             "text": ["organization" if function["name"] == "time_kpis" else "day"],
             "timestamp with time zone": [facts.month_ago, facts.end],

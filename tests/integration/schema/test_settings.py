@@ -1,4 +1,4 @@
-"""Whatever the database's or role's settings are, the schema is applied, seeded, verified, backed up and restored."""
+"""With any settings of database or role, the schema can be applied, seeded, verified, backed up and restored."""
 
 from __future__ import annotations
 

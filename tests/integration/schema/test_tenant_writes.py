@@ -1,4 +1,4 @@
-"""Tenants write to time series, old rows in the columnstore included: what they meant, and nothing of others."""
+"""Tenants write to time series, including old rows in the columnstore: as intended, and no other tenant's rows."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.integration.schema.isolation.columnstore import batches
 
 MINE, OTHER = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
 OLD = "2024-03-05 00:00+00"
-MINUTES = 1500  # of each organization, a row each: more than a batch of the columnstore
+MINUTES = 1500  # rows per organization: more than a batch of the columnstore
 
 
 @pytest.fixture
 def login(empty_database: DatabaseManager) -> Iterator[Any]:
-    """A customer's session, in a database where two organizations have old rows, in the columnstore where there is one."""
+    """A customer's session, in a database with old rows of two organizations, in the columnstore if available."""
     db = empty_database
     for organization in (MINE, OTHER):
         db.execute(
@@ -104,7 +104,7 @@ def test_rows_are_added_with_the_tables_defaults(empty_database: DatabaseManager
     )
     with pytest.raises(psycopg2.errors.UniqueViolation) as caught:
         run(login, f"INSERT INTO demand_history {columns}, 'P', '{MINE}', 1)")
-    # Of the chunk, where the edition has hypertables and no columnstore.
+    # On the chunk, in editions with hypertables but without columnstore.
     assert str(caught.value.diag.constraint_name).endswith("demand_history_pkey")
     with pytest.raises(psycopg2.errors.NotNullViolation):
         run(login, f"INSERT INTO demand_history {columns}, NULL, '{MINE}', 1)")
@@ -150,7 +150,7 @@ def test_the_librarys_scope_loads_and_changes_old_rows(empty_database: DatabaseM
 
 
 def test_a_statement_may_name_its_organization(empty_database: DatabaseManager, login: Any) -> None:
-    """As those of an application do that was written before there were scopes."""
+    """Like the sessions of an application written before scopes existed."""
     scope = empty_database.tenant(MINE)
     for run_it in (scope.execute, lambda sql: run(login, sql)[0]):
         where = f"WHERE organization_id = '{MINE}' AND time = (SELECT max(time) FROM demand_history)"
@@ -163,7 +163,7 @@ def test_a_change_in_between_is_not_overwritten(empty_database: DatabaseManager,
     if edition(empty_database) == "plain":
         pytest.skip("without a trigger PostgreSQL looks at the changed row again itself")
     change = f"UPDATE demand_history SET quantity = 50 WHERE organization_id = '{MINE}' AND time = '{OLD}'"
-    # The statement sees the row as it was, and asks for a change of it on the way.
+    # The statement sees the old row, and requests a change of it meanwhile.
     run(
         login,
         "CREATE FUNCTION pg_temp.wait() RETURNS numeric LANGUAGE plpgsql AS $$ BEGIN "
@@ -200,7 +200,7 @@ def test_a_change_in_between_is_not_overwritten(empty_database: DatabaseManager,
 def test_another_organizations_open_transaction_is_waited_for_so_long(
     empty_database: DatabaseManager, login: Any, by: str
 ) -> None:
-    """Who writes first to a chunk since it was compressed changes its entry in the catalog, which all organizations share."""
+    """The first write to a chunk after compression changes its catalog entry, which all organizations share."""
     if edition(empty_database) != "community":
         pytest.skip("nothing of a chunk is shared where there is no columnstore")
     row = (MINE, "2024-03-05 00:00:30+00", "P", MINE, 1)
@@ -224,7 +224,7 @@ def test_another_organizations_open_transaction_is_waited_for_so_long(
                 with pytest.raises(errors.QueryTimeoutError, match="try again when it has ended") as caught:
                     verb()
                 assert caught.value.sqlstate == "55P03"
-        # Whatever is not old goes on meanwhile.
+        # Writes to recent rows continue meanwhile.
         assert run(
             login,
             "INSERT INTO tenant_load.demand_history (time, product_id, location_id, quantity) "

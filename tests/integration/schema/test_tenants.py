@@ -1,4 +1,4 @@
-"""Logins of customers, the operator's readers, and what one tenant scope leaves to the next on a pooled connection."""
+"""Customers' logins, the operator's read-only roles, and state left by one tenant scope to the next on a pooled connection."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def database(server_url: str, schema_template: str) -> Iterator[DatabaseManager]
 
 @pytest.fixture
 def make_login(database: DatabaseManager) -> Iterator[Callable[..., str]]:
-    """Makes a login of our organization and gives its name; dropped at the end, however far the test came."""
+    """Makes a login of our organization and returns its name; dropped at the end, even if the test fails."""
     made: list[str] = []
 
     def make(organization: Organization = OURS) -> str:
@@ -55,7 +55,7 @@ def make_login(database: DatabaseManager) -> Iterator[Callable[..., str]]:
 def session(
     database: DatabaseManager, role: str, **other: str
 ) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
-    """Runs statements as this login and gives their rows."""
+    """Runs statements as this login and returns their rows."""
     url = make_dsn(
         **{**parse_dsn(database.settings.database_url), "user": role, "password": PASSWORD, **other}
     )
@@ -225,7 +225,7 @@ def test_who_keeps_the_queue_of_notifications_full_is_ended(
         )
         config = '{"longest_minutes": 10, "queue_held_seconds": 0'
         database.execute(f"CALL end_long_tenant_transactions(config => '{config}}}')")
-        assert run("SELECT 1") == [(1,)]  # that much the queue can take
+        assert run("SELECT 1") == [(1,)]  # the capacity of the queue
         database.execute(f"CALL end_long_tenant_transactions(config => '{config}, \"queue_usage\": 0}}')")
         with pytest.raises(psycopg2.OperationalError):
             run("SELECT 1")
@@ -267,7 +267,7 @@ def test_a_row_is_written_also_where_nothing_can_be_announced(database: Database
 
 
 def test_who_keeps_others_waiting_is_ended(database: DatabaseManager, make_login: Callable[..., str]) -> None:
-    """A table locked whole at once; a row, or a chunk in the making, once someone has waited for it; an honest load never."""
+    """A locked table is ended at once; a locked row, or a chunk being created, once another session waits; a normal load never."""
     role = make_login()
     for mode in ("SHARE", "EXCLUSIVE", "ACCESS EXCLUSIVE"):
         with session(database, role) as run:
@@ -332,7 +332,7 @@ def test_a_login_that_was_renamed_sees_nothing(
 def test_a_login_of_another_database_of_the_server_sees_nothing(
     database: DatabaseManager, make_login: Callable[..., str]
 ) -> None:
-    """Roles belong to the whole server; which organization a login belongs to is known in its own database."""
+    """Roles belong to the whole server; a login's organization is known only in its own database."""
     role = make_login()
     elsewhere = f"test_elsewhere_{uuid.uuid4().hex[:8]}"
     url = make_dsn(**{**parse_dsn(database.settings.database_url), "dbname": elsewhere})
@@ -356,7 +356,7 @@ def test_a_login_of_another_database_of_the_server_sees_nothing(
 
 
 def test_an_application_without_the_owner_rights(database: DatabaseManager) -> None:
-    """The login that docs/tenants.md recommends: it may act for any organization, and has no right of its own."""
+    """The login that docs/tenants.md recommends: it may act for any organization, but has no rights of its own."""
     role = f"tenant_test_{uuid.uuid4().hex[:10]}"
     database.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
     try:
@@ -413,7 +413,7 @@ def test_readers_read_all_organizations_and_write_nothing(database: DatabaseMana
 
 # -- scopes of the library -----------------------------------------------------------------------------------
 
-# What someone may do in a scope that belongs to the session rather than to the transaction.
+# Actions in a scope that affect the session rather than the transaction.
 LEFTOVERS = {
     "temporary table": "CREATE TEMP TABLE left_over AS SELECT * FROM locations",
     "temporary table of a view's name": "CREATE TEMP TABLE locations AS SELECT * FROM tenant.locations",
@@ -428,7 +428,7 @@ LEFTOVERS = {
     "time zone": "SET TIME ZONE 'Pacific/Chatham'",
 }
 
-# How the next one on that connection would come across it.
+# How the next user of that connection would notice it.
 LOOKS = (
     "SELECT * FROM left_over",
     "SELECT * FROM pg_temp.left_over",
@@ -448,7 +448,7 @@ LOOKS = (
 
 
 def look_around(executor: Any) -> list[str]:
-    """What one finds on this connection that is another tenant's."""
+    """State of another tenant found on this connection."""
     found = []
     for sql in LOOKS:
         with suppress(DbUtilsError):
@@ -464,7 +464,7 @@ def look_around(executor: Any) -> list[str]:
 
 
 def leave_it(scope: Any, how: str, sql: str) -> None:
-    """Run a statement in a scope in one of the ways that there are, whether the library lets it or not."""
+    """Run a statement in a scope in one of the possible ways, whether the library allows it or not."""
     with suppress(DbUtilsError, psycopg2.Error):
         if how == "execute":
             scope.execute(sql)
@@ -489,7 +489,7 @@ def test_nothing_is_left_for_the_next_scope(database: DatabaseManager, how: str)
         theirs, ours = pooled.tenant(THEIRS.organization_id), pooled.tenant(OURS.organization_id)
         for name, sql in LEFTOVERS.items():
             with pooled.connection():
-                pass  # gives the connection back as new, so that each is judged alone
+                pass  # returns a reset connection, so that each is judged separately
             leave_it(theirs, how, sql)
             found |= {f"{name}, in the next scope: {what}" for what in look_around(ours)}
             leave_it(theirs, how, sql)
@@ -502,7 +502,7 @@ def test_nothing_is_left_for_the_next_scope(database: DatabaseManager, how: str)
 
 
 def test_a_scope_does_not_write_into_what_another_left(database: DatabaseManager) -> None:
-    """A temporary table of a view's name, left behind, would swallow the next tenant's rows."""
+    """A leftover temporary table with a view's name would receive the next tenant's rows."""
     with DatabaseManager(database.settings.database_url, max_connections=1) as pooled:
         theirs, ours = pooled.tenant(THEIRS.organization_id), pooled.tenant(OURS.organization_id)
         for how in ("execute", "transaction", "connection"):
@@ -516,7 +516,7 @@ def test_a_scope_does_not_write_into_what_another_left(database: DatabaseManager
 
 
 def test_statements_that_leave_the_scope_are_refused(database: DatabaseManager) -> None:
-    """A slip is refused by the library; what else a scope on the owner's session cannot stop is in docs/tenants.md."""
+    """The library refuses accidental escapes; docs/tenants.md lists what a scope on the owner's session cannot stop."""
     scope = database.tenant(OURS.organization_id)
     refused = 0
     for sql in (
@@ -537,7 +537,7 @@ def test_statements_that_leave_the_scope_are_refused(database: DatabaseManager) 
     }
 
 
-# What docs/tenants.md says that a customer's login can still see.
+# What a customer's login can still see, according to docs/tenants.md.
 VISIBLE = {
     "names of roles": "SELECT rolname FROM pg_roles WHERE rolname LIKE 'barnameh%'",
     "names of databases": "SELECT datname FROM pg_database",

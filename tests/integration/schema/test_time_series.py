@@ -1,4 +1,4 @@
-"""Chunks, columnstore, rollups and retention do what their comments say, on whichever edition this is."""
+"""Chunks, columnstore, rollups and retention behave as documented, in every edition."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.support.schema_snapshot import content_hashes
 
 MANUFACTURING = UUID("11111111-1111-1111-1111-111111111111")
 SAMPLES = "resource_samples_hourly"
-"""Holds few hours, so it has no watermark and is read with its log: see raw_spans()."""
+"""Has few hours, so it has no watermark and is read with its log: see raw_spans()."""
 
 
 def compress_everything(db: DatabaseManager) -> int:
-    """Bring all chunks to the columnstore, as the policy would in time; 0 where there is none."""
+    """Convert all chunks to the columnstore, as the policy would in time; 0 without a columnstore."""
     if schema.edition(db) != "community":
         return 0
     return sum(
@@ -111,7 +111,7 @@ def test_rollups_are_indexed_by_organization_and_by_subject(seeded_database: Dat
         for rollup in ROLLUPS
     } | {SAMPLES: {"(organization_id, bucket)", "(organization_id, resource_id, bucket)"}}
     assert rollup_indexes(seeded_database) == expected
-    # As earlier versions of the schema left it.
+    # The state left by earlier schema versions.
     earlier = seeded_database.execute_query(
         "SELECT materialization_hypertable_name AS name FROM timescaledb_information.continuous_aggregates LIMIT 1"
     )[0]["name"]
@@ -147,7 +147,7 @@ def test_rollups_of_version_6_leave_less_to_their_readers_and_go_to_the_columnst
     schema.apply(seeded_database)
     assert seeded_database.execute_query(policy) == [new]
     assert schema.problems(seeded_database) == []
-    # Who wants it longer keeps it so.
+    # A longer setting is kept.
     own = {**new["config"], "end_offset": "01:00:00"}
     seeded_database.execute_query("SELECT alter_job(%s, config => %s)", (new["job_id"], json.dumps(own)))
     schema.apply(seeded_database)
@@ -197,7 +197,7 @@ def test_compression_loses_nothing(seeded_database: DatabaseManager) -> None:
 def test_a_table_made_of_compressed_rows_holds_the_same_rows(
     seeded_database: DatabaseManager, statements: list[str]
 ) -> None:
-    # A batch whose first row is shorter than the next ones is what TimescaleDB damages.
+    # TimescaleDB damages batches whose first row is shorter than the next ones.
     seeded_database.execute(
         "INSERT INTO operational_events (organization_id, location_id, resource_id, time, event_type, cause) "
         "SELECT r.organization_id, r.location_id, r.resource_id, now() - n * interval '1 day', "
@@ -216,7 +216,7 @@ def test_rows_into_old_chunks(seeded_database: DatabaseManager) -> None:
     db = seeded_database
     compress_everything(db)
     resource = any_resource(db)
-    # Far older than anything there, and inside the oldest hour there is.
+    # Far older than all rows, and inside the oldest hour.
     oldest = db.execute_query("SELECT min(time) AS oldest FROM operational_events")[0]["oldest"]
     for at in (oldest - timedelta(days=400), oldest + timedelta(seconds=1)):
         event = (MANUFACTURING, at, uuid4(), resource["location_id"], resource["resource_id"])
@@ -252,7 +252,7 @@ def test_rows_into_old_chunks(seeded_database: DatabaseManager) -> None:
 
 @pytest.mark.thorough
 def test_a_refresh_takes_late_rows_into_rollups_of_the_columnstore(seeded_database: DatabaseManager) -> None:
-    """What the rollups hold afterwards is what their definitions say of the rows, texts included."""
+    """Afterwards the rollups equal their definitions applied to the rows, including texts."""
     db = seeded_database
     compress_everything(db)
     first = db.execute_query("SELECT min(time) AS t FROM operational_events")[0]["t"]
@@ -263,7 +263,7 @@ def test_a_refresh_takes_late_rows_into_rollups_of_the_columnstore(seeded_databa
         "FROM resources AS r CROSS JOIN generate_series(1, 40) AS n",
         (first,),
     )
-    db.execute(  # samples that do not add up by themselves, which the sample data have only at some hours of the day
+    db.execute(  # inconsistent samples, which the sample data have only at some hours of the day
         "INSERT INTO resource_metrics (organization_id, resource_id, time, utilization_pct) "
         "SELECT r.organization_id, r.resource_id, %s + n * interval '7 hours' + interval '1 minute', 50 "
         "FROM resources AS r CROSS JOIN generate_series(1, 3) AS n",
@@ -309,7 +309,7 @@ def test_new_rows_are_seen_at_once_and_late_ones_after_the_refresh(seeded_databa
     db = seeded_database
     resource = any_resource(db)["resource_id"]
     now = datetime.now(UTC)
-    fresh = now + timedelta(hours=23, minutes=58)  # in a day that no refresh has reached
+    fresh = now + timedelta(hours=23, minutes=58)  # on a day that no refresh has reached
     assert fresh < now + timedelta(days=1)
     db.execute(
         "INSERT INTO resource_metrics (organization_id, time, resource_id, utilization_pct) VALUES (%s, %s, %s, 42)",
@@ -360,7 +360,7 @@ def test_a_refresh_that_another_one_stands_in_the_way_of_says_so(seeded_database
 
 
 def test_what_indexes_use_needs_no_search_path(seeded_database: DatabaseManager) -> None:
-    """pg_restore makes indexes with an empty one."""
+    """pg_restore creates indexes with an empty one."""
     with seeded_database.transaction() as transaction:
         transaction.execute("SET LOCAL search_path = ''")
         for width in ("1 hour", "1 month"):
@@ -406,7 +406,7 @@ def test_retention(seeded_database: DatabaseManager) -> None:
 
 
 def run_jobs(db: DatabaseManager) -> list[str]:
-    """Run each retention and refresh job once, retention first; which they were."""
+    """Run each retention and refresh job once, retention first; return them."""
     jobs = db.execute_query(
         "SELECT job_id, proc_name FROM timescaledb_information.jobs WHERE proc_name IN "
         "('policy_retention', 'policy_refresh_continuous_aggregate') ORDER BY proc_name DESC, job_id"
@@ -417,7 +417,7 @@ def run_jobs(db: DatabaseManager) -> list[str]:
 
 
 def test_rollups_outlive_retention(seeded_database: DatabaseManager) -> None:
-    """A year-old sample is rolled up and then dropped: no refresh of any kind, and no change of mind, empties the rollup."""
+    """A year-old sample is rolled up and then dropped: no refresh of any kind, and no changed policy, empties the rollup."""
     db = seeded_database
     if schema.edition(db) != "community":
         assert db.execute_query("SELECT rollup_refresh_window('resource_metrics_hourly') AS w") == [
@@ -431,7 +431,7 @@ def test_rollups_outlive_retention(seeded_database: DatabaseManager) -> None:
     schema.refresh_rollups(db)
 
     def rolled_up(since: timedelta, until: timedelta) -> list[list[int]]:
-        """The utilization that each rollup knows of between so long before now."""
+        """The utilization in each rollup for a past period."""
         return [
             [
                 int(row["utilization_pct_max"])
@@ -464,7 +464,7 @@ def test_rollups_outlive_retention(seeded_database: DatabaseManager) -> None:
         assert window == timedelta(days=53), keep
     assert "policy_retention" not in run_jobs(db)
 
-    # A late row inside the window is still taken in, by the job and by hand; one outside it is not.
+    # A late row inside the window is still included, by the job and by hand; one outside it is not.
     at = datetime.now(UTC).replace(minute=30, second=0, microsecond=0) - timedelta(days=40)
     db.execute(sample, (MANUFACTURING, at, resource, 55))
     db.execute(sample, (MANUFACTURING, old, resource, 66))
@@ -496,7 +496,7 @@ def test_a_short_period_is_refreshed_whole_buckets_wide(seeded_database: Databas
 
 
 def test_the_jobs_of_a_new_database_start_one_after_the_other(empty_database: DatabaseManager) -> None:
-    """All at once they would be more than there are background workers, and those that found none would count as failed."""
+    """All at once they would exceed the background workers, and those without one would count as failed."""
     if schema.edition(empty_database) != "community":
         return
     starts = [
@@ -508,7 +508,7 @@ def test_the_jobs_of_a_new_database_start_one_after_the_other(empty_database: Da
         )
     ]
     assert len(starts) > 16
-    # Nothing starts within seconds of more than a few others.
+    # No more than a few start within seconds of each other.
     assert all(
         later - earlier >= timedelta(seconds=60) for earlier, later in zip(starts, starts[7:], strict=False)
     )

@@ -1,4 +1,4 @@
-"""Where the time of machines went: cases small enough to check by hand, and the kept hours against the events themselves."""
+"""Machine time: cases small enough to check by hand, and stored hours compared with the events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOUR = timedelta(hours=1)
 
 
 class Plant:
-    """One organization with one place in UTC and an early shift from 6 to 14 o'clock on 1 June 2026."""
+    """One organization with one location in UTC and an early shift from 6:00 to 14:00 on 1 June 2026."""
 
     def __init__(self, db: DatabaseManager) -> None:
         self.db = db
@@ -78,7 +78,7 @@ class Plant:
         return {name: None if rows[name]["value"] is None else float(rows[name]["value"]) for name in names}
 
     def unkept(self) -> list[dict[str, Any]]:
-        """The answer that events and shifts alone give, added up."""
+        """The answer computed from events and shifts alone, summed."""
         return self.db.execute_query(_ADDED_UP.format(source=_FROM_EVENTS), self._days())
 
     def answered(self) -> list[dict[str, Any]]:
@@ -124,7 +124,7 @@ def test_a_minute_is_the_first_state_and_of_the_stop_that_began_first(plant: Pla
     plant.event(machine, "idle", 10, 60, cause="no material")  # half an hour of its own
     plant.event(machine, "maintenance", 13, 30, cause="oil")
     rows = plant.kpis()
-    # 8 h less 2.5 h of standstill, 0.5 h of waiting, 0.5 h of maintenance.
+    # 8 h less 2.5 h of breakdown, 0.5 h of waiting, 0.5 h of maintenance.
     assert rows["availability"]["numerator"] == 270
     assert rows["availability"]["denominator"] == 450
     assert rows["mttr"]["numerator"] == Decimal("2.5")
@@ -137,7 +137,7 @@ def test_a_minute_is_the_first_state_and_of_the_stop_that_began_first(plant: Pla
         "no material": 30,
         "oil": 30,
     }
-    # 540 good pieces take 5.4 h at rated capacity, and all were made within the shift.
+    # 540 good pieces take 5.4 h at rated capacity, and all were produced within the shift.
     assert rows["oee"]["numerator"] == 324
     assert float(rows["oee"]["value"]) == pytest.approx(72)
 
@@ -223,7 +223,7 @@ def test_parts_of_a_period_add_up(plant: Plant) -> None:
     ):
         for side in ("numerator", "denominator"):
             assert sum(day[kpi][side] for day in days) == pytest.approx(week[kpi][side], rel=Decimal("1e-12"))
-    # Each stood still for six days of the week: half a shift of one in seven.
+    # Each was down for six days of the week: half a shift of one in seven.
     assert [float(day["availability"]["value"]) for day in days] == [pytest.approx(100 * 4 / 56)] * 7
     assert float(week["availability"]["value"]) == pytest.approx(100 * 4 / 56)
 
@@ -240,7 +240,7 @@ def test_what_is_not_reported_is_left_out(plant: Plant) -> None:
     rows = plant.kpis()
     assert float(rows["scrap_ratio"]["value"]) == 10
     assert float(rows["effectiveness"]["value"]) == pytest.approx(90)
-    # Of the machine that tells quantity and scrap: 4.86 h of 8 h.
+    # Of the machine that reports quantity and scrap: 4.86 h of 8 h.
     assert rows["oee"]["denominator"] == 480
     assert float(rows["oee"]["value"]) == pytest.approx(60.75)
     assert rows["throughput_rate"]["denominator"] == 16
@@ -363,11 +363,11 @@ def test_an_event_is_where_its_machine_stood_then(plant: Plant) -> None:
     assert row["location_id"] == plant.place
 
 
-# Kept hours.
+# Stored hours.
 
 
 def changes(plant: Plant, machine: UUID) -> list[tuple[str, Any]]:
-    """Statements that change figures of hours that are kept."""
+    """Statements that change figures of stored hours."""
     org = plant.organization
     return [
         (
@@ -377,7 +377,7 @@ def changes(plant: Plant, machine: UUID) -> list[tuple[str, Any]]:
         ),
         (
             "INSERT INTO operational_events (organization_id, time, location_id, resource_id, event_type, duration_minutes) "
-            "VALUES (%s, %s, %s, %s, 'breakdown', 30)",  # touches the one that begins at its end: one failure
+            "VALUES (%s, %s, %s, %s, 'breakdown', 30)",  # adjacent to the one that begins at its end: one failure
             (org, DAY + 7.5 * HOUR, plant.place, machine),
         ),
         (
@@ -430,7 +430,7 @@ def test_who_commits_after_a_refresh_keeps_the_mark(plant: Plant) -> None:
             duration_minutes=60,
             quantity=5,
         )
-        # Meanwhile another late row of the same hour is written and kept.
+        # Meanwhile another late row of the same hour is written and stored.
         plant.event(machine, "idle", 9, 20)
         schema.refresh_rollups(plant.db)
         assert plant.answered() == plant.unkept()
@@ -441,7 +441,7 @@ def test_who_commits_after_a_refresh_keeps_the_mark(plant: Plant) -> None:
 
 
 def test_no_setting_of_a_session_keeps_a_deletion_from_being_marked(plant: Plant) -> None:
-    """Also where a savepoint took the first deletion, and its mark, back."""
+    """Also if a savepoint rolled back the first deletion and its mark."""
     machine = plant.machine()
     for first in (6, 8, 10):
         plant.event(machine, "production", first, 60, quantity=100, scrap_quantity=0)
@@ -449,7 +449,7 @@ def test_no_setting_of_a_session_keeps_a_deletion_from_being_marked(plant: Plant
     deletion = "DELETE FROM operational_events WHERE organization_id = %s AND time = %s"
 
     with plant.db.transaction() as transaction:
-        # What an earlier form of the trigger remembered its mark by.
+        # How an earlier version of the trigger remembered its mark.
         transaction.execute(
             "SELECT set_config('barnameh.marked', %s, true)", (f"{plant.organization} {DAY.timestamp():.6f}",)
         )
@@ -468,7 +468,7 @@ def test_no_setting_of_a_session_keeps_a_deletion_from_being_marked(plant: Plant
 
 
 def test_kept_hours_are_read_without_their_events(plant: Plant) -> None:
-    """So that no hour is kept for nothing: an hour without a mark is read from where it is kept."""
+    """No hour is stored for nothing: an hour without a mark is read from storage."""
     machine = plant.machine()
     plant.event(machine, "production", 6, 60, quantity=10)
     schema.refresh_rollups(plant.db)
@@ -515,7 +515,7 @@ def test_another_organizations_rows_change_nothing(plant: Plant) -> None:
 def test_production_of_a_place_that_changes_its_zone_is_counted_once(
     plant: Plant, zone: str, bucket: Any, place: bool
 ) -> None:
-    """Buckets of a place follow each other without a hole or an overlap, whatever clock it gets in the middle of one."""
+    """Buckets of a location are contiguous without overlap, even if its time zone changes in the middle of one."""
     machine = plant.machine()
     for first in range(0, 24, 4):
         plant.event(machine, "production", first, 240, quantity=400)
@@ -566,7 +566,7 @@ def test_who_ever_reported_is_the_same_from_kept_days_and_from_events(plant: Pla
     kept = "SELECT kept_resource_time(%s) @> %s::timestamptz AS is_kept"
     assert plant.db.execute_query(kept, (plant.organization, DAY + 32 * HOUR))[0]["is_kept"]
     assert reporting() == expected
-    # As a tenant, too, and with what changed since then.
+    # Also as a tenant, and with later changes.
     with plant.db.tenant(plant.organization) as scope:
         assert len(scope.execute_query("SELECT * FROM resource_reporting(%s)", (plant.organization,))) == 4
     plant.db.execute(

@@ -1,4 +1,4 @@
-"""However a database comes to the schema, it ends in the same one, and keeps its rows."""
+"""Every path to the schema ends in the same one, and keeps all rows."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tests.support.schema_snapshot import columns_of, content_hashes, snapshot
 
 ROOT = Path(__file__).parents[3]
 FIXTURES = ROOT / "tests" / "fixtures"
-NOT_FILLED = ("tenant_logins", "seed_runs", "backup_runs")  # the frozen rows came before some of these
+NOT_FILLED = ("tenant_logins", "seed_runs", "backup_runs")  # the frozen rows are older than some of these
 
 
 @pytest.fixture
 def expected(empty_database: DatabaseManager) -> list[str]:
-    """What applying the schema to an empty database gives."""
+    """The result of applying the schema to an empty database."""
     return snapshot(empty_database)
 
 
 def test_twice_is_once(seeded_database: DatabaseManager) -> None:
-    """Chunks too: a refresh or a load may be making some, and two writers of one catalog row do not go together."""
+    """Chunks too: a refresh or a load may be creating some, and two writers of one catalog row conflict."""
     entries = (
         "SELECT c.oid::regclass::text AS name, c.xmin::text FROM pg_class AS c "
         "WHERE c.relnamespace::regnamespace::text IN ('public', '_timescaledb_internal') AND c.relkind = 'r' "
@@ -57,7 +57,7 @@ def test_an_interrupted_application_leaves_nothing(
     blank: DatabaseManager, blank_url: str, server_url: str, expected: list[str]
 ) -> None:
     parts = parse_dsn(blank_url)
-    # Someone else holds the schema's lock, so that the application surely waits when it is killed.
+    # Another session holds the schema lock, so that the application is certainly waiting when it is killed.
     holder = psycopg2.connect(blank_url)
     with holder.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('barnameh schema', 0))")
@@ -113,7 +113,7 @@ ORGANIZATION = "aaaaaaaa-0000-0000-0000-000000000001"
 
 
 def version_7(blank_url: str, *, then: str = "") -> None:
-    """The frozen version 7 with its rows, and what someone did to them."""
+    """The frozen version 7 with its rows, and changes made to them."""
     for script in ("schema_v7/schema.sql", "schema_v1/fill.sql"):
         done = psql(blank_url, "-q", "--single-transaction", "-f", str(FIXTURES / script))
         assert done.returncode == 0, done.stderr
@@ -125,7 +125,7 @@ def version_7(blank_url: str, *, then: str = "") -> None:
 def test_who_is_gone_by_the_upgrade_was_there_until_what_is_recorded_ends(
     blank: DatabaseManager, blank_url: str
 ) -> None:
-    """A machine retired under version 7 keeps its past planned time, and who left their past work."""
+    """A machine retired under version 7 keeps its past planned time, and former employees their past work."""
     one = f"organization_id = '{ORGANIZATION}' AND resource_id = md5('{ORGANIZATION}' || 1)::uuid"
     two = f"organization_id = '{ORGANIZATION}' AND resource_id = md5('{ORGANIZATION}' || 2)::uuid"
     version_7(
@@ -141,7 +141,7 @@ def test_who_is_gone_by_the_upgrade_was_there_until_what_is_recorded_ends(
     served, retired = blank.execute_query(history.format(one))
     assert (served["is_in_service"], served["valid_to"]) == (True, last_end)
     assert (retired["is_in_service"], retired["valid_from"]) == (False, last_end)
-    # Of a machine that never recorded anything nobody knows when it served.
+    # The time in service of a machine without any record is unknown.
     (unknown,) = blank.execute_query(history.format(two))
     assert unknown["is_in_service"] is False
     employed, left = blank.execute_query(
@@ -159,14 +159,14 @@ def test_who_is_gone_by_the_upgrade_was_there_until_what_is_recorded_ends(
         "WHERE kpi = 'availability'",
         (ORGANIZATION,),
     )[0]
-    # Three nights of eight hours, of one machine; eleven of the 72 hours, from the first on each seventh, it was broken.
+    # Three nights of eight hours, of one machine; it was broken for eleven of the 72 hours, every seventh from the first.
     assert availability["denominator"] == 3 * 8 * 60
     broken = sum(h % 7 == 0 and (22 + h) % 24 in (22, 23, 0, 1, 2, 3, 4, 5) for h in range(72))
     assert float(availability["value"]) == pytest.approx(100 * (24 - broken) / 24)
 
 
 def test_from_version_7(blank: DatabaseManager, blank_url: str, expected: list[str]) -> None:
-    """A frozen earlier schema with rows in every table comes to today's schema, and each row says what it said.
+    """A frozen earlier schema with rows in every table is upgraded to the current one, and each row keeps its contents.
 
     From the first version: `migrate`, among the commands.
     """
@@ -194,7 +194,7 @@ def test_a_zone_that_is_no_name_stops_the_upgrade_and_is_named(
         assert ORGANIZATION in str(refused.value)
         assert schema.version(blank) == 7
         assert content_hashes(blank) == before
-    # The sentence says what to do; done, the upgrade goes through.
+    # The message says what to do; then the upgrade succeeds.
     blank.execute(rename, ("Europe/Paris", ORGANIZATION))
     schema.apply(blank)
     assert schema.version(blank) == 8

@@ -1,4 +1,4 @@
-"""sql/verify.sql: silent on a whole schema, and names whatever is broken."""
+"""sql/verify.sql: silent on a complete schema, and names everything that is broken."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VERIFY = (schema.folder("sql") / "verify.sql").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def database(server_url: str, schema_template: str) -> Iterator[DatabaseManager]:
-    """A fresh schema that nobody changes for good."""
+    """A new schema that is never changed permanently."""
     with fresh_database(server_url, schema_template) as url, DatabaseManager(url) as db:
         yield db
 
@@ -33,7 +33,7 @@ def session(database: DatabaseManager) -> Iterator[Any]:
 
 @pytest.fixture
 def complaint(session: Any) -> Iterator[Callable[[str], str]]:
-    """What verify says after these statements, which are undone afterwards."""
+    """The output of verify after these statements, which are rolled back afterwards."""
 
     def complain(sql: str) -> str:
         with session.cursor() as cursor:
@@ -61,7 +61,7 @@ def test_a_whole_schema_passes_and_nothing_is_written(database: DatabaseManager,
     session.rollback()
 
 
-# Each is broken alone, in every edition; the texts are what verify must say, and all that it says.
+# Each is broken separately, in every edition; the texts are the complete expected output of verify.
 BREAKS: list[tuple[str, ...]] = [
     (
         "ALTER TABLE locations RENAME COLUMN address TO postal_address",
@@ -250,8 +250,8 @@ def test_each_break_is_named(
     assert not unnamed, "\n".join(unnamed)
 
 
-# Every object that the schema has, from the catalog: how to lose it, and what verify must then say. Objects of one relation
-# and kind go together, so that the test stays short; each must be named all the same.
+# Every object that the schema has, from the catalog: how to drop it, and the expected output of verify. Objects of one relation
+# and kind are dropped together, to keep the test short; each must still be named.
 LOSSES = """
     SELECT 'column ' || relation, format('ALTER TABLE %s ALTER %I DROP NOT NULL', relation, attname),
         format('column %s.%s may be NULL', relation, attname)
@@ -338,12 +338,12 @@ def test_each_object_that_is_lost_is_missed(
         if schema.edition(database) == "community" and (
             "TABLE resource_metrics DROP COLUMN" in script or "ROUTINE add_samples(" in script
         ):
-            # It is not read in real time, so no view of its own would go with a column.
+            # It is not read in real time, so dropping a column affects no view of its own.
             script = f"DROP MATERIALIZED VIEW resource_samples_hourly CASCADE; {script}"
         try:
             said = complaint(script)
         except psycopg2.errors.DependentObjectsStillExist:
-            kept.append(script)  # TimescaleDB does not let go of what a rollup is made of: it cannot be lost
+            kept.append(script)  # TimescaleDB protects the sources of a rollup: they cannot be dropped
             continue
         finally:
             session.rollback()
@@ -391,7 +391,7 @@ def test_logins_are_looked_at(
 
 
 def test_the_contract_is_what_the_catalog_says(database: DatabaseManager) -> None:
-    """Whoever adds to the schema runs `make docs`, or this fails; and each edition has the same."""
+    """Additions to the schema need `make docs`, or this fails; every edition has the same contract."""
     if edition(database) == "citus":
         pytest.skip("some constraints are not there: sql/idempotent/92_citus.sql")
     assert contract.verify_file(database) == VERIFY

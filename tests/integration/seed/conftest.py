@@ -1,4 +1,4 @@
-"""Databases seeded for days on which calendars and clocks do strange things."""
+"""Databases seeded for days with unusual calendars and clock changes."""
 
 from __future__ import annotations
 

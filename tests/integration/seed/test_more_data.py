@@ -1,4 +1,4 @@
-"""More data than the sample data: the amounts asked for, the same each time, whatever way it came about."""
+"""More data than the sample data: the requested amounts, reproducible, whatever the way of loading."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from db_utils.schema.loading import Amount
 from tests.conftest import fresh_database
 from tests.support.seed_story import MANUFACTURING, PARIS, contents, seeded_at
 
-ANCHOR = "2025-04-02T10:20:30+02:00"  # three days after a change of clocks
+ANCHOR = "2025-04-02T10:20:30+02:00"  # three days after a clock change
 SERIES = (
     "operational_events",
     "demand_history",
@@ -35,7 +35,7 @@ LOCAL_DAY = {"production_plans": "plan_date", "shifts": "(starts_at AT TIME ZONE
 
 
 def rows_of_a_day(db: DatabaseManager, day: str, condition: str = "true") -> dict[str, set[str]]:
-    """Each table's rows of a local day, without what the database's clock wrote."""
+    """Each table's rows of a local day, without columns written from the database's clock."""
     return {
         table: {
             row["content"]
@@ -67,7 +67,7 @@ def test_the_amount_that_was_asked_for(anchored: DatabaseManager) -> None:
         ("Sample Logistics", 6),
         ("Sample Manufacturing", 10),
     ]
-    # 40 days before the anchor's day, and what has passed of it, in every series and for every machine.
+    # 40 days before the anchor's day, and the elapsed part of that day, in every series and for every machine.
     today = datetime.fromisoformat(ANCHOR).astimezone(PARIS).date()
     first = db.execute_query(
         "SELECT min(first_day) AS earliest, max(first_day) AS latest FROM ("
@@ -80,7 +80,7 @@ def test_the_amount_that_was_asked_for(anchored: DatabaseManager) -> None:
         "(SELECT max(time) FROM employee_attendance), (SELECT max(time) FROM demand_history)) AS newest"
     )[0]["newest"]
     assert newest <= datetime.fromisoformat(ANCHOR)
-    # An hour of a machine is 60 minutes of one thing or another, and no two of them overlap.
+    # An hour of a machine has 60 minutes of events, and no two of them overlap.
     hours = db.execute_query(
         """
         SELECT DISTINCT sum(duration_minutes) AS minutes
@@ -101,7 +101,7 @@ def test_the_amount_that_was_asked_for(anchored: DatabaseManager) -> None:
         assert row["reason"] is None, row
         assert row["unit"] != "%" or 0 <= row["value"] <= 100, row
     schema.verify(db)
-    # The sample data itself is as it was.
+    # The sample data itself is unchanged.
     db.execute("DELETE FROM seed_runs WHERE seed_name <> 'sample_data'")
     after = contents(db)
     for table in (
@@ -140,7 +140,10 @@ def test_a_day_does_not_depend_on_the_day_of_the_load(server_url: str, schema_te
             schema.seed(db, days=days, organizations=3)
             early = rows_of_a_day(db, before_the_story)
             late = rows_of_a_day(db, within_it, third)
-            del early["demand_history"], early["resource_metrics"]  # still the story's, or not asked for
+            del (
+                early["demand_history"],
+                early["resource_metrics"],
+            )  # part of the sample data, or not requested
             found.append((early, late))
     assert found[0] == found[1]
     assert all(

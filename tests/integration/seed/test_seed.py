@@ -1,4 +1,4 @@
-"""The sample data: its counts, its determinism, and that it may be applied as often as one likes."""
+"""The sample data: its counts, its determinism, and that it can be applied repeatedly."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_every_kind_of_row_is_there(story: Story) -> None:
     }  # fmt: skip
 
 
-# -- applied as often as one likes --------------------------------------------------------------------------
+# -- applied repeatedly -------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -158,7 +158,7 @@ def test_a_second_application_changes_nothing(seeded_database: DatabaseManager) 
     schema.seed(db)
     assert contents(db) == before
 
-    # A later day, on a connection of its own.
+    # A later day, on a separate connection.
     tomorrow = (datetime.now(PARIS) + timedelta(hours=23)).isoformat(timespec="seconds")
     with seeded_at(db.settings.database_url, tomorrow):
         assert contents(db) == before
@@ -185,7 +185,7 @@ def test_nothing_but_rows_stays(seeded: DatabaseManager, empty_database: Databas
     assert objects(seeded) == objects(empty_database)
 
 
-# -- the seed document's own statements ---------------------------------------------------------------------
+# -- statements of the seed document ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("statement", STATEMENTS.values(), ids=STATEMENTS)

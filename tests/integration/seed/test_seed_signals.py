@@ -1,4 +1,4 @@
-"""What a data scientist finds in the sample data: seasons, effects from outside, honest forecasts."""
+"""What a data scientist finds in the sample data: seasons, external effects, realistic forecasts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.seed_story import LOGISTICS, MANUFACTURING, Story, local_day,
 
 
 def residuals(story: Story, product_id: str) -> list[tuple[dict[str, Any], float]]:
-    """Each day's demand against the mean of its weekday, with the factors of the day."""
+    """Each day's demand relative to the mean of its weekday, with the factors of the day."""
     rows = story.rows(
         """
         SELECT
@@ -66,7 +66,7 @@ def test_demand_follows_calendar_and_weather(story: Story) -> None:
     assert mean(level for row, level in promoted if row["promotion"] and not row["holiday"]) > 1.1 * mean(
         level for row, level in promoted if not row["promotion"] and not row["holiday"]
     )
-    # Differences of neighbouring days leave trend and season out.
+    # Differences of neighbouring days eliminate trend and season.
     parcels = [
         (float(row["celsius"]), level) for row, level in residuals(story, "PRODUCT-B") if not row["holiday"]
     ]

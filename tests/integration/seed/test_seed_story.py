@@ -1,4 +1,4 @@
-"""The sample data tells one story, whatever the day it is loaded: what two tables say of a thing agrees."""
+"""The sample data is consistent, whatever the day it is loaded: tables agree with each other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_nothing_is_dated_after_the_anchor(story: Story) -> None:
         "operational_events": "time + make_interval(mins => duration_minutes::integer)",
         "demand_history": "time",
         "resource_metrics": "time + make_interval(mins => sample_minutes::integer)",
-        # Hours have two decimals: half of the last one is 18 seconds.
+        # Hours have two decimals: half of the last digit is 18 seconds.
         "employee_attendance": "time + make_interval(secs => hours_worked * 3600 - 18)",
         "demand_forecasts": "available_at",
         "absence_forecasts": "available_at",
@@ -48,7 +48,7 @@ def test_events_of_a_resource_never_overlap(story: Story) -> None:
     for events in events_by_resource(story).values():
         lasting = [e for e in events if e["duration_minutes"] > 0]
         assert all(before["ends_at"] <= after["time"] for before, after in pairwise(lasting))
-        # What takes no time happens while the resource produces.
+        # Events without duration happen while the resource produces.
         producing = [(e["time"], e["ends_at"]) for e in lasting if e["event_type"] == "production"]
         moments = [e["time"] for e in events if e["duration_minutes"] == 0]
         assert moments
@@ -103,7 +103,7 @@ def test_metrics_tell_the_same_story_as_events(story: Story) -> None:
 
 
 def test_quantity_follows_capacity_and_metrics(story: Story) -> None:
-    """What was made = rated capacity x time x utilization x efficiency, within 2 percent."""
+    """Quantity = rated capacity x time x utilization x efficiency, within 2 percent."""
     since = story.last_minute - timedelta(hours=167)
     from_metrics = story.rows(
         """
@@ -274,14 +274,14 @@ def test_outcomes_of_predictions_are_true(story: Story) -> None:
 
 
 def test_shifts_keep_local_time(story: Story) -> None:
-    """Eight hours on the wall, whatever the clocks do; the factory's night passes midnight."""
+    """Eight hours of local time, whatever the clock changes; the factory's night shift crosses midnight."""
     hours = set()
     for s in story.rows("SELECT name, starts_at, ends_at FROM shifts"):
         start, end = (s[name].astimezone(PARIS).replace(tzinfo=None) for name in ("starts_at", "ends_at"))
         assert end - start == timedelta(hours=8)
         hours.add((s["ends_at"] - s["starts_at"]) // timedelta(hours=1))
         assert (s["name"] != "Night") or end.date() > start.date()
-    # A shift takes the hour that its day lost or won.
+    # A shift absorbs the hour that its day lost or gained.
     days = [
         (midnight(day + timedelta(days=1)).timestamp() - midnight(day).timestamp()) / 3600
         for day in story.days(-30, 14)

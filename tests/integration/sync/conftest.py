@@ -17,7 +17,7 @@ from tests.support import convex
 
 @pytest.fixture(scope="session")
 def shared_peer() -> Iterator[convex.Peer]:
-    """One loopback for all tests, which begin with what others left."""
+    """One loopback for all tests, which start with the data left by others."""
     if convex.WHY_NOT:
         pytest.skip(convex.WHY_NOT)
     with convex.peer() as peer:
@@ -26,7 +26,7 @@ def shared_peer() -> Iterator[convex.Peer]:
 
 @pytest.fixture
 def peer(shared_peer: convex.Peer, db: DatabaseManager, org: UUID) -> convex.Peer:
-    """The loopback without faults, as one whose newest call of this organization is the newest of all."""
+    """The loopback without faults, ready for a new sender of this organization."""
     if not shared_peer.is_real:
         shared_peer.set_faults(0)
     return shared_peer
@@ -60,24 +60,24 @@ class Copy:
         self.outbox = Outbox(db, org, CONSUMER)
 
     def send(self, **options: Any) -> int:
-        """Send all that waits."""
+        """Send all waiting changes."""
         options = {"linger_seconds": 0.0, "kpis_every_seconds": 0, "budget": Budget(None), **options}
         return SyncService(self.db, self.client, self.org, **options).run(once=True)
 
     def documents(self, kind: str) -> dict[str, dict[str, Any]]:
-        """What the copy holds."""
+        """The contents of the copy."""
         page = self.client.query(
             "sync:documents", {"organizationId": str(self.org), "kind": kind, "cursor": None}
         )
         return {item["key"]: item["document"] for item in page["documents"]}
 
     def progress(self) -> dict[str, Any]:
-        """How far the sender is."""
+        """The sender's progress."""
         (row,) = self.db.execute_query("SELECT * FROM sync_progress WHERE organization_id = %s", (self.org,))
         return row
 
     def an_alert(self) -> str:
-        """The identifier of an alert that is open."""
+        """The identifier of an open alert."""
         rows = self.db.execute_query(
             "SELECT alert_id FROM alerts WHERE organization_id = %s AND resolved_at IS NULL ORDER BY 1 LIMIT 1",
             (self.org,),
@@ -87,11 +87,11 @@ class Copy:
 
 @pytest.fixture
 def copy(db: DatabaseManager, client: ConvexClient, org: UUID) -> Copy:
-    """A copy that holds all that is current."""
+    """A copy of all current rows."""
     copy = Copy(db, client, org)
     assert add_target(db, org)
     assert not add_target(db, org)
-    # What an earlier test left there and is not in this database any more.
+    # Left there by an earlier test, and no longer in this database.
     copy.send()
     left = [
         (kind, key)

@@ -1,4 +1,4 @@
-"""A process that sends, as `barnameh sync convex` does; apart, so that it is imported once and forked as often as it is killed."""
+"""A sending process, like `barnameh sync convex`; a separate module, imported once and forked for each kill."""
 
 from __future__ import annotations
 

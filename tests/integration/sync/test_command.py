@@ -1,4 +1,4 @@
-"""`barnameh sync` as a person and as the compose service call it, and where its state is seen."""
+"""`barnameh sync`, as called by users and by the compose service, and the display of its state."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_key_that_is_not_taken_ends_it(call: Call, db: DatabaseManager) -> Non
 def test_several_organizations_each_into_its_own(call: Call, db: DatabaseManager, peer: Peer) -> None:
     OperationalDataQueries(db).create_organization("Third", industry="x")
     names = [*[name for name in organizations(db) if name != "Third"][:2], "Third"]
-    for name in names[:2]:  # the first time it is named, all that is current goes
+    for name in names[:2]:  # the first time it is named, all current rows are sent
         done = call(*ONCE, "--organization", name)
         assert done.returncode == 0, done.stderr
     known = organizations(db)
@@ -123,18 +123,18 @@ def test_several_organizations_each_into_its_own(call: Call, db: DatabaseManager
     for organization in (first, second):
         assert alerts[written[organization]]["organizationId"] == str(organization)
         assert alerts[written[organization]]["title"] == f"of {organization}"
-    # The third was never named: nothing of it was written down, or went anywhere.
+    # The third was never named: none of its changes were recorded or sent.
     assert written[third] not in alerts
     assert held(peer, "resourceStatus", third) == 0
     (rows,) = db.execute_query(
         "SELECT count(DISTINCT organization_id) AS of, count(*) AS waiting FROM sync_outbox"
     )
     assert (rows["of"], rows["waiting"]) == (0, 0)
-    # Both sides of all of them are compared in one go.
+    # Both sides of all of them are compared in one run.
     report = json.loads(call("sync", "convex", "--all", "--verify", "--kpis-every", "0", "--json").stdout)
     assert {found["organization_id"] for found in report} == {str(first), str(second)}
     assert all(found["differences"] == [] and found["documents"]["alert"] for found in report)
-    # Taken away again, nothing more is written down for it.
+    # After its removal, nothing is recorded for it any more.
     assert call("sync", "convex", "--organization", names[0], "--remove").returncode == 0
     assert [
         row["organization_id"] for row in db.execute_query("SELECT organization_id FROM sync_targets")
@@ -150,14 +150,14 @@ def test_what_differs_is_told_sent_again_and_backfilled(
         "SELECT alert_id FROM alerts WHERE organization_id = %s AND resolved_at IS NULL ORDER BY 1 LIMIT 1",
         (org,),
     )
-    with db.transaction() as tx:  # behind the outbox's back
+    with db.transaction() as tx:  # bypassing the outbox
         tx.execute("SET LOCAL session_replication_role = replica")
         tx.execute("UPDATE alerts SET title = %(title)s WHERE alert_id = %(alert_id)s", {**title, **alert})
     verify = ("sync", "convex", "--organization", str(org), "--verify", "--kpis-every", "0")
     done = call(*verify)
     assert done.returncode == 3
     assert f"alert {alert['alert_id']}: differs in title" in done.stdout
-    assert call(*verify).returncode == 0  # what differed was sent again
+    assert call(*verify).returncode == 0  # differences were sent again
     before = len(peer.table("alerts"))
     done = call(*ONCE, "--organization", str(org), "--backfill")
     assert done.returncode == 0
@@ -181,7 +181,7 @@ def test_what_waits_is_sent_and_is_refused_is_seen(
     call: Call, environment: dict[str, str], db: DatabaseManager, org: UUID
 ) -> None:
     outbox = Outbox(db, org, CONSUMER)
-    nobody = "http://127.0.0.1:9"  # where nothing answers
+    nobody = "http://127.0.0.1:9"  # with nothing listening
     assert json.loads(call("sync", "status", "--json").stdout) == []
     process = subprocess.Popen(
         [
@@ -207,7 +207,7 @@ def test_what_waits_is_sent_and_is_refused_is_seen(
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
     assert process.returncode == 0
-    # Late and refused are shouted about by all who look.
+    # Late and rejected changes are reported by all commands.
     db.execute("UPDATE sync_outbox SET changed_at = now() - interval '10 minutes'")
     db.execute(
         "INSERT INTO sync_rejected (organization_id, consumer, kind, entity_key, error_message) "
@@ -230,7 +230,7 @@ def test_what_waits_is_sent_and_is_refused_is_seen(
     told = [finding["found"] for finding in doctor["findings"] if finding["check"] == "outbox"]
     assert any(re.search(r"changes are waiting, the oldest for 1\d", text) for text in told), told
     assert any("rejects 1 changes because of their content" in text for text in told), told
-    # Once it is sent, nobody complains.
+    # Once it is sent, nothing is reported.
     assert call(*ONCE, "--organization", str(org)).returncode == 0
     db.execute("DELETE FROM sync_rejected")
     status = call("sync", "status", "--json")

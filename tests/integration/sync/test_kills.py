@@ -1,4 +1,4 @@
-"""Senders that are killed, and calls that fail before and after they were applied: nothing is lost, wrong or left over."""
+"""Killed senders, and calls that fail before and after being applied: nothing is lost, wrong or left over."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _processes.set_forkserver_preload(["tests.integration.sync.sending"])
 
 
 class Writer(threading.Thread):
-    """Writes as applications do, one change a transaction, some of which are rolled back or take long."""
+    """Writes like an application, one change per transaction, some rolled back or slow."""
 
     def __init__(self, url: str, org: UUID, seed: int) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ def test_nothing_is_lost_wrong_or_left_over(copy: Copy, peer: Peer) -> None:
 
 
 def _same_as_the_tables(db: DatabaseManager, org: UUID, peer: Peer) -> None:
-    """Read from the tables themselves, not by what the sender reads with."""
+    """Read from the tables directly, not with the sender's queries."""
 
     def there(table: str, *names: str) -> set[tuple[Any, ...]]:
         rows = [row for row in peer.table(table) if row["organizationId"] == str(org)]

@@ -1,4 +1,4 @@
-"""The copy holds what the database holds, whatever happens to calls."""
+"""The copy equals the database, whatever happens to calls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MARK = "UPDATE alerts SET title = %s WHERE organization_id = %s AND alert_id = %
 
 
 class Wire(httpx.BaseTransport):
-    """Passes calls on to the loopback, and does to some what a network does."""
+    """Forwards calls to the loopback, and disturbs some like a network."""
 
     def __init__(self) -> None:
         self.inner = httpx.HTTPTransport()
@@ -146,7 +146,7 @@ def test_one_process_sends_for_an_organization(copy: Copy) -> None:
     try:
         copy.db.execute(MARK, ("y", copy.org, copy.an_alert()))
         while copy.outbox.waiting(1):
-            pass  # the other one is at it
+            pass  # the other one is running
         with pytest.raises(UsageError, match="another process sends"):
             copy.send()
     finally:
@@ -157,7 +157,7 @@ def test_one_process_sends_for_an_organization(copy: Copy) -> None:
 
 def test_what_is_refused_for_its_content_stands_alone(wired: Copy, wire: Wire) -> None:
     alert = wired.an_alert()
-    # On the way it becomes what the other side's validators refuse.
+    # On the way it is changed into something that the target's validators reject.
     wired.db.execute(MARK, ("spoiled", wired.org, alert))
     wire.spoil = (b'"spoiled"', b"null")
     wired.db.execute("UPDATE production_plans SET priority = 2 WHERE organization_id = %s", (wired.org,))
@@ -167,7 +167,7 @@ def test_what_is_refused_for_its_content_stands_alone(wired: Copy, wire: Wire) -
     assert rejected[0]["error_message"]
     assert {plan["priority"] for plan in wired.documents("plan").values()} == {2}
     assert wired.outbox.waiting() == []
-    # What is right again is taken, and stands there no more.
+    # Once correct again it is accepted, and no longer listed.
     wired.db.execute(MARK, ("right", wired.org, alert))
     wired.send()
     assert wired.db.execute_query("SELECT 1 FROM sync_rejected") == []
@@ -220,7 +220,7 @@ def test_both_sides_are_compared_document_by_document(copy: Copy, db: DatabaseMa
     kept = copy.outbox.waiting()
     assert kept == []
     alert, plan = copy.an_alert(), next(iter(copy.documents("plan")))
-    # Behind the outbox's back.
+    # Bypassing the outbox.
     with db.transaction() as tx:
         tx.execute("SET LOCAL session_replication_role = replica")
         tx.execute(MARK, ("unheard of", org, alert))

@@ -1,5 +1,5 @@
-"""Attacks on the isolation of tenants, and what notices when one gets through.
+"""Attacks on the isolation of tenants, and the detection of successful ones.
 
-Everything is enumerated from the catalog of the database under attack: a new table, column, key or function is attacked
-without a line here.
+Everything is enumerated from the catalog of the attacked database: new tables, columns, keys and functions need
+no line here.
 """

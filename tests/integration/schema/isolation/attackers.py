@@ -1,4 +1,4 @@
-"""Who attacks, how an attempt is judged, and the count of attempts and crossings."""
+"""The attackers, the judgement of attempts, and the count of attempts and crossings."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _LIMITS = "-c statement_timeout=2000 -c lock_timeout=500 -c idle_in_transaction_
 
 @dataclass
 class Outcome:
-    """What came back from one attempt."""
+    """The result of one attempt."""
 
     sqlstate: str | None = None
     message: str = ""
     detail: str = ""
-    """All else that the refusal says."""
+    """The other fields of the error."""
     row_count: int = -1
     rows: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -35,7 +35,7 @@ class Outcome:
         return self.sqlstate is None
 
     def answer(self) -> str:
-        """What an attacker can tell apart, without what differs anyway."""
+        """What an attacker can distinguish, without parts that always differ."""
         return (
             f"{self.sqlstate} {self.message} {self.row_count}" if self.sqlstate else f"done {self.row_count}"
         )
@@ -56,7 +56,7 @@ class Ledger:
         return sum(len(found) for found in self.crossings.values())
 
     def table(self) -> str:
-        """Attempts and crossings by category, for people."""
+        """Attempts and crossings by category, as text."""
         categories = sorted({*self.attempts, *self.crossings})
         width = max(map(len, categories), default=8)
         lines = [f"{'category':{width}}  attempts  crossings"]
@@ -70,11 +70,11 @@ class Ledger:
 
 
 class _EveryNotice(list[str]):
-    """psycopg2 keeps the last 50 notices of a plain list; an attacker would read all."""
+    """psycopg2 keeps only 50 notices in a plain list; an attacker would read all of them."""
 
 
 class Attacker:
-    """A session that may act for one organization, or for none, and tries to get at the others' rows."""
+    """A session that may act for one organization, or for none, and tries to access the others' rows."""
 
     def __init__(
         self,
@@ -89,13 +89,13 @@ class Attacker:
     ) -> None:
         self.name = name
         self.own = own
-        """Whose member the attacker is: it knows these rows, even where its session acts for nobody."""
+        """The attacker's own organization: it knows these rows, even if its session acts for none."""
         self.chooses_organization = chooses_organization
-        """Whether this login may say whose rows it sees, so that saying so is no attack."""
+        """Whether this login may choose its organization, so that doing so is not an attack."""
         self._url = make_dsn(**{**parse_dsn(url), "options": _LIMITS})
         self._ledger = ledger
         self._setup = setup
-        self._each = each  # what every transaction begins with
+        self._each = each  # the start of every transaction
         self._connection: Any = None
 
     @property
@@ -125,7 +125,7 @@ class Attacker:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """What is attempted in here is undone at the end, whatever came of it."""
+        """Attempts in this block are rolled back at its end, whatever their outcome."""
         self.quietly("BEGIN")
         try:
             yield
@@ -135,7 +135,7 @@ class Attacker:
     # -- attempts --------------------------------------------------------------------------------------------
 
     def attempt(self, category: str, sql: str, parameters: Any = None) -> Outcome:
-        """Run one statement, and look for other organizations' contents in whatever came back."""
+        """Run one statement, and search the result for other organizations' contents."""
         self._ledger.attempts[category] += 1
         outcome, texts = self._run(sql, parameters)
         evidence = found_in(texts)
@@ -144,7 +144,7 @@ class Attacker:
         return outcome
 
     def report(self, category: str, evidence: str) -> None:
-        """Note a crossing."""
+        """Record a crossing."""
         self._ledger.crossing(category, f"[{self.name}] {evidence}")
 
     def count(self, category: str) -> None:
@@ -208,7 +208,7 @@ class Attacker:
                 str(error.diag.message_hint),
                 str(error.diag.context),
             ]
-        except (ValueError, OverflowError) as error:  # the answer came, but Python has no value for it
+        except (ValueError, OverflowError) as error:  # there was an answer, but Python has no value for it
             outcome = Outcome(message=str(error))
             texts.append(str(error))
         texts += connection.notices

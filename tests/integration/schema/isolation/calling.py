@@ -1,4 +1,4 @@
-"""Attempts by call: every function, aggregate and procedure of every schema, with arguments that aim at other rows."""
+"""Attempts by call: every function, aggregate and procedure of every schema, with arguments that target other rows."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from tests.integration.schema.isolation.attackers import Attacker
 from tests.integration.schema.isolation.catalog import Relation, Routine
 from tests.integration.schema.isolation.population import Organization
 
-# Calls that end or block the attacker's own session and nothing else.
+# Calls that only end or block the attacker's own session.
 _LEFT_OUT = ("pg_sleep", "pg_sleep_for", "pg_sleep_until")
-# Saying whose rows one sees is no attack where the login may say so.
+# Choosing the organization is not an attack if the login may do so.
 _CHOOSES = ("set_config",)
 
 
 class Arguments:
-    """Values of every type that name or reach another organization's things."""
+    """Values of every type that name or refer to another organization's data."""
 
     def __init__(self, relations: list[Relation], foreign: Organization, names: list[str]) -> None:
         self._foreign = foreign
@@ -101,7 +101,7 @@ def _quoted(text: str) -> str:
 
 
 def _targets(relations: list[Relation]) -> list[Relation]:
-    """One relation of each sort, to hand to functions that take any."""
+    """One relation of each kind, for functions that accept any."""
     tables = [r for r in relations if r.schema == "public" and r.kind == "r"]
     wanted = [
         r for r in tables if r.name in ("locations", "employees", "operational_events", "tenant_logins")
@@ -123,7 +123,7 @@ def _targets(relations: list[Relation]) -> list[Relation]:
 
 
 def call(attacker: Attacker, routines: list[Routine], arguments: Arguments, *, most: int) -> None:
-    """Call every routine with up to `most` combinations of arguments, the server's own with half as many."""
+    """Call every routine with up to `most` combinations of arguments, built-in ones with half as many."""
     for routine in routines:
         if routine.name in _LEFT_OUT or (attacker.chooses_organization and routine.name in _CHOOSES):
             continue
@@ -158,7 +158,7 @@ def _combinations(routine: Routine, arguments: Arguments, most: int) -> list[lis
 
 
 def read_through_functions(attacker: Attacker, relations: list[Relation], foreign: Organization) -> None:
-    """The functions that run a query or open a relation by name, at every relation of every schema."""
+    """The functions that run a query or open a relation by name, on every relation of every schema."""
     category = "functions that read by name"
     for relation in relations:
         if relation.kind in ("i", "I") or relation.family == "system catalogs":

@@ -1,4 +1,4 @@
-"""What there is to attack, as the catalog of the database tells it."""
+"""The targets of attacks, from the catalog of the database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Relation:
 
     @property
     def family(self) -> str:
-        """Which part of the report it belongs to."""
+        """Its part of the report."""
         if self.schema in ("public", "tenant", "tenant_load"):
             return f"schema {self.schema}"
         if "timescaledb" in self.schema:
@@ -32,7 +32,7 @@ class Relation:
 
 @dataclass(frozen=True)
 class View:
-    """A view of schema tenant or tenant_load (on Citus a table or view of public), and what a writer needs to know of it."""
+    """A view of schema tenant or tenant_load (on Citus a table or view of public), and what a writer needs to know about it."""
 
     schema: str
     name: str
@@ -63,7 +63,7 @@ class Routine:
 
 
 SAMPLE = ("employees", "operational_events", "operational_events_hourly", "employee_attendance_rate")
-"""A table, a hypertable, a rollup and a view: for attempts that are about the session, not about the relation."""
+"""A table, a hypertable, a rollup and a view: for attempts that concern the session, not the relation."""
 
 
 def _rows(connection: Any, sql: str) -> list[tuple[Any, ...]]:
@@ -74,7 +74,7 @@ def _rows(connection: Any, sql: str) -> list[tuple[Any, ...]]:
 
 
 def relations(connection: Any) -> list[Relation]:
-    """Every relation of every schema that can be named, but other sessions' temporary ones."""
+    """Every relation of every schema, except other sessions' temporary ones."""
     return [
         Relation(*row)
         for row in _rows(
@@ -226,7 +226,7 @@ def contents(connection: Any, organization_ids: list[str]) -> str:
 
 
 def arrangement(connection: Any) -> str:
-    """A fingerprint of what no tenant may change: objects, owners, rights, definitions, jobs."""
+    """A fingerprint of everything that no tenant may change: objects, owners, rights, definitions, jobs."""
     parts = [
         str(_rows(connection, sql))
         for sql in (

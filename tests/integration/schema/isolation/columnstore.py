@@ -1,4 +1,4 @@
-"""Attempts on rows in the columnstore: TimescaleDB unpacks and compares before the executor looks at any condition."""
+"""Attempts on rows in the columnstore: TimescaleDB decompresses and compares before the executor checks any condition."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.integration.schema.isolation.writing import baits, insertion, other_v
 
 CATEGORY = "oracles of the columnstore"
 
-# What a session may set to make the unpacking fail, or to make it look at more rows than it must.
+# Settings of a session that make decompression fail, or make it read more rows than necessary.
 SETTINGS = (
     {},
     {"timescaledb.max_tuples_decompressed_per_dml_transaction": "1"},
@@ -34,7 +34,7 @@ SETTINGS = (
 
 
 def batches(owner: Any) -> dict[tuple[str, str], tuple[int, int]]:
-    """How many batches and rows does each organization have in each compressed chunk of a table or rollup?"""
+    """The number of batches and rows of each organization in each compressed chunk of a table or rollup."""
     found = {}
     with owner.cursor() as cursor:
         cursor.execute("SELECT database_edition()")
@@ -55,13 +55,13 @@ def batches(owner: Any) -> dict[tuple[str, str], tuple[int, int]]:
 
 
 def ask(attacker: Attacker, owner: Any, views: list[View], foreign: Organization) -> None:
-    """Does UPDATE, DELETE or INSERT tell another organization's rows by its outcome, or unpack or hold them?"""
+    """Does the outcome of UPDATE, DELETE or INSERT reveal another organization's rows, or decompress or lock them?"""
     before = _others(attacker, batches(owner))
     series = {view.name for view in views if view.schema == "tenant_load"}
     for view in views:
         if not before or view.name not in series:
             continue
-        # Settings are the session's: what one kind of attacker learns by them, all do.
+        # Settings belong to the session: all kinds of attackers learn the same from them.
         for settings in SETTINGS if attacker.name == "login" else SETTINGS[:2]:
             attacker.leave()
             for name, value in settings.items():
@@ -81,7 +81,7 @@ def _others(attacker: Attacker, found: dict[tuple[str, str], tuple[int, int]]) -
 
 
 def _change(attacker: Attacker, view: View, row: Row, foreign: Organization) -> None:
-    """Each condition that meets a row of the other organization, beside one that meets nobody's."""
+    """Each condition that matches a row of the other organization, next to one that matches none."""
     for column in view.columns:
         value = row.get(column)
         if column in ("organization_id", "metadata") or value is None:
@@ -120,7 +120,7 @@ def _insert(attacker: Attacker, view: View, row: Row) -> None:
 
 
 def _hold(attacker: Attacker, view: View, owner: Any) -> None:
-    """What an open transaction that changed every own row keeps others from."""
+    """What an open transaction that changed every own row blocks for others."""
     with attacker.transaction():
         attacker.attempt(CATEGORY, f"UPDATE {view.sql} SET metadata = metadata")
         attacker.attempt(CATEGORY, f"DELETE FROM {view.sql}")
@@ -139,7 +139,7 @@ def _hold(attacker: Attacker, view: View, owner: Any) -> None:
 
 
 def _judge(attacker: Attacker, what: str, answers: set[str]) -> None:
-    # The name of a chunk, or a value that the attacker gave, may stand in the answer; whether it is one does not.
+    # The name of a chunk, or a value given by the attacker, may occur in the answer; whether it exists may not.
     kinds = {" ".join(answer.split()[:1]) if not answer.startswith("done") else answer for answer in answers}
     if len(kinds) > 1:
         attacker.report(CATEGORY, f"{what}: {sorted(answers)}")

@@ -1,4 +1,4 @@
-"""Attempts to become someone else, to say whose rows one sees, and to plant what others will run."""
+"""Attempts to become another role, to choose the organization, and to plant code that others will run."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def become(attacker: Attacker, roles: list[str]) -> None:
             f'CREATE TEMP TABLE planted (x integer); ALTER TABLE planted OWNER TO "{role}"; DROP TABLE planted',
         ):
             if role == "barnameh_tenant" and attacker.chooses_organization and "DEFAULT PRIVILEGES" in sql:
-                continue  # who acts as this role may; it concerns what the role itself makes later
+                continue  # this role may; it concerns only objects that the role creates later
             if role == attacker.role and "PASSWORD" in sql:
-                continue  # its own, which is no attack
+                continue  # its own, which is not an attack
             attacker.attempt(category, sql)
             _look(attacker, category)
         attacker.quietly(f'ALTER ROLE "{attacker.role}" SET search_path = tenant, public, pg_temp')
@@ -59,7 +59,7 @@ def _look(attacker: Attacker, category: str) -> None:
 
 
 def claim(attacker: Attacker, foreign: Organization) -> None:
-    """Every way to say whose rows one sees, for a login that may not say so."""
+    """Every way to choose the organization, for a login that may not."""
     if attacker.chooses_organization:
         return
     category = "claims to be another organization"
@@ -104,7 +104,7 @@ def claim(attacker: Attacker, foreign: Organization) -> None:
 
 
 def shadow(attacker: Attacker, views: list[View], foreign: Organization) -> None:
-    """search_path tricks and temporary things of the same names."""
+    """search_path tricks and temporary objects with the same names."""
     category = "search_path and shadowing"
     for path in (
         "public", "public, tenant", "pg_temp, public", '""', "pg_temp", "_timescaledb_internal, public",
@@ -152,7 +152,7 @@ def shadow(attacker: Attacker, views: list[View], foreign: Organization) -> None
 
 
 def plant(attacker: Attacker, views: list[View]) -> None:
-    """Objects, rights and jobs that would let the attacker in later, or others stumble."""
+    """Objects, rights and jobs that would let the attacker in later, or trap others."""
     category = "planting"
     database = attacker.quietly("SELECT current_database()").rows[0][0]
     for schema in ("public", "tenant", "pg_catalog", "_timescaledb_internal", "_timescaledb_functions"):

@@ -1,4 +1,4 @@
-"""What only another organization's rows hold, and how to recognise it wherever it turns up."""
+"""Markers that only another organization's rows contain, and their recognition anywhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 WORD = "zqsecret"
 HEX = "facade5ec"  # inside identifiers
-DIGITS = "417310733"  # inside numbers, wherever the decimal point stands
+DIGITS = "417310733"  # inside numbers, wherever the decimal point is
 SECONDS = timedelta(minutes=37, seconds=41, microseconds=417310)
 
 _PATTERN = re.compile(
@@ -35,12 +35,12 @@ COUNT = int(DIGITS)
 
 
 def secret_moment(day: datetime) -> datetime:
-    """A time of this day that no other row has."""
+    """A time on this day that no other row has."""
     return day.replace(hour=0, minute=0, second=0, microsecond=0) + SECONDS
 
 
 def found_in(texts: Iterable[Any]) -> str | None:
-    """The first piece of these texts that belongs to another organization, with what stands around it."""
+    """The first part of these texts that belongs to another organization, with its context."""
     for text in texts:
         match = _PATTERN.search(printed(text))
         if match:
@@ -50,7 +50,7 @@ def found_in(texts: Iterable[Any]) -> str | None:
 
 
 def printed(value: Any) -> str:
-    """This value as a person would see it."""
+    """This value as a user would see it."""
     if isinstance(value, memoryview | bytes | bytearray):
         raw = bytes(value)
         return raw.decode("utf-8", "replace") + " " + raw.hex()

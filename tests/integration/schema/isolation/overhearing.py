@@ -42,7 +42,7 @@ def listen(attacker: Attacker, owner: Any, foreign: Organization) -> None:
         )
         alert = cursor.fetchone()
         cursor.execute("DELETE FROM public.alerts WHERE alert_id = %s", alert)
-        # What its coming and going left for the copies of that organization.
+        # Its changes for that organization's copies.
         cursor.execute("DELETE FROM public.sync_outbox WHERE entity_key = %s::text", alert)
     for _ in range(3):
         attacker.attempt(category, "SELECT 1")
@@ -89,7 +89,7 @@ def watch(attacker: Attacker, foreign: Organization, busy: Any) -> None:
 
 
 def count_sequences(attacker: Attacker, relations: list[Relation]) -> None:
-    """Every sequence, by every function that tells or moves one."""
+    """Every sequence, by every function that reads or advances one."""
     sequences = [relation for relation in relations if relation.kind == "S"]
     for relation in sequences:
         for sql in (
@@ -105,7 +105,7 @@ def count_sequences(attacker: Attacker, relations: list[Relation]) -> None:
 
 
 def large_objects(attacker: Attacker, owner: Any) -> None:
-    """Another's large object, and objects of one's own to hand on to whoever shares the role."""
+    """Another organization's large object, and own objects to pass to sessions with the same role."""
     category = "large objects"
     with owner.cursor() as cursor:
         cursor.execute("SELECT lo_from_bytea(0, 'zqsecret in a large object')")
@@ -125,7 +125,7 @@ def large_objects(attacker: Attacker, owner: Any) -> None:
 
 
 def share_a_session(attacker: Attacker, owner_session: Any, views: list[View], foreign: Organization) -> None:
-    """One pooled session serves two tenants, one after the other: what was planned for one runs for the other."""
+    """One pooled session serves two tenants in turn: a plan made for one runs for the other."""
     category = "one session, two tenants"
 
     def act_for(organization: Organization) -> None:

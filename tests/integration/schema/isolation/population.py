@@ -1,4 +1,4 @@
-"""Organizations with rows in every table: an attacker's plain ones, and ones whose every value is a secret."""
+"""Organizations with rows in every table: the attacker's plain ones, and ones in which every value is secret."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RECENT_DAYS = (TODAY - timedelta(days=2),)
 
 @dataclass
 class Organization:
-    """One tenant. Of a secret one, outsiders know the identifiers and keys of its known rows and nothing else."""
+    """One tenant. Of a secret one, outsiders know only the identifiers and keys of its known rows."""
 
     number: int  # 1 to 15
     secret: bool
@@ -31,13 +31,13 @@ class Organization:
         return self.identifier(0, hidden=False)
 
     def identifier(self, number: int, *, hidden: bool) -> str:
-        """A uuid; a hidden one of a secret organization holds a marker."""
+        """A uuid; a hidden one of a secret organization contains a marker."""
         tail = f"{markers.HEX}{number:03d}" if hidden and self.secret else f"{number + 500 * hidden:012d}"
         return f"{format(self.number, 'x') * 8}-0000-4000-8000-{tail}"
 
 
 HALF_KNOWN = 13
-"""Number of a shift whose identifier outsiders know, and nothing else of it."""
+"""Number of a shift of which outsiders know only the identifier."""
 
 
 @dataclass
@@ -57,7 +57,7 @@ class _Values:
         return secret if self.organization.secret else plain
 
     def own_key(self, column: str) -> str:
-        """A key that no other organization has: else who refers to theirs refers to one of its own."""
+        """A key that no other organization has: otherwise a reference to theirs would refer to an own row."""
         return f"{self.key(column)} of {self.organization.number}"
 
     def identifier(self, number: int) -> str:
@@ -74,7 +74,7 @@ class _Values:
 
 
 def rows_of(organization: Organization) -> list[tuple[str, Row]]:
-    """Rows for every table that tenants have rows in, in an order that foreign keys allow."""
+    """Rows for every table with tenants' rows, in an order that foreign keys allow."""
     plain = _Values(organization, hidden=False)
     rows: list[tuple[str, Row]] = [
         (
@@ -578,7 +578,7 @@ def fill(connection: Any, organization: Organization) -> None:
 
 
 def settle(connection: Any) -> None:
-    """Bring the database, its rollups filled, to the state that it has in use: old chunks compressed, statistics gathered."""
+    """Bring the database, its rollups filled, into its usual state: old chunks compressed, statistics gathered."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT database_edition()")
         if cursor.fetchone()[0] == "community":
@@ -588,7 +588,7 @@ def settle(connection: Any) -> None:
 
 
 def compress(connection: Any) -> set[str]:
-    """Which tables and rollups have old chunks? All of these are in the columnstore afterwards, every row of theirs."""
+    """Move all old chunks of tables and rollups to the columnstore; return which have some."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT database_edition()")
         if cursor.fetchone()[0] != "community":

@@ -1,4 +1,4 @@
-"""Attempts to read: every relation by every way of reading, predicates that tell what they see, plans."""
+"""Attempts to read: every relation by every way of reading, predicates that report what they see, plans."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tests.integration.schema.isolation.attackers import Attacker
 from tests.integration.schema.isolation.catalog import SAMPLE, Relation, View
 from tests.integration.schema.isolation.population import Organization
 
-# Functions and operators that print what they are asked about, and claim to cost nothing.
+# Functions and operators that print their arguments, and claim to cost nothing.
 _SPIES = (
     "CREATE FUNCTION pg_temp.spy(seen text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 "
     "AS $$ BEGIN RAISE NOTICE '%', seen; RETURN true; END $$",
@@ -54,7 +54,7 @@ def read_relations(attacker: Attacker, relations: list[Relation]) -> None:
 
 
 def explain(attacker: Attacker, relations: list[Relation]) -> None:
-    """What plans tell, of whatever can be planned."""
+    """What plans reveal, for everything that can be planned."""
     for relation in relations:
         if relation.family == "system catalogs" or relation.kind in ("i", "I", "S"):
             continue
@@ -77,7 +77,7 @@ def explain(attacker: Attacker, relations: list[Relation]) -> None:
 
 
 def spy(attacker: Attacker, views: list[View], foreign: Organization) -> None:
-    """Cheap, talkative functions and operators, failing casts and divisions where the planner may put them first."""
+    """Cheap, printing functions and operators, failing casts and divisions that the planner may evaluate first."""
     for statement in SPIES:
         attacker.quietly(statement)
     category = "leaky predicates"
@@ -110,7 +110,7 @@ def spy(attacker: Attacker, views: list[View], foreign: Organization) -> None:
             f"DELETE FROM {name} AS t WHERE t.organization_id = %(foreign)s AND pg_temp.spy(t::text)",
         ):
             attacker.attempt(category, sql, {"foreign": foreign.organization_id})
-        # A division that fails only for the other organization's rows tells that they are there.
+        # A division that fails only for the other organization's rows reveals that they exist.
         for oracle in (
             f"SELECT 1 FROM {name} WHERE 1 / (organization_id <> %(foreign)s)::integer = 1",
             f"SELECT 1 FROM {name} WHERE 1 / nullif((organization_id <> %(foreign)s)::integer, 1) IS NULL",
@@ -122,7 +122,7 @@ def spy(attacker: Attacker, views: list[View], foreign: Organization) -> None:
 
 
 def spy_under_settings(attacker: Attacker, settings: list[tuple[str, str, str, list[str] | None]]) -> None:
-    """The plainest read and the plainest spy under every setting that a session may change."""
+    """The simplest read and the simplest spy function under every setting that a session may change."""
     for statement in SPIES:
         attacker.quietly(statement)
     category = "settings"

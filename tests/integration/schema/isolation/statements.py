@@ -1,4 +1,4 @@
-"""Attempts by what else a session can say: COPY, cursors, prepared statements, triggers, locks, debug output, counters, limits."""
+"""Attempts with other statements: COPY, cursors, prepared statements, triggers, locks, debug output, counters, limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.integration.schema.isolation.catalog import Relation, View
 from tests.integration.schema.isolation.population import Organization, Row
 from tests.integration.schema.isolation.writing import READ_ONLY, baits, forged_and_absent, insertion
 
-# Above these, a lock keeps others from reading or writing; who may only read a view may take none of them.
+# Stronger locks keep others from reading or writing; read access to a view must not allow them.
 _READERS_MODES = ("ACCESS SHARE",)
 _MODES = (
     "ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE", "SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE",
@@ -23,7 +23,7 @@ _MODES = (
 
 
 def copy_rows(attacker: Attacker, views: list[View], foreign: Organization) -> None:
-    """COPY whole rows of another organization into every view: a view with a trigger takes them."""
+    """COPY whole rows of another organization into every view: a view with a trigger accepts COPY."""
     category = "rows by COPY"
     for view in views:
         for row in baits(attacker, view, foreign):
@@ -59,7 +59,7 @@ def _text(value: Any) -> str:
 
 
 def keep_open(attacker: Attacker, views: list[View], foreign: Organization) -> None:
-    """Cursors and prepared statements: of what they see, and once the session acts for nobody or someone else."""
+    """Cursors and prepared statements: what they see, also after the session acts for none or for another organization."""
     category = "cursors and prepared statements"
     other = foreign.organization_id
     for view in views:
@@ -90,7 +90,7 @@ def keep_open(attacker: Attacker, views: list[View], foreign: Organization) -> N
 
 
 def fire(attacker: Attacker, owner: Any, views: list[View], foreign: Organization) -> None:
-    """Every trigger function of the schema, on a table of the attacker's own that holds rows under another organization's keys."""
+    """Every trigger function of the schema, on the attacker's own table with rows under another organization's keys."""
     category = "trigger functions"
     with owner.cursor() as cursor:
         cursor.execute(
@@ -118,7 +118,7 @@ def fire(attacker: Attacker, owner: Any, views: list[View], foreign: Organizatio
 
 
 def lock(attacker: Attacker, views: list[View], relations: list[Relation]) -> None:
-    """LOCK TABLE in every mode: on what can only be read none that keeps others out, on what has no right none at all."""
+    """LOCK TABLE in every mode: on read-only relations none that blocks others, without rights none at all."""
     category = "locks of tables"
     for view in views:
         for mode in _MODES:
@@ -141,7 +141,7 @@ _TALKATIVE = (
 
 
 def debug(attacker: Attacker, views: list[View]) -> None:
-    """Own rows read, written and removed with everything said that the server can be made to say."""
+    """Own rows read, written and deleted with all debug output of the server."""
     category = "debug output"
     for setting in _TALKATIVE:
         attacker.quietly(f"SET {setting}")
@@ -160,7 +160,7 @@ def debug(attacker: Attacker, views: list[View]) -> None:
 
 
 def refusals(attacker: Attacker, views: list[View], foreign: Organization) -> None:
-    """All that a refusal says, its detail, hint, context and names too: the same for a key that is there and one that is not."""
+    """The whole error, including detail, hint, context and names: the same for an existing key and a missing one."""
     category = "refusals in full"
     for view in views:
         for key, row, absent in forged_and_absent(attacker, view, foreign):
@@ -173,7 +173,7 @@ def refusals(attacker: Attacker, views: list[View], foreign: Organization) -> No
 
 
 def _said(outcome: Outcome, row: Row) -> str:
-    """The refusal without what the attacker gave."""
+    """The error without the attacker's own values."""
     text = f"{outcome.sqlstate} {outcome.message} {outcome.row_count} {outcome.detail}".replace(
         " unheard of", ""
     )
@@ -184,7 +184,7 @@ def _said(outcome: Outcome, row: Row) -> str:
 
 
 def change(attacker: Attacker, foreign: Organization) -> None:
-    """The functions that change master data with the owner's rights: other organizations, ids, columns and names to look up."""
+    """The functions that change master data with the owner's rights: with other organizations, ids, columns and names."""
     category = "functions with the owner's rights"
     for table, column in (
         ("resources", "resource_id"),
@@ -210,7 +210,7 @@ def change(attacker: Attacker, foreign: Organization) -> None:
 
 
 def limits(attacker: Attacker, owner: Any) -> None:
-    """What the login may not lift, and roles that it is not a member of: all that there are."""
+    """Limits that the login may not lift, and all roles of which it is not a member."""
     category = "limits and attributes of roles"
     with owner.cursor() as cursor:
         cursor.execute("SELECT rolname FROM pg_roles ORDER BY 1")
@@ -254,7 +254,7 @@ def _limits(owner: Any, role: str) -> Any:
 
 
 def count(attacker: Attacker, relations: list[Relation], busy: Any) -> None:
-    """Counters of the schema's sequences, and another session's snapshot: neither tells of rows."""
+    """Counters of the schema's sequences, and another session's snapshot: neither reveals rows."""
     category = "counters and snapshots"
     for relation in relations:
         if relation.kind != "S" or relation.schema != "public":

@@ -1,4 +1,4 @@
-"""Attempts to write: into, over, out of and on top of another organization's rows, and what refusals tell."""
+"""Attempts to write: into, over, from and on top of another organization's rows, and what errors reveal."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ READ_ONLY = (
     "organizations", "service_schedules", "sync_targets", "sync_outbox", "sync_progress", "sync_rejected",
     "demand_revisions", "api_keys",
 )  # fmt: skip
-LISTED = ("reason",)  # parts of keys whose values a CHECK lists
+LISTED = ("reason",)  # parts of keys with values limited by a CHECK
 TAKEN_AWAY = ("resource_time_marks",)  # by each refresh
 
 
 def own_rows_work(attacker: Attacker, views: list[View]) -> list[str]:
-    """Where the attacker cannot read, change and write back own rows: isolation by breaking everything is none."""
+    """Where the attacker cannot read, change and write back own rows: breaking everything would not be isolation."""
     broken = []
     for view in views:
         name = view.sql
         if view.name not in TAKEN_AWAY and not attacker.quietly(f"SELECT * FROM {name} LIMIT 5").rows:
             broken.append(f"{name}: no row of its own")
         if not view.is_table or view.name in READ_ONLY or view.name not in attacker.own.known:
-            continue  # what only the database itself, or the operator, writes
+            continue  # written by the database itself or the operator only
         column = next(
             c
             for c in (
@@ -84,27 +84,27 @@ def own_rows_work(attacker: Attacker, views: list[View]) -> list[str]:
             if written.sqlstate not in (
                 None,
                 "23505",
-            ):  # a key that is taken comes after what would refuse a stranger
+            ):  # an existing key is checked after the organization
                 broken.append(f"{name}: INSERT {written.sqlstate} {written.message}")
     return broken
 
 
 def _fresh(view: View, row: Row) -> Row:
-    """The same row under keys that no row has; its organization and references stay."""
+    """The same row under keys that no row has, with the same organization and references."""
     referring = {column for columns, _, _ in view.references for column in columns}
     free = {column for key in view.keys for column in key} - referring - {"organization_id", *LISTED}
     return {column: other_value(value) if column in free else value for column, value in row.items()}
 
 
 def _named(attacker: Attacker, view: View, row: Row) -> Row:
-    """The row as this attacker may write it: a customer's login does not say there whose rows it loads."""
+    """The row as this attacker may write it: a customer's login does not give the organization there."""
     if view.schema != "tenant_load" or attacker.chooses_organization:
         return row
     return {column: value for column, value in row.items() if column != "organization_id"}
 
 
 def baits(attacker: Attacker, view: View, foreign: Organization) -> list[Row]:
-    """Rows of the attacker's making under the keys and references of the other organization's known rows."""
+    """The attacker's rows under the keys and references of the other organization's known rows."""
     named = {column for key in view.keys for column in key}
     named |= {column for columns, _, _ in view.references for column in columns}
     pairs = zip(attacker.own.known.get(view.name, []), foreign.known.get(view.name, []), strict=True)
@@ -117,7 +117,7 @@ def baits(attacker: Attacker, view: View, foreign: Organization) -> list[Row]:
 def forged_and_absent(
     attacker: Attacker, view: View, foreign: Organization
 ) -> Iterator[tuple[tuple[str, ...], Row, Row]]:
-    """Each key of a view, a row under the other organization's value of it, and the same row under one that nobody has."""
+    """Each key of a view, with a row under the other organization's value, and the same row under an unused value."""
     for row in baits(attacker, view, foreign):
         for key in view.keys:
             if set(key) <= row.keys() and key != ("organization_id",):
@@ -125,7 +125,7 @@ def forged_and_absent(
 
 
 def write_into(attacker: Attacker, views: list[View], foreign: Organization) -> None:
-    """INSERT, UPDATE, DELETE, MERGE and COPY at rows of another organization, through views and tables."""
+    """INSERT, UPDATE, DELETE, MERGE and COPY on rows of another organization, through views and tables."""
     for view in views:
         for target in (view.sql, f"public.{view.name}"):
             category = "write foreign rows"
@@ -164,7 +164,7 @@ def _write_row(attacker: Attacker, view: View, target: str, row: Row, foreign: O
     attacker.attempt(category, *insertion(target, row, " RETURNING *"))
     attacker.attempt(category, *insertion(target, _fresh(view, row), " RETURNING *"))
     for columns, table, _ in view.references:
-        if table == "shifts":  # a trigger may look the shift up, and the refusal print what it found
+        if table == "shifts":  # a trigger may look up the shift, and the error print it
             half_known = foreign.identifier(HALF_KNOWN, hidden=False)
             attacker.attempt(category, *insertion(target, {**row, columns[1]: half_known}, " RETURNING *"))
     for key in view.keys:
@@ -212,7 +212,7 @@ def upsert(attacker: Attacker, views: list[View], foreign: Organization) -> None
 
 
 def refer(attacker: Attacker, views: list[View], foreign: Organization) -> None:
-    """Own rows that point to another organization's, and moves of own rows into it."""
+    """Own rows that reference another organization's, and moves of own rows into it."""
     for view in views:
         for own_row in attacker.own.known.get(view.name, []):
             fresh = _fresh(view, own_row)
@@ -249,7 +249,7 @@ def refer(attacker: Attacker, views: list[View], foreign: Organization) -> None:
 
 
 def existence(attacker: Attacker, views: list[View], foreign: Organization) -> None:
-    """Does the refusal of a row tell whether another organization has a row of that key?"""
+    """Does the error for a row reveal whether another organization has a row with that key?"""
     category = "existence by refusals"
     for view in views:
         for key, row, absent in forged_and_absent(attacker, view, foreign):
@@ -282,14 +282,14 @@ def existence(attacker: Attacker, views: list[View], foreign: Organization) -> N
 
 
 def _compare(attacker: Attacker, category: str, what: str, answers: set[str]) -> None:
-    # The identifier that the attacker asked about may stand in the answer.
+    # The identifier given by the attacker may occur in the answer.
     plain = {" ".join(word for word in answer.split() if word.count("-") != 4) for answer in answers}
     if len(plain) > 1:
         attacker.report(category, f"{what}: {sorted(plain)}")
 
 
 def write_relations(attacker: Attacker, relations: list[Relation], foreign: Organization) -> None:
-    """Writes at everything else that has a name: chunks, compressed chunks, materializations, catalogs."""
+    """Writes to everything else that has a name: chunks, compressed chunks, materializations, catalogs."""
     for relation in relations:
         if relation.kind not in ("r", "p", "v", "m", "f") or relation.schema == "tenant":
             continue
