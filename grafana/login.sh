@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the login that Grafana reads with, or gives it its password anew, and stays, so that `docker compose up --wait` sees it healthy.
+# Create Grafana's database login, or set its password again, and keep running, so that `docker compose up --wait` finds it healthy.
 # The login reads all organizations and writes nothing (docs/grafana.md).
 set -eu
 
@@ -11,7 +11,7 @@ case "$BIND_ADDRESS" in
     127.* | localhost | "[::1]" | ::1) ;;
     *)
         if [ "$GRAFANA_DB_PASSWORD" = grafana_password ] || [ "$GRAFANA_ADMIN_PASSWORD" = admin ]; then
-            echo "BIND_ADDRESS is $BIND_ADDRESS and a password of Grafana's is the documented one: set GRAFANA_DB_PASSWORD and" \
+            echo "BIND_ADDRESS is $BIND_ADDRESS but a Grafana password is still the documented default: set GRAFANA_DB_PASSWORD and" \
                 "GRAFANA_ADMIN_PASSWORD in .env" >&2
             exit 1
         fi

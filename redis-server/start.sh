@@ -1,6 +1,6 @@
 #!/bin/sh
-# What the redis container runs. The password reaches Redis as a hash: not readable in the process list, and any
-# character is fine.
+# Entry point of the redis container. The password reaches Redis as a hash: it is not readable in the process list, and any
+# character is allowed.
 set -eu
 
 if [ -n "${REDIS_PASSWORD_FILE:-}" ]; then
@@ -14,7 +14,7 @@ else
     case ${BIND_ADDRESS:=127.0.0.1} in
         127.* | localhost | "[::1]" | ::1) ;;
         *)
-            # Up, without serving: the reason stays the last thing in the log, and the health check never passes.
+            # Keep running without serving: the reason remains the last log entry, and the health check never passes.
             echo "barnameh: BIND_ADDRESS=$BIND_ADDRESS opens Redis to the network without a password: set REDIS_PASSWORD" \
                 "(and REDIS_URL) in .env, or BIND_ADDRESS=127.0.0.1, then: docker compose up -d --wait" >&2
             trap 'exit 1' INT TERM

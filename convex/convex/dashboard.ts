@@ -14,7 +14,7 @@ export const organizationOf = async (ctx: QueryCtx): Promise<string> => {
   return organizationId;
 };
 
-// Which alerts have this status, the newest first? Without status: those that are not resolved.
+// Which alerts have this status, newest first? Without a status: those not resolved.
 export const alerts = query({
   args: { status: v.optional(v.union(v.literal("active"), v.literal("acknowledged"), v.literal("resolved"))) },
   handler: async (ctx, { status }) => {
@@ -33,7 +33,7 @@ export const alerts = query({
   },
 });
 
-// Which anomalies are predicted, the next ones first?
+// Which anomalies are predicted, next ones first?
 export const anomalies = query({
   args: {},
   handler: async (ctx) => {
@@ -83,7 +83,7 @@ export const forecasts = query({
   },
 });
 
-// Which plans are there from a day on (YYYY-MM-DD)?
+// Which plans are due from a day on (YYYY-MM-DD)?
 export const plans = query({
   args: { from: v.string() },
   handler: async (ctx, { from }) => {

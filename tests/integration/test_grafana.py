@@ -105,7 +105,7 @@ def test_the_figures_are_those_of_the_prebuilt_queries(
         return as_grafana(seeded, filled(panels[title]["targets"][0]["rawSql"], start, end, variables))
 
     kpis = {row["kpi"]: row["value"] for row in prebuilt.get_kpi_summary(MANUFACTURING, start=start, end=end)}
-    figures = shown("Key figures of the period")
+    figures = shown("KPIs of the period")
     assert {row["metric"]: row["value"] for row in figures} == {
         row["metric"]: kpis[row["metric"]] for row in figures
     }
@@ -115,7 +115,7 @@ def test_the_figures_are_those_of_the_prebuilt_queries(
         f"{row['cause'] or 'no cause told'} ({row['event_type']})": row["downtime_minutes"] / 60
         for row in stops
     }
-    for row in shown("What time was lost to"):
+    for row in shown("Time lost by cause"):
         assert row["hours"] == pytest.approx(causes[row["cause"]])
 
 

@@ -140,10 +140,7 @@ def test_a_day_does_not_depend_on_the_day_of_the_load(server_url: str, schema_te
             schema.seed(db, days=days, organizations=3)
             early = rows_of_a_day(db, before_the_story)
             late = rows_of_a_day(db, within_it, third)
-            del (
-                early["demand_history"],
-                early["resource_metrics"],
-            )  # part of the sample data, or not requested
+            del early["demand_history"], early["resource_metrics"]  # sample data, or not requested
             found.append((early, late))
     assert found[0] == found[1]
     assert all(
