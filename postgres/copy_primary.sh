@@ -2,7 +2,7 @@
 # First start of the replica: copy the primary's data directory, then stream from it.
 #
 # The replication slot keeps WAL on the primary until this replica has received it, up to max_slot_wal_keep_size. A replica
-# that fell too far behind is copied again; it holds no data of its own.
+# that fell too far behind is copied again; it has no data of its own.
 set -eu
 
 slot=barnameh_replica

@@ -208,7 +208,7 @@ class CacheInvalidationListener:
                     self.malformed += 1
 
     def start(self) -> None:
-        """Follow the changes in a thread of its own."""
+        """Follow the changes in a separate thread."""
         if self._thread is None:
             self._thread = threading.Thread(
                 target=self._follow, name="prediction-cache-listener", daemon=True

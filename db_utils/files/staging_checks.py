@@ -37,7 +37,7 @@ class CheckedStage(StageTable):
             told=self._told(None, key),
             same=self._same("s", "r", key),
         )
-        advice = " and other values besides" if sums else ""
+        advice = ", but other values" if sums else ""
         if not sums and (numbers := self._numbers(key)):
             advice = f"; rows that belong together are added up with --sum {numbers[0]}"
         with plain_cursor(self._connection) as cursor:

@@ -84,7 +84,7 @@ class QueryRunner:
         extra `frames`.
         """
         found = copy(self)
-        found._frame_options = {"backend": backend, "decimals": decimals}  # noqa: SLF001  a copy of its own
+        found._frame_options = {"backend": backend, "decimals": decimals}  # noqa: SLF001  a separate copy
         return found
 
     # -- reads -----------------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ class QueryRunner:
     def _on(self, db: Executor) -> Self:
         """Return the same queries on this executor, with rows as results."""
         other = copy(self)
-        other._db, other._frame_options = db, None  # noqa: SLF001  a copy of its own
+        other._db, other._frame_options = db, None  # noqa: SLF001  a separate copy
         return other
 
     # -- writes ----------------------------------------------------------------------------------------------

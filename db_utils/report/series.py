@@ -1,4 +1,4 @@
-"""Queries of the report besides the prebuilt ones: daily and hourly sums, computed as those do."""
+"""Queries of the report in addition to the prebuilt ones: daily and hourly sums, computed as those do."""
 
 from __future__ import annotations
 

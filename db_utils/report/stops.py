@@ -27,7 +27,7 @@ def _minutes(rows: Iterable[Row], key: Callable[[Row], Any]) -> dict[Any, float]
 
 
 def _cause(row: Row) -> tuple[str, str]:
-    return row["event_type"], row["cause"] or "no cause told"
+    return row["event_type"], row["cause"] or "no cause given"
 
 
 def with_stops(sections: list[Section], data: ReportData) -> list[Section]:

@@ -119,7 +119,7 @@ def queries(trial: Trial) -> Finding:
     finding = Finding(
         "anything into every prebuilt query",
         "every public method of OperationalDataQueries: one argument of a good call replaced; reads as owner and in a "
-        "tenant's scope, writes for an absent organization, in another tenant's scope, and in a transaction taken back",
+        "tenant's scope, writes for an absent organization, in another tenant's scope, and in a transaction that is rolled back",
     )
     with trial.seeded() as db, timed(finding), nothing_written(db, finding):
         facts = find_facts(db)

@@ -16,7 +16,7 @@ def run(trial: Trial) -> list[Finding]:
     finding = Finding(
         f"isolation attack, {ORGANIZATIONS} organizations",
         "reading, writing, calling, claiming, shadowing, overhearing by a customer's login, by an application's session "
-        "for a customer, and by one for nobody; wrong: a value of another organization was seen or changed",
+        "for a customer, and by one for no organization; wrong: a value of another organization was seen or changed",
     )
     ledger = Ledger()
     finished, all_rounds = 0, 0

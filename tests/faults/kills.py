@@ -17,8 +17,8 @@ def run(trial: Trial) -> list[Finding]:
     """Kill, restart, continue writing; then count."""
     finding = Finding(
         "kill -9 under load",
-        f"{WRITERS} writers of batches of {batches.SIZE} rows, half upsert_many, half INSERT … ON CONFLICT, each tried "
-        "again until acknowledged; all server processes killed at once, at random moments",
+        f"{WRITERS} writers of batches of {batches.SIZE} rows, half upsert_many, half INSERT … ON CONFLICT, each retried "
+        "until acknowledged; all server processes killed at once, at random moments",
     )
     chances, pause = trial.chances("kills"), threading.Event()
     kills = 0
@@ -45,7 +45,7 @@ def run(trial: Trial) -> list[Finding]:
         if db.pool_stats().in_use:
             finding.blame(f"{db.pool_stats().in_use} connections of the pool never came back")
     finding.seen = (
-        f"{kills} kills; {writers.failures:,} batches failed with a typed error and were tried again; "
+        f"{kills} kills; {writers.failures:,} batches failed with a typed error and were retried; "
         f"{len(writers.acknowledged) * batches.SIZE:,} acknowledged rows looked up"
     )
     return [finding]

@@ -157,7 +157,7 @@ def backup_while_writing(trial: Trial, folder: Path) -> Finding:
                 shutil.rmtree(made.json["backup"])
         for sentence in quiet.evidence:
             finding.blame(sentence)
-    finding.seen = f"{times} backups restored; {rows:,} rows that were acknowledged before looked up in them"
+    finding.seen = f"{times} backups restored; {rows:,} previously acknowledged rows looked up in them"
     return finding
 
 
@@ -180,7 +180,7 @@ def killed_backups(trial: Trial, folder: Path) -> Finding:
     """The remains of a killed backup do not look like one, and the next backup succeeds."""
     finding = Finding(
         "kill -9 of backup",
-        "db-utils backup killed at random moments; what is left is no backup, the next one is",
+        "db-utils backup killed at random moments; the remains are not a backup, and the next one succeeds",
     )
     chances, hits, times = trial.chances("backup"), 0, trial.amount(8, 1)
     with trial.seeded() as db, timed(finding):
@@ -208,7 +208,7 @@ def killed_restores(trial: Trial, folder: Path) -> Finding:
     """A killed restore leaves the database empty, and the next one works."""
     finding = Finding(
         "kill -9 of restore",
-        "db-utils restore killed at random moments; the database is empty or whole; then restored and compared",
+        "db-utils restore killed at random moments; the database is empty or complete; then restored and compared",
     )
     chances, hits, times = trial.chances("restore"), 0, trial.amount(5, 1)
     with trial.seeded() as db, timed(finding):
@@ -255,7 +255,7 @@ def killed_migrations(trial: Trial, folder: Path) -> Finding:
     """After a kill the schema is the old one or the new one, with all rows."""
     finding = Finding(
         "kill -9 of migrate",
-        "db-utils migrate of the first schema version killed at random moments; then run to its end",
+        "db-utils migrate of the first schema version killed at random moments; then run to completion",
     )
     chances, hits, times, usual = trial.chances("migrate"), 0, trial.amount(5, 1), 4.0
     with timed(finding), trial.empty() as new:
@@ -307,7 +307,7 @@ def killed_imports(trial: Trial, folder: Path) -> Finding:
     count = ROWS // 10 if trial.short else ROWS
     finding = Finding(
         "kill -9 of import",
-        f"db-utils import of {count:,} rows killed at random moments; then run again to its end",
+        f"db-utils import of {count:,} rows killed at random moments; then run again to completion",
     )
     chances, hits, times, usual = trial.chances("import"), 0, trial.amount(8, 1), 4.0
     with trial.empty() as db, timed(finding):
@@ -366,7 +366,7 @@ def full_disk_for_a_backup(trial: Trial, folder: Path) -> Finding:
     """A backup onto a disk that fills up leaves nothing there and reports it; with space it succeeds."""
     finding = Finding(
         "disk full: backup",
-        "db-utils backup onto file systems of 16 to 512 kB; afterwards where there is room",
+        "db-utils backup onto file systems of 16 to 512 kB; afterwards with enough space",
     )
     sizes = [16, 64, 128, 256, 512] if not trial.short else [128]
     with trial.seeded() as db, timed(finding):

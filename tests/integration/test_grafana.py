@@ -112,7 +112,7 @@ def test_the_figures_are_those_of_the_prebuilt_queries(
     assert len(figures) >= 4
     stops = prebuilt.get_downtime_by_cause(MANUFACTURING, start=start, end=end)
     causes = {
-        f"{row['cause'] or 'no cause told'} ({row['event_type']})": row["downtime_minutes"] / 60
+        f"{row['cause'] or 'no cause given'} ({row['event_type']})": row["downtime_minutes"] / 60
         for row in stops
     }
     for row in shown("Time lost by cause"):
