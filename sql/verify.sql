@@ -736,8 +736,8 @@ BEGIN
             SELECT
                 CASE
                     WHEN v.newest > newest_version THEN
-                        format('schema version %s is newer than %s, which this file knows: use the release that brought it', v.newest, newest_version)
-                    ELSE format('schema_version holds no version %s: the schema was not applied to its end', newest_version)
+                        format('schema version %s is newer than %s, the newest that this file knows: use a newer release', v.newest, newest_version)
+                    ELSE format('schema_version has no version %s: the schema was not applied completely', newest_version)
                 END
             FROM (SELECT max(s.version) AS newest FROM public.schema_version AS s) AS v
             WHERE v.newest IS DISTINCT FROM newest_version
@@ -797,7 +797,7 @@ BEGIN
                 AND k.confdeltype NOT IN ('a', 'c')
         );
         problems := problems || ARRAY(
-            SELECT format('CHECK %s of %s has no name of its own ({table}_{what is wrong}_check)', k.conname, k.conrelid::regclass)
+            SELECT format('CHECK %s of %s has a generated name, not {table}_{what is wrong}_check', k.conname, k.conrelid::regclass)
             FROM pg_constraint AS k
             JOIN pg_class AS c ON c.oid = k.conrelid
             WHERE k.contype = 'c'
@@ -970,7 +970,7 @@ BEGIN
                 CASE
                     WHEN v.oid IS NULL THEN format('view tenant.%s is missing', b.relname)
                     WHEN NOT coalesce(v.reloptions @> '{security_barrier=true}', false) THEN
-                        format('view tenant.%s is no security barrier', b.relname)
+                        format('view tenant.%s is not a security barrier', b.relname)
                     WHEN b.relkind <> 'v' AND NOT coalesce(v.reloptions @> '{check_option=cascaded}', false) THEN
                         format('view tenant.%s has no check option', b.relname)
                     WHEN pg_get_viewdef(v.oid) !~ format(
@@ -1024,7 +1024,7 @@ BEGIN
                     WHEN v.oid IS NULL THEN format('view tenant_load.%s is missing', l.relation)
                     WHEN NOT coalesce(v.reloptions @> '{security_barrier=true, check_option=cascaded}', false)
                         OR pg_get_viewdef(v.oid) IS DISTINCT FROM pg_get_viewdef(to_regclass('tenant.' || l.relation)) THEN
-                        format('view tenant_load.%s is not as tenant.%s', l.relation, l.relation)
+                        format('view tenant_load.%s differs from tenant.%s', l.relation, l.relation)
                 END
             FROM public.time_series_layout() AS l
             LEFT JOIN pg_class AS v ON v.oid = to_regclass('tenant_load.' || l.relation)
@@ -1054,7 +1054,7 @@ BEGIN
             ORDER BY 1
         );
         problems := problems || ARRAY(
-            SELECT format('CHECK %s_organization_id_is_tenants_own_check of %s is missing or says something else', c.relname, c.relname)
+            SELECT format('CHECK %s_organization_id_is_tenants_own_check of %s is missing or different', c.relname, c.relname)
             FROM pg_class AS c
             WHERE NOT is_citus
                 AND c.relnamespace = 'public'::regnamespace
@@ -1073,7 +1073,7 @@ BEGIN
                 )
         );
         problems := problems || ARRAY(
-            SELECT 'current_organization_id() must be STABLE and SECURITY DEFINER with a search_path of its own'
+            SELECT 'current_organization_id() must be STABLE and SECURITY DEFINER, and set its search_path'
             FROM pg_proc AS p
             WHERE p.oid = to_regprocedure('public.current_organization_id()')
                 AND NOT (p.provolatile = 's' AND p.prosecdef AND p.proconfig IS NOT NULL)
@@ -1091,7 +1091,7 @@ BEGIN
         );
 
         problems := problems || ARRAY(
-            SELECT 'event trigger refuse_dump is missing or disabled: a dump could be loaded on top of what is there'
+            SELECT 'event trigger refuse_dump is missing or disabled: a dump could be loaded on top of existing rows'
             FROM pg_proc AS p
             JOIN pg_roles AS r ON r.oid = p.proowner AND r.rolsuper
             WHERE p.oid = to_regprocedure('public.refuse_dump()')
@@ -1104,7 +1104,7 @@ BEGIN
         -- Rights --------------------------------------------------------------------------------------------------------------
 
         problems := problems || ARRAY(
-            SELECT format('role %s may log in, or more than its grants', r.rolname)
+            SELECT format('role %s can log in, or has more than its grants', r.rolname)
             FROM pg_roles AS r
             WHERE r.rolname IN ('barnameh_tenant', 'barnameh_tenant_login', 'barnameh_readonly')
                 AND (r.rolcanlogin AND NOT (is_citus AND r.rolname = 'barnameh_tenant') OR r.rolsuper OR r.rolcreatedb OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls)
@@ -1117,10 +1117,10 @@ BEGIN
         problems := problems || ARRAY(
             SELECT
                 CASE
-                    WHEN r.oid IS NULL THEN format('login %s of tenant_logins is no role: CALL drop_tenant_login(%L)', l.role_name, l.role_name)
+                    WHEN r.oid IS NULL THEN format('login %s of tenant_logins is not a role: CALL drop_tenant_login(%L)', l.role_name, l.role_name)
                     WHEN pg_has_role(r.oid, 'barnameh_tenant', 'MEMBER') THEN
                         format('login %s may act for any organization: REVOKE barnameh_tenant FROM it', l.role_name)
-                    ELSE format('login %s is no member of barnameh_tenant_login', l.role_name)
+                    ELSE format('login %s is not a member of barnameh_tenant_login', l.role_name)
                 END
             FROM public.tenant_logins AS l
             LEFT JOIN pg_roles AS r ON r.rolname = l.role_name
@@ -1264,7 +1264,7 @@ BEGIN
         );
 
         problems := problems || ARRAY(
-            SELECT format('everybody may call %s', p.oid::regprocedure)
+            SELECT format('PUBLIC may call %s', p.oid::regprocedure)
             FROM pg_proc AS p
             WHERE has_function_privilege('barnameh_tenant', p.oid, 'EXECUTE')
                 AND pg_has_role(p.proowner, 'USAGE')
@@ -1298,7 +1298,7 @@ BEGIN
                 AND has_function_privilege('barnameh_tenant_login', p.oid, 'EXECUTE')
         );
         problems := problems || ARRAY(
-            SELECT format('%s runs with the owner''s rights and has no search_path of its own', p.oid::regprocedure)
+            SELECT format('%s runs with the owner''s rights but does not set its search_path', p.oid::regprocedure)
             FROM pg_proc AS p
             WHERE p.pronamespace = 'public'::regnamespace
                 AND p.prosecdef
@@ -1306,7 +1306,7 @@ BEGIN
                 AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = p.oid AND d.deptype = 'e')
         );
         problems := problems || ARRAY(
-            SELECT format('%s of TimescaleDB can be read by everybody', c.oid::regclass)
+            SELECT format('%s of TimescaleDB can be read by PUBLIC', c.oid::regclass)
             FROM pg_class AS c
             JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
             JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'timescaledb'
@@ -1389,7 +1389,7 @@ BEGIN
                     $node$
                     SELECT concat_ws('; ',
                         (
-                            SELECT 'everybody may call ' || string_agg(p.oid::regprocedure::text, ', ')
+                            SELECT 'PUBLIC may call ' || string_agg(p.oid::regprocedure::text, ', ')
                             FROM pg_proc AS p
                             WHERE p.pronamespace = 'pg_catalog'::regnamespace
                                 AND p.proname ~ '^run_command_on_'

@@ -66,7 +66,7 @@ def test_verify_names_the_node_where_something_is_missing(
     )
     found = schema.problems(citus)
     assert len(found) == 2
-    assert any("everybody may call run_command_on_workers" in line for line in found)
+    assert any("PUBLIC may call run_command_on_workers" in line for line in found)
     assert any("barnameh_tenant lacks SELECT on operational_events_hourly" in line for line in found)
     schema.apply(citus)
     assert schema.problems(citus) == []
