@@ -1,12 +1,9 @@
-"""Data layer of an operations platform:
-
-PostgreSQL with TimescaleDB, a Redis prediction cache, prebuilt queries.
-"""
+"""Data layer of an operations platform: PostgreSQL with TimescaleDB, a Redis prediction cache, prebuilt queries."""
 
 from __future__ import annotations
 
 from db_utils import (
-    interrupts,  # noqa: F401  first: it is about the time in which the others are read
+    interrupts,  # noqa: F401  first: it handles Ctrl-C while the others are imported
     schema,  # an embedded server gets the schema of this library
 )
 from db_utils.cache import PredictionCache

@@ -147,7 +147,7 @@ class Settings:
         return describe_url(self.database_url)
 
     def connection_parameters(self, url: str | None = None) -> dict[str, str]:
-        """The libpq connection parameters: the parts of the URL, TLS, timeouts and session settings.
+        """Return the libpq connection parameters: the parts of the URL, TLS, timeouts and session settings.
 
         Session settings are sent in the start-up packet and cost no round trip. Times are returned in
         UTC whatever the server's own time zone is.
@@ -168,7 +168,7 @@ class Settings:
         return parameters
 
     def session_settings(self, url: str | None = None) -> dict[str, str]:
-        """The session settings of a connection: those of the library, and those that the URL's `options` set.
+        """Return the session settings of a connection: those of the library, and those that the URL's `options` set.
 
         For poolers that do not forward `options`. Raises `ConfigurationError` for an option that sets nothing.
         """
@@ -246,7 +246,7 @@ def parse_url(url: str) -> dict[str, str]:
 
 
 def describe_url(url: str) -> str:
-    """This URL without its password and other secrets."""
+    """Return this URL without its password and other secrets."""
     try:
         parameters = parse_url(url)
     except ConfigurationError:
@@ -276,7 +276,7 @@ def _collect(environment: Mapping[str, str], dotenv_path: str | Path | None) -> 
 
 
 def _text_of(path: Path) -> str:
-    """The text of a settings file in UTF-8, with or without a byte order mark. Raises `ConfigurationError`."""
+    """Return the text of a settings file in UTF-8, with or without a byte order mark. Raises `ConfigurationError`."""
     try:
         data = path.read_bytes()
         if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data:
@@ -311,7 +311,7 @@ def _database_url(values: Mapping[str, str], problems: list[str]) -> str:
 
 
 def _secret(variable: str, values: Mapping[str, str], problems: list[str]) -> str:
-    """A password itself, or the content of the file that holds it without its last line break."""
+    """Return a password, or the content of the file that holds it without its last line break."""
     file = values.get(f"{variable}_FILE", "").strip()
     if not file:
         return values.get(variable, "")
@@ -326,7 +326,7 @@ def _secret(variable: str, values: Mapping[str, str], problems: list[str]) -> st
 
 
 def _redis_url(url: str | None, values: Mapping[str, str], problems: list[str]) -> str | None:
-    """This URL; where it names no user or password, with the one of REDIS_PASSWORD_FILE."""
+    """Return this URL; where it names no user or password, with the one of REDIS_PASSWORD_FILE."""
     url = (url or "").strip()
     scheme, separator, place = url.partition("://")
     if not separator or "@" in place or not values.get("REDIS_PASSWORD_FILE", "").strip():
@@ -343,7 +343,7 @@ def _seconds(text: str) -> float:
 
 
 def _decimal_digits(text: str) -> str:
-    """This text; Python would read 1_000 as well, which a shell or Compose would not."""
+    """Return this text; Python would read 1_000 as well, which a shell or Compose would not."""
     if "_" in text:
         raise ValueError(text)
     return text

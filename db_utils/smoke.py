@@ -87,7 +87,7 @@ def run(settings: Settings, console: Console) -> bool:
 
 
 def read_methods(queries: type) -> list[str]:
-    """The names of all prebuilt reads, in alphabetical order."""
+    """Return the names of all prebuilt reads, in alphabetical order."""
     return [name for name, _ in inspect.getmembers(queries, inspect.isfunction) if reads(name)]
 
 

@@ -89,7 +89,7 @@ class Json(psycopg2.extras.Json):  # type: ignore[misc]
     """Marks a value as one JSON document, as a list of plain values needs: it is an SQL array otherwise."""
 
     def dumps(self, obj: object) -> str:
-        """The JSON text that is sent."""
+        """Return the JSON text that is sent."""
         return dump_json(obj)
 
 
@@ -133,7 +133,7 @@ _PASSED_ON = frozenset(
 
 
 def adapt(value: Any) -> Any:
-    """The value as the driver takes it: dicts and lists of dicts become jsonb, an Enum its value.
+    """Return the value as the driver takes it: dicts and lists of dicts become jsonb, an Enum its value.
 
     A number or an array of numpy becomes Python's, a missing value of pandas NULL.
     """
@@ -327,7 +327,7 @@ def column_names(description: Sequence[Any]) -> list[str]:
 
 
 def fetch_tuples(cursor: Any) -> list[tuple[Any, ...]]:
-    """All rows of a finished statement as tuples; [] where it returns none."""
+    """Return all rows of a finished statement as tuples; [] where it returns none."""
     rows: list[tuple[Any, ...]] = [] if cursor.description is None else cursor.fetchall()
     return rows
 

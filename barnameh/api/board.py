@@ -170,7 +170,7 @@ def _html(template: str, **values: Any) -> Response:
 
 @cache
 def templates() -> jinja2.Environment:
-    """The templates of pages and parts; every value is escaped."""
+    """Return the templates of pages and parts; every value is escaped."""
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER / "templates"),
         autoescape=True,

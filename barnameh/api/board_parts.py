@@ -29,7 +29,7 @@ _LOSSES = {
 
 
 def organization(scope: TenantScope) -> Values:
-    """The organization of the board."""
+    """Return the organization of the board."""
     return _queries(scope).get_organization(scope.organization_id)
 
 
@@ -157,7 +157,7 @@ _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _DIGIT = 360, 130, 40, 18, 6
 def _forecast(
     queries: OperationalDataQueries, scope: TenantScope, product_id: str, zone: ZoneInfo
 ) -> dict[dt.date, Span]:
-    """The forecast of each local day, over all locations; bounds only if there is a single location."""
+    """Return the forecast of each local day, over all locations; bounds only if there is a single location."""
     found: dict[dt.date, list[Values]] = defaultdict(list)
     rows = queries.get_current_demand_forecasts(scope.organization_id, product_id=product_id, days=AHEAD_DAYS)
     for row in rows:
@@ -241,7 +241,7 @@ def _now() -> dt.datetime:
 
 
 def say_number(value: Decimal | None, digits: int = 0) -> str:
-    """A number with separators; a dash if unknown."""
+    """Return a number with separators; a dash if unknown."""
     return "\u2013" if value is None else f"{value:,.{digits}f}".replace(",", "\u202f")
 
 
@@ -251,12 +251,12 @@ def say_clock(time: dt.datetime | None, zone: ZoneInfo) -> str:
 
 
 def say_day(day: dt.date) -> str:
-    """A date, such as 3 Nov."""
+    """Return a date, such as 3 Nov."""
     return f"{day.day} {day:%b}"
 
 
 def say_ago(time: dt.datetime | None, now: dt.datetime) -> str:
-    """An age, such as 5 min ago."""
+    """Return an age, such as 5 min ago."""
     if time is None:
         return "never"
     minutes = int((now - time).total_seconds() // 60)
@@ -268,7 +268,7 @@ def say_ago(time: dt.datetime | None, now: dt.datetime) -> str:
 
 
 def say_words(name: str | None) -> str:
-    """A database name as words."""
+    """Return a database name as words."""
     return "" if name is None else name.replace("_", " ")
 
 

@@ -40,7 +40,7 @@ _OF_WRITES = {
 
 
 def document() -> dict[str, Any]:
-    """The whole document."""
+    """Return the whole document."""
     app = FastAPI(
         title="Barnameh operations API",
         version="1",
@@ -166,7 +166,7 @@ def _without_arguments(path: Any) -> Any:
 
 
 def text_of(found: dict[str, Any]) -> str:
-    """The document as the file has it."""
+    """Return the document as the file has it."""
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -91,7 +91,7 @@ async def chunks(produce: Callable[[Sink], Any], limiter: anyio.CapacityLimiter)
 def write_csv(
     scope: TenantScope, read: Read, types: Mapping[str, str], timeout_seconds: float
 ) -> Callable[[Sink], Any]:
-    """CSV directly from the server: true and false, lists as JSON, NULL as an empty field."""
+    """Return a writer of CSV directly from the server: true and false, lists as JSON, NULL as an empty field."""
     shown = ", ".join(_as_csv(name, kind) for name, kind in types.items())
     sql = f"SELECT {shown} FROM (\n{_statement(read)}\n) AS q"
     return lambda sink: scope.copy_out(
@@ -112,7 +112,7 @@ def _as_csv(name: str, kind: str) -> str:
 
 
 def write_ndjson(rows: Iterable[dict[str, Any]]) -> Callable[[Sink], Any]:
-    """One JSON document per row, as in the pages."""
+    """Return a writer of one JSON document per row, as in the pages."""
 
     def write(sink: Sink) -> None:
         with _closing(rows) as iterator:
@@ -123,7 +123,7 @@ def write_ndjson(rows: Iterable[dict[str, Any]]) -> Callable[[Sink], Any]:
 
 
 def write_arrow(rows: Iterable[dict[str, Any]], types: Mapping[str, str]) -> Callable[[Sink], Any]:
-    """An Arrow IPC stream: numbers of unknown scale as float64, lists and JSON as text. Needs pyarrow."""
+    """Return a writer of an Arrow IPC stream: numbers of unknown scale as float64, lists and JSON as text. Needs pyarrow."""
     import pyarrow
 
     kinds: dict[str, Any] = {
@@ -178,7 +178,7 @@ def _statement(read: Read) -> str:
 
 
 def write_csv_rows(rows: Iterable[dict[str, Any]], types: Mapping[str, str]) -> Callable[[Sink], Any]:
-    """The same CSV, from rows in memory."""
+    """Return a writer of the same CSV, from rows in memory."""
 
     def cell(value: Any) -> str | None:
         if value is None or isinstance(value, str):

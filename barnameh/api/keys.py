@@ -153,7 +153,7 @@ def _is_over(caller: Caller) -> bool:
 
 
 def unauthorized(detail: str) -> Problem:
-    """The response to an unauthenticated request."""
+    """Return the response to an unauthenticated request."""
     return Problem(
         401,
         "unauthorized",

@@ -178,14 +178,14 @@ class Feed:
 
 
 def gap(position: str) -> Event:
-    """The event that reports changes no longer available."""
+    """Return the event that reports changes no longer available."""
     return Event(
         "gap", b'{"detail":"Some changes are no longer available: read everything again."}', position
     )
 
 
 def events_of(outbox: Outbox, changes: Iterable[Change]) -> list[Event]:
-    """The changes, each with its current row; null if it is no longer current."""
+    """Return the changes, each with its current row; null if it is no longer current."""
     changes = list(changes)
     rows: dict[str, dict[str, Any]] = {}
     for kind in {change.kind for change in changes}:

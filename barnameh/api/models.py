@@ -87,7 +87,7 @@ def _columns() -> Mapping[str, Mapping[str, str]]:
 
 
 def parameters_model(name: str, leave_out: Iterable[str] = ()) -> type[BaseModel]:
-    """The arguments of a method after the organization, as received."""
+    """Return the model of a method's arguments after the organization, as received."""
     left_out, coded = {"organization_id", *leave_out}, coded_parameters(name)
     fields: dict[str, Any] = {}
     for parameter in signature_of(name)[0]:
@@ -100,7 +100,7 @@ def parameters_model(name: str, leave_out: Iterable[str] = ()) -> type[BaseModel
 
 
 def incoming(hint: Any, *, coded: bool = False) -> Any:
-    """The type of an argument for pydantic; `coded`: an identifier that may be given as a code."""
+    """Return the type of an argument for pydantic; `coded`: an identifier that may be given as a code."""
     if hint == Id:
         return Coded if coded else UUID
     if hint == Number:
@@ -138,7 +138,7 @@ def incoming(hint: Any, *, coded: bool = False) -> Any:
 
 @cache
 def _record(kind: Any) -> type[BaseModel]:
-    """A row of a write, from its class in `db_utils`."""
+    """Return the model of a row of a write, from its class in `db_utils`."""
     fields: dict[str, Any] = {}
     for name, hint in typing.get_type_hints(kind, include_extras=True).items():
         required = name in kind.__required_keys__
@@ -148,7 +148,7 @@ def _record(kind: Any) -> type[BaseModel]:
 
 
 def answer_model(name: str, *, paged: bool) -> type[BaseModel]:
-    """The response document of an endpoint: `data`, and `next` if it is paged."""
+    """Return the model of an endpoint's response document: `data`, and `next` if it is paged."""
     returned = signature_of(name)[1]
     data: Any
     if name in columns():

@@ -61,14 +61,14 @@ class Order:
         return list(dict.fromkeys(name for key in self.keys for name in key.columns))
 
     def clause(self) -> str:
-        """The ORDER BY clause."""
+        """Return the ORDER BY clause."""
         return ", ".join(
             f"{key.of_row()}{' DESC' if key.descending else ''} NULLS {'LAST' if key.nulls_last else 'FIRST'}"
             for key in self.keys
         )
 
     def condition(self, types: Mapping[str, str]) -> str:
-        """The condition for rows after the cursor."""
+        """Return the condition for rows after the cursor."""
         alternatives, equal = [], ""
         for key in self.keys:
             row, cursor = key.of_row(), key.of_cursor(types)
@@ -128,7 +128,7 @@ def _split(keys: str) -> list[str]:
 
 
 def first_page(read: Read, order: Order, limit: int) -> Read:
-    """The statement for the first page, plus one row."""
+    """Return the statement for the first page, plus one row."""
     if order.has_limit:
         return Read(read.sql, {**read.parameters, "row_limit": limit + 1})
     return Read(f"{read.sql.rstrip().rstrip(';')}\nLIMIT {limit + 1:d}", read.parameters)
@@ -137,7 +137,7 @@ def first_page(read: Read, order: Order, limit: int) -> Read:
 def next_page(
     read: Read, order: Order, types: Mapping[str, str], limit: int, after: Mapping[str, Any]
 ) -> Read:
-    """The statement for the page after this row, plus one row."""
+    """Return the statement for the page after this row, plus one row."""
     names = ", ".join(f'q."{name}"' for name in types)
     sql = (
         f"SELECT {names} FROM (\n{read.sql.rstrip().rstrip(';')}\n) AS q "
@@ -207,7 +207,7 @@ def read_cursor(cursor: str, question: str, columns: list[str]) -> dict[str, Any
 
 
 def bad_cursor() -> Problem:
-    """The response to a cursor of another request."""
+    """Return the response to a cursor of another request."""
     return Problem(
         422,
         "invalid-cursor",

@@ -43,7 +43,7 @@ class Problem(Exception):  # noqa: N818 - named as RFC 9457 does
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def response(self) -> Response:
-        """The answer."""
+        """Return the answer."""
         document = {
             "type": TYPES + self.kind,
             "title": self.title,
@@ -107,7 +107,7 @@ def problem_of(error: DbUtilsError) -> Problem:
 
 
 def problem_of_http(error: HTTPException) -> Problem:
-    """The response to an unknown path or method."""
+    """Return the response to an unknown path or method."""
     kinds = {404: ("not-found", "Not found"), 405: ("wrong-method", "Method not allowed")}
     kind, title = kinds.get(error.status_code, ("refused", "The request was refused"))
     detail = str(error.detail)
@@ -117,14 +117,14 @@ def problem_of_http(error: HTTPException) -> Problem:
 
 
 def internal(members: Mapping[str, Any] = {}) -> Problem:
-    """The response to an internal error."""
+    """Return the response to an internal error."""
     return Problem(
         500, "internal", "The service failed", "It is in the service's log, under this request's id.", members
     )
 
 
 def invalid(error: ValidationError, where: str) -> Problem:
-    """The response to parameters or a body that pydantic rejected; names the first ten."""
+    """Return the response to parameters or a body that pydantic rejected; names the first ten."""
     parts = [
         {"name": ".".join(map(str, found["loc"])) or where, "problem": found["msg"]}
         for found in error.errors(include_url=False, include_context=False, include_input=False)[:10]

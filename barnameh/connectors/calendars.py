@@ -93,7 +93,7 @@ class Calendars:
 
 
 def local_day_start(day: dt.date, zone: ZoneInfo) -> dt.datetime:
-    """The first instant of a local day (UTC), even if the clock skips or repeats midnight."""
+    """Return the first instant of a local day (UTC), even if the clock skips or repeats midnight."""
     candidates = [
         dt.datetime.combine(day, dt.time(), zone).replace(fold=fold).astimezone(dt.UTC) for fold in (0, 1)
     ]

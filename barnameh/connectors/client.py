@@ -91,7 +91,7 @@ class Quotas:
         self._throttles: dict[tuple[str, str], Throttle] = {}
 
     def throttles(self, host: str, limits: tuple[Limit, ...], organization: str) -> tuple[Throttle, ...]:
-        """The throttles that apply to a request of this organization, in order."""
+        """Return the throttles that apply to a request of this organization, in order."""
         half = tuple(Limit(limit.weight / 2, limit.seconds) for limit in limits)
         return self._throttle(host, organization, half), self._throttle(host, "", limits)
 
@@ -182,7 +182,7 @@ class Client:
 
 
 def _reason(response: httpx.Response) -> str:
-    """The source's reason for a refusal, without our parameters."""
+    """Return the source's reason for a refusal, without our parameters."""
     text = response.text.strip()
     try:
         body = response.json()
@@ -207,7 +207,7 @@ def _wait_named(response: httpx.Response) -> float | None:
 
 
 def _date(response: httpx.Response) -> dt.datetime:
-    """The time of the answer by the source's clock; by ours if it sends none."""
+    """Return the time of the answer by the source's clock; by ours if it sends none."""
     try:
         return email.utils.parsedate_to_datetime(response.headers["Date"]).astimezone(dt.UTC)
     except (KeyError, TypeError, ValueError):

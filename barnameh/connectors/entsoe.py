@@ -105,7 +105,7 @@ class DayAheadPrices:
 
 
 def _covered_by_finer(prices: Mapping[dt.datetime, tuple[int, Decimal]]) -> dict[dt.datetime, int]:
-    """The finest resolution in which any part of each hour is priced."""
+    """Return the finest resolution in which any part of each hour is priced."""
     finest: dict[dt.datetime, int] = {}
     for time, (minutes, _) in prices.items():
         hour = time.replace(minute=0)

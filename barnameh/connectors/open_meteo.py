@@ -169,7 +169,7 @@ class OpenMeteo:
                     yield Factor(time, name, Decimal(value), unit, self._known(mode, time, lead, at), cell)
 
     def _known(self, mode: str, time: dt.datetime, lead: int, at: dt.datetime) -> dt.datetime:
-        """The earliest time at which the value for this time could be known."""
+        """Return the earliest time at which the value for this time could be known."""
         if mode == "archive":
             return time + ERA5_DELAY
         if mode == "previous-runs":

@@ -250,7 +250,7 @@ def with_bounds(trial: Trial, point: Floats) -> Said:
 
 
 def _spread(residuals: Floats) -> tuple[float, float]:
-    """The 5 and 95 % quantiles of residuals, with the small-sample correction; -2 and 2 without any."""
+    """Return the 5 and 95 % quantiles of residuals, with the small-sample correction; -2 and 2 without any."""
     count = len(residuals)
     if count == 0:
         return -2.0, 2.0

@@ -42,7 +42,7 @@ def _targets(panel: Panel) -> Whole:
 
 
 def _seasonal(panel: Panel) -> Floats:
-    """The values one, two … seasons before, by product, step and season; NaN if there is none."""
+    """Return the values one, two … seasons before, by product, step and season; NaN if there is none."""
     back = panel.seasons_back(_targets(panel), np.full(panel.horizon, panel.over_count))
     return np.where(back >= 0, panel.demand[:, np.maximum(back, 0)], np.nan)
 
@@ -55,7 +55,7 @@ def _last(panel: Panel) -> Floats:
 
 
 def seasonal_naive(panel: Panel) -> Floats:
-    """The last known seasonal value; the last value if there is none."""
+    """Return the last known seasonal value; the last value if there is none."""
     values = _seasonal(panel)
     known = np.isfinite(values)
     first = np.take_along_axis(values, known.argmax(axis=2)[:, :, None], axis=2)[:, :, 0]
@@ -63,7 +63,7 @@ def seasonal_naive(panel: Panel) -> Floats:
 
 
 def seasonal_median(panel: Panel) -> Floats:
-    """The median of the last four known seasonal values."""
+    """Return the median of the last four known seasonal values."""
     values = _seasonal(panel)
     rank = np.isfinite(values).cumsum(axis=2)
     values = np.where(rank <= 4, values, np.nan)

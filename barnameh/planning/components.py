@@ -39,7 +39,7 @@ class Soft:
     """Of each segment; the last one is unbounded."""
 
     def cost(self, amount: float) -> float:
-        """The cost of a·x = amount."""
+        """Return the cost of a·x = amount."""
         excess, total = amount - self.limit, 0.0
         for length, price in zip(self.lengths, self.prices, strict=True):
             if excess <= 0:

@@ -60,7 +60,7 @@ def plan_production(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[dict[str, object]], None] = lambda _: None,
 ) -> Schedule:
-    """What should be made where on which day?
+    """Plan what to make where on which day.
 
     Minimizes hours not made or made late, by priority, then setups, moves and earliness. It starts from the
     rule's schedule, so it can be stopped at any time and is never worse. A plan may be made on several

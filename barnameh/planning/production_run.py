@@ -184,7 +184,7 @@ def propose_production(
     save: bool = True,
     stop: Callable[[], bool] = lambda: False,
 ) -> Proposal:
-    """What should be made where on which day, of the open plans due before `end`?
+    """Propose what to make where on which day, of the open plans due before `end`.
 
     `stock` (product to quantity, in its unit) takes forecast demand into account: demand met by neither stock
     nor production has a cost. Due dates are never changed. `save` False writes nothing. Raises `UsageError`
@@ -413,7 +413,7 @@ def _work_of(items: list[dict[str, Any]]) -> list[Work]:
 
 
 def _as_proposed(tx: Transaction, organization_id: UUID, run_id: UUID, read: Read) -> Shop:
-    """The current shop with the proposal's rates and all shift hours: 30-day figures change all the time."""
+    """Return the current shop with the proposal's rates and all shift hours: 30-day figures change all the time."""
     (run,) = tx.execute_query(ROSTER_SQL["run"], {"organization_id": organization_id, "run_id": run_id})
     stated = run["result"]["inputs"].get("abilities", [])
     abilities = {(UUID(r), product): Ability(rate, setup) for r, product, rate, setup in stated}

@@ -84,7 +84,7 @@ def plan_roster(
     stop: Callable[[], bool] = lambda: False,
     progress: Progress = lambda _: None,
 ) -> Plan:
-    """Who should work which shift?
+    """Plan who works which shift.
 
     With `seconds` 0 it returns the existing roster, filled up; with more time never a worse one. A part is
     optimal if within `gap` (relative) of its bound. `stop` ends the search early with the best roster so far.
@@ -253,7 +253,7 @@ def _whole(part: Part, bound: float) -> float:
 
 
 def floor_of(part: Part) -> float:
-    """A bound without a solver: each place filled at least cost if possible, and all shares kept."""
+    """Return a bound without a solver: each place filled at least cost if possible, and all shares kept."""
     total = part.constant
     for s in range(len(part.shifts)):
         columns = part.of_shift[s]
@@ -403,6 +403,6 @@ def _of_people(part: Part, x: Floats, group: list[int]) -> NDArray[np.bool_]:
 
 
 def _free(part: Part, pairs: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The columns of these pairs and of their days."""
+    """Return the columns of these pairs and of their days."""
     days = [bool(pairs[columns].any()) for columns, _ in part.days]
     return np.concatenate([pairs, np.array(days, dtype=np.bool_)])

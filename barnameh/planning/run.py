@@ -44,7 +44,7 @@ def propose_roster(
     explained: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> Proposal:
-    """Who should work which of the shifts that begin from `start` (aware) up to `end`?
+    """Propose who works which of the shifts that begin from `start` (aware) up to `end`.
 
     Hard rules are never broken; places that cannot be filled stay empty, with the reasons. `seconds` is the
     time to search; 0 gives the existing roster, filled up. `save` False writes nothing; with `what_if` the

@@ -106,7 +106,7 @@ def on_time_pct(shop: Shop, work: list[Work]) -> float | None:
 
 
 def by_rule(shop: Shop) -> list[Work]:
-    """The usual rule, and the start: by priority and due date, on its own or the fastest free resource."""
+    """Return the schedule of the usual rule, which is also the start: by priority and due date, on its own or the fastest free resource."""
     free = dict(shop.hours)
     work: list[Work] = []
     is_set_up: set[tuple[UUID, UUID]] = set()

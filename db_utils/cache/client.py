@@ -57,7 +57,7 @@ class Script:
         self.digest = hashlib.sha1(self.text, usedforsecurity=False).hexdigest()
 
     def command(self, keys: Sequence[str], arguments: Sequence[bytes | str], *, in_full: bool) -> Command:
-        """The command that runs it."""
+        """Return the command that runs it."""
         head: Command = ("EVAL", self.text) if in_full else ("EVALSHA", self.digest)
         return (*head, str(len(keys)), *keys, *arguments)
 
@@ -94,7 +94,7 @@ class RedisClient:
             self._only = self._new_node(self.name, None)
 
     def read(self, slot: int, command: Command, deadline: float) -> tuple[Any, Any]:
-        """The server's time and its reply to a command, in one round trip. Raises UnavailableError."""
+        """Return the server's time and its reply to a command, in one round trip. Raises UnavailableError."""
         node, (now, reply) = self._run(slot, (TIME, command), deadline)
         if isinstance(now, ResponseError) or isinstance(reply, ResponseError):
             error = now if isinstance(now, ResponseError) else reply
@@ -114,7 +114,7 @@ class RedisClient:
         arguments: Sequence[bytes | str],
         deadline: float,
     ) -> tuple[Any, Any]:
-        """The server's time and a script's reply. Raises UnavailableError or RefusedError."""
+        """Return the server's time and a script's reply. Raises UnavailableError or RefusedError."""
         command = script.command(keys, arguments, in_full=False)
         node, (now, reply) = self._run(slot, (TIME, command), deadline)
         if isinstance(reply, ResponseError) and reply_code(reply) == "NOSCRIPT":
@@ -125,13 +125,13 @@ class RedisClient:
         return now, reply
 
     def write(self, slot: int, command: Command, deadline: float) -> Any:
-        """The reply to a command that changes something. Raises UnavailableError or RefusedError."""
+        """Return the reply to a command that changes something. Raises UnavailableError or RefusedError."""
         node, (reply,) = self._run(slot, (command,), deadline)
         self._check(node, reply)
         return reply
 
     def nodes(self) -> list[Node]:
-        """Every server that is known."""
+        """Return every server that is known."""
         with self._lock:
             return list(self._nodes.values()) if self._only is None else [self._only]
 

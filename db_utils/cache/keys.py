@@ -63,19 +63,19 @@ class Space:
         self.slot = hash_slot(organization_id)
 
     def key(self, entity: Entity) -> str:
-        """The key of one prediction."""
+        """Return the key of one prediction."""
         if type(entity) is str and _plain(entity):
             return self.prefix + entity
         return self.prefix + entity_name(entity)
 
 
 def lease_key(key: str) -> str:
-    """The key that holds the token of the prediction's current loader."""
+    """Return the key that holds the token of the prediction's current loader."""
     return key + ":!lease"
 
 
 def hash_slot(tag: str) -> int:
-    """The Redis Cluster slot of a hash tag: CRC16 (XMODEM) modulo 16384."""
+    """Return the Redis Cluster slot of a hash tag: CRC16 (XMODEM) modulo 16384."""
     return binascii.crc_hqx(tag.encode(), 0) % 16384
 
 

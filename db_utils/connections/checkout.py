@@ -94,7 +94,7 @@ class Checkout:
         _checkouts.add(self)
 
     def lend(self) -> psycopg2.extensions.connection:
-        """The driver's connection, for a caller that may do anything with it: it is reset afterwards."""
+        """Return the driver's connection, for a caller that may do anything with it: it is reset afterwards."""
         if not self.is_lent:
             self.is_lent = self.is_tainted = True
             self.types = dict(self.connection.string_types)

@@ -451,7 +451,7 @@ class DatabaseManager(Executor):
             return read(self._pool)
 
     def connection(self) -> AbstractContextManager[Any]:
-        """The psycopg2 connection itself; see `Executor.connection`."""
+        """Lend the psycopg2 connection; see `Executor.connection`."""
         return raw_connection(self._pool)
 
     @property

@@ -122,7 +122,7 @@ def _groups_of_64_bits(magnitude: Any, scale: int) -> tuple[list[Any], int]:
 
 
 def _groups_of_128_bits(high: Any, low: Any, scale: int) -> tuple[list[Any], int]:
-    """The same for 38 digits: long division of five 32-bit limbs by 10,000."""
+    """Return the same for 38 digits: long division of five 32-bit limbs by 10,000."""
     bits, mask = np.uint64(32), np.uint64(2**32 - 1)
     limbs = [np.zeros_like(high), high >> bits, high & mask, low >> bits, low & mask]
     carry = np.zeros_like(high)

@@ -35,7 +35,7 @@ class FrameSource:
         return FrameSource(names, list(converted) if self.is_whole else converted)
 
     def take(self, count: int) -> Chunk | None:
-        """The next rows; None at the end."""
+        """Return the next rows; None at the end."""
         while self._start >= self._length:
             table = next(self._tables, None)
             if table is None:
@@ -55,11 +55,11 @@ class FrameChunk:
         return len(self._columns[0])
 
     def columns(self) -> Sequence[Any]:
-        """The columns, as Arrow arrays or lists of Python values."""
+        """Return the columns, as Arrow arrays or lists of Python values."""
         return self._columns
 
     def rows(self) -> Sequence[Any]:
-        """The rows, as tuples of Python values."""
+        """Return the rows, as tuples of Python values."""
         return list(zip(*map(_python_values, self._columns), strict=True))
 
 

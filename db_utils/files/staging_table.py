@@ -56,7 +56,7 @@ class StageTable:
         return self.identity if self._relation.has_movable_rows and self.derives is None else None
 
     def _chosen_key(self, given: set[str]) -> tuple[list[str], str | None]:
-        """The first key that the file fills; else the primary key, whose missing last column is derived."""
+        """Return the first key that the file fills; else the primary key, whose missing last column is derived."""
         for key in self._relation.keys:
             # A nullable natural key is also filled by a file without that column.
             missing = [name for name in key if name not in given]

@@ -16,7 +16,7 @@ MEANT_PCT = 90
 
 
 def model_sections(data: ReportData) -> list[Section]:
-    """Which model forecasts demand, and how good is it? Empty if none has ever run."""
+    """Return the section on the model that forecasts demand and its accuracy; empty if none has ever run."""
     champions = [row for row in data.models if row["role"] == "champion"]
     if not champions:
         return []
@@ -101,7 +101,7 @@ _HEADS = ("WAPE (%)", "Naive (%)", "Skill (%)", "In interval (%)")
 
 
 def _changes(data: ReportData, whole: dict[tuple[str, str], Row]) -> FigureTable:
-    """Every model with its role, the newest change first."""
+    """Return every model with its role, the newest change first."""
     rows = []
     for model in sorted(data.models, key=lambda row: row["role_since"], reverse=True):
         found: dict[str, Any] = whole.get((model["model_name"], model["model_version"]), {})

@@ -15,7 +15,7 @@ MAX_PEOPLE = 40
 
 
 def proposed_sections(data: ReportData) -> list[Section]:
-    """What is proposed, or was applied last? Empty if nothing is."""
+    """Return the sections on the newest proposals; empty if there are none."""
     makers = {"assignment": _roster, "plan": _schedule}
     return [make(data.proposals[kind], data) for kind, make in makers.items() if kind in data.proposals]
 

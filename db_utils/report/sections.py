@@ -120,7 +120,7 @@ def _alerts(data: ReportData) -> Section:
 
 
 def losses_of(name: str, kpis: dict[str, Row]) -> resources.Losses:
-    """Where did this resource's planned time go?"""
+    """Return where this resource's planned time went."""
     oee, speed, available = kpis["oee"], kpis["effectiveness"], kpis["availability"]
     # Without production there is no effectiveness, but the planned time is lost all the same.
     reason = oee["reason"] or available["reason"]
@@ -335,7 +335,7 @@ def _demand(data: ReportData) -> Section:
 
 
 def _peak(drawn: list[DemandSeries]) -> str:
-    """When was the demand for one product at one location highest?"""
+    """Return when the demand for one product at one location was highest."""
     observed = [(row["quantity"], s, s.day(row)) for s in drawn for row in s.history if row["is_observed"]]
     if not observed:
         return "There was no demand in the period, only forecasts"

@@ -124,7 +124,7 @@ def _percent(now: float, before: float) -> str:
 
 
 def trend_section(data: ReportData) -> Section:
-    """How did OEE and availability develop, by day or by week?"""
+    """Return how OEE and availability developed, by day or by week."""
     question = "Is it improving?"
     values: dict[str, dict[Any, float]] = {"oee": {}, "availability": {}}
     for row in data.trend:
@@ -177,7 +177,7 @@ def trend_section(data: ReportData) -> Section:
 
 
 def forecast_section(data: ReportData) -> Section:
-    """What was forecast, and what happened?"""
+    """Return the forecasts compared with the outcomes."""
     question = "Were the forecasts right?"
     newest: dict[tuple[Any, ...], Row] = {}
     for row in data.outcomes:

@@ -101,11 +101,11 @@ class CheckContext:
         return {row["name"]: row for row in self.rows(_SETTINGS)}
 
     def setting(self, name: str) -> str:
-        """A setting's value; its number is in the setting's own unit."""
+        """Return a setting's value; its number is in the setting's own unit."""
         return str(self.settings[name]["setting"])
 
     def setting_bytes(self, name: str) -> int:
-        """A memory setting, in bytes."""
+        """Return a memory setting, in bytes."""
         unit = {"8kB": 8192, "kB": 1024, "MB": 1024**2, "B": 1, None: 1}[self.settings[name]["unit"]]
         return int(self.setting(name)) * unit
 

@@ -52,7 +52,7 @@ class Finding:
     check: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """The finding for a JSON document."""
+        """Return the finding for a JSON document."""
         return {
             "severity": self.severity.label,
             "check": self.check,
