@@ -3,14 +3,14 @@
 Which PostgreSQL is under test?
 
 * ``TEST_DATABASE_URL``: the server behind this URL (its user must be allowed to create databases and roles), or several,
-  with spaces between them: one for each process that runs tests;
-* ``TEST_PG_INSTALL``: a private server started from this installation (``bin/``, ``lib/``, ``share/``), with TimescaleDB if it has it;
+  separated by spaces: one for each test process;
+* ``TEST_PG_INSTALL``: a private server started from this installation (``bin/``, ``lib/``, ``share/``), with TimescaleDB if available;
 * ``TEST_CITUS_INSTALL``: a coordinator and two workers of Citus, started from this installation;
 * none of them: a private server started from the wheel that the embedded server uses.
 
-Every run says at its end which edition it was.
+Every run reports its edition at the end.
 
-The tests run in several processes (pytest-xdist), each with servers of its own; `pytest -n 0` runs them in one.
+The tests run in several processes (pytest-xdist), each with its own servers; `pytest -n 0` runs them in one.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from db_utils import DatabaseManager, schema
 from tests.support import citus_cluster, kept_server
 from tests.support.scale import compress_old_chunks, multiply
 
-# Whatever the shell says: each of the processes that run tests, and each that a test starts, would compile all anew.
+# Whatever the shell's setting: otherwise each test process, and each process that a test starts, would recompile everything.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def _keep_in_memory() -> None:
-    """Have what is temporary in memory, where there is room and programs may be run from there (Docker's is too small).
+    """Keep temporary files in memory, if there is space and programs may be run from there (Docker's is too small).
 
-    Databases are made by the hundred, a thousand files each: on a disk that takes ten times as long.
+    Hundreds of databases are created, with a thousand files each: on a disk that takes ten times as long.
     """
     memory, room = Path("/dev/shm"), 8 << 30
     if "TMPDIR" in os.environ or not memory.is_dir() or psutil.virtual_memory().available < room:
@@ -55,7 +55,7 @@ def _keep_in_memory() -> None:
 
 _keep_in_memory()
 
-# How long an example takes says how busy the machine is. `--hypothesis-profile=thorough` draws five times as many.
+# No deadline: durations depend on the load of the machine. `--hypothesis-profile=thorough` draws five times as many examples.
 hypothesis.settings.register_profile("tests", deadline=None, max_examples=20)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=100)
 hypothesis.settings.load_profile("tests")
@@ -69,20 +69,20 @@ def _given_servers() -> list[str]:
 
 
 def tested(edition: str) -> None:
-    """Have this edition named at the end of the run."""
+    """Report this edition at the end of the run."""
     if edition not in _editions:
         _editions.append(edition)
 
 
 def compared(what: str, count: int) -> None:
-    """Have it said at the end of the run how many figures of this kind were held against another computation."""
+    """Report at the end of the run how many figures of this kind were compared with another computation."""
     _compared[what] += count
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One process more than there are cores, for tests often wait; five at most, for each starts servers.
+    """One process more than cores, because tests often wait; at most five, because each starts servers.
 
-    Only one where only files were named, or a server was given, for its roles belong to all its databases.
+    Only one if only files were named, or if a server was given, because its roles belong to all its databases.
     """
     servers = len(_given_servers())
     if (
@@ -94,16 +94,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return servers or min((os.cpu_count() or 1) + 1, 5)
 
 
-@pytest.hookimpl(tryfirst=True)  # before -m looks at the markers
+@pytest.hookimpl(tryfirst=True)  # before -m evaluates the markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What starts a stack or a browser is slow."""
+    """Tests that start a stack or a browser are slow."""
     for item in items:
         if item.get_closest_marker("docker") or item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.slow)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A process that runs tests tells the one that reports."""
+    """A test process passes its findings to the reporting one."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["editions"] = _editions
         session.config.workeroutput["compared"] = dict(_compared)
@@ -111,14 +111,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """What a process that ran tests told; one that broke down has told nothing."""
+    """The findings of a test process; a crashed one has none."""
     for edition in getattr(node, "workeroutput", {}).get("editions", []):
         tested(edition)
     _compared.update(getattr(node, "workeroutput", {}).get("compared", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which edition was under test; a run that needed no server says that."""
+    """Report the edition under test, or that no server was needed."""
     terminalreporter.write_line(f"database edition under test: {', '.join(_editions) or 'none was needed'}")
     for what, count in sorted(_compared.items()):
         terminalreporter.write_line(f"compared: {count:,} {what}")
@@ -126,7 +126,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
-    """The server under test, as a superuser sees it; its own databases are not touched."""
+    """The server under test, as superuser; its own databases are not touched."""
     given = _given_servers()
     if given:
         worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")  # gw0, gw1, …
@@ -146,7 +146,7 @@ SCHEMA_TEMPLATE, SEEDED_TEMPLATE = "template_schema", "template_seeded"
 
 
 def make_templates(server_url: str) -> str:
-    """Make both databases to copy from; says which edition it is."""
+    """Create both databases to copy from, and report the edition."""
     for name, seed in ((SCHEMA_TEMPLATE, False), (SEEDED_TEMPLATE, True)):
         with maintenance(server_url) as cursor:
             cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
@@ -175,7 +175,7 @@ def maintenance(server_url: str) -> Iterator[psycopg2.extensions.cursor]:
 def fresh_database(server_url: str, template: str = "template0") -> Iterator[str]:
     """The URL of a database that is dropped afterwards."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    # Whose server waits for no disk copies the files faster than it logs them.
+    # Without fsync, copying files is faster than logging them.
     how = "" if _given_servers() or template == "template0" else "STRATEGY FILE_COPY"
     for node_url in citus_cluster.nodes(server_url):
         with maintenance(node_url) as cursor:
@@ -192,7 +192,7 @@ def fresh_database(server_url: str, template: str = "template0") -> Iterator[str
 
 @pytest.fixture
 def blank_url(server_url: str) -> Iterator[str]:
-    """A database with nothing in it."""
+    """An empty database."""
     with fresh_database(server_url) as url:
         yield url
 
@@ -205,14 +205,14 @@ def blank(blank_url: str) -> Iterator[DatabaseManager]:
 
 @pytest.fixture(scope="module")
 def no_drawing() -> Iterator[None]:
-    """The report's pictures are laid out and not drawn: for those who read its words. Drawing takes some seconds a page."""
+    """Lay out the report's charts without drawing them, for tests of its texts. Drawing takes some seconds a page."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("db_utils.report.charts.style._svg", lambda figure: "<svg></svg>")
         yield
 
 
 def stop_jobs(db: DatabaseManager) -> None:
-    """End TimescaleDB's scheduler. A job that was cut off by that has not run: it would stand as failed in each copy."""
+    """Stop TimescaleDB's scheduler. A job interrupted by that is not recorded as run: it would be failed in each copy."""
     if schema.edition(db) not in ("plain", "citus"):
         db.execute("SELECT _timescaledb_functions.stop_background_workers()")
         db.execute(
@@ -221,7 +221,7 @@ def stop_jobs(db: DatabaseManager) -> None:
 
 
 def make_template(server_url: str, name: str, *, seed: bool) -> str:
-    """Make a database to copy from: with the schema and, if asked, the sample data. Says which edition it is."""
+    """Create a database to copy from, with the schema and, if requested, the sample data; return its edition."""
     with DatabaseManager(database_url(server_url, name)) as db:
         schema.apply(db)
         if seed:
@@ -229,7 +229,7 @@ def make_template(server_url: str, name: str, *, seed: bool) -> str:
         stop_jobs(db)
         edition = f"{schema.edition(db)} (PostgreSQL {db.execute_query('SHOW server_version')[0]['server_version']})"
     tested(edition)
-    # Nothing may be connected to a template while it is copied: TimescaleDB's scheduler neither.
+    # Nothing may be connected to a template while it is copied, not even TimescaleDB's scheduler.
     for node_url in citus_cluster.nodes(server_url):
         with maintenance(node_url) as cursor:
             cursor.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false')
@@ -241,7 +241,7 @@ def make_template(server_url: str, name: str, *, seed: bool) -> str:
 
 @contextmanager
 def _template(server_url: str, kept: str, *, seed: bool) -> Iterator[str]:
-    """The kept database of this name, or one made on a server that was given."""
+    """The kept database of this name, or one created on the given server."""
     if not _given_servers() and "TEST_CITUS_INSTALL" not in os.environ:
         yield kept
         return
@@ -253,28 +253,28 @@ def _template(server_url: str, kept: str, *, seed: bool) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def schema_template(server_url: str) -> Iterator[str]:
-    """Name of a database that holds the schema and no rows."""
+    """Name of a database with the schema and no rows."""
     with _template(server_url, SCHEMA_TEMPLATE, seed=False) as name:
         yield name
 
 
 @pytest.fixture
 def empty_database(server_url: str, schema_template: str) -> Iterator[DatabaseManager]:
-    """A database of this test's own, with the schema and no rows."""
+    """This test's own database, with the schema and no rows."""
     with fresh_database(server_url, schema_template) as url, DatabaseManager(url) as db:
         yield db
 
 
 @pytest.fixture(scope="session")
 def seeded_template(server_url: str) -> Iterator[str]:
-    """Name of a database that holds the schema and the sample data."""
+    """Name of a database with the schema and the sample data."""
     with _template(server_url, SEEDED_TEMPLATE, seed=True) as name:
         yield name
 
 
 @pytest.fixture
 def seeded_database(server_url: str, seeded_template: str) -> Iterator[DatabaseManager]:
-    """A database of this test's own, with the sample data; it may be written to."""
+    """This test's own database with the sample data, for writes."""
     with fresh_database(server_url, seeded_template) as url, DatabaseManager(url) as db:
         yield db
 
@@ -288,7 +288,7 @@ def seeded(server_url: str, seeded_template: str) -> Iterator[DatabaseManager]:
 
 @pytest.fixture(scope="session")
 def large(server_url: str, seeded_template: str) -> Iterator[DatabaseManager]:
-    """Ten times the sample data, its old chunks in the columnstore where there is one; for tests that only read."""
+    """Ten times the sample data, with old chunks in the columnstore if available; for tests that only read."""
     with fresh_database(server_url, seeded_template) as url, DatabaseManager(url, slow_query_seconds=0) as db:
         multiply(db, 10)
         compress_old_chunks(db)

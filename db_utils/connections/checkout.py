@@ -114,7 +114,7 @@ class Checkout:
             connection.rollback()
         modes = (connection.isolation_level, connection.readonly, connection.deferrable)
         if not connection.autocommit or modes != (None, None, None):
-            connection.autocommit = False  # else each of these would be a statement
+            connection.autocommit = False  # otherwise each of these would be a statement
             connection.isolation_level = None
             connection.readonly = None
             connection.deferrable = None

@@ -170,7 +170,7 @@ class Listener:
         """Stop listening. Safe to call again, and from another thread."""
         if not self._closed:
             self._closed = True
-            if self._process_id == os.getpid():  # else it would wake the parent, which still listens
+            if self._process_id == os.getpid():  # otherwise it would wake the parent, which still listens
                 with suppress(OSError):
                     self._rope.send(b"\0")
             self._drop()

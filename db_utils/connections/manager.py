@@ -238,7 +238,7 @@ class DatabaseManager(Executor):
                 checkout.is_tainted = True
                 if timeout_seconds is None and calls_maintenance(text):
                     timeout_seconds = _MAINTENANCE_SECONDS
-                    if not checkout.preamble:  # else the server's own limit holds
+                    if not checkout.preamble:  # otherwise the server's own limit holds
                         run(checkout, "SET statement_timeout = 0", None, fetch_count)
             if checkout.preamble:
                 check_statement(checkout, text)

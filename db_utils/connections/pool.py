@@ -286,7 +286,9 @@ class ConnectionPool:
         connection = checkout.connection
         if connection.closed or connection.get_transaction_status() or checkout.is_tainted:
             return self._tidy(checkout)
-        if checkout.process_id == self._process_id:  # else it was taken before a fork, and is the parent's
+        if (
+            checkout.process_id == self._process_id
+        ):  # otherwise it was taken before a fork, and is the parent's
             turns = self._queue
             if turns.is_watched:
                 self._serve(checkout)
@@ -326,7 +328,7 @@ class ConnectionPool:
             if connection.get_transaction_status() != _IDLE:
                 run(checkout, "ROLLBACK", None, fetch_count, _CHECK_TIMEOUT_SECONDS)
             if checkout.is_tainted:
-                if not checkout.preamble:  # else the next transaction gets another session
+                if not checkout.preamble:  # otherwise the next transaction gets another session
                     run(checkout, "DISCARD ALL", None, fetch_count, _CHECK_TIMEOUT_SECONDS)
                 if checkout.session_text:
                     run(checkout, checkout.session_text, None, fetch_count, _CHECK_TIMEOUT_SECONDS)

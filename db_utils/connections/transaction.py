@@ -97,7 +97,7 @@ class Transaction(Executor):
         if checkout is None:
             return
         try:
-            if kind is None and self._pool.owns(checkout):  # else forked: the parent's block
+            if kind is None and self._pool.owns(checkout):  # otherwise forked: the parent's block
                 self._commit(checkout)
         finally:
             self._pool.give(checkout)  # rolls back what is still open
@@ -163,7 +163,7 @@ class Transaction(Executor):
         if self._checkout is None:
             raise TransactionStateError("this transaction is not open: use it inside its with block")
         if monotonic() - self._checkout.used_at > _LONG_PAUSE_SECONDS and self._checkout.has_news():
-            self._checkout.take_news()  # else the server's reason for ending it would be lost
+            self._checkout.take_news()  # otherwise the server's reason for ending it would be lost
         return self._checkout
 
     # -- verbs -----------------------------------------------------------------------------------------------

@@ -304,7 +304,7 @@ class QueryRunner:
         written.
         """
         # The first two pages are read before a transaction begins: bad rows cost no connection, and one page needs no
-        # transaction of its own.
+        # separate transaction.
         remaining = pages(once_each(rows, key, into, hint))
         if only_given:
             remaining = (part for page in remaining for part in alike(page, key))

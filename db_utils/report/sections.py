@@ -122,7 +122,7 @@ def _alerts(data: ReportData) -> Section:
 def losses_of(name: str, kpis: dict[str, Row]) -> resources.Losses:
     """Return where this resource's planned time went."""
     oee, speed, available = kpis["oee"], kpis["effectiveness"], kpis["availability"]
-    # Without production there is no effectiveness, but the planned time is lost all the same.
+    # Without production there is no effectiveness, but the planned time is lost anyway.
     reason = oee["reason"] or available["reason"]
     if reason is not None:
         return resources.Losses(name, reason)

@@ -106,7 +106,7 @@ def draw(table: Table, file: Path) -> None:
 
 
 def measure(context: Context, names: list[str]) -> list[Table]:
-    """Run these benchmarks one after the other."""
+    """Run these benchmarks one after another."""
     tables: list[Table] = []
     for name in names:
         started = time.monotonic()

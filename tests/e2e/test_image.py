@@ -1,4 +1,4 @@
-"""The image of docker-compose.yml by itself: the schema applies to it from Python and verifies."""
+"""The image of docker-compose.yml alone: the schema applies to it from Python and verifies."""
 
 from __future__ import annotations
 

@@ -120,8 +120,8 @@ def test_a_minute_is_the_first_state_and_of_the_stop_that_began_first(plant: Pla
     machine = plant.machine()
     plant.event(machine, "production", 6, 480, quantity=600, scrap_quantity=60)
     plant.event(machine, "breakdown", 8, 120, cause="belt")
-    plant.event(machine, "breakdown", 9.5, 60, cause="motor")  # half an hour of its own
-    plant.event(machine, "idle", 10, 60, cause="no material")  # half an hour of its own
+    plant.event(machine, "breakdown", 9.5, 60, cause="motor")  # half an hour without overlap
+    plant.event(machine, "idle", 10, 60, cause="no material")  # half an hour without overlap
     plant.event(machine, "maintenance", 13, 30, cause="oil")
     rows = plant.kpis()
     # 8 h less 2.5 h of breakdown, 0.5 h of waiting, 0.5 h of maintenance.

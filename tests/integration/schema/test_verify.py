@@ -338,7 +338,7 @@ def test_each_object_that_is_lost_is_missed(
         if schema.edition(database) == "community" and (
             "TABLE resource_metrics DROP COLUMN" in script or "ROUTINE add_samples(" in script
         ):
-            # It is not read in real time, so dropping a column affects no view of its own.
+            # It is not read in real time, so dropping a column affects no view.
             script = f"DROP MATERIALIZED VIEW resource_samples_hourly CASCADE; {script}"
         try:
             said = complaint(script)
