@@ -19,7 +19,7 @@ RELAXATIONS: tuple[tuple[str, Callable[[Roster], WhatIf]], ...] = (
     ("8 more hours a week", lambda r: WhatIf(contract={"max_hours_per_week": _most_hours(r) + 8})),
     ("one more day in a row", lambda r: WhatIf(contract={"max_consecutive_days": _most_days(r) + 1})),
     ("skills ignored", lambda r: WhatIf(ignore_skills=True)),
-    ("everybody anywhere", lambda r: WhatIf(anywhere=True)),
+    ("everyone anywhere", lambda r: WhatIf(anywhere=True)),
 )
 
 
