@@ -1438,7 +1438,7 @@ BEGIN
         RAISE EXCEPTION E'% missing or wrong in the schema of this database:\n- %',
             CASE cardinality(problems) WHEN 1 THEN '1 thing is' ELSE cardinality(problems) || ' things are' END,
             array_to_string(problems, E'\n- ')
-            USING HINT = 'Apply the schema again (sql/schema.sql): it makes missing tables, views, functions, indexes, triggers, '
+            USING HINT = 'Apply the schema again (sql/schema.sql): it creates missing tables, views, functions, indexes, triggers, '
                 'comments and rights. Restore a lost column or constraint with ALTER TABLE, as defined in the table''s file.';
     END IF;
 END

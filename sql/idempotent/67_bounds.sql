@@ -217,7 +217,7 @@ BEGIN
 
     FOR beyond IN SELECT r.table_name, r.check_name, r.row_count, r.examples FROM rows_beyond_bounds() AS r LOOP
         broken := broken || beyond.check_name;
-        RAISE WARNING '% rows of % are beyond %, for example %', beyond.row_count, beyond.table_name, beyond.check_name, beyond.examples[1]
+        RAISE WARNING '% rows of % violate %, for example %', beyond.row_count, beyond.table_name, beyond.check_name, beyond.examples[1]
             USING HINT = 'They may block rollups and the columnstore; new rows are checked already. SELECT * FROM rows_beyond_bounds() '
                 'lists them; correct them and apply the schema again.';
     END LOOP;

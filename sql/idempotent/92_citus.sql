@@ -444,7 +444,7 @@ BEGIN
         FROM run_command_on_workers(hide) AS r
         WHERE NOT r.success
     LOOP
-        RAISE EXCEPTION 'the rights on node %:% could not be taken away: %', node.nodename, node.nodeport, node.result;
+        RAISE EXCEPTION 'the rights on node %:% could not be revoked: %', node.nodename, node.nodeport, node.result;
     END LOOP;
 END
 $secure$;

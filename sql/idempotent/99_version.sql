@@ -89,7 +89,7 @@ GRANT SELECT ON schema_version, seed_runs, backup_runs, database_identity TO bar
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM schema_version WHERE version > 8) THEN
-        RAISE EXCEPTION 'the database has schema version %, and these files bring version 8: use newer ones',
+        RAISE EXCEPTION 'the database has schema version %, but these files are version 8: use newer ones',
             (SELECT max(version) FROM schema_version);
     END IF;
 END
