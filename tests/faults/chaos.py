@@ -129,7 +129,7 @@ def run(trial: Trial) -> list[Finding]:
                 finding.blame(f"{db.pool_stats().in_use} connections never came back to the pool")
         _account(owner, finding, workers)
         if _kept(owner) != kept:
-            finding.blame("rows that nobody touched are not as they were")
+            finding.blame("untouched rows have changed")
     failed = sum((worker.failed for worker in workers), Counter[str]())
     finding.seen = (
         f"{disturbed['ended']} sessions ended, {disturbed['cancelled']} statements cancelled; typed failures: "

@@ -118,7 +118,7 @@ def same(finding: Finding, name: str, found: object, expected: object) -> None:
     """Count a difference as something half-written."""
     if found != expected:
         finding.half_written += 1
-        finding.evidence.append(f"{name} is not what it was")
+        finding.evidence.append(f"{name} has changed")
 
 
 # -- backup and restore -------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def wait_until(true: Callable[[], object], *, seconds: float = 30) -> None:
     """Return as soon as it is true; fail if it does not become true."""
     give_up_at = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < give_up_at, "it did not come true"
+        assert time.monotonic() < give_up_at, "it did not become true in time"
         time.sleep(0.002)
 
 

@@ -40,7 +40,7 @@ def test_status_names_each_node_and_what_lies_there(citus: DatabaseManager, clus
     assert [node["shards"] for node in nodes] == [0, 4, 4]
     assert sum(node["organizations"] for node in nodes) == known["n"]
     assert all(node["answers"] and node["size_bytes"] > 2**20 for node in nodes)
-    assert "pg_dist_node" in err, "it shows what it runs"
+    assert "pg_dist_node" in err, "it shows the SQL that it runs"
 
 
 def test_status_tells_of_a_node_that_does_not_answer(cluster_urls: list[str]) -> None:

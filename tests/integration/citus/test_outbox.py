@@ -50,7 +50,7 @@ def test_a_consumer_takes_what_waits(citus: DatabaseManager, org: uuid.UUID) -> 
         "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next FROM organizations WHERE organization_id = %s",
         (org,),
     )
-    assert max(numbers) < here["next"], "all are counted by the node where the rows are"
+    assert max(numbers) < here["next"], "all are numbered by the node with the rows"
     assert here["next"] - max(numbers) < 100
     for kind in KINDS:
         rows = outbox.current_rows(kind)

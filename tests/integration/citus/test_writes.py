@@ -301,5 +301,5 @@ def test_every_write_does_what_plain_does(
     succeeded = {
         name for name, answer in ours if not (isinstance(answer, list) and answer[:1] == ["refused"])
     }
-    assert succeeded >= writes, "each is told, and succeeds once"
+    assert succeeded >= writes, "each is reported, and succeeds once"
     assert sum(map(bool, their_rows.values())) >= 25

@@ -93,7 +93,7 @@ def test_a_statement_whose_shard_was_split_is_tried_again(db: DatabaseManager) -
     afresh()
     with pytest.raises(errors.SerializationError, match="run_in_transaction"):
         db.execute_query(asked, (99, *split))
-    assert tries() == 6, "once and five more times"
+    assert tries() == 6, "the first try and five retries"
     afresh()
     with pytest.raises(errors.SerializationError), db.transaction() as transaction:
         transaction.execute_query(asked, (99, *split))

@@ -294,8 +294,8 @@ def test_statements_are_found_where_the_server_finds_them(ticking: Callable[[str
             assert shape(text).statements == counted, text
 
     compare()
-    assert accepted[0] > rounds / 15, "hardly any text was SQL"
-    assert accepted[1] > rounds / 75, "hardly any text was more than one statement"
+    assert accepted[0] > rounds / 15, "too few texts were SQL"
+    assert accepted[1] > rounds / 75, "too few texts had more than one statement"
 
 
 @pytest.mark.parametrize(

@@ -105,5 +105,5 @@ def until(condition: Callable[[], Any], *, seconds: float = 60.0) -> None:
     """Wait for an effect of another process."""
     give_up_at = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < give_up_at, "it did not come about"
+        assert time.monotonic() < give_up_at, "it did not happen in time"
         time.sleep(0.1)

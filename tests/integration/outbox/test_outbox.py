@@ -20,7 +20,7 @@ from db_utils.outbox import KINDS, Change, Outbox
 HOUR = dt.timedelta(hours=1)
 not_on_citus = pytest.mark.skipif(
     "TEST_CITUS_INSTALL" in os.environ,
-    reason="docs/citus.md: nobody is announced to, nobody trims in passing",
+    reason="docs/citus.md: no notifications, and no trimming by writers",
 )
 
 

@@ -268,7 +268,7 @@ def test_nothing_predicted_is_none(site: Site) -> None:
     assert q.get_cached_absence_forecast(o, location_id=site.location) is None
     assert q.get_cached_employee_absence_forecast(o, employee_id=site.employee) is None
     q.save_demand_forecasts(o, site.forecasts(5), **site.run())
-    assert site.forecast() is not None, "that there was none is forgotten when there is one"
+    assert site.forecast() is not None, "the cached absence is forgotten once there is one"
 
 
 def test_anomalies_follow_their_states(site: Site) -> None:
@@ -299,7 +299,7 @@ def test_anomalies_follow_their_states(site: Site) -> None:
         )
     assert active() == {first, second}
     q.close_anomaly_prediction(o, second, outcome="false_alarm")
-    assert active() == {first}, "what is left is older, and counts nevertheless"
+    assert active() == {first}, "the remaining one is older, but counts"
     q.acknowledge_anomaly_prediction(o, first)
     assert active() == set()
 
@@ -407,7 +407,7 @@ def test_a_transaction_whose_commit_nobody_confirmed_makes_the_cache_forget(site
         proxy.cut_at_the_answer_to(b"COMMIT")
         with pytest.raises(ServerUnavailableError, match="whether the transaction took effect is unknown"):
             save(distant)
-    assert called == [], "nobody knows, so what is for a commit alone is not called"
+    assert called == [], "the outcome is unknown, so commit-only callbacks are not called"
     answer = site.forecast()
     assert (answer.source, quantities(answer)) == ("database", [8, 8, 8])
 

@@ -40,8 +40,8 @@ def whole_buckets(
 ) -> Iterator[tuple[dt.datetime, dt.datetime]]:
     """The local buckets entirely within a period, found by checking the clock every quarter of an hour.
 
-    Days, weeks and months begin where the calendar is first seen to go on; hours, where the clock shows another hour or
-    another offset.
+    Days, weeks and months begin where the date first advances; hours, where the clock shows another hour or another
+    offset.
     """
     zone, reach = ZoneInfo(zone_name), {"month": 32 * DAY, "week": 8 * DAY}.get(bucket, 2 * DAY)
     moment = (start - reach).replace(minute=0, second=0, microsecond=0)
@@ -375,4 +375,6 @@ def test_training_frame_never_knows_what_was_said_later(seeded_database: Databas
     assert temperature(lead=dt.timedelta(days=3)) == 10
     assert temperature(lead=dt.timedelta(days=2)) == 20
     assert temperature(lead=dt.timedelta(days=1)) == 30
-    assert temperature() == 30, "the location's own reading goes before a newer one of the whole organization"
+    assert temperature() == 30, (
+        "the location's own reading takes precedence over a newer one of the whole organization"
+    )

@@ -113,7 +113,7 @@ def test_months_of_several_lengths_all_count_and_days_go_before_theirs(site: Sit
 
     assert figures() == (9, 90)
     saved(site, [target(site, 3, 1)], 2 * DAY, "days")
-    assert figures() == (6, 63), "the month of which a day was forecast is told by that day"
+    assert figures() == (6, 63), "the month is given by the day of the forecast"
 
 
 def test_targets_without_a_row_are_told_or_filled(site: Site) -> None:

@@ -146,8 +146,8 @@ def test_a_read_stays_below_its_ceiling(
         assert touched <= ceiling.blocks, block
         most = MOST_ROWS_READ_IN_SEQUENCE
         if schema.edition(large) == "apache" and block.startswith("get_resource_utilization"):
-            # Rollups are views there. A week's samples lie in two chunks, unless today is Thursday, when a chunk begins, and a
-            # chunk is read whole where most of it is asked for.
+            # Rollups are views there. A week's samples are in two chunks, unless today is Thursday, when a chunk begins, and a
+            # chunk is read entirely if most of it is needed.
             most = 2 * ROWS_OF_A_WEEK
         assert sum(in_sequence.values()) <= most, (block, in_sequence)
 

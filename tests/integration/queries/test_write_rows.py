@@ -49,7 +49,7 @@ def test_events_may_be_sent_twice(site: Site) -> None:
     assert rows[0]["metadata"] == {"batch": 2}
     assert rows[1]["quantity"] == 7
     assert rows[1]["scrap_quantity"] is None
-    assert {row["location_id"] for row in rows} == {site.location}, "where the resource stands"
+    assert {row["location_id"] for row in rows} == {site.location}, "the resource's location"
 
 
 def test_one_event(site: Site) -> None:
@@ -140,7 +140,7 @@ def test_lines_of_receipts_are_added_up_when_asked(site: Site) -> None:
         {**sale, "time": NOON + 2 * HOUR, "quantity": 10**14},
     ]
     assert q.record_demand(o, iter(lines), on_repeat="sum") == 3
-    assert q.record_demand(o, lines, on_repeat="sum") == 0, "a call that is repeated adds nothing"
+    assert q.record_demand(o, lines, on_repeat="sum") == 0, "a repeated call adds nothing"
     rows = q.get_demand_history(o, "P", start=NOON, end=NOON + DAY)
     assert [(row["quantity"], row["revenue"]) for row in rows] == [
         (Decimal("5.00000000000000000001"), Decimal("0.3")),

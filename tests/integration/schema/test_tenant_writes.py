@@ -202,7 +202,7 @@ def test_another_organizations_open_transaction_is_waited_for_so_long(
 ) -> None:
     """The first write to a chunk after compression changes its catalog entry, which all organizations share."""
     if edition(empty_database) != "community":
-        pytest.skip("nothing of a chunk is shared where there is no columnstore")
+        pytest.skip("chunks share nothing without a columnstore")
     row = (MINE, "2024-03-05 00:00:30+00", "P", MINE, 1)
     names = ["organization_id", "time", "product_id", "location_id", "quantity"]
     with empty_database.tenant(OTHER).transaction() as theirs:
