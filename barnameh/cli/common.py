@@ -70,8 +70,15 @@ def database(url: str | None) -> Iterator[DatabaseManager]:
 
 
 def organization_of(db: DatabaseManager, organization: str) -> tuple[UUID, str]:
-    """Return identifier and time zone of the organization with this name or id."""
-    rows = db.execute_query(_ORGANIZATIONS, {"organization": organization})
+    """Return identifier and time zone of the organization with this name or id.
+
+    By its id it is read in its own scope, which is all that an application's login may do.
+    """
+    try:
+        reader: Any = db.tenant(UUID(organization))
+    except ValueError:
+        reader = db
+    rows = reader.execute_query(_ORGANIZATIONS, {"organization": organization})
     if not rows:
         raise UsageError(f"there is no organization {organization!r}")
     if len(rows) > 1:

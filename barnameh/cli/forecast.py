@@ -121,12 +121,12 @@ def _options(**given: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _progress(show: bool) -> Iterator[Callable[[int, int], None]]:
+def _progress(show: bool, what: str = "origins") -> Iterator[Callable[[int, int], None]]:
     if not show:
         yield lambda done, of: None
         return
     with Progress(console=aside, transient=True) as bar:
-        task = bar.add_task("origins", total=None)
+        task = bar.add_task(what, total=None)
         yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
@@ -393,6 +393,9 @@ def anomalies(
         list[str] | None,
         typer.Option(help="READING=LIMIT, such as vibration_mm_s=7.1; may be repeated.", show_default=False),
     ] = None,
+    unusual_at: Annotated[
+        float, typer.Option(help="Standard deviations from which a reading is unusual.", min=1)
+    ] = 7.0,
     every: Every = "",
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -402,14 +405,19 @@ def anomalies(
     with database(url) as db:
         organization_id, timezone = organization_of(db, organization)
         if every:
-            _schedule(db, organization_id, "anomalies", every, {"limit": limit or []})
-        run = service.detect_anomalies(
-            db,
-            organization_id,
-            as_of=time_of(as_of, timezone) if as_of else None,
-            dry_run=dry_run,
-            **_limits(limit or []),
-        )
+            _schedule(
+                db, organization_id, "anomalies", every, {"limit": limit or [], "unusual_at": unusual_at}
+            )
+        with _progress(not as_json and aside.is_terminal, "machines") as progress:
+            run = service.detect_anomalies(
+                db,
+                organization_id,
+                as_of=time_of(as_of, timezone) if as_of else None,
+                unusual_at=unusual_at,
+                dry_run=dry_run,
+                progress=progress,
+                **_limits(limit or []),
+            )
     if as_json:
         print_json(vars(run))
         return
@@ -478,7 +486,10 @@ def _forecast_task(db: DatabaseManager, due: Mapping[str, Any], stop: Callable[[
 
 
 def _anomalies_task(db: DatabaseManager, due: Mapping[str, Any], stop: Callable[[], bool]) -> None:
-    _service().detect_anomalies(db, due["organization_id"], **_limits(due["arguments"].get("limit", [])))
+    words = {"unusual_at": 7.0, "limit": [], **due["arguments"]}
+    _service().detect_anomalies(
+        db, due["organization_id"], unusual_at=words["unusual_at"], **_limits(words["limit"])
+    )
 
 
 def _absences_task(db: DatabaseManager, due: Mapping[str, Any], stop: Callable[[], bool]) -> None:

@@ -145,6 +145,10 @@ def backtest_demand(
     """
     shape = Shape(bucket, horizon, history, carry, delay)
     scope = db.tenant(organization_id)
+    if origin_count(shape, origins) <= trials.LEAST_ORIGINS:
+        raise UsageError(
+            f"a backtest needs more than {trials.LEAST_ORIGINS} origins: the first ones only set weights and intervals"
+        )
     trial, _ = _tried(OperationalDataQueries(scope), organization_id, as_of, shape, origins, models, progress)
     said, _ = models_said(trial, models)
     _, _, config = champion_of(OperationalDataQueries(scope), organization_id, models, shape, origins)

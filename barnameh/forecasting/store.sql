@@ -33,46 +33,65 @@ WHERE l.organization_id = %(organization_id)s
 ORDER BY
     l.location_id;
 
--- name: hourly_metrics
--- Hourly samples of each resource. Numeric readings in the metadata, as medians.
+-- name: machines
+-- The organization's resources.
 SELECT
-    m.resource_id,
-    r.name AS resource_name,
-    date_trunc('hour', m.time, 'UTC') AS hour,
-    x.name,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY x.value) AS level
-FROM resource_metrics AS m
-JOIN resources AS r
-    ON r.organization_id = m.organization_id
-    AND r.resource_id = m.resource_id
-CROSS JOIN LATERAL (
-    SELECT
-        'utilization_pct' AS name,
-        m.utilization_pct::double precision AS value
-    UNION ALL
-    SELECT
-        'efficiency_pct',
-        m.efficiency_pct::double precision
-    UNION ALL
-    SELECT
-        e.key,
-        (e.value #>> '{}')::double precision
-    FROM jsonb_each(m.metadata) AS e
-    WHERE jsonb_typeof(e.value) = 'number'
-) AS x
-WHERE m.organization_id = %(organization_id)s
-    AND m.time >= %(as_of)s::timestamptz - %(window)s::interval
-    AND m.time < %(as_of)s
-    AND x.value IS NOT NULL
-GROUP BY
-    m.resource_id,
-    r.name,
-    date_trunc('hour', m.time, 'UTC'),
-    x.name
+    r.resource_id,
+    r.name
+FROM resources AS r
+WHERE r.organization_id = %(organization_id)s
 ORDER BY
-    m.resource_id,
-    x.name,
-    date_trunc('hour', m.time, 'UTC');
+    r.resource_id;
+
+-- name: five_minute_metrics
+-- A resource's readings as means of steps, counted from the start of the window, without samples in which it was idle.
+-- Numbers in the metadata are readings.
+WITH readings AS (
+    SELECT
+        x.name,
+        floor(
+            extract(epoch FROM m.time - (%(as_of)s::timestamptz - %(window)s::interval))
+            / extract(epoch FROM %(step)s::interval)
+        )::integer AS bucket,
+        avg(x.value) AS level
+    FROM resource_metrics AS m
+    CROSS JOIN LATERAL (
+        SELECT
+            'utilization_pct' AS name,
+            m.utilization_pct::double precision AS value
+        UNION ALL
+        SELECT
+            'efficiency_pct',
+            m.efficiency_pct::double precision
+        UNION ALL
+        SELECT
+            e.key,
+            CASE
+                -- Numbers that a double cannot hold are no readings.
+                WHEN jsonb_typeof(e.value) = 'number' AND abs(e.value::numeric) < 1e100
+                    THEN round(e.value::numeric, 12)::double precision
+            END
+        FROM jsonb_each(m.metadata) AS e
+    ) AS x
+    WHERE m.organization_id = %(organization_id)s
+        AND m.resource_id = %(resource_id)s
+        AND m.time >= %(as_of)s::timestamptz - %(window)s::interval
+        AND m.time < %(as_of)s
+        AND x.value IS NOT NULL
+        AND coalesce(m.utilization_pct > 1, true)
+    GROUP BY
+        1,
+        2
+)
+SELECT
+    r.name,
+    array_agg(r.bucket ORDER BY r.bucket) AS buckets,
+    array_agg(r.level ORDER BY r.bucket) AS levels
+FROM readings AS r
+GROUP BY
+    r.name
+ORDER BY
+    r.name;
 
 -- name: open_predictions
 -- Open predictions of these models, and what happened to the resource since.
@@ -101,16 +120,21 @@ ORDER BY
     p.available_at,
     p.anomaly_id;
 
--- name: predictions_of_a_day
--- Resources with a prediction in the previous day.
+-- name: newest_predictions
+-- The newest predictions of each resource and kind in the previous days.
 SELECT
     p.resource_id,
-    p.anomaly_type
+    p.anomaly_type,
+    max(p.available_at) AS available_at,
+    max(p.predicted_for) AS predicted_for
 FROM anomaly_predictions AS p
 WHERE p.organization_id = %(organization_id)s
     AND p.model_name = %(model_name)s
-    AND p.available_at > %(as_of)s::timestamptz - interval '1 day'
-    AND p.available_at < %(as_of)s;
+    AND p.available_at > %(as_of)s::timestamptz - interval '3 days'
+    AND p.available_at < %(as_of)s
+GROUP BY
+    p.resource_id,
+    p.anomaly_type;
 
 -- name: attended_days
 -- Absent employees by local day of the location, among those scheduled; days that had ended at a given time.

@@ -1,11 +1,12 @@
 """How good and how fast are forecasts? Skill, intervals and pinball loss on public series; time and memory on made ones.
 
-    python -m tests.benchmarks.bench_forecasting --data FOLDER [--only electricity,bikes,…] [--part rules|report] [--speed]
+    python -m tests.benchmarks.bench_forecasting --data FOLDER [--only electricity,bikes,…] [--part rules|report|earlier] [--speed]
 
 Data: see `forecasting_data`; none is in this repository. Each scored origin is a run as in production: the twelve origins before it
 (fourteen for hours) set weights, intervals and which models may publish, and the would-be published forecast is compared with the
-outcome. The last third of the origins is the report; to change a rule, look only at the part before it (`--part rules`). One thread;
-seconds are CPU seconds. `--speed` needs a server: TEST_PG_INSTALL, or the wheel's.
+outcome. The last third of the origins is the report; to change a rule, look only at the part before it (`--part rules`); the origins
+before both (`--part earlier`) have been used for neither. One thread; seconds are CPU seconds. `--speed` needs a server:
+TEST_PG_INSTALL, or the wheel's.
 """
 
 from __future__ import annotations
@@ -42,9 +43,14 @@ def origins(series: Series, part: str) -> list[int]:
     report = every[-min(third, MOST_SCORED[series.bucket]) - before :]
     if part == "report":
         return report
-    # These know nothing that the report scores.
-    earlier = [origin for origin in every if origin + series.horizon <= report[before]]
-    return earlier[-MOST_SCORED[series.bucket] - before :]
+
+    def until(later: list[int]) -> list[int]:
+        # Nothing that the later ones score is known to these.
+        earlier = [origin for origin in every if origin + series.horizon <= later[before]]
+        return earlier[-MOST_SCORED[series.bucket] - before :]
+
+    rules = until(report)
+    return rules if part == "rules" else until(rules)
 
 
 def measured(series: Series, part: str) -> tuple[dict[str, float], dict[str, int]]:
@@ -215,7 +221,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=None)
     parser.add_argument("--only", default="")
-    parser.add_argument("--part", choices=("rules", "report"), default="report")
+    parser.add_argument("--part", choices=("rules", "report", "earlier"), default="report")
     parser.add_argument("--speed", action="store_true")
     given = parser.parse_args()
     if given.data is not None:

@@ -32,6 +32,7 @@ class Series:
     """Values by bucket, and whether they are known in advance; otherwise a value is known when its bucket is over."""
     history: int
     """Number of buckets a run learns from."""
+    timezone: str = "UTC"
 
     @property
     def length(self) -> int:
@@ -53,7 +54,7 @@ class Series:
                 grid[good, step - 1] = values[at[good]]
             factors[name] = grid
         panel = Panel(
-            PLACE, "UTC", starts, tuple(s + LENGTHS[self.bucket] for s in starts), count, count, self.horizon, self.bucket,
+            PLACE, self.timezone, starts, tuple(s + LENGTHS[self.bucket] for s in starts), count, count, self.horizon, self.bucket,
             tuple(self.demand), np.stack([values[first:origin] for values in self.demand.values()]), factors,
         )  # fmt: skip
         return DemandFrame(starts[count], starts[count], self.bucket, self.horizon, (panel,), {})
@@ -83,17 +84,18 @@ def _by_product(
 
 
 def electricity(_: Path) -> Series:
-    """Half-hourly demand of Victoria, 2014: 17,520 rows; the temperature is known afterwards, workdays in advance."""
-    from examples.electricity import read_file
+    """Half-hourly demand of Victoria, 2014: 17,520 rows; workdays and the temperature of the day before are known."""
+    from examples.electricity import TIMEZONE, read_file
 
     rows = read_file()
+    temperature = np.array([float(r["temperature"]) for r in rows])
     return Series(
         "half_hour", 48, rows[0]["time"], {"Victoria": np.array([float(r["demand"]) for r in rows])},
         {
-            "temperature": (np.array([float(r["temperature"]) for r in rows]), False),
+            "temperature a day before": (np.concatenate([np.full(48, np.nan), temperature[:-48]]), True),
             "workday": (np.array([float(r["workday"]) for r in rows]), True),
         },
-        120 * 48,
+        120 * 48, TIMEZONE,
     )  # fmt: skip
 
 
