@@ -5,8 +5,8 @@
 Data: see `forecasting_data`; none is in this repository. Each scored origin is a run as in production: the twelve origins before it
 (fourteen for hours) set weights, intervals and which models may publish, and the would-be published forecast is compared with the
 outcome. The last third of the origins is the report; to change a rule, look only at the part before it (`--part rules`); the origins
-before both (`--part earlier`) have been used for neither. One thread; seconds are CPU seconds. `--speed` needs a server:
-TEST_PG_INSTALL, or the wheel's.
+before both (`--part earlier`, as many as `--scored`) have been used for neither. One thread; seconds are CPU seconds. `--speed` needs
+a server: TEST_PG_INSTALL, or the wheel's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ APART = {"half_hour": 48, "hour": 24, "day": 3, "week": 2}
 MOST_SCORED = {"half_hour": 14, "hour": 14, "day": 24, "week": 14}
 
 
-def origins(series: Series, part: str) -> list[int]:
+def origins(series: Series, part: str, scored: int | None = None) -> list[int]:
     """The origins, as numbers of buckets that are over. The first ones only set the parameters of the scored ones."""
     apart, before = APART[series.bucket], BEFORE[series.bucket]
     last = series.length - series.horizon
@@ -44,18 +44,18 @@ def origins(series: Series, part: str) -> list[int]:
     if part == "report":
         return report
 
-    def until(later: list[int]) -> list[int]:
+    def until(later: list[int], count: int = MOST_SCORED[series.bucket]) -> list[int]:
         # Nothing that the later ones score is known to these.
         earlier = [origin for origin in every if origin + series.horizon <= later[before]]
-        return earlier[-MOST_SCORED[series.bucket] - before :]
+        return earlier[-count - before :]
 
     rules = until(report)
-    return rules if part == "rules" else until(rules)
+    return rules if part == "rules" else until(rules, scored or MOST_SCORED[series.bucket])
 
 
-def measured(series: Series, part: str) -> tuple[dict[str, float], dict[str, int]]:
+def measured(series: Series, part: str, scored: int | None = None) -> tuple[dict[str, float], dict[str, int]]:
     """Return the figures of the forecasts that would have been published, and their models."""
-    before, at = BEFORE[series.bucket], origins(series, part)
+    before, at = BEFORE[series.bucket], origins(series, part, scored)
     started = time.process_time()
     frames = [series.frame(origin) for origin in at]
     whole = run_trial(frames)
@@ -149,7 +149,7 @@ def _pinball(said: Said, outcome: Floats, scale: Floats) -> float:
     return float(np.mean(losses, axis=0)[known].mean())
 
 
-def accuracy(folder: Path, only: list[str], part: str) -> None:
+def accuracy(folder: Path, only: list[str], part: str, scored: int | None) -> None:
     """Print a row of the table for each data set."""
     heads = (
         "data", "origins", "WAPE %", "seasonal naive %", "skill %", "by MASE %", "over the better naive %",
@@ -161,7 +161,7 @@ def accuracy(folder: Path, only: list[str], part: str) -> None:
     for name, load in {**RULES_WERE_SET_ON, **KEPT}.items():
         if only and name not in only:
             continue
-        figures, speakers = measured(load(folder), part)
+        figures, speakers = measured(load(folder), part, scored)
         kept = " (kept)" if name in KEPT else ""
         print(
             f"| {name}{kept} | {figures['origins']:.0f} | {figures['wape']:.2f} | {figures['naive']:.2f} | {figures['skill']:.1f} "
@@ -222,10 +222,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=None)
     parser.add_argument("--only", default="")
     parser.add_argument("--part", choices=("rules", "report", "earlier"), default="report")
+    parser.add_argument("--scored", type=int, default=None, help="how many origins, of the earlier part")
     parser.add_argument("--speed", action="store_true")
     given = parser.parse_args()
     if given.data is not None:
-        accuracy(given.data, [name for name in given.only.split(",") if name], given.part)
+        accuracy(given.data, [name for name in given.only.split(",") if name], given.part, given.scored)
     if given.speed:
         speed()
 
