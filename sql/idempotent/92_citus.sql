@@ -471,9 +471,6 @@ DECLARE
     reading record;
     body text;
 BEGIN
-    IF database_edition() <> 'citus' THEN
-        RETURN;
-    END IF;
     FOR reading IN
         SELECT
             t.relation,
@@ -505,6 +502,9 @@ BEGIN
             'Rows of ' || reading.relation || ' of one organization, for statements that the citus edition plans once per session.'
         );
     END LOOP;
+    IF database_edition() <> 'citus' THEN
+        RETURN;
+    END IF;
 
     FOR reading IN
         SELECT
