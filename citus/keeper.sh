@@ -27,7 +27,17 @@ SET authinfo = excluded.authinfo;
 SQL
 }
 
+# Compose waits for the workers that it starts always, not for those of a profile, which make their data directories first.
+answers() { # answers HOST
+    local until=$((SECONDS + 300))
+    until pg_isready -q -h "$1"; do
+        [ "$SECONDS" -lt "$until" ] || { say "$1 has not answered for five minutes; is it in CITUS_WORKERS, but not running?"; exit 1; }
+        sleep 1
+    done
+}
+
 for node in $COORDINATOR $WORKERS; do
+    answers "$node"
     on "$node" -c 'CREATE EXTENSION IF NOT EXISTS citus'
     trust "$node" "$PGUSER" "$PGPASSWORD"
 done

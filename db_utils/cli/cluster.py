@@ -45,7 +45,7 @@ def status(url: Url = None, json: AsJson = False) -> None:
     if json:
         print_json({"nodes": [node.as_dict() for node in found]})
     else:
-        table = Table("node", "role", "answers", "slices", "organizations", "size")
+        table = Table("node", "role", "answers", "shards", "organizations", "size")
         for node in found:
             table.add_row(
                 node.node,
@@ -104,7 +104,7 @@ def rebalance(url: Url = None, dry_run: DryRun = False, json: AsJson = False) ->
     if json:
         print_json({"moved": not dry_run, "moves": moves})
         return
-    table = Table("slice", "from", "to", "size")
+    table = Table("shard", "from", "to", "size")
     for move in moves:
         table.add_row(str(move["shard_id"]), move["from_node"], move["to_node"], size(move["size_bytes"]))
     if moves:

@@ -21,6 +21,20 @@ _FILE = REPOSITORY / "docker-compose.citus.yml"
 _COMPOSE = ("compose", "--env-file", os.devnull, "-f", str(_FILE))
 
 
+_PROJECT = ("-p", f"barnameh-citus-e2e-{os.getpid()}")
+
+
+def _start(port: int, *profile: str, **environment: str) -> None:
+    up = subprocess.run(
+        ["docker", *_COMPOSE, *_PROJECT, *profile, "up", "-d", "--wait"],
+        env={**host_environment(), "CITUS_PORT": str(port), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert up.returncode == 0, up.stderr[-2000:]
+
+
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     """The coordinator's manager, of a stack started from empty volumes."""
@@ -28,18 +42,11 @@ def port() -> Iterator[int]:
         if docker("image", "inspect", image).returncode != 0:
             pytest.skip(f"not tested here: image {image} is not here")
     (found,) = free_ports(1)
-    command = ["docker", *_COMPOSE, "-p", f"barnameh-citus-e2e-{os.getpid()}"]
-    environment = {**host_environment(), "CITUS_PORT": str(found)}
     try:
-        up = subprocess.run(
-            [*command, "up", "-d", "--wait"], env=environment, capture_output=True, text=True, check=False
-        )
-        assert up.returncode == 0, up.stderr[-2000:]
+        _start(found)
         yield found
     finally:
-        subprocess.run(
-            [*command, "down", "-v", "--timeout", "1"], env=environment, capture_output=True, check=False
-        )
+        docker(*_COMPOSE, *_PROJECT, "--profile", "worker3", "down", "-v", "--timeout", "1")
 
 
 def _url(port: int, password: str = "barnameh_password") -> str:
@@ -64,3 +71,14 @@ def test_one_command_makes_one_database(port: int) -> None:
 def test_nobody_comes_in_without_the_password(port: int) -> None:
     with DatabaseManager(_url(port, "another")) as db, pytest.raises(AuthenticationFailedError):
         db.execute_query("SELECT 1")
+
+
+def test_one_command_adds_a_third_worker(port: int) -> None:
+    """Which first makes its data directory, while the keeper already wants it."""
+    _start(port, "--profile", "worker3", CITUS_WORKERS="worker1 worker2 worker3")
+    with DatabaseManager(_url(port)) as db:
+        assert [(node.node, node.answers) for node in cluster.status(db)] == [
+            (f"{name}:5432", True) for name in ("coordinator", "worker1", "worker2", "worker3")
+        ]
+        assert cluster.rebalance(db, dry_run=True), "the keeper adds it; rows move when the operator says so"
+        assert schema.problems(db) == []
