@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 import time
 from collections.abc import Iterator
@@ -204,13 +205,18 @@ def test_calls_keep_to_the_plan(copy: Copy) -> None:
     assert budget.burst + budget.calls_per_second * 31 * 86_400 == pytest.approx(1_000_000)
     sender = a_sender(copy, budget=budget)
     alert = copy.an_alert()
-    copy.db.execute("UPDATE sync_progress SET call_credit = 1.5, credited_at = clock_timestamp()")
+
+    def credit_is_older_by(age: dt.timedelta) -> None:
+        credited_at = copy.progress()["credited_at"] - age
+        copy.db.execute("UPDATE sync_progress SET credited_at = %s", (credited_at,))
+
+    copy.db.execute("UPDATE sync_progress SET call_credit = 1.5, credited_at = now()")
     for title, taken in (("a", 1), ("b", 0)):
         copy.db.execute(MARK, (title, copy.org, alert))
         assert sender.step() == taken
-    copy.db.execute("UPDATE sync_progress SET credited_at = credited_at - interval '3 seconds'")
+    credit_is_older_by(dt.timedelta(seconds=3))
     assert sender.step() == 1
-    copy.db.execute("UPDATE sync_progress SET credited_at = credited_at - interval '9 years'")
+    credit_is_older_by(dt.timedelta(days=9 * 365))
     copy.db.execute(MARK, ("c", copy.org, alert))
     assert sender.step() == 1
     assert copy.progress()["call_credit"] == budget.burst - 1
@@ -222,6 +228,7 @@ def test_both_sides_are_compared_document_by_document(copy: Copy, db: DatabaseMa
     alert, plan = copy.an_alert(), next(iter(copy.documents("plan")))
     # Bypassing the outbox.
     with db.transaction() as tx:
+        tx.execute("SET LOCAL citus.propagate_set_commands = 'local'")  # on Citus: on the node of the row
         tx.execute("SET LOCAL session_replication_role = replica")
         tx.execute(MARK, ("unheard of", org, alert))
         tx.execute("DELETE FROM production_plans WHERE plan_id = %s", (plan,))
