@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from typing import Any
 
 import numpy as np
 import pytest
+from psycopg2.extensions import make_dsn, parse_dsn
 
+from barnameh.cli.common import organization_of
 from barnameh.errors import UsageError
 from barnameh.forecasting import DemandFrame, backtest_demand, forecast_demand, monitor, promote_model
 from barnameh.forecasting import run as service
-from db_utils import DbUtilsError, OperationalDataQueries
+from db_utils import DatabaseManager, DbUtilsError, OperationalDataQueries
 from tests.integration.forecasting.conftest import DAYS, LAST, ORIGIN, Shop, days, midnight, quantity_of
 
 DAY = dt.timedelta(days=1)
@@ -284,3 +287,21 @@ def test_a_frame_of_an_unknown_bucket_is_refused(shop: Shop) -> None:
         forecast_demand(shop.db, shop.organization_id, bucket="year")
     with pytest.raises(DbUtilsError, match="horizon"):
         forecast_demand(shop.db, shop.organization_id, horizon=0)
+
+
+def test_an_applications_own_login_forecasts_in_its_scope(shop: Shop) -> None:
+    role, password = f"forecasts_{uuid.uuid4().hex[:10]}", "a long password"
+    shop.db.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
+    try:
+        shop.db.execute(f"GRANT barnameh_tenant TO {role} WITH INHERIT FALSE, SET TRUE")
+        url = make_dsn(**{**parse_dsn(shop.db.settings.database_url), "user": role, "password": password})
+        with DatabaseManager(url) as application:
+            organization_id, timezone = organization_of(application, str(shop.organization_id))
+            assert (organization_id, timezone) == (shop.organization_id, "Europe/Berlin")
+            assert forecast_demand(application, organization_id, as_of=ORIGIN).written == 28
+            with pytest.raises(UsageError, match="no organization"):
+                organization_of(application, str(uuid.uuid4()))
+        assert len(shop.saved()) == 28
+    finally:
+        shop.db.execute(f"DROP OWNED BY {role}")
+        shop.db.execute(f"DROP ROLE {role}")
