@@ -74,7 +74,7 @@ def downtime_section(data: ReportData) -> Section:
     first = causes[0]
     title = f"Most time was lost to {short(first.cause, 60)}: {first.minutes / 60:,.0f} h, {100 * first.minutes / total:.0f} % of all"
     caption = (
-        "Hours of stops by cause, most first; a mark is the same number of hours before this period, "
+        "Hours of stops by cause, most first; a mark shows the hours in the equally long period before, "
         + (
             f"in which {_change(total, total_before)} was lost in all."
             if total_before
@@ -115,8 +115,9 @@ def downtime_section(data: ReportData) -> Section:
 
 
 def _change(now: float, before: float) -> str:
-    share = 100 * (now - before) / before
-    return "as much" if abs(share) < 0.5 else f"{abs(share):.0f} % {'less' if share > 0 else 'more'}"
+    """What was lost before, measured by what is lost now."""
+    share = 100 * (before - now) / now
+    return "as much" if abs(share) < 0.5 else f"{abs(share):.0f} % {'less' if share < 0 else 'more'}"
 
 
 def _percent(now: float, before: float) -> str:

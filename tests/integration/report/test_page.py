@@ -166,8 +166,18 @@ def test_a_resource_that_stood_still_lost_all_its_time(empty_database: DatabaseM
         quantity=10,
         scrap_quantity=0,
     )
+    queries.record_event(
+        organization,
+        time=begin - dt.timedelta(hours=20),
+        resource_id=van,
+        location_id=place,
+        event_type="breakdown",
+        duration_minutes=120,
+    )
     schema.refresh_rollups(empty_database)
-    page = Page(report.build(empty_database, "New", start="2026-03-02", end="2026-03-03"))
+    html = report.build(empty_database, "New", start="2026-03-02", end="2026-03-03")
+    assert "in which 75 % less was lost in all" in html  # 2 h, and 8 h now
+    page = Page(html)
     assert page.table("Planned busy time") == [["Van", "480", "0", "0", "0", "480", "0.0", ""]]
     assert (
         page.titles["oee"]
