@@ -28,6 +28,7 @@ _MOST_ZEROS = 400
 """More than a float can have; a decimal with more of them keeps its exponent."""
 _POINT_ZERO = re.compile(r"-?[0-9]+\.0")
 _LONGEST_SHOWN = 60
+_DIGITS = 32  # of a UUID, without hyphens
 _MOST_NAMED = 5
 
 
@@ -60,7 +61,10 @@ def _is_uuid(text: str) -> bool:
 
 def is_identifier(value: object) -> bool:
     """Whether this is a UUID or its text."""
-    return isinstance(value, uuid.UUID) or (isinstance(value, str) and _is_uuid(value))
+    # Refused by its length first: of most keys each comes once, and a failure to parse costs more than all else here.
+    return isinstance(value, uuid.UUID) or (
+        isinstance(value, str) and len(value) >= _DIGITS and _is_uuid(value)
+    )
 
 
 def takes_code(table: str, column: str) -> bool:

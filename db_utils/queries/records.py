@@ -37,7 +37,7 @@ from db_utils.queries.arguments import (
     word_of,
 )
 from db_utils.queries.codes import Code
-from db_utils.text_keys import CODED, code_of, parse_uuid, shown
+from db_utils.text_keys import CODED, code_of, is_identifier, parse_uuid, shown
 
 PAGE_ROWS = 5_000
 
@@ -314,7 +314,7 @@ def _uuid(value: Any, name: str) -> str:
     if type(value) is str and _SPELLED_AS_STORED.fullmatch(value):
         return value
     try:
-        known = _known_uuid(value)
+        known = _known_uuid(value) if type(value) is not str or is_identifier(value) else None
     except TypeError:  # not hashable
         known = None
     if known is not None:
