@@ -30,6 +30,7 @@ SET search_path = public, pg_temp;
 \ir incremental/008_open_kinds.sql
 \ir incremental/009_kept_time.sql
 \ir incremental/010_recent_status.sql
+\ir incremental/011_time_totals.sql
 \ir idempotent/53_api_keys.sql
 \ir idempotent/53_models.sql
 \ir idempotent/53_outbox.sql

@@ -340,6 +340,21 @@ table resource_time_sums
     keys     pkey, organization_id_fkey, organization_id_hours_bucket_production_idx, organization_id_resource_id_counted_idx,
              organization_id_resource_id_inspected_idx, organization_id_resource_id_reported_idx
 
+table resource_time_totals
+    columns  organization_id uuid!, hours integer!, bucket timestamptz!, number integer!, location_id uuid,
+             stood_location_id uuid, state text!, capacity_unit text, is_rated boolean!, reports_events boolean,
+             reports_quantity boolean, reports_output boolean, failure_count bigint!, untimed_count bigint!,
+             untimed_failure_count bigint!, seconds numeric!, planned_seconds numeric!, quantity numeric, scrap_quantity numeric,
+             inspected_quantity numeric, timed_quantity numeric, counted_seconds numeric, inspected_seconds numeric,
+             rated_counted_seconds numeric, rated_seconds numeric, output_planned_seconds numeric, good_planned_seconds numeric
+    checks   hours, state
+    keys     pkey, organization_id_fkey
+
+table resource_time_reports
+    columns  organization_id uuid!, resource_id uuid!, event_day timestamptz, quantity_day timestamptz, output_day timestamptz,
+             reports_events boolean!, reports_quantity boolean!, reports_output boolean!
+    keys     pkey, organization_id_fkey
+
 table resource_time_states
     columns  organization_id uuid!, kept tstzmultirange!=, frozen_before timestamptz!=, refreshed_at timestamptz,
              failed_at timestamptz, failure text
@@ -482,6 +497,7 @@ $contract$;
         'event_kpis(boolean,boolean,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,boolean,boolean,text,text,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric,numeric)',
         'first_sample_at(uuid)',
         'forecast_key(text,uuid,timestamptz,interval)',
+        'forecast_outcomes_by_part(uuid,timestamptz[],timestamptz[],boolean,numeric)',
         'get_kpi_summary(uuid,integer)',
         'history_change_time(text,uuid,uuid)',
         'is_code(text)',
@@ -492,10 +508,12 @@ $contract$;
         'keep_login_to_own_rows(text)',
         'keep_resource_history()',
         'keep_resource_time(uuid,interval,tstzrange,interval)',
+        'keep_resource_time_totals(uuid,timestamptz[])',
         'kept_resource_time(uuid)',
         'kept_time_reads(integer[],timestamptz[],timestamptz[],uuid[],tstzmultirange)',
         'kept_until(timestamptz,timestamptz)',
         'kpi_names()',
+        'kpis_by_part(uuid,timestamptz[],timestamptz[],text)',
         'latest_resource_status(uuid)',
         'limit_tenant_login(text)',
         'local_bucket_edges(text,timestamptz,timestamptz,text)',
@@ -541,8 +559,10 @@ $contract$;
         'resource_reporting(uuid,uuid[],uuid[],uuid[])',
         'resource_samples(uuid,timestamptz[],uuid)',
         'resource_time(uuid,integer[],timestamptz[],timestamptz[],uuid[],text[])',
+        'resource_time_added(uuid,integer[],timestamptz[],timestamptz[],uuid[],tstzmultirange)',
         'resource_time_model(uuid,timestamptz,timestamptz)',
         'resource_time_raw(uuid,integer[],timestamptz[],timestamptz[],uuid[],interval)',
+        'resource_time_report_changes(uuid,uuid[],boolean[],boolean[],boolean[])',
         'resource_time_rest(uuid,integer[],timestamptz[],timestamptz[],uuid[],tstzmultirange,text[])',
         'rollup_definitions()',
         'rollup_differences()',
@@ -562,6 +582,7 @@ $contract$;
         'set_retention(regclass,interval)',
         'set_updated_at()',
         'shift_kpis(uuid,timestamptz,timestamptz)',
+        'shift_seconds(uuid,integer[],timestamptz[],timestamptz[],uuid[])',
         'sync_kept_for(text)',
         'sync_kinds()',
         'time_kpis(uuid,integer[],timestamptz[],timestamptz[],uuid[],text)',
@@ -1185,7 +1206,8 @@ BEGIN
                         AND (is_citus OR base.relname NOT IN ('resource_history', 'employee_history', 'location_history'))
                         AND base.relname NOT IN (
                             'organizations', 'demand_revisions',
-                            'resource_time_sums', 'resource_time_states', 'resource_time_marks', 'service_schedules', 'api_keys',
+                            'resource_time_sums', 'resource_time_totals', 'resource_time_reports', 'resource_time_states', 'resource_time_marks',
+                            'service_schedules', 'api_keys',
                             'sync_targets', 'sync_outbox', 'sync_progress', 'sync_rejected'
                         )
                         AND (p.privilege <> 'DELETE' OR NOT r.keeps_history OR base.relname ~ '^(resource|employee|location)_history$')

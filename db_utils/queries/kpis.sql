@@ -139,9 +139,9 @@ WITH clocks AS (
 buckets AS (
     SELECT
         c.timezone,
-        b.bucket_start,
-        b.bucket_end,
-        b.local_start
+        array_agg(b.bucket_start ORDER BY b.bucket_start) AS starts,
+        array_agg(b.bucket_end ORDER BY b.bucket_start) AS ends,
+        array_agg(b.local_start ORDER BY b.bucket_start) AS local_starts
     FROM clocks AS c
     CROSS JOIN LATERAL (SELECT local_date(now(), c.timezone) AS today) AS d
     CROSS JOIN LATERAL local_bucket_edges(
@@ -154,10 +154,12 @@ buckets AS (
         c.timezone
     ) AS b
     WHERE b.bucket_start < now()
+    GROUP BY
+        c.timezone
 )
 SELECT
-    b.local_start::date AS day,
-    b.local_start,
+    b.local_starts[k.part]::date AS day,
+    b.local_starts[k.part] AS local_start,
     k.location_id,
     l.name AS location_name,
     k.resource_id,
@@ -171,13 +173,13 @@ SELECT
     k.denominator_unit,
     k.coverage_pct,
     k.reason,
-    b.bucket_start AS period_start,
-    b.bucket_end AS period_end
+    b.starts[k.part] AS period_start,
+    b.ends[k.part] AS period_end
 FROM buckets AS b
-CROSS JOIN LATERAL operational_kpis(
+CROSS JOIN LATERAL kpis_by_part(
     %(organization_id)s,
-    b.bucket_start,
-    b.bucket_end,
+    b.starts,
+    b.ends,
     %(grouping_level)s
 ) WITH ORDINALITY AS k
 LEFT JOIN locations AS l
@@ -193,7 +195,7 @@ WHERE %(grouping_level)s = 'organization'
         AND (%(resource_id)s::uuid IS NULL OR k.resource_id = %(resource_id)s)
     )
 ORDER BY
-    b.bucket_start,
+    period_start,
     l.name,
     k.location_id,
     r.name,

@@ -53,7 +53,7 @@ AS $$
         WHERE c.relnamespace = 'public'::regnamespace
             AND c.relkind IN ('r', 'p')
             -- Sums of bounded values are maintained by the database; see 73_timeline_sums.sql.
-            AND c.relname NOT IN ('tenant_logins', 'resource_time_sums', 'resource_time_states', 'resource_time_marks')
+            AND c.relname NOT IN ('tenant_logins', 'resource_time_sums', 'resource_time_totals', 'resource_time_reports', 'resource_time_states', 'resource_time_marks')
             AND EXISTS (
                 SELECT
                 FROM pg_catalog.pg_attribute AS o

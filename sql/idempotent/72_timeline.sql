@@ -25,8 +25,8 @@ BEGIN
         FROM pg_proc AS p
         WHERE p.pronamespace = 'public'::regnamespace
             AND p.proname IN (
-                'resource_time', 'resource_time_raw', 'machine_events', 'resource_time_rest', 'kept_time_reads', 'resource_reporting', 'time_kpis',
-                'production_by_bucket'
+                'resource_time', 'resource_time_raw', 'machine_events', 'resource_time_rest', 'kept_time_reads', 'resource_reporting', 'resource_time_report_changes', 'resource_time_added', 'shift_seconds',
+                'time_kpis', 'production_by_bucket'
             )
     LOOP
         EXECUTE format('DROP FUNCTION %s', earlier.signature);
@@ -261,7 +261,8 @@ BEGIN
             h.valid_from,
             h.valid_to,
             CASE WHEN h.is_in_service AND t.location_id IS NOT NULL THEN h.location_id ELSE nowhere END AS planned_by
-        FROM resource_history AS h
+        FROM (SELECT DISTINCT e.resource_id FROM events AS e) AS m
+        JOIN resource_history AS h ON h.resource_id = m.resource_id
         LEFT JOIN shift_time AS t ON t.location_id = h.location_id
         WHERE h.organization_id = org
             AND h.valid_from < end_instant

@@ -92,6 +92,91 @@ CREATE INDEX IF NOT EXISTS resource_time_sums_organization_id_hours_bucket_produ
     ON resource_time_sums (organization_id, hours, bucket) WHERE state = 'production';
 COMMENT ON INDEX resource_time_sums_organization_id_hours_bucket_production_idx IS 'Serves production_by_bucket(): production by hour, without the other stored rows.';
 
+-- The same, added up over machines: what KPIs of an organization or a location read, however many machines there are.
+CREATE TABLE IF NOT EXISTS resource_time_totals (
+    organization_id uuid NOT NULL,
+    hours integer NOT NULL,
+    bucket timestamptz NOT NULL,
+    number integer NOT NULL,
+    location_id uuid,
+    stood_location_id uuid,
+    state text NOT NULL,
+    capacity_unit text,
+    is_rated boolean NOT NULL,
+    reports_events boolean,
+    reports_quantity boolean,
+    reports_output boolean,
+    failure_count bigint NOT NULL,
+    untimed_count bigint NOT NULL,
+    untimed_failure_count bigint NOT NULL,
+    seconds numeric NOT NULL,
+    planned_seconds numeric NOT NULL,
+    quantity numeric,
+    scrap_quantity numeric,
+    inspected_quantity numeric,
+    timed_quantity numeric,
+    counted_seconds numeric,
+    inspected_seconds numeric,
+    rated_counted_seconds numeric,
+    rated_seconds numeric,
+    output_planned_seconds numeric,
+    good_planned_seconds numeric,
+    CONSTRAINT resource_time_totals_pkey PRIMARY KEY (organization_id, hours, bucket, number),
+    CONSTRAINT resource_time_totals_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations ON DELETE CASCADE,
+    CONSTRAINT resource_time_totals_hours_check CHECK (hours IN (6, 24, 168, 672)),
+    CONSTRAINT resource_time_totals_state_check CHECK (state IN ('maintenance', 'breakdown', 'setup', 'idle', 'production'))
+);
+COMMENT ON TABLE resource_time_totals IS 'Sums of resource_time_sums over the machines of a location that report the same, for each past six hours, UTC day, week and four weeks. Written by refresh_resource_time() only; valid where resource_time_sums is, and as long as the machines report what resource_time_reports says.';
+COMMENT ON COLUMN resource_time_totals.organization_id IS 'The tenant.';
+COMMENT ON COLUMN resource_time_totals.hours IS 'Length of the bucket in hours: 6, 24 (a UTC day), 168 (a week) or 672 (four weeks).';
+COMMENT ON COLUMN resource_time_totals.bucket IS 'Start of the bucket, aligned in UTC.';
+COMMENT ON COLUMN resource_time_totals.number IS 'Distinguishes rows of the same bucket.';
+COMMENT ON COLUMN resource_time_totals.location_id IS 'Location of the event.';
+COMMENT ON COLUMN resource_time_totals.stood_location_id IS 'Location where the machines stood, whose shifts determine their planned time.';
+COMMENT ON COLUMN resource_time_totals.state IS 'maintenance, breakdown, setup, idle or production.';
+COMMENT ON COLUMN resource_time_totals.capacity_unit IS 'Unit of the machines'' quantities at the time.';
+COMMENT ON COLUMN resource_time_totals.is_rated IS 'Whether the machines had a rated capacity at the time.';
+COMMENT ON COLUMN resource_time_totals.reports_events IS 'Whether these machines are measured at all, as resource_time_reports has it; NULL for events without a machine.';
+COMMENT ON COLUMN resource_time_totals.reports_quantity IS 'Whether these machines ever recorded a quantity, as resource_time_reports has it.';
+COMMENT ON COLUMN resource_time_totals.reports_output IS 'Whether these machines ever recorded a quantity with its scrap, as resource_time_reports has it.';
+COMMENT ON COLUMN resource_time_totals.failure_count IS 'Failures that began in the bucket: breakdowns that overlap or touch are one.';
+COMMENT ON COLUMN resource_time_totals.untimed_count IS 'Events that began in the bucket and whose duration is unknown.';
+COMMENT ON COLUMN resource_time_totals.untimed_failure_count IS 'Failures that began in the bucket and whose duration is unknown.';
+COMMENT ON COLUMN resource_time_totals.seconds IS 'Seconds in this state; a machine is in one state at a time.';
+COMMENT ON COLUMN resource_time_totals.planned_seconds IS 'Part of seconds that is within shifts of the location where the machine stood in service.';
+COMMENT ON COLUMN resource_time_totals.quantity IS 'Quantity produced, including scrap, in capacity_unit; NULL if not reported.';
+COMMENT ON COLUMN resource_time_totals.scrap_quantity IS 'Part of quantity that is scrap; NULL if not reported.';
+COMMENT ON COLUMN resource_time_totals.inspected_quantity IS 'Quantity of events whose scrap is known.';
+COMMENT ON COLUMN resource_time_totals.timed_quantity IS 'Quantity of events whose duration is known.';
+COMMENT ON COLUMN resource_time_totals.counted_seconds IS 'Seconds of production whose quantity is known.';
+COMMENT ON COLUMN resource_time_totals.inspected_seconds IS 'Seconds of production whose quantity and scrap are known.';
+COMMENT ON COLUMN resource_time_totals.rated_counted_seconds IS 'Seconds of production whose quantity is known, by a machine with a rated capacity.';
+COMMENT ON COLUMN resource_time_totals.rated_seconds IS 'Seconds that timed_quantity takes at rated capacity.';
+COMMENT ON COLUMN resource_time_totals.output_planned_seconds IS 'Seconds of production within shifts whose quantity and scrap are known, by a machine with a rated capacity.';
+COMMENT ON COLUMN resource_time_totals.good_planned_seconds IS 'Seconds that the good quantity made within shifts takes at rated capacity.';
+
+CREATE TABLE IF NOT EXISTS resource_time_reports (
+    organization_id uuid NOT NULL,
+    resource_id uuid NOT NULL,
+    event_day timestamptz,
+    quantity_day timestamptz,
+    output_day timestamptz,
+    reports_events boolean NOT NULL,
+    reports_quantity boolean NOT NULL,
+    reports_output boolean NOT NULL,
+    CONSTRAINT resource_time_reports_pkey PRIMARY KEY (organization_id, resource_id),
+    CONSTRAINT resource_time_reports_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations ON DELETE CASCADE
+);
+COMMENT ON TABLE resource_time_reports IS 'For each machine with stored hours, a stored day that proves what it reports, and what resource_time_totals took it to report. Written by refresh_resource_time() only.';
+COMMENT ON COLUMN resource_time_reports.organization_id IS 'The tenant.';
+COMMENT ON COLUMN resource_time_reports.resource_id IS 'The machine.';
+COMMENT ON COLUMN resource_time_reports.event_day IS 'A stored UTC day on which it recorded an event.';
+COMMENT ON COLUMN resource_time_reports.quantity_day IS 'A stored UTC day on which it recorded a quantity.';
+COMMENT ON COLUMN resource_time_reports.output_day IS 'A stored UTC day on which it recorded a quantity with its scrap.';
+COMMENT ON COLUMN resource_time_reports.reports_events IS 'Whether resource_time_totals has it among the machines that record events.';
+COMMENT ON COLUMN resource_time_reports.reports_quantity IS 'Whether resource_time_totals has it among the machines that record quantities.';
+COMMENT ON COLUMN resource_time_reports.reports_output IS 'Whether resource_time_totals has it among the machines that record quantities with their scrap.';
+
 CREATE TABLE IF NOT EXISTS resource_time_states (
     organization_id uuid NOT NULL,
     kept tstzmultirange NOT NULL DEFAULT '{}',
@@ -477,22 +562,26 @@ $$;
 COMMENT ON FUNCTION resource_time_rest(uuid, integer[], timestamptz[], timestamptz[], uuid[], tstzmultirange, text[]) IS
     'Rows of resource_time() for hours that are not stored, and for the edges of the parts, computed from the events.';
 
-CREATE FUNCTION resource_time(
+CREATE FUNCTION shift_seconds(
     org uuid,
     part_numbers integer[],
     part_starts timestamptz[],
     part_ends timestamptz[],
-    part_locations uuid[] DEFAULT NULL,
-    only_states text[] DEFAULT NULL
+    part_locations uuid[]
 )
-RETURNS SETOF resource_time_row
+RETURNS TABLE (
+    part integer,
+    location_id uuid,
+    valid_from timestamptz,
+    valid_to timestamptz,
+    seconds numeric
+)
 LANGUAGE plpgsql
 STABLE
 SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
-    usable CONSTANT tstzmultirange := kept_resource_time(org);
     first_instant CONSTANT timestamptz := (SELECT min(s) FROM unnest(part_starts) AS s);
     end_instant CONSTANT timestamptz := least((SELECT max(e) FROM unnest(part_ends) AS e), now());
 BEGIN
@@ -528,45 +617,66 @@ BEGIN
             CROSS JOIN LATERAL unnest(m.ranges) AS r
         ) AS t
         GROUP BY t.location_id
-    ),
-    -- Machines that stood at one location over the same period share its shifts.
-    planned AS MATERIALIZED (
-        SELECT
-            p.part,
+    )
+    SELECT
+        p.part,
+        h.location_id,
+        h.valid_from,
+        h.valid_to,
+        sum(
+            CASE e.sign WHEN 1 THEN 1 ELSE -1 END * CASE
+                WHEN e.place = 0 THEN 0
+                ELSE t.microseconds_before[e.place]
+                    + (1000000 * extract(epoch FROM least(e.instant, t.ends[e.place]) - t.starts[e.place]))::bigint
+            END
+        ) / 1000000 AS seconds
+    FROM (
+        SELECT DISTINCT
             h.location_id,
             h.valid_from,
-            h.valid_to,
-            sum(
-                CASE e.sign WHEN 1 THEN 1 ELSE -1 END * CASE
-                    WHEN e.place = 0 THEN 0
-                    ELSE t.microseconds_before[e.place]
-                        + (1000000 * extract(epoch FROM least(e.instant, t.ends[e.place]) - t.starts[e.place]))::bigint
-                END
-            ) / 1000000 AS seconds
+            h.valid_to
+        FROM resource_history AS h
+        WHERE h.organization_id = org
+            AND h.is_in_service
+            AND h.valid_from < end_instant
+            AND h.valid_to > first_instant
+    ) AS h
+    JOIN shift_time AS t ON t.location_id = h.location_id
+    JOIN unnest(part_numbers, part_starts, part_ends, part_locations) AS p (part, starts_at, ends_at, location_id)
+        ON p.starts_at < least(p.ends_at, h.valid_to, end_instant)
+        AND p.ends_at > h.valid_from
+        AND (p.location_id IS NULL OR p.location_id = h.location_id)
+    CROSS JOIN LATERAL (
+        SELECT i.sign, i.instant, width_bucket(i.instant, t.starts) AS place
         FROM (
-            SELECT DISTINCT
-                h.location_id,
-                h.valid_from,
-                h.valid_to
-            FROM resource_history AS h
-            WHERE h.organization_id = org
-                AND h.is_in_service
-                AND h.valid_from < end_instant
-                AND h.valid_to > first_instant
-        ) AS h
-        JOIN shift_time AS t ON t.location_id = h.location_id
-        JOIN unnest(part_numbers, part_starts, part_ends, part_locations) AS p (part, starts_at, ends_at, location_id)
-            ON p.starts_at < least(p.ends_at, h.valid_to, end_instant)
-            AND p.ends_at > h.valid_from
-            AND (p.location_id IS NULL OR p.location_id = h.location_id)
-        CROSS JOIN LATERAL (
-            SELECT i.sign, i.instant, width_bucket(i.instant, t.starts) AS place
-            FROM (
-                VALUES (-1, greatest(p.starts_at, h.valid_from)), (1, least(p.ends_at, h.valid_to, end_instant))
-            ) AS i (sign, instant)
-        ) AS e
-        GROUP BY p.part, h.location_id, h.valid_from, h.valid_to
-    )
+            VALUES (-1, greatest(p.starts_at, h.valid_from)), (1, least(p.ends_at, h.valid_to, end_instant))
+        ) AS i (sign, instant)
+    ) AS e
+    GROUP BY p.part, h.location_id, h.valid_from, h.valid_to;
+END
+$$;
+COMMENT ON FUNCTION shift_seconds(uuid, integer[], timestamptz[], timestamptz[], uuid[]) IS
+    'Seconds of shifts, overlapping ones counted once, in each part of the query, at each location and in each period for which '
+    'a version of a machine in service is valid there: machines that stood at one location over the same period share them.';
+
+CREATE FUNCTION resource_time(
+    org uuid,
+    part_numbers integer[],
+    part_starts timestamptz[],
+    part_ends timestamptz[],
+    part_locations uuid[] DEFAULT NULL,
+    only_states text[] DEFAULT NULL
+)
+RETURNS SETOF resource_time_row
+LANGUAGE plpgsql
+STABLE
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    usable CONSTANT tstzmultirange := kept_resource_time(org);
+BEGIN
+    RETURN QUERY
     SELECT
         p.part,
         h.resource_id,
@@ -594,7 +704,7 @@ BEGIN
         NULL::numeric,
         NULL::numeric,
         NULL::numeric
-    FROM planned AS p
+    FROM shift_seconds(org, part_numbers, part_starts, part_ends, part_locations) AS p
     JOIN resource_history AS h
         ON h.organization_id = org
         AND h.is_in_service
@@ -683,6 +793,157 @@ COMMENT ON FUNCTION resource_time(uuid, integer[], timestamptz[], timestamptz[],
     'Rows of state planned hold the shift time itself, before planned maintenance is subtracted. Rows without resource_id: '
     'events without a machine, as recorded. Stored hours are read and all others computed, in one snapshot.';
 
+CREATE FUNCTION resource_time_added(
+    org uuid,
+    part_numbers integer[],
+    part_starts timestamptz[],
+    part_ends timestamptz[],
+    part_locations uuid[],
+    usable tstzmultirange       -- kept_resource_time()
+)
+RETURNS TABLE (
+    part integer,
+    resource_id uuid,
+    is_machine boolean,
+    reports_events boolean,
+    reports_quantity boolean,
+    reports_output boolean,
+    location_id uuid,
+    stood_location_id uuid,
+    state text,
+    capacity_unit text,
+    is_rated boolean,
+    failure_count bigint,
+    untimed_count bigint,
+    untimed_failure_count bigint,
+    seconds numeric,
+    planned_seconds numeric,
+    quantity numeric,
+    scrap_quantity numeric,
+    inspected_quantity numeric,
+    timed_quantity numeric,
+    counted_seconds numeric,
+    inspected_seconds numeric,
+    rated_counted_seconds numeric,
+    rated_seconds numeric,
+    output_planned_seconds numeric,
+    good_planned_seconds numeric
+)
+LANGUAGE plpgsql
+STABLE
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT
+        r.part,
+        NULL::uuid,
+        k.reports_events IS NOT NULL,
+        k.reports_events,
+        k.reports_quantity,
+        k.reports_output,
+        k.location_id,
+        k.stood_location_id,
+        k.state,
+        k.capacity_unit,
+        k.is_rated,
+        k.failure_count,
+        k.untimed_count,
+        k.untimed_failure_count,
+        k.seconds,
+        k.planned_seconds,
+        k.quantity,
+        k.scrap_quantity,
+        k.inspected_quantity,
+        k.timed_quantity,
+        k.counted_seconds,
+        k.inspected_seconds,
+        k.rated_counted_seconds,
+        k.rated_seconds,
+        k.output_planned_seconds,
+        k.good_planned_seconds
+    FROM kept_time_reads(part_numbers, part_starts, part_ends, part_locations, usable) AS r
+    CROSS JOIN LATERAL (
+        SELECT k.*
+        FROM resource_time_totals AS k
+        WHERE k.organization_id = org
+            AND k.hours = r.hours
+            AND k.bucket >= r.starts_at
+            AND k.bucket < r.ends_at
+        OFFSET 0
+    ) AS k
+    WHERE r.hours > 1
+        AND (r.location_id IS NULL OR r.location_id = coalesce(k.stood_location_id, k.location_id));
+
+    -- Single hours at the edges of a part are not added up.
+    RETURN QUERY
+    SELECT
+        r.part,
+        k.resource_id,
+        k.resource_id IS NOT NULL,
+        NULL::boolean,
+        NULL::boolean,
+        NULL::boolean,
+        k.location_id,
+        k.stood_location_id,
+        k.state,
+        k.capacity_unit,
+        k.is_rated,
+        k.failure_count,
+        k.untimed_count,
+        k.untimed_failure_count,
+        k.seconds,
+        k.planned_seconds,
+        k.quantity,
+        k.scrap_quantity,
+        k.inspected_quantity,
+        k.timed_quantity,
+        k.counted_seconds,
+        k.inspected_seconds,
+        k.rated_counted_seconds,
+        k.rated_seconds,
+        k.output_planned_seconds,
+        k.good_planned_seconds
+    FROM kept_time_reads(part_numbers, part_starts, part_ends, part_locations, usable) AS r
+    CROSS JOIN LATERAL (
+        SELECT
+            k.resource_id,
+            k.location_id,
+            k.stood_location_id,
+            k.state,
+            k.capacity_unit,
+            k.is_rated,
+            k.failure_count,
+            k.untimed_count,
+            k.untimed_failure_count,
+            k.seconds,
+            k.planned_seconds,
+            k.quantity,
+            k.scrap_quantity,
+            k.inspected_quantity,
+            k.timed_quantity,
+            k.counted_seconds,
+            k.inspected_seconds,
+            k.rated_counted_seconds,
+            k.rated_seconds,
+            k.output_planned_seconds,
+            k.good_planned_seconds
+        FROM resource_time_sums AS k
+        WHERE k.organization_id = org
+            AND k.hours = r.hours
+            AND k.bucket >= r.starts_at
+            AND k.bucket < r.ends_at
+        OFFSET 0
+    ) AS k
+    WHERE r.hours = 1
+        AND (r.location_id IS NULL OR r.location_id = coalesce(k.stood_location_id, k.location_id));
+END
+$$;
+COMMENT ON FUNCTION resource_time_added(uuid, integer[], timestamptz[], timestamptz[], uuid[], tstzmultirange) IS
+    'Stored hours of each part of the query, added up over machines, and per machine where only single hours are in the part. '
+    'resource_time_rest() computes the remainder; planned time is not included.';
+
 CREATE FUNCTION resource_reporting(org uuid, reported uuid[] DEFAULT '{}', counted uuid[] DEFAULT '{}', inspected uuid[] DEFAULT '{}')
 RETURNS TABLE (
     resource_id uuid,
@@ -703,6 +964,25 @@ DECLARE
     whole_days tstzmultirange;
     stretch record;
 BEGIN
+    SELECT coalesce(range_agg(tstzrange(d.first_day, d.last_day)), '{}')
+    INTO whole_days
+    FROM (
+        SELECT
+            date_bin('24 hours', lower(r) + interval '24 hours' - interval '1 microsecond', origin) AS first_day,
+            date_bin('24 hours', upper(r), origin) AS last_day
+        FROM unnest(kept_resource_time(org)) AS r
+    ) AS d
+    WHERE d.first_day < d.last_day;
+
+    -- Stored days that prove it, of which each machine has its own.
+    SELECT
+        reported || coalesce(array_agg(k.resource_id) FILTER (WHERE whole_days @> k.event_day), '{}'),
+        counted || coalesce(array_agg(k.resource_id) FILTER (WHERE whole_days @> k.quantity_day), '{}'),
+        inspected || coalesce(array_agg(k.resource_id) FILTER (WHERE whole_days @> k.output_day), '{}')
+    INTO reported, counted, inspected
+    FROM resource_time_reports AS k
+    WHERE k.organization_id = org;
+
     SELECT array_agg(r.resource_id)
     INTO unclear
     FROM resources AS r
@@ -710,16 +990,6 @@ BEGIN
         AND NOT (r.resource_id IN (SELECT unnest(reported)) AND r.resource_id IN (SELECT unnest(counted)) AND r.resource_id IN (SELECT unnest(inspected)));
 
     IF unclear IS NOT NULL THEN
-        SELECT coalesce(range_agg(tstzrange(d.first_day, d.last_day)), '{}')
-        INTO whole_days
-        FROM (
-            SELECT
-                date_bin('24 hours', lower(r) + interval '24 hours' - interval '1 microsecond', origin) AS first_day,
-                date_bin('24 hours', upper(r), origin) AS last_day
-            FROM unnest(kept_resource_time(org)) AS r
-        ) AS d
-        WHERE d.first_day < d.last_day;
-
         -- Stored days, by index: machines that never report need no scan of their history. (OFFSET 0: each subquery is
         -- planned separately, so that the index is used behind a tenant's view too.)
         SELECT
@@ -840,6 +1110,118 @@ COMMENT ON FUNCTION resource_reporting(uuid, uuid[], uuid[], uuid[]) IS
     '(A machine that was idle for the whole period keeps its planned time; one that never reports is excluded, which '
     'coverage shows.) The arrays list machines for which this is already known.';
 
+CREATE FUNCTION resource_time_report_changes(
+    org uuid,
+    machines uuid[],            -- with the columns of resource_reporting()
+    reported boolean[],
+    counted boolean[],
+    inspected boolean[]
+)
+RETURNS TABLE (
+    resource_id uuid,
+    reports_events boolean,
+    reports_quantity boolean,
+    reports_output boolean
+)
+LANGUAGE plpgsql
+STABLE
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT
+        k.resource_id,
+        coalesce(r.reports_events, false),
+        coalesce(r.reports_quantity, false),
+        coalesce(r.reports_output, false)
+    FROM resource_time_reports AS k
+    LEFT JOIN unnest(machines, reported, counted, inspected) AS r (resource_id, reports_events, reports_quantity, reports_output)
+        ON r.resource_id = k.resource_id
+    WHERE k.organization_id = org
+        AND (
+            k.reports_events <> coalesce(r.reports_events, false)
+            OR k.reports_quantity <> coalesce(r.reports_quantity, false)
+            OR k.reports_output <> coalesce(r.reports_output, false)
+        );
+END
+$$;
+COMMENT ON FUNCTION resource_time_report_changes(uuid, uuid[], boolean[], boolean[], boolean[]) IS
+    'Machines that report more, or less, than resource_time_totals has it. While there are any, totals are not read.';
+
+CREATE OR REPLACE FUNCTION keep_resource_time_totals(org uuid, days timestamptz[])
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+#variable_conflict use_column
+DECLARE
+    origin CONSTANT timestamptz := '2000-01-03 00:00:00+00';
+    touched timestamptz[];
+    first_bucket timestamptz;
+    last_bucket timestamptz;
+    width integer;
+BEGIN
+    FOREACH width IN ARRAY ARRAY[6, 24, 168, 672] LOOP
+        SELECT array_agg(DISTINCT d.bucket), min(d.bucket), max(d.bucket)
+        INTO touched, first_bucket, last_bucket
+        FROM unnest(days) AS u (day)
+        CROSS JOIN LATERAL generate_series(u.day, u.day + interval '18 hours', interval '6 hours') AS h
+        CROSS JOIN LATERAL (SELECT date_bin(make_interval(hours => width), h, origin) AS bucket) AS d;
+        DELETE FROM resource_time_totals AS d
+        WHERE d.organization_id = org
+            AND d.hours = width
+            AND d.bucket >= first_bucket
+            AND d.bucket <= last_bucket
+            AND d.bucket = ANY (touched);
+        INSERT INTO resource_time_totals (
+            organization_id, hours, bucket, number, location_id, stood_location_id, state, capacity_unit, is_rated, reports_events, reports_quantity, reports_output,
+            failure_count, untimed_count, untimed_failure_count, seconds, planned_seconds, quantity, scrap_quantity, inspected_quantity, timed_quantity, counted_seconds, inspected_seconds, rated_counted_seconds, rated_seconds, output_planned_seconds, good_planned_seconds
+        )
+        SELECT
+            org,
+            width,
+            h.bucket,
+            row_number() OVER (PARTITION BY h.bucket),
+            h.location_id,
+            h.stood_location_id,
+            h.state,
+            h.capacity_unit,
+            h.is_rated,
+            r.reports_events,
+            r.reports_quantity,
+            r.reports_output,
+            sum(h.failure_count),
+            sum(h.untimed_count),
+            sum(h.untimed_failure_count),
+            sum(h.seconds),
+            sum(h.planned_seconds),
+            sum(h.quantity),
+            sum(h.scrap_quantity),
+            sum(h.inspected_quantity),
+            sum(h.timed_quantity),
+            sum(h.counted_seconds),
+            sum(h.inspected_seconds),
+            sum(h.rated_counted_seconds),
+            sum(h.rated_seconds),
+            sum(h.output_planned_seconds),
+            sum(h.good_planned_seconds)
+        FROM resource_time_sums AS h
+        LEFT JOIN resource_time_reports AS r
+            ON r.organization_id = h.organization_id
+            AND r.resource_id = h.resource_id
+        WHERE h.organization_id = org
+            AND h.hours = width
+            AND h.bucket >= first_bucket
+            AND h.bucket <= last_bucket
+            AND h.bucket = ANY (touched)
+        GROUP BY h.bucket, h.location_id, h.stood_location_id, h.state, h.capacity_unit, h.is_rated, r.reports_events, r.reports_quantity, r.reports_output;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION keep_resource_time_totals(uuid, timestamptz[]) IS
+    'Adds the stored sums of these UTC days, of their six hours, weeks and four weeks, up over machines again.';
+REVOKE ALL ON FUNCTION keep_resource_time_totals(uuid, timestamptz[]) FROM PUBLIC;
+
 -- One step of a refresh, in the caller's transaction: the newest past hours that are not stored yet.
 DROP FUNCTION IF EXISTS keep_resource_time(uuid, interval, interval);
 CREATE OR REPLACE FUNCTION keep_resource_time(
@@ -868,6 +1250,12 @@ DECLARE
     first_bucket timestamptz;
     end_bucket timestamptz;
     touched timestamptz[];
+    days timestamptz[];
+    unproven uuid[];
+    machines uuid[];
+    reported boolean[];
+    counted boolean[];
+    inspected boolean[];
     width integer;
 BEGIN
     -- One refresh at a time per organization; another one is running.
@@ -1034,6 +1422,72 @@ BEGIN
                 AND kept @> tstzrange(d.bucket, d.bucket + make_interval(hours => width))
             GROUP BY d.bucket, h.resource_id, h.location_id, h.stood_location_id, h.state, h.cause, h.capacity_unit, h.is_rated;
         END LOOP;
+
+        -- Days that prove what a machine reports: those stored anew are looked at again.
+        first_bucket := date_bin('24 hours', lower(chunk), origin);
+        end_bucket := date_bin('24 hours', upper(chunk) - interval '1 microsecond', origin) + interval '24 hours';
+        SELECT array_agg(DISTINCT date_bin('24 hours', h, origin))
+        INTO days
+        FROM unnest(chunk) AS r
+        CROSS JOIN LATERAL generate_series(lower(r), upper(r) - interval '1 hour', interval '1 hour') AS h;
+        WITH reset AS (
+            UPDATE resource_time_reports AS r
+            SET
+                event_day = CASE WHEN r.event_day = ANY (days) THEN NULL ELSE r.event_day END,
+                quantity_day = CASE WHEN r.quantity_day = ANY (days) THEN NULL ELSE r.quantity_day END,
+                output_day = CASE WHEN r.output_day = ANY (days) THEN NULL ELSE r.output_day END
+            WHERE r.organization_id = org
+                AND (r.event_day = ANY (days) OR r.quantity_day = ANY (days) OR r.output_day = ANY (days))
+            RETURNING r.resource_id
+        )
+        SELECT array_agg(r.resource_id) INTO unproven FROM reset AS r;
+        INSERT INTO resource_time_reports AS r (
+            organization_id, resource_id, event_day, quantity_day, output_day, reports_events, reports_quantity, reports_output
+        )
+        SELECT
+            org,
+            k.resource_id,
+            min(k.bucket),
+            min(k.bucket) FILTER (WHERE k.state = 'production' AND k.quantity IS NOT NULL),
+            min(k.bucket) FILTER (WHERE k.state = 'production' AND k.inspected_quantity IS NOT NULL),
+            true,
+            count(k.quantity) FILTER (WHERE k.state = 'production') > 0,
+            count(k.inspected_quantity) FILTER (WHERE k.state = 'production') > 0
+        FROM (
+            SELECT h.resource_id, h.bucket, h.state, h.quantity, h.inspected_quantity
+            FROM resource_time_sums AS h
+            WHERE h.organization_id = org
+                AND h.hours = 24
+                AND h.bucket >= first_bucket
+                AND h.bucket < end_bucket
+                AND h.bucket = ANY (days)
+                AND h.resource_id IS NOT NULL
+            UNION ALL
+            SELECT h.resource_id, h.bucket, h.state, h.quantity, h.inspected_quantity
+            FROM resource_time_sums AS h
+            WHERE h.organization_id = org
+                AND h.hours = 24
+                AND h.resource_id = ANY (unproven)
+            UNION ALL
+            -- Days of which not all hours are stored prove nothing, but are added up over machines by six hours.
+            SELECT h.resource_id, NULL, h.state, h.quantity, h.inspected_quantity
+            FROM resource_time_sums AS h
+            WHERE h.organization_id = org
+                AND h.hours = 6
+                AND h.bucket >= first_bucket
+                AND h.bucket < end_bucket
+                AND h.resource_id IS NOT NULL
+        ) AS k
+        GROUP BY k.resource_id
+        ON CONFLICT (organization_id, resource_id) DO UPDATE
+        SET
+            event_day = coalesce(r.event_day, excluded.event_day),
+            quantity_day = coalesce(r.quantity_day, excluded.quantity_day),
+            output_day = coalesce(r.output_day, excluded.output_day)
+        WHERE r.event_day IS NULL AND excluded.event_day IS NOT NULL
+            OR r.quantity_day IS NULL AND excluded.quantity_day IS NOT NULL
+            OR r.output_day IS NULL AND excluded.output_day IS NOT NULL;
+        PERFORM keep_resource_time_totals(org, days);
     END IF;
 
     UPDATE resource_time_states AS s
@@ -1045,6 +1499,41 @@ BEGIN
         failure = NULL
     FROM (SELECT kept AS keep_resource_time_kept) AS new_state
     WHERE s.organization_id = org;
+
+    -- In the last step, machines that report more, or less, than the totals have it.
+    IF newest IS NOT NULL AND isempty(wanted - chunk) THEN
+        SELECT array_agg(r.resource_id), array_agg(r.reports_events), array_agg(r.reports_quantity), array_agg(r.reports_output)
+        INTO machines, reported, counted, inspected
+        FROM resource_reporting(org) AS r;
+        SELECT array_agg(n.resource_id), array_agg(n.reports_events), array_agg(n.reports_quantity), array_agg(n.reports_output)
+        INTO unproven, reported, counted, inspected
+        FROM resource_time_report_changes(org, machines, reported, counted, inspected) AS n;
+        IF unproven IS NOT NULL THEN
+            UPDATE resource_time_reports AS r
+            SET
+                reports_events = n.reports_events,
+                reports_quantity = n.reports_quantity,
+                reports_output = n.reports_output
+            FROM unnest(unproven, reported, counted, inspected) AS n (resource_id, reports_events, reports_quantity, reports_output)
+            WHERE r.organization_id = org
+                AND r.resource_id = n.resource_id;
+            SELECT array_agg(DISTINCT k.bucket)
+            INTO days
+            FROM (
+                SELECT h.bucket
+                FROM resource_time_sums AS h
+                WHERE h.organization_id = org
+                    AND h.hours = 24
+                    AND h.resource_id = ANY (unproven)
+                UNION ALL
+                -- Days of which not all hours are stored have six hours, too.
+                SELECT date_bin('24 hours', e.hour, origin)
+                FROM unnest(kept) AS r
+                CROSS JOIN LATERAL (VALUES (lower(r)), (upper(r) - interval '1 microsecond')) AS e (hour)
+            ) AS k;
+            PERFORM keep_resource_time_totals(org, days);
+        END IF;
+    END IF;
     RETURN NOT isempty(wanted - coalesce(chunk, '{}'));
 END
 $$;

@@ -25,7 +25,7 @@ BEGIN
                 'location_buckets', 'counted_attendance', 'demand_forecasts_as_of', 'demand_forecast_outcomes', 'demand_forecast_accuracy',
                 'absence_forecasts_as_of', 'absence_forecast_accuracy',
                 'anomaly_predictions_as_of', 'anomaly_prediction_scores',
-                'operation_totals', 'planned_busy_time', 'resource_time_model', 'event_kpis', 'operational_kpis',
+                'operation_totals', 'planned_busy_time', 'resource_time_model', 'event_kpis', 'operational_kpis', 'kpis_by_part', 'forecast_outcomes_by_part',
                 'shift_kpis', 'get_kpi_summary'
             )
     LOOP
@@ -271,14 +271,15 @@ COMMENT ON AGGREGATE kept_until(timestamptz, timestamptz) IS
     'Over intervals (start, end) ordered by start: the end of the last interval kept, where intervals that begin before it '
     'are dropped. An interval was kept if the result equals its own end. Ensures that no sale is counted in two intervals.';
 
-CREATE FUNCTION demand_forecast_outcomes(
+CREATE FUNCTION forecast_outcomes_by_part(
     org uuid,
-    period_start timestamptz,
-    period_end timestamptz,
+    part_starts timestamptz[],   -- in order, without overlaps
+    part_ends timestamptz[],
     newest_only boolean DEFAULT false,
     fill_quantity numeric DEFAULT NULL
 )
 RETURNS TABLE (
+    part integer,
     product_id text,
     location_id uuid,
     target_time timestamptz,
@@ -302,16 +303,19 @@ SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 DECLARE
-    -- Nothing is counted beyond now().
-    known_until CONSTANT timestamptz := least(period_end, now());
+    period_start CONSTANT timestamptz := part_starts[1];
+    period_end CONSTANT timestamptz := part_ends[cardinality(part_ends)];
 BEGIN
     RETURN QUERY
     WITH known AS NOT MATERIALIZED (
-        SELECT *
+        SELECT
+            f.*,
+            width_bucket(f.target_time, part_starts) AS part
         FROM demand_forecasts AS f
         WHERE f.organization_id = org
             AND f.target_time >= period_start
             AND f.target_time < period_end
+            AND f.target_time < part_ends[width_bucket(f.target_time, part_starts)]
             AND f.available_at <= f.target_time
     ),
     newest AS (
@@ -332,6 +336,7 @@ BEGIN
     ),
     chosen AS (
         SELECT
+            k.part,
             k.product_id,
             k.location_id,
             k.target_time,
@@ -348,6 +353,7 @@ BEGIN
         WHERE NOT newest_only
         UNION ALL
         SELECT
+            n.part,
             n.product_id,
             n.location_id,
             n.target_time,
@@ -359,7 +365,7 @@ BEGIN
             n.lower_bound,
             n.upper_bound,
             n.purpose,
-            n.target_interval = min(n.target_interval) OVER (PARTITION BY n.product_id, n.location_id)
+            n.target_interval = min(n.target_interval) OVER (PARTITION BY n.part, n.product_id, n.location_id)
         FROM newest AS n
     ),
     placed AS MATERIALIZED (
@@ -385,7 +391,9 @@ BEGIN
     ended AS (
         SELECT
             p.*,
-            n.target_end
+            n.target_end,
+            -- Nothing is counted beyond now().
+            least(part_ends[p.part], now()) AS known_until
         FROM placed AS p
         JOIN ends AS n
             ON n.target_time = p.target_time
@@ -400,7 +408,7 @@ BEGIN
                 CASE
                     WHEN newest_only THEN
                         kept_until(e.target_time, e.target_end)
-                            OVER (PARTITION BY e.product_id, e.location_id ORDER BY e.target_time)
+                            OVER (PARTITION BY e.part, e.product_id, e.location_id ORDER BY e.target_time)
                     ELSE e.target_end
                 END AS kept_until
             FROM ended AS e
@@ -409,7 +417,8 @@ BEGIN
                 OR NOT EXISTS (
                     SELECT
                     FROM ended AS s
-                    WHERE s.product_id = e.product_id
+                    WHERE s.part = e.part
+                        AND s.product_id = e.product_id
                         AND s.location_id = e.location_id
                         AND s.target_interval < e.target_interval
                         AND s.target_time < e.target_end
@@ -440,7 +449,7 @@ BEGIN
                 AND d.location_id = t.location_id
                 AND d.time >= t.target_time
                 AND d.time < t.target_end
-                AND t.target_end <= known_until
+                AND t.target_end <= t.known_until
                 AND t.looks
                 -- Redundant, but lets chunks outside the period be excluded once rather than for each target.
                 AND d.time >= period_start
@@ -448,6 +457,7 @@ BEGIN
         ) AS observed
     )
     SELECT
+        o.part,
         o.product_id,
         o.location_id,
         o.target_time,
@@ -458,12 +468,64 @@ BEGIN
         o.predicted_quantity,
         o.lower_bound,
         o.upper_bound,
-        CASE WHEN o.target_end <= known_until THEN coalesce(o.quantity, fill_quantity) END,
+        CASE WHEN o.target_end <= o.known_until THEN coalesce(o.quantity, fill_quantity) END,
         o.target_interval,
         o.target_end,
-        o.target_end <= known_until,
+        o.target_end <= o.known_until,
         o.purpose
     FROM outcomes AS o;
+END
+$$;
+COMMENT ON FUNCTION forecast_outcomes_by_part(uuid, timestamptz[], timestamptz[], boolean, numeric) IS
+    'demand_forecast_outcomes() of several periods, which follow each other: part is the number of the period, from 1.';
+
+CREATE FUNCTION demand_forecast_outcomes(
+    org uuid,
+    period_start timestamptz,
+    period_end timestamptz,
+    newest_only boolean DEFAULT false,
+    fill_quantity numeric DEFAULT NULL
+)
+RETURNS TABLE (
+    product_id text,
+    location_id uuid,
+    target_time timestamptz,
+    model_name text,
+    model_version text,
+    available_at timestamptz,
+    lead_time_days integer,
+    predicted_quantity numeric,
+    lower_bound numeric,
+    upper_bound numeric,
+    actual_quantity numeric,
+    target_interval interval,
+    target_end timestamptz,
+    is_over boolean,
+    purpose text
+)
+LANGUAGE plpgsql
+STABLE
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT
+        o.product_id,
+        o.location_id,
+        o.target_time,
+        o.model_name,
+        o.model_version,
+        o.available_at,
+        o.lead_time_days,
+        o.predicted_quantity,
+        o.lower_bound,
+        o.upper_bound,
+        o.actual_quantity,
+        o.target_interval,
+        o.target_end,
+        o.is_over,
+        o.purpose
+    FROM forecast_outcomes_by_part(org, ARRAY[period_start], ARRAY[period_end], newest_only, fill_quantity) AS o;
 END
 $$;
 COMMENT ON FUNCTION demand_forecast_outcomes(uuid, timestamptz, timestamptz, boolean, numeric) IS

@@ -508,19 +508,42 @@ DECLARE
     by_resource CONSTANT boolean := grouping_level = 'resource';
     first_instant CONSTANT timestamptz := (SELECT min(s) FROM unnest(part_starts) AS s);
     end_instant CONSTANT timestamptz := least((SELECT max(e) FROM unnest(part_ends) AS e), now());
+    usable CONSTANT tstzmultirange := kept_resource_time(org);
+    nowhere CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
+    by_totals boolean := false;
+    machines uuid[];
+    reports_events boolean[];
+    reports_quantity boolean[];
+    reports_output boolean[];
 BEGIN
+    -- All but single hours are read added up over machines, if each machine reports what it reported when they were added up.
+    IF NOT by_resource AND NOT isempty(usable) THEN
+        SELECT array_agg(r.resource_id), array_agg(r.reports_events), array_agg(r.reports_quantity), array_agg(r.reports_output)
+        INTO machines, reports_events, reports_quantity, reports_output
+        FROM resource_reporting(org) AS r;
+        by_totals := NOT EXISTS (
+            SELECT FROM resource_time_report_changes(org, machines, reports_events, reports_quantity, reports_output)
+        );
+    END IF;
+
     RETURN QUERY
-    WITH facts AS MATERIALIZED (
+    WITH recorded AS MATERIALIZED (
         SELECT t.*
         FROM resource_time(org, part_numbers, part_starts, part_ends, part_locations) AS t
+        WHERE NOT by_totals
+        UNION ALL
+        SELECT t.*
+        FROM resource_time_rest(org, part_numbers, part_starts, part_ends, part_locations, usable, NULL) AS t
+        WHERE by_totals
     ),
     known AS (
         SELECT
             array_agg(DISTINCT f.resource_id) FILTER (WHERE f.state <> 'planned') AS reported,
             array_agg(DISTINCT f.resource_id) FILTER (WHERE f.state = 'production' AND f.quantity IS NOT NULL) AS counted,
             array_agg(DISTINCT f.resource_id) FILTER (WHERE f.inspected_quantity IS NOT NULL) AS inspected
-        FROM facts AS f
+        FROM recorded AS f
         WHERE f.resource_id IS NOT NULL
+            AND NOT by_totals
     ),
     reporting AS MATERIALIZED (
         SELECT r.*
@@ -528,6 +551,128 @@ BEGIN
         CROSS JOIN LATERAL resource_reporting(
             org, coalesce(k.reported, '{}'), coalesce(k.counted, '{}'), coalesce(k.inspected, '{}')
         ) AS r
+        WHERE NOT by_totals
+        UNION ALL
+        SELECT r.*
+        FROM unnest(machines, reports_events, reports_quantity, reports_output) AS r
+        WHERE by_totals
+    ),
+    -- Machines that stood at one location over the same period and report the same share their planned time.
+    versions AS (
+        SELECT
+            h.location_id,
+            h.valid_from,
+            h.valid_to,
+            h.rated_capacity_per_hour IS NOT NULL AS is_rated,
+            r.reports_events,
+            r.reports_quantity,
+            r.reports_output,
+            count(*) AS machine_count
+        FROM resource_history AS h
+        LEFT JOIN reporting AS r ON r.resource_id = h.resource_id
+        WHERE by_totals
+            AND h.organization_id = org
+            AND h.is_in_service
+            AND h.valid_from < end_instant
+            AND h.valid_to > first_instant
+        GROUP BY 1, 2, 3, 4, 5, 6, 7
+    ),
+    facts AS MATERIALIZED (
+        SELECT
+            f.part,
+            f.resource_id,
+            f.resource_id IS NOT NULL AS is_machine,
+            r.reports_events,
+            r.reports_quantity,
+            r.reports_output,
+            f.location_id,
+            f.stood_location_id,
+            f.state,
+            f.capacity_unit,
+            f.is_rated,
+            f.failure_count,
+            f.untimed_count,
+            f.untimed_failure_count,
+            f.seconds,
+            f.planned_seconds,
+            f.quantity,
+            f.scrap_quantity,
+            f.inspected_quantity,
+            f.timed_quantity,
+            f.counted_seconds,
+            f.inspected_seconds,
+            f.rated_counted_seconds,
+            f.rated_seconds,
+            f.output_planned_seconds,
+            f.good_planned_seconds
+        FROM recorded AS f
+        LEFT JOIN reporting AS r ON r.resource_id = f.resource_id
+        UNION ALL
+        SELECT
+            r.part,
+            r.resource_id,
+            r.is_machine,
+            CASE WHEN r.resource_id IS NULL THEN r.reports_events ELSE g.reports_events END,
+            CASE WHEN r.resource_id IS NULL THEN r.reports_quantity ELSE g.reports_quantity END,
+            CASE WHEN r.resource_id IS NULL THEN r.reports_output ELSE g.reports_output END,
+            r.location_id,
+            r.stood_location_id,
+            r.state,
+            r.capacity_unit,
+            r.is_rated,
+            r.failure_count,
+            r.untimed_count,
+            r.untimed_failure_count,
+            r.seconds,
+            r.planned_seconds,
+            r.quantity,
+            r.scrap_quantity,
+            r.inspected_quantity,
+            r.timed_quantity,
+            r.counted_seconds,
+            r.inspected_seconds,
+            r.rated_counted_seconds,
+            r.rated_seconds,
+            r.output_planned_seconds,
+            r.good_planned_seconds
+        FROM resource_time_added(org, part_numbers, part_starts, part_ends, part_locations, usable) AS r
+        LEFT JOIN reporting AS g ON g.resource_id = r.resource_id
+        WHERE by_totals
+        UNION ALL
+        SELECT
+            p.part,
+            NULL,
+            true,
+            v.reports_events,
+            v.reports_quantity,
+            v.reports_output,
+            p.location_id,
+            p.location_id,
+            'planned',
+            NULL,
+            v.is_rated,
+            0,
+            0,
+            0,
+            p.seconds * v.machine_count,
+            p.seconds * v.machine_count,
+            NULL,
+            NULL,
+            NULL,
+            NULL,
+            NULL,
+            NULL,
+            NULL,
+            NULL,
+            NULL,
+            NULL
+        FROM shift_seconds(org, part_numbers, part_starts, part_ends, part_locations) AS p
+        JOIN versions AS v
+            ON v.location_id = p.location_id
+            AND v.valid_from = p.valid_from
+            AND v.valid_to = p.valid_to
+        WHERE by_totals
+            AND p.seconds > 0
     ),
     subjects AS (
         SELECT NULL::uuid AS location_id, NULL::uuid AS resource_id
@@ -564,11 +709,11 @@ BEGIN
             f.part,
             CASE WHEN by_location THEN f.location_id END AS location_id,
             CASE WHEN by_resource THEN f.resource_id END AS resource_id,
-            count(*) FILTER (WHERE f.resource_id IS NOT NULL) > 0 AS has_data,
-            count(*) FILTER (WHERE f.resource_id IS NULL) > 0 AS has_nameless,
+            count(*) FILTER (WHERE f.is_machine) > 0 AS has_data,
+            count(*) FILTER (WHERE NOT f.is_machine) > 0 AS has_nameless,
             sum(f.seconds) FILTER (WHERE m.is_busy) AS busy,
             sum(f.seconds - f.planned_seconds) FILTER (WHERE m.is_busy) AS busy_unplanned,
-            sum(f.seconds) FILTER (WHERE f.resource_id IS NULL AND f.state <> 'maintenance') AS nameless,
+            sum(f.seconds) FILTER (WHERE NOT f.is_machine AND f.state <> 'maintenance') AS nameless,
             sum(f.seconds) FILTER (WHERE m.is_production) AS production,
             sum(f.seconds) FILTER (WHERE m.is_busy AND f.state = 'breakdown') AS breakdown,
             sum(f.failure_count) AS failure_count,
@@ -588,18 +733,17 @@ BEGIN
             sum(f.counted_seconds) FILTER (WHERE m.is_production) AS counted,
             sum(
                 CASE WHEN f.state = 'production' THEN coalesce(f.counted_seconds, 0) ELSE f.seconds END
-            ) FILTER (WHERE m.is_busy AND r.reports_quantity) AS counting_busy,
+            ) FILTER (WHERE m.is_busy AND f.reports_quantity) AS counting_busy,
             sum(f.inspected_quantity) FILTER (WHERE m.is_production) AS inspected_quantity,
             sum(f.scrap_quantity) FILTER (WHERE m.is_production AND f.inspected_quantity IS NOT NULL) AS scrap_quantity,
             sum(f.inspected_seconds) FILTER (WHERE m.is_production) AS inspected,
             sum(f.rated_seconds) FILTER (WHERE m.is_production) AS rated_time,
             sum(f.rated_counted_seconds) FILTER (WHERE m.is_production) AS rated_counted
         FROM facts AS f
-        LEFT JOIN reporting AS r ON r.resource_id = f.resource_id
         CROSS JOIN LATERAL (
             SELECT
-                f.resource_id IS NOT NULL AND f.state IN ('production', 'setup', 'idle', 'breakdown') AS is_busy,
-                f.resource_id IS NOT NULL AND f.state = 'production' AS is_production
+                f.is_machine AND f.state IN ('production', 'setup', 'idle', 'breakdown') AS is_busy,
+                f.is_machine AND f.state = 'production' AS is_production
         ) AS m
         WHERE f.state <> 'planned'
         GROUP BY 1, 2, 3
@@ -613,14 +757,13 @@ BEGIN
             count(*) FILTER (WHERE f.state <> 'planned' AND f.planned_seconds > 0) > 0 AS has_data,
             sum(m.planned) AS planned,
             sum(f.planned_seconds) FILTER (WHERE m.is_busy) AS recorded_planned,
-            sum(m.planned) FILTER (WHERE r.reports_events) AS measured_planned,
+            sum(m.planned) FILTER (WHERE f.reports_events) AS measured_planned,
             coalesce(sum(f.planned_seconds) FILTER (WHERE f.state = 'production'), 0) AS production_planned,
-            sum(m.planned) FILTER (WHERE r.reports_events AND f.is_rated) AS rated_planned,
-            sum(m.planned - m.unknown_output) FILTER (WHERE r.reports_output AND f.is_rated) AS output_planned,
-            sum(f.planned_seconds - m.unknown_output) FILTER (WHERE m.is_busy AND r.reports_output AND f.is_rated) AS output_recorded,
+            sum(m.planned) FILTER (WHERE f.reports_events AND f.is_rated) AS rated_planned,
+            sum(m.planned - m.unknown_output) FILTER (WHERE f.reports_output AND f.is_rated) AS output_planned,
+            sum(f.planned_seconds - m.unknown_output) FILTER (WHERE m.is_busy AND f.reports_output AND f.is_rated) AS output_recorded,
             coalesce(sum(f.good_planned_seconds), 0) AS good_time
         FROM facts AS f
-        LEFT JOIN reporting AS r ON r.resource_id = f.resource_id
         CROSS JOIN LATERAL (
             SELECT
                 CASE f.state WHEN 'planned' THEN f.planned_seconds WHEN 'maintenance' THEN -f.planned_seconds ELSE 0 END AS planned,
@@ -630,7 +773,7 @@ BEGIN
                 END AS unknown_output,
                 f.state IN ('production', 'setup', 'idle', 'breakdown') AS is_busy
         ) AS m
-        WHERE f.resource_id IS NOT NULL
+        WHERE f.is_machine
         GROUP BY 1, 2, 3
     )
     SELECT
@@ -648,14 +791,15 @@ BEGIN
         k.reason
     FROM (SELECT DISTINCT n AS part FROM unnest(part_numbers) AS n) AS p
     CROSS JOIN subjects AS s
+    -- Equality of what may be NULL, which can be hashed: there may be thousands of machines.
     LEFT JOIN happened AS h
         ON h.part = p.part
-        AND h.location_id IS NOT DISTINCT FROM CASE WHEN by_location THEN s.location_id END
-        AND h.resource_id IS NOT DISTINCT FROM s.resource_id
+        AND coalesce(h.location_id, nowhere) = coalesce(CASE WHEN by_location THEN s.location_id END, nowhere)
+        AND coalesce(h.resource_id, nowhere) = coalesce(s.resource_id, nowhere)
     LEFT JOIN stood AS t
         ON t.part = p.part
-        AND t.location_id IS NOT DISTINCT FROM CASE WHEN by_location THEN s.location_id END
-        AND t.resource_id IS NOT DISTINCT FROM s.resource_id
+        AND coalesce(t.location_id, nowhere) = coalesce(CASE WHEN by_location THEN s.location_id END, nowhere)
+        AND coalesce(t.resource_id, nowhere) = coalesce(s.resource_id, nowhere)
     CROSS JOIN LATERAL event_kpis(
         coalesce(h.has_data, false) OR coalesce(t.has_data, false),
         coalesce(h.has_nameless, false),
@@ -696,13 +840,14 @@ COMMENT ON FUNCTION time_kpis(uuid, integer[], timestamptz[], timestamptz[], uui
     'see operational_kpis(). Planned time of a location, and production within it, is that of the machines that stood '
     'there; everything else counts at the location of the event. The location_id of a resource is its location at the end.';
 
-CREATE FUNCTION operational_kpis(
+CREATE FUNCTION kpis_by_part(
     org uuid,
-    period_start timestamptz,
-    period_end timestamptz,
-    grouping_level text DEFAULT 'organization'
+    part_starts timestamptz[],      -- in order, without overlaps
+    part_ends timestamptz[],
+    grouping_level text
 )
 RETURNS TABLE (
+    part integer,
     location_id uuid,
     resource_id uuid,
     kpi text,
@@ -725,20 +870,19 @@ AS $$
 DECLARE
     by_location CONSTANT boolean := grouping_level = 'location';
     by_resource CONSTANT boolean := grouping_level = 'resource';
+    period_start CONSTANT timestamptz := part_starts[1];
+    period_end CONSTANT timestamptz := part_ends[cardinality(part_ends)];
     -- Early arrivals are recorded early, and a shift lasts at most a day: attendance of the assignments is within this
     -- range, so chunks outside it are excluded once rather than for each assignment.
     early CONSTANT interval := interval '2 hours';
     recorded_since CONSTANT timestamptz := period_start - early;
     recorded_until CONSTANT timestamptz := period_end + interval '25 hours';
+    nowhere CONSTANT uuid := '00000000-0000-0000-0000-000000000000';
     recorded_employees uuid[];
     recorded_times timestamptz[];
 BEGIN
     IF grouping_level NOT IN ('organization', 'location', 'resource') THEN
         RAISE EXCEPTION 'grouping_level is %, not organization, location or resource', coalesce(grouping_level, 'NULL')
-            USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    IF period_start >= period_end OR NOT isfinite(period_start) OR NOT isfinite(period_end) THEN
-        RAISE EXCEPTION 'the period must start before it ends: % to %', period_start, period_end
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
@@ -759,10 +903,13 @@ BEGIN
     WITH timed AS MATERIALIZED (
         SELECT
             k.*
-        FROM time_kpis(org, ARRAY[1], ARRAY[period_start], ARRAY[period_end], NULL, grouping_level) AS k
+        FROM time_kpis(
+            org, (SELECT array_agg(n) FROM generate_series(1, cardinality(part_starts)) AS n), part_starts, part_ends, NULL, grouping_level
+        ) AS k
     ),
     subjects AS (
         SELECT DISTINCT
+            t.part,
             t.location_id,
             t.resource_id
         FROM timed AS t
@@ -773,7 +920,8 @@ BEGIN
         -- One day more at either end than any time zone can shift; then exactly, once per day and calendar.
         SELECT
             d.day::date AS plan_date,
-            z.timezone
+            z.timezone,
+            i.part
         FROM generate_series(
             date_trunc('day', period_start AT TIME ZONE 'UTC') - interval '2 days',
             date_trunc('day', least(period_end, now()) AT TIME ZONE 'UTC') + interval '1 day',
@@ -781,11 +929,14 @@ BEGIN
         ) AS d (day)
         CROSS JOIN (SELECT DISTINCT l.timezone FROM location_history AS l WHERE l.organization_id = org) AS z
         CROSS JOIN LATERAL (SELECT local_day_start(d.day::date + 1, z.timezone)) AS n (ends_at)
+        -- The part in which the day ends; a part's first instant belongs to the day before it.
+        CROSS JOIN LATERAL (SELECT width_bucket(n.ends_at - interval '1 microsecond', part_starts)) AS i (part)
         WHERE n.ends_at > period_start
-            AND n.ends_at <= least(period_end, now())
+            AND n.ends_at <= least(part_ends[i.part], now())
     ),
     plans AS (
         SELECT
+            d.part,
             CASE WHEN by_location THEN p.location_id END AS location_id,
             CASE WHEN by_resource THEN p.resource_id END AS resource_id,
             count(*) AS plan_count,
@@ -815,16 +966,18 @@ BEGIN
             AND p.plan_date >= (period_start AT TIME ZONE 'UTC')::date - 2
             AND p.plan_date <= (least(period_end, now()) AT TIME ZONE 'UTC')::date + 1
             AND (NOT by_resource OR p.resource_id IS NOT NULL)
-        GROUP BY 1, 2
+        GROUP BY 1, 2, 3
     ),
     attendance AS (
         SELECT
+            width_bucket(a.time, part_starts) AS part,
             CASE WHEN by_location THEN a.location_id END AS location_id,
             count(*) AS scheduled_count,
             count(*) FILTER (WHERE a.status IN ('present', 'late', 'remote')) AS attended_count
         FROM counted_attendance(org, period_start, period_end) AS a
         WHERE NOT by_resource
-        GROUP BY 1
+            AND a.time < part_ends[width_bucket(a.time, part_starts)]
+        GROUP BY 1, 2
     ),
     assigned AS (
         SELECT
@@ -838,6 +991,7 @@ BEGIN
             AND sa.status <> 'cancelled'
             AND sa.starts_at >= period_start
             AND sa.starts_at < least(period_end, now())
+            AND sa.starts_at < part_ends[width_bucket(sa.starts_at, part_starts)]
     ),
     -- Match each assignment with the next attendance of its employee in a single ordered pass instead of lookups.
     recorded AS (
@@ -866,6 +1020,7 @@ BEGIN
     ),
     assignments AS (
         SELECT
+            width_bucket(sa.starts_at, part_starts) AS part,
             CASE WHEN by_location THEN e.location_id END AS location_id,
             count(*) AS assigned_count,
             count(*) FILTER (WHERE sa.recorded_at < sa.ends_at) AS recorded_count
@@ -876,10 +1031,11 @@ BEGIN
             AND e.valid_from <= sa.starts_at
             AND e.valid_to > sa.starts_at
         WHERE e.is_employed
-        GROUP BY 1
+        GROUP BY 1, 2
     ),
     forecasts AS (
         SELECT
+            f.part,
             CASE WHEN by_location THEN f.location_id END AS location_id,
             count(*) FILTER (WHERE f.is_over) AS target_count,
             count(f.actual_quantity) AS outcome_count,
@@ -887,15 +1043,16 @@ BEGIN
             sum(f.actual_quantity) AS actual_quantity,
             array_agg(DISTINCT p.unit ORDER BY p.unit)
                 FILTER (WHERE f.actual_quantity IS NOT NULL AND p.unit IS NOT NULL) AS units
-        FROM demand_forecast_outcomes(org, period_start, period_end, newest_only => true) AS f
+        FROM forecast_outcomes_by_part(org, part_starts, part_ends, newest_only => true) AS f
         LEFT JOIN products AS p
             ON p.organization_id = org
             AND p.product_id = f.product_id
         WHERE NOT by_resource
-        GROUP BY 1
+        GROUP BY 1, 2
     ),
     answers AS (
         SELECT
+            t.part,
             t.location_id,
             t.resource_id,
             t.kpi,
@@ -910,6 +1067,7 @@ BEGIN
         FROM timed AS t
         UNION ALL
         SELECT
+            s.part,
             s.location_id,
             s.resource_id,
             'plan_attainment',
@@ -927,10 +1085,12 @@ BEGIN
             END
         FROM subjects AS s
         LEFT JOIN plans AS p
-            ON p.location_id IS NOT DISTINCT FROM CASE WHEN grouping_level = 'location' THEN s.location_id END
-            AND p.resource_id IS NOT DISTINCT FROM s.resource_id
+            ON p.part = s.part
+            AND coalesce(p.location_id, nowhere) = coalesce(CASE WHEN by_location THEN s.location_id END, nowhere)
+            AND coalesce(p.resource_id, nowhere) = coalesce(s.resource_id, nowhere)
         UNION ALL
         SELECT
+            s.part,
             s.location_id,
             s.resource_id,
             'attendance_rate',
@@ -946,10 +1106,11 @@ BEGIN
                 WHEN a.scheduled_count IS NULL THEN 'no attendance recorded'
             END
         FROM subjects AS s
-        LEFT JOIN attendance AS a ON a.location_id IS NOT DISTINCT FROM s.location_id AND NOT by_resource
-        LEFT JOIN assignments AS n ON n.location_id IS NOT DISTINCT FROM s.location_id AND NOT by_resource
+        LEFT JOIN attendance AS a ON a.part = s.part AND coalesce(a.location_id, nowhere) = coalesce(s.location_id, nowhere) AND NOT by_resource
+        LEFT JOIN assignments AS n ON n.part = s.part AND coalesce(n.location_id, nowhere) = coalesce(s.location_id, nowhere) AND NOT by_resource
         UNION ALL
         SELECT
+            s.part,
             s.location_id,
             s.resource_id,
             'forecast_wape',
@@ -969,10 +1130,11 @@ BEGIN
                 WHEN f.actual_quantity = 0 THEN 'nothing was demanded'
             END
         FROM subjects AS s
-        LEFT JOIN forecasts AS f ON f.location_id IS NOT DISTINCT FROM s.location_id AND NOT by_resource
+        LEFT JOIN forecasts AS f ON f.part = s.part AND coalesce(f.location_id, nowhere) = coalesce(s.location_id, nowhere) AND NOT by_resource
         CROSS JOIN LATERAL (SELECT coalesce(cardinality(f.units), 0) <= 1) AS m (is_of_one_unit)
     )
     SELECT
+        a.part,
         a.location_id,
         a.resource_id,
         a.kpi,
@@ -986,9 +1148,57 @@ BEGIN
         a.reason
     FROM answers AS a
     ORDER BY
+        a.part,
         a.location_id,
         a.resource_id,
         array_position(kpi_names(), a.kpi);
+END
+$$;
+COMMENT ON FUNCTION kpis_by_part(uuid, timestamptz[], timestamptz[], text) IS
+    'operational_kpis() of several periods, which follow each other: part is the number of the period, from 1.';
+
+CREATE FUNCTION operational_kpis(
+    org uuid,
+    period_start timestamptz,
+    period_end timestamptz,
+    grouping_level text DEFAULT 'organization'
+)
+RETURNS TABLE (
+    location_id uuid,
+    resource_id uuid,
+    kpi text,
+    value numeric,
+    unit text,
+    numerator numeric,
+    numerator_unit text,
+    denominator numeric,
+    denominator_unit text,
+    coverage_pct numeric,
+    reason text
+)
+LANGUAGE plpgsql
+STABLE
+AS $$
+#variable_conflict use_column
+BEGIN
+    IF period_start >= period_end OR NOT isfinite(period_start) OR NOT isfinite(period_end) THEN
+        RAISE EXCEPTION 'the period must start before it ends: % to %', period_start, period_end
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    RETURN QUERY
+    SELECT
+        k.location_id,
+        k.resource_id,
+        k.kpi,
+        k.value,
+        k.unit,
+        k.numerator,
+        k.numerator_unit,
+        k.denominator,
+        k.denominator_unit,
+        k.coverage_pct,
+        k.reason
+    FROM kpis_by_part(org, ARRAY[period_start], ARRAY[period_end], grouping_level) AS k;
 END
 $$;
 COMMENT ON FUNCTION operational_kpis(uuid, timestamptz, timestamptz, text) IS
@@ -1217,9 +1427,9 @@ COMMENT ON FUNCTION get_kpi_summary(uuid, integer) IS
 DO $$
 BEGIN
     IF database_edition() NOT IN ('plain', 'citus') THEN
-        ALTER FUNCTION demand_forecast_outcomes(uuid, timestamptz, timestamptz, boolean, numeric)
+        ALTER FUNCTION forecast_outcomes_by_part(uuid, timestamptz[], timestamptz[], boolean, numeric)
             SET timescaledb.enable_runtime_exclusion = off;
-        ALTER FUNCTION operational_kpis(uuid, timestamptz, timestamptz, text)
+        ALTER FUNCTION kpis_by_part(uuid, timestamptz[], timestamptz[], text)
             SET timescaledb.enable_runtime_exclusion = off;
     END IF;
 END

@@ -203,7 +203,7 @@ BEGIN
             WHEN base.relname = 'demand_revisions' THEN 'SELECT'
             WHEN base.relname IN ('resource_history', 'employee_history', 'location_history') AND NOT is_citus THEN 'SELECT'
             WHEN base.relname IN ('resource_history', 'employee_history', 'location_history') THEN 'SELECT, INSERT, UPDATE, DELETE'
-            WHEN base.relname IN ('resource_time_sums', 'resource_time_states', 'resource_time_marks') THEN 'SELECT'
+            WHEN base.relname IN ('resource_time_sums', 'resource_time_totals', 'resource_time_reports', 'resource_time_states', 'resource_time_marks') THEN 'SELECT'
             -- The worker runs schedules with the operator's rights and keys.
             WHEN base.relname = 'service_schedules' THEN 'SELECT'
             -- Created and revoked by the operator with "barnameh keys".

@@ -511,7 +511,7 @@ BEGIN
             p.oid,
             p.oid::regprocedure AS signature,
             p.prosrc AS source,
-            p.proname IN ('resource_time_raw', 'time_kpis', 'operational_kpis') AS is_rewritten,
+            p.proname IN ('resource_time_raw', 'time_kpis', 'kpis_by_part', 'shift_seconds') AS is_rewritten,
             p.proname ~ '^rows_of_' OR p.proname IN ('machine_events', 'kept_time_reads', 'resource_time_rest') AS is_planned_once
         FROM pg_proc AS p
         JOIN pg_language AS l ON l.oid = p.prolang AND l.lanname = 'plpgsql'

@@ -62,6 +62,16 @@ RIGHT: dict[str, dict[str, Any]] = {
             0,
         ),
     },
+    "resource_time_totals": {
+        "hours": 24,
+        "bucket": NOW,
+        "number": 1,
+        "state": "idle",
+        "is_rated": False,
+        **dict.fromkeys(
+            ("failure_count", "untimed_count", "untimed_failure_count", "seconds", "planned_seconds"), 0
+        ),
+    },
     "products": {"product_id": "P", "name": "Pipe", "unit": "pieces"},
     "shifts": {
         "location_id": LOCATION,
@@ -412,6 +422,8 @@ VIOLATIONS: list[tuple[str, dict[str, Any], str]] = [
     ("location_history", {"timezone": "Nowhere"}, "location_history_timezone_known_check"),
     ("resource_time_sums", {"hours": 2}, "resource_time_sums_hours_check"),
     ("resource_time_sums", {"state": "planned"}, "resource_time_sums_state_check"),
+    ("resource_time_totals", {"hours": 1}, "resource_time_totals_hours_check"),
+    ("resource_time_totals", {"state": "planned"}, "resource_time_totals_state_check"),
     (
         "resource_metrics",
         {"downtime_minutes": 1441},

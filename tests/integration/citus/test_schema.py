@@ -38,13 +38,14 @@ def test_the_largest_statements_of_kpis_are_planned_once_a_session(citus: Databa
     tables = {row["name"] for row in citus.execute_query("SELECT table_name::text AS name FROM citus_tables")}
     found = citus.execute_query(
         "SELECT p.proname AS name, p.prosrc AS source, p.proconfig AS settings FROM pg_proc AS p "
-        "WHERE p.proname IN ('resource_time_raw', 'time_kpis', 'operational_kpis') ORDER BY p.proname"
+        "WHERE p.proname IN ('resource_time_raw', 'time_kpis', 'kpis_by_part', 'shift_seconds') ORDER BY p.proname"
     )
     read = {row["name"]: tables & set(re.findall(r"(?:FROM|JOIN)\s+(\w+)", row["source"])) for row in found}
-    # One statement of operational_kpis reads this table alone: the plans of such statements are kept.
+    # One statement of kpis_by_part reads this table alone: the plans of such statements are kept.
     assert read == {
-        "operational_kpis": {"employee_attendance"},
+        "kpis_by_part": {"employee_attendance"},
         "resource_time_raw": set(),
+        "shift_seconds": set(),
         "time_kpis": set(),
     }
     assert all("plan_cache_mode=force_generic_plan" in row["settings"] for row in found)

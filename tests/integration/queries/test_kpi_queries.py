@@ -164,6 +164,24 @@ def test_a_trend_by_location_and_resource_agrees_with_their_kpis(
                 ]
 
 
+def test_a_trend_of_the_organization_agrees_with_its_kpis(
+    queries: OperationalDataQueries, facts: Facts
+) -> None:
+    """Also of forecasts and plans, whose periods follow each other within one answer."""
+    common = ("kpi", "value", "unit", "numerator", "denominator", "coverage_pct", "reason")
+    for bucket, days in (("day", 4), ("week", 30)):
+        start = facts.now - days * DAY
+        trend = queries.get_kpi_trend(facts.organization_id, bucket=bucket, start=start)  # type: ignore[arg-type]
+        periods = groups(trend, lambda row: (row["period_start"], row["period_end"]))
+        assert len(periods) > 3
+        for (first, last), rows in periods.items():
+            if last < facts.now:
+                whole = queries.get_kpi_summary(facts.organization_id, start=first, end=last)
+                assert [[row[name] for name in common] for row in rows] == [
+                    [row[name] for name in common] for row in whole
+                ]
+
+
 def test_an_organization_without_rows_has_reasons(own: OperationalDataQueries) -> None:
     organization = own.create_organization("Tabula Rasa", industry="none")["organization_id"]
     rows = own.get_kpi_summary(organization)

@@ -581,3 +581,82 @@ def test_who_ever_reported_is_the_same_from_kept_days_and_from_events(plant: Pla
     assert reporting() == changed
     schema.refresh_rollups(plant.db)
     assert reporting() == changed
+
+
+def test_days_added_up_over_machines_answer_as_the_machines_do(plant: Plant) -> None:
+    """Also once a machine records a quantity for the first time, or the only one that did is deleted."""
+    other = plant.location("Yard")
+    for day in range(12):
+        plant.shift(7, 12, other, DAY + 24 * day * HOUR)
+    counted, timed, inspected = plant.machine(), plant.machine(None), plant.machine(50, "litres", other)
+    for day in range(0, 24 * 12, 24):
+        plant.event(counted, "production", day + 6, 130, quantity=100)
+        plant.event(timed, "production", day + 7, 60)
+        plant.event(timed, "breakdown", day + 7.5, 60, cause="belt")
+        plant.event(inspected, "production", day + 8, 90, quantity=70, scrap_quantity=7)
+        plant.event(inspected, "maintenance", day + 11, 90)
+        plant.queries.record_event(
+            plant.organization, time=DAY + (day + 9) * HOUR, event_type="idle", location_id=other, duration_minutes=9
+        )  # fmt: skip
+
+    def answers() -> list[dict[str, Any]]:
+        return [
+            row
+            for level in ("organization", "location", "resource")
+            for first, last in ((0, 24 * 12), (-1.5, 24 * 9 + 8.25), (30, 100), (5, 15))
+            for row in plant.db.execute_query(
+                "SELECT * FROM operational_kpis(%s, %s, %s, %s)",
+                (plant.organization, DAY + first * HOUR, DAY + last * HOUR, level),
+            )
+        ]
+
+    from_events = answers()
+    # Days of which only some hours are stored, as after an import; then all.
+    plant.db.execute(
+        "CALL refresh_resource_time(%s, tstzrange(%s, %s))",
+        (plant.organization, DAY + 5 * HOUR, DAY + 40 * HOUR),
+    )
+    assert answers() == from_events
+    schema.refresh_rollups(plant.db)
+    assert answers() == from_events
+
+    # What is read: whole days, added up.
+    altered = "UPDATE resource_time_totals SET seconds = seconds {} WHERE organization_id = %s"
+    assert plant.db.execute(altered.format("+ 1"), (plant.organization,)) > 0
+    assert answers() != from_events
+    plant.db.execute(altered.format("- 1"), (plant.organization,))
+
+    (first,) = plant.db.execute_query(
+        "SELECT event_id FROM operational_events WHERE organization_id = %s ORDER BY time LIMIT 1",
+        (plant.organization,),
+    )
+    for statement, parameters in (
+        (
+            "INSERT INTO operational_events (organization_id, time, location_id, resource_id, event_type, "
+            "duration_minutes, quantity, scrap_quantity) VALUES (%s, %s, %s, %s, 'production', 10, 5, 1)",
+            (plant.organization, DAY + 24 * 13 * HOUR, plant.place, timed),
+        ),
+        (
+            "DELETE FROM operational_events WHERE organization_id = %s AND resource_id = %s AND quantity IS NOT NULL "
+            "AND event_id <> %s",
+            (plant.organization, counted, first["event_id"]),
+        ),
+        ("DELETE FROM operational_events WHERE organization_id = %s AND event_id = %s", (plant.organization, first["event_id"])),
+    ):  # fmt: skip
+        assert plant.db.execute(statement, parameters) > 0
+        changed = answers()
+        plant.db.execute(
+            "UPDATE resource_time_states SET kept = '{}' WHERE organization_id = %s", (plant.organization,)
+        )
+        assert answers() == changed, statement
+        schema.refresh_rollups(plant.db)
+        assert answers() == changed, statement
+        assert not plant.db.execute_query(
+            """
+            SELECT r.* FROM resource_reporting(%(org)s) AS r
+            JOIN resource_time_reports AS k ON k.organization_id = %(org)s AND k.resource_id = r.resource_id
+            WHERE (r.reports_events, r.reports_quantity, r.reports_output)
+                IS DISTINCT FROM (k.reports_events, k.reports_quantity, k.reports_output)
+            """,
+            {"org": plant.organization},
+        )
