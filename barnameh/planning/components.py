@@ -12,6 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from uuid import UUID
 
 import numpy as np
@@ -84,6 +85,13 @@ class Part:
     def width(self) -> int:
         """Number of columns."""
         return self.pair_count + len(self.days)
+
+    @cached_property
+    def is_integral(self) -> bool:
+        """Whether every roster costs a whole number."""
+        prices = [self.constant, *self.cost.tolist(), *(p for row in self.soft for p in row.prices)]
+        units = all({abs(v) for v in row.values} == {1.0} for row in self.soft if row.columns)
+        return units and all(p == round(p) for p in prices)
 
     def complete(self, x: Floats) -> Floats:
         """Return x with the day columns that follow from its pairs."""

@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from barnameh.planning.components import Part, split
 from barnameh.planning.greedy import start_of
 from barnameh.planning.model import Pair, Roster
-from barnameh.planning.solve import Floats, Model, Rows, model_of, solve
+from barnameh.planning.solve import Floats, Model, Relaxation, Rows, model_of, solve
 
-PAIRS_AT_ONCE = 12_000
-"""Parts with more pairs are only searched by neighbourhoods."""
-NEIGHBOURHOOD_PAIRS = 1_000
-"""Pairs of a span of days; at least one day."""
-NEIGHBOURHOOD_NODES = 20
-GROUP = 8
-"""Number of people replanned at once."""
+PAIRS_AT_ONCE = 30_000
+"""Parts with more pairs are searched by neighbourhoods, and have no bound but the sum of cheapest places."""
+DIVES, GROUP_DIVES = 8, 3
+GROUP_PAIRS = 13_000
+"""Pairs of the people who are replanned at once."""
+MILP_PAIRS, GROUP_NODES = 1_000, 20
+"""What dives leave open of a group of so many pairs is searched by so many nodes; groups of small parts."""
 SMALL_ROUNDS = 1
-"""Rounds on a small part before the relaxation guides the search."""
+"""Rounds on a small part before it is solved near its relaxation."""
 STEPS = (0.0, 2.0, 8.0, math.inf)
 """Pairs that raise the bound by at most this much are considered; finally all that could be better."""
 STEP_NODES = 200
@@ -159,7 +159,7 @@ def plan_roster(
 def _solve_part(
     part: Part, start: Floats, seconds: float, gap: float, stop: Callable[[], bool]
 ) -> tuple[Floats, PartResult]:
-    """Bound by the relaxation; search neighbourhoods, then near the relaxation, then the rest for a proof."""
+    """Dive from the relaxation, which is the bound; search neighbourhoods; prove what they left open."""
     began = time.perf_counter()
 
     def left() -> float:
@@ -167,17 +167,21 @@ def _solve_part(
 
     bound = floor_of(part)
     result = PartResult(len(part.shifts), len(part.workers), part.price(start), bound=bound)
-    relaxed = _relaxed(part, start, left()) if part.pair_count <= PAIRS_AT_ONCE else None
+    everything = np.ones(part.width, dtype=np.bool_)
+    is_small = part.pair_count <= PAIRS_AT_ONCE
+    relaxed = _relaxed(part, start, everything, left()) if is_small else None
+    x, result.by_clock = start, False
     if relaxed is not None:
         bound = max(bound, _whole(part, relaxed.bound))
-    x, result.by_clock = start, False
-    for method, steps in (("neighbourhoods", None), ("milp", STEPS)):
+        x = _dives(part, x, relaxed, DIVES, left, gap, stop)
+        result.method = "dives"
+    for method in ("neighbourhoods", "milp"):
         if _close(part.price(x), bound, gap) or result.by_clock:
             break
-        if steps is None:
+        if method == "neighbourhoods":
             x, result.by_clock = _search(part, x, bound, left, gap, stop)
         elif relaxed is not None:
-            x, bound, result.by_clock = _near_relaxed(part, x, relaxed, bound, steps, left, gap, stop)
+            x, bound, result.by_clock = _near_relaxed(part, x, relaxed, bound, STEPS, left, gap, stop)
         else:
             continue
         result.method = method
@@ -190,20 +194,54 @@ def _solve_part(
 
 @dataclass
 class _Relaxed:
-    """The relaxation of a part: its bound, and the minimum rise in cost with each column."""
+    """The relaxation of some columns of a part: its bound, and the minimum rise in cost with each of them."""
 
     bound: float
     reduced: Floats
+    columns: NDArray[np.int64]
+    constant: float
+    relaxation: Relaxation | None
 
 
-def _relaxed(part: Part, x: Floats, seconds: float) -> _Relaxed | None:
-    if not part.width:  # no possible assignments
-        return _Relaxed(part.price(x), np.zeros(0))
-    model, _, _, constant = _model(part, x, np.ones(part.width, dtype=np.bool_))
-    answer = solve(model, seconds=seconds, relaxed=True, corner=True)
-    if answer.reduced is None:
+def _relaxed(part: Part, x: Floats, free: NDArray[np.bool_], seconds: float) -> _Relaxed | None:
+    model, columns, _, constant = _model(part, x, free)
+    if not columns.size:  # no possible assignments
+        return _Relaxed(part.price(x), np.zeros(0), columns, constant, None)
+    relaxation = Relaxation(model, seconds=seconds)
+    if not relaxation.is_optimal:
         return None
-    return _Relaxed(answer.bound + constant, answer.reduced[: part.width])
+    reduced = relaxation.reduced[: columns.size]
+    return _Relaxed(relaxation.bound + constant, reduced, columns, constant, relaxation)
+
+
+def _dives(
+    part: Part,
+    x: Floats,
+    relaxed: _Relaxed,
+    tries: int,
+    left: Callable[[], float],
+    gap: float,
+    stop: Callable[[], bool],
+) -> Floats:
+    """The best of x and some dives, which look for a roster at the bound, then halfway to the best so far."""
+    chance = np.random.default_rng(part.pair_count)
+    low, cost = _whole(part, relaxed.bound), part.price(x)
+    aim = low
+    for n in range(tries):
+        if relaxed.relaxation is None or _close(cost, low, gap) or left() <= 0.05 or stop():
+            break
+        # After a failure at the bound any better roster will do, whatever it takes to find one.
+        is_patient = n == 1
+        most = (cost - 1e-5 if is_patient else aim) - relaxed.constant
+        answer = relaxed.relaxation.dive(most, chance, left, stop, is_patient=is_patient)
+        if answer is not None:
+            found = x.copy()
+            found[relaxed.columns] = np.round(answer[: relaxed.columns.size])
+            found = part.complete(found)
+            if (price := part.price(found)) < cost - 1e-6 and part.keeps_rules(found):
+                x, cost, aim = found, price, low
+        aim = (aim + cost) / 2
+    return x
 
 
 def _near_relaxed(
@@ -245,11 +283,7 @@ def _close(cost: float, bound: float, gap: float) -> bool:
 
 def _whole(part: Part, bound: float) -> float:
     """Round up a bound of integral prices."""
-    if not math.isfinite(bound):
-        return bound
-    prices = [part.constant, *part.cost.tolist(), *(price for row in part.soft for price in row.prices)]
-    units = all(row.values and {abs(v) for v in row.values} == {1.0} for row in part.soft if row.columns)
-    return math.ceil(bound - 1e-5) if units and all(p == round(p) for p in prices) else bound
+    return math.ceil(bound - 1e-5) if math.isfinite(bound) and part.is_integral else bound
 
 
 def floor_of(part: Part) -> float:
@@ -348,45 +382,45 @@ def _model(part: Part, x: Floats, free: NDArray[np.bool_]) -> tuple[Model, NDArr
 def _search(
     part: Part, x: Floats, bound: float, left: Callable[[], float], gap: float, stop: Callable[[], bool]
 ) -> tuple[Floats, bool]:
-    """Large neighbourhood search, freeing some people or days at a time; return whether time ran out."""
+    """Large neighbourhood search: replan random groups of people; return whether time ran out."""
     chance = random.Random(part.pair_count)
     cost = part.price(x)
     idle, rounds = 0, 0
     is_small = part.pair_count <= PAIRS_AT_ONCE
     while idle < IDLE_ROUNDS and not (is_small and rounds >= SMALL_ROUNDS):
-        better = False
+        before = cost
         rounds += 1
-        for free in _neighbourhoods(part, x, chance):
+        for free in _groups(part, x, chance):
             if _close(cost, bound, gap):
                 return x, False
             if left() <= 0.05 or stop():
                 return x, True
-            found, _, _, _ = _improve(part, x, free, left(), NEIGHBOURHOOD_NODES, 0.0, stop)
-            price = part.price(found)
-            if price < cost - 1e-6:
-                x, cost, better = found, price, True
-        idle = 0 if better else idle + 1
+            relaxed = _relaxed(part, x, free, left())
+            if relaxed is not None:
+                x = _dives(part, x, relaxed, GROUP_DIVES, left, gap, stop)
+                is_open = not _close(part.price(x), _whole(part, relaxed.bound), gap)
+                if is_open and relaxed.reduced.size <= MILP_PAIRS:
+                    x, _, _, _ = _improve(part, x, free, left(), GROUP_NODES, 0.0, stop)
+                cost = part.price(x)
+        idle = 0 if cost < before - 1e-6 else idle + 1
     return x, False
 
 
-def _neighbourhoods(part: Part, x: Floats, chance: random.Random) -> Iterator[NDArray[np.bool_]]:
-    """One round: each span of days, from another first day every round; and all people in random groups."""
-    days: dict[object, list[int]] = {}
-    for s, shift in enumerate(part.shifts):
-        days.setdefault(shift.starts_at.date(), []).append(s)
-    sizes = [sum(len(part.of_shift[s]) for s in shifts) for shifts in days.values()]
-    stretch: list[int] = []
-    size, most = 0, chance.randint(1, NEIGHBOURHOOD_PAIRS)
-    for shifts, more in zip([*days.values(), []], [*sizes, 0], strict=True):
-        if stretch and (size + more > most or not shifts):
-            yield _free(part, np.isin(part.pair_shift, stretch))
-            stretch, size, most = [], 0, NEIGHBOURHOOD_PAIRS
-        stretch, size = [*stretch, *shifts], size + more
+def _groups(part: Part, x: Floats, chance: random.Random) -> Iterator[NDArray[np.bool_]]:
+    """Columns of all people in random groups."""
     people = list(range(len(part.workers)))
     chance.shuffle(people)
-    each = max(3, min(len(people) // 2, GROUP))
-    for first in range(0, len(people), each):
-        yield _of_people(part, x, people[first : first + each])
+    most = GROUP_PAIRS if part.pair_count > PAIRS_AT_ONCE else MILP_PAIRS
+    group: list[int] = []
+    free = np.zeros(part.width, dtype=np.bool_)
+    for w in people:
+        more = _of_people(part, x, [*group, w])
+        if len(group) >= 2 and more.sum() > most:
+            yield free
+            group, more = [], _of_people(part, x, [w])
+        group.append(w)
+        free = more
+    yield free
 
 
 def _of_people(part: Part, x: Floats, group: list[int]) -> NDArray[np.bool_]:

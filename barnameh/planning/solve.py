@@ -20,6 +20,9 @@ SOLVER_VERSION = ".".join(
     for part in (highspy.HIGHS_VERSION_MAJOR, highspy.HIGHS_VERSION_MINOR, highspy.HIGHS_VERSION_PATCH)
 )
 SEED = 7
+DIVE_SHARE, DIVE_NOISE = 0.2, 0.1
+"""Share of the fractions that a step of a dive fixes, largest first, and the random number added to each."""
+DIVE_FAILURES = 10
 _is_greeted = False
 
 Floats = NDArray[np.float64]
@@ -160,6 +163,121 @@ def solve(
         bound = objective
     reduced = np.array(highs.getSolution().col_dual) if optimal and relaxed and corner else None
     return Answer(x, objective, bound, optimal, not optimal, time.perf_counter() - began, reduced)
+
+
+class Relaxation:
+    """A model without integrality, solved to a corner, from which dives look for whole solutions."""
+
+    def __init__(self, model: Model, *, seconds: float = math.inf) -> None:
+        self.model = model
+        self._highs = _silent()
+        for name, value in (
+            ("threads", 1),
+            ("parallel", "off"),
+            ("random_seed", SEED),
+            ("solver", "simplex"),
+        ):
+            self._highs.setOptionValue(name, value)
+        if math.isfinite(seconds):
+            self._highs.setOptionValue("time_limit", max(seconds, 0.0))
+        self._highs.passModel(_lp(model, relaxed=True))
+        self._highs.run()
+        self.is_optimal = self._highs.getModelStatus() == highspy.HighsModelStatus.kOptimal
+        if not self.is_optimal:
+            return
+        solution = self._highs.getSolution()
+        self.x = np.array(solution.col_value)
+        self.bound = float(self.model.cost @ self.x)
+        self.reduced = np.array(solution.col_dual)
+        """The minimum rise of the objective per unit of each column."""
+        self._basis = self._highs.getBasis()
+        order = np.argsort(self.model.columns, kind="stable")
+        self._rows = np.repeat(np.arange(model.row_upper.size), np.diff(model.row_start))[order]
+        self._values = model.values[order]
+        self._starts = np.searchsorted(model.columns[order], np.arange(model.cost.size + 1))
+        self._highs.setOptionValue("presolve", "off")
+
+    def dive(
+        self,
+        most: float,
+        chance: np.random.Generator,
+        left: Callable[[], float] = lambda: math.inf,
+        stop: Callable[[], bool] = lambda: False,
+        *,
+        is_patient: bool = False,
+    ) -> Floats | None:
+        """Look for a whole solution that costs at most `most`: fix the largest fractions at 1, solve, repeat.
+
+        Only fractions are fixed, some at a time; whatever the relaxation made whole may still change, which
+        keeps the cost near the bound. Fewer are fixed where they would cost too much. Different random numbers
+        give different dives; one ends after a few failures unless it is patient.
+        """
+        self._highs.setOptionValue("time_limit", self._highs.getRunTime() + max(left(), 0.0))
+        useful = self.reduced <= most - self.bound + 1e-6
+        lower = self.model.lower.copy()
+        upper = np.where(useful | ~self.model.is_integer, self.model.upper, lower)
+        self._bound(np.arange(lower.size), lower, upper)
+        self._highs.setBasis(self._basis)
+        if not self._solved(most):
+            return None
+        failures = 0
+        while True:
+            x = np.array(self._highs.getSolution().col_value)
+            fractions = np.flatnonzero(
+                self.model.is_integer & (lower < upper) & (np.abs(x - np.round(x)) > 1e-6)
+            )
+            if not fractions.size:
+                return np.where(self.model.is_integer, np.round(x), x)
+            order = np.argsort(-x[fractions] - DIVE_NOISE * chance.random(fractions.size), kind="stable")
+            count = max(1, int(fractions.size * DIVE_SHARE))
+            taken = self._together(fractions[order], count, lower, upper)
+            while True:
+                if stop() or (failures > DIVE_FAILURES and not is_patient):
+                    return None
+                lower[taken] = 1.0
+                self._bound(taken, lower, upper)
+                if self._solved(most):
+                    break
+                failures += 1
+                lower[taken] = 0.0
+                if taken.size == 1:
+                    upper[taken] = 0.0
+                self._bound(taken, lower, upper)
+                if taken.size > 1:
+                    taken = taken[: max(1, taken.size // 4)]
+                elif self._solved(most):
+                    break
+                else:
+                    return None
+
+    def _together(self, columns: Ints, count: int, lower: Floats, upper: Floats) -> Ints:
+        """The first columns that no row keeps from being 1 together, given the others' bounds; one at least."""
+        model, at = self.model, self.model.columns
+        low = np.minimum(model.values * lower[at], model.values * upper[at])
+        room = model.row_upper - np.add.reduceat(low, model.row_start[:-1])
+        found: list[int] = []
+        for j in columns.tolist():
+            rows, values = self._rows_of(j)
+            if (values <= room[rows] + 1e-9).all():
+                room[rows] -= np.maximum(values, 0.0)
+                found.append(j)
+                if len(found) == count:
+                    break
+        return np.array(found or columns[:1].tolist(), dtype=np.int64)
+
+    def _rows_of(self, column: int) -> tuple[Ints, Floats]:
+        where = slice(self._starts[column], self._starts[column + 1])
+        return self._rows[where], self._values[where]
+
+    def _bound(self, columns: Ints, lower: Floats, upper: Floats) -> None:
+        self._highs.changeColsBounds(columns.size, columns.astype(np.int32), lower[columns], upper[columns])
+
+    def _solved(self, most: float) -> bool:
+        self._highs.run()
+        return bool(
+            self._highs.getModelStatus() == highspy.HighsModelStatus.kOptimal
+            and self._highs.getInfo().objective_function_value <= most + 1e-6
+        )
 
 
 def restricted(model: Model, x: Floats, free: NDArray[np.bool_]) -> Model:

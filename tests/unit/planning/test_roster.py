@@ -14,7 +14,7 @@ from barnameh.planning.explain import explain, gaps
 from barnameh.planning.model import Contract, Pair, Roster, Shift, Standing, Weights, Worker
 from barnameh.planning.roster import plan_roster
 from tests.support.exhaustive import is_any_cheaper
-from tests.support.rosters import EVER, identifier, random_roster
+from tests.support.rosters import EVER, identifier, random_roster, random_site
 from tests.support.rounds import rounds
 
 PARIS = "Europe/Paris"
@@ -77,6 +77,18 @@ def test_neighbourhoods_break_no_rule(seed: int, monkeypatch: pytest.MonkeyPatch
     assert plan.bound <= plan.cost + 1e-6
     assert plan.cost == pytest.approx(cost(roster, plan.pairs))
     assert plan.pairs == plan_roster(roster).pairs, "twice the same"
+
+
+def test_dives_find_what_the_bound_allows_and_groups_come_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    roster = random_site(16, 80, 1, 14)
+    proven = plan_roster(roster, seconds=600)
+    assert (proven.status, proven.parts[0].method) == ("optimal", "dives")
+    assert not violations(roster, proven.pairs)
+    monkeypatch.setattr(solver, "PAIRS_AT_ONCE", 0)
+    monkeypatch.setattr(solver, "GROUP_PAIRS", 300)
+    searched = plan_roster(roster, seconds=600)
+    assert not violations(roster, searched.pairs)
+    assert proven.cost - 1e-6 <= searched.cost <= (proven.cost + proven.start_cost) / 2 < proven.start_cost
 
 
 @pytest.mark.parametrize(
