@@ -151,9 +151,9 @@ def test_refusals_name_row_column_value_and_what_is_allowed(site: Site) -> None:
     told = {reject.row_number: reject for reject in report.rejects}
     assert [told[2].column, told[3].column] == ["event_type", "quality_score"]
     assert told[2].reason.startswith("event_type is 'No word': ")
-    assert "a-z0-9_" in told[2].reason.partition("demands")[2]
+    assert "a-z0-9_" in told[2].reason.partition("requires")[2]
     assert "quality_score is 101.0" in told[3].reason
-    assert "100" in told[3].reason.partition("demands")[2]
+    assert "100" in told[3].reason.partition("requires")[2]
 
 
 @pytest.mark.parametrize("kind", ["alerts", "anomalies", "predictions", "changes"])
