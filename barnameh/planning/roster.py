@@ -18,11 +18,16 @@ from barnameh.planning.solve import Floats, Model, Relaxation, Rows, model_of, s
 
 PAIRS_AT_ONCE = 30_000
 """Parts with more pairs are searched by neighbourhoods, and have no bound but the sum of cheapest places."""
-DIVES, GROUP_DIVES = 8, 3
+FIRST_DIVES, MORE_DIVES, GROUP_DIVES = (0.0,) * 4, (0.0, *(0.5, 1.0) * 3), (0.0, 1.0, 0.5)
+"""What dives aim at; see `_dives`."""
+FIRST_EFFORT, EFFORT = 1.25, 3.0
+"""Simplex iterations a column: of the first dives together (most succeed with half of one), on average of another."""
 GROUP_PAIRS = 13_000
-"""Pairs of the people who are replanned at once."""
-MILP_PAIRS, GROUP_NODES = 1_000, 20
-"""What dives leave open of a group of so many pairs is searched by so many nodes; groups of small parts."""
+"""Pairs of the people of a larger part who are replanned at once, by dives."""
+NEIGHBOURHOOD_PAIRS, NEIGHBOURHOOD_NODES = 1_000, 20
+"""Pairs of a span of days (at least one day) of a small part, and the nodes that search it."""
+GROUP = 8
+"""Number of people of a small part replanned at once."""
 SMALL_ROUNDS = 1
 """Rounds on a small part before it is solved near its relaxation."""
 STEPS = (0.0, 2.0, 8.0, math.inf)
@@ -159,7 +164,7 @@ def plan_roster(
 def _solve_part(
     part: Part, start: Floats, seconds: float, gap: float, stop: Callable[[], bool]
 ) -> tuple[Floats, PartResult]:
-    """Dive from the relaxation, which is the bound; search neighbourhoods; prove what they left open."""
+    """Dive from the relaxation, which is the bound; search neighbourhoods; dive again; prove what they left open."""
     began = time.perf_counter()
 
     def left() -> float:
@@ -170,20 +175,22 @@ def _solve_part(
     everything = np.ones(part.width, dtype=np.bool_)
     is_small = part.pair_count <= PAIRS_AT_ONCE
     relaxed = _relaxed(part, start, everything, left()) if is_small else None
-    x, result.by_clock = start, False
+    x, result.by_clock, chance = start, False, np.random.default_rng(part.pair_count)
     if relaxed is not None:
         bound = max(bound, _whole(part, relaxed.bound))
-        x = _dives(part, x, relaxed, DIVES, left, gap, stop)
-        result.method = "dives"
-    for method in ("neighbourhoods", "milp"):
+    # Where the bound is tight a dive or two end the search; elsewhere neighbourhoods gain more at first.
+    for method in ("dives", "neighbourhoods", "more dives", "milp"):
         if _close(part.price(x), bound, gap) or result.by_clock:
             break
         if method == "neighbourhoods":
             x, result.by_clock = _search(part, x, bound, left, gap, stop)
-        elif relaxed is not None:
+        elif relaxed is None:
+            continue
+        elif method == "milp":
             x, bound, result.by_clock = _near_relaxed(part, x, relaxed, bound, STEPS, left, gap, stop)
         else:
-            continue
+            aims, effort = (FIRST_DIVES, FIRST_EFFORT) if method == "dives" else (MORE_DIVES, None)
+            x = _dives(part, x, relaxed, aims, effort, chance, left, gap, stop)
         result.method = method
     result.cost = part.price(x)
     result.bound = min(bound, result.cost)
@@ -218,29 +225,29 @@ def _dives(
     part: Part,
     x: Floats,
     relaxed: _Relaxed,
-    tries: int,
+    aims: Sequence[float],
+    effort: float | None,
+    chance: np.random.Generator,
     left: Callable[[], float],
     gap: float,
     stop: Callable[[], bool],
 ) -> Floats:
-    """The best of x and some dives, which look for a roster at the bound, then halfway to the best so far."""
-    chance = np.random.default_rng(part.pair_count)
-    low, cost = _whole(part, relaxed.bound), part.price(x)
-    aim = low
-    for n in range(tries):
-        if relaxed.relaxation is None or _close(cost, low, gap) or left() <= 0.05 or stop():
+    """The best of x and some dives; an aim is a share of the way from the bound up to the best cost so far."""
+    low, cost, relaxation = _whole(part, relaxed.bound), part.price(x), relaxed.relaxation
+    if relaxation is None:
+        return x
+    relaxation.iterations_left = int((effort or EFFORT * len(aims)) * relaxed.columns.size)
+    for aim in aims:
+        if _close(cost, low, gap) or relaxation.iterations_left <= 0 or left() <= 0.05 or stop():
             break
-        # After a failure at the bound any better roster will do, whatever it takes to find one.
-        is_patient = n == 1
-        most = (cost - 1e-5 if is_patient else aim) - relaxed.constant
-        answer = relaxed.relaxation.dive(most, chance, left, stop, is_patient=is_patient)
+        most = low + aim * (cost - 1e-5 - low) - relaxed.constant
+        answer = relaxation.dive(most, chance, left, stop, is_patient=aim == 1.0)
         if answer is not None:
             found = x.copy()
             found[relaxed.columns] = np.round(answer[: relaxed.columns.size])
             found = part.complete(found)
             if (price := part.price(found)) < cost - 1e-6 and part.keeps_rules(found):
-                x, cost, aim = found, price, low
-        aim = (aim + cost) / 2
+                x, cost = found, price
     return x
 
 
@@ -382,40 +389,57 @@ def _model(part: Part, x: Floats, free: NDArray[np.bool_]) -> tuple[Model, NDArr
 def _search(
     part: Part, x: Floats, bound: float, left: Callable[[], float], gap: float, stop: Callable[[], bool]
 ) -> tuple[Floats, bool]:
-    """Large neighbourhood search: replan random groups of people; return whether time ran out."""
-    chance = random.Random(part.pair_count)
+    """Large neighbourhood search, freeing some people or days at a time; return whether time ran out."""
+    chance, dice = random.Random(part.pair_count), np.random.default_rng(part.pair_count)
     cost = part.price(x)
     idle, rounds = 0, 0
     is_small = part.pair_count <= PAIRS_AT_ONCE
     while idle < IDLE_ROUNDS and not (is_small and rounds >= SMALL_ROUNDS):
         before = cost
         rounds += 1
-        for free in _groups(part, x, chance):
+        for free in (_neighbourhoods if is_small else _groups)(part, x, chance):
             if _close(cost, bound, gap):
                 return x, False
             if left() <= 0.05 or stop():
                 return x, True
-            relaxed = _relaxed(part, x, free, left())
-            if relaxed is not None:
-                x = _dives(part, x, relaxed, GROUP_DIVES, left, gap, stop)
-                is_open = not _close(part.price(x), _whole(part, relaxed.bound), gap)
-                if is_open and relaxed.reduced.size <= MILP_PAIRS:
-                    x, _, _, _ = _improve(part, x, free, left(), GROUP_NODES, 0.0, stop)
-                cost = part.price(x)
+            if is_small:
+                x, _, _, _ = _improve(part, x, free, left(), NEIGHBOURHOOD_NODES, 0.0, stop)
+            elif (relaxed := _relaxed(part, x, free, left())) is not None:
+                x = _dives(part, x, relaxed, GROUP_DIVES, None, dice, left, gap, stop)
+            cost = part.price(x)
         idle = 0 if cost < before - 1e-6 else idle + 1
     return x, False
 
 
-def _groups(part: Part, x: Floats, chance: random.Random) -> Iterator[NDArray[np.bool_]]:
-    """Columns of all people in random groups."""
+def _neighbourhoods(part: Part, x: Floats, chance: random.Random) -> Iterator[NDArray[np.bool_]]:
+    """One round: each span of days, from another first day every round; and all people in random groups."""
+    days: dict[object, list[int]] = {}
+    for s, shift in enumerate(part.shifts):
+        days.setdefault(shift.starts_at.date(), []).append(s)
+    sizes = [sum(len(part.of_shift[s]) for s in shifts) for shifts in days.values()]
+    stretch: list[int] = []
+    size, most = 0, chance.randint(1, NEIGHBOURHOOD_PAIRS)
+    for shifts, more in zip([*days.values(), []], [*sizes, 0], strict=True):
+        if stretch and (size + more > most or not shifts):
+            yield _free(part, np.isin(part.pair_shift, stretch))
+            stretch, size, most = [], 0, NEIGHBOURHOOD_PAIRS
+        stretch, size = [*stretch, *shifts], size + more
     people = list(range(len(part.workers)))
     chance.shuffle(people)
-    most = GROUP_PAIRS if part.pair_count > PAIRS_AT_ONCE else MILP_PAIRS
+    each = max(3, min(len(people) // 2, GROUP))
+    for first in range(0, len(people), each):
+        yield _of_people(part, x, people[first : first + each])
+
+
+def _groups(part: Part, x: Floats, chance: random.Random) -> Iterator[NDArray[np.bool_]]:
+    """One round: all people in random groups."""
+    people = list(range(len(part.workers)))
+    chance.shuffle(people)
     group: list[int] = []
     free = np.zeros(part.width, dtype=np.bool_)
     for w in people:
         more = _of_people(part, x, [*group, w])
-        if len(group) >= 2 and more.sum() > most:
+        if len(group) >= 2 and more.sum() > GROUP_PAIRS:
             yield free
             group, more = [], _of_people(part, x, [w])
         group.append(w)

@@ -20,9 +20,8 @@ SOLVER_VERSION = ".".join(
     for part in (highspy.HIGHS_VERSION_MAJOR, highspy.HIGHS_VERSION_MINOR, highspy.HIGHS_VERSION_PATCH)
 )
 SEED = 7
-DIVE_SHARE, DIVE_NOISE = 0.2, 0.1
-"""Share of the fractions that a step of a dive fixes, largest first, and the random number added to each."""
-DIVE_FAILURES = 10
+DIVE_FAILURES, DIVE_SHARE, DIVE_NOISE = 10, 0.2, 0.1
+"""Failed steps that end a dive; share of the fractions that a step fixes, largest first; random number added to each."""
 _is_greeted = False
 
 Floats = NDArray[np.float64]
@@ -191,6 +190,8 @@ class Relaxation:
         self.reduced = np.array(solution.col_dual)
         """The minimum rise of the objective per unit of each column."""
         self._basis = self._highs.getBasis()
+        self.iterations_left = 0
+        """Simplex iterations that dives may still take."""
         order = np.argsort(self.model.columns, kind="stable")
         self._rows = np.repeat(np.arange(model.row_upper.size), np.diff(model.row_start))[order]
         self._values = model.values[order]
@@ -210,7 +211,7 @@ class Relaxation:
 
         Only fractions are fixed, some at a time; whatever the relaxation made whole may still change, which
         keeps the cost near the bound. Fewer are fixed where they would cost too much. Different random numbers
-        give different dives; one ends after a few failures unless it is patient.
+        give different dives; one ends after a few failures unless it is patient, or when `iterations_left` is used up.
         """
         self._highs.setOptionValue("time_limit", self._highs.getRunTime() + max(left(), 0.0))
         useful = self.reduced <= most - self.bound + 1e-6
@@ -232,7 +233,7 @@ class Relaxation:
             count = max(1, int(fractions.size * DIVE_SHARE))
             taken = self._together(fractions[order], count, lower, upper)
             while True:
-                if stop() or (failures > DIVE_FAILURES and not is_patient):
+                if stop() or self.iterations_left <= 0 or (failures > DIVE_FAILURES and not is_patient):
                     return None
                 lower[taken] = 1.0
                 self._bound(taken, lower, upper)
@@ -273,10 +274,14 @@ class Relaxation:
         self._highs.changeColsBounds(columns.size, columns.astype(np.int32), lower[columns], upper[columns])
 
     def _solved(self, most: float) -> bool:
+        self._highs.setOptionValue("objective_bound", most + 1e-6)
+        self._highs.setOptionValue("simplex_iteration_limit", max(self.iterations_left, 0))
         self._highs.run()
+        info = self._highs.getInfo()
+        self.iterations_left -= max(info.simplex_iteration_count, 0)
         return bool(
             self._highs.getModelStatus() == highspy.HighsModelStatus.kOptimal
-            and self._highs.getInfo().objective_function_value <= most + 1e-6
+            and info.objective_function_value <= most + 1e-6
         )
 
 
