@@ -103,7 +103,7 @@ def test_arguments_are_read_as_their_type_hints_say() -> None:
 
 BAD = [
     (["demand_histry", "-o", "a.csv"], "did you mean demand_history"),
-    (["tenant_logins", "-o", "a.csv"], "bookkeeping"),
+    (["tenant_logins", "-o", "a.csv"], "internal to the schema"),
     (["alerts", "-o", "a.xls"], "does not indicate a format"),
     (["alerts", "-o", "a.parquet", "--gzip"], "compressed internally"),
     (["alerts", "-o", "missing/a.csv"], "cannot be written"),

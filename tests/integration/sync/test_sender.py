@@ -193,11 +193,12 @@ def test_where_the_functions_are_missing_nothing_is_rejected(copy: Copy, peer: P
 
 def test_a_database_that_was_restored_goes_on_above_the_copy(copy: Copy) -> None:
     alert = copy.an_alert()
+    reached = copy.progress()["version"]
     copy.db.execute("UPDATE sync_progress SET version = 0")
     copy.db.execute(MARK, ("restored", copy.org, alert))
     copy.send()
     assert copy.documents("alert")[alert]["title"] == "restored"
-    assert copy.progress()["version"] > 2
+    assert copy.progress()["version"] > reached
 
 
 def test_calls_keep_to_the_plan(copy: Copy) -> None:
