@@ -486,10 +486,9 @@ def _forecast_task(db: DatabaseManager, due: Mapping[str, Any], stop: Callable[[
 
 
 def _anomalies_task(db: DatabaseManager, due: Mapping[str, Any], stop: Callable[[], bool]) -> None:
-    words = {"unusual_at": 7.0, "limit": [], **due["arguments"]}
-    _service().detect_anomalies(
-        db, due["organization_id"], unusual_at=words["unusual_at"], **_limits(words["limit"])
-    )
+    arguments = due["arguments"]
+    options = {"unusual_at": arguments["unusual_at"]} if "unusual_at" in arguments else {}
+    _service().detect_anomalies(db, due["organization_id"], **options, **_limits(arguments.get("limit", [])))
 
 
 def _absences_task(db: DatabaseManager, due: Mapping[str, Any], stop: Callable[[], bool]) -> None:

@@ -265,7 +265,7 @@ def _unusual(
             np.nansum(coarse, axis=1), number, out=np.full(len(coarse), np.nan), where=number > 0
         )
         ends = np.array([until - step * STEP * left for left in range(len(series))][::-1])
-        found = surprise(series, dt.timedelta(days=1) // (step * STEP))
+        found = surprise(series, DAY // (step * STEP))
         found[ends <= since] = 0
         over = np.flatnonzero(found >= unusual_at)
         if len(over) and (strongest is None or found.max() > strongest[0]):

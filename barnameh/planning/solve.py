@@ -54,8 +54,6 @@ class Answer:
     is_optimal: bool
     hit_limit: bool
     seconds: float
-    reduced: Floats | None = None
-    """At a corner of the relaxation: the minimum rise of the objective per unit of each column."""
 
 
 @dataclass
@@ -160,8 +158,7 @@ def solve(
     bound = objective if optimal and relaxed else -math.inf if relaxed else float(info.mip_dual_bound)
     if not relaxed and not model.is_integer.any() and optimal:
         bound = objective
-    reduced = np.array(highs.getSolution().col_dual) if optimal and relaxed and corner else None
-    return Answer(x, objective, bound, optimal, not optimal, time.perf_counter() - began, reduced)
+    return Answer(x, objective, bound, optimal, not optimal, time.perf_counter() - began)
 
 
 class Relaxation:
@@ -185,8 +182,7 @@ class Relaxation:
         if not self.is_optimal:
             return
         solution = self._highs.getSolution()
-        self.x = np.array(solution.col_value)
-        self.bound = float(self.model.cost @ self.x)
+        self.bound = float(model.cost @ np.array(solution.col_value))
         self.reduced = np.array(solution.col_dual)
         """The minimum rise of the objective per unit of each column."""
         self._basis = self._highs.getBasis()
