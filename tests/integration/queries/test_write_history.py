@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -372,7 +373,7 @@ def test_a_row_of_the_future_is_not_the_latest(site: Site) -> None:
 
 def test_who_has_left_is_not_forecast(site: Site) -> None:
     q, o, who = site.queries, site.organization, site.employee
-    today = dt.datetime.now(dt.UTC).date()
+    today = dt.datetime.now(ZoneInfo("Europe/Paris")).date()  # of the site
     days = [today + DAY, today + 3 * DAY]
     q.save_absence_forecasts(
         o,
