@@ -248,6 +248,10 @@ def translate(error: psycopg2.Error) -> DbUtilsError:
         found = _RULE.search(message) or _TRIGGERS_RULE.match(detail or "")
         constraint = _SHARDS_NUMBER.sub("", found[1]) if found else None
         message, detail = (_SHARDS_NUMBER.sub("", words) if words else words for words in (message, detail))
+    key = _KEY.match(detail or "") if kind is UniqueViolationError else None
+    if key:  # its columns, never their values: messages end in logs
+        columns = " and ".join(c for c in key[1].split(", ") if c != "organization_id") or key[1]
+        advice = f"there already is a row with this {columns}: use another, or change that row"
     if advice:
         message = f"{message}: {advice}"
     elif diagnostics.message_hint:
@@ -273,6 +277,7 @@ _REFUSALS = {
     "violates exclusion constraint": "23P01",
     _SPLIT_MEANWHILE: "40001",
 }
+_KEY = re.compile(r"[^()]*\(([\w, ]+)\)=\(")  # the detail of a duplicate key, in any language
 _RULE = re.compile(r'constraint "(\w+)"')
 _TRIGGERS_RULE = re.compile(r"Rule: (\w+)$")  # as triggers word it; the constraint field is lost
 _SHARDS_NUMBER = re.compile(r"(?<=[a-z])_\d{6,}(?=[_\"]|$)")

@@ -398,6 +398,7 @@ def test_an_error_names_what_it_is_about_and_keeps_row_values_out_of_its_message
     assert error.detail is not None
     assert ORGANIZATION in error.detail
     assert ORGANIZATION not in str(error)
+    assert str(error).endswith(": there already is a row with this note_id: use another, or change that row")
     assert error.__cause__ is not None
 
 
