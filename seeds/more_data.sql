@@ -16,8 +16,9 @@
 -- plants per organization; odd-numbered organizations are manufacturers, even-numbered ones parcel carriers.
 --
 -- A row is a function of its key and time: apparent randomness is a hash of both. So a day is the same whatever the number
--- of days, the scale, or the day on which it was loaded. Nothing is dated after the sample data's anchor. Existing days are
--- left alone, so that an interrupted load resumes where it stopped, and a larger one adds what is missing.
+-- of days, the scale, or the day on which it was loaded. Nothing is dated after the sample data's anchor, and nobody works
+-- before being hired. Existing days are left alone, so that an interrupted load resumes where it stopped, and a larger one
+-- adds what is missing.
 
 DROP TABLE IF EXISTS pg_temp.load_options, pg_temp.load_locations, pg_temp.load_resources, pg_temp.load_employees, pg_temp.load_products;
 
@@ -319,6 +320,15 @@ BEGIN
     ) AS d (day)
     CROSS JOIN (VALUES ('Morning', time '06:00'), ('Afternoon', time '14:00'), ('Night', time '22:00')) AS s (name, starts);
 
+    CREATE TEMPORARY TABLE employed ON COMMIT DROP AS
+    SELECT
+        h.employee_id,
+        h.valid_from,
+        h.valid_to
+    FROM employee_history AS h
+    WHERE h.organization_id = organization
+        AND h.is_employed;
+
     CREATE TEMPORARY TABLE new_work ON COMMIT DROP AS
     SELECT
         e.organization_id,
@@ -329,6 +339,7 @@ BEGIN
         pg_temp.chance(e.employee_id::text || extract(epoch FROM s.starts_at)::bigint, 1) AS luck
     FROM new_shifts AS s
     JOIN load_employees AS e ON e.location_id = s.location_id AND e.shift_name = s.name
+    JOIN employed AS h ON h.employee_id = e.employee_id AND h.valid_from <= s.starts_at AND h.valid_to > s.starts_at
     CROSS JOIN load_options AS o
     WHERE s.isodow <= 5
         AND s.ends_at <= o.now_hour;
@@ -407,7 +418,7 @@ BEGIN
     FROM written;
     relation := 'employee_attendance';
     RETURN NEXT;
-    DROP TABLE new_shifts, new_work, taken, new_assignments;
+    DROP TABLE new_shifts, employed, new_work, taken, new_assignments;
 END
 $$;
 

@@ -115,6 +115,19 @@ def test_the_amount_that_was_asked_for(anchored: DatabaseManager) -> None:
         assert after[table] == before[table]
 
 
+@pytest.mark.thorough
+def test_longer_ago_than_people_were_hired(anchored: DatabaseManager) -> None:
+    added = schema.seed(anchored, days=430, metric_days=0)
+    assert added["shifts"] > 3 * 3 * 390
+    worked = anchored.execute_query(
+        "SELECT e.hired_on_date AS hired, min((a.starts_at AT TIME ZONE 'Europe/Paris')::date) AS first "
+        "FROM employees AS e JOIN shift_assignments AS a USING (organization_id, employee_id) GROUP BY e.employee_id, hired"
+    )
+    assert all(row["first"] >= row["hired"] for row in worked)
+    today = datetime.fromisoformat(ANCHOR).astimezone(PARIS).date()
+    assert min(row["first"] for row in worked) <= today - timedelta(days=427)
+
+
 @pytest.mark.slow
 def test_the_same_in_one_go_or_in_steps_or_at_once(server_url: str, schema_template: str) -> None:
     with fresh_database(server_url, schema_template) as url, seeded_at(url, ANCHOR) as db:
