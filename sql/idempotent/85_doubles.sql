@@ -268,7 +268,7 @@ BEGIN
         SELECT
             d.rollup,
             (
-                SELECT public.time_bucket(d.bucket_width, min(c.range_start)) + d.bucket_width
+                SELECT public.time_bucket(d.bucket_width, min(c.range_start) - interval '1 microsecond') + d.bucket_width
                 FROM timescaledb_information.chunks AS c
                 WHERE c.hypertable_schema = 'public'
                     AND c.hypertable_name = coalesce(parent.source, d.source)

@@ -48,6 +48,13 @@ def load_again(url: str) -> None:
 @pytest.fixture
 def compressed(server_url: str, seeded_template: str) -> Iterator[DatabaseManager]:
     with fresh_database(server_url, seeded_template) as url, DatabaseManager(url) as db:
+        if schema.edition(db) == "community":  # the first day is a whole one, whatever the hour of the test
+            db.execute(
+                "INSERT INTO resource_metrics (organization_id, time, resource_id, utilization_pct) "
+                "SELECT r.organization_id, min(c.range_start), r.resource_id, 50 FROM timescaledb_information.chunks AS c "
+                "CROSS JOIN (SELECT organization_id, resource_id FROM resources LIMIT 1) AS r "
+                "WHERE c.hypertable_name = 'resource_metrics' GROUP BY r.organization_id, r.resource_id"
+            )
         compress_old_chunks(db)
         if schema.edition(db) == "community":
             # The policy's age covers a chunk of the sample's month only on some days; a past one always exists.
