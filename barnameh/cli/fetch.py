@@ -16,7 +16,6 @@ from barnameh import worker
 from barnameh.cli.common import (
     AsJson,
     Exit,
-    Organization,
     Url,
     aside,
     database,
@@ -41,7 +40,12 @@ _KINDS = ", ".join(SOURCES)
 @app.command()
 def fetch(
     kind: Annotated[str, typer.Argument(help=f"What to fetch: {_KINDS}.")],
-    organization: Organization,
+    organization: Annotated[
+        list[str],
+        typer.Option(
+            help="Name or id of the organization; may be repeated. The source is then asked once for places at the same coordinates."
+        ),
+    ],
     url: Url = None,
     location: Annotated[
         list[str] | None,
@@ -116,27 +120,34 @@ def fetch(
         "series": series or [],
     }
     source = make_source(kind, options, ServiceSettings.from_environment())
-    with database(url) as db:
-        organization_id, timezone = organization_of(db, organization)
+    with database(url) as db, client_for(source, keeps_answers=len(organization) > 1) as client:
         aside.print(f"{source.licence} ({source.page})", highlight=False)
-        where = places(db, organization_id, source, location or [])
-        if every:
-            given = {name: value for name, value in options.items() if value}
-            for location_id in [place.location_id for place in where] if location else [None]:
-                worker.schedule(
-                    db, organization_id, f"fetch {kind}", duration_of(every), given, location_id=location_id
-                )
-        if from_file is not None:
-            if len(where) != 1:
-                raise UsageError("a saved answer is for one location: give it with --location")
-            answer = _saved(from_file)
-            results = [store_answer(db, organization_id, source, where[0], answer, switch=switch)]
-        else:
-            window = _window(start, end, timezone, source)
-            with client_for(source) as client:
-                results = fetch_readings(
+        found = [(name, *organization_of(db, name)) for name in organization]
+        asked = [(*each, places(db, each[1], source, location or [])) for each in found]
+        answer = None if from_file is None else _saved(from_file)
+        if answer is not None and any(len(where) != 1 for *_, where in asked):
+            raise UsageError("a saved answer is for one location: give it with --location")
+        results: list[tuple[str, RunResult]] = []
+        for name, organization_id, timezone, where in asked:
+            if every:
+                given = {option: value for option, value in options.items() if value}
+                for location_id in [place.location_id for place in where] if location else [None]:
+                    worker.schedule(
+                        db,
+                        organization_id,
+                        f"fetch {kind}",
+                        duration_of(every),
+                        given,
+                        location_id=location_id,
+                    )
+            if answer is not None:
+                stored = [store_answer(db, organization_id, source, where[0], answer, switch=switch)]
+            else:
+                window = _window(start, end, timezone, source)
+                stored = fetch_readings(
                     db, organization_id, source, where, client, window=window, switch=switch
                 )
+            results += [(name, result) for result in stored]
     show(kind, source, results, as_json=as_json)
 
 
@@ -171,7 +182,13 @@ def make_source(kind: str, options: Mapping[str, Any], settings: ServiceSettings
     return source_named(kind, **own)
 
 
-def client_for(source: Source, quotas: Quotas | None = None, organization_id: UUID | None = None) -> Client:
+def client_for(
+    source: Source,
+    quotas: Quotas | None = None,
+    organization_id: UUID | None = None,
+    *,
+    keeps_answers: bool = False,
+) -> Client:
     """Create a client with the source's limits and the configured contact, within `quotas` if given."""
     settings = ServiceSettings.from_environment()
     return Client(
@@ -180,6 +197,7 @@ def client_for(source: Source, quotas: Quotas | None = None, organization_id: UU
         hosts=settings.connector_hosts,
         quotas=quotas,
         organization=str(organization_id or ""),
+        keeps_answers=keeps_answers,
     )
 
 
@@ -214,22 +232,23 @@ def _window(start: str, end: str, timezone: str, source: Source) -> Window | Non
     return Window(time_of(start, timezone), until)
 
 
-def show(kind: str, source: Source, results: list[RunResult], *, as_json: bool) -> None:
-    """Print the result of each place, and exit with the code for it."""
+def show(kind: str, source: Source, results: list[tuple[str, RunResult]], *, as_json: bool) -> None:
+    """Print the result of each organization's places, and exit with the code for it."""
     if as_json:
-        print_json({"kind": kind, "source": source.name, "places": [r.as_dict() for r in results]})
+        found = [{"organization": name, **result.as_dict()} for name, result in results]
+        print_json({"kind": kind, "source": source.name, "places": found})
     else:
         table = Table(title=f"{kind} from {source.name}")
-        for heading in ("place", "readings", "new", "refused", ""):
+        for heading in ("organization", "place", "readings", "new", "refused", ""):
             table.add_column(
                 heading, justify="right" if heading in ("readings", "new", "refused") else "left"
             )
-        for r in results:
+        for name, r in results:
             said = r.error or "; ".join(r.refusals)
-            table.add_row(r.place.name, f"{r.read:,}", f"{r.written:,}", f"{r.refused:,}", said)
+            table.add_row(name, r.place.name, f"{r.read:,}", f"{r.written:,}", f"{r.refused:,}", said)
         screen.print(table)
-    failed = sum(r.error is not None for r in results)
+    failed = sum(r.error is not None for _, r in results)
     if failed and failed == len(results):
         raise typer.Exit(Exit.FAILED)
-    if failed or any(r.refused for r in results):
+    if failed or any(r.refused for _, r in results):
         raise typer.Exit(Exit.ATTENTION)

@@ -114,13 +114,15 @@ class Client:
         transport: httpx.BaseTransport | None = None,
         quotas: Quotas | None = None,
         organization: str = "",
+        keeps_answers: bool = False,
     ) -> None:
         """`limits` by host. `hosts` redirects requests for a host (to a mirror, a test): host to base URL.
 
         With `quotas`, shared by the clients of a process, a request of this organization waits no longer than
         two minutes, so that it does not block others. Without them the client counts only its own requests,
-        and waits.
+        and waits. With `keeps_answers` it asks the same thing once, for organizations at the same place.
         """
+        self._kept: dict[str, Answer] | None = {} if keeps_answers else None
         self._http = httpx.Client(
             timeout=timeout_seconds,
             transport=transport,
@@ -151,11 +153,17 @@ class Client:
         too long a wait, and `QuotaError` if the quota of the organization, or of all, is used up.
         """
         asked = httpx.URL(url)
+        question = str(asked.copy_merge_params(dict(parameters)))
+        if self._kept is not None and question in self._kept:
+            return self._kept[question]
         for attempt in range(1, ATTEMPTS + 1):
             for throttle in self._throttles.get(asked.host, ()):
                 throttle.wait(weight, longest_seconds=self._longest_wait)
             try:
-                return self._ask(asked, parameters)
+                answer = self._ask(asked, parameters)
+                if self._kept is not None:
+                    self._kept[question] = answer
+                return answer
             except _RetryableError as again:
                 wait = again.wait_seconds
                 if wait is not None and wait > LONGEST_WAIT_SECONDS:

@@ -28,7 +28,7 @@ from db_utils.files import (
     ImportResult,
     export_query,
     export_relation,
-    import_files,
+    import_for_each,
 )
 from db_utils.files.options import Ambiguous, Format, Nonexistent
 
@@ -44,7 +44,13 @@ Organization = Annotated[
 def import_(
     files: Annotated[list[str], typer.Argument(help="Files, or - for standard input.", metavar="FILE...")],
     into: Annotated[str, typer.Option("--into", help="The table.")],
-    organization: Organization = None,
+    organization: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The organization, by id or exact name. May be repeated: each one gets the rows.",
+            show_default=False,
+        ),
+    ] = None,
     all_organizations: Annotated[
         bool, typer.Option("--all-organizations", help="Each row names its organization in organization_id.")
     ] = False,
@@ -183,23 +189,28 @@ def import_(
         rejects=rejects,
         max_rejects=max_rejects,
     )
-    _check_scope(organization, all_organizations)
+    _check_scope(bool(organization), all_organizations)
     with database(url) as db, _bar("import", quiet=json) as bar:
         task = bar.add_task("reading", total=None)
-        result = import_files(
-            db,
-            files,
-            into,
-            organization=organization,
-            options=options,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        results = list(
+            import_for_each(
+                db, files, into, organizations=organization or [None], options=options, progress=progress
+            )
         )
+    several = len(organization or ()) > 1
     if json:
-        print_json(asdict(result))
+        found = [{"organization": name, **asdict(result)} for name, result in results]
+        print_json(found if several else asdict(results[0][1]))
     else:
-        _tell(result, skip_bad)
-    if result.rejected:
-        raise typer.Exit(Exit.ATTENTION if result.written or (dry_run and skip_bad) else Exit.FAILED)
+        for name, result in results:
+            _tell(result, skip_bad, f"{name}: {result.table}" if several else result.table)
+    if any(r.rejected for _, r in results):
+        done = all(r.written or (dry_run and skip_bad) for _, r in results)
+        raise typer.Exit(Exit.ATTENTION if done else Exit.FAILED)
 
 
 @app.command("export")
@@ -267,7 +278,7 @@ def export(
         null=null,
         escape_formulas=escape_formulas,
     )
-    _check_scope(organization, all_organizations)
+    _check_scope(organization is not None, all_organizations)
     with database(url) as db, _bar("export", quiet=json) as bar:
         task = bar.add_task("writing", total=None)
 
@@ -313,15 +324,15 @@ def export(
         )
 
 
-def _tell(result: ImportResult, skip_bad: bool) -> None:
+def _tell(result: ImportResult, skip_bad: bool, what: str) -> None:
     if (result.rejected and not skip_bad) or result.gave_up:
         more = ", and more: the rest was not read (--max-rejects)" if result.gave_up else ""
-        what = f"{result.rejected:,} of {result.read:,} rows are bad{more}. Nothing was written"
-        print(f"{result.table}: {what}{'' if result.gave_up else '; --skip-bad imports the good ones'}.")
+        bad = f"{result.rejected:,} of {result.read:,} rows are bad{more}. Nothing was written"
+        print(f"{what}: {bad}{'' if result.gave_up else '; --skip-bad imports the good ones'}.")
     else:
         counts = f"{result.read:,} rows read, {result.added:,} added, {result.updated:,} updated"
         left = f"{result.already_there:,} already there, {result.rejected:,} rejected"
-        print(f"{result.table}: {counts}, {left}, {result.seconds:.1f} s.")
+        print(f"{what}: {counts}, {left}, {result.seconds:.1f} s.")
         if result.summed:
             print(f"{result.summed:,} were added up into another row of the same key.")
         if result.different:
@@ -340,8 +351,8 @@ def _tell(result: ImportResult, skip_bad: bool) -> None:
         print(f"All bad rows, with their reasons: {result.rejects_file}")
 
 
-def _check_scope(organization: str | None, all_organizations: bool) -> None:
-    if (organization is None) != all_organizations:
+def _check_scope(is_named: bool, all_organizations: bool) -> None:
+    if is_named == all_organizations:
         raise InvalidInputError(
             "give one organization with --organization (id or exact name), or use --all-organizations"
         )

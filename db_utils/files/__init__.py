@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from db_utils.files.exporting import ExportResult, export_query, export_relation
-from db_utils.files.importing import ImportResult, import_files
+from db_utils.files.importing import ImportResult, import_files, import_for_each
 from db_utils.files.options import ExportOptions, ImportOptions
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "export_query",
     "export_relation",
     "import_files",
+    "import_for_each",
 ]

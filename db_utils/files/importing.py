@@ -115,6 +115,35 @@ def import_files(
     return job.result(rejects_file, refreshed, time.monotonic() - started)
 
 
+def import_for_each(
+    db: DatabaseManager,
+    files: Sequence[str | Path],
+    table: str,
+    *,
+    organizations: Sequence[str | None],
+    options: ImportOptions | None = None,
+    progress: FileProgress | None = None,
+) -> Iterator[tuple[str | None, ImportResult]]:
+    """Import the same files for several organizations, such as the weather of a city; yield each one's result.
+
+    Each organization's rows are a transaction of their own. Ends after the first for which nothing was
+    written. Raises like `import_files`, for an unknown organization before anything is read.
+    """
+    if len(organizations) > 1 and "-" in map(str, files):
+        raise InvalidInputError(
+            "standard input can be read only once: save it to a file for several organizations"
+        )
+    with connection_for_one_transaction(db) as connection:
+        for organization in organizations:
+            if organization is not None:
+                organization_named(connection, organization)
+    for organization in organizations:
+        result = import_files(db, files, table, organization=organization, options=options, progress=progress)
+        yield organization, result
+        if not (result.written or result.dry_run):
+            return
+
+
 class _Job:
     """One import, from its files to its counts."""
 

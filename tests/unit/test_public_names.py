@@ -39,6 +39,7 @@ HELD_THROUGH = {
     "export_query": "export",
     "has_target": "SyncService",
     "identifiers_of": "location_code",
+    "import_for_each": "import",
     "refresh_newest_rollups": "import_files",
     "source_named": "fetch",
     "to_be_removed": "reset",

@@ -64,6 +64,31 @@ def test_a_window_is_fetched_and_said_so(desk: Desk, call: Any) -> None:
     assert "240" in again.out
 
 
+def test_organizations_at_one_place_ask_the_source_once(desk: Desk, call: Any) -> None:
+    other = OperationalDataQueries(desk.db).create_organization(
+        "Neighbour", industry="logistics", timezone="Europe/Paris"
+    )
+    desk.db.execute(
+        "INSERT INTO locations (organization_id, name, location_type, timezone, latitude_degrees, longitude_degrees) "
+        "SELECT %s, 'Yard', 'depot', timezone, latitude_degrees, longitude_degrees FROM locations WHERE location_id = %s",
+        (other["organization_id"], desk.location_id),
+    )
+    window = ("--start", "2026-06-01", "--end", "2026-06-03", "--mode", "archive")
+    both = ("--organization", "Desk", "--organization", "Neighbour")
+    done = call("fetch", "weather", *both, *window, "--json")
+    assert done.code == 0, done.err
+    places = {(p["organization"], p["location"]): p["readings_written"] for p in done.json["places"]}
+    assert places["Desk", "Hall"] == places["Neighbour", "Yard"] == 240
+    at_the_place = [a for _, a in desk.sources.asked if float(a["latitude"]) == 52.27]
+    assert len(at_the_place) == 1
+    same = desk.db.execute_query(
+        "SELECT count(DISTINCT organization_id) AS n FROM external_factors GROUP BY time, name, value, available_at"
+    )
+    assert len(same) == 240
+    assert {row["n"] for row in same} == {2}
+    assert call("fetch", "weather", "--organization", "Desk", "--organization", "Nobody", *window).code == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

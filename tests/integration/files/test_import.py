@@ -242,3 +242,25 @@ def test_old_rows_in_the_columnstore_are_met_and_updated(db: DatabaseManager, wr
         where = "product_id = 'P'"
         found = db.execute_query(f"SELECT sum(quantity) AS total FROM {relation} WHERE {where}")[0]["total"]
         assert found == total, relation
+
+
+def test_what_several_organizations_share(db: DatabaseManager, write: Write, run: Run) -> None:
+    hours = [("time", "factor_type", "name", "value", "unit")]
+    hours += [(f"2026-03-02T{hour:02}:00Z", "weather", "temperature", hour, "celsius") for hour in range(24)]
+    file, url = str(write("weather.csv", hours)), db.settings.database_url
+    into = ("import", file, "--into", "external_factors", "--set", "available_at=2026-03-03T00:00Z", "--json")
+    both = ("--organization", NAME, "--organization", "Sample Logistics")
+    unknown = run(url, *into, *both, "--organization", "Nobody")
+    assert unknown.code == 1
+    assert "there is no organization 'Nobody'" in unknown.err
+    assert [(r["organization"], r["added"]) for r in run(url, *into, *both).json] == [
+        (NAME, 24),
+        ("Sample Logistics", 24),
+    ]
+    assert [r["already_there"] for r in run(url, *into, *both).json] == [24, 24]
+    bad = str(
+        write("bad.csv", [*hours[:2], ("2026-03-02T05:30Z", "weather", "temperature", "hot", "celsius")])
+    )
+    (refused,) = run(url, "import", bad, *into[2:], *both).json
+    assert (refused["organization"], refused["written"]) == (NAME, False)
+    assert run(url, "import", "-", "--into", "external_factors", *both).code == 1
