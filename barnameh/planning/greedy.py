@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from barnameh.planning.components import Part
+from barnameh.planning.components import Entries, Part
 from barnameh.planning.solve import Floats
 
 
@@ -13,66 +13,69 @@ class Filling:
 
     def __init__(self, part: Part) -> None:
         self.part = part
-        self.x = np.zeros(part.width)
-        self._rows: list[list[tuple[int, float]]] = [[] for _ in range(part.width)]
-        self._room = []
-        days = {column for _, column in part.days}
+        self.x = [0.0] * part.width
         self._of_day = {column: columns for columns, column in part.days}
         self._day_of = {j: column for columns, column in part.days for j in columns}
-        for row, (columns, values, limit) in enumerate(part.hard):
-            self._room.append(limit)
-            for j, value in zip(columns, values, strict=True):
-                if value > 0:
-                    self._rows[j].append((row, value))
+        self._room = [limit for _, _, limit in part.hard]
+        hard = part.hard_rows
         # A row x <= day limits nothing: the day follows from x.
-        self._follows = {
-            row
-            for row, (columns, values, _) in enumerate(part.hard)
-            if min(values) < 0 and set(columns) & days
-        }
+        limits = ~np.isin(hard.rows, hard.rows[hard.values < 0])
+        hard = Entries(hard.rows[limits], hard.columns[limits], hard.values[limits], hard.height)
+        self._hard = hard.by_column(part.width)
         self.amount = [0.0] * len(part.soft)
-        self._softs: list[list[tuple[int, float]]] = [[] for _ in range(part.width)]
-        for row, soft in enumerate(part.soft):
-            for j, value in zip(soft.columns, soft.values, strict=True):
-                self._softs[j].append((row, value))
+        self._soft = part.soft_rows.by_column(part.width)
+        self._rises: list[dict[float, float]] = [{} for _ in part.soft]
+        """Of each soft row, the known rises in cost by rise in amount."""
+        self._cost: list[float] = part.cost.tolist()
 
     def fits(self, j: int) -> bool:
         """Whether the pair may be added."""
-        if self.x[j] > 0.5 or any(
-            self._room[row] < value - 1e-9 for row, value in self._rows[j] if row not in self._follows
-        ):
+        if self.x[j] > 0.5 or not self._has_room(j):
             return False
         day = self._day_of.get(j)
-        return (
-            day is None
-            or self.x[day] > 0.5
-            or all(self._room[row] >= value - 1e-9 for row, value in self._rows[day])
-        )
+        return day is None or self.x[day] > 0.5 or self._has_room(day)
+
+    def _has_room(self, column: int) -> bool:
+        starts, rows, values = self._hard
+        room = self._room
+        for n in range(starts[column], starts[column + 1]):  # noqa: SIM110 (the hottest loop)
+            if room[rows[n]] < values[n] - 1e-9:
+                return False
+        return True
 
     def price(self, j: int) -> float:
         """Net cost of adding the pair."""
-        total = float(self.part.cost[j])
-        for row, value in self._softs[j]:
-            soft = self.part.soft[row]
-            total += soft.cost(self.amount[row] + value) - soft.cost(self.amount[row])
+        total = self._cost[j]
+        starts, rows, values = self._soft
+        for n in range(starts[j], starts[j + 1]):
+            row, value = rows[n], values[n]
+            rise = self._rises[row].get(value)
+            if rise is None:
+                soft, amount = self.part.soft[row], self.amount[row]
+                rise = self._rises[row][value] = soft.cost(amount + value) - soft.cost(amount)
+            total += rise
         return total
 
     def put(self, j: int, sign: int = 1) -> None:
         """Add the pair, or remove it with -1."""
         self.x[j] = float(sign > 0)
-        for row, value in self._rows[j]:
-            if row not in self._follows:
-                self._room[row] -= sign * value
-        for row, value in self._softs[j]:
-            self.amount[row] += sign * value
+        self._take(j, sign)
+        starts, rows, values = self._soft
+        for n in range(starts[j], starts[j + 1]):
+            self.amount[rows[n]] += sign * values[n]
+            self._rises[rows[n]].clear()
         day = self._day_of.get(j)
         if day is None:
             return
         worked = float(any(self.x[k] > 0.5 for k in self._of_day[day]))
         if worked != self.x[day]:
-            for row, value in self._rows[day]:
-                self._room[row] -= (worked - self.x[day]) * value
+            self._take(day, int(worked - self.x[day]))
             self.x[day] = worked
+
+    def _take(self, column: int, sign: int) -> None:
+        starts, rows, values = self._hard
+        for n in range(starts[column], starts[column + 1]):
+            self._room[rows[n]] -= sign * values[n]
 
 
 def start_of(part: Part, keep: bool = True) -> Floats:
@@ -100,7 +103,7 @@ def start_of(part: Part, keep: bool = True) -> Floats:
                 break
             filling.put(best[1])
     _move_in(filling, order)
-    return filling.x
+    return np.array(filling.x)
 
 
 def _move_in(filling: Filling, order: list[int]) -> None:

@@ -72,6 +72,8 @@ class Worker:
 
     def contract(self, day: dt.date) -> Contract:
         """Return the contract in force on a local day; before the first one, the first."""
+        if len(self.contracts) == 1:
+            return self.contracts[0]
         return max(
             (c for c in self.contracts if c.valid_from <= day), key=_valid_from, default=self.contracts[0]
         )

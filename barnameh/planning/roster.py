@@ -296,17 +296,17 @@ def _whole(part: Part, bound: float) -> float:
 def floor_of(part: Part) -> float:
     """Return a bound without a solver: each place filled at least cost if possible, and all shares kept."""
     total = part.constant
-    for s in range(len(part.shifts)):
-        columns = part.of_shift[s]
+    for s, columns in enumerate(part.of_shift):
         costs = np.sort(part.cost[columns]) if columns else np.zeros(0)
+        least = np.cumsum(np.concatenate([[0.0], costs]))
         people = next(
             (part.soft[r] for r in part.places[s] if len(part.soft[r].columns) == len(columns)), None
         )
-        least = np.minimum(np.cumsum(np.concatenate([[0.0], costs])), np.inf)
         if people is None:
             total += min(0.0, float(least.min()))
             continue
-        total += min(float(c) + people.cost(-float(n)) for n, c in enumerate(least))
+        missing = np.maximum(-people.limit - np.arange(least.size), 0.0)
+        total += float((least + people.prices[0] * missing).min())
     return total
 
 
