@@ -212,7 +212,7 @@ def show(
         queries = OperationalDataQueries(db.tenant(organization_id))
         if not run:
             rows = queries.get_schedule_proposals(organization_id)
-            print_json(rows) if as_json else _list(rows)
+            print_json(rows) if as_json else _list(rows, timezone)
             return
         run_id = run_of(run)
         proposal = find(queries, organization_id, run_id)
@@ -480,11 +480,11 @@ def _span(first: dt.datetime, last: dt.datetime, timezone: str) -> str:
     return f"{first.astimezone(zone):%a %Y-%m-%d %H:%M} - {last.astimezone(zone):%H:%M}"
 
 
-def _list(rows: list[dict[str, Any]]) -> None:
+def _list(rows: list[dict[str, Any]], timezone: str) -> None:
     if not rows:
         screen.print("No proposals yet. 'barnameh plan roster --organization …' proposes a roster.")
         return
-    table = Table()
+    zone, table = time_of("2000-01-01", timezone).tzinfo, Table()
     for heading in ("run", "kind", "status", "made", "decided"):
         table.add_column(heading, no_wrap=heading in ("run", "kind", "status"))
     for row in rows:
@@ -492,7 +492,7 @@ def _list(rows: list[dict[str, Any]]) -> None:
             str(row["run_id"]),
             row["kind"],
             row["status"],
-            f"{row['created_at']:%Y-%m-%d %H:%M}",
-            f"{row['decided_at']:%Y-%m-%d %H:%M}" if row["decided_at"] else "",
+            f"{row['created_at'].astimezone(zone):%Y-%m-%d %H:%M}",
+            f"{row['decided_at'].astimezone(zone):%Y-%m-%d %H:%M}" if row["decided_at"] else "",
         )
     screen.print(table)

@@ -43,6 +43,13 @@ class Model:
     columns: Ints
     values: Floats
 
+    def holds(self, x: Floats) -> bool:
+        """Return whether all rows hold, and all bounds of columns."""
+        rows = np.repeat(np.arange(self.row_upper.size), np.diff(self.row_start))
+        sums = np.bincount(rows, self.values * x[self.columns], self.row_upper.size)
+        in_rows = (sums <= self.row_upper + 1e-6) & (sums >= self.row_lower - 1e-6)
+        return bool(in_rows.all() and (x >= self.lower - 1e-6).all() and (x <= self.upper + 1e-6).all())
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -54,6 +61,8 @@ class Answer:
     is_optimal: bool
     hit_limit: bool
     seconds: float
+    iterations: int = 0
+    """Of the simplex method: the same whenever the input is the same."""
 
 
 @dataclass
@@ -98,40 +107,37 @@ def solve(
     seconds: float = math.inf,
     start: Floats | None = None,
     gap: float = 0.0,
+    step: float = 1e-6,
     nodes: int | None = None,
     relaxed: bool = False,
     corner: bool = False,
     effort: float = 0.05,
+    is_first_enough: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> Answer:
     """Solve within `seconds` and `nodes`, one thread, fixed seed; the result is never worse than `start`.
 
-    `gap` is relative. `relaxed` drops integrality; with `corner` the solution is a corner, with few
-    fractions. `effort` is the share of work on heuristics rather than the proof. The same input gives the
-    same answer unless time runs out.
+    `gap` is relative; `step` is a difference in cost too small to search for: just below 1 if all costs are
+    whole. `relaxed` drops integrality; with `corner` the solution is a corner, with few fractions. `effort` is
+    the share of work on heuristics rather than the proof; `is_first_enough` ends with the first solution. The
+    same input gives the same answer unless time runs out.
     """
     began = time.perf_counter()
     if model.cost.size == 0:
         return Answer(np.zeros(0), 0.0, 0.0, True, False, 0.0)
-    highs = _silent()
-    for name, value in (
-        ("threads", 1),
-        ("parallel", "off"),
-        ("random_seed", SEED),
-        ("mip_rel_gap", gap),
-        ("mip_abs_gap", 1e-6),
-        ("mip_heuristic_effort", effort),
-        ("mip_feasibility_tolerance", 1e-7),
-    ):
-        highs.setOptionValue(name, value)
-    if math.isfinite(seconds):
-        highs.setOptionValue("time_limit", max(seconds, 0.0))
+    options: dict[str, object] = {
+        "mip_rel_gap": gap,
+        "mip_abs_gap": step,
+        "mip_heuristic_effort": effort,
+        "mip_feasibility_tolerance": 1e-7,
+    }
     if nodes is not None:
-        highs.setOptionValue("mip_max_nodes", nodes)
+        options["mip_max_nodes"] = nodes
+    if is_first_enough:
+        options["mip_max_improving_sols"] = 1
     if relaxed:
-        highs.setOptionValue("solver", "simplex" if corner else "ipm")
-        highs.setOptionValue("run_crossover", "off")
-    highs.passModel(_lp(model, relaxed))
+        options |= {"solver": "simplex" if corner else "ipm", "run_crossover": "off"}
+    highs = _loaded(model, relaxed, seconds, options)
     if start is not None and not relaxed:
         given = highspy.HighsSolution()
         given.col_value = start.tolist()
@@ -158,7 +164,8 @@ def solve(
     bound = objective if optimal and relaxed else -math.inf if relaxed else float(info.mip_dual_bound)
     if not relaxed and not model.is_integer.any() and optimal:
         bound = objective
-    return Answer(x, objective, bound, optimal, not optimal, time.perf_counter() - began)
+    iterations = max(int(info.simplex_iteration_count), 0)
+    return Answer(x, objective, bound, optimal, not optimal, time.perf_counter() - began, iterations)
 
 
 class Relaxation:
@@ -166,17 +173,7 @@ class Relaxation:
 
     def __init__(self, model: Model, *, seconds: float = math.inf) -> None:
         self.model = model
-        self._highs = _silent()
-        for name, value in (
-            ("threads", 1),
-            ("parallel", "off"),
-            ("random_seed", SEED),
-            ("solver", "simplex"),
-        ):
-            self._highs.setOptionValue(name, value)
-        if math.isfinite(seconds):
-            self._highs.setOptionValue("time_limit", max(seconds, 0.0))
-        self._highs.passModel(_lp(model, relaxed=True))
+        self._highs = _loaded(model, True, seconds, {"solver": "simplex"})
         self._highs.run()
         self.is_optimal = self._highs.getModelStatus() == highspy.HighsModelStatus.kOptimal
         if not self.is_optimal:
@@ -282,21 +279,26 @@ class Relaxation:
 
 
 def restricted(model: Model, x: Floats, free: NDArray[np.bool_]) -> Model:
-    """Return the model with all but the free columns fixed as in x, and without their cost."""
+    """Return the model with all but the free columns fixed as in x, without their cost and rows that cannot be broken."""
     row_of = np.repeat(np.arange(model.row_lower.size), np.diff(model.row_start))
     inside = free[model.columns]
-    used = np.zeros(model.row_lower.size)
-    np.add.at(used, row_of[~inside], model.values[~inside] * x[model.columns[~inside]])
-    counts = np.bincount(row_of[inside], minlength=used.size)
-    rows = counts > 0
+    at, values = row_of[inside], model.values[inside]
+    ends = values * model.lower[model.columns[inside]], values * model.upper[model.columns[inside]]
+    size = model.row_lower.size
+    used = np.bincount(row_of[~inside], model.values[~inside] * x[model.columns[~inside]], size)
+    least, most = (np.bincount(at, choose(*ends), size) for choose in (np.minimum, np.maximum))
+    counts = np.bincount(at, minlength=size)
+    lower, upper = model.row_lower - used, model.row_upper - used
+    rows = (counts > 0) & ((most > upper + 1e-9) | (least < lower - 1e-9))
+    inside[inside] = rows[at]
     place = np.cumsum(free) - 1
     return Model(
         model.cost[free],
         model.lower[free],
         model.upper[free],
         model.is_integer[free],
-        (model.row_lower - used)[rows],
-        (model.row_upper - used)[rows],
+        lower[rows],
+        upper[rows],
         np.concatenate([[0], np.cumsum(counts[rows])]).astype(np.int64),
         place[model.columns[inside]].astype(np.int64),
         model.values[inside],
@@ -320,6 +322,18 @@ def _silent() -> Any:
             os.close(nowhere)
         _is_greeted = True
     highs.silent()
+    return highs
+
+
+def _loaded(model: Model, relaxed: bool, seconds: float, options: dict[str, object]) -> Any:
+    """Return a solver of this model with these options and those of all: one thread, the fixed seed."""
+    highs = _silent()
+    options = {"threads": 1, "parallel": "off", "random_seed": SEED, **options}
+    if math.isfinite(seconds):
+        options["time_limit"] = max(seconds, 0.0)
+    for name, value in options.items():
+        highs.setOptionValue(name, value)
+    highs.passModel(_lp(model, relaxed))
     return highs
 
 

@@ -17,9 +17,9 @@ from barnameh.planning.production import plan_production
 from barnameh.planning.production_check import faults
 from barnameh.planning.roster import Plan, plan_roster
 from barnameh.planning.shop import by_rule, on_time_pct, price_of
-from barnameh.planning.solve import SOLVER, SOLVER_VERSION, solve
+from barnameh.planning.solve import SOLVER, SOLVER_VERSION
 from tests.benchmarks.harness import Context, Goal, Table
-from tests.support.nurses import instance, nurse_model
+from tests.support.nurses import solve_nurses
 from tests.support.rosters import random_site, with_ill
 from tests.support.shops import random_plant
 
@@ -149,12 +149,11 @@ def _nurses(scale: float) -> Table:
     columns = ("instance", "best known", "found", "bound", "CPU s")
     table = Table("nurses", "Published nurse rosters (schedulingbenchmarks.org).", columns)
     for number, best, limit, most in _within(NURSES, 2, scale):
-        model, constant = nurse_model(instance(number))
         clock = Clock(limit)
-        answer = solve(model, seconds=WALL, stop=clock.is_over)
+        problem, plan = solve_nurses(number, seconds=WALL, stop=clock.is_over)
         used = clock.seconds()
-        found = answer.objective + constant
-        table.rows.append((number, best, round(found), round(answer.bound + constant), round(used, 1)))
+        found = problem.price(plan.x)
+        table.rows.append((number, best, round(found), round(plan.bound), round(used, 1)))
         table.goals.append(
             Goal(f"instance {number}, % above the best known", 100 * (found - best) / best, most + 1e-6)
         )

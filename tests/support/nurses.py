@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from barnameh.planning.solve import Model, Rows, model_of
+import numpy as np
+from numpy.typing import NDArray
+
+from barnameh.planning.search import Found, Problem, minimize
+from barnameh.planning.solve import Floats, Rows, model_of, solve
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "nurses"
 
@@ -19,33 +24,66 @@ def instance(number: int) -> dict[str, Any]:
     return found
 
 
-def nurse_model(facts: dict[str, Any]) -> tuple[Model, float]:
-    """The model, and its cost in addition to the objective."""
+class Nurses:
+    """The columns of each person and of each day."""
+
+    def __init__(self, facts: dict[str, Any], who: list[int], when: list[int]) -> None:
+        self.people, self.days = len(facts["people"]), facts["days"]
+        self._who, self._when = np.array(who), np.array(when)
+
+    def of_people(self, x: Floats, people: Sequence[int]) -> NDArray[np.bool_]:
+        """All columns of these people."""
+        return np.isin(self._who, people)
+
+    def of_days(self, first: int, last: int) -> NDArray[np.bool_]:
+        """All columns of these days, and which weekends somebody works."""
+        return ((self._when >= first) & (self._when <= last)) | ((self._when < 0) & (self._who >= 0))
+
+
+def solve_nurses(
+    number: int, *, seconds: float = math.inf, stop: Callable[[], bool] = lambda: False
+) -> tuple[Problem, Found]:
+    """The best found in the time, from the first solution of the solver."""
+    problem, nurses = nurse_problem(instance(number))
+    first = solve(problem.model, is_first_enough=True)
+    assert first.x is not None
+    return problem, minimize(problem, first.x, nurses, seconds=seconds, gap=0.0, stop=stop)
+
+
+def nurse_problem(facts: dict[str, Any]) -> tuple[Problem, Nurses]:
+    """The model, and whose its columns are."""
     days, shifts = range(facts["days"]), facts["shifts"]
     cost: list[float] = []
     upper: list[float] = []
     whole: list[bool] = []
+    who: list[int] = []
+    when: list[int] = []
     rows = Rows()
+    number = {p: n for n, p in enumerate(facts["people"])}
 
-    def column(price: float, most: float, is_whole: bool) -> int:
+    def column(price: float, most: float, is_whole: bool, p: str = "", d: int = -1) -> int:
         cost.append(price)
         upper.append(most)
         whole.append(is_whole)
+        who.append(number.get(p, -1))
+        when.append(d)
         return len(cost) - 1
 
     def row(columns: list[int], factors: list[float], low: float, high: float) -> None:
         rows.add(columns, factors, low, high)
 
     x = {
-        (p, d, s): column(0.0, float(d not in facts["off"][p]), True)
+        (p, d, s): column(0.0, float(d not in facts["off"][p]), True, p, d)
         for p in facts["people"]
         for d in days
         for s in shifts
     }
-    works = {(p, d): [x[p, d, s] for s in shifts] for p in facts["people"] for d in days}
+    # A column for whether somebody works that day: the rows below are far shorter with it.
+    works = {(p, d): [column(0.0, 1.0, True, p, d)] for p in facts["people"] for d in days}
+    for (p, d), work in works.items():
+        row([*(x[p, d, s] for s in shifts), *work], [1.0] * len(shifts) + [-1.0], 0.0, 0.0)
     for p, (most_of, most, least, most_days, least_days, least_off, weekends) in facts["people"].items():
         for d in days:
-            row(works[p, d], [1.0] * len(shifts), -math.inf, 1.0)
             for s, (_, followers) in shifts.items():
                 if followers and d + 1 in days:
                     row(
@@ -71,9 +109,9 @@ def nurse_model(facts: dict[str, Any]) -> tuple[Model, float]:
                 row(ends + inside, factors, low, 1.0 if length < least_off else math.inf)
         taken = []
         for saturday in range(5, facts["days"], 7):
-            taken.append(column(0.0, 1.0, True))
+            taken.append(column(0.0, 1.0, True, p))
             for d in (saturday, saturday + 1):
-                row([*works[p, d], taken[-1]], [1.0] * len(shifts) + [-1.0], -math.inf, 0.0)
+                row([*works[p, d], taken[-1]], [1.0, -1.0], -math.inf, 0.0)
         row(taken, [1.0] * len(taken), -math.inf, float(weekends))
     constant = 0.0
     for p, d, s, weight in facts["wants"]:
@@ -85,4 +123,6 @@ def nurse_model(facts: dict[str, Any]) -> tuple[Model, float]:
         people = [x[p, d, s] for p in facts["people"]]
         short, more = column(under, math.inf, False), column(over, math.inf, False)
         row([*people, short, more], [1.0] * len(people) + [1.0, -1.0], float(needed), float(needed))
-    return model_of(cost, [0.0] * len(cost), upper, whole, rows), constant
+    model = model_of(cost, [0.0] * len(cost), upper, whole, rows)
+    is_integral = all(price == round(price) for price in [constant, *cost])
+    return Problem(model, constant, is_integral), Nurses(facts, who, when)

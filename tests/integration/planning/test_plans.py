@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import os
 import subprocess
 import sys
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from barnameh.__main__ import main
 from barnameh.errors import ServiceError, UsageError
@@ -204,6 +207,29 @@ def test_a_rejected_one_is_kept_with_the_reason(site: Site) -> None:
     assert (row["status"], row["decision"]) == ("rejected", "not now")
     with pytest.raises(WrongStateError):
         apply_proposal(site.db, site.organization_id, proposal.run_id)
+
+
+def test_an_applications_own_login_plans_and_a_customers_does_not(site: Site) -> None:
+    application, customer, password = (f"plan_{uuid.uuid4().hex[:10]}" for _ in range(3))
+    site.db.execute(f"CREATE ROLE {application} LOGIN PASSWORD '{password}'")
+    site.db.execute(f"GRANT barnameh_tenant TO {application} WITH INHERIT FALSE, SET TRUE")
+    site.db.execute("CALL create_tenant_login(%s, %s, %s)", (site.organization_id, customer, password))
+
+    def login(role: str) -> DatabaseManager:
+        there = parse_dsn(site.db.settings.database_url)
+        return DatabaseManager(make_dsn(**{**there, "user": role, "password": password}))
+
+    try:
+        with login(application) as db:
+            proposal = dataclasses.replace(site, db=db).propose()
+            apply_proposal(db, site.organization_id, proposal.run_id)
+        assert len(site.assigned()) == 14
+        with login(customer) as db, pytest.raises(UsageError, match="customer's login"):
+            dataclasses.replace(site, db=db).propose()
+    finally:
+        site.db.execute("CALL drop_tenant_login(%s)", (customer,))
+        site.db.execute(f"DROP OWNED BY {application}")
+        site.db.execute(f"DROP ROLE {application}")
 
 
 @pytest.mark.slow

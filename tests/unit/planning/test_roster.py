@@ -8,7 +8,7 @@ import itertools
 
 import pytest
 
-from barnameh.planning import roster as solver
+from barnameh.planning import search
 from barnameh.planning.check import already_broken, cost, night, violations
 from barnameh.planning.explain import explain, gaps
 from barnameh.planning.model import Contract, Pair, Roster, Shift, Standing, Weights, Worker
@@ -70,7 +70,7 @@ def test_the_judge_finds_no_fault(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", rounds(range(200, 206), 2))
 def test_neighbourhoods_break_no_rule(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(solver, "PAIRS_AT_ONCE", 0)
+    monkeypatch.setattr(search, "COLUMNS_AT_ONCE", 0)
     roster = random_roster(seed, workers=8, shifts=20)
     plan = plan_roster(roster)
     assert not violations(roster, plan.pairs)
@@ -84,8 +84,8 @@ def test_dives_find_what_the_bound_allows_and_groups_come_near(monkeypatch: pyte
     proven = plan_roster(roster, seconds=600)
     assert (proven.status, proven.parts[0].method) == ("optimal", "dives")
     assert not violations(roster, proven.pairs)
-    monkeypatch.setattr(solver, "PAIRS_AT_ONCE", 0)
-    monkeypatch.setattr(solver, "GROUP_PAIRS", 300)
+    monkeypatch.setattr(search, "COLUMNS_AT_ONCE", 0)
+    monkeypatch.setattr(search, "LARGEST", 300)
     searched = plan_roster(roster, seconds=600)
     assert not violations(roster, searched.pairs)
     assert proven.cost - 1e-6 <= searched.cost <= (proven.cost + proven.start_cost) / 2 < proven.start_cost
