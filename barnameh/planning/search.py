@@ -29,8 +29,9 @@ LARGEST, SMALLEST, FIRST_SHARE = 13_000, 20, 0.1
 """Columns of a neighbourhood: at most, at least; and of the first ones, as a share of all."""
 GROW, SHRINK = 1.1, 0.75
 """What follows a neighbourhood that was solved with little work, and one that was not solved or took much."""
-MILP_COLUMNS, MILP_NODES, MILP_WORK = 2_000, 50, 1_500
-"""Neighbourhoods up to this size are solved by branching, others by dives; nodes at most; and simplex iterations that are much."""
+MILP_COLUMNS, MILP_NODES, MILP_CHECKS, MILP_WORK = 2_000, 50, 80, 1_500
+"""Neighbourhoods up to this size are solved by branching, others by dives; nodes and checks (see `solve`) at most; and
+simplex iterations that are much."""
 SMALL_ROUNDS, IDLE_ROUNDS = 1, 3
 """Rounds before a model is dived into again; and rounds without improvement that end the search."""
 STEPS = (0.0, 2.0, 8.0, math.inf)
@@ -268,7 +269,13 @@ class _Search:
         part, x = self.problem.part(found.x, free), found.x[free]
         if part.model.is_integer.sum() <= MILP_COLUMNS:
             answer = solve(
-                part.model, seconds=self.left(), start=x, nodes=MILP_NODES, step=part.step, stop=self.stop
+                part.model,
+                seconds=self.left(),
+                start=x,
+                step=part.step,
+                nodes=MILP_NODES,
+                checks=MILP_CHECKS,
+                stop=self.stop,
             )
             _take(self.problem, found, free, answer.x)
             is_hard = not answer.is_optimal or answer.iterations > MILP_WORK

@@ -109,6 +109,7 @@ def solve(
     gap: float = 0.0,
     step: float = 1e-6,
     nodes: int | None = None,
+    checks: float = math.inf,
     relaxed: bool = False,
     corner: bool = False,
     effort: float = 0.05,
@@ -119,8 +120,9 @@ def solve(
 
     `gap` is relative; `step` is a difference in cost too small to search for: just below 1 if all costs are
     whole. `relaxed` drops integrality; with `corner` the solution is a corner, with few fractions. `effort` is
-    the share of work on heuristics rather than the proof; `is_first_enough` ends with the first solution. The
-    same input gives the same answer unless time runs out.
+    the share of work on heuristics rather than the proof; `is_first_enough` ends with the first solution. `checks` is
+    how often the solver may ask whether to go on: it does so after each round of cuts and each node, so unlike
+    a time limit, this ends it at the same place each time. The same input gives the same answer unless time runs out.
     """
     began = time.perf_counter()
     if model.cost.size == 0:
@@ -143,8 +145,12 @@ def solve(
         given.col_value = start.tolist()
         highs.setSolution(given)
 
+    checked = 0
+
     def interrupt(event: Any) -> None:
-        if stop():
+        nonlocal checked
+        checked += 1
+        if checked > checks or stop():
             event.interrupt()
 
     if not relaxed:
