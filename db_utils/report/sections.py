@@ -475,12 +475,9 @@ def _coverage(data: ReportData) -> Section:
     names: dict[tuple[str, str], str] = {}
     for kind in dict.fromkeys(row["kind"] for row in data.coverage):
         names |= labels(((kind, row["series"]), row["name"]) for row in data.coverage if row["kind"] == kind)
-    series: dict[tuple[str, str], set[dt.date]] = {}
-    counts: dict[tuple[str, str], int] = {}
-    for row in data.coverage:
-        key = (row["kind"], names[row["kind"], row["series"]])
-        series.setdefault(key, set()).add(row["day"])
-        counts[key] = counts.get(key, 0) + row["row_count"]
+    keys = [(row["kind"], names[row["kind"], row["series"]]) for row in data.coverage]
+    series = {key: set(row["days"]) for key, row in zip(keys, data.coverage, strict=True)}
+    counts = {key: row["row_count"] for key, row in zip(keys, data.coverage, strict=True)}
     if not series:
         return Section("coverage", question, "There are no data in the period", reason=extent_of(data))
     total = data.period.days

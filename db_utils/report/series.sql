@@ -104,7 +104,7 @@ ORDER BY
 WITH days AS MATERIALIZED (
     SELECT
         array_agg(d.edge ORDER BY d.edge) AS edges,
-        o.timezone
+        array_agg(local_date(d.edge, o.timezone) ORDER BY d.edge) AS dates
     FROM organizations AS o
     CROSS JOIN LATERAL (
         SELECT %(start)s AS edge
@@ -116,27 +116,29 @@ WITH days AS MATERIALIZED (
         SELECT %(end)s
     ) AS d
     WHERE o.organization_id = %(organization_id)s
-    GROUP BY
-        o.timezone
 ),
 counted AS (
     SELECT
         'events' AS kind,
         r.name,
         r.resource_id::text AS series,
-        width_bucket(e.time, d.edges) AS piece,
-        count(*) AS row_count
-    FROM days AS d
-    CROSS JOIN operational_events AS e
-    JOIN resources AS r ON r.organization_id = %(organization_id)s AND r.resource_id = e.resource_id
-    WHERE e.organization_id = %(organization_id)s
-        AND e.time >= %(start)s
-        AND e.time < %(end)s
-    GROUP BY
-        1,
-        2,
-        3,
-        4
+        n.piece,
+        n.row_count
+    FROM (
+        SELECT
+            e.resource_id,
+            width_bucket(e.time, d.edges) AS piece,
+            count(*) AS row_count
+        FROM days AS d
+        CROSS JOIN operational_events AS e
+        WHERE e.organization_id = %(organization_id)s
+            AND e.time >= %(start)s
+            AND e.time < %(end)s
+        GROUP BY
+            1,
+            2
+    ) AS n
+    JOIN resources AS r ON r.organization_id = %(organization_id)s AND r.resource_id = n.resource_id
     UNION ALL
     SELECT
         'metrics',
@@ -171,22 +173,29 @@ counted AS (
         AND a.time < %(end)s
     GROUP BY
         4
+),
+series AS (
+    SELECT
+        c.kind,
+        c.name,
+        c.series,
+        sum(c.row_count)::bigint AS row_count,
+        array_agg(c.piece) AS pieces
+    FROM counted AS c
+    GROUP BY
+        1,
+        2,
+        3
 )
 SELECT
-    c.kind,
-    c.name,
-    c.series,
-    local_date(d.edges[c.piece], d.timezone) AS day,
-    sum(c.row_count)::bigint AS row_count
-FROM counted AS c
+    s.kind,
+    s.name,
+    s.series,
+    s.row_count,
+    ARRAY(SELECT DISTINCT d.dates[p.piece] FROM unnest(s.pieces) AS p (piece)) AS days
+FROM series AS s
 CROSS JOIN days AS d
-GROUP BY
-    c.kind,
-    c.name,
-    c.series,
-    day
 ORDER BY
-    array_position(ARRAY['events', 'metrics', 'demand', 'attendance'], c.kind),
-    c.name,
-    c.series,
-    day
+    array_position(ARRAY['events', 'metrics', 'demand', 'attendance'], s.kind),
+    s.name,
+    s.series
