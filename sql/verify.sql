@@ -329,25 +329,14 @@ table service_schedules
     triggers set_updated_at
 
 table resource_time_sums
-    columns  organization_id uuid!, hours integer!, bucket timestamptz!, number integer!, resource_id uuid, location_id uuid,
-             stood_location_id uuid, state text!, cause text, capacity_unit text, is_rated boolean!, event_count bigint!,
-             failure_count bigint!, untimed_count bigint!, untimed_failure_count bigint!, seconds numeric!,
-             planned_seconds numeric!, quality_score_sum numeric, quality_score_count bigint!, quantity numeric,
-             scrap_quantity numeric, inspected_quantity numeric, timed_quantity numeric, counted_seconds numeric,
-             inspected_seconds numeric, rated_counted_seconds numeric, rated_seconds numeric, output_planned_seconds numeric,
-             good_planned_seconds numeric
-    checks   hours, state
-    keys     pkey, organization_id_fkey, organization_id_hours_bucket_production_idx, organization_id_resource_id_counted_idx,
-             organization_id_resource_id_inspected_idx, organization_id_resource_id_reported_idx
+    columns  organization_id uuid!, hours integer!, bucket timestamptz!, state text!, ends_at timestamptz!, widest integer!,
+             sums resource_time_sum[]!
+    checks   hours, state, widest
+    keys     pkey, organization_id_fkey
 
 table resource_time_totals
-    columns  organization_id uuid!, hours integer!, bucket timestamptz!, number integer!, location_id uuid,
-             stood_location_id uuid, state text!, capacity_unit text, is_rated boolean!, reports_events boolean,
-             reports_quantity boolean, reports_output boolean, failure_count bigint!, untimed_count bigint!,
-             untimed_failure_count bigint!, seconds numeric!, planned_seconds numeric!, quantity numeric, scrap_quantity numeric,
-             inspected_quantity numeric, timed_quantity numeric, counted_seconds numeric, inspected_seconds numeric,
-             rated_counted_seconds numeric, rated_seconds numeric, output_planned_seconds numeric, good_planned_seconds numeric
-    checks   hours, state
+    columns  organization_id uuid!, hours integer!, bucket timestamptz!, totals resource_time_total[]!
+    checks   hours
     keys     pkey, organization_id_fkey
 
 table resource_time_reports
@@ -508,9 +497,11 @@ $contract$;
         'keep_login_to_own_rows(text)',
         'keep_resource_history()',
         'keep_resource_time(uuid,interval,tstzrange,interval)',
+        'keep_resource_time_reports(uuid,timestamptz,timestamptz,timestamptz[],uuid[])',
         'keep_resource_time_totals(uuid,timestamptz[])',
         'kept_resource_time(uuid)',
         'kept_time_reads(integer[],timestamptz[],timestamptz[],uuid[],tstzmultirange)',
+        'kept_time_rows(uuid,integer,timestamptz,timestamptz)',
         'kept_until(timestamptz,timestamptz)',
         'kpi_names()',
         'kpis_by_part(uuid,timestamptz[],timestamptz[],text)',

@@ -25,7 +25,7 @@ BEGIN
         FROM pg_proc AS p
         WHERE p.pronamespace = 'public'::regnamespace
             AND p.proname IN (
-                'resource_time', 'resource_time_raw', 'machine_events', 'resource_time_rest', 'kept_time_reads', 'resource_reporting', 'resource_time_report_changes', 'resource_time_added', 'shift_seconds',
+                'resource_time', 'resource_time_raw', 'machine_events', 'resource_time_rest', 'kept_time_reads', 'kept_time_rows', 'resource_reporting', 'resource_time_report_changes', 'resource_time_added', 'shift_seconds',
                 'time_kpis', 'production_by_bucket'
             )
     LOOP

@@ -179,6 +179,10 @@ BEGIN
     ) AS b;
 
     RETURN QUERY
+    WITH reads AS MATERIALIZED (
+        SELECT *
+        FROM kept_time_reads(numbers, starts, ends, NULL, usable)
+    )
     SELECT
         starts[t.part],
         ends[t.part],
@@ -196,7 +200,7 @@ BEGIN
         SELECT
             r.part,
             k.*
-        FROM kept_time_reads(numbers, starts, ends, NULL, usable) AS r
+        FROM reads AS r
         CROSS JOIN LATERAL (
             SELECT
                 k.location_id,
@@ -210,14 +214,60 @@ BEGIN
                 k.counted_seconds,
                 k.quality_score_sum,
                 k.quality_score_count
-            FROM resource_time_sums AS k
-            WHERE k.organization_id = org
-                AND k.hours = r.hours
+            FROM resource_time_sums AS s
+            CROSS JOIN LATERAL unnest(s.sums) AS k
+            WHERE s.organization_id = org
+                AND s.hours = ANY (CASE WHEN r.hours IN (6, 24) THEN ARRAY[1, r.hours] ELSE ARRAY[r.hours] END)
+                AND s.bucket > r.starts_at - interval '24 hours'
+                AND s.bucket < r.ends_at
+                AND s.ends_at > r.starts_at
+                AND s.widest >= r.hours
+                AND s.state = 'production'
                 AND k.bucket >= r.starts_at
                 AND k.bucket < r.ends_at
-                AND k.state = 'production'
             OFFSET 0
         ) AS k
+        WHERE r.hours > 1
+        UNION ALL
+        -- Single hours may be stored by the day: each row is unpacked once, not once for each bucket.
+        SELECT
+            r.part,
+            k.location_id,
+            k.resource_id,
+            k.capacity_unit,
+            k.event_count,
+            k.seconds,
+            k.quantity,
+            k.scrap_quantity,
+            k.timed_quantity,
+            k.counted_seconds,
+            k.quality_score_sum,
+            k.quality_score_count
+        FROM reads AS r
+        CROSS JOIN LATERAL generate_series(r.starts_at, r.ends_at - interval '1 hour', interval '1 hour') AS h
+        JOIN (
+            SELECT k.*
+            FROM (
+                SELECT unnest(range_agg(tstzrange(r.starts_at, r.ends_at))) AS span
+                FROM reads AS r
+                WHERE r.hours = 1
+            ) AS m
+            CROSS JOIN LATERAL (
+                SELECT k.*
+                FROM resource_time_sums AS s
+                CROSS JOIN LATERAL unnest(s.sums) AS k
+                WHERE s.organization_id = org
+                    AND s.hours = 1
+                    AND s.bucket > lower(m.span) - interval '24 hours'
+                    AND s.bucket < upper(m.span)
+                    AND s.ends_at > lower(m.span)
+                    AND s.state = 'production'
+                    AND k.bucket >= lower(m.span)
+                    AND k.bucket < upper(m.span)
+                OFFSET 0
+            ) AS k
+        ) AS k ON k.bucket = h
+        WHERE r.hours = 1
         UNION ALL
         SELECT
             r.part,

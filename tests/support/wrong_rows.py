@@ -46,32 +46,12 @@ RIGHT: dict[str, dict[str, Any]] = {
     "resource_time_sums": {
         "hours": 24,
         "bucket": NOW,
-        "number": 1,
         "state": "idle",
-        "is_rated": False,
-        **dict.fromkeys(
-            (
-                "event_count",
-                "failure_count",
-                "untimed_count",
-                "untimed_failure_count",
-                "seconds",
-                "planned_seconds",
-                "quality_score_count",
-            ),
-            0,
-        ),
+        "ends_at": NOW + timedelta(hours=24),
+        "widest": 24,
+        "sums": "{}",
     },
-    "resource_time_totals": {
-        "hours": 24,
-        "bucket": NOW,
-        "number": 1,
-        "state": "idle",
-        "is_rated": False,
-        **dict.fromkeys(
-            ("failure_count", "untimed_count", "untimed_failure_count", "seconds", "planned_seconds"), 0
-        ),
-    },
+    "resource_time_totals": {"hours": 24, "bucket": NOW, "totals": "{}"},
     "products": {"product_id": "P", "name": "Pipe", "unit": "pieces"},
     "shifts": {
         "location_id": LOCATION,
@@ -421,9 +401,9 @@ VIOLATIONS: list[tuple[str, dict[str, Any], str]] = [
     ("resource_history", {"capacity_unit": " "}, "resource_history_capacity_unit_not_blank_check"),
     ("location_history", {"timezone": "Nowhere"}, "location_history_timezone_known_check"),
     ("resource_time_sums", {"hours": 2}, "resource_time_sums_hours_check"),
+    ("resource_time_sums", {"widest": 6}, "resource_time_sums_widest_check"),
     ("resource_time_sums", {"state": "planned"}, "resource_time_sums_state_check"),
     ("resource_time_totals", {"hours": 1}, "resource_time_totals_hours_check"),
-    ("resource_time_totals", {"state": "planned"}, "resource_time_totals_state_check"),
     (
         "resource_metrics",
         {"downtime_minutes": 1441},

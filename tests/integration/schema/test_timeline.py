@@ -404,7 +404,7 @@ def test_whoever_changes_kept_hours_is_in_the_next_answer(plant: Plant) -> None:
     schema.refresh_rollups(plant.db)
     assert plant.answered() == plant.unkept()
     (kept,) = plant.db.execute_query(
-        "SELECT count(*) AS n FROM resource_time_sums WHERE organization_id = %s AND hours = 24",
+        "SELECT sum(cardinality(sums)) AS n FROM resource_time_sums WHERE organization_id = %s AND widest = 24",
         (plant.organization,),
     )
     assert kept["n"] > 5
@@ -473,7 +473,13 @@ def test_kept_hours_are_read_without_their_events(plant: Plant) -> None:
     plant.event(machine, "production", 6, 60, quantity=10)
     schema.refresh_rollups(plant.db)
     plant.db.execute(
-        "UPDATE resource_time_sums SET quantity = 11 WHERE organization_id = %s AND state = 'production'",
+        """
+        UPDATE resource_time_sums AS s
+        SET sums = ARRAY(
+            SELECT jsonb_populate_record(e, '{"quantity": 11}') FROM unnest(s.sums) AS e
+        )
+        WHERE s.organization_id = %s AND s.state = 'production'
+        """,
         (plant.organization,),
     )
     (rate,) = plant.queries.get_production_rate(
@@ -621,7 +627,13 @@ def test_days_added_up_over_machines_answer_as_the_machines_do(plant: Plant) -> 
     assert answers() == from_events
 
     # What is read: whole days, added up.
-    altered = "UPDATE resource_time_totals SET seconds = seconds {} WHERE organization_id = %s"
+    altered = """
+        UPDATE resource_time_totals AS s
+        SET totals = ARRAY(
+            SELECT jsonb_populate_record(e, jsonb_build_object('seconds', e.seconds {})) FROM unnest(s.totals) AS e
+        )
+        WHERE s.organization_id = %s
+    """
     assert plant.db.execute(altered.format("+ 1"), (plant.organization,)) > 0
     assert answers() != from_events
     plant.db.execute(altered.format("- 1"), (plant.organization,))
