@@ -356,7 +356,7 @@ def promote(
     delay: Delay = "",
     model: Own = None,
 ) -> None:
-    """Make a challenger champion of this target if better at 60 % of at least 8 origins and by 2 % of WAPE.
+    """Make a challenger champion of this target if better at 60 % of at least 8 origins and by 2 % (MASE).
 
     Give the options of the forecast: --bucket, --horizon, --history, --carry, --delay, --model.
     Exit code: 3 if it is not better and nothing changed.

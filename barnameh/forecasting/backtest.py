@@ -195,6 +195,8 @@ def combine(trial: Trial, names: Sequence[str]) -> tuple[Floats, list[dict[str, 
     for origin in range(total):
         errors, counts = map(np.stack, zip(*(_mean_errors(trial, one, origin) for one in stack), strict=True))
         pooled = (errors * counts).sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
+        # A member without past targets (too little data until now) has proven nothing.
+        pooled[counts.sum(axis=1) == 0] = np.inf
         share = counts / (counts + 20.0)
         # A few targets say little about a series.
         mixed = (0.5 * share) * errors + (1 - 0.5 * share) * pooled[:, None] + 1e-9
@@ -303,8 +305,19 @@ def score(trial: Trial, said: Said, series: Sequence[int] | None = None, steps: 
     )
 
 
-def errors_by_origin(trial: Trial, said: Said) -> Floats:
-    """Return the sum of absolute errors at each scored origin; NaN if no outcome is known."""
-    known = trial.known_at(len(trial.origins) - 1) & np.isfinite(said.point)
-    error = np.where(known, np.abs(trial.actual - said.point), 0).sum(axis=(1, 2))
-    return np.where(known.any(axis=(1, 2)), error, np.nan)[list(trial.scored)]
+def errors_by_origin(trial: Trial, ours: Said, theirs: Said) -> tuple[Floats, Floats]:
+    """Return both models' mean scaled errors on the same targets of each scored origin; NaN if there are none.
+
+    Scaled, because the units of products differ.
+    """
+    known = trial.known_at(len(trial.origins) - 1) & np.isfinite(ours.point) & np.isfinite(theirs.point)
+    there = known.any(axis=(1, 2))
+    count = np.maximum(known.sum(axis=(1, 2)), 1)
+
+    def mean(said: Said) -> Floats:
+        scaled = np.abs(trial.actual - said.point) / trial.scale[None, :, None]
+        return np.where(there, np.where(known, scaled, 0).sum(axis=(1, 2)) / count, np.nan)[
+            list(trial.scored)
+        ]
+
+    return mean(ours), mean(theirs)

@@ -41,7 +41,7 @@ def monitor(
 ) -> Watch:
     """Compare the last 28 days with the backtest; open and resolve the alerts `forecast_drift` and `demand_late`.
 
-    Drift: WAPE above 1.5 times the backtest's, |sum of errors| above 4 times the series' own mean error, or
+    Drift: WAPE above 1.5 times that of the backtest from before these days, |sum of errors| above 4 times the series' own mean error, or
     coverage more than 15 points below 90. Late: a location that had demand has had none for `late_after`.
     There is one open alert per model and product, or per location; it is resolved on recovery.
     """
@@ -55,15 +55,25 @@ def monitor(
 
 
 def _drift(queries: OperationalDataQueries, organization_id: UUID, until: dt.datetime) -> list[Finding]:
-    promised: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row in queries.get_forecast_backtests(organization_id, by_series=True):
-        key = row["product_id"], row["location_id"], row["target_interval"]
-        if key not in promised or promised[key]["as_of"] < row["as_of"]:
-            promised[key] = row
     newest: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in queries.get_demand_forecast_outcomes(organization_id, start=until - WATCHED, end=until):
         if row["purpose"] == "published" and row["actual_quantity"] is not None:
             newest[row["product_id"], row["location_id"], row["target_time"], row["target_interval"]] = row
+    if not newest:
+        return []
+    # A backtest made since then has the drift in it, and promises as little as was kept.
+    first = min(row["available_at"] for row in newest.values())
+    promised: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for rows in (
+        queries.get_forecast_backtests(organization_id, by_series=True, as_of=first),
+        queries.get_forecast_backtests(organization_id, by_series=True),
+    ):
+        own: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for row in rows:
+            key = row["product_id"], row["location_id"], row["target_interval"]
+            if key not in own or own[key]["as_of"] < row["as_of"]:
+                own[key] = row
+        promised = own | promised
     series: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for (product, place, _, interval), row in newest.items():
         series.setdefault((product, place, interval), []).append(row)

@@ -173,9 +173,10 @@ def promote_model(
 ) -> tuple[bool, str]:
     """Make a challenger champion if it is better by the rule; return whether, and why.
 
-    The rule: over at least 8 origins, better than the champion at 60 % of them and by 2 % of WAPE, on the
-    same targets. `options`: `as_of`, `bucket`, `horizon`, `history`, `carry`, `delay`, `origins`, as in
-    `forecast_demand`. Each target (horizon and bucket) has its own champion.
+    The rule: over at least 8 origins, better than the champion at 60 % of them and by 2 %, by the mean scaled
+    error (MASE: products may differ in unit) on the same targets. `options`: `as_of`, `bucket`, `horizon`,
+    `history`, `carry`, `delay`, `origins`, as in `forecast_demand`. Each target (horizon and bucket) has its
+    own champion.
     """
     shape = Shape(
         **{
@@ -204,7 +205,7 @@ def promote_model(
         lambda done, of: None,
     )
     said, _ = models_said(trial, models)
-    theirs, ours = (trials.errors_by_origin(trial, said[name]) for name in (champion, model_name))
+    ours, theirs = trials.errors_by_origin(trial, said[model_name], said[champion])
     known = np.isfinite(theirs) & np.isfinite(ours)
     if known.sum() < LEAST_PROMOTION_ORIGINS:
         return False, f"only {known.sum()} origins can be compared, {LEAST_PROMOTION_ORIGINS} are needed"
@@ -212,7 +213,7 @@ def promote_model(
     gain = 1 - float(ours[known].sum()) / max(float(theirs[known].sum()), 1e-12)
     reason = (
         f"better than {champion} at {100 * better:.0f} % of {known.sum()} origins, "
-        f"WAPE {'lower' if gain >= 0 else 'higher'} by {100 * abs(gain):.1f} %"
+        f"mean scaled error {'lower' if gain >= 0 else 'higher'} by {100 * abs(gain):.1f} %"
     )
     if better < LEAST_BETTER_SHARE or gain < LEAST_GAIN:
         return False, f"{reason}; the rule is 60 % and 2 %"
@@ -392,7 +393,7 @@ def _backtest_row(
     naive_name, _ = better_naive(trial, said, chosen)
     own, naive = (trials.score(trial, said[one], chosen, steps) for one in (name, naive_name))
     skill = 100 * (1 - own.wape_pct / naive.wape_pct) if own.wape_pct is not None and naive.wape_pct else None
-    ours, theirs = (trials.errors_by_origin(trial, said[one]) for one in (name, naive_name))
+    ours, theirs = trials.errors_by_origin(trial, said[name], said[naive_name])
     product, place = (None, None) if number is None else trial.series[number]
 
     def rounded(value: float | None) -> float | None:

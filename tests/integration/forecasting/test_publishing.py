@@ -14,6 +14,7 @@ from barnameh.cli.common import organization_of
 from barnameh.errors import UsageError
 from barnameh.forecasting import DemandFrame, backtest_demand, forecast_demand, monitor, promote_model
 from barnameh.forecasting import run as service
+from barnameh.forecasting.members import seasonal_naive
 from db_utils import DatabaseManager, DbUtilsError, OperationalDataQueries
 from tests.integration.forecasting.conftest import DAYS, LAST, ORIGIN, Shop, days, midnight, quantity_of
 
@@ -116,6 +117,29 @@ def test_a_better_challenger_becomes_champion_by_the_rule(shop: Shop) -> None:
     )[0]
     roles = {r["model_name"]: r["role"] for r in shop.queries.get_forecast_models(shop.organization_id)}
     assert roles == {"knowing": "champion", "combination": "challenger"}
+
+
+def test_a_product_in_small_units_does_not_decide_a_promotion(bare: Shop) -> None:
+    class Half(Knowing):
+        """Knows product A, in tonnes; repeats last week for B, in grams."""
+
+        name = "half"
+
+        def predict(self, frame: DemandFrame) -> list[Any]:
+            known = super().predict(frame)
+            for panel, values in zip(frame.panels, known, strict=True):
+                row = panel.products.index("B")
+                values[row] = seasonal_naive(panel)[row]
+            return known
+
+    bare.record("A", {day: quantity_of("A", day) for day in days()})
+    bare.record("B", {day: 1_000_000 * quantity_of("B", day) for day in days()})
+    bare.loaded_before(ORIGIN - dt.timedelta(days=60))
+    bare.forecast()
+    done, reason = promote_model(
+        bare.db, bare.organization_id, "half", models=[Half()], origins=20, as_of=ORIGIN
+    )
+    assert (done, "mean scaled error lower" in reason) == (True, True), reason
 
 
 @pytest.mark.thorough
@@ -271,6 +295,18 @@ def test_alerts_open_once_and_resolve_by_themselves(shop: Shop) -> None:
     )
     drifted = monitor(shop.db, shop.organization_id, now=ORIGIN + 14 * DAY)
     assert any("forecast_drift: A" in one for one in drifted.opened)
+    # The next run's backtest has the drift in it, and is no excuse.
+    shop.forecast(ORIGIN + 14 * DAY)
+    again = monitor(shop.db, shop.organization_id, now=ORIGIN + 14 * DAY)
+    assert (again.opened, again.resolved) == ([], [])
+    shop.db.execute("DELETE FROM alerts WHERE alert_type = 'forecast_drift'")
+    monitor(shop.db, shop.organization_id, now=ORIGIN + 14 * DAY)
+    (alert,) = [
+        row
+        for row in shop.queries.get_active_alerts(shop.organization_id)
+        if row["alert_type"] == "forecast_drift"
+    ]
+    assert "WAPE" in alert["message"]
     late = monitor(shop.db, shop.organization_id, now=ORIGIN + 10 * DAY)
     assert any("demand_late" in one for one in late.opened) or any("demand_late" in one for one in late.open)
     again = monitor(shop.db, shop.organization_id, now=ORIGIN + 10 * DAY)
