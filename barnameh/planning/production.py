@@ -12,10 +12,13 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from barnameh.planning.production_cuts import broken, windows
 from barnameh.planning.production_model import ShopModel, shop_model
 from barnameh.planning.shop import Shop, Work, by_rule, on_time_pct, price_of
-from barnameh.planning.solve import Floats, restricted, solve
+from barnameh.planning.solve import Floats, Relaxation, restricted, solve
 
+CUT_ROUNDS, CUT_GAIN = 12, 2e-5
+"""Rounds of rows that raise the bound, at most; and the share of the bound that a round must gain."""
 GROUP_PAIRS = 90
 """Pairs of plan and resource that are replanned at once."""
 GROUP_NODES = 5
@@ -128,12 +131,27 @@ def _search(
 
     if left() <= 0 or stop():
         return work, bound, True
-    relaxed = solve(model.model, seconds=left(), relaxed=True, corner=True)
-    bound = max(bound, relaxed.bound)
-    take(relaxed.x)
-    if relaxed.x is not None and not is_done() and left() > 0.05 and not stop():
+    relaxed = Relaxation(model.model, seconds=left())
+    corner = relaxed.x if relaxed.is_optimal else None
+    if corner is not None:
+        bound = relaxed.bound
+        take(corner)
+    known = windows(model)
+    for _ in range(CUT_ROUNDS):
+        if not relaxed.is_optimal or is_done() or left() <= 0.05 or stop():
+            break
+        rows = broken(known, relaxed.x)
+        if not rows.upper:
+            break
+        before = bound
+        relaxed.add(rows, seconds=left())
+        if relaxed.is_optimal:
+            bound = max(bound, relaxed.bound)
+        if bound - before < CUT_GAIN * abs(bound):
+            break
+    if corner is not None and not is_done() and left() > 0.05 and not stop():
         now = model.solution(work)
-        improve(now, model.columns_near(relaxed.x + now), CORNER_NODES)
+        improve(now, model.columns_near(corner + now), CORNER_NODES)
     chance = random.Random(len(shop.jobs))
     idle, is_small, has_cuts = 0, len(model.used) <= PAIRS_AT_ONCE, False
     while idle < IDLE_ROUNDS and not is_done():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import sys
@@ -180,12 +181,41 @@ class Relaxation:
     def __init__(self, model: Model, *, seconds: float = math.inf) -> None:
         self.model = model
         self._highs = _loaded(model, True, seconds, {"solver": "simplex"})
+        self._run()
+
+    def add(self, rows: Rows, *, seconds: float = math.inf) -> None:
+        """Add rows to the model, and solve it again from the last corner."""
+        more = model_of([], [], [], [], rows)
+        self._highs.addRows(
+            more.row_upper.size,
+            more.row_lower,
+            more.row_upper,
+            more.values.size,
+            more.row_start[:-1].astype(np.int32),
+            more.columns.astype(np.int32),
+            more.values,
+        )
+        self.model = dataclasses.replace(
+            self.model,
+            row_lower=np.concatenate([self.model.row_lower, more.row_lower]),
+            row_upper=np.concatenate([self.model.row_upper, more.row_upper]),
+            row_start=np.concatenate([self.model.row_start, self.model.row_start[-1] + more.row_start[1:]]),
+            columns=np.concatenate([self.model.columns, more.columns]),
+            values=np.concatenate([self.model.values, more.values]),
+        )
+        if math.isfinite(seconds):
+            self._highs.setOptionValue("time_limit", self._highs.getRunTime() + max(seconds, 0.0))
+        self._run()
+
+    def _run(self) -> None:
+        model = self.model
         self._highs.run()
         self.is_optimal = self._highs.getModelStatus() == highspy.HighsModelStatus.kOptimal
         if not self.is_optimal:
             return
         solution = self._highs.getSolution()
-        self.bound = float(model.cost @ np.array(solution.col_value))
+        self.x = np.array(solution.col_value)
+        self.bound = float(model.cost @ self.x)
         self.reduced = np.array(solution.col_dual)
         """The minimum rise of the objective per unit of each column."""
         self._basis = self._highs.getBasis()

@@ -10,8 +10,12 @@ import pytest
 
 from barnameh.planning.production import plan_production
 from barnameh.planning.production_check import faults
+from barnameh.planning.production_cuts import broken, windows
+from barnameh.planning.production_model import shop_model
 from barnameh.planning.shop import Ability, Job, Shop, Work, by_rule, on_time_pct, price_of
+from barnameh.planning.solve import Relaxation, solve
 from tests.support.rounds import rounds
+from tests.support.shops import random_plant
 
 MONDAY = dt.date(2026, 6, 1)
 DAYS = tuple(MONDAY + dt.timedelta(days=n) for n in range(7))
@@ -58,6 +62,29 @@ def test_the_judge_finds_no_fault_and_the_rule_is_never_better(seed: int) -> Non
     assert plan.cost <= price_of(problem, by_rule(problem)) + 1e-9
     assert plan.bound <= plan.cost + 1e-9
     assert plan_production(problem, seconds=0).cost <= price_of(problem, by_rule(problem)) + 1e-9
+
+
+@pytest.mark.parametrize("seed", rounds(range(20, 26), 2))
+def test_cuts_raise_the_bound_and_never_above_the_optimum(seed: int) -> None:
+    model = shop_model(random_shop(seed))
+    optimum = solve(model.model).objective
+    relaxed, known = Relaxation(model.model), windows(model)
+    for _ in range(10):
+        before = relaxed.bound
+        rows = broken(known, relaxed.x)
+        if not rows.upper:
+            break
+        relaxed.add(rows)
+        assert before - 1e-6 <= relaxed.bound <= optimum + 1e-6
+    assert solve(relaxed.model).objective == pytest.approx(optimum)
+
+
+def test_cuts_raise_the_bound_where_setups_are_shared_out() -> None:
+    model = shop_model(random_plant(60, 5, 14, 1.1, skew=1.2))
+    relaxed = Relaxation(model.model)
+    before = relaxed.bound
+    relaxed.add(broken(windows(model), relaxed.x))
+    assert relaxed.bound > before * (1 + 1e-5)
 
 
 def test_one_job_is_made_before_it_is_due_with_its_setup() -> None:
