@@ -2,13 +2,11 @@
 # First start of the replica: copy the primary's data directory, then stream from it.
 #
 # The replication slot keeps WAL on the primary until this replica has received it, up to max_slot_wal_keep_size. A replica
-# that fell too far behind is copied again; it has no data of its own.
+# that fell too far behind is copied again; it has no data of its own. PGPASSFILE: written by start.sh.
 set -eu
 
 slot=barnameh_replica
-. "${0%/*}/common.sh"
-PGPASSWORD=$(password)
-export PGHOST="$REPLICA_OF" PGPORT=5432 PGUSER="$POSTGRES_USER" PGPASSWORD PGCONNECT_TIMEOUT=10
+export PGHOST="$REPLICA_OF" PGPORT=5432 PGUSER="$POSTGRES_USER" PGCONNECT_TIMEOUT=10
 
 echo "barnameh: copying the data directory of $REPLICA_OF"
 find "$PGDATA" -mindepth 1 -delete

@@ -6,7 +6,7 @@
 #
 # Run it on the host, in the folder of docker-compose.yml. It changes the role in the running database, then the stored
 # password (.env, or the file named by POSTGRES_PASSWORD_FILE with docker-compose.secrets.yml), then recreates the running
-# containers. The password is never printed or visible in a process list.
+# containers that use it. The password is never printed or visible in a process list.
 set -eu
 umask 077
 
@@ -23,6 +23,14 @@ case $password in
     *[!A-Za-z0-9_.~-]*) stop "use letters, digits and - _ . ~ only: the password is also used in URLs and in .env" ;;
 esac
 [ "${#password}" -ge 12 ] || stop "the password must have at least 12 characters"
+
+# Every running service that gets the password, whatever its profile or override file.
+users=
+for service in $(docker compose --profile '*' ps --services --status running); do
+    [ "$service" != postgres ] || continue
+    ! docker inspect -f '{{range .Config.Env}}{{println .}}{{end}}' $(docker compose --profile '*' ps -q "$service") |
+        grep -q '^POSTGRES_PASSWORD' || users="$users $service"
+done
 
 # Prepare the new file first, so that only a rename is left to do once the database has been changed.
 secret=$(docker compose exec -T postgres sh -c 'printf %s "${POSTGRES_PASSWORD_FILE:-}"' </dev/null)
@@ -46,10 +54,12 @@ printf "SET log_statement = 'none'; SET log_min_duration_statement = -1; SET log
 mv "$place.new" "$place"
 trap - EXIT
 
-running=$(docker compose --profile '*' ps --services --status running | grep -E '^(postgres|pgadmin|backup)$')
+# The database first: the others log in when they start.
+recreate() { docker compose --profile '*' up -d --wait --no-deps --force-recreate "$@" >&2; }
+recreate postgres
 # shellcheck disable=SC2086 # several names
-docker compose --profile '*' up -d --wait --no-deps --force-recreate $running >&2
-say "the password was changed in the database and in $place; recreated with it: $(echo $running)"
-if grep -q '^DATABASE_URL=' .env 2>/dev/null; then
-    say "DATABASE_URL in .env contains a password too: change it as well"
+[ -z "$users" ] || recreate $users
+say "the password was changed in the database and in $place; recreated with it: postgres$users"
+if grep -Eq '^(API_)?DATABASE_URL=.' .env 2>/dev/null; then
+    say "a DATABASE_URL in .env contains a password too: change it as well"
 fi

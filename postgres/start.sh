@@ -55,8 +55,11 @@ HBA
         -c ssl_min_protocol_version=TLSv1.2 -c hba_file=/tmp/pg_hba.conf
 fi
 
-# A replica is a copy of the primary's data directory, including the marker. A promoted replica is left alone.
+# A replica is a copy of the primary's data directory, including the marker. A promoted replica is left alone. It logs in to
+# the primary with the password of this start, so that the copy keeps no password, which may change.
 if [ -n "${REPLICA_OF:-}" ]; then
+    export PGPASSFILE=/tmp/primary_password
+    (umask 077; printf '*:*:*:*:%s\n' "$(password | sed 's/[\\:]/\\&/g')" >"$PGPASSFILE")
     [ -e "$PGDATA/barnameh_replica" ] || { touch "$first_start"; sh /barnameh/copy_primary.sh; }
     exec docker-entrypoint.sh "$@"
 fi

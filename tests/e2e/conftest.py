@@ -14,6 +14,17 @@ from tests.conftest import tested
 from tests.e2e.compose_stack import REPOSITORY, ComposeStack, docker
 
 HERE = Path(__file__).parent
+BASE = "python:3.13-slim"
+BUILT_FROM = (
+    "Dockerfile",
+    ".dockerignore",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "db_utils",
+    "barnameh",
+    "examples",
+)
 
 
 @functools.cache
@@ -89,3 +100,22 @@ def stack(make_stack: Callable[..., ComposeStack]) -> ComposeStack:
     [(edition, version)] = made.query("SELECT database_edition(), current_setting('server_version')")
     tested(f"{edition} (compose stack, PostgreSQL {version})")
     return made
+
+
+@pytest.fixture(scope="session")
+def built(make_stack: Callable[..., ComposeStack]) -> Iterator[ComposeStack]:
+    """A copy of the project with its own image."""
+    if docker("image", "inspect", BASE).returncode != 0:
+        pytest.skip(f"not tested here: image {BASE} is not here (docker pull)")
+    stack = make_stack()
+    stack.write_env(SERVICES_IMAGE=f"{stack.project}-services")
+    for name in BUILT_FROM:
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, stack.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, stack.folder / name)
+    stack.compose("--profile", "services", "build", "worker", timeout=600)
+    yield stack
+    stack.compose("--profile", "*", "down", "-v", "--timeout", "1", check=False)
+    docker("rmi", stack.settings["SERVICES_IMAGE"])

@@ -5,26 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.e2e.compose_stack import REPOSITORY, ComposeStack, docker, wait_until
+from tests.e2e.compose_stack import ComposeStack, docker, wait_until
 
 pytestmark = pytest.mark.docker
 
-BASE = "python:3.13-slim"
-BUILT_FROM = (
-    "Dockerfile",
-    ".dockerignore",
-    "pyproject.toml",
-    "README.md",
-    "LICENSE",
-    "db_utils",
-    "barnameh",
-    "examples",
-)
 _DUE = """
     INSERT INTO service_schedules (organization_id, task, location_id, run_every)
     SELECT l.organization_id, 'fetch holidays', l.location_id, interval '1 day'
@@ -36,25 +23,6 @@ _COUNTRY = """
     UPDATE locations SET metadata = '{"country": "DE", "subdivision": "BY"}'
     WHERE location_id = (SELECT location_id FROM locations ORDER BY organization_id, location_id LIMIT 1)
 """
-
-
-@pytest.fixture(scope="module")
-def built(make_stack: Callable[..., ComposeStack]) -> Iterator[ComposeStack]:
-    """A copy of the project with its own image."""
-    if docker("image", "inspect", BASE).returncode != 0:
-        pytest.skip(f"not tested here: image {BASE} is not here (docker pull)")
-    stack = make_stack()
-    stack.write_env(SERVICES_IMAGE=f"{stack.project}-services")
-    for name in BUILT_FROM:
-        source = REPOSITORY / name
-        if source.is_dir():
-            shutil.copytree(source, stack.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(source, stack.folder / name)
-    stack.compose("--profile", "services", "build", "worker", timeout=600)
-    yield stack
-    stack.compose("--profile", "*", "down", "-v", "--timeout", "1", check=False)
-    docker("rmi", stack.settings["SERVICES_IMAGE"])
 
 
 def test_the_worker_does_what_is_due_and_ends_in_order(built: ComposeStack) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import psycopg2
 import pytest
 
-from tests.e2e.compose_stack import REPOSITORY, ComposeStack, docker, host_environment
+from tests.e2e.compose_stack import REPOSITORY, ComposeStack, docker, host_environment, wait_until
 
 pytestmark = pytest.mark.docker
 
@@ -57,6 +57,25 @@ def test_a_new_password_is_the_only_one(fresh_stack: Callable[..., ComposeStack]
         stack.connection(password=new),
     ):
         pass
+
+
+def test_a_new_password_reaches_whatever_runs(built: ComposeStack) -> None:
+    stack = built
+    running = ("postgres", "redis", "replica", "api", "worker", "grafana_login")
+    stack.compose("--profile", "*", "up", "-d", "--wait", *running)
+    kept = {name: stack.inspect(name)["Id"] for name in running}
+    stack.settings["POSTGRES_PASSWORD"] = new = "p-for-everything_3"
+    done = rotate(stack, f"{new}\n")
+    assert done.returncode == 0, done.stderr
+    assert {name for name in running if stack.inspect(name)["Id"] == kept[name]} == {"redis"}
+    assert {stack.health(name) for name in running} == {"healthy"}
+    assert docker("exec", stack.container("worker"), "barnameh", "schedules", "--json").returncode == 0
+    # The standby logs in again without another base backup.
+    wait_until(
+        lambda: stack.query("SELECT state FROM pg_stat_replication") == [("streaming",)],
+        "the replica to follow",
+    )
+    assert "the copy is complete" not in stack.logs("replica")
 
 
 def test_the_extensions_update_is_the_first_statement_of_its_session(stack: ComposeStack) -> None:

@@ -46,7 +46,7 @@ class Writer(threading.Thread):
 
     def write(self, db: DatabaseManager) -> None:
         o, r = self.org, self.random
-        what = r.random()
+        what, any_order = r.random(), str(r.random())  # Citus refuses ORDER BY random() in a change
         if what < 0.3:
             sql, values = (
                 "INSERT INTO alerts (organization_id, severity, alert_type, title) VALUES (%s, 'low', 'test', %s)",
@@ -54,26 +54,29 @@ class Writer(threading.Thread):
             )
         elif what < 0.45:
             sql, values = (
-                "UPDATE alerts SET title = %s WHERE ctid IN (SELECT ctid FROM alerts WHERE organization_id = %s ORDER BY random() LIMIT 2)",
-                (f"changed {r.random()}", o),
+                "UPDATE alerts SET title = %s WHERE organization_id = %s AND alert_id IN "
+                "(SELECT alert_id FROM alerts WHERE organization_id = %s ORDER BY md5(alert_id::text || %s) LIMIT 2)",
+                (f"changed {r.random()}", o, o, any_order),
             )
         elif what < 0.7:
             sql, values = (
-                "DELETE FROM alerts WHERE ctid IN (SELECT ctid FROM alerts WHERE organization_id = %s AND alert_type = 'test' "
-                "ORDER BY random() LIMIT 1)",
-                (o,),
+                "DELETE FROM alerts WHERE organization_id = %s AND alert_id IN "
+                "(SELECT alert_id FROM alerts WHERE organization_id = %s AND alert_type = 'test' "
+                "ORDER BY md5(alert_id::text || %s) LIMIT 1)",
+                (o, o, any_order),
             )
         elif what < 0.85:
             sql, values = (
-                "UPDATE production_plans SET priority = %s WHERE ctid IN (SELECT ctid FROM production_plans WHERE organization_id = %s "
-                "ORDER BY random() LIMIT 1)",
-                (r.randint(1, 5), o),
+                "UPDATE production_plans SET priority = %s WHERE organization_id = %s AND plan_id IN "
+                "(SELECT plan_id FROM production_plans WHERE organization_id = %s ORDER BY md5(plan_id::text || %s) LIMIT 1)",
+                (r.randint(1, 5), o, o, any_order),
             )
         else:
             sql, values = (
                 "INSERT INTO resource_metrics (organization_id, resource_id, time, utilization_pct) SELECT %s, resource_id, "
-                "clock_timestamp(), %s FROM resources WHERE organization_id = %s ORDER BY random() LIMIT 1 ON CONFLICT DO NOTHING",
-                (o, r.randint(0, 100), o),
+                "clock_timestamp(), %s FROM resources WHERE organization_id = %s ORDER BY md5(resource_id::text || %s) LIMIT 1 "
+                "ON CONFLICT DO NOTHING",
+                (o, r.randint(0, 100), o, any_order),
             )
         with db.connection() as connection, connection.cursor() as cursor:
             cursor.execute(sql, values)
