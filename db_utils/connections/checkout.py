@@ -52,6 +52,7 @@ class Checkout:
         "is_pooled",
         "is_tainted",
         "opened_at",
+        "planned",
         "preamble",
         "process_id",
         "session_text",
@@ -89,6 +90,9 @@ class Checkout:
         self.is_pooled = False  # behind a pooler: the driver's backend PID is the pooler's
         self.preamble = ""  # set where each transaction gets another session: what it begins with
         self.session_text = ""  # what a pooler's session begins with, where it is exclusive
+        self.planned: dict[
+            tuple[str, str, str], str
+        ] = {}  # see planned_once; the one used last is at the end
         self.is_lent = False  # the driver's object was in the caller's hands
         self.types: dict[int, object] = {}  # how the driver read values before that
         _checkouts.add(self)

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from db_utils.config import Settings
+from db_utils.connections import planned_once
 from db_utils.connections.checkout import Checkout
 from db_utils.connections.citus_nodes import dead_workers
 from db_utils.connections.executor import Executor, FrameOptions
@@ -232,6 +233,7 @@ class DatabaseManager(Executor):
         is_read: bool = False,
     ) -> Result:
         checkout = pool.take()
+        prepared = None
         try:
             text = sql if type(sql) is str else text_of(sql, checkout.connection)
             if leaves_traces(text):
@@ -246,10 +248,18 @@ class DatabaseManager(Executor):
                     checkout, settings, text, parameters, fetch, timeout_seconds
                 )
             else:
-                if settings:
-                    text = f"{settings}\n{text}"
-                result = run(checkout, text, parameters, fetch, timeout_seconds)
+                whole = f"{settings}\n{text}" if settings else text
+                if text in planned_once.reads and pool.is_citus(checkout):
+                    prepared = planned_once.repeated(checkout, settings, text, parameters)
+                try:
+                    result = run(checkout, prepared or whole, parameters, fetch, timeout_seconds)
+                except QueryError as error:
+                    if prepared is None or error.sqlstate not in planned_once.OUTDATED:
+                        raise
+                    checkout.is_tainted = True
+                    result = run(checkout, whole, parameters, fetch, timeout_seconds)
         except BaseException:
+            checkout.is_tainted = checkout.is_tainted or prepared is not None
             pool.give(checkout)
             raise
         if pool.give(checkout, is_read):

@@ -81,6 +81,7 @@ class ConnectionPool:
         self._queue = WaitQueue(self.settings.pool_max_connections, is_closed)
         self._idle = self._queue.idle
         self._renewed_at = 0.0
+        self._is_citus: bool | None = None
 
     def __repr__(self) -> str:
         return f"<ConnectionPool {self.safe_url} {self.pool_stats()}>"
@@ -239,6 +240,15 @@ class ConnectionPool:
         checkout = self.take()
         return checkout if self._answers(checkout) else self._replace(checkout)
 
+    def is_citus(self, checkout: Checkout) -> bool:
+        """Whether the server spreads the database over several machines; asked once, and never without Citus loaded."""
+        if self._is_citus is None:
+            # Citus, and PostgreSQL from 18 on, reports this setting.
+            self._is_citus = checkout.connection.info.parameter_status("search_path") is not None and bool(
+                run(checkout, "SELECT FROM pg_extension WHERE extname = 'citus'", None, fetch_count)
+            )
+        return self._is_citus
+
     def read(self, sql: str, timeout_seconds: float) -> list[Row]:
         """Run a query of this library's own, such as which database this is, and return its rows."""
         checkout = self.take()
@@ -330,6 +340,7 @@ class ConnectionPool:
             if checkout.is_tainted:
                 if not checkout.preamble:  # otherwise the next transaction gets another session
                     run(checkout, "DISCARD ALL", None, fetch_count, _CHECK_TIMEOUT_SECONDS)
+                    checkout.planned.clear()
                 if checkout.session_text:
                     run(checkout, checkout.session_text, None, fetch_count, _CHECK_TIMEOUT_SECONDS)
                 checkout.is_tainted = False

@@ -250,11 +250,13 @@ SELECT
     s.predicted_breakdown_count,
     s.recall_pct,
     s.lead_time_minutes_mean
-FROM anomaly_prediction_scores(
+FROM organizations AS o
+CROSS JOIN LATERAL anomaly_prediction_scores(
     %(organization_id)s,
     %(period_start)s,
     %(period_end)s
 ) AS s
+WHERE o.organization_id = %(organization_id)s
 ORDER BY
     s.anomaly_type,
     s.model_name,

@@ -29,6 +29,7 @@ from typing import Any, Protocol
 from aiosql.query_loader import QueryLoader
 from aiosql.types import SQLOperationType
 
+from db_utils.connections import planned_once
 from db_utils.errors import ConfigurationError
 from db_utils.sql_text import shape
 
@@ -89,7 +90,13 @@ class _Untouched:
 @lru_cache(maxsize=1)
 def queries() -> Mapping[str, Query]:
     """Return every block of this package by name, in the order of topics and files."""
-    return MappingProxyType(load(resources.files("db_utils") / "queries"))
+    found = load(resources.files("db_utils") / "queries")
+    for block in found.values():
+        if not block.writes and "organization_id" in block.parameter_names:
+            planned_once.register(
+                block.name, block.sql, [(each.name, each.type) for each in block.parameters]
+            )
+    return MappingProxyType(found)
 
 
 def query(name: str) -> Query:

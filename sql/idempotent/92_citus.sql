@@ -374,7 +374,8 @@ $$;
 
 -- Privileges are local to a node, so this is called again after adding a node (`db-utils cluster add` does so). Revokes
 -- what Citus grants to PUBLIC on every node and tenants do not need: functions that execute SQL text, on other nodes too
--- and with their own settings; and its catalogs, which list shards and nodes. What queries call stays granted.
+-- and with their own settings; its catalogs, which list shards and nodes; and the list of a session's prepared statements.
+-- What queries call stays granted.
 CREATE OR REPLACE PROCEDURE secure_nodes()
 LANGUAGE plpgsql
 AS $secure$
@@ -405,6 +406,12 @@ DECLARE
                 JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname ~ '^citus'
                 WHERE c.relkind IN ('r', 'v')
                     AND EXISTS (SELECT FROM aclexplode(c.relacl) AS acl WHERE acl.grantee = 0)
+                UNION ALL
+                -- Prebuilt reads that a session prepared for other organizations.
+                SELECT p.oid::regprocedure::text, 'ROUTINE'
+                FROM pg_proc AS p
+                WHERE p.oid = 'pg_prepared_statement()'::regprocedure
+                    AND has_function_privilege('public', p.oid, 'EXECUTE')
             LOOP
                 EXECUTE format('REVOKE ALL ON %s %s FROM PUBLIC', thing.kind, thing.name);
                 -- The role may not exist here yet if another session's transaction is creating it.
@@ -462,10 +469,13 @@ END
 $$;
 
 -- A function in a query runs on the node of that query's rows, and reads rows of the same organization there, which Citus
--- must be told to allow. A statement that joins distributed tables is planned twice at each call, whatever plan_cache_mode
--- says; plans of statements on one table are kept. So the largest statements behind the KPIs, which are planned once per
--- session elsewhere, read their tables through functions here. These may return more rows than a statement wants: its own
--- conditions remain. (A call takes 0.3 ms, so tables that are read for each bucket or target are read as they are.)
+-- must be told to allow. A statement on distributed tables is planned at each call, whatever plan_cache_mode says, and twice
+-- if it joins them. So the largest statements behind the KPIs, which are planned once per session elsewhere, read their
+-- tables through functions here. These may return more rows than a statement wants: its own conditions remain. (A call takes
+-- 0.2 ms, so tables that are read for each bucket or target are read as they are.)
+--
+-- Statements on one table are planned for their values: of a generic plan, Citus 14.0.1 adds another local plan to the
+-- session's memory at each execution (a KPI took 1 MB) and uses none of them.
 DO $$
 DECLARE
     reading record;
@@ -473,32 +483,38 @@ DECLARE
 BEGIN
     FOR reading IN
         SELECT
+            t.name,
             t.relation,
             t.parameters,
             t.condition
         FROM (
             VALUES
-                ('locations', '', ''),
-                ('location_history', '', ''),
-                ('resource_history', '', ''),
-                ('employee_history', '', ''),
-                ('products', '', ''),
-                ('shifts', ', after timestamptz, before timestamptz', ' AND r.starts_at > after AND r.starts_at < before'),
-                ('shift_assignments', ', since timestamptz, before timestamptz', ' AND r.starts_at >= since AND r.starts_at < before'),
-                ('production_plans', ', first_date date, last_date date', ' AND r.plan_date >= first_date AND r.plan_date <= last_date')
-        ) AS t (relation, parameters, condition)
+                ('locations', 'locations', '', ''),
+                ('location_history', 'location_history', '', ''),
+                ('resources', 'resources', '', ''),
+                ('resource_history', 'resource_history', '', ''),
+                ('resource_time_reports', 'resource_time_reports', '', ''),
+                ('employee_history', 'employee_history', '', ''),
+                ('products', 'products', '', ''),
+                ('shifts', 'shifts', ', after timestamptz, before timestamptz', ' AND r.starts_at > after AND r.starts_at < before'),
+                ('shift_assignments', 'shift_assignments', ', since timestamptz, before timestamptz', ' AND r.starts_at >= since AND r.starts_at < before'),
+                ('production_plans', 'production_plans', ', first_date date, last_date date', ' AND r.plan_date >= first_date AND r.plan_date <= last_date'),
+                ('anomaly_predictions', 'anomaly_predictions', ', since timestamptz, before timestamptz', ' AND r.predicted_for >= since AND r.predicted_for < before'),
+                ('confirmed_failures', 'anomaly_predictions', ', since timestamptz', ' AND r.anomaly_type = ''failure'' AND r.outcome = ''confirmed'' AND r.occurred_at >= since'),
+                ('breakdowns', 'operational_events', ', since timestamptz, before timestamptz', ' AND r.event_type = ''breakdown'' AND r.time >= since AND r.time < before')
+        ) AS t (name, relation, parameters, condition)
     LOOP
         EXECUTE format(
             'CREATE OR REPLACE FUNCTION %1$I(org uuid%3$s) RETURNS SETOF %2$I LANGUAGE plpgsql STABLE AS $read$ '
             'BEGIN RETURN QUERY SELECT r.* FROM %2$I AS r WHERE r.organization_id = org%4$s; END $read$',
-            'rows_of_' || reading.relation,
+            'rows_of_' || reading.name,
             reading.relation,
             reading.parameters,
             reading.condition
         );
         EXECUTE format(
             'COMMENT ON FUNCTION %I IS %L',
-            'rows_of_' || reading.relation,
+            'rows_of_' || reading.name,
             'Rows of ' || reading.relation || ' of one organization, for statements that the citus edition plans once per session.'
         );
     END LOOP;
@@ -511,8 +527,14 @@ BEGIN
             p.oid,
             p.oid::regprocedure AS signature,
             p.prosrc AS source,
-            p.proname IN ('resource_time_raw', 'time_kpis', 'kpis_by_part', 'shift_seconds') AS is_rewritten,
-            p.proname ~ '^rows_of_' OR p.proname IN ('machine_events', 'kept_time_reads', 'resource_time_rest') AS is_planned_once
+            p.proname IN (
+                'resource_time_raw', 'resource_reporting', 'time_kpis', 'kpis_by_part', 'shift_seconds', 'anomaly_prediction_scores'
+            ) AS is_rewritten,
+            p.proname IN ('kept_time_reads', 'resource_time_rest') AS reads_nothing,
+            p.prosrc ~ (
+                SELECT '(FROM|JOIN) (' || string_agg(t.logicalrelid::text, '|') || ') AS '
+                FROM pg_dist_partition AS t
+            ) AS reads_tables
         FROM pg_proc AS p
         JOIN pg_language AS l ON l.oid = p.prolang AND l.lanname = 'plpgsql'
         WHERE p.pronamespace = 'public'::regnamespace
@@ -524,7 +546,7 @@ BEGIN
         IF reading.is_rewritten THEN
             body := regexp_replace(
                 reading.source,
-                '(FROM|JOIN) (locations|location_history|resource_history|employee_history|products) AS',
+                '(FROM|JOIN) (locations|location_history|resources|resource_history|resource_time_reports|employee_history|products) AS',
                 '\1 rows_of_\2(org) AS',
                 'g'
             );
@@ -535,6 +557,15 @@ BEGIN
                 'FROM production_plans AS',
                 'FROM rows_of_production_plans(org, (period_start AT TIME ZONE ''UTC'')::date - 2, (least(period_end, now()) AT TIME ZONE ''UTC'')::date + 1) AS'
             );
+            body := replace(body, 'FROM anomaly_predictions AS', 'FROM rows_of_anomaly_predictions(org, period_start, period_end) AS');
+            body := replace(body, 'JOIN anomaly_predictions AS', 'JOIN rows_of_confirmed_failures(org, period_start) AS');
+            IF body ~ 'rows_of_confirmed_failures' THEN
+                body := replace(
+                    body,
+                    'FROM operational_events AS',
+                    'FROM rows_of_breakdowns(org, period_start - interval ''24 hours'', least(period_end + interval ''24 hours'', now())) AS'
+                );
+            END IF;
             EXECUTE replace(pg_get_functiondef(reading.oid), reading.source, body);
         END IF;
         EXECUTE format('ALTER FUNCTION %s SET citus.allow_nested_distributed_execution = on', reading.signature);
@@ -542,7 +573,11 @@ BEGIN
         EXECUTE format(
             'ALTER FUNCTION %s SET plan_cache_mode = %s',
             reading.signature,
-            CASE WHEN reading.is_rewritten OR reading.is_planned_once THEN 'force_generic_plan' ELSE 'auto' END
+            CASE
+                WHEN reading.is_rewritten OR reading.reads_nothing THEN 'force_generic_plan'
+                WHEN reading.reads_tables THEN 'force_custom_plan'
+                ELSE 'auto'
+            END
         );
     END LOOP;
 END

@@ -51,9 +51,10 @@ def test_it_answers_what_plain_answers(
     name: str, index: int, citus: DatabaseManager, plain: DatabaseManager, facts: Facts
 ) -> None:
     for _ in range(3):  # a minute that ends between two reads moves a sample out of the period
-        ours, scoped, theirs = (
-            read(OperationalDataQueries(db), facts, name, index)
-            for db in (citus, citus.tenant(facts.organization_id), plain)
+        # Citus plans the third once more or not at all: see planned_once.
+        (*_, ours), (*_, scoped), (theirs,) = (
+            [read(OperationalDataQueries(db), facts, name, index) for _ in range(times)]
+            for db, times in ((citus, 3), (citus.tenant(facts.organization_id), 3), (plain, 1))
         )
         if not (_differs(ours, theirs) or _differs(scoped, ours)):
             break
