@@ -111,3 +111,50 @@ def test_every_service_with_a_port_knows_its_address() -> None:
     ]
     assert len(published) == compose.count("    ports:\n") == 6
     assert len(told) == 5  # the API has no password, only keys
+
+
+def test_a_replica_logs_in_with_the_password_of_its_start(tmp_path: Path) -> None:
+    (tmp_path / "barnameh_replica").touch()
+    for password in ("first", r"se:c\ond"):
+        assert postgres(tmp_path, REPLICA_OF="postgres", POSTGRES_PASSWORD=password) == "serves\n"
+        kept = Path("/tmp/primary_password")  # the container's own memory
+        assert kept.read_text() == "*:*:*:*:" + password.replace("\\", r"\\").replace(":", r"\:") + "\n"
+        assert kept.stat().st_mode & 0o77 == 0
+        kept.unlink()
+
+
+_DOCKER = """#!/bin/sh
+case "$*" in
+    *"ps --services"*) echo postgres redis pgadmin replica encrypted-backup api worker sync grafana_login grafana | tr ' ' '\\n' ;;
+    *"ps -q"*) for last; do :; done; echo "id-$last" ;;
+    inspect*id-redis | inspect*id-grafana) echo REDIS_PASSWORD=x ;;
+    inspect*id-sync) echo POSTGRES_PASSWORD_FILE=/run/secrets/postgres_password ;;
+    inspect*) echo POSTGRES_PASSWORD=before ;;
+    *psql*) cat >>"$0.sql" ;;
+    *force-recreate*) echo "$*" >>"$0.recreated" ;;
+esac
+"""
+
+
+def test_a_new_password_recreates_what_uses_it_the_database_first(tmp_path: Path) -> None:
+    (tmp_path / "docker-compose.yml").touch()
+    docker = tmp_path / "docker"
+    docker.write_text(_DOCKER)
+    docker.chmod(0o755)
+    done = subprocess.run(
+        ["sh", str(ROOT / "postgres" / "rotate_password.sh")],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        input="a-new-password\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "PASSWORD 'a-new-password'" in Path(f"{docker}.sql").read_text()
+    assert (tmp_path / ".env").read_text() == "POSTGRES_PASSWORD=a-new-password\n"
+    calls = [
+        line.split("--force-recreate ")[1] for line in Path(f"{docker}.recreated").read_text().splitlines()
+    ]
+    assert calls == ["postgres", "pgadmin replica encrypted-backup api worker sync grafana_login"]
+    assert "a-new-password" not in done.stderr
