@@ -18,6 +18,7 @@ from rich.console import Console
 
 from barnameh.errors import UsageError
 from db_utils import DatabaseManager, Settings, embedded_folder
+from db_utils.errors import PermissionDeniedError
 
 
 class Exit(enum.IntEnum):
@@ -78,7 +79,14 @@ def organization_of(db: DatabaseManager, organization: str) -> tuple[UUID, str]:
         reader: Any = db.tenant(UUID(organization))
     except ValueError:
         reader = db
-    rows = reader.execute_query(_ORGANIZATIONS, {"organization": organization})
+    try:
+        rows = reader.execute_query(_ORGANIZATIONS, {"organization": organization})
+    except PermissionDeniedError as error:
+        raise UsageError(
+            f"this login may not look for {organization!r}: give the organization's id"
+            if reader is db
+            else "a customer's login is for SQL: use the owner's, or an application's own login (docs/tenants.md)"
+        ) from error
     if not rows:
         raise UsageError(f"there is no organization {organization!r}")
     if len(rows) > 1:

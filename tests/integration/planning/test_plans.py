@@ -17,6 +17,7 @@ import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from barnameh.__main__ import main
+from barnameh.cli.common import organization_of
 from barnameh.errors import ServiceError, UsageError
 from barnameh.planning import run as runs
 from barnameh.planning.apply import StaleError, apply_proposal, reject_proposal
@@ -223,9 +224,15 @@ def test_an_applications_own_login_plans_and_a_customers_does_not(site: Site) ->
         with login(application) as db:
             proposal = dataclasses.replace(site, db=db).propose()
             apply_proposal(db, site.organization_id, proposal.run_id)
+            assert organization_of(db, str(site.organization_id))[0] == site.organization_id
+            with pytest.raises(UsageError, match="give the organization's id"):
+                organization_of(db, "Sample Manufacturing")
         assert len(site.assigned()) == 14
-        with login(customer) as db, pytest.raises(UsageError, match="customer's login"):
-            dataclasses.replace(site, db=db).propose()
+        with login(customer) as db:
+            with pytest.raises(UsageError, match="customer's login"):
+                dataclasses.replace(site, db=db).propose()
+            with pytest.raises(UsageError, match="customer's login"):
+                organization_of(db, str(site.organization_id))
     finally:
         site.db.execute("CALL drop_tenant_login(%s)", (customer,))
         site.db.execute(f"DROP OWNED BY {application}")
