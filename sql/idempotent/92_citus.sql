@@ -574,6 +574,8 @@ BEGIN
             'ALTER FUNCTION %s SET plan_cache_mode = %s',
             reading.signature,
             CASE
+                -- It joins tables too, where machines never report.
+                WHEN reading.signature::text ~ '^resource_reporting' THEN 'force_custom_plan'
                 WHEN reading.is_rewritten OR reading.reads_nothing THEN 'force_generic_plan'
                 WHEN reading.reads_tables THEN 'force_custom_plan'
                 ELSE 'auto'
