@@ -32,6 +32,8 @@ GROW, SHRINK = 1.1, 0.75
 MILP_COLUMNS, MILP_NODES, MILP_CHECKS, MILP_WORK = 2_000, 50, 80, 1_500
 """Neighbourhoods up to this size are solved by branching, others by dives; nodes and checks (see `solve`) at most; and
 simplex iterations that are much."""
+FAR = 0.1
+"""Gap from which on dives found nothing better, and neighbourhoods did."""
 SMALL_ROUNDS, IDLE_ROUNDS = 1, 3
 """Rounds before a model is dived into again; and rounds without improvement that end the search."""
 STEPS = (0.0, 2.0, 8.0, math.inf)
@@ -139,7 +141,9 @@ def minimize(
             search.run(
                 found, SMALL_ROUNDS if relaxed is not None and method == "neighbourhoods" else math.inf
             )
-        elif relaxed is None:
+        elif relaxed is None or (
+            method == "more dives" and not close(problem.price(found.x), found.bound, FAR)
+        ):
             continue
         elif method == "milp":
             _near_relaxed(problem, found, relaxed, left, gap, stop)
