@@ -512,41 +512,6 @@ BEGIN
 END
 $$;
 
--- Whether a day already has data. Functions, because Citus cannot read a distributed table from a query over local ones.
-CREATE OR REPLACE FUNCTION pg_temp.has_events(organization uuid, resource uuid, first_at timestamptz, end_at timestamptz)
-RETURNS boolean
-LANGUAGE plpgsql
-STABLE
-AS $$
-BEGIN
-    RETURN EXISTS (
-        SELECT
-        FROM operational_events AS t
-        WHERE t.organization_id = organization
-            AND t.resource_id = resource
-            AND t.time >= first_at
-            AND t.time < end_at
-    );
-END
-$$;
-
-CREATE OR REPLACE FUNCTION pg_temp.has_metrics(organization uuid, resource uuid, first_at timestamptz, end_at timestamptz)
-RETURNS boolean
-LANGUAGE plpgsql
-STABLE
-AS $$
-BEGIN
-    RETURN EXISTS (
-        SELECT
-        FROM resource_metrics AS t
-        WHERE t.organization_id = organization
-            AND t.resource_id = resource
-            AND t.time >= first_at
-            AND t.time < end_at
-    );
-END
-$$;
-
 -- Events of machines, and production plans.
 CREATE OR REPLACE FUNCTION pg_temp.load_events(organization_number integer, first_day date, end_day date)
 RETURNS TABLE (relation text, row_count bigint)
@@ -556,6 +521,19 @@ DECLARE
     zone CONSTANT text := (SELECT o.zone FROM load_options AS o);
     organization CONSTANT uuid := (SELECT DISTINCT l.organization_id FROM load_locations AS l WHERE l.number = organization_number);
 BEGIN
+    CREATE TEMPORARY TABLE loaded ON COMMIT DROP AS
+    SELECT
+        t.resource_id,
+        (t.time AT TIME ZONE zone)::date AS day,
+        min(t.time) AS first_at
+    FROM operational_events AS t
+    WHERE t.organization_id = organization
+        AND t.time >= first_day::timestamp AT TIME ZONE zone
+        AND t.time < end_day::timestamp AT TIME ZONE zone
+    GROUP BY
+        1,
+        2;
+
     CREATE TEMPORARY TABLE new_events ON COMMIT DROP AS
     WITH missing AS MATERIALIZED (
         SELECT
@@ -565,14 +543,20 @@ BEGIN
         FROM load_resources AS r
         CROSS JOIN LATERAL (
             SELECT
+                day::date AS day,
                 day AT TIME ZONE zone AS starts_at,
                 least((day + interval '1 day') AT TIME ZONE zone, r.events_until) AS ends_at
             FROM generate_series(first_day::timestamp, (end_day - 1)::timestamp, interval '1 day') AS day
         ) AS d
         WHERE r.number = organization_number
             AND d.starts_at < d.ends_at
-            -- Checked per machine and day: a join would read the whole table.
-            AND NOT pg_temp.has_events(organization, r.resource_id, d.starts_at, d.ends_at)
+            AND NOT EXISTS (
+                SELECT
+                FROM loaded AS l
+                WHERE l.resource_id = r.resource_id
+                    AND l.day = d.day
+                    AND l.first_at < d.ends_at
+            )
     )
     SELECT
         m.organization_id,
@@ -663,7 +647,7 @@ BEGIN
     FROM written;
     relation := 'production_plans';
     RETURN NEXT;
-    DROP TABLE new_events;
+    DROP TABLE loaded, new_events;
 END
 $$;
 
@@ -676,6 +660,19 @@ DECLARE
     zone CONSTANT text := (SELECT o.zone FROM load_options AS o);
     organization CONSTANT uuid := (SELECT DISTINCT l.organization_id FROM load_locations AS l WHERE l.number = organization_number);
 BEGIN
+    CREATE TEMPORARY TABLE loaded ON COMMIT DROP AS
+    SELECT
+        t.resource_id,
+        (t.time AT TIME ZONE zone)::date AS day,
+        min(t.time) AS first_at
+    FROM resource_metrics AS t
+    WHERE t.organization_id = organization
+        AND t.time >= first_day::timestamp AT TIME ZONE zone
+        AND t.time < end_day::timestamp AT TIME ZONE zone
+    GROUP BY
+        1,
+        2;
+
     INSERT INTO resource_metrics (
         organization_id, time, resource_id, utilization_pct, efficiency_pct, downtime_minutes, sample_minutes
     )
@@ -687,13 +684,20 @@ BEGIN
         FROM load_resources AS r
         CROSS JOIN LATERAL (
             SELECT
+                day::date AS day,
                 day AT TIME ZONE zone AS starts_at,
                 least((day + interval '1 day') AT TIME ZONE zone, r.metrics_until) AS ends_at
             FROM generate_series(first_day::timestamp, (end_day - 1)::timestamp, interval '1 day') AS day
         ) AS d
         WHERE r.number = organization_number
             AND d.starts_at < d.ends_at
-            AND NOT pg_temp.has_metrics(organization, r.resource_id, d.starts_at, d.ends_at)
+            AND NOT EXISTS (
+                SELECT
+                FROM loaded AS l
+                WHERE l.resource_id = r.resource_id
+                    AND l.day = d.day
+                    AND l.first_at < d.ends_at
+            )
     )
     SELECT
         m.organization_id,
@@ -718,5 +722,6 @@ BEGIN
     relation := 'resource_metrics';
     GET DIAGNOSTICS row_count = ROW_COUNT;
     RETURN NEXT;
+    DROP TABLE loaded;
 END
 $$;
