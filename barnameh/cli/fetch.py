@@ -238,14 +238,16 @@ def show(kind: str, source: Source, results: list[tuple[str, RunResult]], *, as_
         found = [{"organization": name, **result.as_dict()} for name, result in results]
         print_json({"kind": kind, "source": source.name, "places": found})
     else:
+        several = len({name for name, _ in results}) > 1
         table = Table(title=f"{kind} from {source.name}")
-        for heading in ("organization", "place", "readings", "new", "refused", ""):
+        for heading in (*["organization"] * several, "place", "readings", "new", "refused", ""):
             table.add_column(
                 heading, justify="right" if heading in ("readings", "new", "refused") else "left"
             )
         for name, r in results:
             said = r.error or "; ".join(r.refusals)
-            table.add_row(name, r.place.name, f"{r.read:,}", f"{r.written:,}", f"{r.refused:,}", said)
+            counts = (f"{r.read:,}", f"{r.written:,}", f"{r.refused:,}")
+            table.add_row(*[name] * several, r.place.name, *counts, said)
         screen.print(table)
     failed = sum(r.error is not None for _, r in results)
     if failed and failed == len(results):
