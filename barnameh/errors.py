@@ -11,6 +11,15 @@ class UsageError(ServiceError):
     """The request is invalid."""
 
 
+class CustomerLoginError(UsageError):
+    """A customer's login, which cannot act in a scope, was used for a service."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a customer's login is for SQL: use the owner's, or an application's own login (docs/tenants.md)"
+        )
+
+
 class SourceError(ServiceError):
     """A source was unreachable, refused, or sent an unreadable answer. The next run tries again."""
 

@@ -11,23 +11,21 @@ from typing import Any
 
 from psycopg2.errors import InsufficientPrivilege
 
-from barnameh.errors import UsageError
+from barnameh.errors import CustomerLoginError, UsageError
 from db_utils import DatabaseManager
 
 
 def take(cursor: Any, name: str) -> bool:
     """Try to take the lock of this name for the cursor's session; return whether it was free.
 
-    An application's own login has that right in the tenant role only. `UsageError` for a customer's login.
+    An application's own login has that right in the tenant role only. `CustomerLoginError` for a customer's login.
     """
     cursor.execute("SELECT has_function_privilege('pg_try_advisory_lock(bigint)', 'EXECUTE')")
     if not cursor.fetchone()[0]:
         try:
             cursor.execute("SET ROLE barnameh_tenant")
         except InsufficientPrivilege:
-            raise UsageError(
-                "a customer's login is for SQL: use the owner's, or an application's own login (docs/tenants.md)"
-            ) from None
+            raise CustomerLoginError from None
     cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (name,))
     return bool(cursor.fetchone()[0])
 

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.console import Console
 
-from barnameh.errors import UsageError
+from barnameh.errors import CustomerLoginError, UsageError
 from db_utils import DatabaseManager, Settings, embedded_folder
 from db_utils.errors import PermissionDeniedError
 
@@ -82,11 +82,11 @@ def organization_of(db: DatabaseManager, organization: str) -> tuple[UUID, str]:
     try:
         rows = reader.execute_query(_ORGANIZATIONS, {"organization": organization})
     except PermissionDeniedError as error:
-        raise UsageError(
-            f"this login may not look for {organization!r}: give the organization's id"
-            if reader is db
-            else "a customer's login is for SQL: use the owner's, or an application's own login (docs/tenants.md)"
-        ) from error
+        if reader is db:
+            raise UsageError(
+                f"this login may not look for {organization!r}: give the organization's id"
+            ) from error
+        raise CustomerLoginError from error
     if not rows:
         raise UsageError(f"there is no organization {organization!r}")
     if len(rows) > 1:

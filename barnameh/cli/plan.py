@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import typer
 from rich.table import Table
@@ -476,7 +477,7 @@ def show_roster(proposal: Proposal, timezone: str, *, as_json: bool, explained: 
 
 
 def _span(first: dt.datetime, last: dt.datetime, timezone: str) -> str:
-    zone = time_of("2000-01-01", timezone).tzinfo
+    zone = ZoneInfo(timezone)
     return f"{first.astimezone(zone):%a %Y-%m-%d %H:%M} - {last.astimezone(zone):%H:%M}"
 
 
@@ -484,7 +485,7 @@ def _list(rows: list[dict[str, Any]], timezone: str) -> None:
     if not rows:
         screen.print("No proposals yet. 'barnameh plan roster --organization …' proposes a roster.")
         return
-    zone, table = time_of("2000-01-01", timezone).tzinfo, Table()
+    zone, table = ZoneInfo(timezone), Table()
     for heading in ("run", "kind", "status", "made", "decided"):
         table.add_column(heading, no_wrap=heading in ("run", "kind", "status"))
     for row in rows:
