@@ -129,14 +129,14 @@ def import_for_each(
     Each organization's rows are a transaction of their own. Ends after the first for which nothing was
     written. Raises like `import_files`, for an unknown organization before anything is read.
     """
-    if len(organizations) > 1 and "-" in map(str, files):
-        raise InvalidInputError(
-            "standard input can be read only once: save it to a file for several organizations"
-        )
-    with connection_for_one_transaction(db) as connection:
-        for organization in organizations:
-            if organization is not None:
-                organization_named(connection, organization)
+    if len(organizations) > 1:
+        if "-" in map(str, files):
+            raise InvalidInputError(
+                "standard input can be read only once: save it to a file for several organizations"
+            )
+        with connection_for_one_transaction(db) as connection:
+            for named in filter(None, organizations):
+                organization_named(connection, named)
     for organization in organizations:
         result = import_files(db, files, table, organization=organization, options=options, progress=progress)
         yield organization, result
