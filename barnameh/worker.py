@@ -64,11 +64,14 @@ class Worker:
 
     def run(self, *, once: bool = False) -> int:
         """Run until stopped, or only the tasks due now; return the number of failed tasks."""
-        failed = 0
+        failed, is_waiting = 0, False
         with locks.session(self._db) as cursor:
             while not locks.take(cursor, _LOCK):
                 if once:
                     raise ServiceError("another worker is running: only one can run at a time")
+                if not is_waiting:
+                    _log.info("another worker is running: waiting to take over")
+                    is_waiting = True
                 if self.stop.wait(LONGEST_PAUSE_SECONDS):
                     return 0
             try:
@@ -95,6 +98,9 @@ class Worker:
         due = rows[0]
         error = None
         started, was_long = time.monotonic(), False
+        (named,) = self._db.execute_query(SQL["place_of"], due)
+        what = f"{due['task']} of {named['place']}"
+        _log.info("%s: begun", what)
 
         def stop() -> bool:
             nonlocal was_long
@@ -105,14 +111,18 @@ class Worker:
             self._tasks[due["task"]](self._db, due, stop)
         except (ServiceError, DbUtilsError) as failure:
             error = str(failure)
-            _log.warning("%s of organization %s failed: %s", due["task"], due["organization_id"], error)
         except Exception as failure:  # a bug in one task must not prevent the others
             error = f"{type(failure).__name__}: {failure}"
-            _log.exception("%s of organization %s failed", due["task"], due["organization_id"])
+            _log.exception("%s: a bug", what)
         if error is None and self.stop.is_set():
             error = "interrupted"
         elif error is None and was_long:
             error = f"stopped after {LONGEST_TASK_SECONDS / 60:.0f} minutes, so that other tasks get their turn: the next run continues"
+        seconds = time.monotonic() - started
+        if error is None:
+            _log.info("%s: done after %.1f s", what, seconds)
+        else:
+            _log.warning("%s: ended after %.1f s: %s", what, seconds, error)
         self._db.execute(
             SQL["end_task"],
             {

@@ -33,6 +33,15 @@ RETURNING
     s.location_id,
     s.arguments;
 
+-- name: place_of
+-- Whose task is it, by name?
+SELECT concat_ws(', ', o.name, l.name) AS place
+FROM organizations AS o
+LEFT JOIN locations AS l
+    ON l.organization_id = o.organization_id
+    AND l.location_id = %(location_id)s
+WHERE o.organization_id = %(organization_id)s;
+
 -- name: resume_interrupted!
 -- Make tasks due that a worker began and did not end.
 UPDATE service_schedules AS s

@@ -19,8 +19,16 @@ MOST_TRACKING = 4.0
 COVERAGE_SHORTFALL = 15.0
 LATE_AFTER = dt.timedelta(days=3)
 
-Finding = tuple[str, str, str]
-"""Subject, title, message of an alert."""
+
+@dataclass(frozen=True)
+class Finding:
+    """An alert to be open: its subject by identifiers, and as people call it."""
+
+    subject: str
+    called: str
+    title: str
+    message: str
+    location_id: UUID
 
 
 @dataclass
@@ -77,6 +85,7 @@ def _drift(queries: OperationalDataQueries, organization_id: UUID, until: dt.dat
     series: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for (product, place, _, interval), row in newest.items():
         series.setdefault((product, place, interval), []).append(row)
+    places = {row["location_id"]: row for row in queries.get_locations(organization_id)}
     findings = []
     for key, rows in sorted(series.items(), key=lambda item: str(item[0])):
         backtest = promised.get(key)
@@ -104,27 +113,37 @@ def _drift(queries: OperationalDataQueries, organization_id: UUID, until: dt.dat
             if coverage < 100 * COVERAGE - COVERAGE_SHORTFALL:
                 said.append(f"the 90 % interval covered {coverage:.0f} %")
         if said:
+            place = _called(places[key[1]])
             findings.append(
-                (
-                    f"{key[0]} at {key[1]}, by {_called(key[2])}",
-                    f"Forecasts of {key[0]} are worse than their backtest",
+                Finding(
+                    f"{key[0]} at {key[1]}, by {_length(key[2])}",
+                    f"{key[0]} at {place}, by {_length(key[2])}",
+                    f"Forecasts of {key[0]} at {place} are worse than their backtest",
                     f"Last {WATCHED.days} days: {'; '.join(said)}. "
                     "Run barnameh forecast backtest, and check what changed.",
+                    key[1],
                 )
             )
     return findings
 
 
-def _called(interval: dt.timedelta) -> str:
+def _called(place: dict[str, Any]) -> str:
+    """A location's name, with its code if it has one."""
+    return f"{place['name']} ({place['location_code']})" if place["location_code"] else str(place["name"])
+
+
+def _length(interval: dt.timedelta) -> str:
     return next((name for name, length in LENGTHS.items() if length == interval), str(interval))
 
 
 def _late(tx: Transaction, organization_id: UUID, until: dt.datetime, after: dt.timedelta) -> list[Finding]:
     return [
-        (
+        Finding(
             str(row["location_id"]),
-            f"No demand of {row['name']} since {row['newest']:%Y-%m-%d %H:%M} UTC",
+            _called(row),
+            f"No demand of {_called(row)} since {row['newest']:%Y-%m-%d %H:%M} UTC",
             "Forecasts use older data: check whether the sales feed is still running.",
+            row["location_id"],
         )
         for row in tx.execute_query(
             SQL["newest_demand"], {"organization_id": organization_id, "as_of": until}
@@ -139,7 +158,7 @@ def _settle(
     """Keep one open alert per finding; resolve the others."""
     queries = OperationalDataQueries(tx)
     parameters = {"organization_id": organization_id, "alert_type": alert_type}
-    found = {subject: (title, message) for subject, title, message in findings}
+    found = {finding.subject: finding for finding in findings}
     is_open: set[str] = set()
     for row in tx.execute_query(SQL["open_alerts"], parameters):
         if row["subject"] in found and row["subject"] not in is_open:
@@ -148,16 +167,17 @@ def _settle(
             queries.resolve_alert(
                 organization_id, row["alert_id"], resolution="recovered, according to the monitor"
             )
-            watch.resolved.append(f"{alert_type}: {row['subject']}")
-    for subject, (title, message) in found.items():
+            watch.resolved.append(f"{alert_type}: {row['called']}")
+    for subject, finding in found.items():
         if subject not in is_open:
             queries.raise_alert(
                 organization_id,
-                title,
+                finding.title,
                 severity="medium",
                 alert_type=alert_type,
-                message=message,
-                metadata={"subject": subject},
+                message=finding.message,
+                location_id=finding.location_id,
+                metadata={"subject": subject, "called": finding.called},
             )
-            watch.opened.append(f"{alert_type}: {subject}")
-        watch.open.append(f"{alert_type}: {subject}")
+            watch.opened.append(f"{alert_type}: {finding.called}")
+        watch.open.append(f"{alert_type}: {finding.called}")

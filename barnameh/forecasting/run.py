@@ -28,6 +28,7 @@ from barnameh.forecasting.rules import (
 )
 from barnameh.statements import statements
 from db_utils import DatabaseManager, OperationalDataQueries, Transaction
+from db_utils.catalogue import DifferentValuesError
 
 SQL = statements(Path(__file__).with_name("store.sql"))
 DIGITS = 6
@@ -100,29 +101,49 @@ def forecast_demand(
     With `as_of` (aware): what would have been published then, from what was known then. Only `products` are
     published, but all are learnt from. `models` are backtested along with the combination, and stored as
     challengers' shadow forecasts unless one is champion. Everything is written in one transaction in the
-    organization's scope: a killed run writes nothing, and a repeated one writes once. Raises `UsageError` if
-    there is nothing to forecast from.
+    organization's scope: a killed run writes nothing, and a repeated one writes once. A run is dated by the
+    last time at which one of its inputs became known, or by `as_of` (now) if other forecasts have that date,
+    because data were added under earlier times since. Raises `UsageError` if there is nothing to forecast from.
     """
     if bucket not in LENGTHS:
         raise UsageError(f"bucket is {bucket!r}: give one of {', '.join(LENGTHS)}")
     shape = Shape(bucket, horizon, history, carry, delay)
     scope = db.tenant(organization_id)
     queries = OperationalDataQueries(scope)
-    trial, frame = _tried(queries, organization_id, as_of, shape, origins, models, progress)
-    said, weights = models_said(trial, models)
-    champion, roles, config = champion_of(queries, organization_id, models, shape, origins)
-    run = ForecastRun(
-        organization_id, frame.as_of, bucket, horizon, champion, config[champion][0], len(trial.scored)
-    )
-    wanted = None if products is None else set(products)
-    if wanted is not None and (missing := wanted - {product for product, _ in trial.series}):
-        run.attention.append(f"no data of {', '.join(sorted(missing))}: not forecast")
-    _drop_notes(run, frame)
-    _judge(run, trial, said, champion, weights, frame, wanted)
-    if not dry_run:
-        with scope.transaction() as tx:
-            _write(tx, run, trial, said, roles, config, frame, wanted)
-    return run
+    until, dated = as_of or dt.datetime.now(dt.UTC), None
+    while True:
+        trial, frame = _tried(queries, organization_id, until, shape, origins, models, progress, dated)
+        said, weights = models_said(trial, models)
+        champion, roles, config = champion_of(queries, organization_id, models, shape, origins)
+        run = ForecastRun(
+            organization_id, frame.as_of, bucket, horizon, champion, config[champion][0], len(trial.scored)
+        )
+        wanted = None if products is None else set(products)
+        if wanted is not None and (missing := wanted - {product for product, _ in trial.series}):
+            run.attention.append(f"no data of {', '.join(sorted(missing))}: not forecast")
+        _drop_notes(run, frame)
+        _judge(run, trial, said, champion, weights, frame, wanted)
+        if dry_run:
+            return run
+        try:
+            with scope.transaction() as tx:
+                _write(tx, run, trial, said, roles, config, frame, wanted)
+        except DifferentValuesError:
+            if frame.as_of >= until:
+                raise
+            # The run that was dated by the clock for this reason before, so that a repeated one writes once.
+            (newest,) = scope.execute_query(
+                SQL["newest_run"],
+                {
+                    "organization_id": organization_id,
+                    "versions": [model_version for model_version, _ in config.values()],
+                    "after": frame.as_of,
+                    "until": until,
+                },
+            )
+            dated = newest["available_at"] or until
+        else:
+            return run
 
 
 def backtest_demand(
@@ -149,7 +170,8 @@ def backtest_demand(
         raise UsageError(
             f"a backtest needs more than {trials.LEAST_ORIGINS} origins: the first ones only set weights and intervals"
         )
-    trial, _ = _tried(OperationalDataQueries(scope), organization_id, as_of, shape, origins, models, progress)
+    until = as_of or dt.datetime.now(dt.UTC)
+    trial, _ = _tried(OperationalDataQueries(scope), organization_id, until, shape, origins, models, progress)
     said, _ = models_said(trial, models)
     _, _, config = champion_of(OperationalDataQueries(scope), organization_id, models, shape, origins)
     rows = _backtest_rows(trial, said, {name: v for name, (v, _) in config.items()}, shape)
@@ -198,7 +220,7 @@ def promote_model(
     trial, _ = _tried(
         queries,
         organization_id,
-        options.get("as_of"),
+        options.get("as_of") or dt.datetime.now(dt.UTC),
         shape,
         options.get("origins"),
         models,
@@ -229,14 +251,14 @@ def promote_model(
 def _tried(
     queries: OperationalDataQueries,
     organization_id: UUID,
-    as_of: dt.datetime | None,
+    until: dt.datetime,
     shape: Shape,
     origins: int | None,
     models: Sequence[DemandModel],
     progress: Progress,
+    dated: dt.datetime | None = None,
 ) -> tuple[Trial, DemandFrame]:
     organization = queries.get_organization(organization_id)
-    until = as_of or dt.datetime.now(dt.UTC)
     probe = read_frame(queries, organization_id, until, shape)
     if not probe.panels:
         raise UsageError(
@@ -244,7 +266,8 @@ def _tried(
         )
     # The last time at which something became known, so that a repeated run gives the same result.
     count = origin_count(shape, origins)
-    times = trials.origins_of(probe.known_at, count, shape.bucket, shape.horizon, organization["timezone"])
+    last = dated or probe.known_at
+    times = trials.origins_of(last, count, shape.bucket, shape.horizon, organization["timezone"])
     frames = [read_frame(queries, organization_id, time, shape) for time in times]
     return trials.run_trial(frames, models, progress), frames[-1]
 

@@ -4,7 +4,8 @@
 -- Open alerts of a kind, by subject.
 SELECT
     a.alert_id,
-    a.metadata ->> 'subject' AS subject
+    a.metadata ->> 'subject' AS subject,
+    coalesce(a.metadata ->> 'called', a.metadata ->> 'subject') AS called
 FROM alerts AS a
 WHERE a.organization_id = %(organization_id)s
     AND a.alert_type = %(alert_type)s
@@ -14,10 +15,20 @@ ORDER BY
     a.created_at,
     a.alert_id;
 
+-- name: newest_run
+-- Date of the newest run of these versions in a period.
+SELECT max(f.available_at) AS available_at
+FROM demand_forecasts AS f
+WHERE f.organization_id = %(organization_id)s
+    AND f.model_version = ANY (%(versions)s)
+    AND f.available_at > %(after)s
+    AND f.available_at <= %(until)s;
+
 -- name: newest_demand
 -- Start of each location's newest bucket with demand recorded by then.
 SELECT
     l.location_id,
+    l.location_code,
     l.name,
     (
         SELECT max(d.time)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import datetime as dt
 import json
+import logging
 import os
 import shlex
 import signal
@@ -160,7 +161,7 @@ def schedule_of(desk: Desk) -> dict[str, Any]:
     return row
 
 
-def test_every_so_often_the_worker_does_it(desk: Desk, call: Any) -> None:
+def test_every_so_often_the_worker_does_it(desk: Desk, call: Any, caplog: pytest.LogCaptureFixture) -> None:
     done = call("fetch", "fx", "--organization", "Desk", "--every", "6h", "--currency", "usd")
     assert done.code == 0, done.err
     before = schedule_of(desk)
@@ -173,7 +174,10 @@ def test_every_so_often_the_worker_does_it(desk: Desk, call: Any) -> None:
     assert schedule_of(desk)["last_started_at"] is None, "nothing is due yet"
     due_now(desk)
     runs = len(desk.runs())
-    assert call("work", "--once").code == 0
+    with caplog.at_level(logging.INFO, "barnameh.worker"):
+        assert call("work", "--once").code == 0
+    begun, ended = caplog.messages
+    assert (begun, ended[:29]) == ("fetch fx of Desk: begun", "fetch fx of Desk: done after ")
     after = schedule_of(desk)
     assert after["last_succeeded_at"] >= after["last_started_at"]
     assert after["last_error"] is None
