@@ -135,11 +135,12 @@ BEGIN
 
     IF bucket = 'hour' THEN
         RETURN QUERY
+        -- Since 1965 no two clock changes have been within four days of each other, so one probe a day finds them all.
         WITH probes AS (
             SELECT
                 s.instant,
                 s.instant AT TIME ZONE timezone - s.instant AT TIME ZONE 'UTC' AS clock_offset
-            FROM generate_series(period_start - interval '2 hours', period_end + interval '2 hours', interval '1 hour')
+            FROM generate_series(period_start - interval '2 hours', period_end + interval '26 hours', interval '1 day')
                 AS s (instant)
         ),
         steps AS (
@@ -164,8 +165,13 @@ BEGIN
                         ELSE (
                             -- Clocks change on whole minutes of UTC, except for some before 1972 that change on whole seconds.
                             SELECT min(t.instant)
-                            FROM generate_series(
-                                date_trunc('second', s.instant_before), s.instant + interval '1 second', interval '1 second'
+                            FROM (
+                                SELECT min(h.instant) AS hour
+                                FROM generate_series(s.instant_before, s.instant, interval '1 hour') AS h (instant)
+                                WHERE h.instant AT TIME ZONE timezone - h.instant AT TIME ZONE 'UTC' = s.clock_offset
+                            ) AS first
+                            CROSS JOIN generate_series(
+                                date_trunc('second', first.hour - interval '1 hour'), first.hour + interval '1 second', interval '1 second'
                             ) AS t (instant)
                             WHERE t.instant AT TIME ZONE timezone - t.instant AT TIME ZONE 'UTC' = s.clock_offset
                         )
@@ -183,14 +189,14 @@ BEGIN
             FROM stretches AS s
             CROSS JOIN LATERAL (
                 SELECT s.began_at AS edge
-                UNION
+                UNION ALL
                 SELECT h.edge
                 FROM generate_series(
                     date_trunc('hour', s.began_at AT TIME ZONE 'UTC' + s.clock_offset) AT TIME ZONE 'UTC' - s.clock_offset,
                     s.ended_at,
                     interval '1 hour'
                 ) AS h (edge)
-                WHERE h.edge >= s.began_at
+                WHERE h.edge > s.began_at
                     AND h.edge < s.ended_at
             ) AS e
         ),

@@ -485,18 +485,25 @@ BEGIN
             date_bin('672 hours', upper(r), origin) AS e672
         OFFSET 0
     ) AS w
+    -- Not VALUES, whose expressions are prepared anew for each row of w.
     CROSS JOIN LATERAL (
-        VALUES
-            (672, w.h672, w.e672),
-            (168, w.h168, CASE WHEN w.h672 < w.e672 THEN w.h672 ELSE w.e168 END),
-            (168, CASE WHEN w.h672 < w.e672 THEN w.e672 END, w.e168),
-            (24, w.h24, CASE WHEN w.h168 < w.e168 THEN w.h168 ELSE w.e24 END),
-            (24, CASE WHEN w.h168 < w.e168 THEN w.e168 END, w.e24),
-            (6, w.h6, CASE WHEN w.h24 < w.e24 THEN w.h24 ELSE w.e6 END),
-            (6, CASE WHEN w.h24 < w.e24 THEN w.e24 END, w.e6),
-            (1, w.h1, CASE WHEN w.h6 < w.e6 THEN w.h6 ELSE w.e1 END),
-            (1, CASE WHEN w.h6 < w.e6 THEN w.e6 END, w.e1)
-    ) AS b (hours, starts_at, ends_at)
+        SELECT
+            unnest(ARRAY[672, 168, 168, 24, 24, 6, 6, 1, 1]) AS hours,
+            unnest(ARRAY[
+                w.h672,
+                w.h168, CASE WHEN w.h672 < w.e672 THEN w.e672 END,
+                w.h24, CASE WHEN w.h168 < w.e168 THEN w.e168 END,
+                w.h6, CASE WHEN w.h24 < w.e24 THEN w.e24 END,
+                w.h1, CASE WHEN w.h6 < w.e6 THEN w.e6 END
+            ]) AS starts_at,
+            unnest(ARRAY[
+                w.e672,
+                CASE WHEN w.h672 < w.e672 THEN w.h672 ELSE w.e168 END, w.e168,
+                CASE WHEN w.h168 < w.e168 THEN w.h168 ELSE w.e24 END, w.e24,
+                CASE WHEN w.h24 < w.e24 THEN w.h24 ELSE w.e6 END, w.e6,
+                CASE WHEN w.h6 < w.e6 THEN w.h6 ELSE w.e1 END, w.e1
+            ]) AS ends_at
+    ) AS b
     WHERE b.starts_at < b.ends_at;
 END
 $$;
@@ -558,23 +565,20 @@ BEGIN
                 lower(r) AS starts_at,
                 upper(r) AS ends_at
             FROM unnest(part_numbers, part_starts, part_ends, part_locations) AS p (part, starts_at, ends_at, location_id)
+            CROSS JOIN LATERAL (
+                SELECT
+                    tstzrange(p.starts_at, least(p.ends_at, now())) AS span,
+                    date_bin('1 hour', p.starts_at + interval '1 hour' - interval '1 microsecond', origin) AS first_hour,
+                    date_bin('1 hour', least(p.ends_at, now()), origin) AS end_hour
+                OFFSET 0
+            ) AS whole
             CROSS JOIN LATERAL unnest(
-                CASE
-                    WHEN isempty(usable) THEN tstzmultirange(tstzrange(p.starts_at, least(p.ends_at, now())))
-                    ELSE tstzmultirange(tstzrange(p.starts_at, least(p.ends_at, now()))) - (
-                        usable * tstzmultirange(
-                            tstzrange(
-                                date_bin('1 hour', p.starts_at + interval '1 hour' - interval '1 microsecond', origin),
-                                greatest(
-                                    date_bin('1 hour', p.starts_at + interval '1 hour' - interval '1 microsecond', origin),
-                                    date_bin('1 hour', least(p.ends_at, now()), origin)
-                                )
-                            )
-                        )
-                    )
-                END
+                tstzmultirange(whole.span)
+                - usable * tstzmultirange(tstzrange(whole.first_hour, greatest(whole.first_hour, whole.end_hour)))
             ) AS r
             WHERE p.starts_at < least(p.ends_at, now())
+                -- Most parts are whole hours that are all stored.
+                AND NOT (usable @> whole.span AND whole.span = tstzrange(whole.first_hour, greatest(whole.first_hour, whole.end_hour)))
         ),
         numbered AS (
             SELECT

@@ -132,6 +132,8 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 STABLE
+-- Planned once per session: with new arrays in each call the planner would prefer to plan again.
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
