@@ -24,7 +24,7 @@ from db_utils.queries.arguments import (
 )
 from db_utils.queries.errors import MovedEventError
 from db_utils.queries.loader import query
-from db_utils.queries.records import EVENT_TYPES, EventRecord, as_json
+from db_utils.queries.records import EVENT_TYPES, EventRecord
 from db_utils.queries.runner import QueryRunner
 from db_utils.text_keys import event_identity, parse_uuid
 from db_utils.values import Row
@@ -232,8 +232,9 @@ def _moved(
         query("get_events_at_other_times").sql,
         {
             "organization_id": organization,
-            "events": as_json([{"event_id": row["event_id"], "time": row["time"]} for row in given]),
-            "event_ids": [row["event_id"] for row in given],
+            # As text: a list is sent item by item.
+            "event_ids": f"{{{','.join([row['event_id'] for row in given])}}}",
+            "times": f"{{{','.join([row['time'] for row in given])}}}",
         },
         primary=True,
     )

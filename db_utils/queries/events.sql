@@ -2,7 +2,7 @@
 
 -- name: record_events!
 -- Record events and return how many are new or changed.
--- Parameters: organization_id uuid, events jsonb, given text[], replace boolean
+-- Parameters: organization_id uuid, events json, given text[], replace boolean
 -- All rows supply the same columns, those in given; for existing rows the other columns are kept.
 INSERT INTO operational_events AS e (
     organization_id,
@@ -35,7 +35,8 @@ SELECT
     g.quality_score,
     g.duration_minutes,
     coalesce(g.metadata, '{}')
-FROM jsonb_to_recordset(%(events)s::jsonb) AS g (
+-- As json, not jsonb: the text is read once.
+FROM json_to_recordset(%(events)s::json) AS g (
     time timestamptz,
     event_id uuid,
     location_id uuid,
@@ -98,7 +99,7 @@ WHERE %(replace)s
 
 -- name: get_events_at_other_times
 -- Which of these events were recorded earlier with another time?
--- Parameters: organization_id uuid, events jsonb, event_ids uuid[]
+-- Parameters: organization_id uuid, event_ids uuid[], times timestamptz[]
 SELECT
     e.time,
     e.event_id,
@@ -114,10 +115,7 @@ SELECT
     e.duration_minutes,
     e.metadata
 FROM operational_events AS e
-JOIN jsonb_to_recordset(%(events)s::jsonb) AS g (
-    time timestamptz,
-    event_id uuid
-)
+JOIN unnest(%(event_ids)s::uuid[], %(times)s::timestamptz[]) AS g (event_id, time)
     ON g.event_id = e.event_id
     AND g.time <> e.time
 WHERE e.organization_id = %(organization_id)s
