@@ -476,20 +476,21 @@ BEGIN
         WHERE r.until > period_start
             AND r.last_at < period_end
     ),
+    -- Summed once, below: grouping each hour separately would double the rows.
     summed AS (
         SELECT
             h.resource_id,
             CASE WHEN is_one_piece THEN 1 ELSE width_bucket(h.bucket, edges) END AS piece,
-            sum(h.sample_count) AS sample_count,
-            min(h.utilization_pct_min) AS utilization_pct_min,
-            max(h.utilization_pct_max) AS utilization_pct_max,
-            60 * sum(h.sample_minutes) FILTER (WHERE h.adds_up) AS sample_seconds,
-            60 * sum(h.utilization_pct_minutes) FILTER (WHERE h.adds_up) AS utilization_pct_seconds,
-            60 * sum(h.utilization_minutes) FILTER (WHERE h.adds_up) AS utilization_seconds,
-            60 * sum(h.efficiency_pct_minutes) FILTER (WHERE h.adds_up) AS efficiency_pct_seconds,
-            60 * sum(h.efficiency_minutes) FILTER (WHERE h.adds_up) AS efficiency_seconds,
-            60 * sum(h.downtime_minutes) FILTER (WHERE h.adds_up) AS downtime_seconds,
-            60 * sum(h.sample_minutes) FILTER (WHERE h.adds_up AND h.downtime_minutes IS NOT NULL) AS downtime_known_seconds
+            h.sample_count,
+            h.utilization_pct_min,
+            h.utilization_pct_max,
+            CASE WHEN h.adds_up THEN 60 * h.sample_minutes END AS sample_seconds,
+            CASE WHEN h.adds_up THEN 60 * h.utilization_pct_minutes END AS utilization_pct_seconds,
+            CASE WHEN h.adds_up THEN 60 * h.utilization_minutes END AS utilization_seconds,
+            CASE WHEN h.adds_up THEN 60 * h.efficiency_pct_minutes END AS efficiency_pct_seconds,
+            CASE WHEN h.adds_up THEN 60 * h.efficiency_minutes END AS efficiency_seconds,
+            CASE WHEN h.adds_up THEN 60 * h.downtime_minutes END AS downtime_seconds,
+            CASE WHEN h.adds_up AND h.downtime_minutes IS NOT NULL THEN 60 * h.sample_minutes END AS downtime_known_seconds
         FROM (
             SELECT
                 h.resource_id,
@@ -513,9 +514,6 @@ BEGIN
                 AND (is_whole OR NOT raw @> h.bucket)
             OFFSET 0
         ) AS h
-        GROUP BY
-            1,
-            2
         UNION ALL
         SELECT
             s.resource_id,
