@@ -188,10 +188,12 @@ def test_no_parameter_makes_a_read_fail(seeded: DatabaseManager, facts: Facts, b
         "text": "day",
         "text[]": [],
         "jsonb": "[]",
+        "json": "[]",
         "integer": 1,
         "numeric": 1,
         "boolean": False,
         "timestamptz": facts.now,
+        "timestamptz[]": [],
         "date": facts.today,
         "interval": "1 day",
     }
