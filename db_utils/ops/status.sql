@@ -30,7 +30,8 @@ SELECT
 -- name: jobs
 SELECT
     j.job_id,
-    regexp_replace(j.application_name, ' \[\d+\]$', '') AS name,
+    -- TimescaleDB calls every job of others a user-defined action.
+    CASE j.proc_schema WHEN 'public' THEN j.proc_name ELSE regexp_replace(j.application_name, ' \[\d+\]$', '') END AS name,
     coalesce(a.view_name, j.hypertable_name)::text AS relation,
     extract(epoch FROM j.schedule_interval)::double precision AS schedule_seconds,
     j.scheduled AS is_scheduled,

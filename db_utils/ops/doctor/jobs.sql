@@ -1,7 +1,7 @@
 -- name: failing
 SELECT
     j.job_id,
-    j.application_name,
+    CASE j.proc_schema WHEN 'public' THEN j.proc_name ELSE j.application_name END AS application_name,
     j.hypertable_name,
     j.scheduled,
     s.total_failures,
@@ -22,7 +22,7 @@ ORDER BY j.job_id
 -- name: late
 SELECT
     j.job_id,
-    j.application_name,
+    CASE j.proc_schema WHEN 'public' THEN j.proc_name ELSE j.application_name END AS application_name,
     j.hypertable_name,
     j.scheduled,
     extract(epoch FROM now() - coalesce(s.next_start, j.initial_start)) AS late_seconds
