@@ -29,6 +29,8 @@ LARGEST, SMALLEST, FIRST_SHARE = 13_000, 20, 0.1
 """Columns of a neighbourhood: at most, at least; and of the first ones, as a share of all."""
 GROW, SHRINK = 1.1, 0.75
 """What follows a neighbourhood that was solved with little work, and one that was not solved or took much."""
+MOST_PATIENCE, PATIENT_SIZE, WIDE = 8, 1.4, 0.03
+"""Where the gap is wide, an idle round doubles the work that a neighbourhood may take, up to a factor, and raises its size."""
 MILP_COLUMNS, MILP_NODES, MILP_CHECKS, MILP_WORK = 2_000, 50, 80, 1_500
 """Neighbourhoods up to this size are solved by branching, others by dives; nodes and checks (see `solve`) at most; and
 simplex iterations that are much."""
@@ -250,6 +252,7 @@ class _Search:
     def __post_init__(self) -> None:
         first = FIRST_SHARE * int(self.problem.model.is_integer.sum())
         self._size = {kind: min(float(LARGEST), max(first, float(SMALLEST))) for kind in ("people", "days")}
+        self._patience = 1
 
     def run(self, found: Found, rounds: float) -> None:
         """Search for some rounds, or until several bring nothing."""
@@ -265,8 +268,13 @@ class _Search:
                 is_easy, is_hard = self._replan(found, self.problem.with_costs(whole))
                 factor = GROW if is_easy else SHRINK if is_hard else 1.0
                 self._size[kind] = min(max(self._size[kind] * factor, SMALLEST), LARGEST)
-            idle = 0 if self.problem.price(found.x) < before - 1e-6 else idle + 1
+            cost = self.problem.price(found.x)
+            idle = 0 if cost < before - 1e-6 else idle + 1
             rounds -= 1
+            if idle and self._patience < MOST_PATIENCE and not close(cost, found.bound, WIDE):
+                self._patience *= 2
+                self._size = {kind: min(size * PATIENT_SIZE, LARGEST) for kind, size in self._size.items()}
+                idle = 0
 
     def _replan(self, found: Found, free: Bools) -> tuple[bool, bool]:
         """Replan the free columns; return whether that was easy, and whether it was hard."""
@@ -277,13 +285,14 @@ class _Search:
                 seconds=self.left(),
                 start=x,
                 step=part.step,
-                nodes=MILP_NODES,
-                checks=MILP_CHECKS,
+                nodes=MILP_NODES * self._patience,
+                checks=MILP_CHECKS * self._patience,
                 stop=self.stop,
             )
             _take(self.problem, found, free, answer.x)
-            is_hard = not answer.is_optimal or answer.iterations > MILP_WORK
-            return not is_hard and answer.iterations < MILP_WORK / 2, is_hard
+            much = MILP_WORK * self._patience
+            is_hard = not answer.is_optimal or answer.iterations > much
+            return not is_hard and answer.iterations < much / 2, is_hard
         relaxed = Relaxation(part.model, seconds=self.left())
         if not relaxed.is_optimal:
             return False, True
