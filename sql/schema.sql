@@ -32,6 +32,7 @@ SET search_path = public, pg_temp;
 \ir incremental/010_recent_status.sql
 \ir incremental/011_time_totals.sql
 \ir incremental/012_packed_time.sql
+\ir incremental/013_daily_views.sql
 \ir idempotent/53_api_keys.sql
 \ir idempotent/53_models.sql
 \ir idempotent/53_outbox.sql

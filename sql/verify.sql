@@ -951,7 +951,7 @@ BEGIN
                 FROM (
                     SELECT t.relation FROM public.time_series_layout() AS t
                     UNION ALL
-                    SELECT r.rollup FROM public.rollup_definitions() AS r
+                    SELECT r.rollup FROM public.rollup_definitions() AS r WHERE r.refresh_every IS NOT NULL
                 ) AS l (relation)
                 WHERE NOT EXISTS (
                     SELECT
@@ -967,7 +967,7 @@ BEGIN
                     CASE WHEN r.is_real_time THEN 'read in real time' ELSE 'read as refreshed' END
                 )
                 FROM public.rollup_definitions() AS r
-                WHERE NOT EXISTS (
+                WHERE r.refresh_every IS NOT NULL AND NOT EXISTS (
                     SELECT
                     FROM timescaledb_information.continuous_aggregates AS a
                     WHERE a.view_schema = 'public'
@@ -978,7 +978,7 @@ BEGIN
             problems := problems || ARRAY(
                 SELECT format('%s has no refresh policy', r.rollup)
                 FROM public.rollup_definitions() AS r
-                WHERE NOT EXISTS (
+                WHERE r.refresh_every IS NOT NULL AND NOT EXISTS (
                     SELECT
                     FROM timescaledb_information.jobs AS j
                     WHERE j.hypertable_schema = 'public'

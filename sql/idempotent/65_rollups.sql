@@ -2,6 +2,9 @@
 -- mode (rows newer than the last refresh are added from the table), the daily ones built on the hourly ones. Apache and
 -- plain: views that compute the same results.
 --
+-- Daily rollups of events and attendance are views over the hourly ones in every edition: a machine with few events a day, and a worker with
+-- one shift, have as many rows a day as an hour, so storing them would cost as much again, and no prebuilt query reads them.
+--
 -- Buckets are aligned in UTC. A rollup stores sums and counts, never averages, so that any two buckets can be added; divide
 -- at the end. An event counts entirely in the bucket in which it began: operation_totals() corrects for events that extend
 -- across the edge of a period.
@@ -150,7 +153,7 @@ AS $$
                     ['quality_score_sum', 'sum(quality_score)'],
                     ['quality_score_count', 'count(quality_score)']
                 ],
-                interval '15 minutes', interval '1 hour', interval '30 days', interval '1 hour', interval '180 days',
+                interval '15 minutes', interval '1 hour', interval '30 days', NULL, NULL,
                 'Events by %s in which they began, location, resource, type and cause.'
             ),
             (
@@ -197,7 +200,7 @@ AS $$
                     ['performance_score_sum', 'sum(performance_score)'],
                     ['performance_score_count', 'count(performance_score)']
                 ],
-                interval '1 hour', interval '1 hour', interval '180 days', interval '2 hours', interval '365 days',
+                interval '1 hour', interval '1 hour', interval '180 days', NULL, NULL,
                 'Attendance by %s of the scheduled start of work and employee, row by row. Attendance rate = '
                 'attended_count / scheduled_count. If an employee has two rows for one shift, which only plain SQL can '
                 'write, both count here, but only the later one in get_attendance_rate.'
@@ -223,7 +226,7 @@ AS $$
         width.refresh_every,
         width.end_offset,
         width.chunk_interval,
-        interval '30 days',
+        CASE WHEN width.chunk_interval IS NOT NULL THEN interval '30 days' END,
         true,
         format(
             'SELECT organization_id, %1$s AS bucket, %2$s, %3$s FROM %4$I GROUP BY organization_id, %1$s, %2$s',
@@ -239,7 +242,8 @@ AS $$
                 'time_bucket(interval ''1 hour'', time)', m.hourly, 'hour'
             ),
             (
-                '_daily', s.relation || '_hourly', interval '1 day', s.daily_refresh_every, interval '1 day', s.daily_chunk_interval,
+                '_daily', s.relation || '_hourly', interval '1 day', s.daily_refresh_every,
+                CASE WHEN s.daily_refresh_every IS NOT NULL THEN interval '1 day' END, s.daily_chunk_interval,
                 'time_bucket(interval ''1 day'', bucket)', m.daily, 'UTC day'
             )
     ) AS width (suffix, source, bucket_width, refresh_every, end_offset, chunk_interval, bucket, measures, words)
@@ -278,15 +282,26 @@ AS $$
     ORDER BY 3, 1  -- rollups come after the rollups that they are built on
 $$;
 COMMENT ON FUNCTION rollup_definitions() IS
-    'Definitions of the rollups: source, refresh schedule, chunks and compression. The rollups are created from it when '
-    'the schema is applied.';
+    'Definitions of the rollups: source, refresh schedule, chunks and compression; without refresh_every a rollup is not stored, '
+    'but a view. The rollups are created from it when the schema is applied.';
 
 DO $$
 DECLARE
     definition record;
+    is_view boolean;
 BEGIN
     FOR definition IN SELECT * FROM rollup_definitions() LOOP
-        IF database_edition() <> 'community' THEN
+        is_view := database_edition() <> 'community';
+        IF NOT is_view AND definition.refresh_every IS NULL THEN
+            -- One that an earlier version stored may have been kept: sql/incremental/013_daily_views.sql.
+            is_view := NOT EXISTS (
+                SELECT
+                FROM timescaledb_information.continuous_aggregates AS c
+                WHERE c.view_schema = 'public'
+                    AND c.view_name = definition.rollup
+            );
+        END IF;
+        IF is_view THEN
             EXECUTE format('CREATE OR REPLACE VIEW %I AS %s', definition.rollup, definition.query);
         ELSIF to_regclass(definition.rollup) IS NULL THEN
             -- Filled by the first refresh, because filling it here is not possible inside a transaction.
@@ -300,7 +315,7 @@ BEGIN
         END IF;
         EXECUTE format('COMMENT ON VIEW %I IS %L', definition.rollup, definition.description);
 
-        CONTINUE WHEN database_edition() <> 'community';
+        CONTINUE WHEN is_view OR definition.refresh_every IS NULL;
         -- An existing policy is left alone: set_retention() may have narrowed its window.
         IF NOT EXISTS (
             SELECT
@@ -351,6 +366,7 @@ BEGIN
         JOIN timescaledb_information.continuous_aggregates AS c ON c.view_schema = 'public' AND c.view_name = d.rollup
         JOIN timescaledb_information.hypertable_columnstore_settings AS s
             ON s.hypertable = format('%I.%I', c.materialization_hypertable_schema, c.materialization_hypertable_name)::regclass
+        WHERE d.refresh_every IS NOT NULL
     LOOP
         IF stored.segmentby IS NULL THEN
             PERFORM set_chunk_time_interval(stored.hypertable, stored.chunk_interval);
@@ -545,7 +561,12 @@ BEGIN
         CALL refresh_resource_time(NULL, hours);
         RETURN;
     END IF;
-    FOR definition IN SELECT * FROM rollup_definitions() LOOP
+    FOR definition IN
+        SELECT d.*
+        FROM rollup_definitions() AS d
+        JOIN timescaledb_information.continuous_aggregates AS c ON c.view_schema = 'public' AND c.view_name = d.rollup
+        ORDER BY d.bucket_width, d.rollup
+    LOOP
         -- Whole buckets, including those that contain the ends of the period.
         first_bucket := time_bucket(definition.bucket_width, start_time);
         end_bucket := time_bucket(definition.bucket_width, end_time - interval '1 microsecond') + definition.bucket_width;
@@ -599,16 +620,18 @@ BEGIN
             UNION ALL
             SELECT d.* FROM rollup_definitions() AS d JOIN built_on AS b ON d.source = b.rollup
         )
-        SELECT * FROM built_on
+        SELECT b.*
+        FROM built_on AS b
+        JOIN timescaledb_information.continuous_aggregates AS c ON c.view_schema = 'public' AND c.view_name = b.rollup
     LOOP
         refresh_window := least(keep - layout.chunk_interval, rollup_refresh_window(definition.rollup));
         PERFORM remove_continuous_aggregate_policy(definition.rollup::regclass, if_exists => true);
         PERFORM add_continuous_aggregate_policy(
             definition.rollup::regclass,
             start_offset => refresh_window,
-            end_offset => definition.end_offset,
-            schedule_interval => definition.refresh_every,
-            initial_start => now() + definition.refresh_every
+            end_offset => coalesce(definition.end_offset, definition.bucket_width),
+            schedule_interval => coalesce(definition.refresh_every, interval '1 hour'),
+            initial_start => now() + coalesce(definition.refresh_every, interval '1 hour')
         );
     END LOOP;
 

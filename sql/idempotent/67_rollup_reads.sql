@@ -41,6 +41,10 @@ BEGIN
     IF EXISTS (SELECT FROM unnest(rollups) AS r (name) WHERE r.name LIKE '%\_daily') THEN
         width := 24 * hour;
         bucket_width := interval '1 day';
+        -- Daily rollups that are not stored are as current as the hourly ones that they read.
+        rollups := rollups || ARRAY(
+            SELECT regexp_replace(r.name, '_daily$', '_hourly') FROM unnest(rollups) AS r (name)
+        );
     END IF;
 
     IF pg_current_xact_id_if_assigned() IS NOT NULL THEN

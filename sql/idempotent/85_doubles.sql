@@ -274,6 +274,7 @@ BEGIN
                     AND c.hypertable_name = coalesce(parent.source, d.source)
             ) AS first_bucket
         FROM public.rollup_definitions() AS d
+        JOIN timescaledb_information.continuous_aggregates AS a ON a.view_schema = 'public' AND a.view_name = d.rollup
         LEFT JOIN public.rollup_definitions() AS parent ON parent.rollup = d.source
         ORDER BY d.bucket_width, d.rollup
     LOOP

@@ -18,10 +18,10 @@ from typing import Any
 from db_utils import DatabaseManager, schema
 from db_utils.embedded.server import EmbeddedServer
 from tests.benchmarks.harness import Context, Goal, Table
-from tests.support.scale import ROLLUPS, SERIES, multiply
+from tests.support.scale import SERIES, STORED_ROLLUPS, multiply
 
 ORGANIZATION = "11111111-1111-1111-1111-111111111111"
-STORED = (*SERIES, *ROLLUPS)
+STORED = (*SERIES, *STORED_ROLLUPS)
 SMALLER_AT_LEAST = {"resource_metrics": 10, "operational_events": 5}
 QUESTIONS = {
     "KPIs of the last 7 days": "SELECT * FROM get_kpi_summary(%(org)s, 7)",

@@ -8,6 +8,9 @@ from db_utils import schema
 
 SERIES = ("operational_events", "demand_history", "resource_metrics", "employee_attendance")
 ROLLUPS = tuple(f"{series}_{width}" for series in SERIES for width in ("hourly", "daily"))
+STORED_ROLLUPS = tuple(
+    name for name in ROLLUPS if name not in ("operational_events_daily", "employee_attendance_daily")
+)
 
 
 def multiply(db: Any, factor: int = 10) -> None:
@@ -22,7 +25,7 @@ def compress_old_chunks(db: Any) -> int:
     compressed = 0
     for layout in db.execute_query(
         "SELECT relation, columnstore_after FROM time_series_layout() "
-        "UNION ALL SELECT rollup, columnstore_after FROM rollup_definitions()"
+        "UNION ALL SELECT rollup, columnstore_after FROM rollup_definitions() WHERE columnstore_after IS NOT NULL"
     ):
         rows = db.execute_query(
             "SELECT count(compress_chunk(c)) AS n FROM show_chunks(%s::regclass, older_than => %s) AS c",

@@ -46,7 +46,7 @@ def test_it_says_what_there_is(seeded: DatabaseManager, run: Run) -> None:
         assert table["total_bytes"] >= table["index_bytes"] > 0
         assert table["is_hypertable"] is (name in SERIES and facts["edition"] != "plain")
     stored = {rollup["name"]: rollup for rollup in said["rollups"]}
-    rollups = seeded.execute_query("SELECT rollup FROM rollup_definitions()")
+    rollups = seeded.execute_query("SELECT rollup FROM rollup_definitions() WHERE refresh_every IS NOT NULL")
     assert set(stored) == ({row["rollup"] for row in rollups} if facts["edition"] == "community" else set())
     for name, rollup in stored.items():
         counted = seeded.execute_query(f"SELECT count(*) AS n FROM {name}")[0]["n"]

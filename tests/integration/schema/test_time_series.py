@@ -12,7 +12,7 @@ import pytest
 
 from db_utils import DatabaseManager, schema
 from db_utils.errors import CheckViolationError, DbUtilsError, QueryTimeoutError, UniqueViolationError
-from tests.support.scale import ROLLUPS, SERIES
+from tests.support.scale import ROLLUPS, SERIES, STORED_ROLLUPS
 from tests.support.schema_snapshot import content_hashes
 
 MANUFACTURING = UUID("11111111-1111-1111-1111-111111111111")
@@ -28,7 +28,7 @@ def compress_everything(db: DatabaseManager) -> int:
         db.execute_query(
             "SELECT count(compress_chunk(c)) AS n FROM show_chunks(%s::regclass) AS c", (table,)
         )[0]["n"]
-        for table in (*SERIES, *ROLLUPS)
+        for table in (*SERIES, *STORED_ROLLUPS)
     )
 
 
@@ -75,7 +75,7 @@ def test_physical_form(seeded: DatabaseManager) -> None:
             "format('%I.%I', c.materialization_hypertable_schema, c.materialization_hypertable_name)::regclass "
             "JOIN timescaledb_information.dimensions AS d ON d.hypertable_name = c.materialization_hypertable_name"
         )
-        assert {r["view_name"] for r in rollups} == {*ROLLUPS, SAMPLES}
+        assert {r["view_name"] for r in rollups} == {*STORED_ROLLUPS, SAMPLES}
         assert {r["view_name"] for r in rollups if r["materialized_only"]} == {SAMPLES}
         assert {(r["segmentby"], r["orderby"]) for r in rollups} == {("organization_id", "bucket")}
         assert all(r["time_interval"] == r["chunk_interval"] for r in rollups)
@@ -108,7 +108,7 @@ def test_rollups_are_indexed_by_organization_and_by_subject(seeded_database: Dat
             "(organization_id, bucket)",
             f"(organization_id, {subjects[rollup.rsplit('_', 1)[0]]}, bucket)",
         }
-        for rollup in ROLLUPS
+        for rollup in STORED_ROLLUPS
     } | {SAMPLES: {"(organization_id, bucket)", "(organization_id, resource_id, bucket)"}}
     assert rollup_indexes(seeded_database) == expected
     # The state left by earlier schema versions.

@@ -179,6 +179,39 @@ def test_from_version_7(blank: DatabaseManager, blank_url: str, expected: list[s
     assert content_hashes(blank, columns) == rows
 
 
+def test_a_stored_daily_rollup_that_is_still_needed_is_kept(blank: DatabaseManager, blank_url: str) -> None:
+    version_7(
+        blank_url,
+        then="CREATE SCHEMA own; CREATE VIEW own.last_days AS SELECT * FROM operational_events_daily",
+    )
+    if schema.edition(blank) != "community":
+        return
+    stored = (
+        "SELECT view_name FROM timescaledb_information.continuous_aggregates "
+        "WHERE view_name IN ('operational_events_daily', 'employee_attendance_daily') ORDER BY 1"
+    )
+    # Hours that retention drops stay in the days.
+    limit = "SELECT add_retention_policy('employee_attendance_hourly', interval '1 year')"
+    blank.execute_query(limit)
+    schema.apply(blank)
+    assert [row["view_name"] for row in blank.execute_query(stored)] == [
+        "employee_attendance_daily",
+        "operational_events_daily",
+    ]
+    assert schema.problems(blank) == []
+    schema.refresh_rollups(blank)
+    blank.execute("CALL set_retention('operational_events', '100 days')")
+    window = blank.execute_query(
+        "SELECT rollup_refresh_window('operational_events_daily') < '100 days' AS narrowed"
+    )
+    assert window == [{"narrowed": True}]
+    blank.execute_query("SELECT remove_retention_policy('employee_attendance_hourly')")
+    blank.execute("DROP VIEW own.last_days")
+    schema.apply(blank)
+    assert blank.execute_query(stored) == []
+    assert schema.problems(blank) == []
+
+
 @pytest.mark.thorough
 def test_a_zone_that_is_no_name_stops_the_upgrade_and_is_named(
     blank: DatabaseManager, blank_url: str

@@ -297,7 +297,8 @@ LOSSES = """
             'DROP %s %s CASCADE',
             CASE
                 WHEN c.relkind = 'r' THEN 'TABLE'
-                WHEN c.relnamespace = 'public'::regnamespace AND c.relname ~ '_(hourly|daily)$' AND database_edition() = 'community'
+                WHEN c.relnamespace = 'public'::regnamespace AND database_edition() = 'community'
+                    AND c.relname IN (SELECT rollup FROM rollup_definitions() WHERE refresh_every IS NOT NULL)
                     THEN 'MATERIALIZED VIEW'
                 ELSE 'VIEW'
             END,
