@@ -1070,6 +1070,8 @@ BEGIN
             WHERE NOT (u.resource_id IN (SELECT unnest(reported)) AND u.resource_id IN (SELECT unnest(counted)) AND u.resource_id IN (SELECT unnest(inspected)));
             EXIT WHEN unclear IS NULL;
 
+            -- The concatenation keeps the index of types out: without statistics, as after a load, it is chosen, and all of the
+            -- organization's production is read for each machine.
             SELECT
                 reported || coalesce(array_agg(f.resource_id) FILTER (WHERE f.has_events), '{}'),
                 counted || coalesce(array_agg(f.resource_id) FILTER (WHERE f.has_quantity), '{}'),
@@ -1093,7 +1095,7 @@ BEGIN
                         FROM operational_events AS e
                         WHERE e.organization_id = org
                             AND e.resource_id = u.resource_id
-                            AND e.event_type = 'production'
+                            AND e.event_type || '' = 'production'
                             AND e.quantity IS NOT NULL
                             AND e.time >= stretch.starts_at
                             AND e.time < stretch.ends_at
@@ -1104,7 +1106,7 @@ BEGIN
                         FROM operational_events AS e
                         WHERE e.organization_id = org
                             AND e.resource_id = u.resource_id
-                            AND e.event_type = 'production'
+                            AND e.event_type || '' = 'production'
                             AND e.quantity IS NOT NULL
                             AND e.scrap_quantity IS NOT NULL
                             AND e.time >= stretch.starts_at

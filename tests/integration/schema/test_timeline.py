@@ -672,3 +672,29 @@ def test_days_added_up_over_machines_answer_as_the_machines_do(plant: Plant) -> 
             """,
             {"org": plant.organization},
         )
+
+
+def test_which_machines_report_is_found_quickly_before_the_first_statistics(
+    empty_database: DatabaseManager,
+) -> None:
+    """As after a load: each machine's own events are read, not all production for each machine."""
+    plant = Plant(empty_database)
+    machines = 200
+    plant.db.execute(
+        "INSERT INTO resources (organization_id, name, resource_type, location_id) "
+        "SELECT %s, 'Press ' || n, 'press', %s FROM generate_series(1, %s) AS n",
+        (plant.organization, plant.place, machines),
+    )
+    plant.db.execute("ANALYZE operational_events")
+    plant.db.execute(
+        "INSERT INTO operational_events (organization_id, time, event_type, resource_id, location_id, duration_minutes) "
+        "SELECT organization_id, %s + n * interval '1 hour', 'production', resource_id, location_id, 30 "
+        "FROM resources CROSS JOIN generate_series(1, 30) AS n",
+        (DAY,),
+    )
+    (row,) = plant.db.execute_query(
+        "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT FROM resource_reporting(%s)", (plant.organization,)
+    )
+    plan = row["QUERY PLAN"][0]["Plan"]
+    assert plan["Actual Rows"] == machines
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 200 * machines

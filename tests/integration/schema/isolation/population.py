@@ -595,7 +595,8 @@ def compress(connection: Any) -> set[str]:
             return set()
         cursor.execute(
             "SELECT l.relation, compress_chunk(c) "
-            "FROM (SELECT relation FROM time_series_layout() UNION ALL SELECT rollup FROM rollup_definitions() WHERE refresh_every IS NOT NULL) AS l "
+            "FROM (SELECT relation FROM time_series_layout() "
+            "UNION ALL SELECT rollup FROM rollup_definitions() WHERE refresh_every IS NOT NULL) AS l "
             "CROSS JOIN LATERAL show_chunks(l.relation::regclass, older_than => interval '200 days') AS c"
         )
         return {row[0] for row in cursor.fetchall()}
