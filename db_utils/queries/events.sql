@@ -2,7 +2,7 @@
 
 -- name: record_events!
 -- Record events and return how many are new or changed.
--- Parameters: organization_id uuid, events json, given text[], replace boolean
+-- Parameters: organization_id uuid, events jsonb, given text[], replace boolean
 -- All rows supply the same columns, those in given; for existing rows the other columns are kept.
 INSERT INTO operational_events AS e (
     organization_id,
@@ -35,8 +35,7 @@ SELECT
     g.quality_score,
     g.duration_minutes,
     coalesce(g.metadata, '{}')
--- As json, not jsonb: the text is read once.
-FROM json_to_recordset(%(events)s::json) AS g (
+FROM jsonb_to_recordset(%(events)s::jsonb) AS g (
     time timestamptz,
     event_id uuid,
     location_id uuid,

@@ -534,5 +534,5 @@ def pages(rows: Iterable[dict[str, Any]], page_rows: int = PAGE_ROWS) -> Iterato
 
 
 def as_json(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the rows as JSON text for json_to_recordset or jsonb_to_recordset."""
+    """Return the rows as JSON text for jsonb_to_recordset."""
     return json.dumps(rows, separators=(",", ":"))

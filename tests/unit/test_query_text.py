@@ -150,7 +150,7 @@ def test_every_table_is_restricted_to_the_organization(block: Query) -> None:
     ctes = set(re.findall(r"\b([a-z_]+) AS (?:MATERIALIZED )?\(", block.sql))
     for table, alias in REFERENCE.findall(block.sql):
         if table in ctes or table in (
-            "generate_series", "unnest", "json_to_recordset", "jsonb_to_recordset", "date_add", "local_bucket_edges",
+            "generate_series", "unnest", "jsonb_to_recordset", "date_add", "local_bucket_edges",
         ):  # fmt: skip
             continue
         if re.search(rf"\b{table}\(\s*%\(organization_id\)s", block.sql):

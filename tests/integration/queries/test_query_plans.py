@@ -188,7 +188,6 @@ def test_no_parameter_makes_a_read_fail(seeded: DatabaseManager, facts: Facts, b
         "text": "day",
         "text[]": [],
         "jsonb": "[]",
-        "json": "[]",
         "integer": 1,
         "numeric": 1,
         "boolean": False,
