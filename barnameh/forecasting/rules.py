@@ -20,9 +20,12 @@ def models_said(
 ) -> tuple[dict[str, Said], list[dict[str, float]]]:
     """Return forecasts with bounds of members, combination and `models`; and each series' weights."""
     own = {model.name for model in models}
-    point, weights = trials.combine(trial, [name for name in trial.said if name not in own])
-    said = {name: trials.with_bounds(trial, values) for name, values in trial.said.items()}
-    said[COMBINATION] = trials.with_bounds(trial, point)
+    members = [name for name in trial.said if name not in own]
+    point, weights = trials.combine(trial, members)
+    # Without custom models: a bad one must not widen the others' intervals.
+    differing = trials.disagreement(trial, members)
+    said = {name: trials.with_bounds(trial, values, differing) for name, values in trial.said.items()}
+    said[COMBINATION] = trials.with_bounds(trial, point, differing)
     return said, weights
 
 

