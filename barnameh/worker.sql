@@ -35,11 +35,17 @@ RETURNING
 
 -- name: place_of
 -- Whose task is it, by name?
-SELECT concat_ws(', ', o.name, l.name) AS place
+SELECT concat_ws(
+    ', ',
+    o.name,
+    (
+        SELECT l.name
+        FROM locations AS l
+        WHERE l.organization_id = %(organization_id)s
+            AND l.location_id = %(location_id)s
+    )
+) AS place
 FROM organizations AS o
-LEFT JOIN locations AS l
-    ON l.organization_id = o.organization_id
-    AND l.location_id = %(location_id)s
 WHERE o.organization_id = %(organization_id)s;
 
 -- name: resume_interrupted!
