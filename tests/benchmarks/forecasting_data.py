@@ -85,41 +85,36 @@ def _by_product(
     return Series(bucket, horizon, start, demand, {}, history)
 
 
+def _victoria(start: dt.datetime, demand: Floats, temperature: Floats, workday: Floats, zone: str) -> Series:
+    """Half-hourly demand of Victoria; workdays and the temperature of the day before are known."""
+    day_before = np.concatenate([np.full(48, np.nan), temperature[:-48]])
+    factors = {"temperature a day before": (day_before, True), "workday": (workday, True)}
+    return Series("half_hour", 48, start, {"Victoria": demand}, factors, 120 * 48, zone)
+
+
 def electricity(_: Path) -> Series:
-    """Half-hourly demand of Victoria, 2014: 17,520 rows; workdays and the temperature of the day before are known."""
+    """Half-hourly demand of Victoria, 2014: 17,520 rows."""
     from examples.electricity import TIMEZONE, read_file
 
     rows = read_file()
-    temperature = np.array([float(r["temperature"]) for r in rows])
-    return Series(
-        "half_hour", 48, rows[0]["time"], {"Victoria": np.array([float(r["demand"]) for r in rows])},
-        {
-            "temperature a day before": (np.concatenate([np.full(48, np.nan), temperature[:-48]]), True),
-            "workday": (np.array([float(r["workday"]) for r in rows]), True),
-        },
-        120 * 48, TIMEZONE,
-    )  # fmt: skip
+    demand, temperature, workday = (
+        np.array([float(row[name]) for row in rows]) for name in ("demand", "temperature", "workday")
+    )
+    return _victoria(rows[0]["time"], demand, temperature, workday, TIMEZONE)
 
 
 def _christmas(folder: Path, year: int) -> Series:
-    """Half-hourly demand of Victoria until 2 January after a Christmas, as `electricity`."""
-    zone, half_hour = ZoneInfo("Australia/Melbourne"), LENGTHS["half_hour"]
+    """Half-hourly demand of Victoria until 2 January after a Christmas."""
+    zone = ZoneInfo("Australia/Melbourne")
     end = dt.datetime(year + 1, 1, 3, tzinfo=zone).astimezone(dt.UTC)
     rows = [row for row in _rows(folder / "vic_elec.csv") if _time(row["Time"]) < end]
     start = _time(rows[0]["Time"])
-    temperature = np.array([float(row["Temperature"]) for row in rows])
-    workdays = [
-        row["Holiday"] != "True" and (start + n * half_hour).astimezone(zone).weekday() < 5
+    demand, temperature = (np.array([float(row[name]) for row in rows]) for name in ("Demand", "Temperature"))
+    workday = [
+        row["Holiday"] != "True" and (start + n * LENGTHS["half_hour"]).astimezone(zone).weekday() < 5
         for n, row in enumerate(rows)
     ]
-    return Series(
-        "half_hour", 48, start, {"Victoria": np.array([float(row["Demand"]) / 1_000 for row in rows])},
-        {
-            "temperature a day before": (np.concatenate([np.full(48, np.nan), temperature[:-48]]), True),
-            "workday": (np.array(workdays, dtype=np.float64), True),
-        },
-        120 * 48, str(zone),
-    )  # fmt: skip
+    return _victoria(start, demand / 1_000, temperature, np.array(workday, dtype=np.float64), str(zone))
 
 
 def christmas_2012(folder: Path) -> Series:
